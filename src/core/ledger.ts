@@ -1,0 +1,24 @@
+/**
+ * The record of everything a pod has on the host. A resource is recorded *before* it is created, so that
+ * whoever finds the record (the daemon's own teardown, or `delete` after a SIGKILL) can release all of it.
+ */
+export type Resource =
+  /** A child process. Without a pid it was about to be started: look for its environment mark. */
+  | { kind: "process"; role: string; pid?: number; startTime?: string }
+  | { kind: "mount"; path: string }
+  | { kind: "directory"; path: string }
+  | { kind: "socket"; path: string }
+  | { kind: "tap"; netns: string; name: string }
+  | { kind: "qdisc"; netns: string; device: string }
+  | { kind: "cgroup"; path: string };
+
+/** A recorded resource: `update` when more is known of it, `forget` once it has been released. */
+export interface LedgerEntry {
+  update(resource: Resource): Promise<void>;
+  forget(): Promise<void>;
+}
+
+/** Where resources are recorded. `record` resolves when the entry is on disk. */
+export interface Ledger {
+  record(resource: Resource): Promise<LedgerEntry>;
+}

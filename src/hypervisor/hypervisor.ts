@@ -1,0 +1,104 @@
+import type { Deadline } from "../core/deadline.ts";
+import type { Ledger } from "../core/ledger.ts";
+
+/**
+ * The seam between a pod and a virtual machine monitor. Two phases, two types: a `VmSpec` is assembled, `boot`
+ * turns it into a running `Vm`. Drivers: qemu/, cloud-hypervisor/; the test kit has a fake; all of them pass the
+ * compliance suite in test/testkit.
+ */
+export interface Hypervisor {
+  readonly type: "qemu" | "cloud-hypervisor" | "fake";
+  /** Starts the VMM and boots the guest. Resolves when the VMM runs the guest (not when the agent answers). */
+  boot(spec: VmSpec, context: VmContext): Promise<Vm>;
+}
+
+/** What a driver needs from its caller besides the machine's description. */
+export interface VmContext {
+  readonly deadline: Deadline;
+  /** Every process, socket and directory is recorded here before it is created. */
+  readonly ledger: Ledger;
+  /** One debug line. */
+  log(message: string, fields?: Record<string, unknown>): void;
+}
+
+/** A machine to boot. Paths are the host's; sizes are in the unit that the name says. */
+export interface VmSpec {
+  /** For messages and the VMM's process name. */
+  readonly name: string;
+  /** The pod's folder (0700): sockets and logs of this VM go here. */
+  readonly directory: string;
+  /** The VMM's executable. */
+  readonly path: string;
+  readonly machine: "q35" | "microvm";
+  readonly accel: "kvm" | "tcg";
+  readonly cpuModel: string;
+  readonly vcpus: number;
+  readonly memoryMib: number;
+  readonly kernel: string;
+  readonly initrd: string;
+  readonly kernelParams: readonly string[];
+  /** Network namespace the VMM is started in; undefined = the host's. */
+  readonly netns: string | undefined;
+  readonly vsock: VsockDevice;
+  readonly shares: readonly ShareDevice[];
+  readonly nics: readonly NicDevice[];
+  readonly disks: readonly DiskDevice[];
+  /** Extra VMM arguments from the configuration, appended as they are. */
+  readonly extraArgs: readonly string[];
+}
+
+export type VsockDevice =
+  /** vhost-user back end listening on `socket`. */
+  | { readonly kind: "vhost-user"; readonly socket: string }
+  /** The host kernel's vhost-vsock with the reserved context id; `fd` is inherited by the VMM. */
+  | { readonly kind: "vhost"; readonly cid: number; readonly fd: number };
+
+export interface ShareDevice {
+  readonly kind: "share";
+  readonly tag: string;
+  /** The socket virtiofsd listens on. */
+  readonly socket: string;
+}
+
+export interface NicDevice {
+  readonly kind: "nic";
+  readonly tap: string;
+  readonly mac: string;
+  readonly mtu: number;
+}
+
+export interface DiskDevice {
+  readonly kind: "disk";
+  readonly path: string;
+  readonly readOnly: boolean;
+  /** virtio-blk serial, at most 20 bytes: how the guest finds it. */
+  readonly serial: string;
+}
+
+export type HotplugDevice = ShareDevice | NicDevice | DiskDevice;
+
+/** How the VMM process ended. */
+export interface VmExit {
+  /** One sentence: "qemu ended with status 1", "qemu was killed by signal 9 (out of memory: ...)". */
+  readonly reason: string;
+  readonly requested: boolean;
+  /** The end of the guest's console and of the VMM's stderr, at most 64 KiB each. */
+  readonly console: string;
+  readonly stderr: string;
+}
+
+/** A running virtual machine. Every method rejects with FailedPrecondition once the VMM has ended. */
+export interface Vm {
+  /** The VMM's process id. */
+  readonly pid: number;
+  /** Resolves (never rejects) when the VMM has ended, however. */
+  readonly exited: Promise<VmExit>;
+  /** The guest's console so far (the last 64 KiB). */
+  console(): string;
+  pause(deadline: Deadline): Promise<void>;
+  resume(deadline: Deadline): Promise<void>;
+  /** Adds a device; the result takes it out again. */
+  plug(device: HotplugDevice, deadline: Deadline): Promise<() => Promise<void>>;
+  /** Ends the VMM: politely until the deadline, then by SIGKILL. Resolves when the process is gone. Idempotent. */
+  stop(deadline: Deadline): Promise<void>;
+}
