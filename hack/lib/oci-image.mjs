@@ -1,0 +1,90 @@
+/**
+ * Makes one OCI image layout, as a tar archive, from files described in JavaScript. The same input gives the same
+ * bytes: no clock, no user names, sorted entries.
+ * Formats: POSIX.1-1988 ustar (tar(5)); OCI image-spec, image-layout.md and config.md.
+ */
+import { createHash } from "node:crypto";
+
+const BLOCK = 512;
+const TYPES = { file: "0", hardlink: "1", symlink: "2", directory: "5" };
+
+/** One ustar header. Paths up to 100 bytes: all that the test images need. */
+function header({ path, type, mode, uid = 0, gid = 0, target = "", size = 0 }) {
+  if (Buffer.byteLength(path) > 100 || Buffer.byteLength(target) > 100) throw new Error(`${path}: longer than 100 bytes`);
+  const block = Buffer.alloc(BLOCK);
+  const octal = (value, digits) => `${value.toString(8).padStart(digits, "0")}\0`;
+  block.write(path, 0);
+  block.write(octal(mode, 7), 100);
+  block.write(octal(uid, 7), 108);
+  block.write(octal(gid, 7), 116);
+  block.write(octal(size, 11), 124);
+  block.write(octal(0, 11), 136);
+  block.fill(" ", 148, 156);
+  block.write(TYPES[type], 156);
+  block.write(target, 157);
+  block.write("ustar\0" + "00", 257, "latin1");
+  const sum = block.reduce((total, byte) => total + byte, 0);
+  block.write(`${sum.toString(8).padStart(6, "0")}\0 `, 148);
+  return block;
+}
+
+/**
+ * A tar archive. Entries: `{ path, type: file|directory|symlink|hardlink, mode, uid, gid, data, target }`,
+ * kept in the given order (a hard link must follow its target).
+ */
+export function tar(entries) {
+  const parts = [];
+  for (const entry of entries) {
+    const data = entry.data ?? Buffer.alloc(0);
+    parts.push(header({ ...entry, size: data.length }), data);
+    const rest = data.length % BLOCK;
+    if (rest > 0) parts.push(Buffer.alloc(BLOCK - rest));
+  }
+  parts.push(Buffer.alloc(2 * BLOCK));
+  return Buffer.concat(parts);
+}
+
+/**
+ * An OCI layout holding the given images. Image: `{ name, files, config }` where `name` is the full reference
+ * that containerd imports it as, `files` are tar entries of the only layer and `config` is the OCI image config's
+ * `config` object.
+ */
+export function ociLayout(images, architecture) {
+  const blobs = new Map();
+  const put = (mediaType, bytes) => {
+    const hex = createHash("sha256").update(bytes).digest("hex");
+    blobs.set(`blobs/sha256/${hex}`, bytes);
+    return { mediaType, digest: `sha256:${hex}`, size: bytes.length };
+  };
+  const json = (value) => Buffer.from(JSON.stringify(value));
+
+  const manifests = images.map(({ name, files, config }) => {
+    const layer = put("application/vnd.oci.image.layer.v1.tar", tar(files));
+    const imageConfig = put(
+      "application/vnd.oci.image.config.v1+json",
+      json({ architecture, os: "linux", config, rootfs: { type: "layers", diff_ids: [layer.digest] } }),
+    );
+    const manifest = put(
+      "application/vnd.oci.image.manifest.v1+json",
+      json({
+        schemaVersion: 2,
+        mediaType: "application/vnd.oci.image.manifest.v1+json",
+        config: imageConfig,
+        layers: [layer],
+      }),
+    );
+    return {
+      ...manifest,
+      platform: { architecture, os: "linux" },
+      annotations: { "io.containerd.image.name": name, "org.opencontainers.image.ref.name": name.split(":").at(-1) },
+    };
+  });
+
+  const files = [
+    ["oci-layout", json({ imageLayoutVersion: "1.0.0" })],
+    ["index.json", json({ schemaVersion: 2, manifests })],
+    ...[...blobs].sort(([a], [b]) => (a < b ? -1 : 1)),
+  ];
+  const directories = ["blobs/", "blobs/sha256/"].map((path) => ({ path, type: "directory", mode: 0o755 }));
+  return tar([...directories, ...files.map(([path, data]) => ({ path, type: "file", mode: 0o644, data }))]);
+}
