@@ -1,0 +1,54 @@
+import { boolean, duration, integer, section } from "../key.ts";
+
+const since = "0.1.0";
+
+/** The program inside the guest and the connection to it. */
+export const agent = section("The agent inside the guest, and the connection to it.", {
+  boot_timeout: duration({
+    about: "How long the guest may take from the monitor's start to the agent's first answer.",
+    min: 1_000,
+    max: 600_000,
+    default: 60_000,
+    since,
+    annotation: true,
+  }),
+  dial_timeout: duration({
+    about: "How long one try to connect to the agent may take before the next is made.",
+    min: 10,
+    max: 60_000,
+    default: 1_000,
+    since,
+    annotation: true,
+  }),
+  request_timeout: duration({
+    about: "The limit of a request to the agent for which containerd gave none.",
+    min: 1_000,
+    max: 3_600_000,
+    default: 60_000,
+    since,
+    annotation: true,
+  }),
+  enable_debug: boolean({
+    about: "Let the agent log every request on the guest's console.",
+    default: false,
+    since,
+    annotation: true,
+    planned: true,
+  }),
+  debug_console_enabled: boolean({
+    about: "Serve a shell of the guest on a vsock port, for whoever is root on the host.",
+    default: false,
+    since,
+    annotation: true,
+    planned: true,
+  }),
+  debug_console_port: integer({
+    about: "The vsock port of the debug console.",
+    unit: "port",
+    min: 1026,
+    max: 65_535,
+    default: 1026,
+    since,
+    planned: true,
+  }),
+});

@@ -1,0 +1,112 @@
+import { boolean, choice, choiceOrAfter, duration, integer, list, section } from "../key.ts";
+
+const since = "0.1.0";
+
+/** What the shim does on the host around the virtual machine. */
+export const runtime = section("What the runtime does on the host, around the virtual machine.", {
+  log_level: choice({
+    about: "The least severe messages that reach containerd's log.",
+    choices: ["trace", "debug", "info", "warn", "error"],
+    default: "info",
+    since,
+    annotation: true,
+  }),
+  sigterm_escalation: choiceOrAfter({
+    about:
+      "What follows a SIGTERM to a process. unhandled: SIGKILL at once where the process neither handles, blocks nor ignores SIGTERM (a shell as the first process). {after: 10s}: SIGKILL if it still lives then. immediate: SIGKILL right behind it. never: nothing.",
+    choices: ["unhandled", "immediate", "never"],
+    min: 100,
+    max: 3_600_000,
+    default: "unhandled",
+    since,
+    annotation: true,
+    example: "{after: 10s}",
+  }),
+  create_container_timeout: duration({
+    about: "The limit of creating a container for which containerd gave none.",
+    min: 1_000,
+    max: 3_600_000,
+    default: 60_000,
+    since,
+    annotation: true,
+  }),
+  internetworking_model: choice({
+    about: "How the pod's network interfaces reach the guest.",
+    choices: ["tcfilter", "macvtap", "none"],
+    plannedChoices: ["macvtap", "none"],
+    default: "tcfilter",
+    since,
+    annotation: true,
+  }),
+  sandbox_cgroup_only: boolean({
+    about: "Put the monitor and all its helpers into the pod's cgroup.",
+    default: false,
+    since,
+    planned: true,
+  }),
+  static_sandbox_resource_mgmt: boolean({
+    about:
+      "Size the virtual machine once, from the pod's limits; false plugs in CPUs and memory as containers come.",
+    default: true,
+    since,
+    annotation: true,
+    planned: true,
+  }),
+  sandbox_overhead_memory: integer({
+    about: "Memory that the monitor and its helpers may take on the host besides the guest's.",
+    unit: "MiB",
+    min: 0,
+    max: 65_536,
+    default: 64,
+    since,
+    planned: true,
+  }),
+  disable_guest_seccomp: boolean({
+    about: "Run containers in the guest without their seccomp profiles.",
+    default: false,
+    since,
+    annotation: true,
+    planned: true,
+  }),
+  enable_annotations: list({
+    about:
+      "The keys that pods may set by annotation io.hull.config.<key>: full key names, or patterns with * (hypervisor.default_*).",
+    item: "key pattern",
+    pattern: /^[a-z*][a-z0-9_.*]*$/,
+    rule: "must be a key such as hypervisor.default_memory, or a pattern such as hypervisor.default_*",
+    default: [],
+    since,
+    example: "[hypervisor.default_vcpus, hypervisor.default_memory]",
+  }),
+  annotation_paths: list({
+    about:
+      "The values that annotations may give to keys that hold a path: absolute patterns where * stands for anything but a slash.",
+    item: "path pattern",
+    pattern: /^\/[^\0]*$/,
+    rule: "must be an absolute path, * stands for anything but a slash",
+    default: [],
+    since,
+    example: "[/usr/lib/hull/kernels/*]",
+  }),
+});
+
+/** How containerd is served. */
+export const shim = section("How containerd is served.", {
+  protocol: choice({
+    about: "The protocol spoken with containerd. grpc needs containerd 2.0 or newer.",
+    choices: ["ttrpc", "grpc"],
+    plannedChoices: ["grpc"],
+    default: "ttrpc",
+    since,
+  }),
+});
+
+/** What can be measured from outside. */
+export const metrics = section("Metrics of the pods, in Prometheus' text format.", {
+  enable: boolean({
+    about: "Serve metrics on the pod's management socket.",
+    default: false,
+    since,
+    planned: true,
+  }),
+});

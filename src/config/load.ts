@@ -1,0 +1,55 @@
+import { type Layer, layerOf } from "./layer.ts";
+import { LoadedConfig } from "./loaded-config.ts";
+import { parseText } from "./parse-text.ts";
+import { decodeRuntimeOptions, type OptionsAny, type RuntimeOptions } from "./runtime-options.ts";
+import { findSources, type Places, type SourceText } from "./sources.ts";
+
+export interface LoadRequest extends Places {
+  /** The options that containerd passed: `start`'s stdin, or Create's options. */
+  readonly runtimeOptions?: OptionsAny | undefined;
+  /** The annotations of the pod; only `io.hull.config.*` are looked at. */
+  readonly annotations?: Readonly<Record<string, string>> | undefined;
+  /** A folder of ours for parsed files (see document-cache.ts); without it every file is parsed anew. */
+  readonly cache?: string | undefined;
+}
+
+/**
+ * Loads the configuration of a pod: the runtime options' `config_path` or `config_body`, else `HULL_CONFIG`, else
+ * `/etc/hull/config.yaml`, else `/usr/share/defaults/hull/config.yaml`, else the installation's own; drop-ins
+ * `config.d/*.yaml` beside that file; then annotations. Rejects with a ConfigError that tells everything that is
+ * wrong. Creates nothing but cache entries.
+ */
+export async function loadConfig(request: LoadRequest): Promise<LoadedConfig> {
+  const given = decodeRuntimeOptions(request.runtimeOptions);
+  const foreign = await isForeign(given);
+  const sources = await findSources(foreign ? {} : given, request);
+  const layers = await Promise.all(sources.map((source) => readLayer(source, request.cache)));
+  if (foreign) layers.unshift(note("the runtime options hold no hull configuration and are ignored"));
+  const names = sources.map(({ source }) => source);
+  const loaded = LoadedConfig.of(layers, names, request.installation);
+  return request.annotations ? loaded.withAnnotations(request.annotations) : loaded;
+}
+
+/** The layer of one source, from the cache where it is there. Only texts without a problem are cached. */
+async function readLayer(source: SourceText, cache: string | undefined): Promise<Layer> {
+  if (cache === undefined) return layerOf(await parseText(source), source);
+  const { readCached, writeCached } = await import("./document-cache.ts");
+  const cached = await readCached(cache, source.text);
+  if (cached) return layerOf(cached, source);
+  const document = await parseText(source);
+  const layer = layerOf(document, source);
+  if (layer.problems.length === 0) await writeCached(cache, source.text, document);
+  return layer;
+}
+
+/** The body of the options may be a table that was meant for another runtime. */
+async function isForeign({ configPath, configBody }: RuntimeOptions): Promise<boolean> {
+  if (configPath !== undefined || configBody === undefined) return false;
+  const { isForeignTable } = await import("./toml-body.ts");
+  return isForeignTable(configBody);
+}
+
+const note = (warning: string): Layer => ({ settings: new Map(), problems: [], warnings: [warning] });
+
+export type { LoadedConfig } from "./loaded-config.ts";
+export type { Config } from "./schema.ts";

@@ -1,0 +1,12 @@
+import type { ParsedDocument } from "./parsed-document.ts";
+import type { SourceText } from "./sources.ts";
+
+/** Parses a source with the parser its text asks for. The parsers are loaded when first needed. */
+export async function parseText({ kind, text, source }: SourceText): Promise<ParsedDocument> {
+  if (kind === "options") {
+    const { isToml, parseToml } = await import("./toml-body.ts");
+    if (isToml(text)) return parseToml(text, source);
+  }
+  const { parseYaml } = await import("./yaml-document.ts");
+  return parseYaml(text, source);
+}

@@ -1,0 +1,65 @@
+import type { Config } from "./schema.ts";
+
+/** A combination of values that cannot work, told at the key that should change. */
+export interface Conflict {
+  readonly key: string;
+  readonly rule: string;
+  readonly advice: string;
+}
+
+/** Everything in a complete configuration whose parts fit their keys but not each other. */
+export function conflicts({ hypervisor, agent }: Config): Conflict[] {
+  const found: Conflict[] = [];
+  const when = (wrong: boolean, key: string, rule: string, advice: string) => {
+    if (wrong) found.push({ key, rule, advice });
+  };
+  when(
+    hypervisor.type === "cloud-hypervisor" && hypervisor.machine_type === "microvm",
+    "hypervisor.machine_type",
+    "cloud-hypervisor has no machine type microvm",
+    "delete the line",
+  );
+  when(
+    hypervisor.type === "cloud-hypervisor" && hypervisor.accel === "tcg",
+    "hypervisor.accel",
+    "cloud-hypervisor runs guests with KVM only, not with tcg",
+    "choose auto or kvm, or hypervisor.type: qemu",
+  );
+  when(
+    hypervisor.accel === "tcg" && hypervisor.cpu_model === "host",
+    "hypervisor.cpu_model",
+    "the CPU model host exists with KVM only, and hypervisor.accel is tcg",
+    "choose auto or max",
+  );
+  when(
+    hypervisor.default_maxvcpus !== 0 && hypervisor.default_maxvcpus < hypervisor.default_vcpus,
+    "hypervisor.default_maxvcpus",
+    `${hypervisor.default_maxvcpus} is less than hypervisor.default_vcpus (${hypervisor.default_vcpus})`,
+    "raise it, or write 0 for as many as the host has",
+  );
+  when(
+    hypervisor.default_maxmemory !== 0 && hypervisor.default_maxmemory < hypervisor.default_memory,
+    "hypervisor.default_maxmemory",
+    `${hypervisor.default_maxmemory} MiB is less than hypervisor.default_memory (${hypervisor.default_memory} MiB)`,
+    "raise it, or write 0 for as much as the host has",
+  );
+  when(
+    hypervisor.memory_backend === "file" && hypervisor.file_mem_backend === undefined,
+    "hypervisor.memory_backend",
+    "file needs a folder",
+    "set hypervisor.file_mem_backend, or choose memfd",
+  );
+  when(
+    hypervisor.block_device_aio === "native" && !hypervisor.block_device_cache_direct,
+    "hypervisor.block_device_aio",
+    "native works on files opened for direct access only",
+    "set hypervisor.block_device_cache_direct: true, or choose threads or io_uring",
+  );
+  when(
+    agent.dial_timeout > agent.boot_timeout,
+    "agent.dial_timeout",
+    "one try may not take longer than agent.boot_timeout allows for all of them",
+    "lower it",
+  );
+  return found;
+}
