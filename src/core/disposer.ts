@@ -28,11 +28,16 @@ export class Disposer {
       try {
         await step.release();
       } catch (error) {
-        failures.push(new Error(`${step.name}: ${error instanceof Error ? error.message : error}`, { cause: error }));
+        failures.push(
+          new Error(`${step.name}: ${error instanceof Error ? error.message : error}`, { cause: error }),
+        );
       }
     }
     if (failures.length > 0) {
-      throw new AggregateError(failures, `teardown: ${failures.map((failure) => failure.message).join("; ")}`);
+      throw new AggregateError(
+        failures,
+        `teardown: ${failures.map((failure) => failure.message).join("; ")}`,
+      );
     }
   }
 }

@@ -1,0 +1,215 @@
+import { randomBytes } from "node:crypto";
+import type { Socket } from "node:net";
+import type { Deadline } from "../core/deadline.ts";
+import { HullError, invalidArgument, unavailable } from "../core/errors.ts";
+import { AgentDefinition, SigtermEscalation, type Stdio } from "../proto/generated/hull/agent/v1/agent.ts";
+import { type Client, ClientConnection, createClient } from "../ttrpc/client.ts";
+import { socketTransport } from "../ttrpc/node/socket-transport.ts";
+import type {
+  CreateContainer,
+  CreateExec,
+  GuestAgent,
+  GuestExit,
+  GuestStats,
+  ProcessRef,
+  SandboxSettings,
+  SignalRequest,
+  StdioTokens,
+  TerminalSize,
+} from "./guest-agent.ts";
+
+/** The agent's vsock ports (fixed contract between host and guest). */
+export const AGENT_PORT = 1024;
+export const STDIO_PORT = 1025;
+const PROTOCOL_MAJOR = 1;
+
+/** Opens a stream to a vsock port of the guest. */
+export type Dial = (port: number, deadline: Deadline) => Promise<Socket>;
+
+/** The agent of one VM over ttrpc. The guest is not trusted: every answer is checked before it is believed. */
+export class AgentConnection implements GuestAgent {
+  readonly lost: Promise<Error>;
+  readonly #connection: ClientConnection;
+  readonly #client: Client<typeof AgentDefinition>;
+  readonly #dial: Dial;
+  version = "";
+  kernelRelease = "";
+
+  private constructor(socket: Socket, dial: Dial) {
+    this.#dial = dial;
+    this.#connection = new ClientConnection(socketTransport(socket));
+    this.#client = createClient(this.#connection, AgentDefinition);
+    this.lost = this.#connection.closed.then(
+      (cause) => cause ?? unavailable("the guest agent closed the connection"),
+    );
+  }
+
+  /** Connects to the agent and shakes hands. Throws Unavailable when its protocol version is not ours. */
+  static async connect(socket: Socket, dial: Dial, deadline: Deadline): Promise<AgentConnection> {
+    const agent = new AgentConnection(socket, dial);
+    try {
+      const hello = await agent.#client.hello({ protocolMajor: PROTOCOL_MAJOR }, { deadline });
+      if (hello.protocolMajor !== PROTOCOL_MAJOR) {
+        throw unavailable(
+          `guest agent: speaks protocol ${hello.protocolMajor}, this shim ${PROTOCOL_MAJOR}: ` +
+            "the guest image and the shim are of different releases, install both from one build",
+        );
+      }
+      agent.version = hello.agentVersion.slice(0, 64);
+      agent.kernelRelease = hello.kernelRelease.slice(0, 128);
+      return agent;
+    } catch (error) {
+      agent.close();
+      throw error;
+    }
+  }
+
+  async startSandbox(settings: SandboxSettings, deadline: Deadline): Promise<void> {
+    await this.#client.startSandbox(
+      {
+        hostname: settings.hostname,
+        timeUnixNano: BigInt(Date.now()) * 1_000_000n,
+        entropy: randomBytes(64),
+        shares: [...settings.shares],
+        sysctls: { ...settings.sysctls },
+        interfaces: [],
+        routes: [],
+        neighbours: [],
+        shmSize: settings.shmSize,
+        sharePidNamespace: settings.sharePidNamespace,
+      },
+      { deadline },
+    );
+  }
+
+  async createContainer(request: CreateContainer, deadline: Deadline): Promise<void> {
+    await this.#client.createContainer(
+      {
+        containerId: request.containerId,
+        spec: encodeJson(request.spec),
+        stdio: stdio(request.stdio),
+        blockMounts: [],
+      },
+      { deadline },
+    );
+  }
+
+  async createExec(request: CreateExec, deadline: Deadline): Promise<void> {
+    await this.#client.createExec(
+      {
+        containerId: request.containerId,
+        execId: request.execId,
+        process: encodeJson(request.process),
+        stdio: stdio(request.stdio),
+      },
+      { deadline },
+    );
+  }
+
+  async start(process: ProcessRef, deadline: Deadline): Promise<void> {
+    await this.#client.startProcess({ ...process }, { deadline });
+  }
+
+  async wait(process: ProcessRef): Promise<GuestExit> {
+    const answer = await this.#client.waitProcess({ ...process });
+    if (answer.exitStatus > 255) {
+      throw new HullError("DataLoss", `guest agent: exit status ${answer.exitStatus} is out of range`);
+    }
+    const at = new Date(Number(answer.exitedAtUnixNano / 1_000_000n));
+    return {
+      status: answer.exitStatus,
+      // A guest's clock that makes no sense must not make the host's records senseless.
+      at: Number.isNaN(at.getTime()) || answer.exitedAtUnixNano <= 0n ? new Date() : at,
+      oomKilled: answer.oomKilled,
+    };
+  }
+
+  async signal(process: ProcessRef, request: SignalRequest, deadline: Deadline): Promise<void> {
+    const { escalation } = request;
+    await this.#client.signalProcess(
+      {
+        ...process,
+        signal: request.signal,
+        all: request.all,
+        escalation:
+          typeof escalation === "object"
+            ? SigtermEscalation.ESCALATION_AFTER
+            : ESCALATION_BY_NAME[escalation],
+        escalationMs: typeof escalation === "object" ? escalation.afterMs : 0,
+      },
+      { deadline },
+    );
+  }
+
+  async resize(process: ProcessRef, size: TerminalSize, deadline: Deadline): Promise<void> {
+    await this.#client.resizeTerminal({ ...process, ...size }, { deadline });
+  }
+
+  async delete(process: ProcessRef, deadline: Deadline): Promise<void> {
+    await this.#client.deleteProcess({ ...process }, { deadline });
+  }
+
+  async pause(containerId: string, deadline: Deadline): Promise<void> {
+    await this.#client.pauseContainer({ containerId }, { deadline });
+  }
+
+  async resume(containerId: string, deadline: Deadline): Promise<void> {
+    await this.#client.resumeContainer({ containerId }, { deadline });
+  }
+
+  async update(containerId: string, resources: object, deadline: Deadline): Promise<void> {
+    await this.#client.updateContainer({ containerId, resources: encodeJson(resources) }, { deadline });
+  }
+
+  async stats(containerId: string, deadline: Deadline): Promise<GuestStats> {
+    const { cgroupFiles, netDev } = await this.#client.statsContainer({ containerId }, { deadline });
+    return { cgroupFiles, netDev };
+  }
+
+  async openStream(token: string, deadline: Deadline): Promise<Socket> {
+    if (!/^[0-9a-f]{32}$/.test(token)) throw invalidArgument(`stream token "${token}" is not 32 hex digits`);
+    const socket = await this.#dial(STDIO_PORT, deadline);
+    socket.write(`${token}\n`);
+    return socket;
+  }
+
+  onOom(listener: (containerId: string) => void): void {
+    const events = this.#client.events({});
+    const follow = async () => {
+      for await (const { event } of events) {
+        if (event?.$case === "oom") listener(event.value.containerId);
+      }
+    };
+    // The stream ends with the connection, which `lost` reports.
+    follow().catch(() => undefined);
+  }
+
+  async shutdown(deadline: Deadline): Promise<void> {
+    await this.#client.shutdown({}, { deadline });
+  }
+
+  close(): void {
+    this.#connection.close();
+  }
+}
+
+const ESCALATION_BY_NAME = {
+  never: SigtermEscalation.ESCALATION_NEVER,
+  unhandled: SigtermEscalation.ESCALATION_UNHANDLED,
+  immediate: SigtermEscalation.ESCALATION_IMMEDIATE,
+} as const;
+
+function encodeJson(value: object): Uint8Array {
+  return Buffer.from(JSON.stringify(value));
+}
+
+function stdio(tokens: StdioTokens): Stdio {
+  return {
+    terminal: tokens.terminal,
+    stdinToken: tokens.stdin ?? "",
+    stdoutToken: tokens.stdout ?? "",
+    stderrToken: tokens.stderr ?? "",
+    terminalWidth: tokens.size?.width ?? 0,
+    terminalHeight: tokens.size?.height ?? 0,
+  };
+}

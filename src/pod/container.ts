@@ -1,0 +1,270 @@
+import type { GuestAgent, GuestStats, SignalRequest, TerminalSize } from "../agent/guest-agent.ts";
+import { Deadline } from "../core/deadline.ts";
+import { alreadyExists, failedPrecondition, notFound } from "../core/errors.ts";
+import { SerialQueue } from "../core/serial-queue.ts";
+import type { PodEvent } from "./events.ts";
+import { GuestExec } from "./guest-process.ts";
+import { type Exit, Process, type ProcessRunner, type ProcessState } from "./process.ts";
+import type { ProcessIo } from "./process-io.ts";
+
+/** How long a container's exit waits for the exits of its execs, which the agent has killed by then. */
+const EXECS_END_LIMIT_MS = 5_000;
+
+/** The streams as the client named them; State repeats them to the letter. */
+export interface StdioPaths {
+  readonly stdin: string;
+  readonly stdout: string;
+  readonly stderr: string;
+  readonly terminal: boolean;
+}
+
+export interface ContainerOptions {
+  readonly id: string;
+  readonly bundle: string;
+  readonly stdio: StdioPaths;
+  readonly io: ProcessIo;
+  /** undefined for a pause container, which has nothing in the guest. */
+  readonly agent: GuestAgent | undefined;
+  readonly runner: ProcessRunner;
+  /** The host process that stands for every task of the pod: the VMM. */
+  readonly pid: number;
+  readonly publish: (event: PodEvent) => void;
+  /** Frees what the container has on the host (its root file system and volumes). */
+  readonly release: () => Promise<void>;
+}
+
+export interface Exec {
+  readonly id: string;
+  readonly stdio: StdioPaths;
+  readonly process: Process;
+}
+
+/** State of a process as containerd sees it. */
+export interface ProcessStatus {
+  readonly state: ProcessState;
+  readonly pid: number;
+  readonly stdio: StdioPaths;
+  readonly exit: Exit | undefined;
+}
+
+/**
+ * A container of the pod: its init process and its execs. Changes of the container go through its queue, one at a
+ * time; reading, waiting and killing never wait for them.
+ */
+export class Container {
+  readonly id: string;
+  readonly bundle: string;
+  readonly init: Process;
+  readonly #options: ContainerOptions;
+  readonly #execs = new Map<string, Exec>();
+  readonly #queue = new SerialQueue();
+
+  constructor(options: ContainerOptions) {
+    this.id = options.id;
+    this.bundle = options.bundle;
+    this.#options = options;
+    this.init = new Process(`container ${this.id}`, options.io, options.runner, {
+      started: () => this.#publish({ kind: "start", containerId: this.id, pid: this.pid }),
+      beforeExit: () => this.#execsEnded(),
+      exited: (exit) =>
+        this.#publish({ kind: "exit", containerId: this.id, execId: "", pid: this.pid, exit }),
+    });
+    this.init.follow();
+  }
+
+  get pid(): number {
+    return this.#options.pid;
+  }
+
+  /** The process with this exec id, or the init process for the empty id. Throws NotFound. */
+  process(execId: string): Process {
+    return execId === "" ? this.init : this.#exec(execId).process;
+  }
+
+  status(execId: string): ProcessStatus {
+    const init = this.init.machine.state;
+    if (execId === "") {
+      return { state: init, pid: this.pid, stdio: this.#options.stdio, exit: this.init.exit };
+    }
+    const { process, stdio } = this.#exec(execId);
+    const { state } = process.machine;
+    const frozen = state === "running" && (init === "paused" || init === "pausing");
+    return {
+      state: frozen ? init : state,
+      pid: state === "created" ? 0 : this.pid,
+      stdio,
+      exit: process.exit,
+    };
+  }
+
+  async start(execId: string, deadline: Deadline): Promise<void> {
+    if (execId === "") {
+      await this.#queue.run(() => this.init.start(deadline));
+      return;
+    }
+    const exec = this.#exec(execId);
+    this.#requireRunning(`start exec ${execId} in`);
+    await exec.process.start(deadline);
+  }
+
+  /** Registers an exec; nothing runs before `start`. */
+  addExec(id: string, process: object, stdio: StdioPaths, io: ProcessIo): void {
+    const { agent } = this.#options;
+    if (!agent)
+      throw failedPrecondition(`container ${this.id} is the pod's pause container: nothing can run in it`);
+    this.#requireRunning("exec in");
+    if (this.#execs.has(id)) throw alreadyExists(`exec ${id} of container ${this.id} exists already`);
+    const runner = new GuestExec(agent, { containerId: this.id, execId: id }, process, io, () =>
+      exec.process.follow(),
+    );
+    const exec: Exec = {
+      id,
+      stdio,
+      process: new Process(`exec ${id} of container ${this.id}`, io, runner, {
+        started: () =>
+          this.#publish({ kind: "exec-started", containerId: this.id, execId: id, pid: this.pid }),
+        beforeExit: async () => undefined,
+        exited: (exit) =>
+          this.#publish({ kind: "exit", containerId: this.id, execId: id, pid: this.pid, exit }),
+      }),
+    };
+    this.#execs.set(id, exec);
+    this.#publish({ kind: "exec-added", containerId: this.id, execId: id });
+  }
+
+  /** Signals a process at once, whatever else is under way. */
+  async signal(execId: string, request: SignalRequest, deadline: Deadline): Promise<void> {
+    const process = this.process(execId);
+    if (execId !== "") process.machine.require("kill", "running", "stopped");
+    await process.signal(request, deadline);
+  }
+
+  async resize(execId: string, size: TerminalSize, deadline: Deadline): Promise<void> {
+    const process = this.process(execId);
+    if (process.io.terminal && process.alive) await process.runner.resize(size, deadline);
+  }
+
+  closeStdin(execId: string): void {
+    this.process(execId).io.closeStdin();
+  }
+
+  pause(deadline: Deadline): Promise<void> {
+    return this.#queue.run(async () => {
+      const agent = this.#guest("pause");
+      const { machine } = this.init;
+      machine.require("pause", "running");
+      machine.transition("pausing");
+      try {
+        await agent.pause(this.id, deadline);
+      } catch (error) {
+        if (machine.is("pausing")) machine.transition("running");
+        throw error;
+      }
+      if (!machine.is("pausing")) throw notFound(`container ${this.id} ended while it was being paused`);
+      machine.transition("paused");
+      this.#publish({ kind: "paused", containerId: this.id });
+    });
+  }
+
+  resume(deadline: Deadline): Promise<void> {
+    return this.#queue.run(async () => {
+      const agent = this.#guest("resume");
+      this.init.machine.require("resume", "paused");
+      await agent.resume(this.id, deadline);
+      if (!this.init.machine.is("paused")) return; // it ended meanwhile: the exit says so
+      this.init.machine.transition("running");
+      this.#publish({ kind: "resumed", containerId: this.id });
+    });
+  }
+
+  update(resources: object, deadline: Deadline): Promise<void> {
+    return this.#queue.run(async () => {
+      this.init.machine.require("update", "created", "running", "paused");
+      await this.#options.agent?.update(this.id, resources, deadline);
+    });
+  }
+
+  async stats(deadline: Deadline): Promise<GuestStats> {
+    if (!this.#options.agent) return { cgroupFiles: {}, netDev: "" };
+    return await this.#options.agent.stats(this.id, deadline);
+  }
+
+  deleteExec(execId: string, deadline: Deadline): Promise<Exit> {
+    return this.#queue.run(async () => {
+      const { process } = this.#exec(execId);
+      process.machine.require("delete", "created", "stopped");
+      await process.runner.delete(deadline).catch(ignoreGone);
+      if (process.machine.is("created")) process.abandon();
+      process.machine.transition("deleted");
+      await process.io.close();
+      this.#execs.delete(execId);
+      const exit = await process.exited;
+      this.#publish({ kind: "delete", containerId: this.id, execId, pid: this.pid, exit });
+      return exit;
+    });
+  }
+
+  /**
+   * Deletes the container: stopped, or created and never started (it is killed then). `guest` false leaves the guest
+   * out of it, for a VM that is about to end.
+   */
+  delete(guest: boolean, deadline: Deadline): Promise<Exit> {
+    return this.#queue.run(async () => {
+      this.init.machine.require("delete", "created", "stopped");
+      if (this.init.machine.is("created")) {
+        await this.init.signal({ signal: 9, all: true, escalation: "never" }, deadline).catch(ignoreGone);
+        await deadline.race(this.init.exited);
+      }
+      const exit = await this.init.exited;
+      if (guest) await this.init.runner.delete(deadline).catch(ignoreGone);
+      await this.dispose();
+      this.init.machine.transition("deleted");
+      this.#publish({ kind: "delete", containerId: this.id, execId: "", pid: this.pid, exit });
+      return exit;
+    });
+  }
+
+  /** Closes every stream and frees what the container has on the host. Idempotent. */
+  async dispose(): Promise<void> {
+    await Promise.all(
+      [this.init, ...[...this.#execs.values()].map((exec) => exec.process)].map((p) => p.io.close()),
+    );
+    await this.#options.release();
+  }
+
+  #exec(id: string): Exec {
+    const exec = this.#execs.get(id);
+    if (!exec) throw notFound(`exec ${id} of container ${this.id} does not exist`);
+    return exec;
+  }
+
+  #guest(verb: string): GuestAgent {
+    const { agent } = this.#options;
+    if (!agent)
+      throw failedPrecondition(`cannot ${verb} container ${this.id}: it is the pod's pause container`);
+    return agent;
+  }
+
+  #requireRunning(verb: string): void {
+    this.init.machine.require(verb, "running");
+  }
+
+  /** The init process's exit is the last of a container: the execs that ran end (and are told of) before it. */
+  async #execsEnded(): Promise<void> {
+    const running = [...this.#execs.values()].filter(({ process }) => process.machine.is("running"));
+    const limit = Deadline.after(EXECS_END_LIMIT_MS, `container ${this.id}: the end of its execs`);
+    // A guest that keeps an exec's exit to itself must not keep the container's.
+    await limit.race(Promise.all(running.map(({ process }) => process.exited))).catch(() => undefined);
+    limit.dispose();
+  }
+
+  #publish(event: PodEvent): void {
+    this.#options.publish(event);
+  }
+}
+
+/** Something that is gone already (or with its VM) need not be deleted. */
+function ignoreGone(error: unknown): void {
+  const code = (error as { code?: unknown }).code;
+  if (code !== "NotFound" && code !== "Unavailable") throw error;
+}

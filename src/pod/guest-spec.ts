@@ -1,0 +1,109 @@
+import { posix } from "node:path";
+import type { OciMount, OciSpec } from "./oci-spec.ts";
+
+/** What the transformers need to know of the container's place in the guest. */
+export interface GuestPlace {
+  readonly containerId: string;
+  /** The root file system's path in the guest. */
+  readonly rootfs: string;
+  /** Makes a host path available in the guest and answers its path there. */
+  share(mount: OciMount): Promise<string>;
+}
+
+/** One step of turning the host's spec into the guest's; steps neither look at each other nor change their input. */
+type Transformer = (spec: OciSpec, place: GuestPlace) => OciSpec | Promise<OciSpec>;
+
+/** The spec as the guest's runtime shall run it, from the spec containerd wrote for the host. */
+export async function guestSpec(spec: OciSpec, place: GuestPlace): Promise<OciSpec> {
+  let result = spec;
+  for (const transform of TRANSFORMERS) result = await transform(result, place);
+  return result;
+}
+
+/** The root file system lies in the share. */
+const rootInShare: Transformer = (spec, place) => ({
+  ...spec,
+  root: { ...spec.root, path: place.rootfs },
+});
+
+/** Hooks are programs of the host. */
+const withoutHooks: Transformer = ({ hooks: _, ...spec }) => spec;
+
+/** The host's security modules do not exist in the guest. */
+const withoutHostLabels: Transformer = (spec) => {
+  const { apparmorProfile: _a, selinuxLabel: _s, ...process } = spec.process ?? {};
+  const { mountLabel: _m, intelRdt: _r, ...linux } = spec.linux ?? {};
+  return { ...spec, process, linux };
+};
+
+/**
+ * The VM is the pod's network; a namespace with a path is another container's of this pod, which in the guest is the
+ * VM's own. The user namespace maps ids of the host, which the guest does not have.
+ */
+const guestNamespaces: Transformer = (spec) => ({
+  ...spec,
+  linux: {
+    ...spec.linux,
+    namespaces: (spec.linux?.namespaces ?? []).filter(
+      ({ type, path }) => !path && type !== "network" && type !== "user" && type !== "time",
+    ),
+  },
+});
+
+/** A host name needs a uts namespace of the container's own; in a pod the VM has the name already. */
+const hostnameWithUts: Transformer = (spec) => {
+  if (spec.linux?.namespaces?.some(({ type }) => type === "uts")) return spec;
+  const { hostname: _, ...rest } = spec;
+  return rest;
+};
+
+/** Network sysctls are the pod's: the agent sets them in the VM. */
+const podSysctls: Transformer = (spec) => ({
+  ...spec,
+  linux: {
+    ...spec.linux,
+    sysctl: Object.fromEntries(
+      Object.entries(spec.linux?.sysctl ?? {}).filter(([name]) => !name.startsWith("net.")),
+    ),
+  },
+});
+
+/** The guest has its own cgroup tree. */
+const guestCgroup: Transformer = (spec, place) => ({
+  ...spec,
+  linux: { ...spec.linux, cgroupsPath: `/hull/${place.containerId}` },
+});
+
+/** Host paths that are bind-mounted are shared into the guest; all other file systems are the guest's own. */
+const guestMounts: Transformer = async (spec, place) => ({
+  ...spec,
+  mounts: await Promise.all(
+    (spec.mounts ?? []).map(async (mount) => {
+      if (!isHostBind(mount)) return mount;
+      return { ...mount, source: await place.share(mount) };
+    }),
+  ),
+});
+
+const TRANSFORMERS: readonly Transformer[] = [
+  rootInShare,
+  withoutHooks,
+  withoutHostLabels,
+  guestNamespaces,
+  hostnameWithUts,
+  podSysctls,
+  guestCgroup,
+  guestMounts,
+];
+
+/** Whether a mount's source is a path of the host. /sys and /proc binds of privileged containers are the guest's. */
+export function isHostBind(mount: OciMount): boolean {
+  const bind =
+    mount.type === "bind" || mount.options?.some((option) => option === "bind" || option === "rbind");
+  if (!bind || !mount.source) return false;
+  const source = posix.normalize(mount.source);
+  return (
+    !["/sys", "/proc", "/dev"].some((tree) => source === tree || source.startsWith(`${tree}/`)) ||
+    source === "/dev/shm"
+  );
+}

@@ -1,0 +1,120 @@
+import { readFile } from "node:fs/promises";
+import { HullError, invalidArgument } from "../core/errors.ts";
+
+/**
+ * The parts of an OCI runtime spec (`config.json`, opencontainers/runtime-spec config.md) that hull looks at.
+ * Everything else passes through to the guest's runtime untouched.
+ */
+export interface OciSpec {
+  readonly ociVersion?: string;
+  readonly hostname?: string;
+  readonly root?: { readonly path: string; readonly readonly?: boolean };
+  readonly process?: OciProcess;
+  readonly mounts?: readonly OciMount[];
+  readonly hooks?: Readonly<Record<string, unknown>>;
+  readonly annotations?: Readonly<Record<string, string>>;
+  readonly linux?: OciLinux;
+}
+
+export interface OciProcess {
+  readonly terminal?: boolean;
+  readonly args?: readonly string[];
+  readonly apparmorProfile?: string;
+  readonly selinuxLabel?: string;
+}
+
+export interface OciMount {
+  readonly destination: string;
+  readonly type?: string;
+  readonly source?: string;
+  readonly options?: readonly string[];
+}
+
+export interface OciNamespace {
+  readonly type: string;
+  readonly path?: string;
+}
+
+export interface OciLinux {
+  readonly namespaces?: readonly OciNamespace[];
+  readonly cgroupsPath?: string;
+  readonly sysctl?: Readonly<Record<string, string>>;
+  readonly resources?: object;
+  readonly mountLabel?: string;
+  readonly intelRdt?: unknown;
+}
+
+const SPEC_LIMIT = 8 * 1024 * 1024;
+
+/** Reads and checks `<bundle>/config.json`. Throws NotFound or InvalidArgument with the path and the reason. */
+export async function readSpec(bundle: string): Promise<OciSpec> {
+  const path = `${bundle}/config.json`;
+  const text = await readFile(path, "utf8").catch((error: unknown) => {
+    throw HullError.wrap("bundle: cannot read the OCI spec", error);
+  });
+  if (text.length > SPEC_LIMIT) throw invalidArgument(`${path}: larger than ${SPEC_LIMIT} bytes`);
+  return parseSpec(text, path);
+}
+
+/** Parses an OCI spec and checks the shape of what hull uses of it. `path` is for messages. */
+export function parseSpec(text: string, path: string): OciSpec {
+  const fail = (rule: string): never => {
+    throw invalidArgument(`${path}: not a usable OCI runtime spec: ${rule}`);
+  };
+  let spec: unknown;
+  try {
+    spec = JSON.parse(text);
+  } catch (error) {
+    return fail(error instanceof Error ? error.message : String(error));
+  }
+  if (!isObject(spec)) return fail("not a JSON object");
+  if (!isObject(spec["process"])) fail("`process` is missing");
+  const process = spec["process"] as Record<string, unknown>;
+  if (!isArrayOf(process["args"], isString) || process["args"].length === 0)
+    fail("`process.args` must be a list of strings with at least one entry");
+  if (spec["root"] !== undefined && !(isObject(spec["root"]) && isString(spec["root"]["path"])))
+    fail("`root.path` must be a string");
+  if (spec["mounts"] !== undefined && !isArrayOf(spec["mounts"], isMount))
+    fail("`mounts` must be a list of mounts, each with an absolute `destination`");
+  if (
+    spec["annotations"] !== undefined &&
+    !(isObject(spec["annotations"]) && Object.values(spec["annotations"]).every(isString))
+  )
+    fail("`annotations` must map strings to strings");
+  const linux = spec["linux"];
+  if (linux !== undefined) {
+    if (!isObject(linux)) return fail("`linux` must be an object");
+    if (linux["namespaces"] !== undefined && !isArrayOf(linux["namespaces"], isNamespace))
+      fail("`linux.namespaces` must be a list of objects with a `type`");
+  }
+  return spec as OciSpec;
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function isString(value: unknown): value is string {
+  return typeof value === "string";
+}
+
+function isArrayOf<T>(value: unknown, isElement: (element: unknown) => element is T): value is T[] {
+  return Array.isArray(value) && value.every(isElement);
+}
+
+function isMount(value: unknown): value is OciMount {
+  return (
+    isObject(value) &&
+    isString(value["destination"]) &&
+    value["destination"].startsWith("/") &&
+    (value["type"] === undefined || isString(value["type"])) &&
+    (value["source"] === undefined || isString(value["source"])) &&
+    (value["options"] === undefined || isArrayOf(value["options"], isString))
+  );
+}
+
+function isNamespace(value: unknown): value is OciNamespace {
+  return (
+    isObject(value) && isString(value["type"]) && (value["path"] === undefined || isString(value["path"]))
+  );
+}

@@ -1,0 +1,294 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { FakeSandbox, fakeIo } from "../../test/testkit/fake-sandbox.ts";
+import { Deadline } from "../core/deadline.ts";
+import { deferred } from "../core/deferred.ts";
+import { HullError, invalidArgument, unavailable } from "../core/errors.ts";
+import type { PodEvent } from "./events.ts";
+import type { OciSpec } from "./oci-spec.ts";
+import { type CreateRequest, Pod } from "./pod.ts";
+import type { Sandbox } from "./sandbox.ts";
+
+const forever = Deadline.none();
+
+function setUp(boot: (sandbox: FakeSandbox) => Promise<Sandbox> = async (sandbox) => sandbox) {
+  const sandbox = new FakeSandbox();
+  const events: PodEvent[] = [];
+  const pod = new Pod({
+    id: "p1",
+    boot: () => boot(sandbox),
+    publish: (event) => events.push(event),
+    log: () => undefined,
+  });
+  const kinds = () =>
+    events.map((event) => ("execId" in event && event.execId ? `${event.kind} ${event.execId}` : event.kind));
+  return { sandbox, events, pod, kinds };
+}
+
+function request(
+  id: string,
+  annotations?: Record<string, string>,
+): CreateRequest & { io: ReturnType<typeof fakeIo> } {
+  const spec: OciSpec = {
+    process: { args: ["true"] },
+    root: { path: "rootfs" },
+    ...(annotations && { annotations }),
+  };
+  const stdio = { stdin: "", stdout: "/out", stderr: "/err", terminal: false };
+  return { id, bundle: `/bundles/${id}`, spec, rootfs: [], stdio, io: fakeIo() };
+}
+
+const asSandbox = { "io.kubernetes.cri.container-type": "sandbox", "io.kubernetes.cri.sandbox-id": "p1" };
+const inSandbox = { "io.kubernetes.cri.container-type": "container", "io.kubernetes.cri.sandbox-id": "p1" };
+
+const withCode =
+  (code: string, text: RegExp = /./) =>
+  (error: unknown) => {
+    assert.ok(error instanceof HullError, String(error));
+    assert.equal(error.code, code);
+    assert.match(error.message, text);
+    return true;
+  };
+
+test("a single container's life: create, start, exit, delete, in this order of events; the VM ends with it", async () => {
+  const { pod, sandbox, kinds, events } = setUp();
+  const container = await pod.create(request("p1"), forever);
+  assert.equal(container.status("").state, "created");
+  await container.start("", forever);
+  assert.equal(container.status("").state, "running");
+  sandbox.agent.end({ containerId: "p1", execId: "" }, 3);
+  const exit = await container.process("").exited;
+  assert.equal(exit.status, 3);
+  const status = container.status("");
+  assert.deepEqual([status.state, status.exit], ["stopped", exit]);
+  assert.deepEqual(await pod.delete("p1", forever), exit);
+  assert.deepEqual(kinds(), ["create", "start", "exit", "delete"]);
+  assert.deepEqual(events.at(-1), { kind: "delete", containerId: "p1", execId: "", pid: 4242, exit });
+  assert.equal(sandbox.shared.size, 0);
+  assert.equal(sandbox.stops, 1);
+  assert.ok(pod.empty);
+  assert.equal(pod.state, "stopped");
+});
+
+test("an exit before the start was answered is told of after the start", async () => {
+  const { pod, sandbox, kinds } = setUp();
+  const container = await pod.create(request("p1"), forever);
+  const gate = deferred<void>();
+  sandbox.agent.faults.set("start", gate.promise);
+  const starting = container.start("", forever);
+  sandbox.agent.end({ containerId: "p1", execId: "" }, 0);
+  gate.resolve();
+  await starting.catch(() => undefined); // the fake refuses to start what has ended; the order is what counts
+  await container.process("").exited;
+  assert.ok(kinds().indexOf("exit") > kinds().indexOf("create"));
+});
+
+test("unknown ids are NotFound, known ones AlreadyExists, wrong states FailedPrecondition", async () => {
+  const { pod } = setUp();
+  assert.throws(() => pod.container("x"), withCode("NotFound", /container x/));
+  const container = await pod.create(request("p1"), forever);
+  await assert.rejects(pod.create(request("p1"), forever), withCode("AlreadyExists"));
+  assert.throws(
+    () => container.addExec("e", {}, request("p1").stdio, fakeIo()),
+    withCode("FailedPrecondition", /created state/),
+  );
+  await container.start("", forever);
+  await assert.rejects(
+    container.start("", forever),
+    withCode("FailedPrecondition", /cannot start container p1 in running state/),
+  );
+  await assert.rejects(
+    pod.delete("p1", forever),
+    withCode("FailedPrecondition", /cannot delete container p1 in running state/),
+  );
+  assert.throws(() => container.process("nope"), withCode("NotFound", /exec nope/));
+  await assert.rejects(container.resume(forever), withCode("FailedPrecondition"));
+});
+
+test("a container that never started is deleted by killing it first", async () => {
+  const { pod, kinds, sandbox } = setUp();
+  await pod.create(request("p1"), forever);
+  const exit = await pod.delete("p1", forever);
+  assert.equal(exit.status, 137);
+  assert.deepEqual(kinds(), ["create", "exit", "delete"]);
+  assert.equal(sandbox.stops, 1);
+});
+
+test("a failing creation leaves nothing, and the VM of a single container is ended", async () => {
+  const { pod, sandbox, kinds } = setUp();
+  sandbox.agent.faults.set("createContainer", invalidArgument("no such program"));
+  await assert.rejects(
+    pod.create(request("p1"), forever),
+    withCode("InvalidArgument", /create container p1: no such program/),
+  );
+  assert.deepEqual(kinds(), []);
+  assert.equal(sandbox.shared.size, 0);
+  assert.equal(sandbox.stops, 1);
+  assert.ok(pod.empty);
+  await assert.rejects(pod.create(request("p1"), forever), withCode("FailedPrecondition", /has ended/));
+});
+
+test("a boot that fails is reported by the creation with its cause", async () => {
+  const { pod } = setUp(async () => {
+    throw unavailable("qemu ended with status 1");
+  });
+  await assert.rejects(
+    pod.create(request("p1"), forever),
+    withCode("Unavailable", /qemu ended with status 1/),
+  );
+  assert.equal(pod.state, "stopped");
+});
+
+test("deleting a container that is being created gives the creation up", async () => {
+  const gate = deferred<Sandbox>();
+  const { pod } = setUp(() => gate.promise);
+  const deadline = Deadline.none();
+  const creating = pod.create(request("p1"), deadline);
+  await assert.rejects(pod.delete("p1", forever), withCode("NotFound"));
+  gate.reject(unavailable("canceled"));
+  await assert.rejects(creating);
+  assert.ok(pod.empty);
+});
+
+test("a pod's containers live and die on their own; the pause container never reaches the guest", async () => {
+  const { pod, sandbox, kinds } = setUp();
+  const pause = await pod.create(request("p1", asSandbox), forever);
+  await pause.start("", forever);
+  const first = await pod.create(request("c1", inSandbox), forever);
+  const second = await pod.create(request("c2", inSandbox), forever);
+  await first.start("", forever);
+  await second.start("", forever);
+  sandbox.agent.end({ containerId: "c1", execId: "" }, 1);
+  assert.equal((await first.init.exited).status, 1);
+  await pod.delete("c1", forever);
+  assert.equal(second.status("").state, "running");
+  assert.equal(pod.state, "running");
+  assert.ok(!sandbox.agent.calls.some((call) => call.includes("p1")));
+  await pause.signal("", { signal: 9, all: false, escalation: "never" }, forever);
+  assert.equal((await pause.init.exited).status, 137);
+  assert.equal(second.status("").state, "running");
+  assert.equal(kinds().filter((kind) => kind === "exit").length, 2);
+});
+
+test("a container of a pod that does not run is refused", async () => {
+  const { pod } = setUp();
+  await assert.rejects(
+    pod.create(request("c1", inSandbox), forever),
+    withCode("FailedPrecondition", /pod p1 is not running/),
+  );
+});
+
+test("exec: added, started, ended, deleted; its exit comes before the container's", async () => {
+  const { pod, sandbox, kinds } = setUp();
+  const container = await pod.create(request("p1"), forever);
+  await container.start("", forever);
+  container.addExec("e1", { args: ["a"] }, request("p1").stdio, fakeIo());
+  assert.deepEqual([container.status("e1").state, container.status("e1").pid], ["created", 0]);
+  assert.throws(() => container.addExec("e1", {}, request("p1").stdio, fakeIo()), withCode("AlreadyExists"));
+  await assert.rejects(
+    container.signal("e1", { signal: 15, all: false, escalation: "never" }, forever),
+    withCode("FailedPrecondition"),
+  );
+  await container.start("e1", forever);
+  container.addExec("e2", { args: ["b"] }, request("p1").stdio, fakeIo());
+  assert.equal((await container.deleteExec("e2", forever)).status, 0);
+  sandbox.agent.end({ containerId: "p1", execId: "" }, 0);
+  await container.init.exited;
+  assert.equal((await container.process("e1").exited).status, 137);
+  await container.deleteExec("e1", forever);
+  assert.deepEqual(kinds(), [
+    "create",
+    "start",
+    "exec-added e1",
+    "exec-started e1",
+    "exec-added e2",
+    "delete e2",
+    "exit e1",
+    "exit",
+    "delete e1",
+  ]);
+});
+
+test("an exec whose program is missing fails at its start, can be deleted, and the container lives on", async () => {
+  const { pod, sandbox } = setUp();
+  const container = await pod.create(request("p1"), forever);
+  await container.start("", forever);
+  container.addExec("e1", { args: ["nope"] }, request("p1").stdio, fakeIo());
+  sandbox.agent.faults.set("createExec", invalidArgument('exec: "nope": not found'));
+  await assert.rejects(container.start("e1", forever), withCode("InvalidArgument", /not found/));
+  await container.deleteExec("e1", forever);
+  assert.equal(container.status("").state, "running");
+});
+
+test("pause and resume: execs show it, a kill gets through", async () => {
+  const { pod, kinds } = setUp();
+  const container = await pod.create(request("p1"), forever);
+  await container.start("", forever);
+  container.addExec("e1", {}, request("p1").stdio, fakeIo());
+  await container.start("e1", forever);
+  await container.pause(forever);
+  assert.deepEqual([container.status("").state, container.status("e1").state], ["paused", "paused"]);
+  assert.throws(
+    () => container.addExec("e2", {}, request("p1").stdio, fakeIo()),
+    withCode("FailedPrecondition"),
+  );
+  await container.resume(forever);
+  assert.equal(container.status("e1").state, "running");
+  await container.pause(forever);
+  await container.signal("", { signal: 9, all: false, escalation: "never" }, forever);
+  assert.equal((await container.init.exited).status, 137);
+  assert.deepEqual(
+    kinds().filter((kind) => /pause|resume/.test(kind)),
+    ["paused", "resumed", "paused"],
+  );
+});
+
+test("a stuck pause does not hold up a kill, a state or the exit", async () => {
+  const { pod, sandbox } = setUp();
+  const container = await pod.create(request("p1"), forever);
+  await container.start("", forever);
+  const gate = deferred<void>();
+  sandbox.agent.faults.set("pause", gate.promise);
+  const pausing = container.pause(forever);
+  await new Promise((done) => setImmediate(done));
+  assert.equal(container.status("").state, "pausing");
+  await container.signal("", { signal: 9, all: false, escalation: "never" }, forever);
+  assert.equal((await container.init.exited).status, 137);
+  gate.resolve();
+  await assert.rejects(pausing, withCode("NotFound"));
+});
+
+test("a lost VM ends every process with 137 and the pod", async () => {
+  const { pod, sandbox, kinds } = setUp();
+  const container = await pod.create(request("p1"), forever);
+  await container.start("", forever);
+  sandbox.lose("qemu was killed by signal 9");
+  assert.equal((await container.init.exited).status, 137);
+  await assert.rejects(
+    container.signal("", { signal: 9, all: false, escalation: "never" }, forever),
+    withCode("NotFound"),
+  );
+  await pod.delete("p1", forever);
+  assert.deepEqual(kinds(), ["create", "start", "exit", "delete"]);
+  assert.equal(sandbox.shared.size, 0);
+});
+
+test("OOM kills are told of each time, for known containers only", async () => {
+  const { pod, sandbox, kinds } = setUp();
+  await pod.create(request("p1"), forever);
+  sandbox.agent.oom("p1");
+  sandbox.agent.oom("p1");
+  sandbox.agent.oom("somebody-else");
+  assert.deepEqual(kinds(), ["create", "oom", "oom"]);
+});
+
+test("dispose frees what still runs", async () => {
+  const { pod, sandbox } = setUp();
+  const first = request("p1");
+  const container = await pod.create(first, forever);
+  await container.start("", forever);
+  await pod.dispose();
+  assert.ok(first.io.closed);
+  assert.equal(sandbox.shared.size, 0);
+  assert.equal((await container.init.exited).status, 137);
+});

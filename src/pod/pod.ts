@@ -1,0 +1,256 @@
+import { isAbsolute, resolve } from "node:path";
+import { Deadline } from "../core/deadline.ts";
+import { alreadyExists, failedPrecondition, HullError, invalidArgument, notFound } from "../core/errors.ts";
+import { StateMachine, type TransitionTable } from "../core/state-machine.ts";
+import { Container, type StdioPaths } from "./container.ts";
+import { containerKind } from "./container-kind.ts";
+import type { PodEvent } from "./events.ts";
+import { GuestInit, PauseProcess } from "./guest-process.ts";
+import { guestSpec } from "./guest-spec.ts";
+import type { OciSpec } from "./oci-spec.ts";
+import type { Exit, ProcessRunner } from "./process.ts";
+import type { ProcessIo } from "./process-io.ts";
+import type { BootSandbox, RootfsSource, Sandbox, SandboxRequest, SharedContainer } from "./sandbox.ts";
+
+export type PodState = "new" | "booting" | "running" | "stopping" | "stopped";
+
+export const POD_TRANSITIONS: TransitionTable<PodState> = {
+  new: ["booting", "stopped"],
+  booting: ["running", "stopped"],
+  running: ["stopping"],
+  stopping: ["stopped"],
+  stopped: [],
+};
+
+export interface PodOptions {
+  readonly id: string;
+  readonly boot: BootSandbox;
+  readonly publish: (event: PodEvent) => void;
+  readonly log: (message: string, fields?: Record<string, unknown>) => void;
+}
+
+export interface CreateRequest {
+  readonly id: string;
+  readonly bundle: string;
+  readonly spec: OciSpec;
+  readonly rootfs: RootfsSource["mounts"];
+  readonly stdio: StdioPaths;
+  readonly io: ProcessIo;
+}
+
+/** How long the guest may take to write its data back before its VM is ended all the same. */
+const STOP_LIMIT_MS = 2_500;
+
+/** A pod: one VM and the containers in it. A plain container is a pod of its own. */
+export class Pod {
+  readonly #machine: StateMachine<PodState>;
+  readonly #containers = new Map<string, Container>();
+  /** Containers that are being created, with what cancels it. */
+  readonly #creating = new Map<string, Deadline>();
+  readonly #options: PodOptions;
+  #sandbox: Promise<Sandbox> | undefined;
+  #stopped: Promise<void> | undefined;
+  /** A pod of a single container ends with it; a CRI pod outlives its containers. */
+  #single = false;
+
+  constructor(options: PodOptions) {
+    this.#options = options;
+    this.#machine = new StateMachine(`pod ${options.id}`, POD_TRANSITIONS, "new");
+  }
+
+  get state(): PodState {
+    return this.#machine.state;
+  }
+
+  get empty(): boolean {
+    return this.#containers.size === 0 && this.#creating.size === 0;
+  }
+
+  /** Throws NotFound. */
+  container(id: string): Container {
+    const container = this.#containers.get(id);
+    if (!container) throw notFound(`container ${id} does not exist`);
+    return container;
+  }
+
+  /** Creates a container, and boots the VM for the first one. On failure nothing of it is left. */
+  async create(request: CreateRequest, callerDeadline: Deadline): Promise<Container> {
+    const { id } = request;
+    if (this.#containers.has(id) || this.#creating.has(id))
+      throw alreadyExists(`container ${id} exists already`);
+    const deadline = callerDeadline.shorter(Number.POSITIVE_INFINITY);
+    this.#creating.set(id, deadline);
+    try {
+      const container = await this.#create(request, deadline);
+      this.#containers.set(id, container);
+      this.#options.publish({ kind: "create", containerId: id, pid: container.pid });
+      return container;
+    } catch (error) {
+      this.#creating.delete(id);
+      if (this.#single && this.empty) await this.stop();
+      throw HullError.wrap(`create container ${id}`, error);
+    } finally {
+      this.#creating.delete(id);
+      deadline.dispose();
+    }
+  }
+
+  /** Deletes a container; one that is still being created is given up. */
+  async delete(id: string, deadline: Deadline): Promise<Exit> {
+    this.#creating.get(id)?.cancel(`container ${id} was deleted while it was being created`);
+    const container = this.container(id);
+    const last = this.#single && this.#containers.size === 1;
+    if (last && container.init.machine.is("stopped")) await this.stop();
+    const exit = await container.delete(!last && this.#machine.is("running"), deadline);
+    this.#containers.delete(id);
+    if (this.#single && this.empty) await this.stop();
+    return exit;
+  }
+
+  /** Boots the VM of a pod that has no container yet (the Sandbox service). Throws FailedPrecondition when it ran before. */
+  async start(request: SandboxRequest, deadline: Deadline): Promise<Sandbox> {
+    if (!this.#sandbox) {
+      this.#machine.transition("booting");
+      this.#sandbox = this.#boot(request, deadline);
+    }
+    return await this.#sandbox;
+  }
+
+  /** Ends the VM and everything in it. Resolves when all is freed. Idempotent, never rejects. */
+  stop(): Promise<void> {
+    this.#stopped ??= this.#stop();
+    return this.#stopped;
+  }
+
+  async #stop(): Promise<void> {
+    for (const deadline of this.#creating.values())
+      deadline.cancel(`pod ${this.#options.id} is being stopped`);
+    const sandbox = await this.#sandbox?.catch(() => undefined); // its failure was told to whoever asked for it
+    if (this.#machine.is("running")) this.#machine.transition("stopping");
+    const deadline = Deadline.after(STOP_LIMIT_MS, `stop pod ${this.#options.id}`);
+    await sandbox
+      ?.stop(deadline)
+      .catch((error) => this.#options.log("pod: stopping the VM failed", { err: error }));
+    deadline.dispose();
+    if (!this.#machine.is("stopped")) this.#machine.transition("stopped");
+  }
+
+  /** Stops the VM and frees every container, stopped or not. For the end of the shim. */
+  async dispose(): Promise<void> {
+    await this.stop();
+    for (const container of this.#containers.values()) {
+      await container
+        .dispose()
+        .catch((error) => this.#options.log("pod: freeing a container failed", { err: error }));
+    }
+  }
+
+  async #boot(request: SandboxRequest, deadline: Deadline): Promise<Sandbox> {
+    try {
+      const sandbox = await this.#options.boot(request, deadline);
+      this.#machine.transition("running");
+      sandbox.lost
+        .then(async (reason) => {
+          this.#options.log("pod: the VM was lost", { reason });
+          await this.stop();
+        })
+        .catch((error) => this.#options.log("pod: cannot follow the VM", { err: error }));
+      sandbox.agent.onOom((containerId) => {
+        if (this.#containers.has(containerId)) this.#options.publish({ kind: "oom", containerId });
+      });
+      return sandbox;
+    } catch (error) {
+      this.#machine.transition("stopped");
+      throw error;
+    }
+  }
+
+  async #create(request: CreateRequest, deadline: Deadline): Promise<Container> {
+    const { id, spec, bundle, io } = request;
+    const kind = containerKind(spec.annotations);
+    if (kind.kind === "container") {
+      if (!this.#sandbox) throw failedPrecondition(`its pod ${kind.sandboxId} is not running`);
+    } else if (this.#sandbox && (this.#single || !this.empty)) {
+      if (this.#containers.size > 0) throw alreadyExists(`pod ${this.#options.id} is running already`);
+    }
+    if (this.#machine.is("stopping", "stopped")) {
+      throw failedPrecondition(`pod ${this.#options.id} has ended: delete it and create a new one`);
+    }
+    if (kind.kind === "single") this.#single = true;
+    const sandbox = await this.start(sandboxRequest(spec, this.#options.id), deadline);
+    if (kind.kind === "sandbox") {
+      return this.#container(request, sandbox, new PauseProcess(sandbox.lost), undefined);
+    }
+    const shared = await sandbox.share.add(id, rootfsSource(request), deadline);
+    const runner = new GuestInit(sandbox.agent, { containerId: id, execId: "" });
+    try {
+      const adjusted = await guestSpec(spec, {
+        containerId: id,
+        rootfs: shared.rootfs,
+        share: (mount) => shared.bind(mount),
+      });
+      await runner.create(adjusted, io, undefined, deadline);
+      deadline.check();
+      return this.#container(request, sandbox, runner, shared);
+    } catch (error) {
+      await this.#undo(runner, shared);
+      throw error;
+    }
+    function rootfsSource({ rootfs }: CreateRequest): RootfsSource {
+      const path = spec.root?.path ?? "rootfs";
+      if (path.includes("\0")) throw invalidArgument("`root.path` contains a NUL byte");
+      return {
+        mounts: rootfs,
+        path: isAbsolute(path) ? path : resolve(bundle, path),
+        readOnly: spec.root?.readonly ?? false,
+      };
+    }
+  }
+
+  async #undo(runner: ProcessRunner, shared: SharedContainer): Promise<void> {
+    const limit = Deadline.after(STOP_LIMIT_MS, "undoing the creation");
+    // The guest may not know the container, or be gone: what the host has is freed in any case.
+    await runner.delete(limit).catch((error) => this.#options.log("pod: undo in the guest", { err: error }));
+    limit.dispose();
+    await shared.release();
+  }
+
+  #container(
+    request: CreateRequest,
+    sandbox: Sandbox,
+    runner: ProcessRunner,
+    shared: SharedContainer | undefined,
+  ) {
+    const container = new Container({
+      id: request.id,
+      bundle: request.bundle,
+      stdio: request.stdio,
+      io: request.io,
+      agent: shared ? sandbox.agent : undefined,
+      runner,
+      pid: sandbox.pid,
+      publish: this.#options.publish,
+      release: async () => shared?.release(),
+    });
+    if (this.#single) {
+      // Nothing can run in a VM whose only container has ended: it goes at once, after the exit was published.
+      container.init.exited
+        .then(() => this.stop())
+        .catch((error) => this.#options.log("pod: stop", { err: error }));
+    }
+    return container;
+  }
+}
+
+/** What the pod's first container says of the pod. */
+function sandboxRequest(spec: OciSpec, id: string): SandboxRequest {
+  const network = spec.linux?.namespaces?.find(({ type }) => type === "network");
+  return {
+    hostname: spec.hostname || id.slice(0, 12),
+    netns: network?.path,
+    sysctls: Object.fromEntries(
+      Object.entries(spec.linux?.sysctl ?? {}).filter(([name]) => name.startsWith("net.")),
+    ),
+    sharePidNamespace: false,
+  };
+}

@@ -1,0 +1,133 @@
+import type { GuestExit, SignalRequest, TerminalSize } from "../agent/guest-agent.ts";
+import { Deadline } from "../core/deadline.ts";
+import { deferred } from "../core/deferred.ts";
+import { notFound } from "../core/errors.ts";
+import { StateMachine, type TransitionTable } from "../core/state-machine.ts";
+import type { ProcessIo } from "./process-io.ts";
+
+export type ProcessState = "created" | "running" | "pausing" | "paused" | "stopped" | "deleted";
+
+/** Only a container's init process is ever pausing or paused. */
+export const PROCESS_TRANSITIONS: TransitionTable<ProcessState> = {
+  created: ["running", "stopped", "deleted"],
+  running: ["pausing", "stopped"],
+  pausing: ["paused", "running", "stopped"],
+  paused: ["running", "stopped"],
+  stopped: ["deleted"],
+  deleted: [],
+};
+
+export interface Exit {
+  /** The exit code, or 128 + the number of the signal that ended the process. */
+  readonly status: number;
+  readonly at: Date;
+}
+
+/** How a process is really run: in the guest, or (a pod's pause container) not at all. */
+export interface ProcessRunner {
+  start(deadline: Deadline): Promise<void>;
+  /** Resolves when the process has ended. Rejects when that can no longer be found out: the VM is gone. */
+  wait(): Promise<GuestExit>;
+  signal(request: SignalRequest, deadline: Deadline): Promise<void>;
+  resize(size: TerminalSize, deadline: Deadline): Promise<void>;
+  delete(deadline: Deadline): Promise<void>;
+}
+
+/** What a process tells its container. */
+export interface ProcessHooks {
+  started(): void;
+  /** Awaited before the exit becomes visible; the init process waits here for its execs. */
+  beforeExit(): Promise<void>;
+  exited(exit: Exit): void;
+}
+
+/** Exit status of a process whose VM was lost: as if killed by SIGKILL. */
+const LOST_STATUS = 137;
+/** How long an exit is held back for output that its reader does not take. */
+const DRAIN_LIMIT_MS = 2_000;
+
+/** One process of a container: its state, its streams, its exit. */
+export class Process {
+  readonly machine: StateMachine<ProcessState>;
+  readonly #exited = deferred<Exit>();
+  #exit: Exit | undefined;
+  #starting: Promise<unknown> = Promise.resolve();
+  #followed = false;
+
+  constructor(
+    readonly subject: string,
+    readonly io: ProcessIo,
+    readonly runner: ProcessRunner,
+    readonly hooks: ProcessHooks,
+  ) {
+    this.machine = new StateMachine(subject, PROCESS_TRANSITIONS, "created");
+  }
+
+  /** Set once the process has stopped. */
+  get exit(): Exit | undefined {
+    return this.#exit;
+  }
+
+  /** Resolves when the process has stopped and its output has been delivered. Never rejects. */
+  get exited(): Promise<Exit> {
+    return this.#exited.promise;
+  }
+
+  get alive(): boolean {
+    return !this.machine.is("stopped", "deleted");
+  }
+
+  /** Begins to wait for the end. Called once, as soon as there is something in the guest to wait for. */
+  follow(): void {
+    if (this.#followed) return;
+    this.#followed = true;
+    const end = async () => {
+      const exit = await this.runner.wait().then(
+        ({ status, at }): Exit => ({ status, at }),
+        (): Exit => ({ status: LOST_STATUS, at: new Date() }),
+      );
+      await this.#finish(exit);
+    };
+    end().catch((error) => this.#exited.reject(error));
+  }
+
+  async start(deadline: Deadline): Promise<void> {
+    this.machine.require("start", "created");
+    const starting = this.runner.start(deadline);
+    this.#starting = starting.then(
+      () => {
+        this.machine.transition("running");
+        this.hooks.started();
+      },
+      () => undefined,
+    );
+    await starting;
+    await this.#starting;
+  }
+
+  /** Throws NotFound when the process has ended, as containerd expects of a late kill. */
+  async signal(request: SignalRequest, deadline: Deadline): Promise<void> {
+    if (!this.alive) throw notFound(`${this.subject}: process already finished`);
+    await this.runner.signal(request, deadline);
+  }
+
+  /** A process that will never run in the guest any more ends here: an exec that was not started. */
+  abandon(): void {
+    this.#followed = true;
+    this.#exit = { status: 0, at: new Date(0) };
+    this.#exited.resolve(this.#exit);
+  }
+
+  async #finish(exit: Exit): Promise<void> {
+    await this.#starting;
+    const limit = Deadline.after(DRAIN_LIMIT_MS, `${this.subject}: handing over the last output`);
+    // A reader that stalls keeps its own output waiting, but not the exit.
+    await this.io.drained(limit).catch(() => undefined);
+    limit.dispose();
+    await this.hooks.beforeExit();
+    if (!this.machine.is("stopped", "deleted")) this.machine.transition("stopped");
+    this.#exit = exit;
+    this.hooks.exited(exit);
+    this.#exited.resolve(exit);
+  }
+}

@@ -1,0 +1,53 @@
+import type { GuestAgent } from "../agent/guest-agent.ts";
+import type { Deadline } from "../core/deadline.ts";
+import type { OciMount } from "./oci-spec.ts";
+
+/** The running VM of a pod with everything that serves it. `boot-sandbox.ts` makes the real one. */
+export interface Sandbox {
+  /** The VMM's process id: a live host process in the pod's network namespace. */
+  readonly pid: number;
+  readonly agent: GuestAgent;
+  readonly share: ContainerShare;
+  /** Resolves with the reason when the VM has ended without being asked to. */
+  readonly lost: Promise<string>;
+  /** Writes the guest's data back, ends the VM and its helpers, frees all they had. Idempotent. */
+  stop(deadline: Deadline): Promise<void>;
+}
+
+/** The directory the guest sees over virtio-fs. */
+export interface ContainerShare {
+  /** Mounts a container's root file system and makes its host paths available; undone by `release`. */
+  add(containerId: string, rootfs: RootfsSource, deadline: Deadline): Promise<SharedContainer>;
+}
+
+export interface SharedContainer {
+  /** Path of the root file system in the guest. */
+  readonly rootfs: string;
+  /** Makes a host path available in the guest and answers its path there. */
+  bind(mount: OciMount): Promise<string>;
+  release(): Promise<void>;
+}
+
+/** containerd's mounts for the root file system, or the directory that holds it already. */
+export interface RootfsSource {
+  readonly mounts: readonly {
+    readonly type: string;
+    readonly source: string;
+    readonly target: string;
+    readonly options: readonly string[];
+  }[];
+  /** Absolute path used when there are no mounts. */
+  readonly path: string;
+  readonly readOnly: boolean;
+}
+
+/** What a sandbox is made from. */
+export interface SandboxRequest {
+  readonly hostname: string;
+  /** Path of the pod's network namespace; undefined = one of its own with nothing but loopback. */
+  readonly netns: string | undefined;
+  readonly sysctls: Readonly<Record<string, string>>;
+  readonly sharePidNamespace: boolean;
+}
+
+export type BootSandbox = (request: SandboxRequest, deadline: Deadline) => Promise<Sandbox>;

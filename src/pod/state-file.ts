@@ -1,0 +1,78 @@
+import { rename, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { Ledger, LedgerEntry, Resource } from "../core/ledger.ts";
+
+/** Content of `state.json` in the pod's folder: what `cleanup` needs to release a pod whose daemon is gone. */
+export interface PodRecord {
+  readonly version: 1;
+  readonly namespace: string;
+  readonly id: string;
+  readonly resources: readonly Resource[];
+}
+
+export const STATE_FILE = "state.json";
+
+/**
+ * The pod's ledger on disk. Every change is on disk (written aside, then renamed) before its promise resolves;
+ * changes that come while a write is under way share the next one.
+ */
+export class StateFile implements Ledger {
+  readonly #resources = new Map<number, Resource>();
+  #next = 0;
+  #writing: Promise<void> | undefined;
+  #pending: Promise<void> | undefined;
+
+  constructor(
+    readonly directory: string,
+    readonly namespace: string,
+    readonly id: string,
+  ) {}
+
+  get resources(): Resource[] {
+    return [...this.#resources.values()];
+  }
+
+  async record(resource: Resource): Promise<LedgerEntry> {
+    const key = this.#next++;
+    this.#resources.set(key, resource);
+    await this.#save();
+    return {
+      update: async (changed) => {
+        if (!this.#resources.has(key)) return;
+        this.#resources.set(key, changed);
+        await this.#save();
+      },
+      forget: async () => {
+        if (this.#resources.delete(key)) await this.#save();
+      },
+    };
+  }
+
+  #save(): Promise<void> {
+    if (!this.#writing) {
+      this.#writing = this.#write().finally(() => {
+        this.#writing = undefined;
+      });
+      return this.#writing;
+    }
+    this.#pending ??= this.#writing
+      .catch(() => undefined) // its own callers are told; this write is another
+      .then(() => {
+        this.#pending = undefined;
+        return this.#save();
+      });
+    return this.#pending;
+  }
+
+  async #write(): Promise<void> {
+    const record: PodRecord = {
+      version: 1,
+      namespace: this.namespace,
+      id: this.id,
+      resources: this.resources,
+    };
+    const path = join(this.directory, STATE_FILE);
+    await writeFile(`${path}.new`, JSON.stringify(record), { mode: 0o600 });
+    await rename(`${path}.new`, path);
+  }
+}

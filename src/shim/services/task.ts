@@ -1,0 +1,178 @@
+import type { SignalRequest } from "../../agent/guest-agent.ts";
+import { failedPrecondition, HullError, invalidArgument, unimplemented } from "../../core/errors.ts";
+import type { Container, StdioPaths } from "../../pod/container.ts";
+import { readSpec } from "../../pod/oci-spec.ts";
+import type { Pod } from "../../pod/pod.ts";
+import type { ProcessIo } from "../../pod/process-io.ts";
+import type { TaskDefinition } from "../../proto/generated/containerd/task/v2/task.ts";
+import type { Handlers } from "../../ttrpc/server.ts";
+import { checkId, jsonAny, taskStatus, timestamp } from "./wire.ts";
+
+/** The same messages are served under both names (containerd 1.x asks for v2, 2.x tries v3 first where told so). */
+export const TASK_SERVICES = ["containerd.task.v2.Task", "containerd.task.v3.Task"] as const;
+
+export interface TaskServiceOptions {
+  readonly pod: Pod;
+  readonly version: string;
+  readonly escalation: SignalRequest["escalation"];
+  /** Opens the client's ends of a process's streams. */
+  openIo(
+    owner: { readonly containerId: string; readonly execId: string },
+    stdio: StdioPaths,
+  ): Promise<ProcessIo>;
+  /** Called by Shutdown once no container is left; resolves when everything of the pod has been freed. */
+  shutdown(): Promise<void>;
+}
+
+const SIGNAL_LIMIT = 64;
+/** Type of an exec's spec and of Update's resources: JSON in an Any, named after the OCI Go packages. */
+const PROCESS_TYPE = "opencontainers/runtime-spec/1/Process";
+const RESOURCES_TYPE = "opencontainers/runtime-spec/1/LinuxResources";
+
+/** containerd's task service (containerd api/runtime/task/v2/shim.proto) on the pod model. */
+export function taskService(options: TaskServiceOptions): Handlers<typeof TaskDefinition> {
+  const { pod } = options;
+  return {
+    async create(request, { deadline }) {
+      checkId("container id", request.id);
+      if (request.checkpoint)
+        throw unimplemented(`create container ${request.id}: a VM can't be started from a checkpoint`);
+      const stdio = stdioPaths(request);
+      const spec = await readSpec(request.bundle);
+      const io = await options.openIo({ containerId: request.id, execId: "" }, stdio);
+      try {
+        const container = await pod.create(
+          { id: request.id, bundle: request.bundle, spec, rootfs: request.rootfs, stdio, io },
+          deadline,
+        );
+        return { pid: container.pid };
+      } catch (error) {
+        await io.close();
+        throw error;
+      }
+    },
+
+    async start({ id, execId }, { deadline }) {
+      const container = pod.container(id);
+      await container.start(execId, deadline);
+      return { pid: container.pid };
+    },
+
+    async state({ id, execId }) {
+      const container = pod.container(id);
+      const { state, pid, stdio, exit } = container.status(execId);
+      return {
+        id,
+        bundle: container.bundle,
+        pid,
+        status: taskStatus(state),
+        ...stdio,
+        exitStatus: exit?.status ?? 0,
+        exitedAt: exit && timestamp(exit.at),
+        execId,
+      };
+    },
+
+    async wait({ id, execId }) {
+      const exit = await pod.container(id).process(execId).exited;
+      return { exitStatus: exit.status, exitedAt: timestamp(exit.at) };
+    },
+
+    async kill({ id, execId, signal, all }, { deadline }) {
+      if (signal < 1 || signal > SIGNAL_LIMIT)
+        throw invalidArgument(`kill container ${id}: there is no signal ${signal}`);
+      await pod.container(id).signal(execId, { signal, all, escalation: options.escalation }, deadline);
+      return {};
+    },
+
+    async delete({ id, execId }, { deadline }) {
+      const container = pod.container(id);
+      const exit = execId ? await container.deleteExec(execId, deadline) : await pod.delete(id, deadline);
+      return { pid: container.pid, exitStatus: exit.status, exitedAt: timestamp(exit.at) };
+    },
+
+    async exec(request) {
+      checkId("exec id", request.execId);
+      const container = pod.container(request.id);
+      const process = jsonAny(
+        `exec ${request.execId} of container ${request.id}`,
+        request.spec,
+        PROCESS_TYPE,
+      );
+      const stdio = stdioPaths(request);
+      const io = await options.openIo({ containerId: request.id, execId: request.execId }, stdio);
+      try {
+        container.addExec(request.execId, { ...process, terminal: stdio.terminal }, stdio, io);
+      } catch (error) {
+        await io.close();
+        throw error;
+      }
+      return {};
+    },
+
+    async resizePty({ id, execId, width, height }, { deadline }) {
+      await pod.container(id).resize(execId, { width, height }, deadline);
+      return {};
+    },
+
+    async closeIO({ id, execId, stdin }) {
+      if (stdin) pod.container(id).closeStdin(execId);
+      return {};
+    },
+
+    async pids({ id }) {
+      // In the host there is one process for the whole VM; guest pids would be read as the host's.
+      return { processes: [{ pid: pod.container(id).pid, info: undefined }] };
+    },
+
+    async pause({ id }, { deadline }) {
+      await pod.container(id).pause(deadline);
+      return {};
+    },
+
+    async resume({ id }, { deadline }) {
+      await pod.container(id).resume(deadline);
+      return {};
+    },
+
+    async update({ id, resources }, { deadline }) {
+      await pod.container(id).update(jsonAny(`update container ${id}`, resources, RESOURCES_TYPE), deadline);
+      return {};
+    },
+
+    async checkpoint({ id }) {
+      throw unimplemented(
+        `checkpoint container ${id}: the state of a container in a VM can't be saved by CRIU`,
+      );
+    },
+
+    async connect({ id }) {
+      return { shimPid: process.pid, taskPid: knownPid(pod, id), version: options.version };
+    },
+
+    async shutdown() {
+      if (pod.empty) await options.shutdown();
+      return {};
+    },
+  };
+}
+
+function stdioPaths(request: {
+  stdin: string;
+  stdout: string;
+  stderr: string;
+  terminal: boolean;
+}): StdioPaths {
+  const { stdin, stdout, stderr, terminal } = request;
+  return { stdin, stdout, stderr, terminal };
+}
+
+/** Connect is containerd's liveness check: it is answered for unknown containers, too. */
+function knownPid(pod: Pod, id: string): number {
+  try {
+    return pod.container(id).pid;
+  } catch (error) {
+    if (HullError.from(error).code === "NotFound") return 0;
+    throw error;
+  }
+}

@@ -1,0 +1,173 @@
+import { EventEmitter } from "node:events";
+import type { Socket } from "node:net";
+import { PassThrough } from "node:stream";
+import type {
+  CreateContainer,
+  CreateExec,
+  GuestAgent,
+  GuestExit,
+  GuestStats,
+  ProcessRef,
+  SandboxSettings,
+  SignalRequest,
+  TerminalSize,
+} from "../../src/agent/guest-agent.ts";
+import type { Deadline } from "../../src/core/deadline.ts";
+import { type Deferred, deferred } from "../../src/core/deferred.ts";
+import { alreadyExists, failedPrecondition, notFound, unavailable } from "../../src/core/errors.ts";
+
+interface FakeProcess {
+  state: "created" | "running" | "ended";
+  readonly exit: Deferred<GuestExit>;
+}
+
+/**
+ * An agent without a guest: processes live until `end` (or a deadly signal) and calls can be made to fail or hang.
+ * Refuses what the real agent refuses, so that a wrong call order shows.
+ */
+export class FakeAgent implements GuestAgent {
+  readonly version = "fake";
+  readonly kernelRelease = "0.0.0-fake";
+  readonly calls: string[] = [];
+  /** Call name -> what it throws, or a promise it waits for first. */
+  readonly faults = new Map<string, Error | Promise<unknown>>();
+  readonly #processes = new Map<string, FakeProcess>();
+  readonly #lost = deferred<Error>();
+  readonly #events = new EventEmitter();
+  readonly lost = this.#lost.promise;
+
+  async startSandbox(_settings: SandboxSettings): Promise<void> {
+    await this.#call("startSandbox", "");
+  }
+
+  async createContainer({ containerId }: CreateContainer): Promise<void> {
+    await this.#call("createContainer", containerId);
+    this.#add({ containerId, execId: "" });
+  }
+
+  async createExec({ containerId, execId }: CreateExec): Promise<void> {
+    await this.#call("createExec", `${containerId}/${execId}`);
+    if (this.#get({ containerId, execId: "" }).state !== "running")
+      throw failedPrecondition("container is not running");
+    this.#add({ containerId, execId });
+  }
+
+  async start(ref: ProcessRef): Promise<void> {
+    await this.#call("start", key(ref));
+    const process = this.#get(ref);
+    if (process.state !== "created") throw failedPrecondition(`${key(ref)} is ${process.state}`);
+    process.state = "running";
+  }
+
+  async wait(ref: ProcessRef): Promise<GuestExit> {
+    const { exit } = this.#get(ref);
+    return await Promise.race([
+      exit.promise,
+      this.lost.then((cause) => {
+        throw unavailable(cause.message);
+      }),
+    ]);
+  }
+
+  async signal(ref: ProcessRef, { signal }: SignalRequest): Promise<void> {
+    await this.#call("signal", `${key(ref)} ${signal}`);
+    const process = this.#get(ref);
+    if (process.state === "ended") throw notFound(`${key(ref)}: process already finished`);
+    if (signal === 9 || signal === 15) this.end(ref, 128 + signal);
+  }
+
+  async resize(ref: ProcessRef, { width, height }: TerminalSize): Promise<void> {
+    await this.#call("resize", `${key(ref)} ${width}x${height}`);
+  }
+
+  async delete(ref: ProcessRef): Promise<void> {
+    await this.#call("delete", key(ref));
+    if (this.#get(ref).state === "running") throw failedPrecondition(`${key(ref)} is running`);
+    for (const name of [...this.#processes.keys()]) {
+      if (name === key(ref) || (ref.execId === "" && name.startsWith(`${ref.containerId}/`)))
+        this.#processes.delete(name);
+    }
+  }
+
+  async pause(containerId: string): Promise<void> {
+    await this.#call("pause", containerId);
+  }
+
+  async resume(containerId: string): Promise<void> {
+    await this.#call("resume", containerId);
+  }
+
+  async update(containerId: string): Promise<void> {
+    await this.#call("update", containerId);
+  }
+
+  async stats(containerId: string): Promise<GuestStats> {
+    await this.#call("stats", containerId);
+    return { cgroupFiles: {}, netDev: "" };
+  }
+
+  async openStream(token: string, _deadline: Deadline): Promise<Socket> {
+    await this.#call("openStream", token);
+    return new PassThrough() as unknown as Socket;
+  }
+
+  onOom(listener: (containerId: string) => void): void {
+    this.#events.on("oom", listener);
+  }
+
+  async shutdown(): Promise<void> {
+    await this.#call("shutdown", "");
+  }
+
+  close(): void {
+    this.lose("closed by the host");
+  }
+
+  /** The process ends by itself. The init process takes its execs along, and their exits come first. */
+  end(ref: ProcessRef, status: number): void {
+    if (ref.execId === "") {
+      for (const [name, process] of this.#processes) {
+        if (name.startsWith(`${ref.containerId}/`) && name !== key(ref) && process.state === "running") {
+          this.#end(process, 137);
+        }
+      }
+    }
+    this.#end(this.#get(ref), status);
+  }
+
+  /** The connection breaks. */
+  lose(why: string): void {
+    this.#lost.resolve(new Error(why));
+  }
+
+  oom(containerId: string): void {
+    this.#events.emit("oom", containerId);
+  }
+
+  #end(process: FakeProcess, status: number): void {
+    process.state = "ended";
+    process.exit.resolve({ status, at: new Date(), oomKilled: false });
+  }
+
+  #add(ref: ProcessRef): void {
+    if (this.#processes.has(key(ref))) throw alreadyExists(`${key(ref)} exists`);
+    this.#processes.set(key(ref), { state: "created", exit: deferred() });
+  }
+
+  #get(ref: ProcessRef): FakeProcess {
+    const process = this.#processes.get(key(ref));
+    if (!process) throw notFound(`${key(ref)} does not exist`);
+    return process;
+  }
+
+  async #call(name: string, subject: string): Promise<void> {
+    this.calls.push(subject ? `${name} ${subject}` : name);
+    const fault = this.faults.get(name);
+    if (fault instanceof Error) throw fault;
+    await fault;
+  }
+}
+
+function key({ containerId, execId }: ProcessRef): string {
+  return `${containerId}/${execId}`;
+}

@@ -1,0 +1,52 @@
+import { type Deferred, deferred } from "../../src/core/deferred.ts";
+import type { ProcessIo } from "../../src/pod/process-io.ts";
+import type { ContainerShare, Sandbox } from "../../src/pod/sandbox.ts";
+import { FakeAgent } from "./fake-agent.ts";
+
+/** A sandbox without a VM, which knows what was shared and not yet released. */
+export class FakeSandbox implements Sandbox {
+  readonly pid = 4242;
+  readonly agent = new FakeAgent();
+  readonly shared = new Set<string>();
+  stops = 0;
+  readonly #lost: Deferred<string> = deferred();
+  readonly lost = this.#lost.promise;
+  readonly share: ContainerShare = {
+    add: async (containerId) => {
+      this.shared.add(containerId);
+      return {
+        rootfs: `/run/hull/shared/${containerId}/rootfs`,
+        bind: async (mount) => `/run/hull/shared/${containerId}${mount.destination}`,
+        release: async () => {
+          this.shared.delete(containerId);
+        },
+      };
+    },
+  };
+
+  async stop(): Promise<void> {
+    this.stops++;
+    this.agent.lose("the VM was stopped");
+  }
+
+  /** The VM dies. */
+  lose(reason: string): void {
+    this.agent.lose(reason);
+    this.#lost.resolve(reason);
+  }
+}
+
+/** Streams that go nowhere, are drained at once, and can be asked whether they were closed. */
+export function fakeIo(): ProcessIo & { closed: boolean } {
+  return {
+    terminal: false,
+    wants: { stdin: false, stdout: true, stderr: true },
+    closed: false,
+    attach() {},
+    closeStdin() {},
+    async drained() {},
+    async close() {
+      this.closed = true;
+    },
+  };
+}
