@@ -1,0 +1,160 @@
+import { resourceExhausted } from "../core/errors.ts";
+import { FrameDecoder, type FrameSink } from "./frame.ts";
+import type { Transport } from "./transport.ts";
+
+/** Small frames that are ready together are written together, up to this size. */
+const BATCH_BYTES = 64 << 10;
+/** With more than this waiting to be written, senders that can wait do. */
+const HIGH_WATER_BYTES = 256 << 10;
+/** Where a peer that does not read is given up. */
+export const MAX_QUEUED_BYTES = 32 << 20;
+
+export interface ChannelSink extends FrameSink {
+  /** The connection is over; called once. */
+  closed(error: Error | undefined): void;
+}
+
+export interface ChannelOptions {
+  /** Read nothing more from a peer that does not take its answers. For servers only: two such ends would deadlock. */
+  holdWhenCongested?: boolean;
+  /** Bytes waiting for a peer that does not read, at which the connection is closed. */
+  maxQueuedBytes?: number;
+}
+
+/**
+ * A transport that speaks frames. Frames go out whole and in order; what the peer does not take waits here in a
+ * bounded queue, never in the transport.
+ */
+export class FrameChannel {
+  readonly #transport: Transport;
+  readonly #sink: ChannelSink;
+  readonly #holdWhenCongested: boolean;
+  readonly #maxQueuedBytes: number;
+  #queue: Uint8Array[] = [];
+  #queuedBytes = 0;
+  #blocked = false;
+  #flushScheduled = false;
+  #closed = false;
+  #waiting: (() => void)[] = [];
+  readonly #holders = new Set<unknown>();
+
+  constructor(transport: Transport, sink: ChannelSink, options: ChannelOptions = {}) {
+    this.#transport = transport;
+    this.#sink = sink;
+    this.#holdWhenCongested = options.holdWhenCongested ?? false;
+    this.#maxQueuedBytes = options.maxQueuedBytes ?? MAX_QUEUED_BYTES;
+    const decoder = new FrameDecoder({
+      frame: (streamId, type, flags, payload) => {
+        if (!this.#closed) sink.frame(streamId, type, flags, payload);
+      },
+      oversize: (streamId, type, length) => {
+        if (!this.#closed) sink.oversize(streamId, type, length);
+      },
+    });
+    transport.onClose((error) => this.#finish(error));
+    transport.onDrain(() => {
+      this.#blocked = false;
+      this.#flush();
+    });
+    transport.onData((bytes) => decoder.push(bytes));
+  }
+
+  get queuedBytes(): number {
+    return this.#queuedBytes;
+  }
+
+  /** Sends a frame. Frames of the same turn go out in one write. Nothing happens on a closed channel. */
+  send(frame: Uint8Array): void {
+    if (this.#closed) return;
+    this.#queue.push(frame);
+    this.#queuedBytes += frame.length;
+    if (this.#queuedBytes > this.#maxQueuedBytes) {
+      this.close(resourceExhausted(`peer does not read: ${this.#queuedBytes} bytes are waiting for it`));
+      return;
+    }
+    if (this.#queuedBytes > HIGH_WATER_BYTES && this.#holdWhenCongested) this.hold(this);
+    if (this.#blocked || this.#flushScheduled) return;
+    this.#flushScheduled = true;
+    queueMicrotask(() => {
+      this.#flushScheduled = false;
+      this.#flush();
+    });
+  }
+
+  /** Resolves when there is room for more (or when the channel is closed): the wait of a sender that can wait. */
+  ready(): Promise<void> {
+    if (this.#closed || this.#queuedBytes <= HIGH_WATER_BYTES) return Promise.resolve();
+    return new Promise((resolve) => this.#waiting.push(resolve));
+  }
+
+  /** Resolves when everything sent so far is with the transport (or when the channel is closed). */
+  async flushed(): Promise<void> {
+    while (!this.#closed && this.#queuedBytes > 0) {
+      await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    }
+  }
+
+  /** Stops reading until `release` with the same key. False where the transport cannot pause. */
+  hold(key: unknown): boolean {
+    if (!this.#transport.pause || !this.#transport.resume) return false;
+    if (this.#holders.size === 0) this.#transport.pause();
+    this.#holders.add(key);
+    return true;
+  }
+
+  release(key: unknown): void {
+    if (this.#holders.delete(key) && this.#holders.size === 0 && !this.#closed) this.#transport.resume?.();
+  }
+
+  close(error?: Error): void {
+    if (this.#closed) return;
+    if (!error && !this.#blocked) this.#flush();
+    this.#finish(error);
+    this.#transport.close();
+  }
+
+  #flush(): void {
+    while (!this.#closed && !this.#blocked && this.#queue.length > 0) {
+      const batch = this.#takeBatch();
+      this.#queuedBytes -= batch.length;
+      this.#blocked = !this.#transport.write(batch);
+    }
+    if (this.#queuedBytes <= HIGH_WATER_BYTES) this.release(this);
+    if (this.#queue.length === 0) this.#wake();
+  }
+
+  #takeBatch(): Uint8Array {
+    let size = 0;
+    let count = 0;
+    for (const frame of this.#queue) {
+      if (count > 0 && size + frame.length > BATCH_BYTES) break;
+      size += frame.length;
+      count += 1;
+    }
+    const frames = this.#queue.splice(0, count);
+    if (frames.length === 1) return frames[0] as Uint8Array;
+    const batch = new Uint8Array(size);
+    let offset = 0;
+    for (const frame of frames) {
+      batch.set(frame, offset);
+      offset += frame.length;
+    }
+    return batch;
+  }
+
+  #finish(error: Error | undefined): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#queue = [];
+    this.#queuedBytes = 0;
+    this.#holders.clear();
+    this.#wake();
+    this.#sink.closed(error);
+  }
+
+  #wake(): void {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const resolve of waiting) resolve();
+  }
+}

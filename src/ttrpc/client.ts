@@ -1,0 +1,256 @@
+import type { Deadline } from "../core/deadline.ts";
+import { codeOfStatus, HullError, internal, resourceExhausted, unavailable } from "../core/errors.ts";
+import { FrameChannel } from "./channel.ts";
+import { type Call, StreamCall, UnaryCall } from "./client-call.ts";
+import type {
+  MessageCodec,
+  Metadata,
+  MethodDefinition,
+  RequestOf,
+  ResponseOf,
+  ServiceDefinition,
+} from "./definition.ts";
+import { decodeResponse, encodeRoute, FrameEncoder, type Route } from "./envelope.ts";
+import { Flag, FrameType } from "./frame.ts";
+import type { Transport } from "./transport.ts";
+
+const MAX_STREAM_ID = 0xffffffff;
+/** Calls a connection has under way at most, by default. */
+const MAX_CALLS = 4096;
+
+export interface CallOptions {
+  /** Ends the call; its time left is sent along. Without one the call lasts as long as the connection. */
+  deadline?: Deadline | undefined;
+  metadata?: Metadata | undefined;
+}
+
+export interface ClientOptions {
+  /** Names the other end in errors, e.g. "guest agent". */
+  peer?: string;
+  /** Asked when the connection is lost: what else is known of the cause, e.g. the VM's last console lines. */
+  describeLoss?: () => string;
+  /** Calls under way at most; further ones fail with ResourceExhausted. */
+  maxCalls?: number;
+  maxQueuedBytes?: number;
+}
+
+/** A stream whose requests the client sends one by one. */
+interface SendStream<Req> {
+  /** Sends one message; resolves when there is room for the next. Throws when the call is over. */
+  send(message: Req): Promise<void>;
+  /** Forgets the call. ttrpc has no cancel message: the server only learns that no more messages come. */
+  cancel(): void;
+}
+
+/** Many requests, one response. */
+export interface ClientStream<Req, Resp> extends SendStream<Req> {
+  /** Says that no more requests come and waits for the response. */
+  finish(): Promise<Resp>;
+}
+
+/** Many requests, many responses: iterate over them. */
+export interface BidiStream<Req, Resp> extends SendStream<Req>, AsyncIterable<Resp> {
+  /** Says that no more requests come; responses still do. */
+  closeSend(): void;
+}
+
+type ClientMethod<M extends MethodDefinition> = M["requestStream"] extends true
+  ? M["responseStream"] extends true
+    ? (options?: CallOptions) => BidiStream<RequestOf<M>, ResponseOf<M>>
+    : (options?: CallOptions) => ClientStream<RequestOf<M>, ResponseOf<M>>
+  : M["responseStream"] extends true
+    ? (request: RequestOf<M>, options?: CallOptions) => AsyncIterable<ResponseOf<M>>
+    : (request: RequestOf<M>, options?: CallOptions) => Promise<ResponseOf<M>>;
+
+/** A service's methods, typed. Failures are HullErrors: the server's status, the deadline's reason, or Unavailable. */
+export type Client<D extends ServiceDefinition> = {
+  [K in keyof D["methods"]]: ClientMethod<D["methods"][K]>;
+};
+
+/** What the client knows of a method when it calls it. */
+export interface ClientRoute {
+  /** Service and method for errors. */
+  readonly name: string;
+  readonly route: Route;
+  readonly method: MethodDefinition;
+}
+
+/**
+ * The client end of a ttrpc connection: any number of calls at a time, answered in any order.
+ * When the connection is lost every call under way fails with Unavailable, with the reason.
+ */
+export class ClientConnection {
+  /** Resolves when the connection is over, with the error that ended it if there was one. */
+  readonly closed: Promise<Error | undefined>;
+  readonly encoder = new FrameEncoder();
+  readonly channel: FrameChannel;
+  readonly #peer: string;
+  readonly #describeLoss: (() => string) | undefined;
+  readonly #maxCalls: number;
+  readonly #calls = new Map<number, Call>();
+  #nextId = 1;
+  #lost: HullError | undefined;
+
+  constructor(transport: Transport, options: ClientOptions = {}) {
+    this.#peer = options.peer ?? "ttrpc server";
+    this.#describeLoss = options.describeLoss;
+    this.#maxCalls = options.maxCalls ?? MAX_CALLS;
+    let resolveClosed!: (error: Error | undefined) => void;
+    this.closed = new Promise((resolve) => {
+      resolveClosed = resolve;
+    });
+    this.channel = new FrameChannel(
+      transport,
+      {
+        frame: (streamId, type, flags, payload) => this.#receive(streamId, type, flags, payload),
+        oversize: (streamId, _type, length) =>
+          this.#calls
+            .get(streamId)
+            ?.fail(resourceExhausted(`answer of ${length} bytes is larger than ttrpc allows`)),
+        closed: (error) => {
+          this.#lose(error);
+          resolveClosed(error);
+        },
+      },
+      options.maxQueuedBytes === undefined ? {} : { maxQueuedBytes: options.maxQueuedBytes },
+    );
+  }
+
+  /** Calls under way. */
+  get pending(): number {
+    return this.#calls.size;
+  }
+
+  /** Closes the connection. Calls under way fail with Unavailable. */
+  close(): void {
+    this.channel.close();
+  }
+
+  /** Makes one unary call. */
+  unary<Req, Resp>(
+    route: ClientRoute,
+    requestType: MessageCodec<Req>,
+    responseType: MessageCodec<Resp>,
+    request: Req,
+    options: CallOptions = {},
+  ): Promise<Resp> {
+    return new Promise<Resp>((resolve, reject) => {
+      const call = new UnaryCall(responseType, resolve, reject);
+      this.#start(call, route, 0, requestType, request, options);
+    });
+  }
+
+  /** Starts a call in which at least one side streams. `request` is left out where the client does. */
+  stream<Req, Resp>(
+    route: ClientRoute,
+    requestType: MessageCodec<Req>,
+    responseType: MessageCodec<Resp>,
+    request: { message: Req } | undefined,
+    options: CallOptions = {},
+  ): StreamCall<Req, Resp> {
+    const call = new StreamCall(this, route, requestType, responseType);
+    const flags = request ? Flag.RemoteClosed : Flag.RemoteOpen;
+    if (request) this.#start(call, route, flags, requestType, request.message, options);
+    else this.#start(call, route, flags, undefined, undefined, options);
+    return call;
+  }
+
+  /** Registers the call and sends its request; a failure to do so is the call's own. */
+  #start<Req>(
+    call: Call,
+    { name, route }: ClientRoute,
+    flags: number,
+    codec: MessageCodec<Req> | undefined,
+    request: Req,
+    { deadline, metadata }: CallOptions,
+  ): void {
+    call.name = name;
+    try {
+      this.#check();
+      deadline?.check();
+      const id = this.#nextId;
+      const frame = this.encoder.request(id, flags, route, codec, request, timeoutNano(deadline), metadata);
+      this.#nextId = id + 2;
+      call.id = id;
+      this.#calls.set(id, call);
+      call.released = () => this.#calls.delete(id);
+      call.detachDeadline = deadline?.onEnd((reason) => call.fail(reason));
+      this.channel.send(frame);
+    } catch (thrown) {
+      call.fail(HullError.from(thrown, "InvalidArgument"));
+    }
+  }
+
+  #check(): void {
+    if (this.#lost) throw this.#lost;
+    if (this.#calls.size >= this.#maxCalls) {
+      throw resourceExhausted(
+        `${this.#calls.size} calls are under way to the ${this.#peer}, the most allowed`,
+      );
+    }
+    if (this.#nextId > MAX_STREAM_ID) {
+      throw unavailable(`all stream ids of the connection to the ${this.#peer} are used: connect again`);
+    }
+  }
+
+  #receive(streamId: number, type: number, flags: number, payload: Uint8Array): void {
+    // A frame of a call that is over (its deadline passed) is nothing special.
+    const call = this.#calls.get(streamId);
+    if (!call) return;
+    if (type === FrameType.Data) {
+      call.data(flags, payload);
+    } else if (type === FrameType.Response) {
+      try {
+        const response = decodeResponse(payload);
+        if (response.code === 0) call.response(response.payload);
+        else call.fail(new HullError(codeOfStatus(response.code), response.message));
+      } catch (thrown) {
+        call.fail(internal(`answer cannot be decoded: ${HullError.from(thrown).message}`));
+      }
+    }
+  }
+
+  #lose(cause: Error | undefined): void {
+    const details = this.#describeLoss?.() ?? "";
+    const reason = cause ? cause.message : "closed";
+    this.#lost = new HullError(
+      "Unavailable",
+      `connection to the ${this.#peer} is lost: ${reason}${details === "" ? "" : `: ${details}`}`,
+      { cause },
+    );
+    for (const call of [...this.#calls.values()]) call.fail(this.#lost);
+  }
+}
+
+/** The time left as ttrpc sends it: nanoseconds, at least 1, 0 for no limit. */
+function timeoutNano(deadline: Deadline | undefined): number {
+  const ms = deadline?.remainingMs ?? Number.POSITIVE_INFINITY;
+  if (ms === Number.POSITIVE_INFINITY) return 0;
+  return Math.min(Math.max(1, Math.ceil(ms * 1e6)), Number.MAX_SAFE_INTEGER);
+}
+
+/** The typed client of a service on a connection. One connection may carry the clients of several services. */
+export function createClient<D extends ServiceDefinition>(
+  connection: ClientConnection,
+  definition: D,
+): Client<D> {
+  const client: Record<string, unknown> = {};
+  for (const [key, method] of Object.entries(definition.methods)) {
+    client[key] = createMethod(connection, definition.fullName, method);
+  }
+  return client as Client<D>;
+}
+
+function createMethod(connection: ClientConnection, service: string, method: MethodDefinition): unknown {
+  const { requestType, responseType } = method;
+  const route = { name: `${service}/${method.name}`, route: encodeRoute(service, method.name), method };
+  if (method.requestStream) {
+    return (options?: CallOptions) => connection.stream(route, requestType, responseType, undefined, options);
+  }
+  if (method.responseStream) {
+    return (request: unknown, options?: CallOptions) =>
+      connection.stream(route, requestType, responseType, { message: request }, options);
+  }
+  return (request: unknown, options?: CallOptions) =>
+    connection.unary(route, requestType, responseType, request, options);
+}

@@ -1,0 +1,126 @@
+import { type HullError, resourceExhausted } from "../core/errors.ts";
+import type { FrameChannel } from "./channel.ts";
+
+const MAX_MESSAGES = 256;
+const MAX_BYTES = 1 << 20;
+/** How long a reader may let its messages lie before its stream is given up (Go's ttrpc gives a second, too). */
+const STALL_MS = 1000;
+
+interface Reader<T> {
+  resolve(result: IteratorResult<T, undefined>): void;
+  reject(error: unknown): void;
+}
+
+/**
+ * The messages of one direction of a stream, waiting to be read. When its reader is slow the connection is not read;
+ * ttrpc has no flow control for a single stream, so a reader that stays slow loses its stream, not the connection.
+ */
+export class Inbox<T> implements AsyncIterableIterator<T> {
+  readonly #channel: FrameChannel;
+  readonly #abandoned: () => void;
+  readonly #overflow: (error: HullError) => void;
+  #messages: { message: T; bytes: number }[] = [];
+  #bytes = 0;
+  #readers: Reader<T>[] = [];
+  #ended = false;
+  #error: Error | undefined;
+  #stall: ReturnType<typeof setTimeout> | undefined;
+
+  /** `overflow` is told that the stream must be given up, `abandoned` that its reader wants no more. */
+  constructor(channel: FrameChannel, overflow: (error: HullError) => void, abandoned: () => void) {
+    this.#channel = channel;
+    this.#overflow = overflow;
+    this.#abandoned = abandoned;
+  }
+
+  get ended(): boolean {
+    return this.#ended;
+  }
+
+  push(message: T, bytes: number): void {
+    if (this.#ended) return;
+    const reader = this.#readers.shift();
+    if (reader) {
+      reader.resolve({ done: false, value: message });
+      return;
+    }
+    this.#messages.push({ message, bytes });
+    this.#bytes += bytes;
+    if (this.#full && this.#stall === undefined) this.#hold();
+  }
+
+  /** No more messages come; what is there can still be read. */
+  end(): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#unhold();
+    for (const reader of this.#readers.splice(0)) reader.resolve({ done: true, value: undefined });
+  }
+
+  /** The stream is broken: reading fails, after the messages that are there. */
+  fail(error: Error): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#unhold();
+    const readers = this.#readers.splice(0);
+    if (readers.length === 0) this.#error = error;
+    for (const [index, reader] of readers.entries()) {
+      if (index === 0) reader.reject(error);
+      else reader.resolve({ done: true, value: undefined });
+    }
+  }
+
+  next(): Promise<IteratorResult<T, undefined>> {
+    const first = this.#messages.shift();
+    if (first) {
+      this.#bytes -= first.bytes;
+      if (this.#stall !== undefined && !this.#full) this.#unhold();
+      return Promise.resolve({ done: false, value: first.message });
+    }
+    if (this.#error) {
+      const error = this.#error;
+      this.#error = undefined;
+      return Promise.reject(error);
+    }
+    if (this.#ended) return Promise.resolve({ done: true, value: undefined });
+    return new Promise((resolve, reject) => this.#readers.push({ resolve, reject }));
+  }
+
+  /** The reader wants no more (a `break` in `for await`). */
+  return(): Promise<IteratorResult<T, undefined>> {
+    this.#messages = [];
+    this.#bytes = 0;
+    this.#error = undefined;
+    if (!this.#ended) {
+      this.end();
+      this.#abandoned();
+    }
+    return Promise.resolve({ done: true, value: undefined });
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  get #full(): boolean {
+    return this.#messages.length >= MAX_MESSAGES || this.#bytes >= MAX_BYTES;
+  }
+
+  #hold(): void {
+    const giveUp = () => {
+      this.#overflow(
+        resourceExhausted(
+          `stream given up: its reader lets ${this.#messages.length} messages (${this.#bytes} bytes) lie`,
+        ),
+      );
+    };
+    if (!this.#channel.hold(this)) giveUp();
+    else this.#stall = setTimeout(giveUp, STALL_MS);
+  }
+
+  #unhold(): void {
+    clearTimeout(this.#stall);
+    this.#stall = undefined;
+    this.#channel.release(this);
+  }
+}

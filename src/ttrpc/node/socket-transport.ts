@@ -1,0 +1,29 @@
+import type { Socket } from "node:net";
+import type { Transport } from "../transport.ts";
+
+/** How long a peer has to take the last bytes after `close()`. */
+const CLOSE_MS = 1000;
+
+/** A connected socket as a ttrpc transport. It takes over the socket. */
+export function socketTransport(socket: Socket): Transport {
+  let failure: Error | undefined;
+  socket.setNoDelay(true);
+  socket.on("error", (error) => {
+    failure = error;
+  });
+  return {
+    write: (bytes) => socket.write(bytes),
+    onData: (listener) => void socket.on("data", listener),
+    onDrain: (listener) => void socket.on("drain", listener),
+    onClose: (listener) => void socket.on("close", () => listener(failure)),
+    close: () => {
+      socket.resume(); // a paused socket would not see the other end's close
+      socket.destroySoon();
+      const timer = setTimeout(() => socket.destroy(), CLOSE_MS);
+      timer.unref();
+      socket.once("close", () => clearTimeout(timer));
+    },
+    pause: () => void socket.pause(),
+    resume: () => void socket.resume(),
+  };
+}

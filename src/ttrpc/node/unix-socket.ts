@@ -1,0 +1,52 @@
+import {
+  createConnection,
+  createServer,
+  type ListenOptions,
+  type Server as NetServer,
+  type Socket,
+} from "node:net";
+import type { Deadline } from "../../core/deadline.ts";
+import { HullError } from "../../core/errors.ts";
+import type { Server } from "../server.ts";
+import { socketTransport } from "./socket-transport.ts";
+
+/** Connects to a unix socket. Throws Unavailable, NotFound (no such path), or the deadline's reason. */
+export async function connectUnix(path: string, deadline: Deadline): Promise<Socket> {
+  deadline.check();
+  const socket = createConnection({ path });
+  try {
+    await deadline.race(
+      new Promise<void>((resolve, reject) => {
+        socket.once("connect", resolve);
+        socket.once("error", reject);
+      }),
+    );
+    socket.removeAllListeners("error");
+    return socket;
+  } catch (thrown) {
+    socket.on("error", () => undefined); // a late failure of the attempt that is given up
+    socket.destroy();
+    throw HullError.wrap(`connect to ${path}`, thrown, "Unavailable");
+  }
+}
+
+/**
+ * Serves `server` on a listening socket: a path, or a descriptor that is listening already (`{ fd }`).
+ * Resolves when clients can connect. The caller closes what is returned, before `server.shutdown()`.
+ */
+export async function listen(server: Server, where: { path: string } | { fd: number }): Promise<NetServer> {
+  const listener = createServer((socket) => server.serve(socketTransport(socket)));
+  await new Promise<void>((resolve, reject) => {
+    listener.once("error", reject);
+    listener.listen(where as ListenOptions, () => {
+      listener.removeListener("error", reject);
+      resolve();
+    });
+  }).catch((thrown) => {
+    throw HullError.wrap(
+      "path" in where ? `listen on ${where.path}` : `listen on descriptor ${where.fd}`,
+      thrown,
+    );
+  });
+  return listener;
+}

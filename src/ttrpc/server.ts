@@ -1,0 +1,170 @@
+import type { Deadline } from "../core/deadline.ts";
+import { unimplemented } from "../core/errors.ts";
+import type { MethodDefinition, RequestOf, ResponseOf, ServiceDefinition } from "./definition.ts";
+import { ServerConnection } from "./server-connection.ts";
+import type { Transport } from "./transport.ts";
+
+export interface CallContext {
+  /**
+   * The time the client gives the call. It is *not* over when the client goes away, except for calls that stream:
+   * a task must not be half changed because containerd was restarted.
+   */
+  readonly deadline: Deadline;
+  readonly metadata: ReadonlyMap<string, string[]>;
+  /** The full name the service was called by. */
+  readonly service: string;
+  /** Over when the connection is: for handlers that wait on behalf of this client only. */
+  readonly connection: Deadline;
+}
+
+export type UnaryHandler<Req, Resp> = (request: Req, context: CallContext) => Promise<Resp> | Resp;
+export type ServerStreamHandler<Req, Resp> = (request: Req, context: CallContext) => AsyncIterable<Resp>;
+export type ClientStreamHandler<Req, Resp> = (
+  requests: AsyncIterable<Req>,
+  context: CallContext,
+) => Promise<Resp> | Resp;
+export type BidiHandler<Req, Resp> = (
+  requests: AsyncIterable<Req>,
+  context: CallContext,
+) => AsyncIterable<Resp>;
+
+type Handler<M extends MethodDefinition> = M["requestStream"] extends true
+  ? M["responseStream"] extends true
+    ? BidiHandler<RequestOf<M>, ResponseOf<M>>
+    : ClientStreamHandler<RequestOf<M>, ResponseOf<M>>
+  : M["responseStream"] extends true
+    ? ServerStreamHandler<RequestOf<M>, ResponseOf<M>>
+    : UnaryHandler<RequestOf<M>, ResponseOf<M>>;
+
+/** The methods of a service; what is left out answers Unimplemented. */
+export type Handlers<D extends ServiceDefinition> = {
+  readonly [K in keyof D["methods"]]?: Handler<D["methods"][K]>;
+};
+
+/** A method as it is looked up by name. */
+export interface ServerRoute {
+  /** Service and method for errors. */
+  readonly name: string;
+  readonly definition: MethodDefinition;
+  readonly handler: (request: unknown, context: CallContext) => unknown;
+}
+
+export interface ServerOptions {
+  /** Told of errors that are bugs: whatever a handler throws that is not a HullError, and broken connections. */
+  report?: (where: string, error: unknown) => void;
+  /** Calls that one connection may have under way; further ones answer ResourceExhausted. */
+  maxCalls?: number;
+  /** Bytes of answers that wait for one client that does not read, at which its connection is closed. */
+  maxQueuedBytes?: number;
+}
+
+const MAX_CALLS = 1024;
+
+/** Serves ttrpc services on any number of connections. Calls run concurrently, one handler each. */
+export class Server {
+  readonly #services = new Map<string, Map<string, ServerRoute>>();
+  readonly #connections = new Set<ServerConnection>();
+  readonly #options: ServerOptions;
+  #stopping = false;
+  #idle: (() => void)[] = [];
+
+  constructor(options: ServerOptions = {}) {
+    this.#options = options;
+  }
+
+  /**
+   * Adds a service, under its own name or under the given full names (`containerd.task.v2.Task` is also v3).
+   * Throws for a name that is already taken: that is a bug.
+   */
+  register<D extends ServiceDefinition>(
+    definition: D,
+    handlers: Handlers<D>,
+    options: { as?: string[] } = {},
+  ): void {
+    for (const service of options.as ?? [definition.fullName]) {
+      if (this.#services.has(service))
+        throw new Error(`ttrpc server: service ${service} is registered twice`);
+      const routes = new Map<string, ServerRoute>();
+      for (const [key, method] of Object.entries(definition.methods)) {
+        const handler = (handlers as Record<string, ServerRoute["handler"] | undefined>)[key];
+        const name = `${service}/${method.name}`;
+        routes.set(method.name, { name, definition: method, handler: handler ?? (() => refuse(name)) });
+      }
+      this.#services.set(service, routes);
+    }
+  }
+
+  /** Serves one connection until it ends; takes over the transport. While shutting down it is closed at once. */
+  serve(transport: Transport): void {
+    if (this.#stopping) {
+      transport.close();
+      return;
+    }
+    const connection = new ServerConnection(transport, {
+      lookup: (service, method) => this.#lookup(service, method),
+      isStopping: () => this.#stopping,
+      idle: () => this.#wake(),
+      closed: () => {
+        this.#connections.delete(connection);
+        this.#wake();
+      },
+      report: this.#options.report ?? (() => undefined),
+      maxCalls: this.#options.maxCalls ?? MAX_CALLS,
+      maxQueuedBytes: this.#options.maxQueuedBytes,
+    });
+    this.#connections.add(connection);
+  }
+
+  /** Connections being served. */
+  get connections(): number {
+    return this.#connections.size;
+  }
+
+  /**
+   * Refuses new calls with Unavailable, waits at most `graceMs` for those under way, sends what is answered and
+   * closes every connection. Handlers that still run are left to themselves. Do not await it inside a handler
+   * without a bound: that handler's own call is one it waits for. The listener is its owner's to close, before this.
+   */
+  async shutdown(graceMs: number): Promise<void> {
+    this.#stopping = true;
+    const end = performance.now() + graceMs;
+    while (this.#busy() && performance.now() < end) {
+      await this.#changed(end - performance.now());
+    }
+    for (const connection of [...this.#connections]) connection.close();
+  }
+
+  #busy(): boolean {
+    for (const connection of this.#connections) if (connection.busy) return true;
+    return false;
+  }
+
+  #changed(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, ms);
+      this.#idle.push(() => {
+        clearTimeout(timer);
+        resolve();
+      });
+    });
+  }
+
+  #wake(): void {
+    const idle = this.#idle;
+    this.#idle = [];
+    for (const resolve of idle) resolve();
+  }
+
+  /** Throws Unimplemented in the words of Go's server, which containerd's clients know. */
+  #lookup(service: string, method: string): ServerRoute {
+    const routes = this.#services.get(service);
+    if (!routes) throw unimplemented(`service ${service}`);
+    const route = routes.get(method);
+    if (!route) throw unimplemented(`method ${method}`);
+    return route;
+  }
+}
+
+function refuse(name: string): never {
+  throw unimplemented(`${name} is not supported by this server`);
+}

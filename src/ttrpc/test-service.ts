@@ -1,0 +1,38 @@
+import { KeyValue } from "../proto/generated/ttrpc/ttrpc.ts";
+import type { ServiceDefinition } from "./definition.ts";
+
+/** A service with a method of each shape, for tests: messages are KeyValue. */
+export const EchoDefinition = {
+  name: "Echo",
+  fullName: "hull.test.Echo",
+  methods: {
+    echo: {
+      name: "Echo",
+      requestType: KeyValue as typeof KeyValue,
+      requestStream: false,
+      responseType: KeyValue as typeof KeyValue,
+      responseStream: false,
+    },
+    repeat: {
+      name: "Repeat",
+      requestType: KeyValue as typeof KeyValue,
+      requestStream: false,
+      responseType: KeyValue as typeof KeyValue,
+      responseStream: true,
+    },
+    collect: {
+      name: "Collect",
+      requestType: KeyValue as typeof KeyValue,
+      requestStream: true,
+      responseType: KeyValue as typeof KeyValue,
+      responseStream: false,
+    },
+    converse: {
+      name: "Converse",
+      requestType: KeyValue as typeof KeyValue,
+      requestStream: true,
+      responseType: KeyValue as typeof KeyValue,
+      responseStream: true,
+    },
+  },
+} as const satisfies ServiceDefinition;
