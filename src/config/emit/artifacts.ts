@@ -1,0 +1,22 @@
+import { jsonSchema } from "./json-schema.ts";
+import { reference } from "./reference.ts";
+import { sample } from "./sample.ts";
+
+/** Every committed file that is made from the schema: its path in the repository, and its text. */
+export const artifacts = (): ReadonlyMap<string, string> =>
+  new Map([
+    ["configs/hull.schema.json", schemaText()],
+    ["configs/qemu.yaml", sample("qemu")],
+    ["configs/cloud-hypervisor.yaml", sample("cloud-hypervisor")],
+    ["docs/configuration.md", reference()],
+  ]);
+
+/** The JSON Schema as text, lists on one line where they fit, as the formatter has it. */
+export function schemaText(): string {
+  const text = JSON.stringify(jsonSchema(), null, 2);
+  const folded = text.replace(/^(.*)\[\n([^[\]{}]*?)\n\s*\](,?)$/gm, (whole, before, items, comma) => {
+    const line = `${before}[${items.trim().replace(/,\n\s*/g, ", ")}]${comma}`;
+    return line.length <= 110 ? line : whole;
+  });
+  return `${folded}\n`;
+}

@@ -1,0 +1,47 @@
+import { formatDuration } from "../duration.ts";
+import { defaultOf, type HypervisorType, type Key, type Value } from "../key.ts";
+
+/** The type of a key's value and its range, in words: "whole number of MiB, 64 to 1048576". */
+export function typeOf(key: Key): string {
+  switch (key.kind) {
+    case "boolean":
+      return "true or false";
+    case "integer":
+      return `whole number of ${key.unit}, ${key.min} to ${key.max}`;
+    case "duration":
+      return `duration, ${formatDuration(key.min)} to ${formatDuration(key.max)}`;
+    case "choice":
+      return `one of ${key.choices.map((choice) => withStatus(key, choice)).join(", ")}`;
+    case "choice-or-after":
+      return `one of ${key.choices.join(", ")}, or {after: duration, ${formatDuration(key.min)} to ${formatDuration(key.max)}}`;
+    case "list":
+      return `list of texts, each a ${key.item}`;
+    case "path":
+      return "path, absolute or relative to the folder of the file that sets it";
+    case "program":
+      return "program, a name that is searched for or a path";
+    case "string":
+      return "text";
+  }
+}
+
+function withStatus(key: { readonly plannedChoices?: readonly string[] }, choice: string): string {
+  return key.plannedChoices?.includes(choice) ? `${choice} (not implemented yet)` : choice;
+}
+
+/** A default as it is written in a file; undefined where the key has none. */
+export function writtenDefault(key: Key, type: HypervisorType): string | undefined {
+  const value = defaultOf(key, type);
+  if (value === undefined) return undefined;
+  // The installation's files lie beside the folder of its configurations.
+  if (key.kind === "path" && key.relative) return `../${value}`;
+  return writtenValue(key, value);
+}
+
+/** A value as it is written in a YAML file. */
+export function writtenValue(key: Key, value: Value): string {
+  if (key.kind === "duration" && typeof value === "number") return formatDuration(value);
+  if (typeof value === "object" && "after" in value) return `{after: ${formatDuration(value.after)}}`;
+  if (Array.isArray(value)) return `[${value.map((item) => JSON.stringify(item)).join(", ")}]`;
+  return String(value);
+}

@@ -1,0 +1,111 @@
+import { ANNOTATION_PREFIX } from "../annotations.ts";
+import type { Key, Section } from "../key.ts";
+import { SCHEMA } from "../schema.ts";
+import { typeOf, writtenDefault } from "./describe.ts";
+
+const INTRODUCTION = `# Configuration
+
+<!-- Made from the schema in src/config by hack/generate-config. Do not edit. -->
+
+One YAML file decides everything about a pod's virtual machine. A node can have several runtime handlers, each with
+a file of its own.
+
+## Where it comes from
+
+The first of these that exists is the configuration:
+
+1. the file that containerd names in the runtime's options (\`ConfigPath\`; \`ctr run --runtime-config-path\`), or the
+   configuration that stands in those options itself;
+2. the file that the environment variable \`HULL_CONFIG\` of containerd names;
+3. \`/etc/hull/config.yaml\`;
+4. \`/usr/share/defaults/hull/config.yaml\`;
+5. \`configs/qemu.yaml\` of the installation.
+
+A file that is named (1 and 2) must exist. On top of the file come, each overriding what was before it:
+
+- the drop-ins \`config.d/*.yaml\` in the file's folder, in the order of their names; handlers whose files share a
+  folder share its drop-ins;
+- the pod's annotations \`${ANNOTATION_PREFIX}<key>\`, where they are allowed.
+
+Mappings merge key by key, a list replaces a list. \`hull config show --origin\` and \`hull config explain KEY\` tell
+where each value came from and what it overrode.
+
+### In containerd's own configuration
+
+With containerd 1.7 and newer the configuration can stand in the handler's \`options\` table instead of a file:
+
+\`\`\`toml
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.hull.options]
+  version = 1
+  [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.hull.options.hypervisor]
+    default_memory = 512
+\`\`\`
+
+It stands for a whole file: no other file and no drop-in is read, and its paths must be absolute. A table that holds
+none of hull's sections (one left over from another runtime, say) is ignored with a warning. Options of another
+runtime's type are refused; runc's are ignored, because containerd sends them with some pods to every runtime.
+
+## Rules
+
+- The file begins with \`version: 1\` and is one YAML 1.2 document without anchors, aliases and tags, of at most 1 MiB.
+- It is a regular file that belongs to root (or the user hull runs as) and that nobody else can write.
+- Unknown keys, wrong types, values out of range and combinations that cannot work are refused, all at once, with
+  file, line and column, before anything is created for the pod.
+- Durations are whole numbers with a unit: \`500ms\`, \`10s\`, \`2m\`, \`1h\`.
+- A key marked "not implemented yet" is refused unless it is set to its default.
+
+## Annotations
+
+A pod may set a key by the annotation \`${ANNOTATION_PREFIX}<key>\` if the key says so below *and*
+\`runtime.enable_annotations\` lists it; nothing is listed by default. Keys that hold a path need a pattern in
+\`runtime.annotation_paths\` as well. Lists are written as words between blanks or as a JSON array. containerd must
+pass the annotations on (\`pod_annotations = ["io.hull.config.*"]\` in the handler). An annotation that is not allowed
+fails the pod.
+`;
+
+/** The reference page of the configuration, in Markdown. */
+export function reference(): string {
+  return `${INTRODUCTION}\n${Object.entries(SCHEMA.keys)
+    .map(([name, node]) => sectionPage(node, name, 2))
+    .join("\n")}`;
+}
+
+function sectionPage(node: Section, name: string, level: number): string {
+  const lines = [`${"#".repeat(level)} ${name}`, "", node.about, ""];
+  for (const [child, key] of Object.entries(node.keys)) {
+    const full = `${name}.${child}`;
+    lines.push(key.kind === "section" ? sectionPage(key, full, 3).trimEnd() : keyPage(key, full), "");
+  }
+  return `${lines.join("\n").trimEnd()}\n`;
+}
+
+function keyPage(key: Key, name: string): string {
+  const facts = [
+    ["Type", typeOf(key)],
+    ["Default", defaults(key)],
+    ...(key.example ? [["Example", `\`${key.example}\``]] : []),
+    ["Since", key.since],
+    ["By annotation", key.annotation ? "can be allowed" : "never"],
+    ...(key.planned ? [["Status", "not implemented yet"]] : []),
+    ...(key.retired
+      ? [
+          [
+            "Status",
+            `retired since ${key.retired.since}, refused after ${key.retired.until}: ${key.retired.instead}`,
+          ],
+        ]
+      : []),
+  ];
+  return [`### \`${name}\``, "", key.about, "", ...facts.map(([what, text]) => `- ${what}: ${text}`)].join(
+    "\n",
+  );
+}
+
+function defaults(key: Key): string {
+  if (key.kind === "path" && key.relative) return `\`${key.default}\` in the installation`;
+  const text = `\`${writtenDefault(key, "qemu") ?? "not set"}\``;
+  const others = Object.keys(key.defaultFor ?? {}).map((type) => {
+    return ` (\`${writtenDefault(key, type as "qemu" | "cloud-hypervisor")}\` for ${type})`;
+  });
+  return key.default === undefined ? "not set" : text + others.join("");
+}
