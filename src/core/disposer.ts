@@ -8,7 +8,7 @@ export class Disposer {
 
   /** Adds a step. Throws when the stack has been disposed already: nothing may be created after that. */
   push(name: string, release: () => Promise<void>): void {
-    if (this.#done) throw new Error(`${name}: created after teardown began`);
+    if (this.#done !== undefined) throw new Error(`${name}: created after teardown began`);
     this.#steps.push({ name, release });
   }
 

@@ -1,5 +1,6 @@
 import type { GuestAgent, GuestExit, ProcessRef, SignalRequest, TerminalSize } from "../agent/guest-agent.ts";
 import type { Deadline } from "../core/deadline.ts";
+import { deferred } from "../core/deferred.ts";
 import { HullError } from "../core/errors.ts";
 import type { ProcessRunner } from "./process.ts";
 import { openStreams, type ProcessIo, stdioTokens } from "./process-io.ts";
@@ -95,16 +96,16 @@ export class GuestExec implements ProcessRunner {
 
 /** The pause container of a pod: the VM itself holds the pod's namespaces, so nothing needs to run. */
 export class PauseProcess implements ProcessRunner {
-  #end!: (exit: GuestExit) => void;
-  readonly #exit = new Promise<GuestExit>((resolve) => {
-    this.#end = resolve;
-  });
+  readonly #ended = deferred<GuestExit>();
+  readonly #exit: Promise<GuestExit>;
 
-  constructor(readonly lost: Promise<unknown>) {
-    lost.then(() => this.#end({ status: 137, at: new Date(), oomKilled: false }));
+  constructor(lost: Promise<unknown>) {
+    this.#exit = Promise.race([this.#ended.promise, lost.then(() => exitBy(SIGKILL))]);
   }
 
-  async start(): Promise<void> {}
+  async start(): Promise<void> {
+    // The pod's namespaces are there since the VM runs.
+  }
 
   wait(): Promise<GuestExit> {
     return this.#exit;
@@ -112,13 +113,22 @@ export class PauseProcess implements ProcessRunner {
 
   /** Any signal whose default action ends a process ends it; the others are ignored, as `pause` ignores them. */
   async signal({ signal }: SignalRequest): Promise<void> {
-    if (ENDING_SIGNALS.has(signal)) this.#end({ status: 128 + signal, at: new Date(), oomKilled: false });
+    if (ENDING_SIGNALS.has(signal)) this.#ended.resolve(exitBy(signal));
   }
 
-  async resize(): Promise<void> {}
+  async resize(): Promise<void> {
+    // It has no terminal.
+  }
 
-  async delete(): Promise<void> {}
+  async delete(): Promise<void> {
+    // It has nothing in the guest.
+  }
 }
 
+const SIGKILL = 9;
 /** SIGHUP, SIGINT, SIGQUIT, SIGABRT, SIGKILL, SIGTERM (signal(7)). */
-const ENDING_SIGNALS = new Set([1, 2, 3, 6, 9, 15]);
+const ENDING_SIGNALS = new Set([1, 2, 3, 6, SIGKILL, 15]);
+
+function exitBy(signal: number): GuestExit {
+  return { status: 128 + signal, at: new Date(), oomKilled: false };
+}

@@ -68,23 +68,23 @@ export function parseSpec(text: string, path: string): OciSpec {
     return fail(error instanceof Error ? error.message : String(error));
   }
   if (!isObject(spec)) return fail("not a JSON object");
-  if (!isObject(spec["process"])) fail("`process` is missing");
-  const process = spec["process"] as Record<string, unknown>;
-  if (!isArrayOf(process["args"], isString) || process["args"].length === 0)
+  if (!isObject(spec.process)) fail("`process` is missing");
+  const process = spec.process as Record<string, unknown>;
+  if (!isArrayOf(process.args, isString) || process.args.length === 0)
     fail("`process.args` must be a list of strings with at least one entry");
-  if (spec["root"] !== undefined && !(isObject(spec["root"]) && isString(spec["root"]["path"])))
+  if (spec.root !== undefined && !(isObject(spec.root) && isString(spec.root.path)))
     fail("`root.path` must be a string");
-  if (spec["mounts"] !== undefined && !isArrayOf(spec["mounts"], isMount))
+  if (spec.mounts !== undefined && !isArrayOf(spec.mounts, isMount))
     fail("`mounts` must be a list of mounts, each with an absolute `destination`");
   if (
-    spec["annotations"] !== undefined &&
-    !(isObject(spec["annotations"]) && Object.values(spec["annotations"]).every(isString))
+    spec.annotations !== undefined &&
+    !(isObject(spec.annotations) && Object.values(spec.annotations).every(isString))
   )
     fail("`annotations` must map strings to strings");
-  const linux = spec["linux"];
+  const linux = spec.linux;
   if (linux !== undefined) {
     if (!isObject(linux)) return fail("`linux` must be an object");
-    if (linux["namespaces"] !== undefined && !isArrayOf(linux["namespaces"], isNamespace))
+    if (linux.namespaces !== undefined && !isArrayOf(linux.namespaces, isNamespace))
       fail("`linux.namespaces` must be a list of objects with a `type`");
   }
   return spec as OciSpec;
@@ -105,16 +105,14 @@ function isArrayOf<T>(value: unknown, isElement: (element: unknown) => element i
 function isMount(value: unknown): value is OciMount {
   return (
     isObject(value) &&
-    isString(value["destination"]) &&
-    value["destination"].startsWith("/") &&
-    (value["type"] === undefined || isString(value["type"])) &&
-    (value["source"] === undefined || isString(value["source"])) &&
-    (value["options"] === undefined || isArrayOf(value["options"], isString))
+    isString(value.destination) &&
+    value.destination.startsWith("/") &&
+    (value.type === undefined || isString(value.type)) &&
+    (value.source === undefined || isString(value.source)) &&
+    (value.options === undefined || isArrayOf(value.options, isString))
   );
 }
 
 function isNamespace(value: unknown): value is OciNamespace {
-  return (
-    isObject(value) && isString(value["type"]) && (value["path"] === undefined || isString(value["path"]))
-  );
+  return isObject(value) && isString(value.type) && (value.path === undefined || isString(value.path));
 }

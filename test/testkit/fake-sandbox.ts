@@ -42,9 +42,9 @@ export function fakeIo(): ProcessIo & { closed: boolean } {
     terminal: false,
     wants: { stdin: false, stdout: true, stderr: true },
     closed: false,
-    attach() {},
-    closeStdin() {},
-    async drained() {},
+    attach: () => undefined,
+    closeStdin: () => undefined,
+    drained: async () => undefined,
     async close() {
       this.closed = true;
     },

@@ -1,6 +1,6 @@
 import type { SignalRequest } from "../../agent/guest-agent.ts";
-import { failedPrecondition, HullError, invalidArgument, unimplemented } from "../../core/errors.ts";
-import type { Container, StdioPaths } from "../../pod/container.ts";
+import { HullError, invalidArgument, unimplemented } from "../../core/errors.ts";
+import type { StdioPaths } from "../../pod/container.ts";
 import { readSpec } from "../../pod/oci-spec.ts";
 import type { Pod } from "../../pod/pod.ts";
 import type { ProcessIo } from "../../pod/process-io.ts";

@@ -1,0 +1,241 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import { FakeSandbox, fakeIo } from "../../test/testkit/fake-sandbox.ts";
+import { Deadline } from "../core/deadline.ts";
+import { type ErrorCode, HullError } from "../core/errors.ts";
+import type { PodEvent } from "./events.ts";
+import { Pod } from "./pod.ts";
+import type { ProcessState } from "./process.ts";
+
+/**
+ * Random calls against a CRI pod with a fake agent, and the same calls against a reference model of a few lines: after
+ * each step the answers (or error codes) and all states agree, and the events are in the order that containerd needs.
+ */
+
+type Op =
+  | { readonly op: "create" | "delete" | "pause" | "resume" | "end"; readonly c: string }
+  | {
+      readonly op: "start" | "kill" | "exec" | "end-exec" | "delete-exec";
+      readonly c: string;
+      readonly e: string;
+    };
+
+const CONTAINERS = ["c1", "c2"];
+const EXECS = ["", "e1", "e2"];
+const opArbitrary: fc.Arbitrary<Op> = fc.oneof(
+  fc.record({
+    op: fc.constantFrom("create", "delete", "pause", "resume", "end" as const),
+    c: fc.constantFrom(...CONTAINERS),
+  }) as fc.Arbitrary<Op>,
+  fc.record({
+    op: fc.constantFrom("start", "kill", "exec", "end-exec", "delete-exec" as const),
+    c: fc.constantFrom(...CONTAINERS),
+    e: fc.constantFrom(...EXECS),
+  }) as fc.Arbitrary<Op>,
+);
+
+interface ModelContainer {
+  state: ProcessState;
+  execs: Map<string, ProcessState>;
+}
+
+/** What must come of a call: its error class, or "OK". Changes the model as the call changes the pod. */
+function expected(model: Map<string, ModelContainer>, op: Op): ErrorCode | "OK" {
+  const container = model.get(op.c);
+  if (op.op === "create") {
+    if (container) return "AlreadyExists";
+    model.set(op.c, { state: "created", execs: new Map() });
+    return "OK";
+  }
+  if (!container) return "NotFound";
+  const stop = () => {
+    for (const [id, state] of container.execs) if (state === "running") container.execs.set(id, "stopped");
+    container.state = "stopped";
+  };
+  const exec = "e" in op && op.e !== "" ? container.execs.get(op.e) : undefined;
+  switch (op.op) {
+    case "delete":
+      if (!["created", "stopped"].includes(container.state)) return "FailedPrecondition";
+      model.delete(op.c);
+      return "OK";
+    case "pause":
+      if (container.state !== "running") return "FailedPrecondition";
+      container.state = "paused";
+      return "OK";
+    case "resume":
+      if (container.state !== "paused") return "FailedPrecondition";
+      container.state = "running";
+      return "OK";
+    case "end":
+      if (["created", "stopped"].includes(container.state)) return "NotFound";
+      stop();
+      return "OK";
+    case "start":
+      if (op.e === "") {
+        if (container.state !== "created") return "FailedPrecondition";
+        container.state = "running";
+        return "OK";
+      }
+      if (!exec) return "NotFound";
+      if (container.state !== "running" || exec !== "created") return "FailedPrecondition";
+      container.execs.set(op.e, "running");
+      return "OK";
+    case "kill":
+      if (op.e === "") {
+        if (container.state === "stopped") return "NotFound";
+        stop();
+        return "OK";
+      }
+      if (!exec) return "NotFound";
+      if (exec === "created") return "FailedPrecondition";
+      if (exec === "stopped") return "NotFound";
+      container.execs.set(op.e, "stopped");
+      return "OK";
+    case "exec":
+      if (op.e === "") return "OK";
+      if (container.state !== "running") return "FailedPrecondition";
+      if (exec) return "AlreadyExists";
+      container.execs.set(op.e, "created");
+      return "OK";
+    case "end-exec":
+      if (op.e === "" || exec !== "running") return "NotFound";
+      container.execs.set(op.e, "stopped");
+      return "OK";
+    case "delete-exec":
+      if (op.e === "" || !exec) return "NotFound";
+      if (exec === "running") return "FailedPrecondition";
+      container.execs.delete(op.e);
+      return "OK";
+  }
+}
+
+const forever = Deadline.none();
+const KILL = { signal: 9, all: false, escalation: "never" } as const;
+const stdio = { stdin: "", stdout: "", stderr: "", terminal: false };
+
+function request(id: string, kind: "sandbox" | "container") {
+  const annotations = { "io.kubernetes.cri.container-type": kind, "io.kubernetes.cri.sandbox-id": "p1" };
+  return {
+    id,
+    bundle: "/b",
+    spec: { process: { args: ["x"] }, annotations },
+    rootfs: [],
+    stdio,
+    io: fakeIo(),
+  };
+}
+
+async function perform(pod: Pod, sandbox: FakeSandbox, op: Op): Promise<void> {
+  if (op.op === "create") {
+    await pod.create(request(op.c, "container"), forever);
+    return;
+  }
+  const container = pod.container(op.c);
+  switch (op.op) {
+    case "delete":
+      await pod.delete(op.c, forever);
+      return;
+    case "pause":
+      return await container.pause(forever);
+    case "resume":
+      return await container.resume(forever);
+    case "end": {
+      if (container.init.machine.is("created", "stopped")) throw new HullError("NotFound", "nothing runs");
+      sandbox.agent.end({ containerId: op.c, execId: "" }, 0);
+      await container.init.exited;
+      return;
+    }
+    case "start":
+      return await container.start(op.e, forever);
+    case "kill":
+      await container.signal(op.e, KILL, forever);
+      await container.process(op.e).exited;
+      return;
+    case "exec":
+      if (op.e !== "") container.addExec(op.e, {}, stdio, fakeIo());
+      return;
+    case "end-exec": {
+      if (op.e === "" || !container.process(op.e).machine.is("running"))
+        throw new HullError("NotFound", "nothing runs");
+      sandbox.agent.end({ containerId: op.c, execId: op.e }, 0);
+      await container.process(op.e).exited;
+      return;
+    }
+    case "delete-exec":
+      if (op.e === "") throw new HullError("NotFound", "no exec");
+      await container.deleteExec(op.e, forever);
+  }
+}
+
+function statesOf(pod: Pod, model: Map<string, ModelContainer>): Record<string, string> {
+  const states: Record<string, string> = {};
+  for (const [id, { execs }] of model) {
+    for (const exec of ["", ...execs.keys()]) states[`${id}/${exec}`] = pod.container(id).status(exec).state;
+  }
+  return states;
+}
+
+function modelStates(model: Map<string, ModelContainer>): Record<string, string> {
+  const states: Record<string, string> = {};
+  for (const [id, { state, execs }] of model) {
+    states[`${id}/`] = state;
+    // The execs of a paused container are paused, too.
+    for (const [exec, own] of execs)
+      states[`${id}/${exec}`] = own === "running" && state === "paused" ? "paused" : own;
+  }
+  return states;
+}
+
+/** For each process: create < start < exit < delete, each at most once in a life; execs end before their container. */
+function checkOrder(events: readonly PodEvent[]): void {
+  const RANK = { create: 0, "exec-added": 0, start: 1, "exec-started": 1, exit: 2, delete: 3 } as const;
+  const rank = new Map<string, number>();
+  const running = new Map<string, Set<string>>();
+  for (const event of events) {
+    if (event.kind === "oom" || event.kind === "paused" || event.kind === "resumed") continue;
+    const exec = "execId" in event ? event.execId : "";
+    const name = `${event.containerId}/${exec}`;
+    const now = RANK[event.kind];
+    const before = rank.get(name);
+    if (now === 0) assert.ok(before === undefined || before === 3 || exec !== "", `${name}: created twice`);
+    else assert.ok(before !== undefined && now > before, `${name}: ${event.kind} after rank ${before}`);
+    rank.set(name, now);
+    const execs = running.get(event.containerId) ?? new Set();
+    running.set(event.containerId, execs);
+    if (event.kind === "exec-started") execs.add(exec);
+    if (event.kind === "exit" && exec !== "") execs.delete(exec);
+    if (event.kind === "exit" && exec === "")
+      assert.equal(execs.size, 0, `${event.containerId} ended before its execs`);
+  }
+}
+
+test("random calls: answers, states and events agree with the model", async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(opArbitrary, { maxLength: 60 }), async (ops) => {
+      const sandbox = new FakeSandbox();
+      const events: PodEvent[] = [];
+      const pod = new Pod({
+        id: "p1",
+        boot: async () => sandbox,
+        publish: (event) => events.push(event),
+        log: () => undefined,
+      });
+      await pod.create(request("p1", "sandbox"), forever);
+      const model = new Map<string, ModelContainer>();
+      for (const op of ops) {
+        const want = expected(model, op);
+        const got = await perform(pod, sandbox, op).then(
+          () => "OK",
+          (error) => HullError.from(error).code,
+        );
+        assert.equal(got, want, JSON.stringify(op));
+        assert.deepEqual(statesOf(pod, model), modelStates(model), JSON.stringify(op));
+      }
+      checkOrder(events);
+      await pod.dispose();
+      assert.equal(sandbox.shared.size, 0);
+    }),
+    { numRuns: 300 },
+  );
+});
