@@ -1,0 +1,62 @@
+import { readFileSync } from "node:fs";
+import { readdir, readFile } from "node:fs/promises";
+
+/** The environment variable that marks every process a pod has on the host: `HULL_POD=<namespace>/<pod>`. */
+export const POD_MARK = "HULL_POD";
+
+/** Field 22 of /proc/PID/stat (proc(5)), the start time in clock ticks since boot; undefined when there is none. */
+function parseStartTime(stat: string): string | undefined {
+  // The command name (field 2) may hold spaces and brackets: count from behind its closing bracket.
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return fields[0] === "Z" || fields[0] === "X" ? undefined : fields[19];
+}
+
+/**
+ * The start time of a process, which together with its pid names it for good. Undefined when there is no such process
+ * or when it is a zombie. Synchronous, so that a child just spawned cannot have been reaped in between.
+ */
+export function startTimeOf(pid: number): string | undefined {
+  try {
+    return parseStartTime(readFileSync(`/proc/${pid}/stat`, "utf8"));
+  } catch (error) {
+    if (isGone(error)) return undefined;
+    throw error;
+  }
+}
+
+/** Whether the process that had this pid and start time still runs (a zombie does not). */
+export function isAlive(pid: number, startTime: string): boolean {
+  return startTimeOf(pid) === startTime;
+}
+
+/** A process as a record can name it. */
+export interface ProcessIdentity {
+  readonly pid: number;
+  readonly startTime: string;
+}
+
+/** All processes that carry the mark of `pod` (`<namespace>/<pod>`) in the environment they were started with. */
+export async function findByMark(pod: string): Promise<ProcessIdentity[]> {
+  const mark = `\0${POD_MARK}=${pod}\0`;
+  const found: ProcessIdentity[] = [];
+  for (const name of await readdir("/proc")) {
+    if (!/^\d+$/.test(name)) continue;
+    const pid = Number(name);
+    let environment: string;
+    try {
+      environment = `\0${await readFile(`/proc/${pid}/environ`, "latin1")}\0`;
+    } catch (error) {
+      if (isGone(error)) continue;
+      throw error;
+    }
+    const startTime = environment.includes(mark) ? startTimeOf(pid) : undefined;
+    if (startTime !== undefined) found.push({ pid, startTime });
+  }
+  return found;
+}
+
+/** ENOENT before the open, ESRCH between open and read; EACCES for a kernel thread or another user's process. */
+function isGone(error: unknown): boolean {
+  const code = (error as NodeJS.ErrnoException).code;
+  return code === "ENOENT" || code === "ESRCH" || code === "EACCES";
+}

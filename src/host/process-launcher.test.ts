@@ -1,0 +1,145 @@
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { closeSync, openSync } from "node:fs";
+import { mkdtemp, readFile, readlink, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+import { MemoryLedger } from "../../test/testkit/memory-ledger.ts";
+import { Deadline } from "../core/deadline.ts";
+import { findByMark, isAlive, startTimeOf } from "./proc.ts";
+import { launch } from "./process-launcher.ts";
+
+const pod = `test/launcher-${process.pid}`;
+
+test("records before the spawn, with identity after it, and forgets at the end", async () => {
+  const ledger = new MemoryLedger();
+  const started = await launch({ role: "sleeper", argv: ["/bin/sleep", "60"], pod }, ledger);
+  const identity = { pid: started.pid, startTime: startTimeOf(started.pid) };
+  assert.deepEqual(ledger.history, [
+    { kind: "process", role: "sleeper" },
+    { kind: "process", role: "sleeper", ...identity },
+  ]);
+  assert.deepEqual(await findByMark(pod), [identity]);
+  await started.stop(Deadline.after(5000));
+  await started.stop(Deadline.after(5000));
+  assert.deepEqual(ledger.resources, []);
+  const exit = await started.exited;
+  assert.equal(exit.signal, "SIGTERM");
+  assert.equal(exit.requested, true);
+});
+
+test("the exit names status and last words", async () => {
+  const argv = ["/bin/sh", "-c", "echo one >&2; echo the cause >&2; exit 7"] as const;
+  const exit = await (await launch({ role: "helper", argv, pod }, new MemoryLedger())).exited;
+  assert.equal(exit.code, 7);
+  assert.equal(exit.reason, "helper ended with status 7: the cause");
+  assert.equal(exit.stderr, "one\nthe cause\n");
+  assert.equal(exit.requested, false);
+});
+
+test("a missing program is NotFound and leaves no record", async () => {
+  const ledger = new MemoryLedger();
+  await assert.rejects(launch({ role: "helper", argv: ["/no/such/program"], pod }, ledger), {
+    code: "NotFound",
+    message: /\/no\/such\/program.*configuration/,
+  });
+  await assert.rejects(launch({ role: "helper", argv: ["/bin/true"], pod, netns: "/no/netns" }, ledger), {
+    code: "NotFound",
+    message: /network namespace/,
+  });
+  assert.deepEqual(ledger.history, []);
+});
+
+test("a process that ignores SIGTERM is killed at the deadline", async () => {
+  const argv = ["/bin/sh", "-c", "trap '' TERM; echo ready; while :; do sleep 1; done"] as const;
+  let ready = () => undefined as unknown;
+  const announced = new Promise((resolve) => {
+    ready = () => resolve(undefined);
+  });
+  const started = await launch({ role: "stubborn", argv, pod, onStdout: () => ready() }, new MemoryLedger());
+  await announced;
+  await started.stop(Deadline.after(100));
+  assert.equal((await started.exited).signal, "SIGKILL");
+});
+
+test("a polite step is tried first, and its failure turns into SIGTERM", async () => {
+  const first = await launch({ role: "sleeper", argv: ["/bin/sleep", "60"], pod }, new MemoryLedger());
+  await first.stop(Deadline.after(5000), async () => process.kill(first.pid, "SIGINT"));
+  assert.equal((await first.exited).signal, "SIGINT");
+  const second = await launch({ role: "sleeper", argv: ["/bin/sleep", "60"], pod }, new MemoryLedger());
+  await second.stop(Deadline.after(5000), () => Promise.reject(new Error("no")));
+  assert.equal((await second.exited).signal, "SIGTERM");
+});
+
+test("an exit is told although a grandchild keeps the pipes open", async () => {
+  const argv = ["/bin/sh", "-c", "sleep 3 & exit 0"] as const;
+  const before = performance.now();
+  await (await launch({ role: "helper", argv, pod }, new MemoryLedger())).exited;
+  assert.ok(performance.now() - before < 2000);
+});
+
+test("inherited descriptors are numbered from 3; the environment is scrubbed", async () => {
+  const directory = await mkdtemp(join(tmpdir(), "hull-launch-"));
+  const file = openSync(join(directory, "out"), "w");
+  const argv = ["/bin/sh", "-c", "env | cut -d= -f1 | sort | tr '\\n' ' ' >&3"] as const;
+  const exit = await (
+    await launch({ role: "helper", argv, pod, fds: [file], env: { A: "1" } }, new MemoryLedger())
+  ).exited;
+  closeSync(file);
+  assert.equal(exit.code, 0);
+  assert.equal(await readFile(join(directory, "out"), "utf8"), "A HULL_POD LC_ALL PATH PWD ");
+  await rm(directory, { recursive: true });
+});
+
+test("it starts in the given network namespace", async () => {
+  const holder = spawn("unshare", ["--net", "sleep", "60"]);
+  try {
+    const mine = await readlink("/proc/self/ns/net");
+    const netns = `/proc/${holder.pid}/ns/net`;
+    for (const end = Date.now() + 5000; (await readlink(netns)) === mine && Date.now() < end; ) {
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    const started = await launch(
+      { role: "sleeper", argv: ["/bin/sleep", "60"], pod, netns },
+      new MemoryLedger(),
+    );
+    for (
+      const end = Date.now() + 5000;
+      (await readlink(`/proc/${started.pid}/ns/net`)) === mine && Date.now() < end;
+    ) {
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    assert.equal(await readlink(`/proc/${started.pid}/ns/net`), await readlink(netns));
+    await started.stop(Deadline.after(5000));
+  } finally {
+    holder.kill("SIGKILL");
+    await once(holder, "exit");
+  }
+});
+
+test("it dies with its parent, even by SIGKILL", async () => {
+  const script = `
+    const module = await import("./src/host/process-launcher.ts");
+    const { launch } = module.default ?? module; // as CommonJS here: package.json has no "type"
+    const entry = { update: async () => undefined, forget: async () => undefined };
+    const { readFileSync } = await import("node:fs");
+    const started = await launch({ role: "x", argv: ["/bin/sleep", "60"], pod: ${JSON.stringify(pod)},
+      onStdout: () => undefined }, { record: async () => entry });
+    const named = () => readFileSync("/proc/" + started.pid + "/cmdline", "latin1").startsWith("/bin/sleep");
+    while (!named()) await new Promise((resolve) => setTimeout(resolve, 5));
+    console.log(started.pid);`;
+  const parent = spawn(process.execPath, ["--import", "tsx", "--input-type=module", "-e", script], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  const [line] = (await once(parent.stdout, "data")) as [Buffer];
+  const pid = Number(line.toString());
+  const startTime = startTimeOf(pid) ?? assert.fail("the child is not there");
+  parent.kill("SIGKILL");
+  await once(parent, "exit");
+  for (const end = Date.now() + 5000; isAlive(pid, startTime) && Date.now() < end; ) {
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  assert.ok(!isAlive(pid, startTime));
+});

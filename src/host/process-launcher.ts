@@ -1,0 +1,197 @@
+import { type ChildProcess, type StdioOptions, spawn } from "node:child_process";
+import { constants, readFileSync } from "node:fs";
+import { access } from "node:fs/promises";
+import type { Deadline } from "../core/deadline.ts";
+import { HullError, internal, notFound } from "../core/errors.ts";
+import type { Ledger, LedgerEntry } from "../core/ledger.ts";
+import { POD_MARK, startTimeOf } from "./proc.ts";
+import { lastLines, RingBuffer } from "./ring-buffer.ts";
+import { scrubbedEnvironment } from "./run.ts";
+
+/** A helper or VMM process to start. */
+export interface LaunchSpec {
+  /** What it is, for messages and the ledger: `qemu`, `virtiofsd`. */
+  readonly role: string;
+  /** The program (an absolute path) and its arguments. */
+  readonly argv: readonly [string, ...string[]];
+  /** `<namespace>/<pod>`: the mark by which a process whose pid was never recorded is found. */
+  readonly pod: string;
+  /** Path of the network namespace to start it in; the shim's own without one. */
+  readonly netns?: string | undefined;
+  readonly env?: Readonly<Record<string, string>>;
+  /** Descriptors the process inherits as 3, 4, ... The caller keeps its own copies and closes them. */
+  readonly fds?: readonly number[];
+  /** Gets stdout as it comes; without it stdout goes where stderr goes. */
+  readonly onStdout?: (data: Buffer) => void;
+}
+
+/** How a process ended. */
+export interface ProcessExit {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+  /** One sentence: `virtiofsd ended with status 1: fuse: bad option`. */
+  readonly reason: string;
+  /** The last 64 KiB of stderr. */
+  readonly stderr: string;
+  /** Whether `stop` was called before it ended. */
+  readonly requested: boolean;
+}
+
+/** A started process. It dies with the shim (parent-death signal) and is in the ledger for as long as it lives. */
+export interface HostProcess {
+  readonly role: string;
+  readonly pid: number;
+  /** Resolves (never rejects) when the process is gone and forgotten by the ledger. */
+  readonly exited: Promise<ProcessExit>;
+  /** The last 64 KiB of stderr so far. */
+  stderr(): string;
+  /**
+   * Ends the process: `polite` (by default SIGTERM) first, SIGKILL when the deadline is over. Resolves when it is
+   * gone. Idempotent.
+   */
+  stop(deadline: Deadline, polite?: () => Promise<unknown>): Promise<void>;
+}
+
+/** How long the pipes of a dead process may stay open (a grandchild can hold them) before its exit is told. */
+const DRAIN_MS = 200;
+
+/**
+ * Starts a process: parent-death signal by setpriv(1), network namespace by nsenter(1), both of which exec in place,
+ * so the pid is the program's own. Throws NotFound when the program is missing.
+ */
+export async function launch(spec: LaunchSpec, ledger: Ledger): Promise<HostProcess> {
+  const program = spec.argv[0];
+  await access(program, constants.X_OK).catch((cause: unknown) => {
+    throw new HullError(
+      "NotFound",
+      `${spec.role}: ${program} does not exist or is not executable; install it or set its path in the configuration`,
+      { cause },
+    );
+  });
+  if (spec.netns !== undefined) {
+    await access(spec.netns).catch(() => {
+      throw notFound(`${spec.role}: the network namespace ${spec.netns} does not exist (any more)`);
+    });
+  }
+  const entry = await ledger.record({ kind: "process", role: spec.role });
+  let child: ChildProcess;
+  try {
+    child = await spawnChild(spec);
+  } catch (thrown) {
+    await entry.forget();
+    throw thrown;
+  }
+  const started = new ChildHandle(spec, child, entry);
+  await started.record();
+  return started;
+}
+
+async function spawnChild(spec: LaunchSpec): Promise<ChildProcess> {
+  const argv = ["setpriv", "--pdeathsig", "KILL", "--", ...spec.argv];
+  if (spec.netns !== undefined) argv.unshift("nsenter", `--net=${spec.netns}`, "--");
+  const stdio: StdioOptions = ["ignore", "pipe", "pipe", ...(spec.fds ?? [])];
+  const env = scrubbedEnvironment({ ...spec.env, [POD_MARK]: spec.pod });
+  const child = spawn(argv[0] as string, argv.slice(1), { stdio, env });
+  if (child.pid === undefined) {
+    const error = await new Promise<Error>((resolve) => child.once("error", resolve));
+    throw HullError.wrap(`${spec.role}: cannot start ${argv[0]}`, error, "Internal");
+  }
+  return child;
+}
+
+class ChildHandle implements HostProcess {
+  readonly role: string;
+  readonly pid: number;
+  readonly exited: Promise<ProcessExit>;
+  readonly #ring = new RingBuffer();
+  readonly #oomKillsBefore = hostOomKills();
+  #requested = false;
+  #ended = false;
+
+  constructor(
+    spec: LaunchSpec,
+    readonly child: ChildProcess,
+    readonly entry: LedgerEntry,
+  ) {
+    this.role = spec.role;
+    if (child.pid === undefined) throw internal(`${spec.role}: started without a pid`);
+    this.pid = child.pid;
+    // Synchronously after the spawn: the child cannot have been reaped yet.
+    this.#startTime = startTimeOf(child.pid);
+    child.stderr?.on("data", (data: Buffer) => this.#ring.write(data));
+    child.stdout?.on("data", spec.onStdout ?? ((data: Buffer) => this.#ring.write(data)));
+    this.exited = this.#watch();
+  }
+
+  readonly #startTime: string | undefined;
+
+  async record(): Promise<void> {
+    if (this.#ended || this.#startTime === undefined) return;
+    await this.entry.update({ kind: "process", role: this.role, pid: this.pid, startTime: this.#startTime });
+  }
+
+  stderr(): string {
+    return this.#ring.text();
+  }
+
+  async stop(deadline: Deadline, polite?: () => Promise<unknown>): Promise<void> {
+    if (!this.#ended) {
+      this.#requested = true;
+      const detach = deadline.onEnd(() => this.child.kill("SIGKILL"));
+      // A polite step that fails leaves nothing to wait for.
+      if (polite) void polite().catch(() => this.child.kill("SIGTERM"));
+      else this.child.kill("SIGTERM");
+      await this.exited;
+      detach();
+    }
+    await this.exited;
+  }
+
+  async #watch(): Promise<ProcessExit> {
+    // Both listeners now: "close" may come in the same tick as "exit".
+    const closed = new Promise<void>((resolve) => {
+      this.child.once("close", () => resolve());
+    });
+    const [code, signal] = await new Promise<[number | null, NodeJS.Signals | null]>((resolve) => {
+      this.child.once("exit", (...ending) => resolve(ending));
+    });
+    this.#ended = true;
+    await this.#drained(closed);
+    await this.entry.forget();
+    return {
+      code,
+      signal,
+      reason: this.#reason(code, signal),
+      stderr: this.#ring.text(),
+      requested: this.#requested,
+    };
+  }
+
+  async #drained(closed: Promise<void>): Promise<void> {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<void>((resolve) => {
+      timer = setTimeout(() => {
+        this.child.stderr?.destroy();
+        this.child.stdout?.destroy();
+        resolve();
+      }, DRAIN_MS);
+    });
+    await Promise.race([closed, late]);
+    clearTimeout(timer);
+  }
+
+  #reason(code: number | null, signal: NodeJS.Signals | null): string {
+    const words = lastLines(this.#ring.text(), 1);
+    const said = words === "" ? "" : `: ${words}`;
+    if (signal === null) return `${this.role} ended with status ${code}${said}`;
+    if (signal === "SIGKILL" && !this.#requested && hostOomKills() > this.#oomKillsBefore) {
+      return `${this.role} was killed by SIGKILL, and the kernel's OOM killer has been at work since it started: raise the memory limit of the pod or of the host`;
+    }
+    return `${this.role} was killed by ${signal}${said}`;
+  }
+}
+
+/** Processes that the kernel has killed for want of memory since boot, by a cgroup's limit or the host's. */
+function hostOomKills(): number {
+  return Number(/^oom_kill (\d+)$/m.exec(readFileSync("/proc/vmstat", "latin1"))?.[1] ?? 0);
+}

@@ -1,0 +1,42 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Deadline } from "../core/deadline.ts";
+import { HullError } from "../core/errors.ts";
+import { run, ToolError } from "./run.ts";
+
+test("returns what the tool printed", async () => {
+  assert.equal(await run(["echo", "hello"], Deadline.none()), "hello\n");
+});
+
+test("the tool sees a scrubbed environment", async () => {
+  process.env.HULL_SECRET = "x";
+  const lines = (await run(["env"], Deadline.none(), { env: { EXTRA: "1" } })).trim().split("\n");
+  delete process.env.HULL_SECRET;
+  assert.deepEqual(lines.map((line) => line.split("=")[0]).sort(), ["EXTRA", "LC_ALL", "PATH"]);
+});
+
+test("a failing tool is told with its last words and its status", async () => {
+  await assert.rejects(
+    run(["sh", "-c", "echo first >&2; echo cause >&2; exit 3"], Deadline.none()),
+    (error) => {
+      assert.ok(error instanceof ToolError);
+      assert.equal(error.exitCode, 3);
+      assert.match(error.message, /^sh -c: first\ncause$/);
+      return true;
+    },
+  );
+});
+
+test("a missing tool is NotFound", async () => {
+  await assert.rejects(run(["hull-no-such-tool"], Deadline.none()), { code: "NotFound" });
+});
+
+test("a tool that hangs is killed at the deadline", async () => {
+  const before = performance.now();
+  await assert.rejects(run(["sleep", "60"], Deadline.after(50, "test")), (error) => {
+    assert.ok(error instanceof HullError);
+    assert.equal(error.code, "DeadlineExceeded");
+    return true;
+  });
+  assert.ok(performance.now() - before < 5000);
+});
