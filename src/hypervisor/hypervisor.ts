@@ -17,6 +17,8 @@ export interface VmContext {
   readonly deadline: Deadline;
   /** Every process, socket and directory is recorded here before it is created. */
   readonly ledger: Ledger;
+  /** `<namespace>/<pod>`: the mark that the VM's processes carry (host/process-launcher.ts). */
+  readonly pod: string;
   /** One debug line. */
   log(message: string, fields?: Record<string, unknown>): void;
 }
@@ -51,7 +53,9 @@ export type VsockDevice =
   /** vhost-user back end listening on `socket`. */
   | { readonly kind: "vhost-user"; readonly socket: string }
   /** The host kernel's vhost-vsock with the reserved context id; `fd` is inherited by the VMM. */
-  | { readonly kind: "vhost"; readonly cid: number; readonly fd: number };
+  | { readonly kind: "vhost"; readonly cid: number; readonly fd: number }
+  /** The VMM's own device (Cloud Hypervisor): it binds `socket` itself and speaks the hybrid protocol there. */
+  | { readonly kind: "hybrid"; readonly cid: number; readonly socket: string };
 
 export interface ShareDevice {
   readonly kind: "share";
