@@ -17,6 +17,8 @@ declare module "sys" {
   /** Runs until `stop()` or, when `untilIdle`, until no watch, timer, relay or pending job is left. */
   export function run(untilIdle?: boolean): void;
   export function stop(): void;
+  /** Called with what a callback or promise job threw and nobody caught; without one it is printed and the process exits with 70. */
+  export function onUncaught(callback: (error: unknown) => void): void;
   /** CLOCK_MONOTONIC in milliseconds, with fraction. */
   export function monotonicMs(): number;
 
@@ -61,6 +63,10 @@ declare module "sys" {
 
   // --- pipes, terminals and sockets: non-blocking ------------------------------------------------------------
   export function pipe(): [read: number, write: number];
+  /** A second descriptor of the same open file (F_DUPFD_CLOEXEC): a pty master takes part in two relays. */
+  export function dup(fd: number): number;
+  /** A non-blocking AF_NETLINK NETLINK_ROUTE socket, used with read and write. */
+  export function netlinkRoute(): number;
   export function setNonblock(fd: number, on: boolean): void;
   export function setCloexec(fd: number, on: boolean): void;
   export function setWindowSize(fd: number, columns: number, rows: number): void;

@@ -1,0 +1,66 @@
+// The program round one bundle of bytecode: makes the engine, runs the module, then the loop until nothing is
+// left.
+#include "sys.h"
+
+#include <signal.h>
+#include <stdio.h>
+
+// Linked in by bytecode.S.
+extern const uint8_t hull_bytecode[], hull_bytecode_end[];
+
+JSModuleDef *js_init_module_sys(JSContext *ctx, const char *name);
+
+// Only what TypeScript compiled to ES2023 uses. There is no eval, so no program text can come from outside.
+static JSContext *new_context(JSRuntime *rt) {
+  JSContext *ctx = JS_NewContextRaw(rt);
+  if (!ctx || JS_AddIntrinsicBaseObjects(ctx) || JS_AddIntrinsicDate(ctx) || JS_AddIntrinsicRegExp(ctx) ||
+      JS_AddIntrinsicJSON(ctx) || JS_AddIntrinsicMapSet(ctx) || JS_AddIntrinsicTypedArrays(ctx) ||
+      JS_AddIntrinsicPromise(ctx) || JS_AddIntrinsicBigInt(ctx) || sys_add_globals(ctx) ||
+      !js_init_module_sys(ctx, "sys"))
+    return NULL;
+  JS_AddIntrinsicRegExpCompiler(ctx);
+  return ctx;
+}
+
+static JSValue evaluate(JSContext *ctx) {
+  size_t length = (size_t)(hull_bytecode_end - hull_bytecode);
+  JSValue module = JS_ReadObject(ctx, hull_bytecode, length, JS_READ_OBJ_BYTECODE);
+  if (JS_IsException(module) || JS_ResolveModule(ctx, module))
+    return JS_EXCEPTION;
+  return JS_EvalFunction(ctx, module);
+}
+
+int main(int argc, char **argv) {
+  // Writing to a closed pipe or socket is an error code, not the end.
+  signal(SIGPIPE, SIG_IGN);
+  sys_process_arguments(argc, argv);
+  JSRuntime *rt = JS_NewRuntime();
+  JSContext *ctx = rt ? new_context(rt) : NULL;
+  if (!ctx) {
+    fputs("cannot start the JavaScript engine: out of memory\n", stderr);
+    return 1;
+  }
+  sys_failure_install(rt);
+  JSValue promise = evaluate(ctx);
+  if (JS_IsException(promise))
+    sys_failure_uncaught(ctx);
+  // A program that has run the loop itself has also decided when it ends.
+  if (sys_loop_was_run())
+    sys_run_jobs(ctx);
+  else
+    sys_loop_run(ctx, true);
+  int code = 0;
+  if (JS_PromiseState(ctx, promise) == JS_PROMISE_PENDING) {
+    fputs("the program has ended with nothing left that could settle its top-level await\n", stderr);
+    code = 1;
+  }
+  JS_FreeValue(ctx, promise);
+#ifdef HULL_FREE_ALL
+  // Only for leak checkers: the kernel is faster.
+  sys_relay_free(ctx);
+  sys_loop_free(ctx);
+  JS_FreeContext(ctx);
+  JS_FreeRuntime(rt);
+#endif
+  return code;
+}
