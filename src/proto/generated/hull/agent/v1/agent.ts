@@ -96,7 +96,10 @@ export interface Neighbour {
 
 /**
  * The streams of a process. Each wanted stream has a token; the host opens a vsock connection to port 1025 and sends
- * the token and a line feed, and the rest of that connection is the stream. The side that has ended the stream closes.
+ * the token and a line feed, and the rest of that connection is the stream.
+ * The host ends a stdin stream by closing it. The agent never closes an output stream of its own accord: vhost-user
+ * vsock back ends drop what is still buffered when the guest closes. The host closes it once it has read as many bytes
+ * as WaitProcess says there are; DeleteProcess closes what is left.
  */
 export interface Stdio {
   terminal: boolean;
@@ -164,6 +167,12 @@ export interface WaitProcessResponse {
   exitedAtUnixNano: bigint;
   /** Whether the kernel's OOM killer ended a process of this container since the container began. */
   oomKilled: boolean;
+  /**
+   * Bytes that had been written to each output stream when the process ended: sent already, or still in the pipe or pty.
+   * Of an init process nothing more can come; a background child of an exec may write on.
+   */
+  stdoutBytes: bigint;
+  stderrBytes: bigint;
 }
 
 export interface SignalProcessRequest {
@@ -1752,7 +1761,7 @@ export const StartProcessResponse: MessageFns<StartProcessResponse> = {
 };
 
 function createBaseWaitProcessResponse(): WaitProcessResponse {
-  return { exitStatus: 0, exitedAtUnixNano: 0n, oomKilled: false };
+  return { exitStatus: 0, exitedAtUnixNano: 0n, oomKilled: false, stdoutBytes: 0n, stderrBytes: 0n };
 }
 
 export const WaitProcessResponse: MessageFns<WaitProcessResponse> = {
@@ -1768,6 +1777,18 @@ export const WaitProcessResponse: MessageFns<WaitProcessResponse> = {
     }
     if (message.oomKilled !== false) {
       writer.uint32(24).bool(message.oomKilled);
+    }
+    if (message.stdoutBytes !== 0n) {
+      if (BigInt.asUintN(64, message.stdoutBytes) !== message.stdoutBytes) {
+        throw new globalThis.Error("value provided for field message.stdoutBytes of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.stdoutBytes);
+    }
+    if (message.stderrBytes !== 0n) {
+      if (BigInt.asUintN(64, message.stderrBytes) !== message.stderrBytes) {
+        throw new globalThis.Error("value provided for field message.stderrBytes of type uint64 too large");
+      }
+      writer.uint32(40).uint64(message.stderrBytes);
     }
     return writer;
   },
@@ -1809,6 +1830,22 @@ export const WaitProcessResponse: MessageFns<WaitProcessResponse> = {
             message.oomKilled = reader.bool();
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.stdoutBytes = reader.uint64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.stderrBytes = reader.uint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1831,6 +1868,12 @@ export const WaitProcessResponse: MessageFns<WaitProcessResponse> = {
       ? BigInt(object.exitedAtUnixNano)
       : 0n;
     message.oomKilled = object.oomKilled ?? false;
+    message.stdoutBytes = (object.stdoutBytes !== undefined && object.stdoutBytes !== null)
+      ? BigInt(object.stdoutBytes)
+      : 0n;
+    message.stderrBytes = (object.stderrBytes !== undefined && object.stderrBytes !== null)
+      ? BigInt(object.stderrBytes)
+      : 0n;
     return message;
   },
 };
