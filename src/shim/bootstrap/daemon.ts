@@ -1,0 +1,124 @@
+import { failedPrecondition, HullError } from "../../core/errors.ts";
+import { type ChildResult, runChild } from "./child.ts";
+import type { PodPaths } from "./pod-paths.ts";
+import { ifExists, type Sys } from "./sys.ts";
+
+const S_IFMT = 0o170000;
+const S_IFIFO = 0o010000;
+
+/** Where hull is installed: `lib/node` and `lib/shim.cjs` beside the front's own `bin`. */
+export class Installation {
+  readonly node: string;
+  readonly shim: string;
+
+  constructor(prefix: string) {
+    this.node = `${prefix}/lib/node`;
+    this.shim = `${prefix}/lib/shim.cjs`;
+  }
+
+  /** Found from the front's own executable, so that a build folder and an installation both work in place. */
+  static ofThisProcess(sys: Sys): Installation {
+    return new Installation(sys.readlink("/proc/self/exe").split("/").slice(0, -2).join("/"));
+  }
+
+  /** Throws FailedPrecondition when a part is missing: a daemon that fails later could tell nobody. */
+  check(sys: Sys): void {
+    for (const path of [this.node, this.shim]) {
+      if (ifExists(() => sys.stat(path)) === undefined) {
+        throw failedPrecondition(
+          `${path} does not exist: hull is not completely installed, run hack/install again`,
+        );
+      }
+    }
+  }
+
+  /** The command line of the daemon binary. */
+  command(action: "daemon" | "cleanup", paths: PodPaths): string[] {
+    const flags = ["--no-warnings", "--v8-pool-size=0"];
+    return [this.node, ...flags, this.shim, action, "-namespace", paths.namespace, "-id", paths.pod];
+  }
+}
+
+/**
+ * The environment of what the front starts. containerd's own is not passed on: NODE_OPTIONS would run anything,
+ * NODE_EXTRA_CA_CERTS costs 70 ms, and credentials in it are not ours.
+ */
+export function childEnvironment(sys: Sys): string[] {
+  const kept = ["PATH", "HULL_CONFIG"].flatMap((name) => {
+    const value = sys.getenv(name);
+    return value === undefined ? [] : [`${name}=${value}`];
+  });
+  // One malloc arena: less memory, and the daemon's threads do not compete for it.
+  return [...kept, "MALLOC_ARENA_MAX=1"];
+}
+
+/**
+ * Starts the daemon in a session of its own: the listening socket is its descriptor 3, the bundle's `log` FIFO
+ * its standard error. Returns its pid.
+ */
+export function spawnDaemon(
+  sys: Sys,
+  installation: Installation,
+  paths: PodPaths,
+  bundle: string,
+  listener: number,
+): number {
+  const log = openLog(sys, bundle);
+  try {
+    return sys.spawn({
+      argv: installation.command("daemon", paths),
+      env: childEnvironment(sys),
+      cwd: bundle,
+      fds: [-1, -1, log, listener],
+      setsid: true,
+    });
+  } catch (error) {
+    throw HullError.wrap(`start ${installation.node}`, error);
+  } finally {
+    if (log >= 0) sys.close(log);
+  }
+}
+
+/**
+ * Makes the kernel kill the shim a little earlier than containerd when memory is short, as containerd's own shims
+ * do: containerd's score plus one.
+ */
+export function adjustOomScore(sys: Sys, pid: number): void {
+  const decode = (path: string) => Number(new TextDecoder().decode(sys.readFile(path)).trim());
+  const score = Math.min(1000, decode(`/proc/${sys.getppid()}/oom_score_adj`) + 1);
+  // Equal needs no write, and a lower one would need CAP_SYS_RESOURCE, which containers of CI often lack.
+  if (score > decode(`/proc/${pid}/oom_score_adj`))
+    sys.writeFile(`/proc/${pid}/oom_score_adj`, String(score), sys.O_WRONLY);
+}
+
+/** Releases all that a dead daemon left of its pod, `limitMs` at most. Throws when that fails. */
+export function cleanUp(sys: Sys, installation: Installation, paths: PodPaths, limitMs: number): string {
+  installation.check(sys);
+  let result: ChildResult;
+  try {
+    result = runChild(sys, installation.command("cleanup", paths), childEnvironment(sys), limitMs);
+  } catch (error) {
+    throw HullError.wrap(`start the clean-up of ${paths.directory}`, error);
+  }
+  if (result.timedOut)
+    throw failedPrecondition(`clean-up of ${paths.directory}: not done within ${limitMs} ms`);
+  if (result.code !== 0 || result.signal !== 0) {
+    const how = result.signal !== 0 ? `signal ${result.signal}` : `status ${result.code}`;
+    const said = result.stderr.trim().split("\n").slice(-3).join(" | ");
+    throw failedPrecondition(
+      `clean-up of ${paths.directory} ended with ${how}: ${said || "it said nothing"}`,
+    );
+  }
+  return result.stdout;
+}
+
+/**
+ * containerd's log FIFO, -1 when the bundle has none (CRI-O). Opened for both directions: that never blocks, and
+ * a containerd that is away costs neither SIGPIPE nor EPIPE.
+ */
+function openLog(sys: Sys, bundle: string): number {
+  const path = `${bundle}/log`;
+  const stat = ifExists(() => sys.lstat(path));
+  if (stat === undefined || (stat.mode & S_IFMT) !== S_IFIFO) return -1;
+  return sys.open(path, sys.O_RDWR | sys.O_NONBLOCK);
+}

@@ -1,0 +1,77 @@
+import { invalidArgument } from "../../core/errors.ts";
+import { Installation } from "./daemon.ts";
+import { remove } from "./delete.ts";
+import { type Flags, parseFlags } from "./flags.ts";
+import { runtimeInfo } from "./info.ts";
+import { start } from "./start.ts";
+import type { Sys } from "./sys.ts";
+import { RUNTIME_NAME, VERSION } from "./version.ts";
+
+const USAGE = `containerd starts this program: ${RUNTIME_NAME} is the runtime's name.
+usage: containerd-shim-hull-v2 -namespace NS -id ID [-address SOCKET] [-publish-binary PATH] [-bundle DIR] [-debug] start|delete
+       containerd-shim-hull-v2 -info | -version`;
+
+/** A `start` input is a few hundred bytes, an options document of some kilobytes at most. */
+const INPUT_LIMIT = 1 << 20;
+
+/** Runs the front and returns its exit status: 0, 1 for a failure, 2 for a command line it does not take. */
+export function front(sys: Sys, args: readonly string[]): number {
+  let flags: Flags;
+  try {
+    flags = parseFlags(args);
+    if (!flags.version && !flags.info && flags.action !== "start" && flags.action !== "delete") {
+      throw invalidArgument(flags.action ? `no such action: ${flags.action}` : "no action given");
+    }
+  } catch (error) {
+    print(sys, 2, `hull: ${oneLine(error)}\n${USAGE}\n`);
+    return 2;
+  }
+  try {
+    print(sys, 1, answer(sys, flags));
+    return 0;
+  } catch (error) {
+    print(sys, 2, `hull: ${flags.action || "info"} ${flags.id.slice(0, 80)}: ${oneLine(error)}\n`);
+    return 1;
+  }
+}
+
+function answer(sys: Sys, flags: Flags): string | Uint8Array {
+  if (flags.version) return `containerd-shim-hull-v2 ${VERSION}\n`;
+  if (flags.info) return runtimeInfo();
+  const installation = Installation.ofThisProcess(sys);
+  if (flags.action === "start") return start(sys, installation, flags, readInput(sys));
+  return remove(sys, installation, flags);
+}
+
+/** All of standard input. */
+function readInput(sys: Sys): Uint8Array {
+  sys.setNonblock(0, false);
+  let input = new Uint8Array(4096);
+  let length = 0;
+  for (;;) {
+    if (length === input.length) {
+      if (length >= INPUT_LIMIT) throw invalidArgument(`standard input has more than ${INPUT_LIMIT} bytes`);
+      const larger = new Uint8Array(length * 2);
+      larger.set(input);
+      input = larger;
+    }
+    const count = sys.read(0, input, length, input.length - length);
+    if (count <= 0) return input.subarray(0, length);
+    length += count;
+  }
+}
+
+function print(sys: Sys, fd: number, text: string | Uint8Array): void {
+  const bytes = typeof text === "string" ? new TextEncoder().encode(text) : text;
+  for (let at = 0; at < bytes.length; ) {
+    const count = sys.write(fd, bytes, at, bytes.length - at);
+    if (count < 0)
+      sys.setNonblock(fd, false); // a full pipe of somebody who reads slowly
+    else at += count;
+  }
+}
+
+/** containerd shows the whole output as the error's text: one line reads best. */
+function oneLine(error: unknown): string {
+  return (error instanceof Error ? error.message : String(error)).replace(/\s*\n\s*/g, " | ");
+}

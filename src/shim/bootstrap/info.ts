@@ -1,0 +1,43 @@
+import { RUNTIME_NAME, VERSION } from "./version.ts";
+import { MessageWriter } from "./wire.ts";
+
+/**
+ * OCI runtime features (runtime-spec, features.md). Only what a container in the guest really gets: no user
+ * namespaces, no id-mapped mounts and no recursive read-only mounts, so that CRI refuses pods that ask for them
+ * up front.
+ */
+const FEATURES = {
+  ociVersionMin: "1.0.0",
+  ociVersionMax: "1.1.0",
+  mountOptions: [
+    "bind",
+    "dev",
+    "exec",
+    "noatime",
+    "nodev",
+    "noexec",
+    "nosuid",
+    "rbind",
+    "ro",
+    "rprivate",
+    "rw",
+    "suid",
+  ],
+  linux: {
+    namespaces: ["cgroup", "ipc", "mount", "network", "pid", "uts"],
+    cgroup: { v1: false, v2: true, systemd: false },
+    mountExtensions: { idmap: { enabled: false } },
+  },
+};
+
+/** The answer to `-info`: an encoded containerd.types.RuntimeInfo. */
+export function runtimeInfo(): Uint8Array {
+  const features = new MessageWriter()
+    .bytes(1, "types.containerd.io/opencontainers/runtime-spec/1/features/Features")
+    .bytes(2, JSON.stringify(FEATURES));
+  return new MessageWriter()
+    .bytes(1, RUNTIME_NAME)
+    .bytes(2, new MessageWriter().bytes(1, VERSION).finish())
+    .bytes(4, features.finish())
+    .finish();
+}

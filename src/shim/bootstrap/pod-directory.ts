@@ -1,0 +1,88 @@
+import { alreadyExists, failedPrecondition, HullError } from "../../core/errors.ts";
+import { markOf } from "./liveness.ts";
+import type { PodPaths } from "./pod-paths.ts";
+import { errnoOf, ifExists, type Sys } from "./sys.ts";
+
+const S_IFMT = 0o170000;
+const S_IFDIR = 0o040000;
+
+/** A pod's folder that is complete but has not its name yet: it appears with its socket listening, or not at all. */
+export interface StagedPod {
+  /** The listening socket. */
+  readonly listener: number;
+  /** Gives the folder its name. Throws AlreadyExists when there is a folder of that name. */
+  publish(): void;
+  /** Takes back everything, published or not. */
+  discard(): void;
+}
+
+/**
+ * Makes a pod's folder with its socket listening and its bootstrap record, under a name that only this process
+ * uses; `publish` renames it, so that of two starts of one id exactly one wins and no lock is needed.
+ */
+export function stagePod(sys: Sys, paths: PodPaths, record: string): StagedPod {
+  ensureParent(sys, paths.stateRoot);
+  ensureParent(sys, paths.namespaceDirectory);
+  // Shorter than any id that makes the path too long; the dot keeps it apart from ids.
+  const staging = `${paths.namespaceDirectory}/.${sys.getpid()}`;
+  let directory = staging;
+  let listener = -1;
+  const at = (path: string) => directory + path.slice(paths.directory.length);
+  const discard = (): void => {
+    if (listener >= 0) sys.close(listener);
+    listener = -1;
+    for (const file of [paths.socket, paths.record, paths.pid]) ifExists(() => sys.unlink(at(file)));
+    ifExists(() => sys.rmdir(directory));
+  };
+  sys.mkdir(staging, 0o700);
+  try {
+    listener = sys.unixListen(at(paths.socket), 128, 0o600);
+    sys.writeFile(at(paths.record), record);
+  } catch (error) {
+    discard();
+    throw HullError.wrap(`make ${staging}`, error);
+  }
+  return {
+    listener,
+    publish: () => {
+      try {
+        sys.rename(staging, paths.directory);
+      } catch (error) {
+        const errno = errnoOf(error);
+        if (errno === "ENOTEMPTY" || errno === "EEXIST") {
+          throw alreadyExists(`${paths.directory} exists: another start of ${paths.pod} was faster`);
+        }
+        throw error;
+      }
+      directory = paths.directory;
+    },
+    discard,
+  };
+}
+
+/** Removes what starts that were killed half-way left in the namespace's folder. */
+export function sweepStaging(sys: Sys, paths: PodPaths): void {
+  for (const name of ifExists(() => sys.readdir(paths.namespaceDirectory)) ?? []) {
+    const pid = /^\.(\d+)$/.exec(name)?.[1];
+    if (pid === undefined || markOf(sys, Number(pid)) !== undefined) continue;
+    const directory = `${paths.namespaceDirectory}/${name}`;
+    for (const file of ifExists(() => sys.readdir(directory)) ?? []) {
+      ifExists(() => sys.unlink(`${directory}/${file}`));
+    }
+    ifExists(() => sys.rmdir(directory));
+  }
+}
+
+/** Makes a parent folder, or checks that the one there is ours alone to write: a planted one could swap sockets. */
+function ensureParent(sys: Sys, path: string): void {
+  try {
+    sys.mkdir(path, 0o711);
+    return;
+  } catch (error) {
+    if (errnoOf(error) !== "EEXIST") throw HullError.wrap(`make ${path}`, error);
+  }
+  const stat = sys.lstat(path);
+  if ((stat.mode & S_IFMT) !== S_IFDIR || stat.uid !== 0 || (stat.mode & 0o022) !== 0) {
+    throw failedPrecondition(`${path} is not a folder that only root can write: remove it`);
+  }
+}

@@ -1,0 +1,45 @@
+import { invalidArgument } from "../../core/errors.ts";
+
+/** Where all pods' state lies. */
+export const STATE_ROOT = "/run/hull";
+
+/** sun_path has 108 bytes with the final NUL (unix(7)); containerd's ttrpc library takes 106. */
+const MAX_SOCKET_PATH = 106;
+
+/** The files of one pod's folder that the bootstrap owns. */
+export class PodPaths {
+  readonly namespaceDirectory: string;
+  readonly directory: string;
+  readonly socket: string;
+  /** What the daemon needs to know, see record.ts. */
+  readonly record: string;
+  /** The daemon's pid and start time. */
+  readonly pid: string;
+
+  constructor(
+    readonly namespace: string,
+    readonly pod: string,
+    readonly stateRoot: string = STATE_ROOT,
+  ) {
+    this.namespaceDirectory = `${stateRoot}/${namespace}`;
+    this.directory = `${this.namespaceDirectory}/${pod}`;
+    this.socket = `${this.directory}/shim.sock`;
+    this.record = `${this.directory}/bootstrap.json`;
+    this.pid = `${this.directory}/shim.pid`;
+  }
+
+  /** How containerd is told the socket. */
+  get address(): string {
+    return `unix://${this.socket}`;
+  }
+
+  /** Throws InvalidArgument when the socket's path is longer than a unix socket's path can be. */
+  checkLength(): void {
+    if (this.socket.length > MAX_SOCKET_PATH) {
+      throw invalidArgument(
+        `socket path ${this.socket} has ${this.socket.length} bytes, ${MAX_SOCKET_PATH} are possible: ` +
+          `shorten the namespace or the id by ${this.socket.length - MAX_SOCKET_PATH} characters`,
+      );
+    }
+  }
+}

@@ -1,0 +1,53 @@
+import { internal } from "../../core/errors.ts";
+import type { AnyValue, LogLevel } from "./start-input.ts";
+
+/** What `start` tells the daemon, in `bootstrap.json` of the pod's folder. */
+export interface BootstrapRecord {
+  readonly namespace: string;
+  /** The pod: the id of its sandbox or its only container. */
+  readonly id: string;
+  readonly bundle: string;
+  /** containerd's gRPC socket; empty under CRI-O. */
+  readonly grpcAddress: string;
+  /** Where events go (plain path); empty under CRI-O: log them only. */
+  readonly ttrpcAddress: string;
+  /** containerd's executable. */
+  readonly publishBinary: string;
+  /** Empty where containerd does not say (before 2.3). */
+  readonly containerdVersion: string;
+  readonly logLevel: LogLevel;
+  /** Runtime options given to `start`. */
+  readonly options: AnyValue | undefined;
+}
+
+/** The record as text. The options' bytes are written in hexadecimal. */
+export function encodeRecord(record: BootstrapRecord): string {
+  const { options, ...rest } = record;
+  const hex = options && Array.from(options.value, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return `${JSON.stringify({ ...rest, ...(options && { options: { typeUrl: options.typeUrl, valueHex: hex } }) })}\n`;
+}
+
+/** The record that `encodeRecord` wrote. Throws Internal when it is not complete. */
+export function decodeRecord(text: string): BootstrapRecord {
+  const raw = JSON.parse(text) as Record<string, unknown>;
+  const field = (name: string): string => {
+    const value = raw[name];
+    if (typeof value !== "string") throw internal(`bootstrap.json: ${name} is missing`);
+    return value;
+  };
+  const options = raw.options as { typeUrl: string; valueHex: string } | undefined;
+  return {
+    namespace: field("namespace"),
+    id: field("id"),
+    bundle: field("bundle"),
+    grpcAddress: field("grpcAddress"),
+    ttrpcAddress: field("ttrpcAddress"),
+    publishBinary: field("publishBinary"),
+    containerdVersion: field("containerdVersion"),
+    logLevel: field("logLevel") as LogLevel,
+    options: options && {
+      typeUrl: options.typeUrl,
+      value: Uint8Array.from(options.valueHex.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16)),
+    },
+  };
+}

@@ -1,0 +1,87 @@
+import { invalidArgument } from "../../core/errors.ts";
+import { bytesField, type Field, int32Field, readFields, textField } from "./wire.ts";
+
+/** A `google.protobuf.Any`. */
+export interface AnyValue {
+  readonly typeUrl: string;
+  readonly value: Uint8Array;
+}
+
+/** What containerd says to `start` on stdin. Empty texts where it says nothing. */
+export interface StartInput {
+  readonly options: AnyValue | undefined;
+  readonly logLevel: LogLevel | undefined;
+  readonly containerdVersion: string;
+  readonly ttrpcAddress: string;
+  readonly grpcAddress: string;
+  readonly containerdBinary: string;
+}
+
+export type LogLevel = "trace" | "debug" | "info" | "warn" | "error" | "fatal";
+
+/** containerd.runtime.bootstrap.v1.LogLevel. */
+const LOG_LEVELS: readonly (readonly [number, LogLevel])[] = [
+  [-8, "trace"],
+  [-4, "debug"],
+  [0, "info"],
+  [4, "warn"],
+  [8, "error"],
+];
+
+/** The runtime options hull understands, by the name behind the last `/` of the type URL; preferred first. */
+const OPTION_TYPES = ["runtimeoptions.v1.Options", "containerd.runc.v1.Options"];
+
+const NOTHING: StartInput = {
+  options: undefined,
+  logLevel: undefined,
+  containerdVersion: "",
+  ttrpcAddress: "",
+  grpcAddress: "",
+  containerdBinary: "",
+};
+
+/**
+ * Reads the three forms that `start`'s stdin has had: nothing or an options `Any` (containerd up to 2.2), or a
+ * `BootstrapParams` (from 2.3). Both messages have texts in fields 1 and 2, so BootstrapParams is told by its
+ * instance id and namespace being those of the command line. Throws InvalidArgument for anything else.
+ */
+export function parseStartInput(data: Uint8Array, namespace: string, id: string): StartInput {
+  if (data.length === 0) return NOTHING;
+  let fields: Field[];
+  try {
+    fields = readFields(data);
+  } catch {
+    throw invalidArgument(
+      `standard input (${data.length} bytes) is neither runtime options nor BootstrapParams`,
+    );
+  }
+  const first = textField(fields, 1);
+  if (first === id && textField(fields, 2) === namespace) return parseBootstrapParams(fields);
+  if (first.includes(".")) return { ...NOTHING, options: parseAny(fields) };
+  throw invalidArgument(
+    `standard input names ${JSON.stringify(first)}: neither an options type nor the instance ${id} of namespace ${namespace}`,
+  );
+}
+
+function parseAny(fields: readonly Field[]): AnyValue {
+  return { typeUrl: textField(fields, 1), value: bytesField(fields, 2) ?? new Uint8Array() };
+}
+
+function parseBootstrapParams(fields: readonly Field[]): StartInput {
+  const extensions: AnyValue[] = [];
+  for (const field of fields) {
+    if (field.number !== 8 || field.type !== "bytes") continue;
+    const any = bytesField(readFields(field.value), 1);
+    if (any) extensions.push(parseAny(readFields(any)));
+  }
+  const ofType = (type: string) => extensions.find((any) => any.typeUrl.split("/").at(-1) === type);
+  const level = int32Field(fields, 3);
+  return {
+    options: OPTION_TYPES.map(ofType).find((any) => any !== undefined),
+    logLevel: LOG_LEVELS.find(([number]) => level <= number)?.[1] ?? "fatal",
+    containerdVersion: textField(fields, 4),
+    ttrpcAddress: textField(fields, 5),
+    grpcAddress: textField(fields, 6),
+    containerdBinary: textField(fields, 7),
+  };
+}

@@ -1,0 +1,113 @@
+import { alreadyExists, failedPrecondition, HullError, unavailable } from "../../core/errors.ts";
+import { adjustOomScore, cleanUp, type Installation, spawnDaemon } from "./daemon.ts";
+import type { Flags } from "./flags.ts";
+import { checkIdentifier } from "./identifier.ts";
+import { encodeMark, livingDaemon, markOf, socketAnswers } from "./liveness.ts";
+import { podOf } from "./membership.ts";
+import { stagePod, sweepStaging } from "./pod-directory.ts";
+import { PodPaths } from "./pod-paths.ts";
+import { encodeRecord } from "./record.ts";
+import { parseStartInput } from "./start-input.ts";
+import { ifExists, type Sys } from "./sys.ts";
+
+const SIGKILL = 9;
+/** For leftovers of an earlier pod with the same id. */
+const STALE_CLEANUP_MS = 10_000;
+const CONFIG_LIMIT = 16 * 1024 * 1024;
+
+/**
+ * `start`: gives the address of the pod that the container in the current folder belongs to. A pod member gets
+ * the address of its pod's daemon; anything else gets a folder, a listening socket and a daemon of its own.
+ * When it throws, nothing that it made is left.
+ */
+export function start(
+  sys: Sys,
+  installation: Installation,
+  flags: Flags,
+  input: Uint8Array,
+  stateRoot?: string,
+): string {
+  checkIdentifier("namespace", flags.namespace);
+  checkIdentifier("id", flags.id);
+  const bundle = sys.getcwd();
+  const said = parseStartInput(input, flags.namespace, flags.id);
+  const config = ifExists(() =>
+    new TextDecoder().decode(sys.readFile(`${bundle}/config.json`, CONFIG_LIMIT)),
+  );
+  const paths = new PodPaths(flags.namespace, podOf(flags.id, config), stateRoot);
+  paths.checkLength();
+
+  if (paths.pod !== flags.id) {
+    if (!socketAnswers(sys, paths)) {
+      throw unavailable(`sandbox ${paths.pod}: its shim does not answer at ${paths.socket}: remove the pod`);
+    }
+    sys.writeFile(`${bundle}/address`, paths.address);
+    return paths.address;
+  }
+
+  installation.check(sys);
+  makeRoom(sys, installation, paths);
+  const undo: (() => void)[] = [];
+  try {
+    const record = encodeRecord({
+      namespace: flags.namespace,
+      id: paths.pod,
+      bundle,
+      grpcAddress: flags.address || said.grpcAddress,
+      ttrpcAddress: sys.getenv("TTRPC_ADDRESS") || said.ttrpcAddress,
+      publishBinary: flags.publishBinary || said.containerdBinary,
+      containerdVersion: said.containerdVersion,
+      logLevel: flags.debug && said.logLevel !== "trace" ? "debug" : (said.logLevel ?? "info"),
+      options: said.options,
+    });
+    const staged = stagePod(sys, paths, record);
+    undo.push(staged.discard);
+    staged.publish();
+    ownMountNamespace(sys);
+    const pid = spawnDaemon(sys, installation, paths, bundle, staged.listener);
+    undo.push(() => sys.kill(pid, SIGKILL));
+    const mark = markOf(sys, pid);
+    if (mark === undefined) throw failedPrecondition("the daemon ended at once: see containerd's log");
+    sys.writeFile(paths.pid, encodeMark(mark));
+    adjustOomScore(sys, pid);
+    undo.push(() => ifExists(() => sys.unlink(`${bundle}/address`)));
+    sys.writeFile(`${bundle}/address`, paths.address);
+    return paths.address;
+  } catch (error) {
+    for (const step of undo.reverse()) {
+      try {
+        step();
+      } catch (second) {
+        throw HullError.wrap(`${HullError.from(error).message}; and while it was undone`, second);
+      }
+    }
+    throw error;
+  }
+}
+
+/** Refuses an id whose pod lives, and cleans up after one that died. */
+function makeRoom(sys: Sys, installation: Installation, paths: PodPaths): void {
+  sweepStaging(sys, paths);
+  if (ifExists(() => sys.lstat(paths.directory)) === undefined) return;
+  if (socketAnswers(sys, paths)) {
+    throw alreadyExists(`${paths.pod}: a shim of this id is running, its socket is ${paths.socket}`);
+  }
+  if (livingDaemon(sys, paths)) {
+    throw alreadyExists(`${paths.pod}: the shim that had this id is still shutting down: try again`);
+  }
+  cleanUp(sys, installation, paths, STALE_CLEANUP_MS);
+}
+
+/**
+ * A mount namespace for the daemon: its mounts vanish with it, even after SIGKILL, while mounts that the host
+ * makes later (volumes) still arrive. Shared inside, because what the daemon starts has namespaces of its own.
+ */
+function ownMountNamespace(sys: Sys): void {
+  try {
+    sys.unshare(sys.CLONE_NEWNS);
+    sys.mount("none", "/", "", sys.MS_REC | sys.MS_SLAVE);
+    sys.mount("none", "/", "", sys.MS_REC | sys.MS_SHARED);
+  } catch (error) {
+    throw HullError.wrap("make a mount namespace (CAP_SYS_ADMIN is needed)", error);
+  }
+}

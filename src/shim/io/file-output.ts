@@ -1,0 +1,52 @@
+import { close, constants, open, write } from "node:fs";
+import { mkdir } from "node:fs/promises";
+import { dirname } from "node:path";
+import { promisify } from "node:util";
+import { HullError, invalidArgument } from "../../core/errors.ts";
+import type { OutputTarget } from "./output-target.ts";
+
+/** A log file that several output streams are appended to. It is closed with its last stream. */
+export class LogFile {
+  readonly #fd: number;
+  #streams = 0;
+
+  private constructor(fd: number) {
+    this.#fd = fd;
+  }
+
+  /** Opens `path` (0644), made with its parent folders (0755) where they are missing. */
+  static async open(path: string): Promise<LogFile> {
+    try {
+      await mkdir(dirname(path), { recursive: true, mode: 0o755 });
+      // O_NONBLOCK: a FIFO in the file's place must not hold a thread for ever.
+      const flags = constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | constants.O_NONBLOCK;
+      return new LogFile(await promisify(open)(path, flags, 0o644));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === "ENXIO")
+        throw invalidArgument(`stdio file ${path}: not a file`);
+      throw HullError.wrap(`stdio file ${path}`, error);
+    }
+  }
+
+  /** One stream into the file. */
+  stream(): OutputTarget {
+    this.#streams++;
+    let open = true;
+    return {
+      write: (chunk, done) => this.#write(chunk, done),
+      close: () => {
+        // Nobody can be told of a failing close; what was written has been answered.
+        if (open && --this.#streams === 0) close(this.#fd, () => undefined);
+        open = false;
+      },
+    };
+  }
+
+  #write(chunk: Uint8Array, done: (error?: Error) => void): void {
+    write(this.#fd, chunk, (error, written) => {
+      if (error) done(error);
+      else if (written < chunk.length) this.#write(chunk.subarray(written), done);
+      else done();
+    });
+  }
+}

@@ -1,0 +1,66 @@
+import { spawn } from "node:child_process";
+import { closeSync, constants, openSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { join } from "node:path";
+import type { Deadline } from "../../core/deadline.ts";
+import { HullError, internal } from "../../core/errors.ts";
+
+/** The two ends of an anonymous pipe, both in blocking mode: the one for a child can be given away as it is. */
+export interface Pipe {
+  readonly read: number;
+  readonly write: number;
+}
+
+/**
+ * Makes pipes. Node has no pipe(2), and its own "pipe" for children is a socket pair, which a logger can't open
+ * through /dev/fd. So these are FIFOs made in a fresh folder below `directory` and unlinked at once.
+ */
+export async function makePipes(count: number, directory: string, deadline: Deadline): Promise<Pipe[]> {
+  const folder = await mkdtemp(join(directory, "pipes-")).catch((error: unknown) => {
+    throw HullError.wrap(`make a folder for pipes in ${directory}`, error);
+  });
+  const pipes: Pipe[] = [];
+  try {
+    const paths = Array.from({ length: count }, (_, index) => join(folder, String(index)));
+    await deadline.race(mkfifo(paths));
+    for (const path of paths) {
+      // With this one open, neither of the others waits for its counterpart.
+      const both = openSync(path, constants.O_RDWR | constants.O_NONBLOCK);
+      try {
+        const read = openSync(path, constants.O_RDONLY);
+        pipes.push({ read, write: openSync(path, constants.O_WRONLY) });
+      } finally {
+        closeSync(both);
+      }
+    }
+    return pipes;
+  } catch (error) {
+    closePipes(pipes);
+    throw HullError.wrap("make pipes", error);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+export function closePipes(pipes: readonly Pipe[]): void {
+  for (const { read, write } of pipes) {
+    closeSync(read);
+    closeSync(write);
+  }
+}
+
+/** mkfifo(1). */
+function mkfifo(paths: readonly string[]): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const child = spawn("mkfifo", ["-m", "600", "--", ...paths], { stdio: ["ignore", "ignore", "pipe"] });
+    let stderr = "";
+    child.stderr.setEncoding("utf8").on("data", (text: string) => {
+      stderr = (stderr + text).slice(-1000);
+    });
+    child.on("error", reject);
+    child.on("close", (code) => {
+      if (code === 0) resolve();
+      else reject(internal(`mkfifo ended with status ${code}: ${stderr.trim()}`));
+    });
+  });
+}

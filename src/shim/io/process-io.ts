@@ -1,0 +1,161 @@
+import { Deadline } from "../../core/deadline.ts";
+import { invalidArgument } from "../../core/errors.ts";
+import type { Ledger } from "../../core/ledger.ts";
+import type { StdioPaths } from "../../pod/container.ts";
+import type { ProcessIo, ProcessStreams } from "../../pod/process-io.ts";
+import { FifoInput, FifoOutput } from "./fifo.ts";
+import { LogFile } from "./file-output.ts";
+import { Logger, type LoggerLimits } from "./logger.ts";
+import { OutputPump } from "./output-pump.ts";
+import type { OutputTarget } from "./output-target.ts";
+import { parseOutputUri } from "./stdio-uri.ts";
+
+/** What opening a process's streams needs to know of its surroundings. */
+export interface IoContext {
+  readonly namespace: string;
+  readonly containerId: string;
+  /** Empty for a container's init process. */
+  readonly execId: string;
+  /** The pod's folder, for short-lived files. */
+  readonly directory: string;
+  readonly ledger: Ledger;
+  /** Ends the opening; without one only a logger's own time limit does. */
+  readonly deadline?: Deadline;
+  warn(message: string): void;
+  readonly loggerLimits?: Partial<LoggerLimits>;
+}
+
+interface Outputs {
+  readonly stdout?: OutputTarget;
+  readonly stderr?: OutputTarget;
+  readonly logger?: Logger;
+}
+
+/**
+ * Opens the client's ends of a process's streams. None of it waits for a client; a logger is waited for until it is
+ * ready. Throws InvalidArgument for a scheme that is not known, NotFound for a FIFO that is missing, and
+ * FailedPrecondition for a logger that fails. Nothing is left open then.
+ */
+export async function openProcessIo(stdio: StdioPaths, context: IoContext): Promise<ProcessIo> {
+  const outputs = await openOutputs(stdio, context);
+  try {
+    // A logger's task has no stdin, as containerd's own shim has it.
+    const stdin = stdio.stdin !== "" && !outputs.logger ? new FifoInput(stdio.stdin) : undefined;
+    return new HostIo(stdio.terminal, stdin, outputs, context);
+  } catch (error) {
+    outputs.stdout?.close();
+    outputs.stderr?.close();
+    await outputs.logger?.stop();
+    throw error;
+  }
+}
+
+/** The scheme of stdout decides for both streams; a terminal has its output on stdout alone. */
+async function openOutputs(stdio: StdioPaths, context: IoContext): Promise<Outputs> {
+  const stdout = parseOutputUri(stdio.stdout);
+  const stderr = parseOutputUri(stdio.terminal ? "" : stdio.stderr);
+  switch (stdout.kind) {
+    case "logger": {
+      const logger = await startLogger(stdout, context);
+      return { stdout: logger.stdout, ...(!stdio.terminal && { stderr: logger.stderr }), logger };
+    }
+    case "file": {
+      const file = await LogFile.open(stdout.path);
+      return { stdout: file.stream(), ...(!stdio.terminal && { stderr: file.stream() }) };
+    }
+    default: {
+      if (stderr.kind === "logger" || stderr.kind === "file") {
+        throw invalidArgument(
+          `stdio ${stdio.stderr}: stderr goes to a file or logger only together with stdout`,
+        );
+      }
+      const first = stdout.kind === "fifo" ? new FifoOutput(stdout.path) : undefined;
+      try {
+        const second = stderr.kind === "fifo" ? new FifoOutput(stderr.path) : undefined;
+        return { ...(first && { stdout: first }), ...(second && { stderr: second }) };
+      } catch (error) {
+        first?.close();
+        throw error;
+      }
+    }
+  }
+}
+
+async function startLogger(
+  uri: { path: string; args: readonly string[]; mustReport: boolean },
+  context: IoContext,
+): Promise<Logger> {
+  const deadline = context.deadline ?? Deadline.none();
+  return await Logger.start({
+    path: uri.path,
+    args: uri.args,
+    mustReport: uri.mustReport,
+    containerId: context.execId || context.containerId,
+    namespace: context.namespace,
+    directory: context.directory,
+    ledger: context.ledger,
+    deadline,
+    ...(context.loggerLimits && { limits: context.loggerLimits }),
+  });
+}
+
+class HostIo implements ProcessIo {
+  readonly wants: ProcessIo["wants"];
+  readonly #pumps: { readonly stdout?: OutputPump; readonly stderr?: OutputPump };
+  #closed: Promise<void> | undefined;
+
+  constructor(
+    readonly terminal: boolean,
+    readonly stdin: FifoInput | undefined,
+    readonly outputs: Outputs,
+    context: IoContext,
+  ) {
+    const subject = context.execId ? `exec ${context.execId} of ${context.containerId}` : context.containerId;
+    const pump = (name: string, target: OutputTarget) =>
+      new OutputPump(`${subject}: ${name}`, target, (message) => context.warn(message));
+    this.#pumps = {
+      ...(outputs.stdout && { stdout: pump("stdout", outputs.stdout) }),
+      ...(outputs.stderr && { stderr: pump("stderr", outputs.stderr) }),
+    };
+    this.wants = {
+      stdin: stdin !== undefined,
+      stdout: outputs.stdout !== undefined,
+      stderr: outputs.stderr !== undefined,
+    };
+  }
+
+  attach(streams: ProcessStreams): void {
+    for (const name of ["stdout", "stderr"] as const) {
+      const [pump, stream] = [this.#pumps[name], streams[name]];
+      if (pump && stream && !this.#closed) pump.attach(stream);
+      else {
+        stream?.destroy();
+        pump?.close();
+      }
+    }
+    if (this.stdin && streams.stdin && !this.#closed) this.stdin.copyTo(streams.stdin);
+    else {
+      streams.stdin?.destroy();
+      this.stdin?.close();
+    }
+  }
+
+  closeStdin(): void {
+    this.stdin?.closeWriter();
+  }
+
+  async drained(deadline: Deadline): Promise<void> {
+    await deadline.race(Promise.all(Object.values(this.#pumps).map((pump: OutputPump) => pump.done)));
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  async #close(): Promise<void> {
+    this.stdin?.close();
+    for (const pump of Object.values(this.#pumps)) (pump as OutputPump).close();
+    await this.outputs.logger?.stop();
+  }
+}

@@ -1,0 +1,56 @@
+import { invalidArgument } from "../../core/errors.ts";
+
+/** What a task's stdout path asks for (containerd core/runtime/v2 README, "Logging"). */
+export type OutputUri =
+  | { readonly kind: "none" }
+  | { readonly kind: "fifo"; readonly path: string }
+  | { readonly kind: "file"; readonly path: string }
+  | {
+      readonly kind: "logger";
+      readonly path: string;
+      readonly args: readonly string[];
+      /** `binary-v2`: the logger must say that it is ready; closing the ready pipe means failure. */
+      readonly mustReport: boolean;
+    };
+
+/**
+ * Reads a stdout or stderr value: empty, a FIFO's path, `fifo://`, `file://`, `binary://` or `binary-v2://`.
+ * Throws InvalidArgument for another scheme or a path that is not absolute.
+ */
+export function parseOutputUri(value: string): OutputUri {
+  if (value === "") return { kind: "none" };
+  const scheme = /^([A-Za-z][A-Za-z0-9+.-]*):/.exec(value)?.[1]?.toLowerCase();
+  if (scheme === undefined) return { kind: "fifo", path: absolute(value, value) };
+  let url: URL;
+  try {
+    url = new URL(value);
+  } catch {
+    throw invalidArgument(`stdio ${value}: not a valid URI`);
+  }
+  const path = absolute(decodeURIComponent(url.pathname), value);
+  switch (scheme) {
+    case "fifo":
+      return { kind: "fifo", path };
+    case "file":
+      return { kind: "file", path };
+    case "binary":
+    case "binary-v2":
+      return { kind: "logger", path, args: loggerArguments(url), mustReport: scheme === "binary-v2" };
+    default:
+      throw invalidArgument(
+        `stdio ${value}: scheme ${scheme} is not supported: use a FIFO's path, file://, binary:// or binary-v2://`,
+      );
+  }
+}
+
+function absolute(path: string, value: string): string {
+  if (!path.startsWith("/") || path.includes("\0"))
+    throw invalidArgument(`stdio ${value}: the path is not absolute`);
+  return path;
+}
+
+/** Each key of the query, followed by its first value. */
+function loggerArguments(url: URL): string[] {
+  const keys = new Set(url.searchParams.keys());
+  return [...keys].flatMap((key) => [key, url.searchParams.get(key) ?? ""]);
+}
