@@ -1,0 +1,326 @@
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
+import { connect, createServer } from "node:net";
+import { join } from "node:path";
+import { type TestContext, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { type FakeMachine, fakeMachine } from "../../../test/testkit/cloud-hypervisor-machine.ts";
+import type { Script } from "../../../test/testkit/fake-cloud-hypervisor.ts";
+import { Deadline } from "../../core/deadline.ts";
+import type { VmSpec } from "../hypervisor.ts";
+import { CloudHypervisor } from "./driver.ts";
+import type { CloudHypervisorVm } from "./vm.ts";
+
+const soon = (ms = 5000) => Deadline.after(ms);
+
+function machine(t: TestContext, script: Script = {}, change: Partial<VmSpec> = {}): FakeMachine {
+  const made = fakeMachine(script, change);
+  t.after(() => made.dispose());
+  return made;
+}
+
+async function boot(
+  t: TestContext,
+  script: Script = {},
+  change: Partial<VmSpec> = {},
+): Promise<{ vm: CloudHypervisorVm; made: FakeMachine }> {
+  const made = machine(t, script, change);
+  const vm = await new CloudHypervisor().boot(made.spec, made.context());
+  t.after(() => vm.stop(soon()));
+  return { vm, made };
+}
+
+/** Nothing of the VM is left on the host or in the ledger. */
+function assertClean(made: FakeMachine): void {
+  assert.deepEqual(made.ledger.resources, []);
+  assert.deepEqual(readdirSync(made.spec.directory), []);
+}
+
+test("boots with seccomp on, tells the console, and leaves nothing behind after stop", async (t) => {
+  const { vm, made } = await boot(t);
+  const argv = readFileSync(`/proc/${vm.pid}/cmdline`, "utf8").split("\0");
+  assert.deepEqual(argv.slice(argv.indexOf("--api-socket")), [
+    ...["--api-socket", "fd=3", "--event-monitor", "fd=4", "--seccomp", "true", ""],
+  ]);
+  const recorded = made.ledger.resources.map((resource) => resource.kind).sort();
+  assert.deepEqual(recorded, ["process", "socket", "socket"]);
+  assert.ok(existsSync(made.spec.vsock.kind === "hybrid" ? made.spec.vsock.socket : ""));
+  await until(() => vm.console().includes("Linux version"));
+  const info = await vm.info(soon());
+  assert.equal(info.state, "Running");
+  await vm.stop(soon());
+  await vm.stop(soon());
+  const exit = await vm.exited;
+  assert.deepEqual(
+    { reason: exit.reason, requested: exit.requested },
+    { reason: "cloud-hypervisor was stopped", requested: true },
+  );
+  assert.match(exit.console, /Linux version/);
+  assert.throws(() => process.kill(vm.pid, 0), { code: "ESRCH" });
+  assertClean(made);
+});
+
+test("runs in the pod's network namespace", async (t) => {
+  const netns = `hull-clh-${process.pid}`;
+  execFileSync("ip", ["netns", "add", netns]);
+  t.after(() => execFileSync("ip", ["netns", "delete", netns]));
+  execFileSync("ip", ["-n", netns, "tuntap", "add", "tap0", "mode", "tap"]);
+  const nic = { kind: "nic", tap: "tap0", mac: "02:00:00:00:00:01", mtu: 1500 } as const;
+  const { vm } = await boot(t, {}, { netns: `/run/netns/${netns}`, nics: [nic] });
+  assert.notEqual(readlinkSync(`/proc/${vm.pid}/ns/net`), readlinkSync("/proc/self/ns/net"));
+  assert.equal((await vm.info(soon())).state, "Running");
+});
+
+test("pauses and resumes, and refuses either in the wrong state", async (t) => {
+  const { vm } = await boot(t);
+  await assert.rejects(vm.resume(soon()), {
+    code: "FailedPrecondition",
+    message: "cannot resume VM pod1 in running state",
+  });
+  await vm.pause(soon());
+  assert.equal((await vm.info(soon())).state, "Paused");
+  await assert.rejects(vm.pause(soon()), { code: "FailedPrecondition" });
+  await vm.resume(soon());
+  assert.equal((await vm.info(soon())).state, "Running");
+});
+
+test("plugs a disk and a share in, and takes them out when the guest lets go", async (t) => {
+  const { vm, made } = await boot(t);
+  const path = join(made.directory, "disk.img");
+  writeFileSync(path, Buffer.alloc(4096));
+  const disk = { kind: "disk", path, readOnly: false, serial: "data" } as const;
+  const takeOut = await vm.plug(disk, soon());
+  await assert.rejects(vm.plug(disk, soon()), { code: "AlreadyExists", message: /disk-data is not unique/ });
+  const socket = join(made.directory, "fs.sock");
+  const virtiofsd = createServer();
+  await new Promise<void>((resolve) => virtiofsd.listen(socket, resolve));
+  t.after(() => virtiofsd.close());
+  const removeShare = await vm.plug({ kind: "share", tag: "volume", socket }, soon());
+  assert.deepEqual(Object.keys((await vm.info(soon())).device_tree ?? {}).sort(), [
+    ...["disk-data", "fs-volume", "vsock"],
+  ]);
+  assert.deepEqual(Object.keys(await vm.counters(soon())), ["disk-data"]);
+  await takeOut();
+  await removeShare();
+  assert.deepEqual(Object.keys((await vm.info(soon())).device_tree ?? {}), ["vsock"]);
+  await assert.rejects(takeOut(), { code: "NotFound" });
+  await vm.plug(disk, soon());
+});
+
+test("a device whose host side is missing is refused with the VMM's reason", async (t) => {
+  const { vm } = await boot(t);
+  await assert.rejects(
+    vm.plug({ kind: "disk", path: "/no/such/disk", readOnly: true, serial: "x" }, soon()),
+    { code: "Internal", message: /VM pod1: .*vm\.add-disk.*Failed to open disk path/ },
+  );
+  await assert.rejects(vm.plug({ kind: "nic", tap: "notap", mac: "02:00:00:00:00:01", mtu: 1500 }, soon()), {
+    message: /no interface notap/,
+  });
+});
+
+test("a plug whose answer is lost is taken back", async (t) => {
+  const { vm, made } = await boot(t, { faults: [{ on: "vm.add-disk", do: "drop", after: true, times: 1 }] });
+  const path = join(made.directory, "disk.img");
+  writeFileSync(path, "");
+  const disk = { kind: "disk", path, readOnly: false, serial: "data" } as const;
+  await assert.rejects(vm.plug(disk, soon()), { code: "Unavailable" });
+  assert.deepEqual(Object.keys((await vm.info(soon())).device_tree ?? {}), ["vsock"]);
+  await vm.plug(disk, soon());
+});
+
+test("resizes within its limits", async (t) => {
+  const made = machine(t);
+  const vm = await new CloudHypervisor({ maxVcpus: 2, hotplugMemoryMib: 128 }).boot(
+    made.spec,
+    made.context(),
+  );
+  t.after(() => vm.stop(soon()));
+  await vm.resize({ desired_vcpus: 2, desired_ram: 256 << 20 }, soon());
+  assert.equal((await vm.info(soon())).memory_actual_size, 256 << 20);
+  await assert.rejects(vm.resize({ desired_vcpus: 3 }, soon()), { message: /exceeds maximum/ });
+});
+
+test("a clone of a template runs with its own vsock socket and the template's context id", async (t) => {
+  const { vm, made } = await boot(t);
+  const template = join(made.directory, "template");
+  mkdirSync(template);
+  await assert.rejects(vm.snapshot(template, soon()), {
+    code: "FailedPrecondition",
+    message: /in running state/,
+  });
+  await vm.pause(soon());
+  await vm.snapshot(template, soon());
+  const clone = machine(t);
+  const spec: VmSpec = {
+    ...clone.spec,
+    vsock: { kind: "hybrid", cid: 77, socket: join(clone.spec.directory, "v.sock") },
+  };
+  const copy = await new CloudHypervisor().restore(template, spec, clone.context());
+  const info = await copy.info(soon());
+  assert.equal(info.state, "Running");
+  assert.deepEqual(info.config.vsock, { id: "vsock", cid: 3, socket: join(clone.spec.directory, "v.sock") });
+  await copy.pause(soon());
+  await copy.stop(soon());
+  assertClean(clone);
+});
+
+test("a template with devices of a pod is refused, a missing one is NotFound", async (t) => {
+  const made = machine(t);
+  const template = join(made.directory, "template");
+  mkdirSync(template);
+  await assert.rejects(new CloudHypervisor().restore(template, made.spec, made.context()), {
+    code: "NotFound",
+  });
+  writeFileSync(join(template, "config.json"), '{"disks":[{"path":"/x"}]}');
+  await assert.rejects(new CloudHypervisor().restore(template, made.spec, made.context()), {
+    code: "FailedPrecondition",
+    message: /has disks devices of its own/,
+  });
+  assertClean(made);
+});
+
+const BOOT_FAILURES: {
+  name: string;
+  script: Script;
+  change?: Partial<VmSpec>;
+  code: string;
+  message: RegExp;
+}[] = [
+  {
+    name: "the VMM ends at once",
+    script: { happenings: [{ after: "start", do: "exit", stderr: "Failed to open /dev/kvm\n" }] },
+    code: "FailedPrecondition",
+    message: /VM pod1: boot: cloud-hypervisor ended with status 1: Failed to open \/dev\/kvm/,
+  },
+  {
+    name: "the VMM dies during vm.boot",
+    script: { faults: [{ on: "vm.boot", do: "die" }] },
+    code: "FailedPrecondition",
+    message: /boot: cloud-hypervisor was killed by SIGKILL/,
+  },
+  {
+    name: "the VMM never serves",
+    script: { happenings: [{ after: "start", do: "hang" }] },
+    code: "DeadlineExceeded",
+    message: /boot/,
+  },
+  {
+    name: "vm.boot hangs",
+    script: { faults: [{ on: "vm.boot", do: "delay", ms: 60_000 }] },
+    code: "DeadlineExceeded",
+    message: /vm\.boot/,
+  },
+  {
+    name: "vm.create is refused",
+    script: {
+      faults: [{ on: "vm.create", do: "error", status: 400, body: '["Failed to deserialize JSON"]' }],
+    },
+    code: "InvalidArgument",
+    message: /vm\.create: Failed to deserialize JSON \(HTTP 400\)/,
+  },
+  {
+    name: "the kernel is missing",
+    script: {},
+    change: { kernel: "/no/such/kernel" },
+    code: "Internal",
+    message: /Cannot open kernel file: No such file/,
+  },
+  {
+    name: "an argument is unknown",
+    script: {},
+    change: { extraArgs: ["--no-such-option"] },
+    code: "FailedPrecondition",
+    message: /status 2: error: unexpected argument/,
+  },
+  {
+    name: "the program is missing",
+    script: {},
+    change: { path: "/no/such/cloud-hypervisor" },
+    code: "NotFound",
+    message: /does not exist or is not executable/,
+  },
+];
+for (const { name, script, change, code, message } of BOOT_FAILURES) {
+  test(`a failed boot is told and cleaned up: ${name}`, async (t) => {
+    const made = machine(t, script, change);
+    await assert.rejects(new CloudHypervisor().boot(made.spec, made.context(2000)), { code, message });
+    assertClean(made);
+  });
+}
+
+const ENDINGS: { name: string; do: "poweroff" | "reboot" | "panic" | "crash" | "exit"; reason: RegExp }[] = [
+  { name: "power-off by the guest", do: "poweroff", reason: /^the guest powered itself off$/ },
+  { name: "restart by the guest", do: "reboot", reason: /^the guest restarted/ },
+  { name: "kernel panic", do: "panic", reason: /^the guest kernel panicked/ },
+  { name: "SIGKILL from outside", do: "crash", reason: /^cloud-hypervisor was killed by SIGKILL/ },
+  { name: "the VMM gives up", do: "exit", reason: /^cloud-hypervisor ended with status 1: out of luck$/ },
+];
+for (const ending of ENDINGS) {
+  test(`the end of a VM is told as it was: ${ending.name}`, async (t) => {
+    const happening = { after: "boot", do: ending.do, ms: 100, print: "last words\r\n" } as const;
+    const { vm, made } = await boot(t, { happenings: [{ ...happening, stderr: "out of luck\n" }] });
+    const exit = await soon().race(vm.exited);
+    assert.match(exit.reason, ending.reason);
+    assert.equal(exit.requested, false);
+    assert.match(exit.console, /last words/);
+    assert.equal(exit.stderr, "out of luck\n");
+    await assert.rejects(vm.pause(soon()), { code: "FailedPrecondition" });
+    await assert.rejects(vm.info(soon()), {
+      code: "FailedPrecondition",
+      message: ending.reason.source.startsWith("^the") ? /guest/ : /cloud-hypervisor/,
+    });
+    await vm.stop(soon());
+    assertClean(made);
+  });
+}
+
+test("a call that the VMM's death interrupts says how it died", async (t) => {
+  const { vm } = await boot(t, { faults: [{ on: "vm.pause", do: "die" }] });
+  await assert.rejects(vm.pause(soon()), {
+    code: "FailedPrecondition",
+    message: /VM pod1: cannot pause it: cloud-hypervisor was killed by SIGKILL/,
+  });
+});
+
+test("stop ends a VMM that does not answer when the deadline is over", async (t) => {
+  const { vm, made } = await boot(t, { faults: [{ on: "vmm.shutdown", do: "delay", ms: 60_000 }] });
+  const started = performance.now();
+  await vm.stop(soon(300));
+  assert.ok(performance.now() - started < 3000);
+  assert.equal((await vm.exited).requested, true);
+  assertClean(made);
+});
+
+test("a guest that does not let a device go is reported, and the VM goes on", async (t) => {
+  const { vm, made } = await boot(t, { happenings: [{ after: "boot", do: "keep-devices" }] });
+  const path = join(made.directory, "disk.img");
+  writeFileSync(path, "");
+  const takeOut = await vm.plug({ kind: "disk", path, readOnly: false, serial: "data" }, soon());
+  vm.ejectMs = 200;
+  await assert.rejects(takeOut(), { code: "DeadlineExceeded", message: /taking device disk-data out/ });
+  await vm.pause(soon());
+});
+
+test("what waits behind a slow call keeps its own deadline", async (t) => {
+  const { vm } = await boot(t, { faults: [{ on: "vm.pause", do: "delay", ms: 1000, times: 1 }] });
+  const slow = vm.pause(soon());
+  await assert.rejects(vm.resume(soon(100)), { code: "DeadlineExceeded" });
+  await slow;
+  await vm.resume(soon());
+});
+
+test("the hybrid socket accepts while the VM runs", async (t) => {
+  const { made } = await boot(t);
+  const socket = connect(made.spec.vsock.kind === "hybrid" ? made.spec.vsock.socket : "");
+  await new Promise((resolve, reject) => {
+    socket.once("connect", resolve);
+    socket.once("error", reject);
+  });
+  socket.destroy();
+});
+
+async function until(check: () => boolean): Promise<void> {
+  for (let attempt = 0; attempt < 100 && !check(); attempt++) await sleep(20);
+  assert.ok(check());
+}

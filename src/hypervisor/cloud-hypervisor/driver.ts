@@ -1,0 +1,81 @@
+import { mkdir, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { HullError } from "../../core/errors.ts";
+import { lastLines } from "../../host/ring-buffer.ts";
+import type { Hypervisor, VmContext, VmSpec } from "../hypervisor.ts";
+import { ApiClient } from "./api-client.ts";
+import { layOutClone } from "./template.ts";
+import { CloudHypervisorVm } from "./vm.ts";
+import { type MachineOptions, vmConfig } from "./vm-config.ts";
+import { Vmm } from "./vmm.ts";
+
+/** Runs guests with Cloud Hypervisor (https://www.cloudhypervisor.org), by its HTTP API. Needs KVM. */
+export class CloudHypervisor implements Hypervisor {
+  readonly type = "cloud-hypervisor";
+
+  constructor(readonly options: MachineOptions = {}) {}
+
+  async boot(spec: VmSpec, context: VmContext): Promise<CloudHypervisorVm> {
+    const config = vmConfig(spec, this.options);
+    return await this.#start(spec, context, "running", async (client) => {
+      await client.create(config, context.deadline);
+      await client.boot(context.deadline);
+    });
+  }
+
+  /**
+   * Continues a VM from `template`, a folder that `CloudHypervisorVm.snapshot` has filled, in place of a boot. Memory
+   * and vCPUs are the template's. The VM runs when this resolves; shares, NICs and disks are plugged in afterwards.
+   */
+  async restore(template: string, spec: VmSpec, context: VmContext): Promise<CloudHypervisorVm> {
+    const directory = join(spec.directory, "clh-restore");
+    const entry = await context.ledger.record({ kind: "directory", path: directory });
+    try {
+      await layOutClone(template, directory, spec);
+      return await this.#start(spec, context, "running", async (client) => {
+        await client.restore({ source_url: `file://${directory}` }, context.deadline);
+        await client.resume(context.deadline);
+      });
+    } finally {
+      await rm(directory, { recursive: true, force: true });
+      await entry.forget();
+    }
+  }
+
+  async #start(
+    spec: VmSpec,
+    context: VmContext,
+    state: "running" | "paused",
+    bring: (client: ApiClient) => Promise<void>,
+  ): Promise<CloudHypervisorVm> {
+    context.deadline.check();
+    await mkdir(spec.directory, { recursive: true, mode: 0o700 });
+    const vmm = await Vmm.start(spec, context);
+    const client = new ApiClient(vmm.socketPath);
+    void vmm.exited.then(() => client.close());
+    try {
+      const { version } = await client.ping(context.deadline);
+      context.log("cloud-hypervisor answers", { version, pid: vmm.pid });
+      await bring(client);
+      return new CloudHypervisorVm(spec.name, vmm, client, state, context.log);
+    } catch (error) {
+      throw await this.#failed(spec, vmm, error);
+    }
+  }
+
+  /** Ends the VMM and tells the failure with all that is known of it. */
+  async #failed(spec: VmSpec, vmm: Vmm, error: unknown): Promise<HullError> {
+    const ended = HullError.from(error).code === "Unavailable" ? await vmm.exitWithin(1000) : undefined;
+    await vmm.kill("boot failed");
+    const { stderr, console } = await vmm.exited;
+    const words = [
+      ended ? ended.reason : HullError.from(error).message,
+      stderr && `cloud-hypervisor said: ${lastLines(stderr, 3)}`,
+      console && `the guest's console ends: ${lastLines(console, 3)}`,
+    ];
+    const code = ended ? "FailedPrecondition" : HullError.from(error).code;
+    return new HullError(code, `VM ${spec.name}: boot: ${words.filter(Boolean).join("; ")}`, {
+      cause: error,
+    });
+  }
+}

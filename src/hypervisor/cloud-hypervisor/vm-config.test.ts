@@ -1,0 +1,87 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { BODIES, violation } from "../../../test/testkit/cloud-hypervisor-api-schema.ts";
+import type { VmSpec } from "../hypervisor.ts";
+import { vmConfig } from "./vm-config.ts";
+
+const SPEC: VmSpec = {
+  name: "pod1",
+  directory: "/run/hull/default/pod1",
+  path: "/usr/bin/cloud-hypervisor",
+  machine: "q35",
+  accel: "kvm",
+  cpuModel: "host",
+  vcpus: 2,
+  memoryMib: 256,
+  kernel: "/vmlinux",
+  initrd: "/initrd.img",
+  kernelParams: ["quiet", "loglevel=3"],
+  netns: undefined,
+  vsock: { kind: "hybrid", cid: 3, socket: "/run/hull/default/pod1/vsock.sock" },
+  shares: [{ kind: "share", tag: "hull", socket: "/run/hull/default/pod1/fs.sock" }],
+  nics: [{ kind: "nic", tap: "tap0", mac: "02:00:00:00:00:01", mtu: 1450 }],
+  disks: [{ kind: "disk", path: "/dev/loop0", readOnly: true, serial: "rootfs" }],
+  extraArgs: [],
+};
+
+test("the whole body of vm.create", () => {
+  const config = vmConfig(SPEC, { maxVcpus: 4, hotplugMemoryMib: 512, oemStrings: ["hull"] });
+  assert.deepEqual(config, {
+    payload: {
+      kernel: "/vmlinux",
+      initramfs: "/initrd.img",
+      cmdline: "console=ttyS0 panic=-1 quiet loglevel=3",
+    },
+    cpus: { boot_vcpus: 2, max_vcpus: 4 },
+    memory: { size: 268435456, shared: true, hotplug_method: "VirtioMem", hotplug_size: 536870912 },
+    rng: { src: "/dev/urandom" },
+    balloon: { size: 0, deflate_on_oom: true, free_page_reporting: true },
+    serial: { mode: "Tty" },
+    console: { mode: "Off" },
+    fs: [
+      {
+        id: "fs-hull",
+        tag: "hull",
+        socket: "/run/hull/default/pod1/fs.sock",
+        num_queues: 1,
+        queue_size: 1024,
+      },
+    ],
+    net: [{ id: "net-tap0", tap: "tap0", mac: "02:00:00:00:00:01", mtu: 1450 }],
+    disks: [{ id: "disk-rootfs", path: "/dev/loop0", readonly: true, serial: "rootfs", image_type: "Raw" }],
+    vsock: { id: "vsock", cid: 3, socket: "/run/hull/default/pod1/vsock.sock" },
+    pvpanic: true,
+    platform: { oem_strings: ["hull"] },
+  });
+});
+
+test("every option gives a body that the published schema takes", () => {
+  for (const options of [
+    {},
+    { freePageReporting: false },
+    { hugePageSize: 2 << 20 },
+    { systemUuid: "c9a5b3f2-2a53-4ab0-8e14-5c7f1e7f0001", oemStrings: [] },
+  ]) {
+    const shape = BODIES["vm.create"];
+    assert.ok(shape);
+    assert.equal(violation(JSON.parse(JSON.stringify(vmConfig(SPEC, options))), shape), undefined);
+  }
+  assert.equal(vmConfig(SPEC, { freePageReporting: false }).balloon, undefined);
+  assert.deepEqual(vmConfig(SPEC, { hugePageSize: 2 << 20 }).memory, {
+    size: 268435456,
+    shared: true,
+    hugepages: true,
+    hugepage_size: 2 << 20,
+  });
+});
+
+test("what Cloud Hypervisor cannot do is refused with advice", () => {
+  assert.throws(() => vmConfig({ ...SPEC, accel: "tcg" }), {
+    code: "FailedPrecondition",
+    message: /pod1: cloud-hypervisor runs guests with KVM only.*use hypervisor type qemu/,
+  });
+  assert.throws(() => vmConfig({ ...SPEC, vsock: { kind: "vhost-user", socket: "/s" } }), {
+    code: "InvalidArgument",
+    message: /takes no vhost-user one; set vsock to hybrid/,
+  });
+});

@@ -1,0 +1,97 @@
+import { failedPrecondition, invalidArgument } from "../../core/errors.ts";
+import type { DiskDevice, NicDevice, ShareDevice, VmSpec, VsockDevice } from "../hypervisor.ts";
+import type { DiskConfig, FsConfig, NetConfig, VmConfig, VsockConfig } from "./api-types.ts";
+
+const MIB = 1024 * 1024;
+
+/** What Cloud Hypervisor can be told beyond a VmSpec; from the configuration file. */
+export interface MachineOptions {
+  /** Back the guest's memory with huge pages of this size (bytes; a power of two that the host has). */
+  readonly hugePageSize?: number;
+  /** Let the guest give freed pages back to the host. Default true. */
+  readonly freePageReporting?: boolean;
+  /** vCPUs that `resize` may add up to; default: those at boot. */
+  readonly maxVcpus?: number;
+  /** Memory that `resize` may add, by virtio-mem; default none. */
+  readonly hotplugMemoryMib?: number;
+  /** SMBIOS type 1 UUID and type 11 strings, seen by the guest. */
+  readonly systemUuid?: string;
+  readonly oemStrings?: readonly string[];
+}
+
+/**
+ * The body of vm.create for a machine. Throws InvalidArgument or FailedPrecondition for what Cloud Hypervisor
+ * cannot do, before anything is started.
+ */
+export function vmConfig(spec: VmSpec, options: MachineOptions = {}): VmConfig {
+  if (spec.accel !== "kvm") {
+    throw failedPrecondition(
+      `VM ${spec.name}: cloud-hypervisor runs guests with KVM only, not with accel ${spec.accel}; use hypervisor type qemu on a host without KVM`,
+    );
+  }
+  const { hugePageSize, hotplugMemoryMib, systemUuid, oemStrings } = options;
+  return {
+    payload: { kernel: spec.kernel, initramfs: spec.initrd, cmdline: commandLine(spec.kernelParams) },
+    cpus: { boot_vcpus: spec.vcpus, max_vcpus: Math.max(spec.vcpus, options.maxVcpus ?? spec.vcpus) },
+    memory: {
+      size: spec.memoryMib * MIB,
+      shared: true, // virtiofsd maps the guest's memory
+      ...(hugePageSize !== undefined && { hugepages: true, hugepage_size: hugePageSize }),
+      ...(hotplugMemoryMib && { hotplug_method: "VirtioMem" as const, hotplug_size: hotplugMemoryMib * MIB }),
+    },
+    rng: { src: "/dev/urandom" },
+    ...((options.freePageReporting ?? true) && {
+      balloon: { size: 0, deflate_on_oom: true, free_page_reporting: true },
+    }),
+    serial: { mode: "Tty" },
+    console: { mode: "Off" },
+    fs: spec.shares.map(fsConfig),
+    net: spec.nics.map(netConfig),
+    disks: spec.disks.map(diskConfig),
+    vsock: vsockConfig(spec.name, spec.vsock),
+    pvpanic: true,
+    ...((systemUuid !== undefined || oemStrings) && {
+      platform: {
+        ...(systemUuid !== undefined && { system_uuid: systemUuid }),
+        ...(oemStrings && { oem_strings: [...oemStrings] }),
+      },
+    }),
+  };
+}
+
+/**
+ * The serial port is the console: it prints from the first line on and needs no driver module. A panicking guest
+ * restarts at once (panic=-1), which the driver sees as `rebooting`; later words on the command line win.
+ */
+function commandLine(params: readonly string[]): string {
+  return ["console=ttyS0", "panic=-1", ...params].join(" ");
+}
+
+export function fsConfig(share: ShareDevice): FsConfig {
+  return { id: `fs-${share.tag}`, tag: share.tag, socket: share.socket, num_queues: 1, queue_size: 1024 };
+}
+
+/** The VMM opens the tap by name in its own network namespace, and sets the tap's MTU to the device's. */
+export function netConfig(nic: NicDevice): NetConfig {
+  return { id: `net-${nic.tap}`, tap: nic.tap, mac: nic.mac, mtu: nic.mtu };
+}
+
+/** Always raw: probing would let a guest that writes a qcow2 header choose which host file it reads. */
+export function diskConfig(disk: DiskDevice): DiskConfig {
+  return {
+    id: `disk-${disk.serial}`,
+    path: disk.path,
+    readonly: disk.readOnly,
+    serial: disk.serial,
+    image_type: "Raw",
+  };
+}
+
+export function vsockConfig(name: string, vsock: VsockDevice): VsockConfig {
+  if (vsock.kind !== "hybrid") {
+    throw invalidArgument(
+      `VM ${name}: cloud-hypervisor has its own vsock device on a unix socket and takes no ${vsock.kind} one; set vsock to hybrid`,
+    );
+  }
+  return { id: "vsock", cid: vsock.cid, socket: vsock.socket };
+}

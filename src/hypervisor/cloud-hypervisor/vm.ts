@@ -1,0 +1,194 @@
+import { Deadline } from "../../core/deadline.ts";
+import { HullError } from "../../core/errors.ts";
+import { SerialQueue } from "../../core/serial-queue.ts";
+import { StateMachine } from "../../core/state-machine.ts";
+import type { HotplugDevice, Vm, VmExit } from "../hypervisor.ts";
+import type { ApiClient } from "./api-client.ts";
+import type { PciDeviceInfo, VmCounters, VmInfo, VmResize } from "./api-types.ts";
+import { diskConfig, fsConfig, netConfig } from "./vm-config.ts";
+import type { Vmm } from "./vmm.ts";
+
+/** After a lost connection: how long to wait for the process's end, which would explain it. */
+const EXPLAIN_MS = 1_000;
+
+/** A guest that Cloud Hypervisor runs. */
+export class CloudHypervisorVm implements Vm {
+  readonly pid: number;
+  readonly exited: Promise<VmExit>;
+  /** How long the guest may take to let a device go, in milliseconds. */
+  ejectMs = 10_000;
+  /** Calls that change the VM, one at a time: the VMM serves them so anyway, and the state is then never a guess. */
+  readonly #queue = new SerialQueue();
+  readonly #state: StateMachine<"running" | "paused" | "ended">;
+  #stopped: Promise<void> | undefined;
+
+  constructor(
+    readonly name: string,
+    readonly vmm: Vmm,
+    readonly client: ApiClient,
+    state: "running" | "paused",
+    readonly log: (message: string, fields?: Record<string, unknown>) => void,
+  ) {
+    this.pid = vmm.pid;
+    this.#state = new StateMachine(
+      `VM ${name}`,
+      { running: ["paused", "ended"], paused: ["running", "ended"], ended: [] },
+      state,
+    );
+    this.exited = vmm.exited.then((exit) => {
+      this.#state.transition("ended");
+      return exit;
+    });
+  }
+
+  console(): string {
+    return this.vmm.console();
+  }
+
+  pause(deadline: Deadline): Promise<void> {
+    return this.#change("pause", ["running"], deadline, async () => {
+      await this.client.pause(deadline);
+      this.#state.transition("paused");
+    });
+  }
+
+  resume(deadline: Deadline): Promise<void> {
+    return this.#change("resume", ["paused"], deadline, async () => {
+      await this.client.resume(deadline);
+      this.#state.transition("running");
+    });
+  }
+
+  async plug(device: HotplugDevice, deadline: Deadline): Promise<() => Promise<void>> {
+    return await this.#change("plug into", ["running", "paused"], deadline, async () => {
+      const { id, add } = this.#adding(device, deadline);
+      try {
+        const place = await add();
+        this.log("device plugged in", { id, bdf: place.bdf });
+      } catch (error) {
+        if (isOpen(error)) await this.#takeBack(id);
+        throw error;
+      }
+      return () => this.#unplug(id);
+    });
+  }
+
+  /** Asks for other sizes: vCPUs up to MachineOptions.maxVcpus, memory up to hotplugMemoryMib more, the balloon. */
+  resize(size: VmResize, deadline: Deadline): Promise<void> {
+    return this.#change("resize", ["running", "paused"], deadline, () => this.client.resize(size, deadline));
+  }
+
+  /** Saves the paused VM into `directory`, which must exist, for `CloudHypervisor.restore`. */
+  snapshot(directory: string, deadline: Deadline): Promise<void> {
+    return this.#change("snapshot", ["paused"], deadline, () => this.client.snapshot(directory, deadline));
+  }
+
+  info(deadline: Deadline): Promise<VmInfo> {
+    return this.#explained("inspect", () => this.client.info(deadline));
+  }
+
+  counters(deadline: Deadline): Promise<VmCounters> {
+    return this.#explained("count", () => this.client.counters(deadline));
+  }
+
+  stop(deadline: Deadline): Promise<void> {
+    this.#stopped ??= this.vmm.stop(deadline, () => this.client.shutdownVmm(deadline));
+    return this.#stopped;
+  }
+
+  #adding(device: HotplugDevice, deadline: Deadline): { id: string; add: () => Promise<PciDeviceInfo> } {
+    switch (device.kind) {
+      case "share": {
+        const config = fsConfig(device);
+        return { id: config.id ?? "", add: () => this.client.addFs(config, deadline) };
+      }
+      case "nic": {
+        const config = netConfig(device);
+        return { id: config.id ?? "", add: () => this.client.addNet(config, deadline) };
+      }
+      case "disk": {
+        const config = diskConfig(device);
+        return { id: config.id ?? "", add: () => this.client.addDisk(config, deadline) };
+      }
+    }
+  }
+
+  /** The VMM forgets the device only when the guest has let it go: `vm.remove-device` merely asks. */
+  async #unplug(id: string): Promise<void> {
+    if (this.#state.is("ended")) return; // it went with the VM
+    const deadline = Deadline.after(this.ejectMs, `VM ${this.name}: taking device ${id} out`);
+    try {
+      await this.#change("unplug from", ["running", "paused"], deadline, async () => {
+        const gone = this.vmm.event(
+          ({ event, properties }) => event === "device-removed" && properties.id === id,
+          deadline,
+        );
+        gone.catch(() => undefined); // read below, after the call that may fail first
+        await this.client.removeDevice(id, deadline);
+        await gone.catch((error: unknown) => this.#checkGone(id, error));
+      });
+    } finally {
+      deadline.dispose();
+    }
+  }
+
+  /** No word of the removal (a lost event, an older release): the device tree knows. */
+  async #checkGone(id: string, reason: unknown): Promise<void> {
+    const deadline = Deadline.after(EXPLAIN_MS, `VM ${this.name}: looking for device ${id}`);
+    try {
+      const { device_tree } = await this.client.info(deadline);
+      if (device_tree && Object.hasOwn(device_tree, id)) throw reason;
+    } finally {
+      deadline.dispose();
+    }
+  }
+
+  /** A plug whose answer never came may have been done. */
+  async #takeBack(id: string): Promise<void> {
+    const deadline = Deadline.after(EXPLAIN_MS, `VM ${this.name}: taking device ${id} back`);
+    try {
+      await this.client.removeDevice(id, deadline);
+    } catch (error) {
+      const { code, message } = HullError.from(error);
+      if (code !== "NotFound") this.log("a device may be left over", { id, reason: message });
+    } finally {
+      deadline.dispose();
+    }
+  }
+
+  #change<T>(
+    verb: string,
+    states: ("running" | "paused")[],
+    deadline: Deadline,
+    change: () => Promise<T>,
+  ): Promise<T> {
+    const turn = this.#queue.run(async () => {
+      deadline.check();
+      this.#state.require(verb, ...states);
+      return await this.#explained(verb, change);
+    });
+    return deadline.race(turn);
+  }
+
+  /** A failure told with the VM's name; one that comes from the VMM's end becomes FailedPrecondition and says so. */
+  async #explained<T>(verb: string, call: () => Promise<T>): Promise<T> {
+    try {
+      if (this.#state.is("ended")) throw new HullError("Unavailable", "the VMM has ended");
+      return await call();
+    } catch (error) {
+      if (HullError.from(error).code !== "Unavailable") throw HullError.wrap(`VM ${this.name}`, error);
+      const exit = await this.vmm.exitWithin(EXPLAIN_MS);
+      if (!exit) throw HullError.wrap(`VM ${this.name}: cannot ${verb} it`, error);
+      throw new HullError("FailedPrecondition", `VM ${this.name}: cannot ${verb} it: ${exit.reason}`, {
+        cause: error,
+      });
+    }
+  }
+}
+
+/** Whether the failure leaves open if the call was carried out. */
+function isOpen(error: unknown): boolean {
+  return ["Unavailable", "DeadlineExceeded", "Canceled", "ResourceExhausted"].includes(
+    HullError.from(error).code,
+  );
+}

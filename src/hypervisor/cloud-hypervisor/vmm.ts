@@ -1,0 +1,173 @@
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
+import { Deadline } from "../../core/deadline.ts";
+import { Disposer } from "../../core/disposer.ts";
+import { HullError } from "../../core/errors.ts";
+import type { Ledger } from "../../core/ledger.ts";
+import { type HostProcess, launch } from "../../host/process-launcher.ts";
+import { RingBuffer } from "../../host/ring-buffer.ts";
+import type { VmContext, VmExit, VmSpec } from "../hypervisor.ts";
+import { EventDecoder, type VmmEvent } from "./event-monitor.ts";
+import { listeningSocket, writableSocket } from "./inherited-socket.ts";
+
+/** A Cloud Hypervisor process: its sockets, its console, its own account of what happens, and its end. */
+export class Vmm {
+  readonly pid: number;
+  /** Resolves when the process is gone and everything that was recorded for it has been released. */
+  readonly exited: Promise<VmExit>;
+  readonly #listeners = new Set<(event: VmmEvent) => void>();
+  /** What the guest did that ended it, as far as the VMM told. */
+  #cause: string | undefined;
+  #requested = false;
+
+  private constructor(
+    readonly process: HostProcess,
+    readonly socketPath: string,
+    readonly ring: RingBuffer,
+    cleanUp: Disposer,
+    readonly log: VmContext["log"],
+  ) {
+    this.pid = process.pid;
+    this.exited = process.exited.then(async (exit) => {
+      await cleanUp
+        .dispose()
+        .catch((error: unknown) => log("cloud-hypervisor: clean-up", { error: String(error) }));
+      return {
+        reason: this.#requested ? "cloud-hypervisor was stopped" : (this.#cause ?? exit.reason),
+        requested: this.#requested,
+        console: this.console(),
+        stderr: exit.stderr,
+      };
+    });
+  }
+
+  /**
+   * Starts the process in the pod's network namespace. Its API socket `clh.sock` and its event stream are inherited
+   * descriptors: calls may be made at once. Seccomp filters are on.
+   */
+  static async start(spec: VmSpec, context: VmContext): Promise<Vmm> {
+    const socketPath = join(spec.directory, "clh.sock");
+    const cleanUp = new Disposer();
+    const ring = new RingBuffer();
+    const decoder = new EventDecoder();
+    let vmm: Vmm | undefined;
+    const early: VmmEvent[] = [];
+    const onText = (text: string) => {
+      for (const event of decoder.push(text)) {
+        if (vmm) vmm.#take(event);
+        else early.push(event);
+      }
+    };
+    try {
+      await recordSocket(context.ledger, socketPath, cleanUp);
+      await recordSocket(
+        context.ledger,
+        spec.vsock.kind === "hybrid" ? spec.vsock.socket : undefined,
+        cleanUp,
+      );
+      const api = await listeningSocket(socketPath);
+      cleanUp.push("API socket", async () => api.release());
+      const events = await writableSocket(join(spec.directory, "clh-events.sock"), onText);
+      cleanUp.push("event socket", async () => events.release());
+      const argv: [string, ...string[]] = [spec.path, "--api-socket", "fd=3", "--event-monitor", "fd=4"];
+      argv.push("--seccomp", "true", ...spec.extraArgs);
+      const process = await launch(
+        {
+          role: "cloud-hypervisor",
+          argv,
+          pod: context.pod,
+          netns: spec.netns,
+          fds: [api.fd, events.fd],
+          onStdout: (data) => ring.write(data),
+        },
+        context.ledger,
+      );
+      api.release();
+      events.release();
+      vmm = new Vmm(process, socketPath, ring, cleanUp, context.log);
+      for (const event of early) vmm.#take(event);
+      return vmm;
+    } catch (error) {
+      await cleanUp.dispose();
+      throw error;
+    }
+  }
+
+  /** The last 64 KiB that the guest wrote to its serial port. */
+  console(): string {
+    return this.ring.text();
+  }
+
+  /** Resolves with the next event that `matches`; rejects with the deadline's reason or at the end of the process. */
+  async event(matches: (event: VmmEvent) => boolean, deadline: Deadline): Promise<VmmEvent> {
+    let listener: ((event: VmmEvent) => void) | undefined;
+    const seen = new Promise<VmmEvent>((resolve, reject) => {
+      listener = (event) => matches(event) && resolve(event);
+      this.#listeners.add(listener);
+      this.exited.then((exit) => reject(new HullError("Unavailable", exit.reason)), reject);
+    });
+    try {
+      return await deadline.race(seen);
+    } finally {
+      if (listener) this.#listeners.delete(listener);
+    }
+  }
+
+  /** The exit if the process ends within `ms` milliseconds. */
+  async exitWithin(ms: number): Promise<VmExit | undefined> {
+    const deadline = Deadline.after(ms, "the end of cloud-hypervisor");
+    try {
+      return await deadline.race(this.exited);
+    } catch {
+      return undefined; // it lives on
+    } finally {
+      deadline.dispose();
+    }
+  }
+
+  /** Ends the process on our own account: `polite` first, SIGKILL when the deadline is over. */
+  async stop(deadline: Deadline, polite: () => Promise<unknown>): Promise<void> {
+    this.#requested = true;
+    await this.process.stop(deadline, polite);
+    await this.exited;
+  }
+
+  /** Ends the process at once, because of `cause`. */
+  async kill(cause: string): Promise<void> {
+    this.#cause ??= cause;
+    const now = Deadline.none();
+    now.cancel();
+    await this.process.stop(now);
+    await this.exited;
+  }
+
+  #take(event: VmmEvent): void {
+    this.log("cloud-hypervisor event", { ...event });
+    for (const listener of [...this.#listeners]) listener(event);
+    const cause = causeOf(event);
+    if (!cause || this.#requested) return;
+    this.#cause ??= cause;
+    // A guest that restarts is no pod any more: its agent and containers are gone. The VMM would boot it again.
+    if (event.event !== "shutdown") void this.kill(cause);
+  }
+}
+
+/** What an event says about the guest's end. */
+function causeOf({ source, event }: VmmEvent): string | undefined {
+  if (source === "guest" && event === "panic") return "the guest kernel panicked: see the console";
+  if (source === "vm" && event === "rebooting") {
+    return "the guest restarted, by a kernel panic or from inside: see the console";
+  }
+  if (source === "vm" && event === "shutdown") return "the guest powered itself off";
+  return undefined;
+}
+
+/** Puts a socket file into the ledger; it is removed and forgotten at the end. */
+async function recordSocket(ledger: Ledger, path: string | undefined, cleanUp: Disposer): Promise<void> {
+  if (path === undefined) return;
+  const entry = await ledger.record({ kind: "socket", path });
+  cleanUp.push(`socket ${path}`, async () => {
+    await rm(path, { force: true });
+    await entry.forget();
+  });
+}

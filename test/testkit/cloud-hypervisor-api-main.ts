@@ -1,0 +1,107 @@
+import { writeSync } from "node:fs";
+import { FakeCloudHypervisor, type Fault } from "./cloud-hypervisor-api.ts";
+import type { FakeEvent } from "./cloud-hypervisor-api-vm.ts";
+
+/** What a scripted guest or VMM does on its own. `boot` counts from the end of vm.boot or vm.restore. */
+export interface Happening {
+  readonly after: "start" | "boot";
+  readonly ms?: number;
+  readonly do: "poweroff" | "reboot" | "panic" | "crash" | "exit" | "hang" | "keep-devices";
+  readonly stderr?: string;
+  readonly print?: string;
+}
+
+/** How a fake executable behaves; `fake-cloud-hypervisor.ts` bakes it into the script it writes. */
+export interface Script {
+  readonly faults?: readonly Fault[];
+  readonly happenings?: readonly Happening[];
+  readonly checkHost?: boolean;
+}
+
+/** The options of the real command line that the fake takes; all but -v have one value. */
+const OPTIONS = new Set(["--api-socket", "--event-monitor", "--seccomp", "--log-file"]);
+
+/** Runs as `cloud-hypervisor`: the process round FakeCloudHypervisor. */
+export async function main(script: Script, argv: readonly string[]): Promise<void> {
+  const options = parse(argv);
+  const monitor = endpoint(options.get("--event-monitor"));
+  const started = process.hrtime.bigint();
+  const emit = (event: FakeEvent) => {
+    const nanos = process.hrtime.bigint() - started;
+    const timestamp = { secs: Number(nanos / 1_000_000_000n), nanos: Number(nanos % 1_000_000_000n) };
+    const text = JSON.stringify({ timestamp, properties: null, ...event }, undefined, 2);
+    if (monitor && "fd" in monitor) writeSync(monitor.fd, `${text}\n\n`);
+    if (event.event === "booted" || event.event === "restored") happen("boot");
+  };
+  emit({ source: "vmm", event: "starting" });
+  // The console device exists from vm.create on, and in mode Tty it is the VMM's standard output.
+  const fake = new FakeCloudHypervisor({
+    ...(script.faults && { faults: script.faults }),
+    ...(script.checkHost !== undefined && { checkHost: script.checkHost }),
+    onEvent: emit,
+    onPrint: (text) => writeSync(1, text),
+    onExit: (how) => (how === "died" ? die() : process.exit(0)),
+  });
+
+  function happen(after: Happening["after"]): void {
+    for (const happening of script.happenings ?? []) {
+      if (happening.after !== after) continue;
+      if (happening.do === "keep-devices") fake.vm.ejects = false;
+      setTimeout(() => void perform(happening), happening.ms ?? 0);
+    }
+  }
+
+  async function perform(happening: Happening): Promise<void> {
+    if (happening.print) writeSync(1, happening.print);
+    if (happening.stderr) writeSync(2, happening.stderr);
+    switch (happening.do) {
+      case "poweroff":
+        await fake.vm.delete();
+        emit({ source: "vmm", event: "shutdown" });
+        return await fake.end("shutdown");
+      case "reboot":
+        return fake.vm.reboot();
+      case "panic":
+        return emit({ source: "guest", event: "panic", properties: { event: "panic" } });
+      case "crash":
+        return die();
+      case "exit":
+        return process.exit(1);
+      default:
+        return;
+    }
+  }
+
+  if (script.happenings?.some((happening) => happening.after === "start" && happening.do === "hang")) {
+    setInterval(() => undefined, 60_000); // never serves, never ends
+    return;
+  }
+  if (script.happenings?.some((happening) => happening.after === "start")) return happen("start");
+  const at = endpoint(options.get("--api-socket"));
+  if (at) await fake.listen(at);
+}
+
+function die(): void {
+  process.kill(process.pid, "SIGKILL");
+}
+
+function parse(argv: readonly string[]): Map<string, string> {
+  const options = new Map<string, string>();
+  for (let index = 0; index < argv.length; index++) {
+    const name = argv[index] ?? "";
+    if (/^-v+$/.test(name)) continue;
+    const value = argv[++index];
+    if (!OPTIONS.has(name) || value === undefined) {
+      writeSync(2, `error: unexpected argument '${name}' found\n`);
+      process.exit(2);
+    }
+    options.set(name, value);
+  }
+  return options;
+}
+
+function endpoint(option: string | undefined): { path: string } | { fd: number } | undefined {
+  if (option?.startsWith("fd=")) return { fd: Number(option.slice(3)) };
+  if (option?.startsWith("path=")) return { path: option.slice(5) };
+  return undefined;
+}

@@ -1,0 +1,64 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Deadline } from "../../src/core/deadline.ts";
+import type { VmContext, VmSpec } from "../../src/hypervisor/hypervisor.ts";
+import { fakeCloudHypervisor, type Script } from "./fake-cloud-hypervisor.ts";
+import { MemoryLedger } from "./memory-ledger.ts";
+
+/** A folder with all that a machine on a fake Cloud Hypervisor needs; `dispose` removes it. */
+export interface FakeMachine {
+  readonly directory: string;
+  readonly spec: VmSpec;
+  readonly ledger: MemoryLedger;
+  /** Debug lines so far. */
+  readonly lines: { readonly message: string; readonly fields?: Record<string, unknown> | undefined }[];
+  context(ms?: number): VmContext;
+  dispose(): void;
+}
+
+/** Lays out a machine whose VMM behaves as `script` says. */
+export function fakeMachine(script: Script = {}, change: Partial<VmSpec> = {}): FakeMachine {
+  const directory = mkdtempSync(join(tmpdir(), "hull-clh-"));
+  const ledger = new MemoryLedger();
+  const lines: FakeMachine["lines"] = [];
+  const kernel = join(directory, "vmlinux");
+  const initrd = join(directory, "initrd.img");
+  writeFileSync(kernel, "kernel");
+  writeFileSync(initrd, "initrd");
+  const vm = join(directory, "vm");
+  mkdirSync(vm, { mode: 0o700 });
+  const spec: VmSpec = {
+    name: "pod1",
+    directory: vm,
+    path: fakeCloudHypervisor(directory, script),
+    machine: "q35",
+    accel: "kvm",
+    cpuModel: "host",
+    vcpus: 1,
+    memoryMib: 128,
+    kernel,
+    initrd,
+    kernelParams: ["quiet"],
+    netns: undefined,
+    vsock: { kind: "hybrid", cid: 3, socket: join(vm, "vsock.sock") },
+    shares: [],
+    nics: [],
+    disks: [],
+    extraArgs: [],
+    ...change,
+  };
+  return {
+    directory,
+    spec,
+    ledger,
+    lines,
+    context: (ms = 10_000) => ({
+      deadline: Deadline.after(ms, "boot"),
+      ledger,
+      pod: `test/clh-${process.pid}`,
+      log: (message, fields) => lines.push({ message, fields }),
+    }),
+    dispose: () => rmSync(directory, { recursive: true, force: true }),
+  };
+}
