@@ -1,0 +1,83 @@
+import { AgentDefinition } from "../../../src/proto/generated/hull/agent/v1/agent.ts";
+import { Server } from "../../../src/ttrpc/server.ts";
+import { Containers } from "../container/containers.ts";
+import { EventBus } from "../events/event-bus.ts";
+import { describe, type Log } from "../log.ts";
+import { Reaper } from "../loop/reaper.ts";
+import { loopbackUp } from "../network/netlink.ts";
+import { Crun } from "../oci/crun.ts";
+import { Sandbox } from "../sandbox/sandbox.ts";
+import { agentHandlers } from "../service/agent-service.ts";
+import { StreamListener } from "../stdio/stream-listener.ts";
+import { TokenTable } from "../stdio/tokens.ts";
+import type { Sys } from "../sys.ts";
+import { FdTransport } from "../transport/fd-transport.ts";
+import { Listener } from "../transport/listener.ts";
+import { prepareGuest } from "./guest.ts";
+import { loadModules, readModuleList } from "./modules.ts";
+import { mountAll } from "./mounts.ts";
+
+export const AGENT_PORT = 1024;
+export const STDIO_PORT = 1025;
+
+const BACKLOG = 128;
+const MAX_CALLS = 16_384;
+
+/** Descriptors that listen for the two services: vsock in the guest, anything in a test. */
+export interface Listeners {
+  agent: number;
+  stdio: number;
+}
+
+/**
+ * Brings the guest from the kernel's hand-over to answering: kernel file systems, the vsock driver, the listening
+ * sockets, then everything else. A connection that arrives early waits in the backlog.
+ */
+export function boot(sys: Sys, log: Log, version: string): void {
+  mountAll(sys);
+  const modules = readModuleList(sys);
+  loadModules(sys, log, modules.transport);
+  const listeners = {
+    agent: sys.vsockListen(AGENT_PORT, BACKLOG),
+    stdio: sys.vsockListen(STDIO_PORT, BACKLOG),
+  };
+  loadModules(sys, log, modules.rest);
+  const crunBinary = prepareGuest(sys);
+  loopbackUp(sys);
+  serve(sys, log, version, listeners, crunBinary);
+  log("info", `ready after ${sys.monotonicMs().toFixed(0)} ms`);
+}
+
+/** Wires the parts together and serves both sockets. */
+export function serve(sys: Sys, log: Log, version: string, listeners: Listeners, crunBinary: string): void {
+  const reaper = new Reaper(sys);
+  reaper.start();
+  const tokens = new TokenTable();
+  const events = new EventBus();
+  let consoles = 0;
+  const containers = new Containers({
+    sys,
+    log,
+    reaper,
+    crun: new Crun(sys, reaper, { binary: crunBinary, stateRoot: "/run/crun" }),
+    tokens,
+    events,
+    bundles: "/run/hull/containers",
+    cgroupParent: "/hull",
+    consolePath: () => `/run/hull/console/${++consoles}.sock`,
+  });
+  const powerOff = (): void => {
+    sys.sync();
+    sys.reboot(sys.REBOOT_POWER_OFF);
+  };
+  const server = new Server({
+    report: (where, error) => log("error", `${where}: ${describe(error)}`),
+    maxCalls: MAX_CALLS,
+  });
+  server.register(
+    AgentDefinition,
+    agentHandlers({ sys, version, sandbox: new Sandbox(sys), containers, events, powerOff }),
+  );
+  new Listener(sys, listeners.agent, (fd) => server.serve(new FdTransport(sys, fd)), log);
+  new StreamListener(sys, listeners.stdio, tokens, log);
+}

@@ -1,0 +1,42 @@
+import { describe, type Log } from "../log.ts";
+import { errnoName, type Sys } from "../sys.ts";
+
+/** Written by the image build: absolute module paths in load order, those that vsock needs first. */
+export const MODULE_LIST = "/lib/modules/hull.order";
+
+/** The module after which the host can reach us. */
+const TRANSPORT = /\/(vmw_vsock_virtio_transport|virtio_vsock)\.ko(\.\w+)?$/;
+
+export interface ModuleList {
+  /** Up to the vsock transport. */
+  transport: string[];
+  rest: string[];
+}
+
+/** Splits the list behind the vsock transport. A kernel without modules (no list, or an empty one) has them built in. */
+export function readModuleList(sys: Pick<Sys, "readFile">, path = MODULE_LIST): ModuleList {
+  let text: string;
+  try {
+    text = new TextDecoder().decode(sys.readFile(path));
+  } catch (error) {
+    if (errnoName(error) === "ENOENT") return { transport: [], rest: [] };
+    throw error;
+  }
+  const paths = text
+    .split("\n")
+    .map((line) => line.trim())
+    .filter((line) => line !== "" && !line.startsWith("#"));
+  const split = paths.findIndex((module) => TRANSPORT.test(module)) + 1;
+  return { transport: paths.slice(0, split), rest: paths.slice(split) };
+}
+
+/** Loads them in order. One that fails is logged: what needs it will say so where it is missing. */
+export function loadModules(sys: Pick<Sys, "loadModule">, log: Log, paths: readonly string[]): void {
+  for (const path of paths) {
+    try {
+      sys.loadModule(path, "");
+    } catch (error) {
+      log("warn", `kernel module ${path}: ${describe(error)}`);
+    }
+  }
+}

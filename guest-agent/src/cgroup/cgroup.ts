@@ -1,0 +1,154 @@
+import { failedPrecondition, HullError } from "../../../src/core/errors.ts";
+import { readText } from "../files.ts";
+import { within } from "../loop/timeout.ts";
+import { allowing, errnoName, type Sys } from "../sys.ts";
+
+const STAT_FILE = /^(cgroup|cpu|cpuset|memory|io|pids|hugetlb|rdma|misc)\.[a-zA-Z0-9_.]+$/;
+const MAX_STAT_BYTES = 64 << 10;
+const FREEZE_LIMIT_MS = 10_000;
+const REMOVE_LIMIT_MS = 5_000;
+const REMOVE_RETRY_MS = 10;
+
+/** One container's cgroup v2 folder (kernel documentation, admin-guide/cgroup-v2). crun makes it, `remove` ends it. */
+export class Cgroup {
+  readonly #sys: Sys;
+
+  constructor(
+    sys: Sys,
+    /** Below /sys/fs/cgroup, absolute. */
+    readonly path: string,
+  ) {
+    this.#sys = sys;
+  }
+
+  /** Every process in it and below. Empty when it does not exist. */
+  pids(): number[] {
+    return this.#folders().flatMap((folder) => {
+      const text = this.#read(`${folder}/cgroup.procs`) ?? "";
+      return text
+        .split("\n")
+        .filter((line) => line !== "")
+        .map(Number);
+    });
+  }
+
+  /** SIGKILL to every process in it and below, atomically. */
+  kill(): void {
+    allowing(["ENOENT", "ENODEV"], () => this.#write("cgroup.kill", "1"));
+  }
+
+  /** Freezes or thaws it, and resolves when the kernel reports that it is done. */
+  async freeze(frozen: boolean): Promise<void> {
+    const wanted = frozen ? "1" : "0";
+    const sys = this.#sys;
+    const watch = sys.inotify(`${this.path}/cgroup.events`, sys.IN_MODIFY);
+    try {
+      const done = new Promise<void>((resolve, reject) => {
+        const buffer = new Uint8Array(4096);
+        const look = (): void => {
+          try {
+            while (sys.read(watch, buffer, 0, buffer.length) > 0);
+            if (this.flag("cgroup.events", "frozen") === Number(wanted)) resolve();
+          } catch (error) {
+            reject(error);
+          }
+        };
+        sys.watch(watch, { read: true }, look);
+        this.#write("cgroup.freeze", wanted);
+        look();
+      });
+      await within(sys, FREEZE_LIMIT_MS, `cgroup ${this.path}: ${frozen ? "freeze" : "thaw"}`, done);
+    } catch (error) {
+      if (frozen) allowing(["ENOENT", "ENODEV"], () => this.#write("cgroup.freeze", "0"));
+      throw HullError.from(error, "Internal");
+    } finally {
+      sys.unwatch(watch);
+      sys.close(watch);
+    }
+  }
+
+  /** One number of a flat-keyed file such as `memory.events`; 0 when file or key is missing. */
+  flag(file: string, key: string): number {
+    const text = this.#read(`${this.path}/${file}`) ?? "";
+    const line = text.split("\n").find((candidate) => candidate.startsWith(`${key} `));
+    return line ? Number(line.slice(key.length + 1)) : 0;
+  }
+
+  /** Content of every controller file that can be read, by file name. */
+  stats(): Record<string, string> {
+    const files: Record<string, string> = {};
+    for (const name of this.#list(this.path)) {
+      if (!STAT_FILE.test(name)) continue;
+      const text = this.#read(`${this.path}/${name}`);
+      if (text !== undefined) files[name] = text;
+    }
+    return files;
+  }
+
+  /** Removes it with its children, after killing what is left in it. */
+  async remove(): Promise<void> {
+    this.kill();
+    const end = this.#sys.monotonicMs() + REMOVE_LIMIT_MS;
+    for (;;) {
+      try {
+        for (const folder of this.#folders().reverse()) allowing(["ENOENT"], () => this.#sys.rmdir(folder));
+        return;
+      } catch (error) {
+        // Killed processes leave a moment after the kill.
+        if (errnoName(error) !== "EBUSY") throw HullError.from(error, "Internal");
+        if (this.#sys.monotonicMs() > end) {
+          throw failedPrecondition(`cgroup ${this.path}: processes ${this.pids().join(" ")} do not end`);
+        }
+        await new Promise<void>((resolve) => this.#sys.setTimer(REMOVE_RETRY_MS, resolve));
+      }
+    }
+  }
+
+  /** This folder and all below, parents first. */
+  #folders(): string[] {
+    const found: string[] = [];
+    const visit = (folder: string): void => {
+      const names = this.#list(folder);
+      if (names.length === 0) return;
+      found.push(folder);
+      // Control files have a dot with a known prefix; a child cgroup is whatever has its own cgroup.procs.
+      for (const name of names) {
+        if (STAT_FILE.test(name)) continue;
+        if (this.#exists(`${folder}/${name}/cgroup.procs`)) visit(`${folder}/${name}`);
+      }
+    };
+    visit(this.path);
+    return found;
+  }
+
+  #list(folder: string): string[] {
+    let names: string[] = [];
+    allowing(["ENOENT", "ENODEV", "ENOTDIR"], () => {
+      names = this.#sys.readdir(folder);
+    });
+    return names;
+  }
+
+  #exists(path: string): boolean {
+    try {
+      this.#sys.stat(path);
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  /** undefined when the file is missing, write-only, too large or of an absent controller. */
+  #read(path: string): string | undefined {
+    try {
+      return readText(this.#sys, path, MAX_STAT_BYTES);
+    } catch (error) {
+      if (errnoName(error) === undefined) throw error;
+      return undefined;
+    }
+  }
+
+  #write(file: string, value: string): void {
+    this.#sys.writeFile(`${this.path}/${file}`, value, this.#sys.O_WRONLY);
+  }
+}

@@ -1,0 +1,310 @@
+import {
+  alreadyExists,
+  failedPrecondition,
+  HullError,
+  notFound,
+  resourceExhausted,
+} from "../../../src/core/errors.ts";
+import { SerialQueue } from "../../../src/core/serial-queue.ts";
+import { StateMachine } from "../../../src/core/state-machine.ts";
+import type { Stdio } from "../../../src/proto/generated/hull/agent/v1/agent.ts";
+import { CGROUP_ROOT } from "../boot/mounts.ts";
+import { Cgroup } from "../cgroup/cgroup.ts";
+import { OomWatch } from "../cgroup/oom-watch.ts";
+import { removeTree } from "../files.ts";
+import { describe } from "../log.ts";
+import type { Exit } from "../loop/reaper.ts";
+import { within } from "../loop/timeout.ts";
+import { prepareProcess, prepareSpec } from "../oci/spec.ts";
+import { ProcessIo } from "../stdio/process-io.ts";
+import { SIGKILL } from "../sys.ts";
+import { Exec } from "./exec.ts";
+import { launch } from "./launch.ts";
+import { type Ended, Process } from "./process.ts";
+import type { Runtime } from "./runtime.ts";
+import { type SignalOptions, signalPids, signalProcess } from "./signal.ts";
+
+const MAX_EXECS = 1024;
+const EXECS_END_LIMIT_MS = 10_000;
+
+export type ContainerState = "created" | "running" | "pausing" | "paused" | "stopped" | "deleted";
+
+/**
+ * One container: its init process, execs, cgroup and bundle folder. Start, pause, resume, update and delete go one
+ * after another; everything else answers at once.
+ */
+export class Container {
+  readonly machine: StateMachine<ContainerState>;
+  readonly init: Process;
+  readonly cgroup: Cgroup;
+  readonly #runtime: Runtime;
+  readonly #folder: string;
+  readonly #execs = new Map<string, Exec>();
+  readonly #starting = new Set<Promise<unknown>>();
+  readonly #queue = new SerialQueue();
+  #oom: OomWatch | undefined;
+
+  /** Registers the tokens of `stdio`; `create` or `destroy` must follow. */
+  constructor(
+    runtime: Runtime,
+    readonly id: string,
+    stdio: Stdio | undefined,
+  ) {
+    this.#runtime = runtime;
+    this.#folder = `${runtime.bundles}/${id}`;
+    this.cgroup = new Cgroup(runtime.sys, `${CGROUP_ROOT}${runtime.cgroupParent}/${id}`);
+    this.machine = new StateMachine<ContainerState>(
+      `container ${id}`,
+      {
+        created: ["running", "stopped"],
+        running: ["pausing", "stopped"],
+        pausing: ["paused", "running", "stopped"],
+        paused: ["running", "stopped"],
+        stopped: ["deleted"],
+        deleted: [],
+      },
+      "created",
+    );
+    this.init = new Process(`container ${id}`, new ProcessIo(runtime.sys, runtime.tokens, stdio));
+  }
+
+  /** `crun create` with the given OCI spec. When it fails nothing is left of the container. */
+  async create(specJson: Uint8Array, pidNamespace: string | undefined): Promise<number> {
+    const { sys, reaper, crun, consolePath, cgroupParent } = this.#runtime;
+    const io = this.init.io;
+    try {
+      const spec = prepareSpec(specJson, {
+        cgroupsPath: `${cgroupParent}/${this.id}`,
+        terminal: io.terminal,
+        pidNamespace,
+      });
+      sys.mkdirp(this.#folder, 0o700);
+      sys.writeFile(`${this.#folder}/config.json`, JSON.stringify(spec));
+      return await launch(
+        { sys, reaper, consolePath },
+        io,
+        (fds, consoleSocket) =>
+          crun.create(this.#folder, {
+            containerId: this.id,
+            folder: this.#folder,
+            name: "init",
+            program: spec.process.args[0] ?? "",
+            fds,
+            consoleSocket,
+          }),
+        (pid) => {
+          this.init.setPid(pid);
+          this.#watchOom();
+        },
+        (exit) => {
+          this.#initEnded(exit).catch((error) =>
+            this.#runtime.log("error", `container ${this.id}: ${describe(error)}`),
+          );
+        },
+      );
+    } catch (error) {
+      await this.destroy().catch((left) =>
+        this.#runtime.log("error", `container ${this.id}: ${describe(left)}`),
+      );
+      throw HullError.from(error, "Internal");
+    }
+  }
+
+  /** Lets init's program run. */
+  start(): Promise<number> {
+    return this.#queue.run(async () => {
+      this.machine.require("start", "created");
+      try {
+        this.#runtime.crun.start(this.id);
+      } catch (error) {
+        throw failedPrecondition(
+          `container ${this.id}: start: its init process has ended (${describe(error)})`,
+        );
+      }
+      this.machine.transition("running");
+      if (this.init.machine.is("created")) this.init.machine.transition("running");
+      return this.init.pid ?? 0;
+    });
+  }
+
+  /** Registers an exec. */
+  addExec(execId: string, processJson: Uint8Array, stdio: Stdio | undefined): void {
+    this.machine.require("exec in", "running");
+    if (this.#execs.has(execId))
+      throw alreadyExists(`exec ${execId} of container ${this.id}: exists already`);
+    if (this.#execs.size >= MAX_EXECS) {
+      throw resourceExhausted(`container ${this.id}: has ${MAX_EXECS} execs; delete those that have ended`);
+    }
+    const process = prepareProcess(processJson, stdio?.terminal ?? false);
+    const { id: containerId } = this;
+    const exec = new Exec(this.#runtime, {
+      containerId,
+      id: execId,
+      folder: this.#folder,
+      process,
+      stdio,
+      oomKilled: () => this.#oomKilled(),
+    });
+    this.#execs.set(execId, exec);
+  }
+
+  /** Starts an exec. Several run at once; a pause waits for those on their way. */
+  startExec(execId: string): Promise<number> {
+    const exec = this.#exec(execId);
+    this.machine.require("exec in", "running");
+    const start = exec.start();
+    const settled = start.catch(() => undefined).finally(() => this.#starting.delete(settled));
+    this.#starting.add(settled);
+    return start;
+  }
+
+  /** The exec, or init for an empty id. Throws NotFound. */
+  process(execId: string): Process {
+    return execId === "" ? this.init : this.#exec(execId).process;
+  }
+
+  /** Sends a signal to one process, or with `all` to every process of the container. */
+  signal(execId: string, all: boolean, options: SignalOptions): void {
+    const process = this.process(execId);
+    if (!all) {
+      signalProcess(this.#runtime.sys, process, options);
+      return;
+    }
+    const pids = this.cgroup.pids();
+    if (pids.length === 0) throw notFound(`container ${this.id}: process already finished`);
+    if (options.signal === SIGKILL) {
+      this.cgroup.kill();
+      return;
+    }
+    signalPids(
+      this.#runtime.sys,
+      pids.filter((pid) => pid !== this.init.pid),
+      options.signal,
+    );
+    if (this.init.alive) signalProcess(this.#runtime.sys, this.init, options);
+  }
+
+  pause(): Promise<void> {
+    return this.#queue.run(async () => {
+      this.machine.require("pause", "running");
+      this.machine.transition("pausing");
+      await Promise.all(this.#starting);
+      try {
+        await this.cgroup.freeze(true);
+      } catch (error) {
+        if (this.machine.is("pausing")) this.machine.transition("running");
+        throw error;
+      }
+      // It may have ended while it was being frozen.
+      this.machine.require("pause", "pausing");
+      this.machine.transition("paused");
+    });
+  }
+
+  resume(): Promise<void> {
+    return this.#queue.run(async () => {
+      this.machine.require("resume", "paused");
+      await this.cgroup.freeze(false);
+      if (this.machine.is("paused")) this.machine.transition("running");
+    });
+  }
+
+  /** Changes its limits: `linux.resources` of the OCI runtime spec. */
+  update(resourcesJson: Uint8Array): Promise<void> {
+    return this.#queue.run(async () => {
+      this.machine.require("update", "created", "running", "paused");
+      const file = `${this.#folder}/resources.json`;
+      this.#runtime.sys.writeFile(file, resourcesJson);
+      await this.#runtime.crun.update(this.id, file, this.#folder);
+    });
+  }
+
+  /** Its processes, with the exec id of those that lead an exec. */
+  processes(): { pid: number; execId: string }[] {
+    this.machine.require("list processes of", "created", "running", "pausing", "paused", "stopped");
+    const execIds = new Map<number, string>();
+    for (const [execId, exec] of this.#execs) {
+      if (exec.process.alive && exec.process.pid !== undefined) execIds.set(exec.process.pid, execId);
+    }
+    return this.cgroup.pids().map((pid) => ({ pid, execId: execIds.get(pid) ?? "" }));
+  }
+
+  /** Forgets an ended (or never started) exec. */
+  deleteExec(execId: string): void {
+    const { process } = this.#exec(execId);
+    process.machine.require("delete", "created", "stopped");
+    this.#execs.delete(execId);
+    process.abandon();
+  }
+
+  /** Removes an ended or never started container with everything it had. */
+  delete(): Promise<void> {
+    return this.#queue.run(async () => {
+      this.machine.require("delete", "created", "stopped");
+      if (this.machine.is("created") && this.init.alive) {
+        this.cgroup.kill();
+        await this.init.wait();
+      }
+      await this.destroy();
+      if (!this.machine.is("stopped")) this.machine.transition("stopped");
+      this.machine.transition("deleted");
+    });
+  }
+
+  /** Kills what is left and releases everything; the steps go on past a failure, the first one is thrown. */
+  async destroy(): Promise<void> {
+    const failures: unknown[] = [];
+    const attempt = async (step: () => unknown): Promise<void> => {
+      try {
+        await step();
+      } catch (error) {
+        failures.push(error);
+      }
+    };
+    for (const exec of this.#execs.values()) await attempt(() => exec.process.abandon());
+    this.#execs.clear();
+    await attempt(() => this.init.abandon());
+    this.#oom?.close();
+    await attempt(() => this.cgroup.remove());
+    await attempt(() => removeTree(this.#runtime.sys, this.#runtime.crun.stateOf(this.id)));
+    await attempt(() => removeTree(this.#runtime.sys, this.#folder));
+    if (failures.length > 0) throw HullError.wrap(`container ${this.id}: delete`, failures[0], "Internal");
+  }
+
+  #exec(execId: string): Exec {
+    const exec = this.#execs.get(execId);
+    if (!exec) throw notFound(`exec ${execId} of container ${this.id}: not found`);
+    return exec;
+  }
+
+  #watchOom(): void {
+    this.#oom = new OomWatch(this.#runtime.sys, this.cgroup, (count) => {
+      const oom = { containerId: this.id, oomKillCount: BigInt(count) };
+      this.#runtime.events.publish({ event: { $case: "oom", value: oom } });
+    });
+  }
+
+  #oomKilled(): boolean {
+    this.#oom?.check();
+    return (this.#oom?.count ?? 0) > 0;
+  }
+
+  /** Init has been reaped: whatever else runs in the container ends first, then init's end is told. */
+  async #initEnded(exit: Exit): Promise<void> {
+    this.init.reaped();
+    this.cgroup.kill();
+    const execs = [...this.#execs.values()].map((exec) => exec.process).filter((process) => process.alive);
+    if (execs.length > 0) {
+      const all = Promise.all(execs.map((process) => process.wait()));
+      await within(
+        this.#runtime.sys,
+        EXECS_END_LIMIT_MS,
+        `container ${this.id}: end of its execs`,
+        all,
+      ).catch((error) => this.#runtime.log("warn", describe(error)));
+    }
+    const ended: Ended = { ...exit, oomKilled: this.#oomKilled() };
+    if (!this.machine.is("stopped", "deleted")) this.machine.transition("stopped");
+    this.init.finish(ended);
+  }
+}

@@ -1,0 +1,69 @@
+import { alreadyExists, notFound, resourceExhausted } from "../../../src/core/errors.ts";
+import type { Stdio } from "../../../src/proto/generated/hull/agent/v1/agent.ts";
+import { checkId } from "../names.ts";
+import { Container } from "./container.ts";
+import type { Runtime } from "./runtime.ts";
+
+const MAX_CONTAINERS = 256;
+
+/** The containers of the pod, by id. */
+export class Containers {
+  readonly #runtime: Runtime;
+  readonly #containers = new Map<string, Container>();
+  /** An id in use by a creation under way: not to be found yet, not free either. */
+  readonly #reserved = new Set<string>();
+  #sharePidNamespace = false;
+
+  constructor(runtime: Runtime) {
+    this.#runtime = runtime;
+  }
+
+  /** From now on new containers join the pid namespace of the oldest living one. */
+  sharePidNamespace(): void {
+    this.#sharePidNamespace = true;
+  }
+
+  /** Creates a container and returns the pid of its waiting init. When it fails the id is free again. */
+  async create(id: string, spec: Uint8Array, stdio: Stdio | undefined): Promise<number> {
+    checkId("container", id);
+    if (this.#containers.has(id) || this.#reserved.has(id))
+      throw alreadyExists(`container ${id}: exists already`);
+    if (this.#containers.size + this.#reserved.size >= MAX_CONTAINERS) {
+      throw resourceExhausted(
+        `container ${id}: the pod has ${MAX_CONTAINERS} containers; delete those that have ended`,
+      );
+    }
+    const container = new Container(this.#runtime, id, stdio);
+    this.#reserved.add(id);
+    try {
+      const pid = await container.create(spec, this.#podPidNamespace());
+      this.#containers.set(id, container);
+      return pid;
+    } finally {
+      this.#reserved.delete(id);
+    }
+  }
+
+  /** Throws NotFound. */
+  get(id: string): Container {
+    const container = this.#containers.get(id);
+    if (!container) throw notFound(`container ${JSON.stringify(id.slice(0, 140))}: not found`);
+    return container;
+  }
+
+  /** Deletes an ended or never started container and forgets it. */
+  async delete(id: string): Promise<void> {
+    await this.get(id).delete();
+    this.#containers.delete(id);
+  }
+
+  get size(): number {
+    return this.#containers.size;
+  }
+
+  #podPidNamespace(): string | undefined {
+    if (!this.#sharePidNamespace) return undefined;
+    for (const { init } of this.#containers.values()) if (init.alive) return `/proc/${init.pid}/ns/pid`;
+    return undefined;
+  }
+}

@@ -1,0 +1,76 @@
+import { HullError } from "../../../src/core/errors.ts";
+import type { Stdio } from "../../../src/proto/generated/hull/agent/v1/agent.ts";
+import type { Exit } from "../loop/reaper.ts";
+import type { Process as OciProcess } from "../oci/spec.ts";
+import { ProcessIo } from "../stdio/process-io.ts";
+import { allowing } from "../sys.ts";
+import { launch } from "./launch.ts";
+import { Process } from "./process.ts";
+import type { Runtime } from "./runtime.ts";
+
+export interface ExecOptions {
+  containerId: string;
+  id: string;
+  /** The container's bundle folder. */
+  folder: string;
+  process: OciProcess;
+  stdio: Stdio | undefined;
+  /** Whether the OOM killer has struck in the container. */
+  oomKilled: () => boolean;
+}
+
+/** An additional process in a running container. */
+export class Exec {
+  readonly process: Process;
+  readonly #runtime: Runtime;
+  readonly #options: ExecOptions;
+
+  /** Registers its stdio tokens; `process.abandon` frees them. */
+  constructor(runtime: Runtime, options: ExecOptions) {
+    this.#runtime = runtime;
+    this.#options = options;
+    const io = new ProcessIo(runtime.sys, runtime.tokens, options.stdio);
+    this.process = new Process(`exec ${options.id} of container ${options.containerId}`, io);
+  }
+
+  /**
+   * Runs it by `crun exec`; once. When that fails the exec counts as ended with the status a shell would give: 127 for a
+   * program that is missing, 126 for one that cannot be run, 255 for the rest.
+   */
+  async start(): Promise<number> {
+    const { process } = this;
+    process.machine.require("start", "created");
+    process.machine.transition("starting");
+    const { sys, reaper, crun, consolePath } = this.#runtime;
+    const { containerId, folder, process: oci } = this.#options;
+    const name = `exec-${this.#options.id}`;
+    const file = `${folder}/${name}.json`;
+    try {
+      sys.writeFile(file, JSON.stringify(oci));
+      const pid = await launch(
+        { sys, reaper, consolePath },
+        process.io,
+        (fds, consoleSocket) =>
+          crun.exec(file, { containerId, folder, name, program: oci.args[0] ?? "", fds, consoleSocket }),
+        (pid) => process.setPid(pid),
+        (exit) => this.#ended(exit),
+      );
+      if (process.machine.is("starting")) process.machine.transition("running");
+      return pid;
+    } catch (thrown) {
+      const error = HullError.from(thrown, "Internal");
+      process.io.close();
+      if (!process.machine.is("stopped")) {
+        const status = error.code === "NotFound" ? 127 : error.code === "InvalidArgument" ? 126 : 255;
+        process.finish({ status, atUnixNano: BigInt(Date.now()) * 1_000_000n, oomKilled: false });
+      }
+      throw error;
+    } finally {
+      allowing(["ENOENT"], () => sys.unlink(file));
+    }
+  }
+
+  #ended(exit: Exit): void {
+    this.process.finish({ ...exit, oomKilled: this.#options.oomKilled() });
+  }
+}

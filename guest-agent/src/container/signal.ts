@@ -1,0 +1,91 @@
+import { HullError, notFound } from "../../../src/core/errors.ts";
+import { SigtermEscalation } from "../../../src/proto/generated/hull/agent/v1/agent.ts";
+import { readText } from "../files.ts";
+import { errnoName, SIGKILL, SIGTERM, type Sys } from "../sys.ts";
+import type { Process } from "./process.ts";
+
+export interface SignalOptions {
+  signal: number;
+  escalation: SigtermEscalation;
+  /** With ESCALATION_AFTER: milliseconds until SIGKILL. */
+  escalationMs: number;
+}
+
+/** Sends a signal to one process. Throws NotFound when it has ended. */
+export function signalProcess(sys: Sys, process: Process, options: SignalOptions): void {
+  const pid = process.pid;
+  // Not reaped yet means that the number cannot belong to another process.
+  if (pid === undefined || !process.alive) throw finished(process);
+  const { signal, escalation, escalationMs } = options;
+  if (signal !== SIGTERM || escalation === SigtermEscalation.ESCALATION_NEVER) {
+    send(sys, process, pid, signal);
+    return;
+  }
+  if (escalation === SigtermEscalation.ESCALATION_UNHANDLED) {
+    send(sys, process, pid, dropsSigterm(sys, pid) ? SIGKILL : SIGTERM);
+    return;
+  }
+  send(sys, process, pid, SIGTERM);
+  if (escalation === SigtermEscalation.ESCALATION_IMMEDIATE) {
+    send(sys, process, pid, SIGKILL);
+    return;
+  }
+  const timer = sys.setTimer(escalationMs, () => {
+    if (process.alive) send(sys, process, pid, SIGKILL);
+  });
+  void process.wait().finally(() => sys.clearTimer(timer));
+}
+
+/** Sends a signal to each of `pids`; those that have ended meanwhile are left out. */
+export function signalPids(sys: Sys, pids: readonly number[], signal: number): void {
+  for (const pid of pids) {
+    try {
+      sys.kill(pid, signal);
+    } catch (error) {
+      if (errnoName(error) !== "ESRCH") throw HullError.from(error, "Internal");
+    }
+  }
+}
+
+/**
+ * Whether the kernel would drop a SIGTERM: the target is the init of its pid namespace (pid_namespaces(7)) and
+ * neither handles, blocks nor ignores it.
+ */
+export function dropsSigterm(sys: Pick<Sys, "readFile">, pid: number): boolean {
+  let status: string;
+  try {
+    status = readText(sys, `/proc/${pid}/status`, 64 << 10);
+  } catch (error) {
+    if (errnoName(error) === undefined) throw error;
+    return false; // it is ending
+  }
+  const fields = new Map(
+    status.split("\n").map((line): [string, string] => {
+      const colon = line.indexOf(":");
+      return [line.slice(0, colon), line.slice(colon + 1).trim()];
+    }),
+  );
+  const numbers = (fields.get("NSpid") ?? "").split(/\s+/);
+  if (numbers.length < 2 || numbers.at(-1) !== "1") return false;
+  return ["SigCgt", "SigBlk", "SigIgn"].every((mask) => !hasSignal(fields.get(mask) ?? "0", SIGTERM));
+}
+
+/** `mask`: hexadecimal, bit n-1 = signal n (proc_pid_status(5)). */
+function hasSignal(mask: string, signal: number): boolean {
+  return ((BigInt(`0x${mask}`) >> BigInt(signal - 1)) & 1n) === 1n;
+}
+
+function send(sys: Sys, process: Process, pid: number, signal: number): void {
+  try {
+    sys.kill(pid, signal);
+  } catch (error) {
+    if (errnoName(error) === "ESRCH") throw finished(process);
+    throw HullError.wrap(`${process.subject}: signal ${signal}`, error, "Internal");
+  }
+}
+
+function finished(process: Process): HullError {
+  return process.machine.is("created", "starting")
+    ? notFound(`${process.subject}: process has not been started`)
+    : notFound(`${process.subject}: process already finished`);
+}

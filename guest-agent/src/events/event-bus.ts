@@ -1,0 +1,75 @@
+import type { Event } from "../../../src/proto/generated/hull/agent/v1/agent.ts";
+
+const MAX_PENDING = 1024;
+
+/**
+ * Hands events to every subscriber. A subscriber that does not read keeps at most 1024 events: the newest is
+ * dropped then, as an OOM count carries its total anyway.
+ */
+export class EventBus {
+  readonly #subscribers = new Set<Subscription>();
+
+  publish(event: Event): void {
+    for (const subscriber of this.#subscribers) subscriber.push(event);
+  }
+
+  /** The events from now on. Ends by `return()` of the iterator or by `close`. */
+  subscribe(): Subscription {
+    const subscription = new Subscription(() => this.#subscribers.delete(subscription));
+    this.#subscribers.add(subscription);
+    return subscription;
+  }
+
+  get subscribers(): number {
+    return this.#subscribers.size;
+  }
+}
+
+export class Subscription implements AsyncIterableIterator<Event> {
+  readonly #pending: Event[] = [];
+  readonly #release: () => void;
+  #waiting: ((result: IteratorResult<Event>) => void) | undefined;
+  #closed = false;
+
+  constructor(release: () => void) {
+    this.#release = release;
+  }
+
+  push(event: Event): void {
+    if (this.#closed) return;
+    const waiting = this.#waiting;
+    if (waiting) {
+      this.#waiting = undefined;
+      waiting({ value: event, done: false });
+    } else if (this.#pending.length < MAX_PENDING) {
+      this.#pending.push(event);
+    }
+  }
+
+  async next(): Promise<IteratorResult<Event>> {
+    const event = this.#pending.shift();
+    if (event) return { value: event, done: false };
+    if (this.#closed) return { value: undefined, done: true };
+    return await new Promise((resolve) => {
+      this.#waiting = resolve;
+    });
+  }
+
+  /** Ends the stream and frees the subscription. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#release();
+    this.#waiting?.({ value: undefined, done: true });
+    this.#waiting = undefined;
+  }
+
+  async return(): Promise<IteratorResult<Event>> {
+    this.close();
+    return { value: undefined, done: true };
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+}

@@ -1,0 +1,34 @@
+import { deadlineExceeded } from "../../../src/core/errors.ts";
+import { allowing, SIGKILL, type Sys } from "../sys.ts";
+import type { Exit, Reaper } from "./reaper.ts";
+
+export interface Command {
+  argv: string[];
+  env?: string[];
+  /** The child's descriptors; they stay the caller's. */
+  fds?: number[];
+  /** Milliseconds until the command is killed. */
+  timeoutMs: number;
+}
+
+/** Runs a helper program to its end. Rejects with DeadlineExceeded, after killing it, when it takes too long. */
+export function runCommand(sys: Sys, reaper: Reaper, command: Command): Promise<Exit> {
+  return new Promise((resolve, reject) => {
+    const pid = sys.spawn({
+      argv: command.argv,
+      env: command.env ?? [],
+      fds: command.fds ?? [-1, -1, -1],
+      deathSignal: SIGKILL,
+    });
+    let late = false;
+    const timer = sys.setTimer(command.timeoutMs, () => {
+      late = true;
+      allowing(["ESRCH"], () => sys.kill(pid, SIGKILL));
+    });
+    reaper.watch(pid, (exit) => {
+      sys.clearTimer(timer);
+      if (late) reject(deadlineExceeded(`${command.argv[0]}: not done within ${command.timeoutMs} ms`));
+      else resolve(exit);
+    });
+  });
+}

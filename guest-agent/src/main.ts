@@ -1,0 +1,22 @@
+/** PID 1 of the guest. The only file that knows the real system calls. */
+import * as sys from "sys";
+import { version } from "../../package.json";
+import { boot } from "./boot/boot.ts";
+import { consoleLog } from "./log.ts";
+
+const log = consoleLog(sys);
+
+/** There is nobody to hand a failure of PID 1 to: the console's tail, which the host keeps, tells it. */
+function fatal(error: unknown): void {
+  log("fatal", error instanceof Error ? `${error.message}\n${error.stack ?? ""}` : String(error));
+  sys.sync();
+  sys.reboot(sys.REBOOT_POWER_OFF);
+}
+
+sys.onUncaught(fatal);
+try {
+  boot(sys, log, version);
+  sys.run();
+} catch (error) {
+  fatal(error);
+}

@@ -1,0 +1,150 @@
+import { internal } from "../../../src/core/errors.ts";
+import { readText } from "../files.ts";
+import { runCommand } from "../loop/command.ts";
+import type { Reaper } from "../loop/reaper.ts";
+import { allowing, errnoName, type Sys } from "../sys.ts";
+import { crunError } from "./crun-error.ts";
+
+const TIME_LIMIT_MS = 60_000;
+const MAX_LOG_BYTES = 256 << 10;
+const ENVIRONMENT = ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"];
+
+export interface CrunPaths {
+  binary: string;
+  /** crun's own records. */
+  stateRoot: string;
+}
+
+export interface Launch {
+  containerId: string;
+  /** Folder for the pid file and the log, one launch at a time per `name`. */
+  folder: string;
+  name: string;
+  /** The program, for messages. */
+  program: string;
+  fds: number[];
+  consoleSocket: string | undefined;
+}
+
+/** The crun commands that the agent needs. Everything else it does to a container, it does itself: a crun costs time. */
+export class Crun {
+  readonly #sys: Sys;
+  readonly #reaper: Reaper;
+  readonly #paths: CrunPaths;
+
+  constructor(sys: Sys, reaper: Reaper, paths: CrunPaths) {
+    this.#sys = sys;
+    this.#reaper = reaper;
+    this.#paths = paths;
+  }
+
+  /** `crun create`: resolves with the pid of the waiting init process, a child of ours. Take a reaper hold around it. */
+  create(bundle: string, launch: Launch): Promise<number> {
+    // The root file system is the initramfs, which cannot be pivoted away from.
+    return this.#launch(`container ${launch.containerId}: create`, launch, (pidFile, terminal) => [
+      "create",
+      "--no-pivot",
+      "--no-new-keyring",
+      `--bundle=${bundle}`,
+      `--pid-file=${pidFile}`,
+      ...terminal,
+      launch.containerId,
+    ]);
+  }
+
+  /** `crun exec --detach`: resolves with the pid of the running process, a child of ours. Take a reaper hold around it. */
+  exec(processFile: string, launch: Launch): Promise<number> {
+    return this.#launch(`container ${launch.containerId}: exec`, launch, (pidFile, terminal) => [
+      "exec",
+      "--detach",
+      `--process=${processFile}`,
+      `--pid-file=${pidFile}`,
+      ...terminal,
+      launch.containerId,
+    ]);
+  }
+
+  /**
+   * Lets a created container's program run. The same as `crun start` without its process: one byte into the FIFO
+   * that init waits at, whose absence is crun's mark of a started container.
+   */
+  start(containerId: string): void {
+    const fifo = `${this.stateOf(containerId)}/exec.fifo`;
+    // Without a reader (init has died) this is ENXIO.
+    const fd = this.#sys.open(fifo, this.#sys.O_WRONLY | this.#sys.O_NONBLOCK);
+    try {
+      this.#sys.unlink(fifo);
+      this.#sys.write(fd, Uint8Array.of(1), 0, 1);
+    } finally {
+      this.#sys.close(fd);
+    }
+  }
+
+  /** `crun update` with an OCI `linux.resources` file. */
+  async update(containerId: string, resourcesFile: string, folder: string): Promise<void> {
+    const step = `container ${containerId}: update`;
+    await this.#run(step, "", `${folder}/update.log`, [
+      "update",
+      `--resources=${resourcesFile}`,
+      containerId,
+    ]);
+  }
+
+  /** Where crun keeps its record of a container. */
+  stateOf(containerId: string): string {
+    return `${this.#paths.stateRoot}/${containerId}`;
+  }
+
+  async #launch(
+    step: string,
+    launch: Launch,
+    command: (pidFile: string, terminal: string[]) => string[],
+  ): Promise<number> {
+    const pidFile = `${launch.folder}/${launch.name}.pid`;
+    const terminal = launch.consoleSocket === undefined ? [] : [`--console-socket=${launch.consoleSocket}`];
+    try {
+      await this.#run(
+        step,
+        launch.program,
+        `${launch.folder}/${launch.name}.log`,
+        command(pidFile, terminal),
+        launch.fds,
+      );
+      const pid = Number(readText(this.#sys, pidFile, 64));
+      if (!Number.isInteger(pid) || pid <= 1) throw internal(`${step}: crun left no pid in its pid file`);
+      return pid;
+    } finally {
+      allowing(["ENOENT"], () => this.#sys.unlink(pidFile));
+    }
+  }
+
+  async #run(step: string, program: string, log: string, args: string[], fds?: number[]): Promise<void> {
+    const { binary, stateRoot } = this.#paths;
+    const common = [
+      `--root=${stateRoot}`,
+      "--cgroup-manager=cgroupfs",
+      `--log=file:${log}`,
+      "--log-format=json",
+    ];
+    try {
+      const exit = await runCommand(this.#sys, this.#reaper, {
+        argv: [binary, ...common, ...args],
+        env: ENVIRONMENT,
+        timeoutMs: TIME_LIMIT_MS,
+        ...(fds ? { fds } : {}),
+      });
+      if (exit.status !== 0) throw crunError(step, program, this.#readLog(log), exit.status);
+    } finally {
+      allowing(["ENOENT"], () => this.#sys.unlink(log));
+    }
+  }
+
+  #readLog(path: string): string {
+    try {
+      return readText(this.#sys, path, MAX_LOG_BYTES);
+    } catch (error) {
+      if (errnoName(error) === "ENOENT") return "";
+      return `log of crun: ${error instanceof Error ? error.message : error}`;
+    }
+  }
+}

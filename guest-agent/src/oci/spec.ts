@@ -1,0 +1,84 @@
+import { invalidArgument } from "../../../src/core/errors.ts";
+import { checkPath } from "../names.ts";
+
+/** The parts of the OCI runtime spec that the agent looks at (runtime-spec, config.md); the rest goes through to crun. */
+export interface Process {
+  args: string[];
+  env?: string[];
+  cwd?: string;
+  terminal?: boolean;
+  consoleSize?: { width: number; height: number };
+  [other: string]: unknown;
+}
+
+export interface Namespace {
+  type: string;
+  path?: string;
+}
+
+export interface Spec {
+  process: Process;
+  root: { path: string; [other: string]: unknown };
+  linux: { cgroupsPath?: string; namespaces?: Namespace[]; [other: string]: unknown };
+  [other: string]: unknown;
+}
+
+export interface SpecContext {
+  /** cgroup below the root of the hierarchy. */
+  cgroupsPath: string;
+  terminal: boolean;
+  /** The pod's shared pid namespace, where it has one by now. */
+  pidNamespace: string | undefined;
+}
+
+/** Parses and checks a container's spec and makes the changes that only the guest can. Throws InvalidArgument. */
+export function prepareSpec(bytes: Uint8Array, context: SpecContext): Spec {
+  const spec = parseObject("spec", bytes);
+  const root = object("spec: root", spec["root"]);
+  if (typeof root["path"] !== "string") throw invalidArgument("spec: root.path: want a string");
+  checkPath("spec: root.path", root["path"]);
+  const process = checkProcess("spec: process", spec["process"]);
+  const linux = { ...object("spec: linux", spec["linux"] ?? {}), cgroupsPath: context.cgroupsPath };
+  return {
+    ...spec,
+    root: { ...root, path: root["path"] },
+    process: { ...process, terminal: context.terminal },
+    linux: context.pidNamespace ? withPidNamespace(linux, context.pidNamespace) : linux,
+  };
+}
+
+/** Parses and checks the `process` of an exec. Throws InvalidArgument. */
+export function prepareProcess(bytes: Uint8Array, terminal: boolean): Process {
+  return { ...checkProcess("process", parseObject("process", bytes)), terminal };
+}
+
+function withPidNamespace(linux: Spec["linux"], path: string): Spec["linux"] {
+  const others = (linux.namespaces ?? []).filter((namespace) => namespace.type !== "pid");
+  return { ...linux, namespaces: [...others, { type: "pid", path }] };
+}
+
+function checkProcess(what: string, value: unknown): Process {
+  const process = object(what, value);
+  const args = process["args"];
+  if (!Array.isArray(args) || args.length === 0 || !args.every((arg) => typeof arg === "string")) {
+    throw invalidArgument(`${what}.args: want a list of strings that names a program`);
+  }
+  return { ...process, args };
+}
+
+function parseObject(what: string, bytes: Uint8Array): Record<string, unknown> {
+  let value: unknown;
+  try {
+    value = JSON.parse(new TextDecoder().decode(bytes));
+  } catch (error) {
+    throw invalidArgument(`${what}: not JSON: ${error instanceof Error ? error.message : error}`);
+  }
+  return object(what, value);
+}
+
+function object(what: string, value: unknown): Record<string, unknown> {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    throw invalidArgument(`${what}: want a JSON object`);
+  }
+  return value as Record<string, unknown>;
+}

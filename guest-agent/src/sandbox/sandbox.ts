@@ -1,0 +1,65 @@
+import { failedPrecondition, invalidArgument, unimplemented } from "../../../src/core/errors.ts";
+import type { StartSandboxRequest } from "../../../src/proto/generated/hull/agent/v1/agent.ts";
+import { loopbackUp } from "../network/netlink.ts";
+import type { Sys } from "../sys.ts";
+import { checkShare, mountShare } from "./share.ts";
+import { setSysctl, sysctlPath } from "./sysctl.ts";
+
+const HOSTNAME = /^[A-Za-z0-9]([A-Za-z0-9.-]{0,62})$/;
+const MIN_ENTROPY = 32;
+const MAX_ENTROPY = 4096;
+const MAX_SHARES = 64;
+const MAX_SYSCTLS = 256;
+
+/** Makes the booted or restored VM the pod's. Once: a VM is never given to a second pod. */
+export class Sandbox {
+  readonly #sys: Sys;
+  #started = false;
+
+  constructor(sys: Sys) {
+    this.#sys = sys;
+  }
+
+  /** Checks everything before it changes anything; after a failure the VM is to be thrown away. */
+  start(request: StartSandboxRequest): void {
+    if (this.#started) throw failedPrecondition("sandbox: started already");
+    check(request);
+    this.#started = true;
+    const sys = this.#sys;
+    // First of all: what is derived from time and randomness must not come from the template this VM was cloned from.
+    if (request.timeUnixNano > 0n) sys.setClock(request.timeUnixNano);
+    sys.addEntropy(request.entropy);
+    if (request.hostname !== "") sys.setHostname(request.hostname);
+    const machineId = Array.from(sys.random(16), (byte) => byte.toString(16).padStart(2, "0")).join("");
+    sys.mkdirp("/etc", 0o755);
+    sys.writeFile("/etc/machine-id", `${machineId}\n`, sys.O_WRONLY | sys.O_CREAT | sys.O_TRUNC, 0o444);
+    loopbackUp(sys);
+    if (request.shmSize > 0n) {
+      const flags = sys.MS_REMOUNT | sys.MS_NOSUID | sys.MS_NODEV;
+      sys.mount("shm", "/dev/shm", "tmpfs", flags, `mode=1777,size=${request.shmSize}`);
+    }
+    for (const share of request.shares) mountShare(sys, share);
+    for (const [key, value] of Object.entries(request.sysctls)) setSysctl(sys, key, value);
+  }
+}
+
+function check(request: StartSandboxRequest): void {
+  if (request.hostname !== "" && !HOSTNAME.test(request.hostname)) {
+    throw invalidArgument(
+      `sandbox: hostname ${JSON.stringify(request.hostname.slice(0, 128))}: not a host name of at most 63 characters`,
+    );
+  }
+  const entropy = request.entropy.length;
+  if (entropy < MIN_ENTROPY || entropy > MAX_ENTROPY) {
+    throw invalidArgument(`sandbox: entropy: want ${MIN_ENTROPY}-${MAX_ENTROPY} bytes, got ${entropy}`);
+  }
+  if (request.timeUnixNano < 0n) throw invalidArgument("sandbox: time: before 1970");
+  if (request.shares.length > MAX_SHARES) throw invalidArgument(`sandbox: more than ${MAX_SHARES} shares`);
+  if (Object.keys(request.sysctls).length > MAX_SYSCTLS)
+    throw invalidArgument(`sandbox: more than ${MAX_SYSCTLS} sysctls`);
+  for (const share of request.shares) checkShare(share);
+  for (const key of Object.keys(request.sysctls)) sysctlPath(key);
+  if (request.interfaces.length + request.routes.length + request.neighbours.length > 0) {
+    throw unimplemented("sandbox: this agent does not configure network interfaces yet");
+  }
+}

@@ -1,0 +1,144 @@
+import { failedPrecondition, invalidArgument } from "../../../src/core/errors.ts";
+import type { AgentDefinition, Event } from "../../../src/proto/generated/hull/agent/v1/agent.ts";
+import type { CallContext, Handlers } from "../../../src/ttrpc/server.ts";
+import type { Containers } from "../container/containers.ts";
+import type { EventBus } from "../events/event-bus.ts";
+import { readText } from "../files.ts";
+import { checkId } from "../names.ts";
+import type { Sandbox } from "../sandbox/sandbox.ts";
+import type { Sys } from "../sys.ts";
+
+export const PROTOCOL_MAJOR = 1;
+export const PROTOCOL_MINOR = 0;
+
+const MAX_SIGNAL = 64;
+
+export interface AgentParts {
+  sys: Sys;
+  version: string;
+  sandbox: Sandbox;
+  containers: Containers;
+  events: EventBus;
+  /** Syncs and powers off; called after the answer is on its way. */
+  powerOff: () => void;
+}
+
+/** `hull.agent.v1.Agent`: from the wire to the parts that do the work. */
+export function agentHandlers(parts: AgentParts): Handlers<typeof AgentDefinition> {
+  const { sys, sandbox, containers } = parts;
+  return {
+    hello(request) {
+      if (request.protocolMajor !== PROTOCOL_MAJOR) {
+        throw failedPrecondition(
+          `agent: protocol ${request.protocolMajor} is not ${PROTOCOL_MAJOR}, the one this guest image speaks; use shim and image of the same release`,
+        );
+      }
+      return {
+        protocolMajor: PROTOCOL_MAJOR,
+        protocolMinor: PROTOCOL_MINOR,
+        agentVersion: parts.version,
+        kernelRelease: sys.uname().release,
+        features: features(sys),
+      };
+    },
+
+    async startSandbox(request) {
+      await sandbox.start(request);
+      if (request.sharePidNamespace) containers.sharePidNamespace();
+      return {};
+    },
+
+    async createContainer(request) {
+      if (request.blockMounts.length > 0)
+        throw failedPrecondition("container: this agent does not mount disks yet");
+      return { pid: await containers.create(request.containerId, request.spec, request.stdio) };
+    },
+
+    createExec(request) {
+      checkId("exec", request.execId);
+      containers.get(request.containerId).addExec(request.execId, request.process, request.stdio);
+      return {};
+    },
+
+    async startProcess({ containerId, execId }) {
+      const container = containers.get(containerId);
+      return { pid: await (execId === "" ? container.start() : container.startExec(execId)) };
+    },
+
+    async waitProcess({ containerId, execId }) {
+      const ended = await containers.get(containerId).process(execId).wait();
+      return { exitStatus: ended.status, exitedAtUnixNano: ended.atUnixNano, oomKilled: ended.oomKilled };
+    },
+
+    signalProcess(request) {
+      const { signal, escalation, escalationMs } = request;
+      if (signal > MAX_SIGNAL) throw invalidArgument(`signal ${signal}: want 0-${MAX_SIGNAL}`);
+      containers
+        .get(request.containerId)
+        .signal(request.execId, request.all, { signal, escalation, escalationMs });
+      return {};
+    },
+
+    resizeTerminal({ containerId, execId, width, height }) {
+      containers.get(containerId).process(execId).resize(width, height);
+      return {};
+    },
+
+    async deleteProcess({ containerId, execId }) {
+      if (execId === "") await containers.delete(containerId);
+      else containers.get(containerId).deleteExec(execId);
+      return {};
+    },
+
+    listProcesses({ containerId }) {
+      return { processes: containers.get(containerId).processes() };
+    },
+
+    async pauseContainer({ containerId }) {
+      await containers.get(containerId).pause();
+      return {};
+    },
+
+    async resumeContainer({ containerId }) {
+      await containers.get(containerId).resume();
+      return {};
+    },
+
+    async updateContainer({ containerId, resources }) {
+      await containers.get(containerId).update(resources);
+      return {};
+    },
+
+    statsContainer({ containerId }) {
+      return {
+        cgroupFiles: containers.get(containerId).cgroup.stats(),
+        netDev: readText(sys, "/proc/net/dev"),
+      };
+    },
+
+    events: (_request, context) => subscribe(parts.events, context),
+
+    shutdown() {
+      // Not before the answer has been written.
+      sys.setTimer(0, parts.powerOff);
+      return {};
+    },
+  };
+}
+
+/** What happens from now on until the connection ends. */
+function subscribe(events: EventBus, context: CallContext): AsyncIterable<Event> {
+  const subscription = events.subscribe();
+  context.connection.onEnd(() => subscription.close());
+  context.deadline.onEnd(() => subscription.close());
+  return subscription;
+}
+
+function features(sys: Pick<Sys, "stat">): string[] {
+  try {
+    sys.stat("/proc/pressure/cpu");
+    return ["psi"];
+  } catch {
+    return [];
+  }
+}

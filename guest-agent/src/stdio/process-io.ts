@@ -1,0 +1,86 @@
+import type { Stdio } from "../../../src/proto/generated/hull/agent/v1/agent.ts";
+import type { Sys } from "../sys.ts";
+import { type Endpoints, STREAMS, type StreamName } from "./endpoints.ts";
+import { Stream } from "./stream.ts";
+import { checkToken, type TokenTable } from "./tokens.ts";
+
+const MAX_WINDOW = 0xffff;
+
+/** The streams of one process and its terminal's size. Registers the tokens when made, forgets them by `close`. */
+export class ProcessIo {
+  readonly terminal: boolean;
+  readonly wanted: ReadonlySet<StreamName>;
+  readonly #sys: Sys;
+  readonly #tokens: TokenTable;
+  readonly #streams = new Map<StreamName, Stream>();
+  readonly #registered: string[] = [];
+  #size: { columns: number; rows: number };
+  #master: number | undefined;
+
+  /** Throws InvalidArgument for a malformed token, AlreadyExists for one in use. */
+  constructor(sys: Sys, tokens: TokenTable, stdio: Stdio | undefined) {
+    this.#sys = sys;
+    this.#tokens = tokens;
+    this.terminal = stdio?.terminal ?? false;
+    const asked: Record<StreamName, string> = {
+      stdin: stdio?.stdinToken ?? "",
+      stdout: stdio?.stdoutToken ?? "",
+      stderr: this.terminal ? "" : (stdio?.stderrToken ?? ""),
+    };
+    for (const name of STREAMS) if (asked[name] !== "") checkToken(asked[name]);
+    this.wanted = new Set(STREAMS.filter((name) => asked[name] !== ""));
+    this.#size = { columns: stdio?.terminalWidth ?? 0, rows: stdio?.terminalHeight ?? 0 };
+    try {
+      for (const name of STREAMS) {
+        const wanted = this.wanted.has(name);
+        if (!wanted && !(this.terminal && name === "stdout")) continue;
+        const stream = new Stream(sys, name, wanted);
+        this.#streams.set(name, stream);
+        if (wanted) {
+          tokens.register(asked[name], stream);
+          this.#registered.push(asked[name]);
+        }
+      }
+    } catch (error) {
+      this.close();
+      throw error;
+    }
+  }
+
+  /** Joins our ends of the process's pipes or terminal; the streams own them from here on. */
+  attach(endpoints: Endpoints): void {
+    for (const name of STREAMS) {
+      const fd = endpoints[name];
+      if (fd === undefined) continue;
+      const stream = this.#streams.get(name);
+      if (stream) stream.attach(fd);
+      else this.#sys.close(fd);
+    }
+  }
+
+  /** Takes over the terminal's master and gives it the size that is known by now. */
+  attachTerminal(master: number): void {
+    this.#master = master;
+    this.#applySize();
+  }
+
+  /** Sets the window size, now or when the terminal comes. */
+  resize(columns: number, rows: number): void {
+    this.#size = { columns: Math.min(columns, MAX_WINDOW), rows: Math.min(rows, MAX_WINDOW) };
+    this.#applySize();
+  }
+
+  /** Ends every stream and closes every descriptor. Harmless when repeated. */
+  close(): void {
+    for (const token of this.#registered.splice(0)) this.#tokens.forget(token);
+    for (const stream of this.#streams.values()) stream.close();
+    if (this.#master !== undefined) this.#sys.close(this.#master);
+    this.#master = undefined;
+  }
+
+  #applySize(): void {
+    const { columns, rows } = this.#size;
+    if (this.#master !== undefined && columns > 0 && rows > 0)
+      this.#sys.setWindowSize(this.#master, columns, rows);
+  }
+}
