@@ -1,0 +1,135 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { mkdtemp, rm } from "node:fs/promises";
+import { createServer, type Server, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, test } from "node:test";
+import { Deadline } from "../core/deadline.ts";
+import { dialUntilReady } from "./dial-until-ready.ts";
+import { connect } from "./hybrid.ts";
+import { checkSocketPath } from "./socket-path.ts";
+
+let directory: string;
+let path: string;
+let server: Server;
+let sockets: Socket[];
+/** What the fake daemon does with the n-th connection (from 0) that has sent its CONNECT line. */
+let behave: (socket: Socket, index: number) => void;
+
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), "hull-vsock-"));
+  path = join(directory, "vs.sock");
+  sockets = [];
+  server = createServer({ allowHalfOpen: true }, (socket) => {
+    const index = sockets.push(socket) - 1;
+    socket.on("error", () => undefined);
+    socket.once("data", (line) => {
+      assert.equal(line.toString(), "CONNECT 1024\n");
+      behave(socket, index);
+    });
+  });
+  server.listen(path);
+  await once(server, "listening");
+});
+
+afterEach(async () => {
+  for (const socket of sockets) socket.destroy();
+  server.close();
+  await rm(directory, { recursive: true });
+});
+
+const PACE = { firstMs: 20, factor: 1, longestMs: 20 };
+
+test("what the guest sends right behind the answer is not lost", async () => {
+  behave = (socket) => socket.write("OK 1024\nhello");
+  const socket = await connect(path, 1024, Deadline.after(5000));
+  const [data] = (await once(socket, "data")) as [Buffer];
+  assert.equal(data.toString(), "hello");
+  socket.destroy();
+});
+
+test("an answer in pieces is put together", async () => {
+  behave = (socket) => {
+    const pieces = ["O", "K ", "10", "24", "\n"];
+    const next = () => socket.write(pieces.shift() ?? "", () => pieces.length > 0 && setImmediate(next));
+    next();
+  };
+  (await connect(path, 1024, Deadline.after(5000))).destroy();
+});
+
+for (const [name, answer] of [
+  ["another word", "NO 1\n"],
+  ["no number", "OK x\n"],
+  ["no line end", "x".repeat(1000)],
+] as const) {
+  test(`a wrong answer is refused: ${name}`, async () => {
+    behave = (socket) => socket.write(answer);
+    await assert.rejects(connect(path, 1024, Deadline.after(5000)), {
+      code: "Unavailable",
+      message: /no answer to CONNECT/,
+    });
+  });
+}
+
+test("a close instead of an answer, and a missing socket, are Unavailable or NotFound", async () => {
+  behave = (socket) => socket.destroy();
+  await assert.rejects(connect(path, 1024, Deadline.after(5000)), { code: "Unavailable" });
+  await assert.rejects(connect(join(directory, "none"), 1024, Deadline.after(5000)), { code: "NotFound" });
+});
+
+test("a dial that nobody answers is not closed before its answer came", async () => {
+  behave = () => undefined;
+  await assert.rejects(connect(path, 1024, Deadline.after(50)), { code: "DeadlineExceeded" });
+  const socket = sockets[0] as Socket;
+  socket.resume();
+  let closed = false;
+  socket.on("end", () => {
+    closed = true;
+  });
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  assert.equal(closed, false);
+  socket.write("OK 1\n");
+  await once(socket, "end");
+});
+
+test("dialing goes on until a try is answered, and keeps its pace", async () => {
+  behave = (socket, index) => {
+    if (index < 2) socket.destroy();
+    else if (index === 4) socket.write("OK 1\n");
+  };
+  const before = performance.now();
+  const socket = await dialUntilReady(path, 1024, Deadline.after(5000), PACE);
+  assert.ok(performance.now() - before >= 75, "tries were not apart");
+  assert.equal(sockets.length, 5);
+  // The unanswered older tries are closed now, the winner is not.
+  await Promise.all([2, 3].map((index) => once((sockets[index] as Socket).resume(), "end")));
+  assert.equal(socket.destroyed, false);
+  socket.destroy();
+});
+
+test("an older try that is answered late wins", async () => {
+  behave = (_socket, index) => {
+    if (index === 2) sockets[0]?.write("OK 1\nfirst");
+  };
+  const socket = await dialUntilReady(path, 1024, Deadline.after(5000), PACE);
+  const [data] = (await once(socket, "data")) as [Buffer];
+  assert.equal(data.toString(), "first");
+  socket.destroy();
+});
+
+test("dialing ends with the deadline and tells the last failure", async () => {
+  behave = (socket) => socket.destroy();
+  await assert.rejects(dialUntilReady(path, 1024, Deadline.after(100, "boot"), PACE), {
+    code: "DeadlineExceeded",
+    message: /boot: not done within 100 ms; the last try: .*closed before the guest answered/,
+  });
+});
+
+test("a socket path that is too long is InvalidArgument", () => {
+  assert.equal(checkSocketPath(`/${"x".repeat(106)}`).length, 107);
+  assert.throws(() => checkSocketPath(`/${"é".repeat(54)}`), {
+    code: "InvalidArgument",
+    message: /109 bytes/,
+  });
+});

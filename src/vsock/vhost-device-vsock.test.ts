@@ -1,0 +1,65 @@
+import assert from "node:assert/strict";
+import { chmod, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, test } from "node:test";
+import { MemoryLedger } from "../../test/testkit/memory-ledger.ts";
+import { Deadline } from "../core/deadline.ts";
+import { startVsockDaemon } from "./vhost-device-vsock.ts";
+
+let directory: string;
+let ledger: MemoryLedger;
+
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), "hull-vsd-"));
+  ledger = new MemoryLedger();
+});
+afterEach(() => rm(directory, { recursive: true }));
+
+/** A program that stands in for the daemon; $SOCKET is its --socket argument. */
+async function fakeDaemon(script: string): Promise<string> {
+  const path = join(directory, "daemon");
+  await writeFile(path, `#!/bin/sh\nSOCKET=$4\n${script}\n`);
+  await chmod(path, 0o755);
+  return path;
+}
+
+test("resolves when the socket appears; stop leaves nothing", async () => {
+  const path = await fakeDaemon('sleep 0.2; : > "$SOCKET"; : > "$6"; exec sleep 60');
+  const daemon = await startVsockDaemon({ path, directory, pod: "test/p" }, ledger, Deadline.after(5000));
+  assert.equal(daemon.vhostUserSocket, join(directory, "vhu.sock"));
+  assert.equal(ledger.resources.length, 3);
+  await daemon.stop(Deadline.after(5000));
+  assert.deepEqual(ledger.resources, []);
+  assert.deepEqual(await readdir(directory), ["daemon"]);
+});
+
+test("a socket left by an earlier daemon is not taken for the new one's", async () => {
+  await writeFile(join(directory, "vhu.sock"), "");
+  const path = await fakeDaemon("exec sleep 60");
+  await assert.rejects(startVsockDaemon({ path, directory, pod: "test/p" }, ledger, Deadline.after(200)), {
+    code: "DeadlineExceeded",
+  });
+  assert.deepEqual(ledger.resources, []);
+});
+
+test("a daemon that dies at once is told with its words, long before the deadline", async () => {
+  const path = await fakeDaemon("echo 'no such option' >&2; exit 2");
+  await assert.rejects(startVsockDaemon({ path, directory, pod: "test/p" }, ledger, Deadline.after(20_000)), {
+    code: "Unavailable",
+    message: /vhost-device-vsock ended with status 2: no such option/,
+  });
+  assert.deepEqual(ledger.resources, []);
+});
+
+test("a missing daemon is NotFound", async () => {
+  await assert.rejects(
+    startVsockDaemon(
+      { path: join(directory, "none"), directory, pod: "test/p" },
+      ledger,
+      Deadline.after(5000),
+    ),
+    { code: "NotFound" },
+  );
+  assert.deepEqual(ledger.resources, []);
+});

@@ -1,0 +1,99 @@
+import { type FSWatcher, watch } from "node:fs";
+import { access, unlink } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import type { Deadline } from "../core/deadline.ts";
+import { HullError, unavailable } from "../core/errors.ts";
+import type { Ledger } from "../core/ledger.ts";
+import { type HostProcess, launch, type ProcessExit } from "../host/process-launcher.ts";
+import { checkSocketPath } from "./socket-path.ts";
+
+export interface VsockDaemonSpec {
+  /** Path of the program `vhost-device-vsock`. */
+  readonly path: string;
+  /** The pod's folder: the sockets `vhu.sock` and `vs.sock` go here. */
+  readonly directory: string;
+  /** `<namespace>/<pod>`. */
+  readonly pod: string;
+}
+
+/** A running vhost-device-vsock. */
+export interface VsockDaemon {
+  /** The vhost-user socket for the VMM. */
+  readonly vhostUserSocket: string;
+  /** The hybrid vsock socket for `connect` and `dialUntilReady`. */
+  readonly hybridSocket: string;
+  readonly process: HostProcess;
+  /** Ends the daemon and removes its sockets. Idempotent. */
+  stop(deadline: Deadline): Promise<void>;
+}
+
+/**
+ * The guest's context id. Each VM has a daemon of its own and no daemon forwards between VMs, so every guest can have
+ * the same one; 3 is the first that is not reserved (vsock(7)).
+ */
+const GUEST_CID = 3;
+
+/** Starts the daemon and resolves when the VMM can connect to it. */
+export async function startVsockDaemon(
+  spec: VsockDaemonSpec,
+  ledger: Ledger,
+  deadline: Deadline,
+): Promise<VsockDaemon> {
+  const vhostUserSocket = checkSocketPath(join(spec.directory, "vhu.sock"));
+  const hybridSocket = checkSocketPath(join(spec.directory, "vs.sock"));
+  const sockets = [vhostUserSocket, hybridSocket];
+  const entries = await Promise.all(sockets.map((path) => ledger.record({ kind: "socket", path })));
+  // The daemon binds its sockets itself: what an earlier one left would make it fail.
+  await Promise.all(sockets.map(removeSocket));
+  const appeared = watchFor(vhostUserSocket);
+  let process: HostProcess | undefined;
+  const stop = async (by: Deadline) => {
+    appeared.close();
+    await process?.stop(by);
+    await Promise.all(sockets.map(removeSocket));
+    await Promise.all(entries.map((entry) => entry.forget()));
+  };
+  try {
+    const argv = [
+      spec.path,
+      ...["--guest-cid", String(GUEST_CID)],
+      ...["--socket", vhostUserSocket],
+      ...["--uds-path", hybridSocket],
+    ] as [string, ...string[]];
+    process = await launch({ role: "vhost-device-vsock", argv, pod: spec.pod }, ledger);
+    const died = process.exited.then((exit: ProcessExit) => {
+      throw unavailable(`${exit.reason} before it listened on ${vhostUserSocket}`);
+    });
+    died.catch(() => undefined); // after the start its end is for the owner of `process.exited`
+    await deadline.race(Promise.race([appeared.promise, died]));
+    return { vhostUserSocket, hybridSocket, process, stop };
+  } catch (thrown) {
+    await stop(deadline);
+    throw HullError.wrap("start the vsock daemon", thrown, "Unavailable");
+  } finally {
+    appeared.close();
+  }
+}
+
+async function removeSocket(path: string): Promise<void> {
+  await unlink(path).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== "ENOENT") throw error;
+  });
+}
+
+/**
+ * Resolves when the file exists, told by inotify(7). The daemon listens right behind the bind; a VMM takes
+ * longer to start than that, and a connect must not be tried for a test (README.md).
+ */
+function watchFor(path: string): { promise: Promise<void>; close(): void } {
+  let watcher: FSWatcher | undefined;
+  const promise = new Promise<void>((resolve, reject) => {
+    watcher = watch(dirname(path), (_event, name) => {
+      if (name === basename(path)) resolve();
+    });
+    watcher.on("error", reject);
+    access(path).then(resolve, () => undefined); // not there yet: the watcher will tell
+  });
+  promise.catch(() => undefined); // awaited once the daemon has been started
+  return { promise, close: () => watcher?.close() };
+}
