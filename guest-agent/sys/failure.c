@@ -1,9 +1,11 @@
-// What becomes of errors that nobody catches: they are printed and the program ends. A guest agent that goes
-// on after a programming error would leave the host waiting for answers that never come.
+// What becomes of errors that nobody catches: the program's own handler gets them (onUncaught), else they are
+// printed and the program ends with EX_SOFTWARE. Going on by default would leave others waiting for answers
+// that never come.
 #include "sys.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <sysexits.h>
 
 typedef struct Rejection {
   struct Rejection *next;
@@ -11,6 +13,8 @@ typedef struct Rejection {
 } Rejection;
 
 static Rejection *rejections;
+static JSValue handler;
+static bool has_handler;
 
 static void print_reason(JSContext *ctx, const char *what, JSValueConst reason) {
   const char *text = JS_ToCString(ctx, reason);
@@ -50,15 +54,53 @@ void sys_failure_install(JSRuntime *rt) {
   JS_SetHostPromiseRejectionTracker(rt, track, NULL);
 }
 
+// Gives `reason` (which it frees) to the handler; ends the program when there is none or it throws itself.
+static void report(JSContext *ctx, const char *what, JSValue reason) {
+  if (!has_handler) {
+    print_reason(ctx, what, reason);
+    exit(EX_SOFTWARE);
+  }
+  JSValue function = JS_DupValue(ctx, handler);
+  JSValue result = JS_Call(ctx, function, JS_UNDEFINED, 1, (JSValueConst *)&reason);
+  JS_FreeValue(ctx, function);
+  JS_FreeValue(ctx, reason);
+  if (JS_IsException(result)) {
+    print_reason(ctx, "exception in the onUncaught handler", JS_GetException(ctx));
+    exit(EX_SOFTWARE);
+  }
+  JS_FreeValue(ctx, result);
+}
+
 void sys_failure_check(JSContext *ctx) {
-  if (!rejections)
-    return;
-  for (Rejection *entry = rejections; entry; entry = entry->next)
-    print_reason(ctx, "unhandled promise rejection", entry->reason);
-  exit(1);
+  while (rejections) {
+    Rejection *entry = rejections;
+    rejections = entry->next;
+    JS_FreeValue(ctx, entry->promise);
+    report(ctx, "unhandled promise rejection", entry->reason);
+    free(entry);
+  }
 }
 
 void sys_failure_uncaught(JSContext *ctx) {
-  print_reason(ctx, "uncaught exception", JS_GetException(ctx));
-  exit(1);
+  report(ctx, "uncaught exception", JS_GetException(ctx));
 }
+
+void sys_failure_free(JSContext *ctx) {
+  if (has_handler)
+    JS_FreeValue(ctx, handler);
+}
+
+static JSValue js_on_uncaught(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv) {
+  (void)self, (void)argc;
+  if (!JS_IsFunction(ctx, argv[0]))
+    return JS_ThrowTypeError(ctx, "the callback is not a function");
+  sys_failure_free(ctx);
+  has_handler = true;
+  handler = JS_DupValue(ctx, argv[0]);
+  return JS_UNDEFINED;
+}
+
+static const JSCFunctionListEntry functions[] = {
+    JS_CFUNC_DEF("onUncaught", 1, js_on_uncaught),
+};
+SYS_TABLE(sys_failure_table, functions);

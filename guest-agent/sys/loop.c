@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <math.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
@@ -170,11 +171,13 @@ static void fire_timers(JSContext *ctx) {
 void sys_run_jobs(JSContext *ctx) {
   JSContext *job_context;
   int result;
-  while ((result = JS_ExecutePendingJob(JS_GetRuntime(ctx), &job_context)) > 0)
-    continue;
-  if (result < 0)
-    sys_failure_uncaught(job_context);
+  while ((result = JS_ExecutePendingJob(JS_GetRuntime(ctx), &job_context)))
+    if (result < 0)
+      sys_failure_uncaught(job_context);
   sys_failure_check(ctx);
+  // A handler of a rejection may have made new jobs.
+  if (JS_IsJobPending(JS_GetRuntime(ctx)))
+    sys_run_jobs(ctx);
 }
 
 bool sys_loop_was_run(void) {
@@ -194,8 +197,9 @@ void sys_loop_run(JSContext *ctx, bool until_idle) {
                     ? epoll_wait(epoll, events, 64, timer_wait())
                     : -1;
     if (ready < 0 && errno != EINTR) {
-      sys_throw(ctx, "epoll_wait", NULL);
-      sys_failure_uncaught(ctx);
+      // Only a broken epoll descriptor: nothing would ever be reported again.
+      perror("epoll_wait");
+      abort();
     }
     for (int i = 0; i < ready && !stopped; i++) {
       int fd = (int)(uint32_t)events[i].data.u64;

@@ -4,6 +4,7 @@
 
 #include <signal.h>
 #include <stdio.h>
+#include <sysexits.h>
 
 // Linked in by bytecode.S.
 extern const uint8_t hull_bytecode[], hull_bytecode_end[];
@@ -42,23 +43,26 @@ int main(int argc, char **argv) {
   }
   sys_failure_install(rt);
   JSValue promise = evaluate(ctx);
-  if (JS_IsException(promise))
+  if (JS_IsException(promise)) {
     sys_failure_uncaught(ctx);
+    return EX_SOFTWARE;
+  }
   // A program that has run the loop itself has also decided when it ends.
   if (sys_loop_was_run())
     sys_run_jobs(ctx);
   else
     sys_loop_run(ctx, true);
-  int code = 0;
+  int code = JS_PromiseState(ctx, promise) == JS_PROMISE_REJECTED ? EX_SOFTWARE : 0;
   if (JS_PromiseState(ctx, promise) == JS_PROMISE_PENDING) {
     fputs("the program has ended with nothing left that could settle its top-level await\n", stderr);
-    code = 1;
+    code = EX_SOFTWARE;
   }
   JS_FreeValue(ctx, promise);
 #ifdef HULL_FREE_ALL
   // Only for leak checkers: the kernel is faster.
   sys_relay_free(ctx);
   sys_loop_free(ctx);
+  sys_failure_free(ctx);
   JS_FreeContext(ctx);
   JS_FreeRuntime(rt);
 #endif

@@ -6,9 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const SysTable *const tables[] = {&sys_loop_table,    &sys_files_table, &sys_mounts_table,
-                                         &sys_sockets_table, &sys_relay_table, &sys_process_table,
-                                         &sys_machine_table};
+static const SysTable *const tables[] = {&sys_failure_table, &sys_loop_table,    &sys_files_table,
+                                         &sys_mounts_table,  &sys_sockets_table, &sys_relay_table,
+                                         &sys_process_table, &sys_machine_table};
 enum { TABLES = sizeof(tables) / sizeof(tables[0]) };
 
 JSValue sys_throw_errno(JSContext *ctx, int error, const char *call, const char *subject) {

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -284,6 +285,71 @@ static void pump(Relay *relay) {
     pump_later(relay);
 }
 
+// --- counting
+// ------------------------------------------------------------------------------------------------
+
+// More than a pty can hold: its line discipline has 4 KiB, its flip buffers 64 KiB (drivers/tty).
+enum { TERMINAL_LIMIT = 256 * 1024 };
+
+// A terminal's driver does not say how much it holds (FIONREAD sees one of its two buffers), so take it all.
+static bool take_terminal(Relay *relay) {
+  bool was_empty = !relay->pending;
+  for (size_t taken = 0; taken < TERMINAL_LIMIT;) {
+    ssize_t got = read(relay->source, buffer, CHUNK);
+    if (got <= 0)
+      break;
+    size_t held = relay->pending ? relay->end - relay->start : 0;
+    uint8_t *grown = malloc(held + (size_t)got);
+    if (!grown)
+      return false;
+    if (held)
+      memcpy(grown, relay->pending + relay->start, held);
+    memcpy(grown + held, buffer, (size_t)got);
+    free(relay->pending);
+    relay->pending = grown;
+    relay->start = 0;
+    relay->end = held + (size_t)got;
+    taken += (size_t)got;
+  }
+  // Nothing else says that there is something to write.
+  if (was_empty && relay->pending)
+    pump_later(relay);
+  return true;
+}
+
+static JSValue js_relay_total(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv) {
+  (void)self, (void)argc;
+  int64_t id;
+  if (JS_ToInt64(ctx, &id, argv[0]))
+    return JS_EXCEPTION;
+  Relay *relay = relays;
+  while (relay && relay->id != id)
+    relay = relay->next;
+  if (!relay)
+    return JS_NewInt32(ctx, -1);
+  if (relay->draining)
+    return JS_NewInt64(ctx, relay->bytes);
+  int waiting = 0;
+  if (relay->source_is_tty) {
+    if (!take_terminal(relay))
+      return JS_ThrowOutOfMemory(ctx);
+  } else if (ioctl(relay->source, FIONREAD, &waiting) < 0) {
+    return sys_throw(ctx, "ioctl", "FIONREAD");
+  }
+  int64_t held = relay->pending ? (int64_t)(relay->end - relay->start) : 0;
+  return JS_NewInt64(ctx, relay->bytes + held + waiting);
+}
+
+static JSValue js_readable(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv) {
+  (void)self, (void)argc;
+  int fd, waiting = 0;
+  if (!sys_int(ctx, argv[0], &fd))
+    return JS_EXCEPTION;
+  if (ioctl(fd, FIONREAD, &waiting) < 0)
+    return sys_throw(ctx, "ioctl", "FIONREAD");
+  return JS_NewInt32(ctx, waiting);
+}
+
 // --- JavaScript
 // ---------------------------------------------------------------------------------------------
 
@@ -359,5 +425,7 @@ void sys_relay_free(JSContext *ctx) {
 static const JSCFunctionListEntry functions[] = {
     JS_CFUNC_DEF("relay", 4, js_relay),
     JS_CFUNC_DEF("stopRelay", 1, js_stop_relay),
+    JS_CFUNC_DEF("relayTotal", 1, js_relay_total),
+    JS_CFUNC_DEF("readable", 1, js_readable),
 };
 SYS_TABLE(sys_relay_table, functions);

@@ -91,6 +91,13 @@ declare module "sys" {
    */
   export function relay(source: number, target: number, drain: boolean, done: (bytes: number, errno: number) => void): number;
   export function stopRelay(id: number): void;
+  /**
+   * Bytes that a relay has moved, holds, or will find waiting in its source now; -1 when it has ended. What a terminal
+   * holds is taken into memory for that: its driver does not tell.
+   */
+  export function relayTotal(id: number): number;
+  /** Bytes waiting in a pipe or socket (FIONREAD). */
+  export function readable(fd: number): number;
 
   // --- processes ---------------------------------------------------------------------------------------------
   export interface SpawnOptions {

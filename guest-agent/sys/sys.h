@@ -12,8 +12,8 @@ typedef struct SysTable {
   int count;
 } SysTable;
 
-extern const SysTable sys_loop_table, sys_files_table, sys_mounts_table, sys_sockets_table, sys_relay_table,
-    sys_process_table, sys_machine_table;
+extern const SysTable sys_failure_table, sys_loop_table, sys_files_table, sys_mounts_table, sys_sockets_table,
+    sys_relay_table, sys_process_table, sys_machine_table;
 
 #define SYS_TABLE(name, list) const SysTable name = {list, (int)(sizeof(list) / sizeof((list)[0]))}
 #define SYS_CONST(name) JS_PROP_INT64_DEF(#name, (int64_t)(name), JS_PROP_ENUMERABLE)
@@ -57,9 +57,9 @@ void sys_unwatch_script(int fd);
 int64_t sys_timer_start(double ms, SysFired *fired, void *owner);
 // Gives the owner of a timer that has not fired, NULL when there is none.
 void *sys_timer_stop(int64_t id);
-// Calls a JavaScript function from the loop; an exception ends the program.
+// Calls a JavaScript function from the loop; an exception is reported by failure.c.
 void sys_call(JSContext *ctx, JSValueConst function, int argc, JSValueConst *argv);
-// Runs promise jobs until none is left, then ends the program when a rejection was not handled.
+// Runs promise jobs until none is left, then reports rejections that were not handled.
 void sys_run_jobs(JSContext *ctx);
 void sys_loop_run(JSContext *ctx, bool until_idle);
 // Whether the program has called run() itself.
@@ -79,10 +79,11 @@ void sys_relay_free(JSContext *ctx);
 // --- failure.c
 // ----------------------------------------------------------------------------------------------
 void sys_failure_install(JSRuntime *rt);
-// Prints the rejections that nobody has handled and ends the program with 1.
+// Reports the rejections that nobody has handled.
 void sys_failure_check(JSContext *ctx);
-// Prints the pending exception and ends the program with 1.
-_Noreturn void sys_failure_uncaught(JSContext *ctx);
+// Reports the pending exception. Returns only when the program has a handler for it.
+void sys_failure_uncaught(JSContext *ctx);
+void sys_failure_free(JSContext *ctx);
 
 // --- process.c
 // ----------------------------------------------------------------------------------------------
