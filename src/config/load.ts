@@ -20,7 +20,14 @@ export interface LoadRequest extends Places {
  * wrong. Creates nothing but cache entries.
  */
 export async function loadConfig(request: LoadRequest): Promise<LoadedConfig> {
-  const given = decodeRuntimeOptions(request.runtimeOptions);
+  return await loadWith(decodeRuntimeOptions(request.runtimeOptions), request);
+}
+
+/** The same for options that are already decoded. */
+export async function loadWith(
+  given: RuntimeOptions,
+  request: Omit<LoadRequest, "runtimeOptions">,
+): Promise<LoadedConfig> {
   const foreign = await isForeign(given);
   const sources = await findSources(foreign ? {} : given, request);
   const layers = await Promise.all(sources.map((source) => readLayer(source, request.cache)));

@@ -42,6 +42,12 @@ export function writtenDefault(key: Key, type: HypervisorType): string | undefin
 export function writtenValue(key: Key, value: Value): string {
   if (key.kind === "duration" && typeof value === "number") return formatDuration(value);
   if (typeof value === "object" && "after" in value) return `{after: ${formatDuration(value.after)}}`;
-  if (Array.isArray(value)) return `[${value.map((item) => JSON.stringify(item)).join(", ")}]`;
-  return String(value);
+  if (Array.isArray(value)) return `[${value.map(writtenText).join(", ")}]`;
+  return typeof value === "string" ? writtenText(value) : String(value);
+}
+
+/** Plain where YAML reads it as the same text, quoted elsewhere. */
+function writtenText(text: string): string {
+  const plain = /^[A-Za-z/][\w./-]*$/.test(text) && !/^(true|false|null)$/i.test(text);
+  return plain ? text : JSON.stringify(text);
 }

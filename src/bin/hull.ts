@@ -1,0 +1,14 @@
+import { runCli } from "../cli/cli.ts";
+import { installationOf } from "../config/installation.ts";
+
+async function main(): Promise<void> {
+  process.exitCode = await runCli(process.argv.slice(2), {
+    env: process.env,
+    installation: await installationOf(process.argv[1] ?? ""),
+    cwd: process.cwd(),
+    out: (text) => process.stdout.write(text),
+    err: (text) => process.stderr.write(text),
+  });
+}
+
+void main();

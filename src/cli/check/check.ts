@@ -1,0 +1,76 @@
+import { resolve } from "node:path";
+import { type LoadedConfig, loadWith } from "../../config/load.ts";
+import { Deadline } from "../../core/deadline.ts";
+import { type CliContext, EXIT } from "../context.ts";
+import { devices } from "./devices.ts";
+import { type Check, type CheckContext, type Finding, messageOf } from "./finding.ts";
+import { guest } from "./guest.ts";
+import { cgroups, host, memory, mirroring, overlay } from "./host.ts";
+import { kvm } from "./kvm.ts";
+import { containerd, programs, tools } from "./tools.ts";
+
+const CHECKS: readonly Check[] = [
+  host,
+  cgroups,
+  memory,
+  devices,
+  overlay,
+  mirroring,
+  tools,
+  programs,
+  guest,
+  kvm,
+  containerd,
+];
+const LIMIT_MS = 60_000;
+
+/** `hull check`: a line per finding; the exit status says whether pods can run. */
+export async function check(
+  context: CliContext,
+  options: { readonly file?: string; readonly json?: boolean },
+): Promise<number> {
+  const findings = await findingsOf(context, options.file);
+  const failed = findings.filter(({ status }) => status === "fail").length;
+  if (options.json) {
+    context.out(`${JSON.stringify({ ok: failed === 0, checks: findings }, null, 2)}\n`);
+  } else {
+    for (const finding of findings) context.out(`${lineOf(finding)}\n`);
+    context.out(
+      failed === 0 ? "hull can run pods here\n" : `${failed} of ${findings.length} checks failed\n`,
+    );
+  }
+  return failed === 0 ? EXIT.ok : EXIT.failed;
+}
+
+/** Every finding of every check. Without a configuration there is nothing more to look at. */
+export async function findingsOf(context: CliContext, file: string | undefined): Promise<Finding[]> {
+  let loaded: LoadedConfig;
+  try {
+    const options = file === undefined ? {} : { configPath: resolve(context.cwd, file) };
+    loaded = await loadWith(options, context);
+  } catch (thrown) {
+    return [{ name: "configuration", status: "fail", detail: messageOf(thrown) }];
+  }
+  const detail = loaded.sources.join(", ") || "no file, every key has its default";
+  const deadline = Deadline.after(LIMIT_MS, "hull check");
+  const { config } = loaded;
+  const about: CheckContext = {
+    config,
+    installation: context.installation,
+    path: context.env.PATH,
+    deadline,
+  };
+  try {
+    // One after another: a check may load the machine, and the next should not suffer from it.
+    const findings: Finding[] = [{ name: "configuration", status: "ok", detail }];
+    for (const run of CHECKS) findings.push(...(await run(about)));
+    return findings;
+  } finally {
+    deadline.dispose();
+  }
+}
+
+function lineOf({ name, status, detail, advice }: Finding): string {
+  const line = `${status.padEnd(8)}${name}: ${detail.replaceAll("\n", "\n        ")}`;
+  return advice ? `${line}; ${advice}` : line;
+}

@@ -1,0 +1,94 @@
+import { readFile } from "node:fs/promises";
+import { freemem, release } from "node:os";
+import { run } from "../../host/run.ts";
+import { type Check, messageOf } from "./finding.ts";
+
+/** The user, Node and the kernel hull runs on. */
+export const host: Check = async () => {
+  const root = process.geteuid?.() === 0;
+  const major = Number(process.versions.node.split(".")[0]);
+  return [
+    {
+      name: "user",
+      status: root ? "ok" : "fail",
+      detail: root ? "root" : `user ${process.geteuid?.()}`,
+      advice: root ? undefined : "run as root, as containerd does",
+    },
+    {
+      name: "node",
+      status: major >= 20 ? "ok" : "fail",
+      detail: process.versions.node,
+      advice: major >= 20 ? undefined : "install Node 20 or newer",
+    },
+    { name: "kernel", status: "ok", detail: release() },
+  ];
+};
+
+/** Memory enough for one pod of the default size, and a /dev/shm to hold it. */
+export const memory: Check = async ({ config }) => {
+  const free = await readFile("/proc/meminfo", "utf8").then(
+    (text) => Number(/^MemAvailable:\s+(\d+) kB/m.exec(text)?.[1] ?? 0) / 1024,
+    () => freemem() / 2 ** 20,
+  );
+  const wanted = config.hypervisor.default_memory;
+  const enough = free > wanted;
+  return [
+    {
+      name: "memory",
+      status: enough ? "ok" : "fail",
+      detail: `${Math.floor(free)} MiB available, a pod takes ${wanted} MiB`,
+      advice: enough ? undefined : "free memory or lower hypervisor.default_memory",
+    },
+  ];
+};
+
+/** Which cgroup hierarchies the host has. */
+export const cgroups: Check = async () => {
+  const mounts = await readFile("/proc/self/mountinfo", "utf8");
+  const kinds = mounts
+    .split("\n")
+    .filter((line) => line.split(" ")[4]?.startsWith("/sys/fs/cgroup"))
+    .map((line) => line.split(" - ")[1]?.split(" ")[0]);
+  const v2 = kinds.includes("cgroup2");
+  const v1 = kinds.includes("cgroup");
+  const mode = v1 && v2 ? "hybrid (v1 with an extra v2)" : v2 ? "v2" : v1 ? "v1" : undefined;
+  return [
+    mode === undefined
+      ? { name: "cgroups", status: "fail", detail: "no cgroup file system", advice: "mount /sys/fs/cgroup" }
+      : { name: "cgroups", status: "ok", detail: mode },
+  ];
+};
+
+/** overlay, which most container root file systems are: known to the kernel, or loadable. */
+export const overlay: Check = async ({ deadline }) => {
+  const name = "overlay";
+  const known = await readFile("/proc/filesystems", "utf8");
+  if (/\toverlay$/m.test(known)) return [{ name, status: "ok", detail: "known to the kernel" }];
+  try {
+    await run(["modprobe", "--dry-run", "--quiet", "overlay"], deadline);
+    return [{ name, status: "ok", detail: "can be loaded" }];
+  } catch {
+    const advice = "install the kernel's modules, or use a snapshotter without overlay";
+    return [{ name, status: "missing", detail: "the kernel has no overlay file system", advice }];
+  }
+};
+
+/** What a pod's network is made of (ip-link(8), tc-u32(8), tc-mirred(8)), in a namespace of its own. */
+const MIRROR = [
+  "ip tuntap add dev hull-a mode tap",
+  "ip tuntap add dev hull-b mode tap",
+  "tc qdisc add dev hull-a ingress",
+  "tc filter add dev hull-a parent ffff: protocol all u32 match u32 0 0 action mirred egress redirect dev hull-b",
+];
+
+/** Whether traffic can be mirrored between a pod's interface and its tap: tried, not looked up. */
+export const mirroring: Check = async ({ deadline }) => {
+  const name = "network mirroring";
+  try {
+    await run(["unshare", "--net", "sh", "-ec", MIRROR.join("\n")], deadline);
+    return [{ name, status: "ok", detail: "tap, ingress qdisc, u32 filter and mirred action work" }];
+  } catch (thrown) {
+    const advice = "load the kernel modules tun, sch_ingress, cls_u32 and act_mirred";
+    return [{ name, status: "fail", detail: messageOf(thrown), advice }];
+  }
+};

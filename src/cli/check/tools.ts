@@ -1,0 +1,67 @@
+import { findProgram } from "../../config/program.ts";
+import { HullError } from "../../core/errors.ts";
+import { run } from "../../host/run.ts";
+import type { Check, CheckContext, Finding } from "./finding.ts";
+import { messageOf } from "./finding.ts";
+
+/** The programs that the configuration names. */
+export const programs: Check = async (context) => {
+  const { hypervisor } = context.config;
+  const found = [
+    await program("hypervisor.path", hypervisor.path, context),
+    await program("hypervisor.virtio_fs_daemon", hypervisor.virtio_fs_daemon, context),
+  ];
+  if (hypervisor.type === "qemu" && hypervisor.vsock !== "native") {
+    found.push(await program("hypervisor.vhost_device_vsock", hypervisor.vhost_device_vsock, context));
+  }
+  return found;
+};
+
+async function program(key: string, value: string, context: CheckContext): Promise<Finding> {
+  const name = key.slice("hypervisor.".length);
+  try {
+    const file = await findProgram(key, value, context);
+    return { name, status: "ok", detail: `${file} (${await versionOf(file, "--version", context)})` };
+  } catch (thrown) {
+    return { name, status: "fail", detail: messageOf(thrown) };
+  }
+}
+
+const TOOLS: readonly { readonly tool: string; readonly flag: string; readonly from: string }[] = [
+  { tool: "ip", flag: "-V", from: "iproute2" },
+  { tool: "tc", flag: "-V", from: "iproute2" },
+  { tool: "mount", flag: "--version", from: "mount" },
+  { tool: "nsenter", flag: "--version", from: "util-linux" },
+  { tool: "setpriv", flag: "--version", from: "util-linux" },
+];
+
+/** System tools that hull runs on the host. */
+export const tools: Check = async (context) =>
+  await Promise.all(
+    TOOLS.map(async ({ tool, flag, from }): Promise<Finding> => {
+      try {
+        return { name: tool, status: "ok", detail: await versionOf(tool, flag, context) };
+      } catch (thrown) {
+        const missing = thrown instanceof HullError && thrown.code === "NotFound";
+        const advice = missing ? `install the package ${from}` : undefined;
+        return { name: tool, status: "fail", detail: messageOf(thrown), advice };
+      }
+    }),
+  );
+
+/** containerd is hull's caller: worth telling, not needed to be on this PATH. */
+export const containerd: Check = async (context) => {
+  try {
+    return [
+      { name: "containerd", status: "ok", detail: await versionOf("containerd", "--version", context) },
+    ];
+  } catch (thrown) {
+    return [{ name: "containerd", status: "missing", detail: messageOf(thrown) }];
+  }
+};
+
+/** The first line that a program prints about its version. */
+async function versionOf(file: string, flag: string, { deadline }: CheckContext): Promise<string> {
+  const output = await run([file, flag], deadline.shorter(5_000, `${file} ${flag}`));
+  return output.split("\n", 1)[0]?.trim() || "prints no version";
+}

@@ -1,0 +1,148 @@
+import { readFile } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
+import { readConfigFile } from "../config/config-file.ts";
+import { effectiveYaml, originText } from "../config/effective.ts";
+import { schemaText } from "../config/emit/artifacts.ts";
+import { typeOf, writtenValue } from "../config/emit/describe.ts";
+import { sample } from "../config/emit/sample.ts";
+import { matchesGlob } from "../config/glob.ts";
+import { importKata } from "../config/kata/import.ts";
+import type { HypervisorType, Key } from "../config/key.ts";
+import { layerOf } from "../config/layer.ts";
+import { loadWith } from "../config/load.ts";
+import { LoadedConfig } from "../config/loaded-config.ts";
+import { parseText } from "../config/parse-text.ts";
+import { ConfigError, show } from "../config/problem.ts";
+import { KEYS } from "../config/schema.ts";
+import { candidates, findSources } from "../config/sources.ts";
+import { suggest } from "../config/suggest.ts";
+import { HullError, invalidArgument, notFound } from "../core/errors.ts";
+import { type CliContext, EXIT } from "./context.ts";
+import { podAnnotations } from "./pod-annotations.ts";
+
+/** Which configuration a command is about. */
+export interface ConfigSelection {
+  /** As containerd's `ConfigPath`. */
+  readonly file?: string;
+  /** A pod's manifest or `config.json`, whose annotations apply. */
+  readonly pod?: string;
+}
+
+const optionsOf = (context: CliContext, { file }: ConfigSelection) =>
+  file === undefined ? {} : { configPath: resolve(context.cwd, file) };
+
+async function load(context: CliContext, selection: ConfigSelection): Promise<LoadedConfig> {
+  const annotations =
+    selection.pod === undefined ? undefined : await podAnnotations(resolve(context.cwd, selection.pod));
+  const loaded = await loadWith(optionsOf(context, selection), { ...context, annotations });
+  for (const warning of loaded.warnings) context.err(`warning: ${warning}\n`);
+  return loaded;
+}
+
+/** `hull config paths`: every place that is looked at, and which one counts. */
+export async function configPaths(context: CliContext, selection: ConfigSelection): Promise<number> {
+  const options = optionsOf(context, selection);
+  const used = (await findSources(options, context)).map(({ source }) => source);
+  let found = false;
+  for (const { file } of candidates(options, context)) {
+    const state: string = found ? "not reached" : file === used[0] ? "used" : "does not exist";
+    found ||= state === "used";
+    context.out(`${file}: ${state}\n`);
+    if (state === "used") for (const dropIn of used.slice(1)) context.out(`  ${dropIn}: applies\n`);
+  }
+  if (!found) context.out("no file exists: every key has its default\n");
+  return EXIT.ok;
+}
+
+/** `hull config show`: the configuration in force. */
+export async function configShow(
+  context: CliContext,
+  selection: ConfigSelection & { readonly origin?: boolean; readonly json?: boolean },
+): Promise<number> {
+  const loaded = await load(context, selection);
+  if (selection.json) context.out(`${JSON.stringify(jsonOf(loaded, selection.origin === true), null, 2)}\n`);
+  else context.out(effectiveYaml(loaded, { origin: selection.origin === true }));
+  return EXIT.ok;
+}
+
+function jsonOf(loaded: LoadedConfig, origin: boolean): unknown {
+  if (!origin) return loaded.config;
+  return Object.fromEntries(
+    [...KEYS.keys()].map((name) => {
+      const { value, origin: from } = loaded.inForce(name);
+      return [name, { value: value ?? null, origin: from }];
+    }),
+  );
+}
+
+/** `hull config explain KEY`: the value, who set it, what it overrode, and what the key means. */
+export async function configExplain(
+  context: CliContext,
+  name: string,
+  selection: ConfigSelection,
+): Promise<number> {
+  const key = KEYS.get(name);
+  if (!key) {
+    const near = suggest(name, KEYS.keys()) ?? [...KEYS.keys()].find((known) => known.endsWith(`.${name}`));
+    throw notFound(`there is no key ${show(name)}${near ? `; did you mean ${near}?` : ""}`);
+  }
+  const loaded = await load(context, selection);
+  const [current, ...overridden] = loaded.history.get(name) ?? [];
+  if (!current) return EXIT.failed;
+  const text = (value: (typeof current)["value"]) =>
+    value === undefined ? "not set" : writtenValue(key, value);
+  context.out(`${name}: ${text(current.value)}\n  from ${originText(current.origin)}\n`);
+  for (const { value, origin } of overridden) {
+    context.out(`  overrides ${text(value)} from ${originText(origin)}\n`);
+  }
+  context.out(`\n${key.about}\nType: ${typeOf(key)}. Since ${key.since}.\n`);
+  context.out(`By annotation: ${annotationState(name, key, loaded)}.\n`);
+  if (key.planned) context.out("Not implemented yet.\n");
+  return EXIT.ok;
+}
+
+function annotationState(name: string, key: Key, { config }: LoadedConfig): string {
+  if (!key.annotation) return "never";
+  const allowed = config.runtime.enable_annotations.some((pattern) => matchesGlob(name, pattern, ""));
+  return allowed ? "allowed" : "not allowed (runtime.enable_annotations does not list it)";
+}
+
+/** `hull config validate FILE`: that file alone. */
+export async function configValidate(context: CliContext, file: string): Promise<number> {
+  const source = resolve(context.cwd, file);
+  const text = await readConfigFile(source);
+  if (text === undefined) throw new ConfigError([{ source, rule: "does not exist" }]);
+  const document = await parseText({ kind: "file", source, text, folder: dirname(source) });
+  const layer = layerOf(document, { kind: "file", source, folder: dirname(source) });
+  const { warnings } = LoadedConfig.of([layer], [source], context.installation);
+  for (const warning of warnings) context.err(`warning: ${warning}\n`);
+  context.out(`${source}: valid\n`);
+  return EXIT.ok;
+}
+
+/** `hull config default`: the commented sample file. */
+export function configDefault(context: CliContext, type: string): number {
+  if (type !== "qemu" && type !== "cloud-hypervisor") {
+    throw invalidArgument(`there is no hypervisor ${show(type)}; choose qemu or cloud-hypervisor`);
+  }
+  context.out(sample(type satisfies HypervisorType));
+  return EXIT.ok;
+}
+
+/** `hull config schema`: the JSON Schema, for editors. */
+export function configSchema(context: CliContext): number {
+  context.out(schemaText());
+  return EXIT.ok;
+}
+
+/** `hull config import-kata FILE`: Kata's configuration as ours on stdout, what was left out on stderr too. */
+export async function configImportKata(context: CliContext, file: string): Promise<number> {
+  const source = resolve(context.cwd, file);
+  const toml = await readFile(source, "utf8").catch((thrown: unknown) => {
+    throw HullError.wrap(source, thrown);
+  });
+  const { yaml, dropped } = importKata(toml, source);
+  context.out(yaml);
+  for (const { key, why } of dropped) context.err(`not carried over: ${key}: ${why}\n`);
+  return EXIT.ok;
+}

@@ -1,0 +1,36 @@
+import { readFile } from "node:fs/promises";
+import { ConfigError } from "../config/problem.ts";
+import { parseYaml } from "../config/yaml-document.ts";
+import { HullError, invalidArgument } from "../core/errors.ts";
+
+/**
+ * The annotations in a pod's description: a Kubernetes manifest (a pod, or anything with a pod template) or an
+ * OCI `config.json`; JSON is YAML.
+ */
+export async function podAnnotations(file: string): Promise<Record<string, string>> {
+  const text = await readFile(file, "utf8").catch((thrown: unknown) => {
+    throw HullError.wrap(file, thrown);
+  });
+  const { value, problems } = parseYaml(text, file);
+  if (problems.length > 0) throw new ConfigError(problems);
+  const found =
+    member(value, "spec", "template", "metadata", "annotations") ??
+    member(value, "metadata", "annotations") ??
+    member(value, "annotations") ??
+    {};
+  for (const [name, annotation] of Object.entries(found)) {
+    if (typeof annotation !== "string") {
+      throw invalidArgument(`${file}: annotation ${name}: must be text; put its value in quotes`);
+    }
+  }
+  return { ...(found as Record<string, string>) };
+}
+
+function member(value: unknown, ...path: string[]): object | undefined {
+  let at = value;
+  for (const name of path) {
+    if (typeof at !== "object" || at === null || !Object.hasOwn(at, name)) return undefined;
+    at = (at as Record<string, unknown>)[name];
+  }
+  return typeof at === "object" && at !== null ? at : undefined;
+}
