@@ -10,7 +10,8 @@ const TYPES = { file: "0", hardlink: "1", symlink: "2", directory: "5" };
 
 /** One ustar header. Paths up to 100 bytes: all that the test images need. */
 function header({ path, type, mode, uid = 0, gid = 0, target = "", size = 0 }) {
-  if (Buffer.byteLength(path) > 100 || Buffer.byteLength(target) > 100) throw new Error(`${path}: longer than 100 bytes`);
+  if (Buffer.byteLength(path) > 100 || Buffer.byteLength(target) > 100)
+    throw new Error(`${path}: longer than 100 bytes`);
   const block = Buffer.alloc(BLOCK);
   const octal = (value, digits) => `${value.toString(8).padStart(digits, "0")}\0`;
   block.write(path, 0);
@@ -76,7 +77,10 @@ export function ociLayout(images, architecture) {
     return {
       ...manifest,
       platform: { architecture, os: "linux" },
-      annotations: { "io.containerd.image.name": name, "org.opencontainers.image.ref.name": name.split(":").at(-1) },
+      annotations: {
+        "io.containerd.image.name": name,
+        "org.opencontainers.image.ref.name": name.split(":").at(-1),
+      },
     };
   });
 

@@ -23,15 +23,25 @@ const applets = execFileSync(busybox, ["--list"], { encoding: "utf8" })
   .sort();
 
 const busyboxFiles = [
-  ...["bin", "dev", "etc", "home", "proc", "sys", "usr", "usr/bin", "usr/sbin", "var"].map((path) => directory(path)),
+  ...["bin", "dev", "etc", "home", "proc", "sys", "usr", "usr/bin", "usr/sbin", "var"].map((path) =>
+    directory(path),
+  ),
   { ...directory("home/test"), uid: 1000, gid: 1000 },
   directory("root", 0o700),
   directory("tmp", 0o1777),
-  text("etc/passwd", "root:x:0:0:root:/root:/bin/sh\ntest:x:1000:1000:test:/home/test:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n"),
+  text(
+    "etc/passwd",
+    "root:x:0:0:root:/root:/bin/sh\ntest:x:1000:1000:test:/home/test:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n",
+  ),
   text("etc/group", "root:x:0:\ndaemon:x:1:test\ntest:x:1000:\nextra:x:2000:test\nnogroup:x:65534:\n"),
   text("etc/shadow", "root:*:1:0:99999:7:::\ntest:*:1:0:99999:7:::\n", 0o600),
   { path: "bin/busybox", type: "file", mode: 0o755, data: readFileSync(busybox) },
-  ...applets.map((applet) => ({ path: `bin/${applet}`, type: "hardlink", mode: 0o755, target: "bin/busybox" })),
+  ...applets.map((applet) => ({
+    path: `bin/${applet}`,
+    type: "hardlink",
+    mode: 0o755,
+    target: "bin/busybox",
+  })),
 ];
 
 const PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";

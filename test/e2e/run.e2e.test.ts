@@ -1,0 +1,140 @@
+/** The life of one container through `ctr run`: exit status, streams, signals, many runs. */
+import assert from "node:assert/strict";
+import { createHash, randomBytes } from "node:crypto";
+import { it } from "node:test";
+import { BUSYBOX, type CtrResult } from "../testkit/ctr.ts";
+import { forEveryRunner, RUNTIMES } from "./fixture.ts";
+
+const sha256 = (data: Buffer) => createHash("sha256").update(data).digest("hex");
+
+/** The result's exit status is `code`; otherwise all that ctr said is in the failure. */
+function assertCode(result: CtrResult, code: number): void {
+  assert.equal(
+    result.code,
+    code,
+    `ctr: ${result.signal ?? result.code}: ${result.stderr}\nstdout: ${result.stdout}`,
+  );
+}
+
+/** Twenty exit statuses with all the special ones: success, failures of a shell, 128 + signals, the largest. */
+const EXIT_CODES = [0, 1, 2, 3, 7, 42, 64, 77, 100, 125, 126, 127, 128, 129, 130, 137, 143, 200, 254, 255];
+
+forEveryRunner("run", (runner, runtime) => {
+  it("prints the greeting and ends with the program's exit status", async () => {
+    const result = await runner().sh("uname -r; echo hello from the VM; exit 3");
+    assertCode(result, 3);
+    const [release = "", greeting] = result.stdout.split("\n");
+    assert.match(release, /^\d+\.\d+/);
+    assert.equal(greeting, "hello from the VM");
+    assert.equal(result.stderr, "");
+  });
+
+  it("runs twenty containers one after another, each with its own exit status", async () => {
+    for (const code of EXIT_CODES) assertCode(await runner().sh(`exit ${code}`), code);
+  });
+
+  it("runs five containers at once", async () => {
+    const codes = [11, 12, 13, 14, 15];
+    const results = await Promise.all(codes.map((code) => runner().sh(`echo ${code}; exit ${code}`)));
+    for (const [index, code] of codes.entries()) {
+      const result = results[index];
+      assert.ok(result);
+      assertCode(result, code);
+      assert.equal(result.stdout, `${code}\n`);
+    }
+  });
+
+  it("keeps stdout and stderr apart", async () => {
+    const result = await runner().sh("echo to stdout; echo to stderr >&2; printf 'no newline'");
+    assertCode(result, 0);
+    assert.equal(result.stdout, "to stdout\nno newline");
+    assert.equal(result.stderr, "to stderr\n");
+  });
+
+  it("sends 10 MiB of stdin through cat and back", async () => {
+    const input = randomBytes(10 << 20);
+    const result = await runner().run(["cat"], { stdin: input });
+    assertCode(result, 0);
+    assert.equal(result.stdoutBytes, input.length);
+    assert.equal(result.stdoutSha256, sha256(input));
+  });
+
+  // The input comes after the start: ctr forgets an end of stdin that it sees before the task exists.
+  it("tells the end of stdin", async () => {
+    const running = runner().start(["sh", "-c", "echo ready; wc -c; echo done"], { holdStdin: true });
+    await running.printed("ready\n");
+    running.closeStdin(Buffer.from("12345"));
+    const result = await running.ended;
+    assertCode(result, 0);
+    assert.equal(result.stdout, "ready\n5\ndone\n");
+  });
+
+  it("delivers 64 MiB of output", async () => {
+    const lines = Array.from({ length: 200_000 }, (_, index) => `${index + 1}\n`).join("");
+    const times = Math.ceil((64 << 20) / lines.length);
+    const result = await runner().sh(
+      `seq 1 200000 >/tmp/lines; i=0; while [ $i -lt ${times} ]; do cat /tmp/lines; i=$((i+1)); done`,
+      { timeoutMs: 180_000 },
+    );
+    assertCode(result, 0);
+    assert.equal(result.stdoutBytes, lines.length * times);
+    assert.equal(result.stdoutSha256, sha256(Buffer.from(lines.repeat(times))));
+  });
+
+  it("delivers SIGTERM to a handler", async () => {
+    const id = runner().id();
+    const running = runner().start(
+      ["sh", "-c", "trap 'exit 7' TERM; echo ready; while :; do sleep 0.1; done"],
+      { id },
+    );
+    await running.printed("ready\n");
+    await runner().ctr.expect(["tasks", "kill", "--signal", "SIGTERM", id]);
+    assertCode(await running.ended, 7);
+  });
+
+  // Linux drops SIGTERM for a PID 1 that has no handler (pid_namespaces(7)), so under runc such a container stays.
+  it("ends a container that does nothing about SIGTERM", { skip: runtime === "runc" }, async () => {
+    const id = runner().id();
+    const running = runner().start(["sh", "-c", "echo ready; exec sleep 1000"], { id });
+    await running.printed("ready\n");
+    await runner().ctr.expect(["tasks", "kill", "--signal", "SIGTERM", id]);
+    assertCode(await running.ended, 137);
+  });
+
+  it("ends a container with SIGKILL", async () => {
+    const id = runner().id();
+    const running = runner().start(["sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.1; done"], {
+      id,
+    });
+    await running.printed("ready\n");
+    await runner().ctr.expect(["tasks", "kill", "--signal", "SIGKILL", id]);
+    assertCode(await running.ended, 137);
+  });
+
+  it("refuses a second container of the same id and leaves the first alone", async () => {
+    const id = runner().id();
+    const running = runner().start(["sh", "-c", "echo ready; read line; exit 5"], { id, holdStdin: true });
+    await running.printed("ready\n");
+    const second = await runner().ctr.call([
+      "run",
+      "--rm",
+      "--runtime",
+      RUNTIMES[runtime],
+      BUSYBOX,
+      id,
+      "true",
+    ]);
+    assert.notEqual(second.code, 0);
+    assert.match(second.stderr, /already exists/);
+    running.closeStdin();
+    assertCode(await running.ended, 5);
+  });
+
+  it("fails for a program that does not exist, and the id can be used again", async () => {
+    const id = runner().id();
+    const failed = await runner().run(["/no/such/program"], { id });
+    assert.notEqual(failed.code, 0);
+    assert.match(failed.stderr, /\/no\/such\/program/);
+    assertCode(await runner().sh("exit 9", { id }), 9);
+  });
+});

@@ -1,0 +1,63 @@
+import { execFile } from "node:child_process";
+import { mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { Ctr } from "./ctr.ts";
+
+const run = promisify(execFile);
+
+/** The repository's root. */
+export const ROOT = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
+
+export const LINES = ["1.6", "1.7", "2"] as const;
+export type Line = (typeof LINES)[number];
+
+/** A private containerd, started and stopped by hack/containerd. */
+export class Containerd {
+  private constructor(
+    readonly line: Line,
+    /** Everything that this instance writes is below it. */
+    readonly directory: string,
+  ) {}
+
+  /** Starts an instance in a folder of its own. Rejects with hack/containerd's message. */
+  static async up(line: Line): Promise<Containerd> {
+    // hack/test names one parent folder, so that it can stop what a killed test run leaves.
+    const parent = process.env.HULL_E2E_DIR ?? tmpdir();
+    await mkdir(parent, { recursive: true });
+    const containerd = new Containerd(line, await mkdtemp(join(parent, "ctd-")));
+    await containerd.#script("up");
+    return containerd;
+  }
+
+  /** The gRPC socket's path. */
+  get address(): string {
+    return join(this.directory, "containerd.sock");
+  }
+
+  /** ctr in a namespace that has the test images. */
+  async namespace(name: string): Promise<Ctr> {
+    const ctr = new Ctr(join(this.directory, "ctr"), name);
+    const local = this.line === "2" ? ["--local"] : [];
+    await ctr.expect(["images", "import", ...local, join(this.directory, "images.tar")]);
+    return ctr;
+  }
+
+  /** The end of containerd's log, for messages. */
+  async log(lines = 40): Promise<string> {
+    const text = await readFile(join(this.directory, "containerd.log"), "utf8");
+    return text.split("\n").slice(-lines).join("\n");
+  }
+
+  /** Stops it with all its shims and removes its folder. */
+  async down(): Promise<void> {
+    await this.#script("down");
+    await rm(this.directory, { recursive: true, force: true });
+  }
+
+  async #script(action: "up" | "down"): Promise<void> {
+    await run(join(ROOT, "hack/containerd"), [this.line, action, this.directory], { timeout: 120_000 });
+  }
+}

@@ -1,0 +1,87 @@
+import assert from "node:assert/strict";
+import { setTimeout as sleep } from "node:timers/promises";
+import { cgroups, directoryEntries, links, mounts, processes, unixSockets } from "./resources.ts";
+
+/** Whose resources are counted. */
+export interface LeakScope {
+  /** The containerd namespace of the test: nothing else on the machine uses it. */
+  readonly namespace: string;
+  /** The containerd instance's folder. */
+  readonly directory: string;
+  /**
+   * Nothing else uses hull or containerd on this machine meanwhile: then every process of hull, every unix socket
+   * and every network link counts, also those that do not tell whose they are.
+   */
+  readonly exclusive?: boolean;
+}
+
+/** Programs that hull starts, as the kernel names them (`comm`, at most 15 bytes). */
+const PROGRAMS = /^(qemu-system-|virtiofsd|vhost-device-|cloud-hyperviso|containerd-shim|hull)/;
+
+/** Everything in the scope that exists now, one line a thing; the same thing gives the same line again. */
+export async function snapshot(scope: LeakScope): Promise<Set<string>> {
+  const { namespace, directory, exclusive = false } = scope;
+  const state = `/run/hull/${namespace}/`;
+  const tokens = [`/${namespace}/`, `${directory}/`];
+  const ours = (text: string) => tokens.some((token) => `${text}/`.includes(token));
+  const found = new Set<string>();
+
+  const running = await processes();
+  const mine = running.filter(
+    ({ comm, cwd, argv }) =>
+      ours(cwd) ||
+      argv.some((argument) => ours(argument) || argument === namespace) ||
+      (exclusive && PROGRAMS.test(comm)),
+  );
+  for (const { pid, startTime, comm, argv } of mine) {
+    found.add(`process ${pid} (started ${startTime}) ${comm}: ${argv.join(" ").slice(0, 300)}`);
+  }
+  for (const mount of await mounts(mine.map(({ pid }) => pid))) {
+    if (ours(mount) || (exclusive && mount.includes("/run/hull/"))) found.add(`mount ${mount}`);
+  }
+  for (const path of await unixSockets()) {
+    if (ours(path) || (exclusive && /^\/run\/(hull|containerd)\//.test(path))) found.add(`socket ${path}`);
+  }
+  const folders = [
+    state,
+    `${directory}/state/io.containerd.runtime.v2.task/${namespace}`,
+    `${directory}/state/io.containerd.sandbox.controller.v1.shim/${namespace}`,
+    ...(exclusive
+      ? ["/run/hull", "/run/containerd/s", "/run/containerd/fifo", "/run/netns", "/dev/shm"]
+      : []),
+  ];
+  for (const folder of folders)
+    for (const entry of await directoryEntries(folder)) found.add(`entry ${entry}`);
+  for (const path of await cgroups()) {
+    if (ours(path.slice(0, path.lastIndexOf("/")))) found.add(`cgroup ${path}`);
+  }
+  if (exclusive) for (const link of await links()) found.add(`link ${link}`);
+  return found;
+}
+
+/**
+ * What is there now and was not in `before`. Cleaning up may go on for a while behind the answer to the caller: waits
+ * until nothing is left, at most `withinMs`.
+ */
+export async function leaksSince(
+  before: ReadonlySet<string>,
+  scope: LeakScope,
+  withinMs = 10_000,
+): Promise<string[]> {
+  const end = performance.now() + withinMs;
+  for (;;) {
+    const left = [...(await snapshot(scope))].filter((thing) => !before.has(thing));
+    if (left.length === 0 || performance.now() > end) return left.sort();
+    await sleep(100);
+  }
+}
+
+/** Fails with the list of what is left. */
+export async function assertNoLeaks(
+  before: ReadonlySet<string>,
+  scope: LeakScope,
+  withinMs?: number,
+): Promise<void> {
+  const left = await leaksSince(before, scope, withinMs);
+  assert.deepEqual(left, [], `${left.length} resources were left behind`);
+}
