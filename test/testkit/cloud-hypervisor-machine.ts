@@ -22,6 +22,7 @@ export function fakeMachine(script: Script = {}, change: Partial<VmSpec> = {}): 
   const directory = mkdtempSync(join(tmpdir(), "hull-clh-"));
   const ledger = new MemoryLedger();
   const lines: FakeMachine["lines"] = [];
+  const deadlines: Deadline[] = [];
   const kernel = join(directory, "vmlinux");
   const initrd = join(directory, "initrd.img");
   writeFileSync(kernel, "kernel");
@@ -53,12 +54,19 @@ export function fakeMachine(script: Script = {}, change: Partial<VmSpec> = {}): 
     spec,
     ledger,
     lines,
-    context: (ms = 10_000) => ({
-      deadline: Deadline.after(ms, "boot"),
-      ledger,
-      pod: `test/clh-${process.pid}`,
-      log: (message, fields) => lines.push({ message, fields }),
-    }),
-    dispose: () => rmSync(directory, { recursive: true, force: true }),
+    context: (ms = 10_000) => {
+      const deadline = Deadline.after(ms, "boot");
+      deadlines.push(deadline);
+      return {
+        deadline,
+        ledger,
+        pod: `test/clh-${process.pid}`,
+        log: (message, fields) => lines.push({ message, fields }),
+      };
+    },
+    dispose: () => {
+      for (const deadline of deadlines) deadline.dispose();
+      rmSync(directory, { recursive: true, force: true });
+    },
   };
 }

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type TestContext, test } from "node:test";
+import { after, type TestContext, test } from "node:test";
 import { FakeCloudHypervisor, type Fault } from "../../../test/testkit/cloud-hypervisor-api.ts";
 import { Deadline } from "../../core/deadline.ts";
 import { ApiClient } from "./api-client.ts";
@@ -25,7 +25,15 @@ async function serve(
   return { client, fake };
 }
 
-const soon = () => Deadline.after(5000);
+const deadlines: Deadline[] = [];
+after(() => {
+  for (const deadline of deadlines) deadline.dispose(); // their timers would hold the process
+});
+const soon = (ms = 5000) => {
+  const deadline = Deadline.after(ms);
+  deadlines.push(deadline);
+  return deadline;
+};
 
 test("ping tells the version, and connections are kept", async (t) => {
   const { client, fake } = await serve(t);

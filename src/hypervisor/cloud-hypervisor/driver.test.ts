@@ -3,7 +3,7 @@ import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
 import { connect, createServer } from "node:net";
 import { join } from "node:path";
-import { type TestContext, test } from "node:test";
+import { after, type TestContext, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type FakeMachine, fakeMachine } from "../../../test/testkit/cloud-hypervisor-machine.ts";
 import type { Script } from "../../../test/testkit/fake-cloud-hypervisor.ts";
@@ -12,7 +12,15 @@ import type { VmSpec } from "../hypervisor.ts";
 import { CloudHypervisor } from "./driver.ts";
 import type { CloudHypervisorVm } from "./vm.ts";
 
-const soon = (ms = 5000) => Deadline.after(ms);
+const deadlines: Deadline[] = [];
+after(() => {
+  for (const deadline of deadlines) deadline.dispose(); // their timers would hold the process
+});
+const soon = (ms = 5000) => {
+  const deadline = Deadline.after(ms);
+  deadlines.push(deadline);
+  return deadline;
+};
 
 function machine(t: TestContext, script: Script = {}, change: Partial<VmSpec> = {}): FakeMachine {
   const made = fakeMachine(script, change);
