@@ -1,6 +1,7 @@
 import { type ChildProcess, type StdioOptions, spawn } from "node:child_process";
 import { constants, readFileSync } from "node:fs";
 import { access } from "node:fs/promises";
+import type { Duplex } from "node:stream";
 import type { Deadline } from "../core/deadline.ts";
 import { HullError, internal, notFound } from "../core/errors.ts";
 import type { Ledger, LedgerEntry } from "../core/ledger.ts";
@@ -19,8 +20,11 @@ export interface LaunchSpec {
   /** Path of the network namespace to start it in; the shim's own without one. */
   readonly netns?: string | undefined;
   readonly env?: Readonly<Record<string, string>>;
-  /** Descriptors the process inherits as 3, 4, ... The caller keeps its own copies and closes them. */
-  readonly fds?: readonly number[];
+  /**
+   * What the process inherits as descriptors 3, 4, ...: a descriptor of the caller, which keeps its own copy and closes
+   * it, or one end of a new socket pair, whose other end is `HostProcess.channel`.
+   */
+  readonly fds?: readonly (number | "channel")[];
   /** Gets stdout as it comes; without it stdout goes where stderr goes. */
   readonly onStdout?: (data: Buffer) => void;
 }
@@ -43,6 +47,8 @@ export interface HostProcess {
   readonly pid: number;
   /** Resolves (never rejects) when the process is gone and forgotten by the ledger. */
   readonly exited: Promise<ProcessExit>;
+  /** The shim's end of the socket pair, where one was asked for. */
+  readonly channel: Duplex | undefined;
   /** The last 64 KiB of stderr so far. */
   stderr(): string;
   /**
@@ -89,7 +95,12 @@ export async function launch(spec: LaunchSpec, ledger: Ledger): Promise<HostProc
 async function spawnChild(spec: LaunchSpec): Promise<ChildProcess> {
   const argv = ["setpriv", "--pdeathsig", "KILL", "--", ...spec.argv];
   if (spec.netns !== undefined) argv.unshift("nsenter", `--net=${spec.netns}`, "--");
-  const stdio: StdioOptions = ["ignore", "pipe", "pipe", ...(spec.fds ?? [])];
+  const stdio: StdioOptions = [
+    "ignore",
+    "pipe",
+    "pipe",
+    ...(spec.fds ?? []).map((fd) => (fd === "channel" ? "pipe" : fd)),
+  ];
   const env = scrubbedEnvironment({ ...spec.env, [POD_MARK]: spec.pod });
   const child = spawn(argv[0] as string, argv.slice(1), { stdio, env });
   if (child.pid === undefined) {
@@ -102,6 +113,7 @@ async function spawnChild(spec: LaunchSpec): Promise<ChildProcess> {
 class ChildHandle implements HostProcess {
   readonly role: string;
   readonly pid: number;
+  readonly channel: Duplex | undefined;
   readonly exited: Promise<ProcessExit>;
   readonly #ring = new RingBuffer();
   readonly #oomKillsBefore = hostOomKills();
@@ -120,6 +132,9 @@ class ChildHandle implements HostProcess {
     this.#startTime = startTimeOf(child.pid);
     child.stderr?.on("data", (data: Buffer) => this.#ring.write(data));
     child.stdout?.on("data", spec.onStdout ?? ((data: Buffer) => this.#ring.write(data)));
+    // libuv makes its "pipes" with socketpair(2): they go both ways.
+    const channel = (spec.fds ?? []).indexOf("channel");
+    this.channel = channel < 0 ? undefined : (child.stdio[channel + 3] as Duplex);
     this.exited = this.#watch();
   }
 
@@ -173,6 +188,7 @@ class ChildHandle implements HostProcess {
       timer = setTimeout(() => {
         this.child.stderr?.destroy();
         this.child.stdout?.destroy();
+        this.channel?.destroy();
         resolve();
       }, DRAIN_MS);
     });

@@ -1,0 +1,111 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { VmSpec } from "../hypervisor.ts";
+import { commandLine } from "./command-line.ts";
+
+const spec: VmSpec = {
+  name: "default/p1",
+  directory: "/run/hull/default/p1",
+  path: "/usr/bin/qemu-system-x86_64",
+  machine: "q35",
+  accel: "tcg",
+  cpuModel: "max",
+  vcpus: 2,
+  memoryMib: 256,
+  kernel: "/g/vmlinux",
+  initrd: "/g/initrd.img",
+  kernelParams: ["hull.debug=1"],
+  netns: undefined,
+  vsock: { kind: "vhost-user", socket: "/run/hull/default/p1/vhu.sock" },
+  shares: [{ kind: "share", tag: "hull", socket: "/run/hull/a,b/fs.sock" }],
+  nics: [{ kind: "nic", tap: "tap0_hull", mac: "02:00:00:00:00:01", mtu: 1450 }],
+  disks: [
+    { kind: "disk", path: "/img,1", readOnly: true, serial: "d0" },
+    { kind: "disk", path: "/dev/loop0", readOnly: false, serial: "d1" },
+  ],
+  extraArgs: ["-d", "guest_errors"],
+};
+
+test("a q35 machine with one device of every kind", () => {
+  const argv = commandLine(spec, (path) => path.startsWith("/dev/"));
+  const ports = Array.from({ length: 4 }, (_, index) => [
+    "-device",
+    `pcie-root-port,id=hotplug${index},chassis=${index + 1},slot=${index + 1}`,
+  ]);
+  assert.deepEqual(argv, [
+    "-name",
+    "default/p1",
+    "-nodefaults",
+    "-no-user-config",
+    "-no-reboot",
+    "-display",
+    "none",
+    "-sandbox",
+    "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
+    "-machine",
+    "q35,accel=tcg,memory-backend=memory,vmport=off,smbus=off,sata=off,usb=off,graphics=off",
+    "-cpu",
+    "max",
+    "-smp",
+    "2",
+    "-m",
+    "256M",
+    "-object",
+    "memory-backend-memfd,id=memory,size=256M,share=on",
+    "-kernel",
+    "/g/vmlinux",
+    "-initrd",
+    "/g/initrd.img",
+    "-append",
+    "console=ttyS0 quiet panic=-1 reboot=t hull.debug=1",
+    "-chardev",
+    "stdio,id=console,signal=off",
+    "-serial",
+    "chardev:console",
+    "-chardev",
+    "socket,id=qmp,fd=3",
+    "-mon",
+    "chardev=qmp,mode=control",
+    "-device",
+    "virtio-rng-pci",
+    "-device",
+    "virtio-balloon-pci,free-page-reporting=on",
+    "-chardev",
+    "socket,id=vsock-backend,path=/run/hull/default/p1/vhu.sock",
+    "-device",
+    "vhost-user-vsock-pci,id=vsock,chardev=vsock-backend",
+    "-chardev",
+    "socket,id=share0-backend,path=/run/hull/a,,b/fs.sock",
+    "-device",
+    "vhost-user-fs-pci,id=share0,chardev=share0-backend,tag=hull,queue-size=1024",
+    "-netdev",
+    "tap,id=nic1-backend,ifname=tap0_hull,script=no,downscript=no",
+    "-device",
+    "virtio-net-pci,id=nic1,netdev=nic1-backend,mac=02:00:00:00:00:01,host_mtu=1450",
+    "-blockdev",
+    '{"driver":"raw","node-name":"disk2-backend","read-only":true,"file":{"driver":"file","filename":"/img,1"}}',
+    "-device",
+    "virtio-blk-pci,id=disk2,drive=disk2-backend,serial=d0",
+    "-blockdev",
+    '{"driver":"raw","node-name":"disk3-backend","read-only":false,"file":{"driver":"host_device","filename":"/dev/loop0"}}',
+    "-device",
+    "virtio-blk-pci,id=disk3,drive=disk3-backend,serial=d1",
+    ...ports.flat(),
+    "-d",
+    "guest_errors",
+  ]);
+});
+
+test("a microvm has no PCI devices and no hotplug ports", () => {
+  const argv = commandLine({ ...spec, machine: "microvm", disks: [], nics: [], shares: [] }, () => false);
+  assert.ok(argv.includes("vhost-user-vsock-device,id=vsock,chardev=vsock-backend"));
+  assert.deepEqual(
+    argv.filter((argument) => argument.includes("-pci") || argument.includes("root-port")),
+    [],
+  );
+});
+
+test("the kernel's vhost-vsock gets the inherited descriptor", () => {
+  const argv = commandLine({ ...spec, vsock: { kind: "vhost", cid: 77, fd: 20 } }, () => false);
+  assert.ok(argv.includes("vhost-vsock-pci,id=vsock,guest-cid=77,vhostfd=4"));
+});

@@ -1,0 +1,84 @@
+import type { DiskDevice, NicDevice, ShareDevice, VmSpec } from "../hypervisor.ts";
+import type { BlockNode, QmpCommands } from "./qmp-types.ts";
+
+/**
+ * How each pod device looks to QEMU: its back end (a character device, a netdev or a block node) and its front end
+ * (the virtio device). The same description makes the command line of a boot and the QMP commands of a hotplug.
+ */
+export interface DeviceModel {
+  readonly backend:
+    | { readonly kind: "chardev"; readonly id: string; readonly path: string }
+    | { readonly kind: "netdev"; readonly id: string; readonly ifname: string }
+    | { readonly kind: "block"; readonly node: BlockNode }
+    | undefined;
+  /** `driver` without its bus suffix (`-pci`, `-device`). */
+  readonly frontend: {
+    readonly driver: string;
+    readonly id: string;
+    readonly properties: Record<string, string | number | boolean>;
+  };
+}
+
+export function vsockModel(vsock: VmSpec["vsock"], vhostFd: number): DeviceModel {
+  if (vsock.kind === "vhost") {
+    return {
+      backend: undefined,
+      frontend: {
+        driver: "vhost-vsock",
+        id: "vsock",
+        properties: { "guest-cid": vsock.cid, vhostfd: String(vhostFd) },
+      },
+    };
+  }
+  return {
+    backend: { kind: "chardev", id: "vsock-backend", path: vsock.socket },
+    frontend: { driver: "vhost-user-vsock", id: "vsock", properties: { chardev: "vsock-backend" } },
+  };
+}
+
+/** `id` is unique in the machine. `block` says whether a disk's path is a block device. */
+export function deviceModel(
+  device: ShareDevice | NicDevice | DiskDevice,
+  id: string,
+  block: boolean,
+): DeviceModel {
+  const backend = `${id}-backend`;
+  switch (device.kind) {
+    case "share":
+      return {
+        backend: { kind: "chardev", id: backend, path: device.socket },
+        frontend: {
+          driver: "vhost-user-fs",
+          id,
+          properties: { chardev: backend, tag: device.tag, "queue-size": 1024 },
+        },
+      };
+    case "nic":
+      return {
+        backend: { kind: "netdev", id: backend, ifname: device.tap },
+        frontend: {
+          driver: "virtio-net",
+          id,
+          properties: { netdev: backend, mac: device.mac, host_mtu: device.mtu },
+        },
+      };
+    case "disk":
+      return {
+        backend: {
+          kind: "block",
+          node: {
+            driver: "raw",
+            "node-name": backend,
+            "read-only": device.readOnly,
+            file: { driver: block ? "host_device" : "file", filename: device.path },
+          },
+        },
+        frontend: { driver: "virtio-blk", id, properties: { drive: backend, serial: device.serial } },
+      };
+  }
+}
+
+/** The arguments of `chardev-add` for a back end. */
+export function chardevArguments(id: string, path: string): QmpCommands["chardev-add"]["arguments"] {
+  return { id, backend: { type: "socket", data: { addr: { type: "unix", data: { path } }, server: false } } };
+}

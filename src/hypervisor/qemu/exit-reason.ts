@@ -1,0 +1,44 @@
+import type { ProcessExit } from "../../host/process-launcher.ts";
+import type { VmSpec } from "../hypervisor.ts";
+import type { QmpEvents } from "./qmp-types.ts";
+
+/**
+ * One sentence that names the cause of a VM's end: the guest's panic, what the guest or the host asked for, or how the
+ * VMM's process died. Text is only looked at to tell people more, never to decide.
+ */
+export function exitReason(
+  exit: ProcessExit,
+  shutdown: QmpEvents["SHUTDOWN"] | undefined,
+  console: string,
+): string {
+  if (exit.requested) return `${exit.reason} (the VM was stopped)`;
+  const panic = /Kernel panic - not syncing: [^\r\n]*/.exec(console)?.[0];
+  if (panic)
+    return `the guest's kernel died: ${panic}${/memory|System is deadlocked/i.test(panic) ? MEMORY_ADVICE : ""}`;
+  if (exit.signal === null && exit.code === 0 && shutdown) {
+    switch (shutdown.reason) {
+      case "guest-shutdown":
+        return "the guest powered off";
+      case "guest-reset":
+        return "the guest reset itself without a panic message (a triple fault, or a reboot)";
+      case "guest-panic":
+        return "the guest's kernel died";
+      default:
+        return `${exit.reason} (QEMU's reason: ${String(shutdown.reason).slice(0, 100)})`;
+    }
+  }
+  return exit.reason;
+}
+
+const MEMORY_ADVICE = "; the guest has too little memory: raise hypervisor.default_memory";
+
+/** What to do about a start that failed, by QEMU's words; empty when they say nothing we know. */
+export function adviceFor(stderr: string, spec: VmSpec): string {
+  if (spec.accel === "kvm" && /kvm/i.test(stderr)) {
+    return '; KVM cannot be used here: check /dev/kvm, or set hypervisor.accel to "auto" or "tcg"';
+  }
+  if (/cannot (set up|allocate) (guest )?memory|Cannot allocate memory/i.test(stderr)) {
+    return `; the host cannot give the guest ${spec.memoryMib} MiB: lower the memory size or free memory`;
+  }
+  return "";
+}

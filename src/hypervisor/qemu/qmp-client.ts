@@ -1,0 +1,174 @@
+import type { Duplex } from "node:stream";
+import type { Deadline } from "../../core/deadline.ts";
+import { HullError, internal, unavailable } from "../../core/errors.ts";
+import type { QmpCommand, QmpCommands, QmpEvent, QmpEvents } from "./qmp-types.ts";
+
+/** QMP answers are small; a line beyond this is a broken peer. */
+const MAX_LINE = 1024 * 1024;
+const LOG_LINES = 12;
+const LOG_LINE_LENGTH = 240;
+
+interface Pending {
+  resolve(result: unknown): void;
+  reject(error: HullError): void;
+  readonly command: QmpCommand;
+}
+
+type EventListener = (data: never) => void;
+
+/** An error that QEMU answered; `class` is QMP's error class (`GenericError`, `DeviceNotFound` ...). */
+export class QmpError extends HullError {
+  constructor(
+    command: QmpCommand,
+    readonly errorClass: string,
+    description: string,
+  ) {
+    super(
+      errorClass === "DeviceNotFound" ? "NotFound" : "FailedPrecondition",
+      `qemu: ${command}: ${description}`,
+    );
+  }
+}
+
+/**
+ * A QMP connection (docs/interop/qmp-spec). Replies are matched by id, so commands may overlap and a late reply to a
+ * command that nobody waits for any more does no harm. When the connection ends, all that is pending is rejected.
+ */
+export class QmpClient {
+  readonly #pending = new Map<number, Pending>();
+  readonly #listeners = new Map<string, Set<EventListener>>();
+  readonly #log: string[] = [];
+  #nextId = 1;
+  #buffer = "";
+  #ended: HullError | undefined;
+  #greeted: (() => void) | undefined;
+  readonly #greeting: Promise<void>;
+
+  private constructor(readonly stream: Duplex) {
+    this.#greeting = new Promise((resolve) => {
+      this.#greeted = resolve;
+    });
+    // Bytes are decoded as latin1 so that a cut multi-byte character cannot be mangled, then as UTF-8 line by line.
+    stream.on("data", (data: Buffer) => this.#receive(data.toString("latin1")));
+    stream.on("error", (error) =>
+      this.#end(unavailable(`qemu: the QMP connection failed: ${error.message}`)),
+    );
+    stream.on("close", () => this.#end(unavailable("qemu: the QMP connection has ended")));
+    stream.on("end", () => this.#end(unavailable("qemu: the QMP connection has ended")));
+  }
+
+  /** Waits for the greeting and leaves the negotiation mode. */
+  static async connect(stream: Duplex, deadline: Deadline): Promise<QmpClient> {
+    const client = new QmpClient(stream);
+    const ended = new Promise<never>((_, reject) => {
+      client.#pending.set(0, { resolve: () => undefined, reject, command: "qmp_capabilities" });
+    });
+    try {
+      await deadline.race(Promise.race([client.#greeting, ended]));
+    } catch (thrown) {
+      stream.destroy();
+      throw HullError.wrap("qemu: no QMP greeting", thrown);
+    } finally {
+      client.#pending.delete(0);
+    }
+    await client.execute("qmp_capabilities", undefined, deadline);
+    return client;
+  }
+
+  /** Runs one command. Rejects with QmpError when QEMU refuses, with the last protocol lines when it does not answer. */
+  async execute<C extends QmpCommand>(
+    command: C,
+    args: QmpCommands[C]["arguments"],
+    deadline: Deadline,
+  ): Promise<QmpCommands[C]["result"]> {
+    deadline.check();
+    if (this.#ended) throw this.#ended;
+    const id = this.#nextId++;
+    const reply = new Promise<unknown>((resolve, reject) =>
+      this.#pending.set(id, { resolve, reject, command }),
+    );
+    const line = JSON.stringify({ execute: command, ...(args === undefined ? {} : { arguments: args }), id });
+    this.#note(`> ${line}`);
+    this.stream.write(`${line}\n`);
+    try {
+      return await deadline.race(reply);
+    } catch (thrown) {
+      if (thrown instanceof QmpError) throw thrown;
+      throw HullError.wrap(
+        `qemu: ${command}`,
+        new HullError(HullError.from(thrown).code, `${(thrown as Error).message}${this.#tail()}`),
+      );
+    } finally {
+      this.#pending.delete(id);
+    }
+  }
+
+  /** Calls `listener` for every event of that name until the returned function is called. */
+  on<E extends QmpEvent>(event: E, listener: (data: QmpEvents[E]) => void): () => void {
+    const listeners = this.#listeners.get(event) ?? new Set();
+    this.#listeners.set(event, listeners);
+    listeners.add(listener as EventListener);
+    return () => listeners.delete(listener as EventListener);
+  }
+
+  close(): void {
+    this.#end(unavailable("qemu: the QMP connection was closed"));
+  }
+
+  #receive(text: string): void {
+    this.#buffer += text;
+    for (let end = this.#buffer.indexOf("\n"); end >= 0; end = this.#buffer.indexOf("\n")) {
+      const line = Buffer.from(this.#buffer.slice(0, end), "latin1").toString("utf8").trim();
+      this.#buffer = this.#buffer.slice(end + 1);
+      if (line !== "") this.#handle(line);
+      if (this.#ended) return;
+    }
+    if (this.#buffer.length > MAX_LINE)
+      this.#end(internal(`qemu: a QMP line of more than ${MAX_LINE} bytes`));
+  }
+
+  #handle(line: string): void {
+    this.#note(`< ${line}`);
+    const message = parse(line);
+    if (!message) this.#end(internal(`qemu: ${JSON.stringify(line.slice(0, LOG_LINE_LENGTH))} is not QMP`));
+    else if ("QMP" in message) this.#greeted?.();
+    else if (typeof message.event === "string") {
+      for (const listener of [...(this.#listeners.get(message.event) ?? [])])
+        listener((message.data ?? {}) as never);
+    } else if (typeof message.id === "number") this.#reply(message.id, message);
+  }
+
+  #reply(id: number, message: Record<string, unknown>): void {
+    const pending = this.#pending.get(id);
+    if (!pending) return; // its caller's deadline was over
+    const error = message.error as { class?: unknown; desc?: unknown } | undefined;
+    if (error) pending.reject(new QmpError(pending.command, String(error.class), String(error.desc)));
+    else pending.resolve(message.return);
+  }
+
+  #end(error: HullError): void {
+    if (this.#ended) return;
+    this.#ended = error;
+    for (const pending of [...this.#pending.values()]) pending.reject(error);
+    this.#buffer = "";
+    this.stream.destroy();
+  }
+
+  #note(line: string): void {
+    this.#log.push(line.slice(0, LOG_LINE_LENGTH));
+    if (this.#log.length > LOG_LINES) this.#log.shift();
+  }
+
+  #tail(): string {
+    return this.#log.length === 0 ? "" : `; the last QMP lines:\n${this.#log.join("\n")}`;
+  }
+}
+
+function parse(line: string): Record<string, unknown> | undefined {
+  try {
+    const value: unknown = JSON.parse(line);
+    return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : undefined;
+  } catch {
+    return undefined; // the caller ends the connection and says why
+  }
+}

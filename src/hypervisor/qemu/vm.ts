@@ -1,0 +1,179 @@
+import { Deadline } from "../../core/deadline.ts";
+import { failedPrecondition, HullError, resourceExhausted } from "../../core/errors.ts";
+import type { HostProcess } from "../../host/process-launcher.ts";
+import { lastLines, type RingBuffer } from "../../host/ring-buffer.ts";
+import type { HotplugDevice, Vm, VmExit, VmSpec } from "../hypervisor.ts";
+import { HOTPLUG_PORTS, portName } from "./command-line.ts";
+import { chardevArguments, type DeviceModel, deviceModel } from "./devices.ts";
+import { isBlockDevice } from "./driver.ts";
+import { exitReason } from "./exit-reason.ts";
+import type { QmpClient } from "./qmp-client.ts";
+import type { QmpEvents } from "./qmp-types.ts";
+
+/** How long a guest may take to let go of a device that is taken out. */
+const UNPLUG_MS = 10_000;
+
+/** A running QEMU machine. */
+export class QemuVm implements Vm {
+  readonly pid: number;
+  readonly exited: Promise<VmExit>;
+  #ended: VmExit | undefined;
+  #shutdown: QmpEvents["SHUTDOWN"] | undefined;
+  #plugged = 0;
+  readonly #freePorts = Array.from({ length: HOTPLUG_PORTS }, (_, index) => portName(index));
+
+  constructor(
+    readonly spec: VmSpec,
+    readonly vmm: HostProcess,
+    readonly qmp: QmpClient,
+    readonly output: RingBuffer,
+  ) {
+    this.pid = vmm.pid;
+    qmp.on("SHUTDOWN", (data) => {
+      this.#shutdown = data;
+    });
+    this.exited = vmm.exited.then((exit) => {
+      this.#ended = {
+        reason: exitReason(exit, this.#shutdown, output.text()),
+        requested: exit.requested,
+        console: output.text(),
+        stderr: exit.stderr,
+      };
+      return this.#ended;
+    });
+  }
+
+  console(): string {
+    return this.output.text();
+  }
+
+  async pause(deadline: Deadline): Promise<void> {
+    this.#requireRunning("pause");
+    await this.qmp.execute("stop", undefined, deadline);
+  }
+
+  async resume(deadline: Deadline): Promise<void> {
+    this.#requireRunning("resume");
+    await this.qmp.execute("cont", undefined, deadline);
+  }
+
+  async plug(device: HotplugDevice, deadline: Deadline): Promise<() => Promise<void>> {
+    this.#requireRunning("plug a device into");
+    if (this.spec.machine === "microvm") {
+      throw failedPrecondition(
+        `VM ${this.spec.name}: a microvm takes no devices after its start; use machine type q35`,
+      );
+    }
+    const port = this.#freePorts.shift();
+    if (port === undefined) {
+      throw resourceExhausted(`VM ${this.spec.name}: all ${HOTPLUG_PORTS} hotplug ports are taken`);
+    }
+    const model = deviceModel(
+      device,
+      `plugged${this.#plugged++}`,
+      device.kind === "disk" && isBlockDevice(device.path),
+    );
+    try {
+      await this.#addBackend(model.backend, deadline);
+    } catch (thrown) {
+      this.#freePorts.push(port);
+      throw this.#failure(`plug ${device.kind}`, thrown);
+    }
+    try {
+      const { driver, id, properties } = model.frontend;
+      await this.qmp.execute(
+        "device_add",
+        { driver: `${driver}-pci`, id, bus: port, ...properties },
+        deadline,
+      );
+    } catch (thrown) {
+      await this.#removeBackend(model.backend, deadline).catch(() => undefined); // the first failure is the one to tell
+      this.#freePorts.push(port);
+      throw this.#failure(`plug ${device.kind}`, thrown);
+    }
+    let removal: Promise<void> | undefined;
+    return () => {
+      removal ??= this.#unplug(model, port).catch((thrown: unknown) => {
+        removal = undefined; // it may be tried again
+        throw this.#failure(`unplug ${device.kind}`, thrown);
+      });
+      return removal;
+    };
+  }
+
+  async stop(deadline: Deadline): Promise<void> {
+    await this.vmm.stop(deadline, () => this.qmp.execute("quit", undefined, deadline));
+    await this.exited;
+  }
+
+  /** Asks the guest to let go, waits until it has, and takes the back end away. Nothing is left after the VMM's end. */
+  async #unplug(model: DeviceModel, port: string): Promise<void> {
+    if (this.#ended) return;
+    const deadline = Deadline.after(UNPLUG_MS, "the guest letting go of the device");
+    const { id } = model.frontend;
+    const detach: (() => void)[] = [];
+    try {
+      const gone = new Promise<void>((resolve, reject) => {
+        detach.push(
+          this.qmp.on("DEVICE_DELETED", (data) => data.device === id && resolve()),
+          this.qmp.on("DEVICE_UNPLUG_GUEST_ERROR", (data) => {
+            if (data.device === id) reject(failedPrecondition("the guest refused to let go of the device"));
+          }),
+        );
+      });
+      gone.catch(() => undefined); // device_del may fail first
+      await this.qmp.execute("device_del", { id }, deadline);
+      const ended = this.exited.then(() => undefined);
+      await deadline.race(Promise.race([gone, ended]));
+      if (this.#ended) return;
+      await this.#removeBackend(model.backend, deadline);
+      this.#freePorts.push(port);
+    } finally {
+      for (const take of detach) take();
+      deadline.dispose();
+    }
+  }
+
+  async #addBackend(backend: DeviceModel["backend"], deadline: Deadline): Promise<void> {
+    switch (backend?.kind) {
+      case "chardev":
+        await this.qmp.execute("chardev-add", chardevArguments(backend.id, backend.path), deadline);
+        break;
+      case "netdev": {
+        const { id, ifname } = backend;
+        const tap = { type: "tap", id, ifname, script: "no", downscript: "no" } as const;
+        await this.qmp.execute("netdev_add", tap, deadline);
+        break;
+      }
+      case "block":
+        await this.qmp.execute("blockdev-add", backend.node, deadline);
+        break;
+    }
+  }
+
+  async #removeBackend(backend: DeviceModel["backend"], deadline: Deadline): Promise<void> {
+    switch (backend?.kind) {
+      case "chardev":
+        await this.qmp.execute("chardev-remove", { id: backend.id }, deadline);
+        break;
+      case "netdev":
+        await this.qmp.execute("netdev_del", { id: backend.id }, deadline);
+        break;
+      case "block":
+        await this.qmp.execute("blockdev-del", { "node-name": backend.node["node-name"] }, deadline);
+        break;
+    }
+  }
+
+  #requireRunning(verb: string): void {
+    if (!this.#ended) return;
+    const words = lastLines(this.#ended.console, 3);
+    throw failedPrecondition(
+      `cannot ${verb} VM ${this.spec.name}: ${this.#ended.reason}${words === "" ? "" : `\nlast console lines:\n${words}`}`,
+    );
+  }
+
+  #failure(step: string, thrown: unknown): HullError {
+    return HullError.wrap(`VM ${this.spec.name}: ${step}`, thrown);
+  }
+}
