@@ -6,6 +6,8 @@ import type { Transport } from "./transport.ts";
 const BATCH_BYTES = 64 << 10;
 /** With more than this waiting to be written, senders that can wait do. */
 const HIGH_WATER_BYTES = 256 << 10;
+/** Messages that are sent without letting the event loop turn. */
+const MAX_BURST = 64;
 /** Where a peer that does not read is given up. */
 export const MAX_QUEUED_BYTES = 32 << 20;
 
@@ -32,6 +34,7 @@ export class FrameChannel {
   readonly #maxQueuedBytes: number;
   #queue: Uint8Array[] = [];
   #queuedBytes = 0;
+  #burst = 0;
   #blocked = false;
   #flushScheduled = false;
   #closed = false;
@@ -81,8 +84,20 @@ export class FrameChannel {
     });
   }
 
-  /** Resolves when there is room for more (or when the channel is closed): the wait of a sender that can wait. */
+  /**
+   * Resolves when there is room for more (or when the channel is closed): the wait of a sender that can wait.
+   * Now and then it lets a turn of the event loop pass: a sender that never waits for anything else, with a peer as
+   * fast as itself, would keep timers and other connections from ever being served.
+   */
   ready(): Promise<void> {
+    this.#burst = (this.#burst + 1) % MAX_BURST;
+    if (this.#burst === 0) {
+      return new Promise<void>((resolve) => setTimeout(resolve, 0)).then(() => this.#room());
+    }
+    return this.#room();
+  }
+
+  #room(): Promise<void> {
     if (this.#closed || this.#queuedBytes <= HIGH_WATER_BYTES) return Promise.resolve();
     return new Promise((resolve) => this.#waiting.push(resolve));
   }

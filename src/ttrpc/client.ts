@@ -82,6 +82,7 @@ export interface ClientRoute {
 export class ClientConnection {
   /** Resolves when the connection is over, with the error that ended it if there was one. */
   readonly closed: Promise<Error | undefined>;
+  /** For the connection's own calls, as is `channel`. */
   readonly encoder = new FrameEncoder();
   readonly channel: FrameChannel;
   readonly #peer: string;
@@ -211,7 +212,7 @@ export class ClientConnection {
   }
 
   #lose(cause: Error | undefined): void {
-    const details = this.#describeLoss?.() ?? "";
+    const details = this.#lossDetails();
     const reason = cause ? cause.message : "closed";
     this.#lost = new HullError(
       "Unavailable",
@@ -219,6 +220,15 @@ export class ClientConnection {
       { cause },
     );
     for (const call of [...this.#calls.values()]) call.fail(this.#lost);
+  }
+
+  /** A describer that fails must not keep the calls from failing. */
+  #lossDetails(): string {
+    try {
+      return this.#describeLoss?.() ?? "";
+    } catch (thrown) {
+      return `(no details: ${HullError.from(thrown).message})`;
+    }
   }
 }
 

@@ -13,6 +13,8 @@ const BYTES = 2;
 const NO_HEADER = new Uint8Array(HEADER_LENGTH);
 /** A writer that has grown beyond this is not kept. */
 const KEPT_BUFFER = 64 << 10;
+/** Longer error messages are cut: they must fit a frame whatever a handler threw. */
+const MAX_STATUS_CHARS = 64 << 10;
 /** The most metadata pairs that are taken from a request. */
 const MAX_METADATA = 256;
 
@@ -59,7 +61,8 @@ export class FrameEncoder {
   status(streamId: number, code: number, message: string): Uint8Array {
     return this.#frame(streamId, FrameType.Response, 0, (writer) => {
       writer.uint32(tag(1, BYTES)).fork();
-      writer.uint32(tag(1, VARINT)).int32(code).uint32(tag(2, BYTES)).string(message).join();
+      writer.uint32(tag(1, VARINT)).int32(code);
+      writer.uint32(tag(2, BYTES)).string(message.slice(0, MAX_STATUS_CHARS)).join();
     });
   }
 

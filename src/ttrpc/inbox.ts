@@ -33,10 +33,6 @@ export class Inbox<T> implements AsyncIterableIterator<T> {
     this.#abandoned = abandoned;
   }
 
-  get ended(): boolean {
-    return this.#ended;
-  }
-
   push(message: T, bytes: number): void {
     if (this.#ended) return;
     const reader = this.#readers.shift();

@@ -11,8 +11,6 @@ export interface ConnectionOwner {
   /** Throws what an unknown service or method is answered with. */
   lookup(service: string, method: string): ServerRoute;
   isStopping(): boolean;
-  /** The connection has no calls left and everything is sent. */
-  idle(): void;
   closed(): void;
   report(where: string, error: unknown): void;
   maxCalls: number;
@@ -26,6 +24,8 @@ interface ServerCall {
   readonly deadline: Deadline;
   /** Where the client streams: its messages. */
   inbox: Inbox<unknown> | undefined;
+  /** The client has said that it sends nothing more. */
+  clientClosed: boolean;
   answered: boolean;
 }
 
@@ -39,6 +39,7 @@ export class ServerConnection {
   readonly #life = Deadline.none();
   #running = 0;
   #lastId = 0;
+  #idleWaiters: (() => void)[] = [];
 
   constructor(transport: Transport, owner: ConnectionOwner) {
     this.#owner = owner;
@@ -56,9 +57,12 @@ export class ServerConnection {
     );
   }
 
-  /** Has calls under way, or answers that are not sent. */
-  get busy(): boolean {
-    return this.#running > 0 || this.#channel.queuedBytes > 0;
+  /** Resolves when no call is under way and every answer is sent, or when the connection is over. */
+  async idle(): Promise<void> {
+    if (this.#running > 0 && !this.#life.reason) {
+      await new Promise<void>((resolve) => this.#idleWaiters.push(resolve));
+    }
+    await this.#channel.flushed();
   }
 
   close(): void {
@@ -114,10 +118,11 @@ export class ServerConnection {
       route,
       deadline: this.#deadline(route, request.timeoutNano, requestStream || responseStream),
       inbox: undefined,
+      clientClosed: (flags & Flag.RemoteOpen) === 0,
       answered: false,
     };
     if (requestStream) {
-      this.#openInbox(call, flags, request.payload);
+      this.#openInbox(call, request.payload);
       input = call.inbox;
     }
     this.#calls.set(id, call);
@@ -137,7 +142,7 @@ export class ServerConnection {
     return ms === Number.POSITIVE_INFINITY ? Deadline.none() : Deadline.after(ms, route.name);
   }
 
-  #openInbox(call: ServerCall, flags: number, first: Uint8Array | undefined): void {
+  #openInbox(call: ServerCall, first: Uint8Array | undefined): void {
     const inbox = new Inbox<unknown>(
       this.#channel,
       (error) => this.#fail(call, error),
@@ -146,7 +151,7 @@ export class ServerConnection {
     call.inbox = inbox;
     call.deadline.onEnd((reason) => inbox.fail(reason));
     if (first && first.length > 0) this.#deliver(call, inbox, first);
-    if ((flags & Flag.RemoteOpen) === 0) inbox.end();
+    if (call.clientClosed) inbox.end();
   }
 
   #data(id: number, flags: number, payload: Uint8Array): void {
@@ -156,7 +161,7 @@ export class ServerConnection {
       return;
     }
     const { inbox } = call;
-    if (!inbox || inbox.ended) {
+    if (!inbox || call.clientClosed) {
       this.#fail(call, invalidArgument("stream takes no data: it is closed by the client"));
       return;
     }
@@ -191,7 +196,7 @@ export class ServerConnection {
     } finally {
       call.deadline.dispose();
       this.#running -= 1;
-      if (this.#running === 0) this.#whenIdle();
+      if (this.#running === 0) this.#wake();
     }
   }
 
@@ -230,10 +235,8 @@ export class ServerConnection {
     this.#channel.send(frame);
   }
 
-  /** Tells the owner, who may be waiting for it, when the last answer is out. */
-  #whenIdle(): void {
-    if (!this.#owner.isStopping()) return;
-    void this.#channel.flushed().then(() => this.#owner.idle());
+  #wake(): void {
+    for (const resolve of this.#idleWaiters.splice(0)) resolve();
   }
 
   #closed(error: Error | undefined): void {
@@ -241,6 +244,7 @@ export class ServerConnection {
     for (const call of this.#calls.values()) call.answered = true;
     this.#calls.clear();
     this.#life.cancel("connection is lost");
+    this.#wake();
     this.#owner.closed();
   }
 }

@@ -66,7 +66,6 @@ export class Server {
   readonly #connections = new Set<ServerConnection>();
   readonly #options: ServerOptions;
   #stopping = false;
-  #idle: (() => void)[] = [];
 
   constructor(options: ServerOptions = {}) {
     this.#options = options;
@@ -103,11 +102,7 @@ export class Server {
     const connection = new ServerConnection(transport, {
       lookup: (service, method) => this.#lookup(service, method),
       isStopping: () => this.#stopping,
-      idle: () => this.#wake(),
-      closed: () => {
-        this.#connections.delete(connection);
-        this.#wake();
-      },
+      closed: () => void this.#connections.delete(connection),
       report: this.#options.report ?? (() => undefined),
       maxCalls: this.#options.maxCalls ?? MAX_CALLS,
       maxQueuedBytes: this.#options.maxQueuedBytes,
@@ -127,32 +122,14 @@ export class Server {
    */
   async shutdown(graceMs: number): Promise<void> {
     this.#stopping = true;
-    const end = performance.now() + graceMs;
-    while (this.#busy() && performance.now() < end) {
-      await this.#changed(end - performance.now());
-    }
-    for (const connection of [...this.#connections]) connection.close();
-  }
-
-  #busy(): boolean {
-    for (const connection of this.#connections) if (connection.busy) return true;
-    return false;
-  }
-
-  #changed(ms: number): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = setTimeout(resolve, ms);
-      this.#idle.push(() => {
-        clearTimeout(timer);
-        resolve();
-      });
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const grace = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, graceMs);
     });
-  }
-
-  #wake(): void {
-    const idle = this.#idle;
-    this.#idle = [];
-    for (const resolve of idle) resolve();
+    const idle = Promise.all([...this.#connections].map((connection) => connection.idle()));
+    await Promise.race([idle, grace]);
+    clearTimeout(timer);
+    for (const connection of [...this.#connections]) connection.close();
   }
 
   /** Throws Unimplemented in the words of Go's server, which containerd's clients know. */

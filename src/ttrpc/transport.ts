@@ -10,6 +10,7 @@ export interface Transport {
   write(bytes: Uint8Array): boolean;
   /** Bytes as they arrive. They belong to the listener: the transport never writes into them again. */
   onData(listener: (bytes: Uint8Array) => void): void;
+  /** Fires when it can take more after a `write` that answered false; never from inside `write`. */
   onDrain(listener: () => void): void;
   /** Fires exactly once, with the error if there was one, also after `close()`. */
   onClose(listener: (error?: Error) => void): void;

@@ -15,7 +15,10 @@ export function socketTransport(socket: Socket): Transport {
     write: (bytes) => socket.write(bytes),
     onData: (listener) => void socket.on("data", listener),
     onDrain: (listener) => void socket.on("drain", listener),
-    onClose: (listener) => void socket.on("close", () => listener(failure)),
+    onClose: (listener) => {
+      if (socket.closed) queueMicrotask(() => listener(socket.errored ?? undefined));
+      else socket.on("close", () => listener(failure));
+    },
     close: () => {
       socket.resume(); // a paused socket would not see the other end's close
       socket.destroySoon();

@@ -21,7 +21,6 @@ export async function connectUnix(path: string, deadline: Deadline): Promise<Soc
         socket.once("error", reject);
       }),
     );
-    socket.removeAllListeners("error");
     return socket;
   } catch (thrown) {
     socket.on("error", () => undefined); // a late failure of the attempt that is given up

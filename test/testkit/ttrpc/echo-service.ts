@@ -1,9 +1,8 @@
-import { KeyValue } from "../proto/generated/ttrpc/ttrpc.ts";
-import type { ServiceDefinition } from "./definition.ts";
+import { KeyValue } from "../../../src/proto/generated/ttrpc/ttrpc.ts";
+import type { ServiceDefinition } from "../../../src/ttrpc/definition.ts";
 
 /** A service with a method of each shape, for tests: messages are KeyValue. */
 export const EchoDefinition = {
-  name: "Echo",
   fullName: "hull.test.Echo",
   methods: {
     echo: {

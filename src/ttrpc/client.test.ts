@@ -1,0 +1,202 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import { EchoDefinition } from "../../test/testkit/ttrpc/echo-service.ts";
+import { bytes } from "../../test/testkit/ttrpc/hex.ts";
+import { transportPair } from "../../test/testkit/ttrpc/memory-transport.ts";
+import { RawPeer } from "../../test/testkit/ttrpc/raw-peer.ts";
+import { Deadline } from "../core/deadline.ts";
+import { type ErrorCode, HullError } from "../core/errors.ts";
+import { ClientConnection, type ClientOptions, createClient } from "./client.ts";
+import { decodeRequest } from "./envelope.ts";
+import { MAX_PAYLOAD } from "./frame.ts";
+
+function connect(options: ClientOptions = {}) {
+  const [near, far] = transportPair();
+  const connection = new ClientConnection(near, { peer: "guest agent", ...options });
+  const client = createClient(connection, EchoDefinition);
+  return { client, connection, near, far, peer: new RawPeer(far) };
+}
+
+const fails = (code: ErrorCode, message: RegExp) => (error: unknown) => {
+  assert.ok(error instanceof HullError, String(error));
+  assert.equal(error.code, code);
+  assert.match(error.message, message);
+  return true;
+};
+
+const message = { key: "a", value: "" };
+
+test("ids are odd and increase, answers come in any order", async () => {
+  const { client, peer, near, connection } = connect();
+  const first = client.echo(message);
+  const second = client.echo(message);
+  await peer.settle();
+  assert.deepEqual(
+    [near.written[0]?.[7], near.written[0]?.[7 + (near.written[0]?.length ?? 0) / 2]],
+    [1, 3],
+    "both requests go out in one write",
+  );
+  peer.frame(3, 2, 0, bytes("12030a0133"));
+  peer.frame(1, 2, 0, bytes("12030a0131"));
+  assert.equal((await second).key, "3");
+  assert.equal((await first).key, "1");
+  assert.equal(connection.pending, 0);
+});
+
+test("deadline and metadata go with the request", async () => {
+  const { client, peer, near } = connect();
+  const deadline = Deadline.after(5000);
+  const call = client.echo(message, {
+    deadline,
+    metadata: new Map([["containerd-namespace-ttrpc", ["k8s.io"]]]),
+  });
+  await peer.settle();
+  const request = decodeRequest((near.written[0] as Uint8Array).subarray(10));
+  assert.deepEqual([request.service, request.method], ["hull.test.Echo", "Echo"]);
+  assert.ok(request.timeoutNano > 4e9 && request.timeoutNano <= 5e9, String(request.timeoutNano));
+  assert.deepEqual(request.metadata, new Map([["containerd-namespace-ttrpc", ["k8s.io"]]]));
+  peer.frame(1, 2, 0, bytes("12030a0131"));
+  await call;
+  deadline.dispose();
+});
+
+test("a status becomes a HullError with its code and says which call failed", async () => {
+  const { client, peer } = connect();
+  const call = client.echo(message);
+  peer.frame(1, 2, 0, bytes("0a06 0805 1202 6e6f"));
+  await assert.rejects(call, fails("NotFound", /^hull\.test\.Echo\/Echo: no$/));
+});
+
+test("a deadline ends the call; its late answer and answers to nothing are ignored", async () => {
+  const { client, connection, peer } = connect();
+  const deadline = Deadline.after(60_000);
+  const call = client.echo(message, { deadline });
+  deadline.cancel("shutting down");
+  await assert.rejects(call, fails("Canceled", /Echo: shutting down/));
+  await assert.rejects(client.echo(message, { deadline }), fails("Canceled", /shutting down/));
+  assert.equal(connection.pending, 0);
+  peer.frame(1, 2, 0, bytes("12030a0131"));
+  peer.frame(99, 2, 0);
+  peer.frame(98, 3, 0);
+  await assert.rejects(
+    client.echo(message, { deadline: Deadline.after(5) }),
+    fails("DeadlineExceeded", /5 ms/),
+  );
+});
+
+test("when the peer dies every call fails with the reason and what is known of it", async () => {
+  const { client, connection, near, peer } = connect({ describeLoss: () => "console: Kernel panic" });
+  const unary = client.echo(message);
+  const stream = client.repeat(message)[Symbol.asyncIterator]();
+  const collect = client.collect();
+  await peer.settle();
+  const died = new Error("read ECONNRESET");
+  near.fail(died);
+  const lost = fails("Unavailable", /guest agent is lost: read ECONNRESET: console: Kernel panic/);
+  await assert.rejects(unary, lost);
+  await assert.rejects(stream.next(), lost);
+  await assert.rejects(collect.send(message), lost);
+  await assert.rejects(collect.finish(), lost);
+  await assert.rejects(client.echo(message), lost);
+  assert.equal(await connection.closed, died);
+});
+
+test("close() fails what is under way and tells of no error", async () => {
+  const { client, connection, far, peer } = connect();
+  const call = client.echo(message);
+  connection.close();
+  await assert.rejects(call, fails("Unavailable", /lost: closed/));
+  assert.equal(await connection.closed, undefined);
+  await peer.settle();
+  assert.ok(far.closed);
+});
+
+test("oversize requests fail without being sent, oversize answers fail their call; the connection lives", async () => {
+  const { client, near, peer } = connect();
+  await assert.rejects(
+    client.echo({ key: "x".repeat(MAX_PAYLOAD), value: "" }),
+    fails("ResourceExhausted", /larger than ttrpc's limit/),
+  );
+  assert.equal(near.written.length, 0);
+  const call = client.echo(message);
+  peer.frame(1, 2, 0, new Uint8Array(MAX_PAYLOAD + 1));
+  await assert.rejects(call, fails("ResourceExhausted", /answer of 4194305 bytes/));
+  const next = client.echo(message);
+  peer.frame(3, 2, 0, bytes("12030a0131"));
+  assert.equal((await next).key, "1");
+});
+
+test("answers that make no sense fail their call", async () => {
+  const { client, peer } = connect();
+  const calls = [client.echo(message), client.echo(message), client.echo(message), client.collect().finish()];
+  const outcomes = Promise.allSettled(calls);
+  peer.frame(1, 2, 0, bytes("0aff"));
+  peer.frame(3, 2, 0, bytes("12020aff"));
+  peer.frame(5, 3, 0);
+  peer.frame(7, 3, 5);
+  for (const outcome of await outcomes) {
+    assert.equal(outcome.status, "rejected");
+    fails("Internal", /answer cannot be decoded|stream data in a call/)(outcome.reason);
+  }
+});
+
+test("too many calls fail at once", async () => {
+  const { client, connection } = connect({ maxCalls: 1 });
+  const call = client.echo(message);
+  await assert.rejects(
+    client.echo(message),
+    fails("ResourceExhausted", /1 calls are under way to the guest agent/),
+  );
+  connection.close();
+  await assert.rejects(call);
+});
+
+test("an endless stream that nobody reads holds the connection, then fails that stream only", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const { client, peer, near } = connect();
+  const events = client.repeat(message)[Symbol.asyncIterator]();
+  for (let i = 0; i < 300; i++) peer.frame(1, 3, 0, bytes("0a0131"));
+  await peer.settle();
+  assert.ok(near.paused);
+  t.mock.timers.tick(1000);
+  assert.equal(near.paused, false);
+  let read = 0;
+  await assert.rejects(
+    async () => {
+      for (;;) {
+        await events.next();
+        read += 1;
+      }
+    },
+    fails("ResourceExhausted", /stream given up/),
+  );
+  assert.ok(read >= 256 && read < 300, String(read));
+});
+
+test("a reader that breaks off forgets the stream and lets the connection be read", async () => {
+  const { client, connection, peer, near } = connect();
+  const events = client.repeat(message);
+  for (let i = 0; i < 300; i++) peer.frame(1, 3, 0, bytes("0a0131"));
+  await peer.settle();
+  assert.ok(near.paused);
+  for await (const _ of events) break;
+  assert.equal(connection.pending, 0);
+  assert.equal(near.paused, false);
+});
+
+test("garbage from the server breaks no more than calls", async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(fc.uint8Array({ maxLength: 64 }), { maxLength: 20 }), async (chunks) => {
+      const { client, connection, peer } = connect();
+      const outcomes = Promise.allSettled([client.echo(message), client.collect().finish()]);
+      for (const chunk of chunks) peer.bytes(chunk);
+      await peer.settle();
+      connection.close();
+      for (const outcome of await outcomes) {
+        if (outcome.status === "rejected") assert.ok(outcome.reason instanceof HullError);
+      }
+    }),
+    { numRuns: 200 },
+  );
+});
