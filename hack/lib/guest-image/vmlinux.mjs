@@ -1,0 +1,93 @@
+// The uncompressed kernel (an ELF file with the PVH entry note) out of a bzImage.
+// Header fields: Documentation/arch/x86/boot.rst of the kernel; payload: LZ4's legacy frame
+// (lz4_Frame_format.md, "Legacy frame"), which is how Debian compresses its cloud kernel.
+
+const HEADER_MAGIC = 0x202;
+const LZ4_LEGACY = 0x184c2102;
+const XEN_ELFNOTE_PHYS32_ENTRY = 18;
+const PT_NOTE = 4;
+
+/** Decodes one LZ4 block of `source` into `target` at `at`; returns the position behind the last byte written. */
+export function decodeBlock(source, target, at) {
+  let from = 0;
+  const length = (start) => {
+    let count = start;
+    if (start === 15) {
+      let more;
+      do {
+        more = source[from++];
+        count += more;
+      } while (more === 255);
+    }
+    return count;
+  };
+  while (from < source.length) {
+    const token = source[from++];
+    const literals = length(token >> 4);
+    if (from + literals > source.length || at + literals > target.length)
+      throw new Error("LZ4 block is damaged");
+    target.set(source.subarray(from, from + literals), at);
+    from += literals;
+    at += literals;
+    if (from === source.length) return at;
+    const distance = source[from] | (source[from + 1] << 8);
+    from += 2;
+    const end = at + length(token & 15) + 4;
+    if (distance === 0 || distance > at || end > target.length) throw new Error("LZ4 block is damaged");
+    if (distance >= end - at) target.copyWithin(at, at - distance, end - distance);
+    else for (let i = at; i < end; i++) target[i] = target[i - distance];
+    at = end;
+  }
+  throw new Error("LZ4 block ends within a sequence");
+}
+
+/** Decodes a legacy frame that is `size` bytes long when decoded. */
+function decodeLegacyFrame(frame, size) {
+  const target = Buffer.alloc(size);
+  let at = 0;
+  for (let from = 4; at < size; ) {
+    const length = frame.readUInt32LE(from);
+    from += 4;
+    at = decodeBlock(frame.subarray(from, from + length), target, at);
+    from += length;
+  }
+  return target;
+}
+
+/** Whether the ELF file has the note that tells a VMM where the 32 bit PVH entry is. */
+export function hasPvhEntry(elf) {
+  const headers = Number(elf.readBigUInt64LE(32));
+  const size = elf.readUInt16LE(54);
+  const count = elf.readUInt16LE(56);
+  for (let i = 0; i < count; i++) {
+    const header = headers + i * size;
+    if (elf.readUInt32LE(header) !== PT_NOTE) continue;
+    let at = Number(elf.readBigUInt64LE(header + 8));
+    const end = at + Number(elf.readBigUInt64LE(header + 32));
+    while (at + 12 <= end) {
+      const nameSize = elf.readUInt32LE(at);
+      const dataSize = elf.readUInt32LE(at + 4);
+      const type = elf.readUInt32LE(at + 8);
+      const name = elf.toString("latin1", at + 12, at + 12 + nameSize);
+      if (type === XEN_ELFNOTE_PHYS32_ENTRY && name === "Xen\0") return true;
+      at += 12 + ((nameSize + 3) & ~3) + ((dataSize + 3) & ~3);
+    }
+  }
+  return false;
+}
+
+/** The kernel of a bzImage; throws when it is none, is packed otherwise, or can't be booted by PVH. */
+export function extractVmlinux(bzImage) {
+  if (bzImage.toString("latin1", HEADER_MAGIC, HEADER_MAGIC + 4) !== "HdrS") throw new Error("not a bzImage");
+  const setupSectors = bzImage[0x1f1] || 4;
+  const start = (setupSectors + 1) * 512 + bzImage.readUInt32LE(0x248);
+  const payload = bzImage.subarray(start, start + bzImage.readUInt32LE(0x24c));
+  const magic = payload.readUInt32LE(0);
+  if (magic !== LZ4_LEGACY)
+    throw new Error(`the kernel is not packed with LZ4 (magic ${magic.toString(16)})`);
+  // The kernel's build appends the size of the decoded kernel.
+  const vmlinux = decodeLegacyFrame(payload, payload.readUInt32LE(payload.length - 4));
+  if (vmlinux.readUInt32BE(0) !== 0x7f454c46) throw new Error("the kernel's payload is not an ELF file");
+  if (!hasPvhEntry(vmlinux)) throw new Error("the kernel has no PVH entry (CONFIG_PVH)");
+  return vmlinux;
+}
