@@ -11,6 +11,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <linux/netlink.h>
 #include <linux/vm_sockets.h>
 
 #define ARGS JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv
@@ -27,6 +28,22 @@ static JSValue js_pipe(ARGS) {
   JS_SetPropertyUint32(ctx, pair, 0, JS_NewInt32(ctx, ends[0]));
   JS_SetPropertyUint32(ctx, pair, 1, JS_NewInt32(ctx, ends[1]));
   return pair;
+}
+
+static JSValue js_dup(ARGS) {
+  UNUSED;
+  int fd;
+  if (!sys_int(ctx, argv[0], &fd))
+    return JS_EXCEPTION;
+  int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+  return copy < 0 ? sys_throw(ctx, "fcntl F_DUPFD_CLOEXEC", NULL) : JS_NewInt32(ctx, copy);
+}
+
+static JSValue js_netlink_route(ARGS) {
+  UNUSED;
+  (void)argv;
+  int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, NETLINK_ROUTE);
+  return fd < 0 ? sys_throw(ctx, "socket AF_NETLINK", NULL) : JS_NewInt32(ctx, fd);
 }
 
 static JSValue set_flag(JSContext *ctx, JSValueConst *argv, int get, int set, int flag) {
@@ -223,6 +240,8 @@ static JSValue js_receive_fd(ARGS) {
 
 static const JSCFunctionListEntry functions[] = {
     JS_CFUNC_DEF("pipe", 0, js_pipe),
+    JS_CFUNC_DEF("dup", 1, js_dup),
+    JS_CFUNC_DEF("netlinkRoute", 0, js_netlink_route),
     JS_CFUNC_DEF("setNonblock", 2, js_set_nonblock),
     JS_CFUNC_DEF("setCloexec", 2, js_set_cloexec),
     JS_CFUNC_DEF("setWindowSize", 3, js_set_window_size),
