@@ -60,7 +60,6 @@ export function fakeMachine(script: Script = {}, change: Partial<VmSpec> = {}): 
       return {
         deadline,
         ledger,
-        pod: `test/clh-${process.pid}`,
         log: (message, fields) => lines.push({ message, fields }),
       };
     },

@@ -12,6 +12,8 @@ import type { VmSpec } from "../hypervisor.ts";
 import { CloudHypervisor } from "./driver.ts";
 import type { CloudHypervisorVm } from "./vm.ts";
 
+const POD = `test/clh-${process.pid}`;
+
 const deadlines: Deadline[] = [];
 after(() => {
   for (const deadline of deadlines) deadline.dispose(); // their timers would hold the process
@@ -34,7 +36,7 @@ async function boot(
   change: Partial<VmSpec> = {},
 ): Promise<{ vm: CloudHypervisorVm; made: FakeMachine }> {
   const made = machine(t, script, change);
-  const vm = await new CloudHypervisor().boot(made.spec, made.context());
+  const vm = await new CloudHypervisor(POD).boot(made.spec, made.context());
   t.after(() => vm.stop(soon()));
   return { vm, made };
 }
@@ -62,7 +64,7 @@ test("boots with seccomp on, tells the console, and leaves nothing behind after 
   const exit = await vm.exited;
   assert.deepEqual(
     { reason: exit.reason, requested: exit.requested },
-    { reason: "cloud-hypervisor was stopped", requested: true },
+    { reason: "cloud-hypervisor ended with status 0 (the VM was stopped)", requested: true },
   );
   assert.match(exit.console, /Linux version/);
   assert.throws(() => process.kill(vm.pid, 0), { code: "ESRCH" });
@@ -80,15 +82,12 @@ test("runs in the pod's network namespace", async (t) => {
   assert.equal((await vm.info(soon())).state, "Running");
 });
 
-test("pauses and resumes, and refuses either in the wrong state", async (t) => {
+test("pauses and resumes; either twice changes nothing", async (t) => {
   const { vm } = await boot(t);
-  await assert.rejects(vm.resume(soon()), {
-    code: "FailedPrecondition",
-    message: "cannot resume VM pod1 in running state",
-  });
+  await vm.resume(soon());
+  await vm.pause(soon());
   await vm.pause(soon());
   assert.equal((await vm.info(soon())).state, "Paused");
-  await assert.rejects(vm.pause(soon()), { code: "FailedPrecondition" });
   await vm.resume(soon());
   assert.equal((await vm.info(soon())).state, "Running");
 });
@@ -112,7 +111,7 @@ test("plugs a disk and a share in, and takes them out when the guest lets go", a
   await takeOut();
   await removeShare();
   assert.deepEqual(Object.keys((await vm.info(soon())).device_tree ?? {}), ["vsock"]);
-  await assert.rejects(takeOut(), { code: "NotFound" });
+  await takeOut(); // once is enough
   await vm.plug(disk, soon());
 });
 
@@ -139,7 +138,7 @@ test("a plug whose answer is lost is taken back", async (t) => {
 
 test("resizes within its limits", async (t) => {
   const made = machine(t);
-  const vm = await new CloudHypervisor({ maxVcpus: 2, hotplugMemoryMib: 128 }).boot(
+  const vm = await new CloudHypervisor(POD, { maxVcpus: 2, hotplugMemoryMib: 128 }).boot(
     made.spec,
     made.context(),
   );
@@ -164,7 +163,7 @@ test("a clone of a template runs with its own vsock socket and the template's co
     ...clone.spec,
     vsock: { kind: "hybrid", cid: 77, socket: join(clone.spec.directory, "v.sock") },
   };
-  const copy = await new CloudHypervisor().restore(template, spec, clone.context());
+  const copy = await new CloudHypervisor(POD).restore(template, spec, clone.context());
   const info = await copy.info(soon());
   assert.equal(info.state, "Running");
   assert.deepEqual(info.config.vsock, { id: "vsock", cid: 3, socket: join(clone.spec.directory, "v.sock") });
@@ -177,11 +176,11 @@ test("a template with devices of a pod is refused, a missing one is NotFound", a
   const made = machine(t);
   const template = join(made.directory, "template");
   mkdirSync(template);
-  await assert.rejects(new CloudHypervisor().restore(template, made.spec, made.context()), {
+  await assert.rejects(new CloudHypervisor(POD).restore(template, made.spec, made.context()), {
     code: "NotFound",
   });
   writeFileSync(join(template, "config.json"), '{"disks":[{"path":"/x"}]}');
-  await assert.rejects(new CloudHypervisor().restore(template, made.spec, made.context()), {
+  await assert.rejects(new CloudHypervisor(POD).restore(template, made.spec, made.context()), {
     code: "FailedPrecondition",
     message: /has disks devices of its own/,
   });
@@ -198,13 +197,13 @@ const BOOT_FAILURES: {
   {
     name: "the VMM ends at once",
     script: { happenings: [{ after: "start", do: "exit", stderr: "Failed to open /dev/kvm\n" }] },
-    code: "FailedPrecondition",
+    code: "Unavailable",
     message: /VM pod1: boot: cloud-hypervisor ended with status 1: Failed to open \/dev\/kvm/,
   },
   {
     name: "the VMM dies during vm.boot",
     script: { faults: [{ on: "vm.boot", do: "die" }] },
-    code: "FailedPrecondition",
+    code: "Unavailable",
     message: /boot: cloud-hypervisor was killed by SIGKILL/,
   },
   {
@@ -231,14 +230,14 @@ const BOOT_FAILURES: {
     name: "the kernel is missing",
     script: {},
     change: { kernel: "/no/such/kernel" },
-    code: "Internal",
-    message: /Cannot open kernel file: No such file/,
+    code: "NotFound",
+    message: /kernel \/no\/such\/kernel cannot be read; build the guest image or set hypervisor\.kernel/,
   },
   {
     name: "an argument is unknown",
     script: {},
     change: { extraArgs: ["--no-such-option"] },
-    code: "FailedPrecondition",
+    code: "Unavailable",
     message: /status 2: error: unexpected argument/,
   },
   {
@@ -252,15 +251,15 @@ const BOOT_FAILURES: {
 for (const { name, script, change, code, message } of BOOT_FAILURES) {
   test(`a failed boot is told and cleaned up: ${name}`, async (t) => {
     const made = machine(t, script, change);
-    await assert.rejects(new CloudHypervisor().boot(made.spec, made.context(2000)), { code, message });
+    await assert.rejects(new CloudHypervisor(POD).boot(made.spec, made.context(2000)), { code, message });
     assertClean(made);
   });
 }
 
 const ENDINGS: { name: string; do: "poweroff" | "reboot" | "panic" | "crash" | "exit"; reason: RegExp }[] = [
-  { name: "power-off by the guest", do: "poweroff", reason: /^the guest powered itself off$/ },
-  { name: "restart by the guest", do: "reboot", reason: /^the guest restarted/ },
-  { name: "kernel panic", do: "panic", reason: /^the guest kernel panicked/ },
+  { name: "power-off by the guest", do: "poweroff", reason: /^the guest powered off$/ },
+  { name: "restart by the guest", do: "reboot", reason: /^the guest reset itself/ },
+  { name: "kernel panic", do: "panic", reason: /^the guest's kernel died/ },
   { name: "SIGKILL from outside", do: "crash", reason: /^cloud-hypervisor was killed by SIGKILL/ },
   { name: "the VMM gives up", do: "exit", reason: /^cloud-hypervisor ended with status 1: out of luck$/ },
 ];

@@ -1,4 +1,4 @@
-import { mkdir, rm } from "node:fs/promises";
+import { access, constants, mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { HullError } from "../../core/errors.ts";
 import { lastLines } from "../../host/ring-buffer.ts";
@@ -13,10 +13,15 @@ import { Vmm } from "./vmm.ts";
 export class CloudHypervisor implements Hypervisor {
   readonly type = "cloud-hypervisor";
 
-  constructor(readonly options: MachineOptions = {}) {}
+  /** `pod` is `<namespace>/<pod>`, the mark of the VMM's process. */
+  constructor(
+    readonly pod: string,
+    readonly options: MachineOptions = {},
+  ) {}
 
   async boot(spec: VmSpec, context: VmContext): Promise<CloudHypervisorVm> {
     const config = vmConfig(spec, this.options);
+    await checkReadable(spec);
     return await this.#start(spec, context, "running", async (client) => {
       await client.create(config, context.deadline);
       await client.boot(context.deadline);
@@ -50,7 +55,7 @@ export class CloudHypervisor implements Hypervisor {
   ): Promise<CloudHypervisorVm> {
     context.deadline.check();
     await mkdir(spec.directory, { recursive: true, mode: 0o700 });
-    const vmm = await Vmm.start(spec, context);
+    const vmm = await Vmm.start(spec, this.pod, context);
     const client = new ApiClient(vmm.socketPath);
     void vmm.exited.then(() => client.close());
     try {
@@ -73,9 +78,20 @@ export class CloudHypervisor implements Hypervisor {
       stderr && `cloud-hypervisor said: ${lastLines(stderr, 3)}`,
       console && `the guest's console ends: ${lastLines(console, 3)}`,
     ];
-    const code = ended ? "FailedPrecondition" : HullError.from(error).code;
+    const code = ended ? "Unavailable" : HullError.from(error).code;
     return new HullError(code, `VM ${spec.name}: boot: ${words.filter(Boolean).join("; ")}`, {
       cause: error,
+    });
+  }
+}
+
+/** The VMM's own word for it would be an internal error. */
+async function checkReadable(spec: VmSpec): Promise<void> {
+  for (const what of ["kernel", "initrd"] as const) {
+    await access(spec[what], constants.R_OK).catch((cause: unknown) => {
+      const advice = `build the guest image or set hypervisor.${what}`;
+      const message = `VM ${spec.name}: boot: the guest's ${what} ${spec[what]} cannot be read; ${advice}`;
+      throw new HullError("NotFound", message, { cause });
     });
   }
 }

@@ -15,7 +15,7 @@ const SPEC: VmSpec = {
   memoryMib: 256,
   kernel: "/vmlinux",
   initrd: "/initrd.img",
-  kernelParams: ["quiet", "loglevel=3"],
+  kernelParams: ["loglevel=3"],
   netns: undefined,
   vsock: { kind: "hybrid", cid: 3, socket: "/run/hull/default/pod1/vsock.sock" },
   shares: [{ kind: "share", tag: "hull", socket: "/run/hull/default/pod1/fs.sock" }],
@@ -30,7 +30,7 @@ test("the whole body of vm.create", () => {
     payload: {
       kernel: "/vmlinux",
       initramfs: "/initrd.img",
-      cmdline: "console=ttyS0 panic=-1 quiet loglevel=3",
+      cmdline: "console=ttyS0 quiet panic=-1 loglevel=3",
     },
     cpus: { boot_vcpus: 2, max_vcpus: 4 },
     memory: { size: 268435456, shared: true, hotplug_method: "VirtioMem", hotplug_size: 536870912 },
@@ -80,6 +80,11 @@ test("what Cloud Hypervisor cannot do is refused with advice", () => {
     code: "FailedPrecondition",
     message: /pod1: cloud-hypervisor runs guests with KVM only.*use hypervisor type qemu/,
   });
+  assert.throws(() => vmConfig({ ...SPEC, memoryMib: 8 }), {
+    code: "InvalidArgument",
+    message: /8 MiB of memory is too little.*default_memory/,
+  });
+  assert.throws(() => vmConfig({ ...SPEC, vcpus: 0 }), { code: "InvalidArgument" });
   assert.throws(() => vmConfig({ ...SPEC, vsock: { kind: "vhost-user", socket: "/s" } }), {
     code: "InvalidArgument",
     message: /takes no vhost-user one; set vsock to hybrid/,

@@ -4,6 +4,9 @@ import type { DiskConfig, FsConfig, NetConfig, VmConfig, VsockConfig } from "./a
 
 const MIB = 1024 * 1024;
 
+/** Smaller than this no Linux guest with an initrd boots. */
+const LEAST_MEMORY_MIB = 32;
+
 /** What Cloud Hypervisor can be told beyond a VmSpec; from the configuration file. */
 export interface MachineOptions {
   /** Back the guest's memory with huge pages of this size (bytes; a power of two that the host has). */
@@ -27,6 +30,12 @@ export function vmConfig(spec: VmSpec, options: MachineOptions = {}): VmConfig {
   if (spec.accel !== "kvm") {
     throw failedPrecondition(
       `VM ${spec.name}: cloud-hypervisor runs guests with KVM only, not with accel ${spec.accel}; use hypervisor type qemu on a host without KVM`,
+    );
+  }
+  if (spec.vcpus < 1) throw invalidArgument(`VM ${spec.name}: ${spec.vcpus} vCPUs; it must be at least 1`);
+  if (spec.memoryMib < LEAST_MEMORY_MIB) {
+    throw invalidArgument(
+      `VM ${spec.name}: ${spec.memoryMib} MiB of memory is too little for any guest; set hypervisor.default_memory to ${LEAST_MEMORY_MIB} or more`,
     );
   }
   const { hugePageSize, hotplugMemoryMib, systemUuid, oemStrings } = options;
@@ -60,11 +69,12 @@ export function vmConfig(spec: VmSpec, options: MachineOptions = {}): VmConfig {
 }
 
 /**
- * The serial port is the console: it prints from the first line on and needs no driver module. A panicking guest
- * restarts at once (panic=-1), which the driver sees as `rebooting`; later words on the command line win.
+ * The serial port is the console: it prints from the first line on and needs no driver module, but each character
+ * leaves the guest, so the kernel says only what matters. A panicking guest restarts at once (panic=-1), which the
+ * driver sees as `rebooting`. Later words on the command line win.
  */
 function commandLine(params: readonly string[]): string {
-  return ["console=ttyS0", "panic=-1", ...params].join(" ");
+  return ["console=ttyS0", "quiet", "panic=-1", ...params].join(" ");
 }
 
 export function fsConfig(share: ShareDevice): FsConfig {

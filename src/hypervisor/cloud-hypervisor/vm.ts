@@ -1,5 +1,5 @@
 import { Deadline } from "../../core/deadline.ts";
-import { HullError } from "../../core/errors.ts";
+import { HullError, unavailable } from "../../core/errors.ts";
 import { SerialQueue } from "../../core/serial-queue.ts";
 import { StateMachine } from "../../core/state-machine.ts";
 import type { HotplugDevice, Vm, VmExit } from "../hypervisor.ts";
@@ -45,22 +45,25 @@ export class CloudHypervisorVm implements Vm {
     return this.vmm.console();
   }
 
+  /** Pausing a paused VM, or resuming a running one, changes nothing. */
   pause(deadline: Deadline): Promise<void> {
-    return this.#change("pause", ["running"], deadline, async () => {
+    return this.#change("pause", deadline, async () => {
+      if (this.#state.is("paused")) return;
       await this.client.pause(deadline);
       this.#state.transition("paused");
     });
   }
 
   resume(deadline: Deadline): Promise<void> {
-    return this.#change("resume", ["paused"], deadline, async () => {
+    return this.#change("resume", deadline, async () => {
+      if (this.#state.is("running")) return;
       await this.client.resume(deadline);
       this.#state.transition("running");
     });
   }
 
   async plug(device: HotplugDevice, deadline: Deadline): Promise<() => Promise<void>> {
-    return await this.#change("plug into", ["running", "paused"], deadline, async () => {
+    return await this.#change("plug into", deadline, async () => {
       const { id, add } = this.#adding(device, deadline);
       try {
         const place = await add();
@@ -69,18 +72,28 @@ export class CloudHypervisorVm implements Vm {
         if (isOpen(error)) await this.#takeBack(id);
         throw error;
       }
-      return () => this.#unplug(id);
+      let removal: Promise<void> | undefined;
+      return () => {
+        removal ??= this.#unplug(id).catch((error: unknown) => {
+          removal = undefined; // it may be tried again
+          throw error;
+        });
+        return removal;
+      };
     });
   }
 
   /** Asks for other sizes: vCPUs up to MachineOptions.maxVcpus, memory up to hotplugMemoryMib more, the balloon. */
   resize(size: VmResize, deadline: Deadline): Promise<void> {
-    return this.#change("resize", ["running", "paused"], deadline, () => this.client.resize(size, deadline));
+    return this.#change("resize", deadline, () => this.client.resize(size, deadline));
   }
 
   /** Saves the paused VM into `directory`, which must exist, for `CloudHypervisor.restore`. */
   snapshot(directory: string, deadline: Deadline): Promise<void> {
-    return this.#change("snapshot", ["paused"], deadline, () => this.client.snapshot(directory, deadline));
+    return this.#change("snapshot", deadline, async () => {
+      this.#state.require("snapshot", "paused");
+      await this.client.snapshot(directory, deadline);
+    });
   }
 
   info(deadline: Deadline): Promise<VmInfo> {
@@ -118,7 +131,7 @@ export class CloudHypervisorVm implements Vm {
     if (this.#state.is("ended")) return; // it went with the VM
     const deadline = Deadline.after(this.ejectMs, `VM ${this.name}: taking device ${id} out`);
     try {
-      await this.#change("unplug from", ["running", "paused"], deadline, async () => {
+      await this.#change("unplug from", deadline, async () => {
         const gone = this.vmm.event(
           ({ event, properties }) => event === "device-removed" && properties.id === id,
           deadline,
@@ -156,15 +169,10 @@ export class CloudHypervisorVm implements Vm {
     }
   }
 
-  #change<T>(
-    verb: string,
-    states: ("running" | "paused")[],
-    deadline: Deadline,
-    change: () => Promise<T>,
-  ): Promise<T> {
+  /** Runs one change when its turn comes, unless its deadline is over by then. */
+  #change<T>(verb: string, deadline: Deadline, change: () => Promise<T>): Promise<T> {
     const turn = this.#queue.run(async () => {
       deadline.check();
-      this.#state.require(verb, ...states);
       return await this.#explained(verb, change);
     });
     return deadline.race(turn);
@@ -173,7 +181,7 @@ export class CloudHypervisorVm implements Vm {
   /** A failure told with the VM's name; one that comes from the VMM's end becomes FailedPrecondition and says so. */
   async #explained<T>(verb: string, call: () => Promise<T>): Promise<T> {
     try {
-      if (this.#state.is("ended")) throw new HullError("Unavailable", "the VMM has ended");
+      if (this.#state.is("ended")) throw unavailable("the VMM has ended");
       return await call();
     } catch (error) {
       if (HullError.from(error).code !== "Unavailable") throw HullError.wrap(`VM ${this.name}`, error);

@@ -2,13 +2,13 @@ import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { Deadline } from "../../core/deadline.ts";
 import { Disposer } from "../../core/disposer.ts";
-import { HullError } from "../../core/errors.ts";
+import { HullError, internal } from "../../core/errors.ts";
 import type { Ledger } from "../../core/ledger.ts";
-import { type HostProcess, launch } from "../../host/process-launcher.ts";
+import { type HostProcess, launch, type ProcessExit } from "../../host/process-launcher.ts";
 import { RingBuffer } from "../../host/ring-buffer.ts";
 import type { VmContext, VmExit, VmSpec } from "../hypervisor.ts";
 import { EventDecoder, type VmmEvent } from "./event-monitor.ts";
-import { listeningSocket, writableSocket } from "./inherited-socket.ts";
+import { listeningSocket } from "./inherited-socket.ts";
 
 /** A Cloud Hypervisor process: its sockets, its console, its own account of what happens, and its end. */
 export class Vmm {
@@ -28,12 +28,13 @@ export class Vmm {
     readonly log: VmContext["log"],
   ) {
     this.pid = process.pid;
+    this.#watchEvents(process);
     this.exited = process.exited.then(async (exit) => {
       await cleanUp
         .dispose()
         .catch((error: unknown) => log("cloud-hypervisor: clean-up", { error: String(error) }));
       return {
-        reason: this.#requested ? "cloud-hypervisor was stopped" : (this.#cause ?? exit.reason),
+        reason: this.#reason(exit),
         requested: this.#requested,
         console: this.console(),
         stderr: exit.stderr,
@@ -45,19 +46,10 @@ export class Vmm {
    * Starts the process in the pod's network namespace. Its API socket `clh.sock` and its event stream are inherited
    * descriptors: calls may be made at once. Seccomp filters are on.
    */
-  static async start(spec: VmSpec, context: VmContext): Promise<Vmm> {
+  static async start(spec: VmSpec, pod: string, context: VmContext): Promise<Vmm> {
     const socketPath = join(spec.directory, "clh.sock");
     const cleanUp = new Disposer();
     const ring = new RingBuffer();
-    const decoder = new EventDecoder();
-    let vmm: Vmm | undefined;
-    const early: VmmEvent[] = [];
-    const onText = (text: string) => {
-      for (const event of decoder.push(text)) {
-        if (vmm) vmm.#take(event);
-        else early.push(event);
-      }
-    };
     try {
       await recordSocket(context.ledger, socketPath, cleanUp);
       await recordSocket(
@@ -67,26 +59,21 @@ export class Vmm {
       );
       const api = await listeningSocket(socketPath);
       cleanUp.push("API socket", async () => api.release());
-      const events = await writableSocket(join(spec.directory, "clh-events.sock"), onText);
-      cleanUp.push("event socket", async () => events.release());
       const argv: [string, ...string[]] = [spec.path, "--api-socket", "fd=3", "--event-monitor", "fd=4"];
       argv.push("--seccomp", "true", ...spec.extraArgs);
       const process = await launch(
         {
           role: "cloud-hypervisor",
           argv,
-          pod: context.pod,
+          pod,
           netns: spec.netns,
-          fds: [api.fd, events.fd],
+          fds: [api.fd, "channel"],
           onStdout: (data) => ring.write(data),
         },
         context.ledger,
       );
       api.release();
-      events.release();
-      vmm = new Vmm(process, socketPath, ring, cleanUp, context.log);
-      for (const event of early) vmm.#take(event);
-      return vmm;
+      return new Vmm(process, socketPath, ring, cleanUp, context.log);
     } catch (error) {
       await cleanUp.dispose();
       throw error;
@@ -141,6 +128,22 @@ export class Vmm {
     await this.exited;
   }
 
+  #watchEvents({ channel }: HostProcess): void {
+    if (!channel) throw internal("cloud-hypervisor: started without an event stream");
+    const decoder = new EventDecoder();
+    channel.setEncoding("utf8").on("data", (text: string) => {
+      for (const event of decoder.push(text)) this.#take(event);
+    });
+    channel.on("error", (error) => this.log("cloud-hypervisor events", { reason: error.message }));
+  }
+
+  #reason(exit: ProcessExit): string {
+    if (this.#requested) return `${exit.reason} (the VM was stopped)`;
+    const panic = /Kernel panic - not syncing: [^\r\n]*/.exec(this.console())?.[0];
+    if (this.#cause && panic) return `the guest's kernel died: ${panic}`;
+    return this.#cause ?? exit.reason;
+  }
+
   #take(event: VmmEvent): void {
     this.log("cloud-hypervisor event", { ...event });
     for (const listener of [...this.#listeners]) listener(event);
@@ -152,13 +155,14 @@ export class Vmm {
   }
 }
 
+// The sentences for a guest's own doing are those of the QEMU driver.
 /** What an event says about the guest's end. */
 function causeOf({ source, event }: VmmEvent): string | undefined {
-  if (source === "guest" && event === "panic") return "the guest kernel panicked: see the console";
+  if (source === "guest" && event === "panic") return "the guest's kernel died";
   if (source === "vm" && event === "rebooting") {
-    return "the guest restarted, by a kernel panic or from inside: see the console";
+    return "the guest reset itself without a panic message (a triple fault, or a reboot)";
   }
-  if (source === "vm" && event === "shutdown") return "the guest powered itself off";
+  if (source === "vm" && event === "shutdown") return "the guest powered off";
   return undefined;
 }
 
