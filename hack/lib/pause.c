@@ -6,28 +6,25 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static void end(int signal_number)
-{
-	(void)signal_number;
-	_exit(0);
+static void end(int signal_number) {
+  (void)signal_number;
+  _exit(0);
 }
 
-static void reap(int signal_number)
-{
-	(void)signal_number;
-	while (waitpid(-1, NULL, WNOHANG) > 0)
-		;
+static void reap(int signal_number) {
+  (void)signal_number;
+  while (waitpid(-1, NULL, WNOHANG) > 0)
+    ;
 }
 
-int main(void)
-{
-	struct sigaction action = {.sa_handler = end};
+int main(void) {
+  struct sigaction action = {.sa_handler = end};
 
-	if (sigaction(SIGTERM, &action, NULL) != 0 || sigaction(SIGINT, &action, NULL) != 0)
-		return 1;
-	action.sa_handler = reap;
-	if (sigaction(SIGCHLD, &action, NULL) != 0)
-		return 1;
-	for (;;)
-		pause();
+  if (sigaction(SIGTERM, &action, NULL) != 0 || sigaction(SIGINT, &action, NULL) != 0)
+    return 1;
+  action.sa_handler = reap;
+  if (sigaction(SIGCHLD, &action, NULL) != 0)
+    return 1;
+  for (;;)
+    pause();
 }
