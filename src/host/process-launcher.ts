@@ -25,6 +25,11 @@ export interface LaunchSpec {
    * it, or one end of a new socket pair, whose other end is `HostProcess.channel`.
    */
   readonly fds?: readonly (number | "channel")[];
+  /**
+   * A descriptor of the caller that becomes stdin, in blocking mode: libuv takes O_NONBLOCK off the first three only,
+   * and a program that is handed a listening socket may not know what to do about EAGAIN.
+   */
+  readonly stdin?: number;
   /** Gets stdout as it comes; without it stdout goes where stderr goes. */
   readonly onStdout?: (data: Buffer) => void;
 }
@@ -96,7 +101,7 @@ async function spawnChild(spec: LaunchSpec): Promise<ChildProcess> {
   const argv = ["setpriv", "--pdeathsig", "KILL", "--", ...spec.argv];
   if (spec.netns !== undefined) argv.unshift("nsenter", `--net=${spec.netns}`, "--");
   const stdio: StdioOptions = [
-    "ignore",
+    spec.stdin ?? "ignore",
     "pipe",
     "pipe",
     ...(spec.fds ?? []).map((fd) => (fd === "channel" ? "pipe" : fd)),

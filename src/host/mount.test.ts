@@ -1,0 +1,119 @@
+import assert from "node:assert/strict";
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, test } from "node:test";
+import { Deadline } from "../core/deadline.ts";
+import { fitOptions, makeShared, mountAll, mountsBelow, unmountTree } from "./mount.ts";
+import { parseMountInfo, readMountInfo } from "./mountinfo.ts";
+
+const root = process.getuid?.() === 0;
+let directory: string;
+const deadline = Deadline.none();
+
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), "hull-mount-"));
+});
+afterEach(async () => {
+  if (root) await unmountTree(directory, deadline);
+  await rm(directory, { recursive: true });
+});
+
+const bind = (source: string, target = "") => ({ type: "bind", source, target, options: ["rbind", "ro"] });
+
+test("mountinfo: escapes, optional fields", () => {
+  const line = "36 35 98:0 /mnt1 /mnt\\0402 rw,noatime master:1 shared:4 - ext3 /dev/root rw,errors=continue";
+  assert.deepEqual(parseMountInfo(`${line}\nrubbish\n`), [
+    {
+      id: 36,
+      parent: 35,
+      root: "/mnt1",
+      target: "/mnt 2",
+      options: ["rw", "noatime"],
+      fields: ["master:1", "shared:4"],
+      type: "ext3",
+      source: "/dev/root",
+    },
+  ]);
+});
+
+test("binds and overlays are mounted in order and all come off", { skip: !root }, async () => {
+  for (const name of ["a", "b", "up", "work", "at"]) await mkdir(join(directory, name));
+  await writeFile(join(directory, "a", "file"), "from a");
+  await mkdir(join(directory, "b", "sub"));
+  const at = join(directory, "at");
+  const options = [
+    `lowerdir=${directory}/a:${directory}/b`,
+    `upperdir=${directory}/up`,
+    `workdir=${directory}/work`,
+  ];
+  // An overlay on overlayfs (a container) is not possible: a tmpfs holds upper and work there as everywhere.
+  const list = [
+    { type: "overlay", source: "overlay", target: "", options },
+    bind(join(directory, "a"), "sub"),
+  ];
+  await mountAll(list, at, deadline);
+  assert.equal(await readFile(join(at, "sub", "file"), "utf8"), "from a");
+  await assert.rejects(writeFile(join(at, "sub", "file"), "x"), { code: "EROFS" });
+  await writeFile(join(at, "new"), "x");
+  assert.deepEqual(await mountsBelow(at), [at, join(at, "sub")]);
+  await unmountTree(at, deadline);
+  await unmountTree(at, deadline);
+  assert.deepEqual(await mountsBelow(directory), []);
+  assert.deepEqual(await readdir(at), []);
+});
+
+test("mounts on top of each other and names with spaces come off", { skip: !root }, async () => {
+  const at = join(directory, "with space");
+  await mkdir(at);
+  const tmpfs = { type: "tmpfs", source: "tmpfs", target: "", options: ["size=64k"] };
+  await mountAll([tmpfs, tmpfs, tmpfs], at, deadline);
+  assert.equal((await mountsBelow(at)).length, 3);
+  await unmountTree(at, deadline);
+  assert.deepEqual(await mountsBelow(at), []);
+});
+
+test("a failing mount is told with its cause, and what came before it is undone", {
+  skip: !root,
+}, async () => {
+  const at = join(directory, "at");
+  await mkdir(at);
+  const tmpfs = { type: "tmpfs", source: "tmpfs", target: "", options: [] };
+  await assert.rejects(mountAll([tmpfs, bind("/no/such/source")], at, deadline), {
+    code: "FailedPrecondition",
+    message: /^mount \/no\/such\/source \(bind\) on .*does not exist/,
+  });
+  assert.deepEqual(await mountsBelow(directory), []);
+  await assert.rejects(mountAll([bind("/", "../x")], at, deadline), { code: "InvalidArgument" });
+});
+
+test("an overlay with more layers than one page of options takes is mounted", { skip: !root }, async () => {
+  const layers = Array.from({ length: 60 }, (_, index) => join(directory, `${index}-${"x".repeat(60)}`));
+  for (const layer of layers) await mkdir(layer);
+  await writeFile(join(layers[59] as string, "last"), "deep");
+  await mkdir(join(directory, "at"));
+  const options = [`lowerdir=${layers.join(":")}`];
+  assert.ok(options.join().length > 4096);
+  await mountAll(
+    [{ type: "overlay", source: "overlay", target: "", options }],
+    join(directory, "at"),
+    deadline,
+  );
+  assert.equal(await readFile(join(directory, "at", "last"), "utf8"), "deep");
+});
+
+test("options that cannot be made to fit are InvalidArgument", () => {
+  const lower = Array.from({ length: 100 }, (_, index) => `/l/${index}${"x".repeat(60)}`).join(":");
+  assert.throws(() => fitOptions([`lowerdir=${lower}`], "/t"), {
+    code: "InvalidArgument",
+    message: /too many layers/,
+  });
+  assert.throws(() => fitOptions(["x".repeat(5000)], "/t"), { code: "InvalidArgument" });
+  assert.deepEqual(fitOptions(["ro"], "/t"), { options: ["ro"] });
+});
+
+test("a shared directory is shared with nobody but its own copies", { skip: !root }, async () => {
+  await makeShared(directory, deadline);
+  const info = (await readMountInfo()).find(({ target }) => target === directory);
+  assert.match(info?.fields.join(" ") ?? "", /^shared:\d+$/);
+});

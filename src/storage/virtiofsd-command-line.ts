@@ -1,0 +1,41 @@
+/** The two implementations of virtiofsd: QEMU's own in C (up to QEMU 7), and the Rust one that followed it. */
+export type VirtiofsdFlavour = "c" | "rust";
+
+/** How long a guest may trust what it has cached: never, for a second, for good. */
+export type VirtiofsdCache = "never" | "auto" | "always";
+
+/** Which implementation a `--help` text is from. */
+export function flavourOf(help: string): VirtiofsdFlavour | undefined {
+  if (/^\s*-o source=/m.test(help)) return "c";
+  if (/--shared-dir\b/.test(help)) return "rust";
+  return undefined;
+}
+
+/** Arguments for a daemon that listens on the inherited descriptor `fd`. Extended attributes are on: images hold them. */
+export function virtiofsdArguments(
+  flavour: VirtiofsdFlavour,
+  options: {
+    readonly shared: string;
+    readonly fd: number;
+    readonly cache: VirtiofsdCache;
+    readonly extraArgs: readonly string[];
+  },
+): string[] {
+  const { shared, fd, cache, extraArgs } = options;
+  if (flavour === "c") {
+    // Locks stay in the guest: only it uses these files, and remote ones block the daemon's threads.
+    const settings = [
+      ...[`source=${shared.replaceAll(",", "\\,")}`, `cache=${cache === "never" ? "none" : cache}`],
+      ...["sandbox=namespace", "xattr", "no_posix_lock", "no_flock", "announce_submounts", "log_level=warn"],
+      "modcaps=+sys_admin", // trusted.* attributes: overlays in the guest keep their marks there
+    ];
+    return ["-f", `--fd=${fd}`, ...settings.flatMap((setting) => ["-o", setting]), ...extraArgs];
+  }
+  return [
+    ...[`--fd=${fd}`, `--shared-dir=${shared}`, `--cache=${cache}`],
+    ...["--sandbox=namespace", "--xattr", "--announce-submounts", "--log-level=warn"],
+    // Handles instead of one open descriptor for every file the guest knows.
+    ...["--inode-file-handles=prefer", "--modcaps=+sys_admin"],
+    ...extraArgs,
+  ];
+}

@@ -1,0 +1,88 @@
+import assert from "node:assert/strict";
+import { chmod, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { createConnection } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, test } from "node:test";
+import { MemoryLedger } from "../../test/testkit/memory-ledger.ts";
+import { Deadline } from "../core/deadline.ts";
+import { startVirtiofsd } from "./virtiofsd.ts";
+import { flavourOf, virtiofsdArguments } from "./virtiofsd-command-line.ts";
+
+let directory: string;
+let ledger: MemoryLedger;
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), "hull-fsd-"));
+  ledger = new MemoryLedger();
+});
+afterEach(() => rm(directory, { recursive: true }));
+
+async function fakeDaemon(script: string): Promise<string> {
+  const path = join(directory, "virtiofsd");
+  await writeFile(
+    path,
+    `#!/bin/sh\n[ "$1" = --help ] && echo "    --shared-dir <DIR>" && exit 0\n${script}\n`,
+  );
+  await chmod(path, 0o755);
+  return path;
+}
+
+const spec = (path: string) =>
+  ({ path, cache: "auto", extraArgs: [], directory, shared: "/srv/x", pod: "test/fs" }) as const;
+
+test("the flavour is known by its options", () => {
+  assert.equal(flavourOf("    -o source=PATH             shared directory tree\n"), "c");
+  assert.equal(flavourOf("      --shared-dir <SHARED_DIR>\n"), "rust");
+  assert.equal(flavourOf("usage: something else"), undefined);
+});
+
+test("both command lines", () => {
+  const options = { shared: "/srv/a,b", fd: 0, cache: "never", extraArgs: ["--x"] } as const;
+  assert.deepEqual(virtiofsdArguments("c", options).slice(0, 6), [
+    "-f",
+    "--fd=0",
+    "-o",
+    "source=/srv/a\\,b",
+    "-o",
+    "cache=none",
+  ]);
+  const rust = virtiofsdArguments("rust", options);
+  assert.ok(
+    rust.includes("--shared-dir=/srv/a,b") && rust.includes("--cache=never") && rust.at(-1) === "--x",
+  );
+});
+
+test("the socket can be connected to at once, stop leaves nothing", async () => {
+  const path = await fakeDaemon("exec sleep 60");
+  const daemon = await startVirtiofsd(spec(path), ledger, Deadline.after(5000));
+  const client = createConnection(daemon.socket);
+  await new Promise((resolve, reject) => client.once("connect", resolve).once("error", reject));
+  client.destroy();
+  await daemon.stop(Deadline.after(5000));
+  assert.deepEqual(ledger.resources, []);
+  assert.deepEqual(await readdir(directory), ["virtiofsd"]);
+});
+
+test("a daemon that dies at once is told by its exit", async () => {
+  const path = await fakeDaemon("echo 'bad option' >&2; exit 1");
+  const daemon = await startVirtiofsd(spec(path), ledger, Deadline.after(5000));
+  assert.equal((await daemon.process.exited).reason, "virtiofsd ended with status 1: bad option");
+  await daemon.stop(Deadline.after(5000));
+  assert.deepEqual(ledger.resources, []);
+});
+
+test("a missing daemon, an unknown one and a long path are refused with advice", async () => {
+  await assert.rejects(startVirtiofsd(spec("/none/virtiofsd"), ledger, Deadline.after(5000)), {
+    code: "NotFound",
+  });
+  await assert.rejects(startVirtiofsd(spec("/bin/true"), ledger, Deadline.after(5000)), {
+    code: "FailedPrecondition",
+    message: /virtio_fs_daemon/,
+  });
+  const path = await fakeDaemon("exit 0");
+  await assert.rejects(
+    startVirtiofsd({ ...spec(path), directory: `/run/${"x".repeat(120)}` }, ledger, Deadline.after(5000)),
+    { code: "InvalidArgument" },
+  );
+  assert.deepEqual(ledger.resources, []);
+});

@@ -1,0 +1,120 @@
+import { constants } from "node:fs";
+import { access, stat, unlink } from "node:fs/promises";
+import { join } from "node:path";
+import type { Deadline } from "../core/deadline.ts";
+import { failedPrecondition, HullError, invalidArgument, notFound } from "../core/errors.ts";
+import type { Ledger } from "../core/ledger.ts";
+import { type ListeningSocket, listeningSocket } from "../host/listening-socket.ts";
+import { type HostProcess, launch } from "../host/process-launcher.ts";
+import { run } from "../host/run.ts";
+import {
+  flavourOf,
+  type VirtiofsdCache,
+  type VirtiofsdFlavour,
+  virtiofsdArguments,
+} from "./virtiofsd-command-line.ts";
+
+export interface VirtiofsdSpec {
+  /** The program: a path, or the name `virtiofsd`, which is also looked for where the packages put it. */
+  readonly path: string;
+  readonly cache: VirtiofsdCache;
+  readonly extraArgs: readonly string[];
+  /** The pod's folder: the socket `fs.sock` goes here. */
+  readonly directory: string;
+  /** The directory to share: a shared mount (makeShared), or later mounts below it do not show in the guest. */
+  readonly shared: string;
+  /** `<namespace>/<pod>`. */
+  readonly pod: string;
+}
+
+export interface Virtiofsd {
+  /** The vhost-user socket for the VMM; it can be connected to from the start. */
+  readonly socket: string;
+  readonly process: HostProcess;
+  /** Ends the daemon and removes its socket. Idempotent. */
+  stop(deadline: Deadline): Promise<void>;
+}
+
+/** Longest path of a unix socket (unix(7)). */
+const MAX_SOCKET_PATH = 107;
+
+/** Where Debian's qemu-system-common and virtiofsd, and other distributions, put the daemon. */
+const PROGRAM_PATHS = ["/usr/libexec/virtiofsd", "/usr/lib/qemu/virtiofsd", "/usr/lib/virtiofsd"];
+
+/**
+ * Starts virtiofsd on a socket that we bind and it inherits, so nothing has to wait for it: a VMM that connects
+ * before the daemon runs waits in the listen queue.
+ */
+export async function startVirtiofsd(
+  spec: VirtiofsdSpec,
+  ledger: Ledger,
+  deadline: Deadline,
+): Promise<Virtiofsd> {
+  const program = await findVirtiofsd(spec.path);
+  const flavour = await detectFlavour(program, deadline);
+  const socket = join(spec.directory, "fs.sock");
+  if (Buffer.byteLength(socket) > MAX_SOCKET_PATH) {
+    throw invalidArgument(
+      `virtiofsd: socket ${socket}: longer than ${MAX_SOCKET_PATH} bytes; use a shorter pod id`,
+    );
+  }
+  const entry = await ledger.record({ kind: "socket", path: socket });
+  let daemon: HostProcess | undefined;
+  const stop = async (by: Deadline) => {
+    await daemon?.stop(by);
+    await unlink(socket).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== "ENOENT") throw error;
+    });
+    await entry.forget();
+  };
+  let listening: ListeningSocket | undefined;
+  try {
+    listening = await listeningSocket(socket);
+    const args = virtiofsdArguments(flavour, { ...spec, fd: 0 });
+    const argv: [string, ...string[]] = [program, ...args];
+    daemon = await launch({ role: "virtiofsd", argv, pod: spec.pod, stdin: listening.fd }, ledger);
+    return { socket, process: daemon, stop };
+  } catch (thrown) {
+    await stop(deadline);
+    throw HullError.wrap(`share ${spec.shared}`, thrown, "Unavailable");
+  } finally {
+    listening?.release();
+  }
+}
+
+/** The daemon's path. Throws NotFound. */
+async function findVirtiofsd(path: string): Promise<string> {
+  const onPath = (process.env.PATH ?? "").split(":").map((folder) => join(folder, path));
+  const candidates = path.startsWith("/") ? [path] : [...onPath, ...PROGRAM_PATHS];
+  for (const candidate of candidates) {
+    const found = await access(candidate, constants.X_OK).then(
+      () => true,
+      () => false,
+    );
+    if (found) return candidate;
+  }
+  throw notFound(
+    `virtiofsd: ${path} was not found; install the package virtiofsd or qemu-system-common, or set hypervisor.virtio_fs_daemon`,
+  );
+}
+
+const flavours = new Map<string, Promise<VirtiofsdFlavour>>();
+
+/** Asks the program once for its options; a program that was replaced is asked again. */
+async function detectFlavour(program: string, deadline: Deadline): Promise<VirtiofsdFlavour> {
+  const { ino, mtimeMs } = await stat(program);
+  const key = `${program} ${ino} ${mtimeMs}`;
+  let known = flavours.get(key);
+  if (!known) {
+    known = run([program, "--help"], deadline).then((help) => {
+      const flavour = flavourOf(help);
+      if (flavour) return flavour;
+      throw failedPrecondition(
+        `virtiofsd: ${program} has neither the C nor the Rust daemon's options; set hypervisor.virtio_fs_daemon`,
+      );
+    });
+    known.catch(() => flavours.delete(key));
+    flavours.set(key, known);
+  }
+  return await known;
+}
