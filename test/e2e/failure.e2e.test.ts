@@ -1,0 +1,163 @@
+/**
+ * What goes wrong before a container runs: one clear message within the deadline, nothing left behind, and the same
+ * id works at once.
+ */
+import assert from "node:assert/strict";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { it } from "node:test";
+import { forEveryRunner, RUNTIMES, type Runner } from "./fixture.ts";
+import { writeConfig } from "./hull-config.ts";
+
+interface Failure {
+  readonly name: string;
+  readonly config: Record<string, Record<string, unknown>>;
+  /** What the message has to say: the object and the cause. */
+  readonly says: readonly RegExp[];
+  /** A failure that is found before anything is started has to come at once. */
+  readonly withinMs: number;
+}
+
+const AT_ONCE = 5_000;
+/** The guest is given time to boot before the shim gives up on it. */
+const BOOT = 75_000;
+
+const FAILURES: readonly Failure[] = [
+  {
+    name: "the kernel is missing",
+    config: { hypervisor: { kernel: "/no/such/vmlinux" } },
+    says: [/kernel/, /\/no\/such\/vmlinux/],
+    withinMs: AT_ONCE,
+  },
+  {
+    name: "the initrd is missing",
+    config: { hypervisor: { initrd: "/no/such/initrd.img" } },
+    says: [/initrd/, /\/no\/such\/initrd\.img/],
+    withinMs: AT_ONCE,
+  },
+  {
+    name: "QEMU is absent",
+    config: { hypervisor: { path: "/no/such/qemu" } },
+    says: [/\/no\/such\/qemu/],
+    withinMs: AT_ONCE,
+  },
+  {
+    name: "QEMU is a program that ends at once",
+    config: { hypervisor: { path: "/bin/false" } },
+    says: [/\/bin\/false|qemu/i, /ended|exit|status 1/],
+    withinMs: 20_000,
+  },
+  {
+    name: "there is no such accelerator",
+    config: { hypervisor: { accel: "warp" } },
+    says: [/accel/, /warp|one of/, /tcg/],
+    withinMs: AT_ONCE,
+  },
+  {
+    name: "an unknown key",
+    config: { hypervisor: { kernle: "/x" } },
+    says: [/kernle/, /kernel/, /\.yaml:\d+/],
+    withinMs: AT_ONCE,
+  },
+  {
+    name: "the memory is too small to be one",
+    config: { hypervisor: { default_memory: 1 } },
+    says: [/default_memory/, /MiB|64/],
+    withinMs: AT_ONCE,
+  },
+  {
+    name: "the virtio-fs daemon ends at once",
+    config: { hypervisor: { virtio_fs_daemon: "/bin/false" } },
+    says: [/virtiofsd|virtio-fs|virtio_fs|\/bin\/false/],
+    withinMs: 20_000,
+  },
+  {
+    name: "the vsock device ends at once",
+    config: { hypervisor: { vhost_device_vsock: "/bin/false" } },
+    says: [/vsock|\/bin\/false/],
+    withinMs: 20_000,
+  },
+  {
+    name: "the guest has no agent",
+    // A kernel is no initrd: the guest panics and its last words are in the message.
+    config: {
+      hypervisor: { initrd: join(import.meta.dirname, "run.e2e.test.ts") },
+      agent: { boot_timeout: "20s" },
+    },
+    says: [/agent|guest|boot/, /panic|Kernel|not syncing/],
+    withinMs: BOOT,
+  },
+];
+
+/** `ctr run` with the configuration file; gives its messages and how long it took. */
+async function failingRun(
+  runner: Runner,
+  id: string,
+  flags: readonly string[],
+  withinMs: number,
+): Promise<string> {
+  const start = performance.now();
+  const result = await runner.sh("echo must not run", { id, flags, timeoutMs: withinMs + 5_000 });
+  const taken = performance.now() - start;
+  assert.notEqual(result.code, 0, "the container ran");
+  assert.equal(result.stdout, "");
+  assert.ok(taken < withinMs, `took ${Math.round(taken)} ms, more than ${withinMs}: ${result.stderr}`);
+  return result.stderr;
+}
+
+forEveryRunner(
+  "failure",
+  (runner) => {
+    for (const { name, config, says, withinMs } of FAILURES) {
+      it(`${name}: fails with the cause, and the id works again`, async () => {
+        const id = runner().id();
+        const file = join(runner().containerd.directory, "hull.yaml");
+        await writeConfig(file, config);
+        const message = await failingRun(runner(), id, ["--runtime-config-path", file], withinMs);
+        for (const expected of says) assert.match(message, expected);
+        const again = await runner().sh("exit 6", { id });
+        assert.equal(again.code, 6, again.stderr);
+      });
+    }
+
+    it("a configuration file that does not exist: the message names it", async () => {
+      const message = await failingRun(
+        runner(),
+        runner().id(),
+        ["--runtime-config-path", "/no/such/hull.yaml"],
+        AT_ONCE,
+      );
+      assert.match(message, /\/no\/such\/hull\.yaml/);
+    });
+
+    it("a configuration that is no YAML: the message names file and line", async () => {
+      const file = join(runner().containerd.directory, "garbage.yaml");
+      await writeFile(file, "version: 1\nhypervisor: [\n");
+      const message = await failingRun(runner(), runner().id(), ["--runtime-config-path", file], AT_ONCE);
+      assert.match(message, /garbage\.yaml:\d+/);
+    });
+
+    it("an OCI spec without a program: fails, and the id works again", async () => {
+      const id = runner().id();
+      const file = join(runner().containerd.directory, "spec.json");
+      await writeFile(
+        file,
+        JSON.stringify({ ociVersion: "1.0.2", process: { cwd: "/", args: [] }, root: { path: "rootfs" } }),
+      );
+      const result = await runner().ctr.call([
+        "run",
+        "--rm",
+        "--runtime",
+        RUNTIMES.hull,
+        "--config",
+        file,
+        id,
+      ]);
+      assert.notEqual(result.code, 0);
+      assert.match(result.stderr, /args|process/);
+      const again = await runner().sh("exit 6", { id });
+      assert.equal(again.code, 6, again.stderr);
+    });
+  },
+  ["hull"],
+);
