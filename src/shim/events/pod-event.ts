@@ -1,0 +1,56 @@
+import type { PodEvent } from "../../pod/events.ts";
+import type { TaskCreate } from "../../proto/generated/containerd/events/task.ts";
+import type { Timestamp } from "../../proto/generated/google/protobuf/timestamp.ts";
+import { type TaskEvent, taskEvent } from "./task-event.ts";
+
+/** What TaskCreate tells beyond the pod's own event: all of it from the Create call. */
+export type CreateDetails = Pick<TaskCreate, "bundle" | "rootfs" | "io">;
+
+/** Turns what happened in the pod into containerd's event. `detailsOf` gives what a container was created with. */
+export function fromPodEvent(event: PodEvent, detailsOf: (containerId: string) => CreateDetails): TaskEvent {
+  const { containerId } = event;
+  switch (event.kind) {
+    case "create":
+      return taskEvent("/tasks/create", {
+        containerId,
+        ...detailsOf(containerId),
+        checkpoint: "",
+        pid: event.pid,
+      });
+    case "start":
+      return taskEvent("/tasks/start", { containerId, pid: event.pid });
+    case "exec-added":
+      return taskEvent("/tasks/exec-added", { containerId, execId: event.execId });
+    case "exec-started":
+      return taskEvent("/tasks/exec-started", { containerId, execId: event.execId, pid: event.pid });
+    case "exit":
+      return taskEvent("/tasks/exit", {
+        containerId,
+        // The init process goes by its container's id here, and by an empty one in TaskDelete.
+        id: event.execId || containerId,
+        pid: event.pid,
+        exitStatus: event.exit.status,
+        exitedAt: toTimestamp(event.exit.at),
+      });
+    case "delete":
+      return taskEvent("/tasks/delete", {
+        containerId,
+        id: event.execId,
+        pid: event.pid,
+        exitStatus: event.exit.status,
+        exitedAt: toTimestamp(event.exit.at),
+      });
+    case "oom":
+      return taskEvent("/tasks/oom", { containerId });
+    case "paused":
+      return taskEvent("/tasks/paused", { containerId });
+    case "resumed":
+      return taskEvent("/tasks/resumed", { containerId });
+  }
+}
+
+export function toTimestamp(date: Date): Timestamp {
+  const ms = date.getTime();
+  const seconds = Math.floor(ms / 1000);
+  return { seconds: BigInt(seconds), nanos: (ms - seconds * 1000) * 1_000_000 };
+}

@@ -1,0 +1,180 @@
+import { Deadline } from "../../core/deadline.ts";
+import { type ErrorCode, HullError } from "../../core/errors.ts";
+import { EventsDefinition } from "../../proto/generated/containerd/services/events/ttrpc/v1/events.ts";
+import { type Client, ClientConnection, createClient } from "../../ttrpc/client.ts";
+import { socketTransport } from "../../ttrpc/node/socket-transport.ts";
+import { connectUnix } from "../../ttrpc/node/unix-socket.ts";
+import { toTimestamp } from "./pod-event.ts";
+import type { TaskEvent } from "./task-event.ts";
+
+export interface PublisherOptions {
+  /** containerd's ttrpc socket (TTRPC_ADDRESS); empty: events are logged only. */
+  readonly address: string;
+  readonly namespace: string;
+  log(level: "debug" | "warn", message: string, fields?: Record<string, unknown>): void;
+  /** Events kept while containerd is away. */
+  readonly limit?: number;
+  /** Milliseconds; shortened by tests. */
+  readonly backoff?: { readonly first: number; readonly longest: number };
+}
+
+const LIMIT = 4096;
+const BACKOFF = { first: 100, longest: 3_000 };
+/** For connecting and for one call each, as containerd's own shims have it. */
+const CALL_MS = 5_000;
+/** Answers of a containerd that is away, restarting or overloaded: try again for as long as it takes. */
+const AWAY: readonly ErrorCode[] = [
+  "Unavailable",
+  "DeadlineExceeded",
+  "NotFound",
+  "PermissionDenied",
+  "ResourceExhausted",
+];
+/** How often an event is sent that a containerd which is there fails to take, before it is given up. */
+const REFUSALS = 5;
+
+/**
+ * Sends events to containerd strictly in their order: the oldest is sent until it has arrived, then the next. While
+ * containerd is away they wait; when too many do, the newest are lost, counted and logged. An event may arrive twice
+ * when its answer was lost, as with every shim.
+ */
+export class EventPublisher {
+  readonly #options: PublisherOptions;
+  readonly #queue: TaskEvent[] = [];
+  readonly #connection = new Connection();
+  readonly #limit: number;
+  #lost = 0;
+  #sending: Promise<void> | undefined;
+  #pause: Deadline | undefined;
+  #closed = false;
+
+  constructor(options: PublisherOptions) {
+    this.#options = options;
+    this.#limit = options.limit ?? LIMIT;
+  }
+
+  /** Events that have not arrived yet. */
+  get pending(): number {
+    return this.#queue.length;
+  }
+
+  /** Events lost so far because too many waited, or because containerd would not take them. */
+  get lost(): number {
+    return this.#lost;
+  }
+
+  /** Queues an event. Never throws and never waits. */
+  publish(event: TaskEvent): void {
+    if (this.#options.address === "" || this.#closed) {
+      this.#options.log("debug", `event ${event.topic}`, { typeUrl: event.event.typeUrl });
+      return;
+    }
+    if (this.#queue.length >= this.#limit) {
+      this.#lose(event, `${this.#limit} events wait for containerd already`);
+      return;
+    }
+    this.#queue.push(event);
+    this.#sending ??= this.#send();
+  }
+
+  /** Resolves when everything queued has arrived, or the deadline is over; then `pending` says what is left. */
+  async flush(deadline: Deadline): Promise<void> {
+    this.#pause?.cancel("flush");
+    while (this.#sending && !deadline.reason) {
+      await deadline.race(this.#sending).catch(() => undefined); // over: the caller sees `pending`
+    }
+  }
+
+  /** Ends the connection; what still waits is dropped. */
+  close(): void {
+    this.#closed = true;
+    if (this.#queue.length > 0) {
+      this.#options.log("warn", `${this.#queue.length} events could not be delivered to containerd`);
+    }
+    this.#queue.length = 0;
+    this.#pause?.cancel("closed");
+    this.#connection.close();
+  }
+
+  async #send(): Promise<void> {
+    const { first, longest } = this.#options.backoff ?? BACKOFF;
+    let wait = 0;
+    let refusals = 0;
+    for (let event = this.#queue[0]; event; event = this.#queue[0]) {
+      try {
+        await this.#connection.forward(this.#options, event);
+        if (wait > first) this.#options.log("debug", "containerd takes events again");
+        this.#queue.shift();
+        wait = refusals = 0;
+      } catch (error) {
+        if (this.#closed) break;
+        const failure = HullError.from(error);
+        if (!AWAY.includes(failure.code) && ++refusals >= REFUSALS) {
+          this.#queue.shift();
+          this.#lose(event, failure.message);
+          wait = refusals = 0;
+          continue;
+        }
+        // A connection that containerd's restart has ended is noticed by a call that fails: again at once.
+        if (wait > 0) await this.#sleep(wait);
+        if (wait === first) this.#options.log("warn", `events wait for containerd: ${failure.message}`);
+        wait = wait === 0 ? first : Math.min(wait * 2, longest);
+      }
+    }
+    this.#sending = undefined;
+  }
+
+  async #sleep(ms: number): Promise<void> {
+    const pause = Deadline.after(ms);
+    this.#pause = pause;
+    await new Promise<void>((resolve) => pause.onEnd(() => resolve()));
+    this.#pause = undefined;
+  }
+
+  #lose(event: TaskEvent, why: string): void {
+    this.#lost++;
+    this.#options.log("warn", `event ${event.topic} is lost (${this.#lost} so far): ${why}`);
+  }
+}
+
+/** The connection to containerd: made at the first event, and again after it was lost. */
+class Connection {
+  #current:
+    | { readonly connection: ClientConnection; readonly client: Client<typeof EventsDefinition> }
+    | undefined;
+
+  async forward({ address, namespace }: PublisherOptions, { topic, event, at }: TaskEvent): Promise<void> {
+    const deadline = Deadline.after(CALL_MS, `forward ${topic} to containerd`);
+    try {
+      const client = this.#current?.client ?? (await this.#connect(address, deadline));
+      const envelope = { timestamp: toTimestamp(at), namespace, topic, event };
+      await client.forward(
+        { envelope },
+        { deadline, metadata: new Map([["containerd-namespace-ttrpc", [namespace]]]) },
+      );
+    } catch (error) {
+      // One that answers too late may be dead: a new one costs little.
+      if (HullError.from(error).code === "DeadlineExceeded") this.close();
+      throw error;
+    } finally {
+      deadline.dispose();
+    }
+  }
+
+  async #connect(address: string, deadline: Deadline): Promise<Client<typeof EventsDefinition>> {
+    const connection = new ClientConnection(socketTransport(await connectUnix(address, deadline)), {
+      peer: "containerd",
+    });
+    const client = createClient(connection, EventsDefinition);
+    this.#current = { connection, client };
+    void connection.closed.then(() => {
+      if (this.#current?.connection === connection) this.#current = undefined;
+    });
+    return client;
+  }
+
+  close(): void {
+    this.#current?.connection.close();
+    this.#current = undefined;
+  }
+}
