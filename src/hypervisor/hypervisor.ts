@@ -17,6 +17,8 @@ export interface VmContext {
   readonly deadline: Deadline;
   /** Every process, socket and directory is recorded here before it is created. */
   readonly ledger: Ledger;
+  /** `<namespace>/<pod>`: the mark that the VM's processes carry (host/process-launcher.ts). */
+  readonly pod: string;
   /** One debug line. */
   log(message: string, fields?: Record<string, unknown>): void;
 }

@@ -60,6 +60,7 @@ export function fakeMachine(script: Script = {}, change: Partial<VmSpec> = {}): 
       return {
         deadline,
         ledger,
+        pod: `test/clh-${process.pid}`,
         log: (message, fields) => lines.push({ message, fields }),
       };
     },

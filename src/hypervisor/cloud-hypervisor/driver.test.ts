@@ -12,8 +12,6 @@ import type { VmSpec } from "../hypervisor.ts";
 import { CloudHypervisor } from "./driver.ts";
 import type { CloudHypervisorVm } from "./vm.ts";
 
-const POD = `test/clh-${process.pid}`;
-
 const deadlines: Deadline[] = [];
 after(() => {
   for (const deadline of deadlines) deadline.dispose(); // their timers would hold the process
@@ -36,7 +34,7 @@ async function boot(
   change: Partial<VmSpec> = {},
 ): Promise<{ vm: CloudHypervisorVm; made: FakeMachine }> {
   const made = machine(t, script, change);
-  const vm = await new CloudHypervisor(POD).boot(made.spec, made.context());
+  const vm = await new CloudHypervisor().boot(made.spec, made.context());
   t.after(() => vm.stop(soon()));
   return { vm, made };
 }
@@ -138,7 +136,7 @@ test("a plug whose answer is lost is taken back", async (t) => {
 
 test("resizes within its limits", async (t) => {
   const made = machine(t);
-  const vm = await new CloudHypervisor(POD, { maxVcpus: 2, hotplugMemoryMib: 128 }).boot(
+  const vm = await new CloudHypervisor({ maxVcpus: 2, hotplugMemoryMib: 128 }).boot(
     made.spec,
     made.context(),
   );
@@ -163,7 +161,7 @@ test("a clone of a template runs with its own vsock socket and the template's co
     ...clone.spec,
     vsock: { kind: "hybrid", cid: 77, socket: join(clone.spec.directory, "v.sock") },
   };
-  const copy = await new CloudHypervisor(POD).restore(template, spec, clone.context());
+  const copy = await new CloudHypervisor().restore(template, spec, clone.context());
   const info = await copy.info(soon());
   assert.equal(info.state, "Running");
   assert.deepEqual(info.config.vsock, { id: "vsock", cid: 3, socket: join(clone.spec.directory, "v.sock") });
@@ -176,11 +174,11 @@ test("a template with devices of a pod is refused, a missing one is NotFound", a
   const made = machine(t);
   const template = join(made.directory, "template");
   mkdirSync(template);
-  await assert.rejects(new CloudHypervisor(POD).restore(template, made.spec, made.context()), {
+  await assert.rejects(new CloudHypervisor().restore(template, made.spec, made.context()), {
     code: "NotFound",
   });
   writeFileSync(join(template, "config.json"), '{"disks":[{"path":"/x"}]}');
-  await assert.rejects(new CloudHypervisor(POD).restore(template, made.spec, made.context()), {
+  await assert.rejects(new CloudHypervisor().restore(template, made.spec, made.context()), {
     code: "FailedPrecondition",
     message: /has disks devices of its own/,
   });
@@ -251,7 +249,7 @@ const BOOT_FAILURES: {
 for (const { name, script, change, code, message } of BOOT_FAILURES) {
   test(`a failed boot is told and cleaned up: ${name}`, async (t) => {
     const made = machine(t, script, change);
-    await assert.rejects(new CloudHypervisor(POD).boot(made.spec, made.context(2000)), { code, message });
+    await assert.rejects(new CloudHypervisor().boot(made.spec, made.context(2000)), { code, message });
     assertClean(made);
   });
 }
@@ -307,6 +305,21 @@ test("a guest that does not let a device go is reported, and the VM goes on", as
   vm.ejectMs = 200;
   await assert.rejects(takeOut(), { code: "DeadlineExceeded", message: /taking device disk-data out/ });
   await vm.pause(soon());
+});
+
+test("a pause whose answer is lost is not forgotten", async (t) => {
+  const { vm } = await boot(t, {
+    faults: [
+      { on: "vm.pause", do: "drop", after: true, times: 1 },
+      { on: "vm.resume", do: "delay", ms: 300, times: 1 },
+    ],
+  });
+  await assert.rejects(vm.pause(soon()), { code: "Unavailable" });
+  await assert.rejects(vm.resume(soon(100)), { code: "DeadlineExceeded" });
+  await vm.resume(soon());
+  assert.equal((await vm.info(soon())).state, "Running");
+  await vm.pause(soon());
+  assert.equal((await vm.info(soon())).state, "Paused");
 });
 
 test("what waits behind a slow call keeps its own deadline", async (t) => {

@@ -13,11 +13,7 @@ import { Vmm } from "./vmm.ts";
 export class CloudHypervisor implements Hypervisor {
   readonly type = "cloud-hypervisor";
 
-  /** `pod` is `<namespace>/<pod>`, the mark of the VMM's process. */
-  constructor(
-    readonly pod: string,
-    readonly options: MachineOptions = {},
-  ) {}
+  constructor(readonly options: MachineOptions = {}) {}
 
   async boot(spec: VmSpec, context: VmContext): Promise<CloudHypervisorVm> {
     const config = vmConfig(spec, this.options);
@@ -55,7 +51,7 @@ export class CloudHypervisor implements Hypervisor {
   ): Promise<CloudHypervisorVm> {
     context.deadline.check();
     await mkdir(spec.directory, { recursive: true, mode: 0o700 });
-    const vmm = await Vmm.start(spec, this.pod, context);
+    const vmm = await Vmm.start(spec, context);
     const client = new ApiClient(vmm.socketPath);
     void vmm.exited.then(() => client.close());
     try {

@@ -20,6 +20,8 @@ export class CloudHypervisorVm implements Vm {
   /** Calls that change the VM, one at a time: the VMM serves them so anyway, and the state is then never a guess. */
   readonly #queue = new SerialQueue();
   readonly #state: StateMachine<"running" | "paused" | "ended">;
+  /** A pause or resume got no answer: ask before the next one. */
+  #doubtful = false;
   #stopped: Promise<void> | undefined;
 
   constructor(
@@ -48,17 +50,15 @@ export class CloudHypervisorVm implements Vm {
   /** Pausing a paused VM, or resuming a running one, changes nothing. */
   pause(deadline: Deadline): Promise<void> {
     return this.#change("pause", deadline, async () => {
-      if (this.#state.is("paused")) return;
-      await this.client.pause(deadline);
-      this.#state.transition("paused");
+      if ((await this.#known(deadline)) === "paused") return;
+      await this.#move(() => this.client.pause(deadline), "paused");
     });
   }
 
   resume(deadline: Deadline): Promise<void> {
     return this.#change("resume", deadline, async () => {
-      if (this.#state.is("running")) return;
-      await this.client.resume(deadline);
-      this.#state.transition("running");
+      if ((await this.#known(deadline)) === "running") return;
+      await this.#move(() => this.client.resume(deadline), "running");
     });
   }
 
@@ -91,6 +91,7 @@ export class CloudHypervisorVm implements Vm {
   /** Saves the paused VM into `directory`, which must exist, for `CloudHypervisor.restore`. */
   snapshot(directory: string, deadline: Deadline): Promise<void> {
     return this.#change("snapshot", deadline, async () => {
+      await this.#known(deadline);
       this.#state.require("snapshot", "paused");
       await this.client.snapshot(directory, deadline);
     });
@@ -107,6 +108,27 @@ export class CloudHypervisorVm implements Vm {
   stop(deadline: Deadline): Promise<void> {
     this.#stopped ??= this.vmm.stop(deadline, () => this.client.shutdownVmm(deadline));
     return this.#stopped;
+  }
+
+  /** The state, asked of the VMM where ours is in doubt. */
+  async #known(deadline: Deadline): Promise<string> {
+    if (this.#doubtful) {
+      const { state } = await this.client.info(deadline);
+      const now = state === "Paused" ? "paused" : "running";
+      if (!this.#state.is(now, "ended")) this.#state.transition(now);
+      this.#doubtful = false;
+    }
+    return this.#state.state;
+  }
+
+  async #move(call: () => Promise<void>, to: "running" | "paused"): Promise<void> {
+    try {
+      await call();
+    } catch (error) {
+      this.#doubtful = isOpen(error);
+      throw error;
+    }
+    if (!this.#state.is("ended")) this.#state.transition(to);
   }
 
   #adding(device: HotplugDevice, deadline: Deadline): { id: string; add: () => Promise<PciDeviceInfo> } {

@@ -46,7 +46,7 @@ export class Vmm {
    * Starts the process in the pod's network namespace. Its API socket `clh.sock` and its event stream are inherited
    * descriptors: calls may be made at once. Seccomp filters are on.
    */
-  static async start(spec: VmSpec, pod: string, context: VmContext): Promise<Vmm> {
+  static async start(spec: VmSpec, context: VmContext): Promise<Vmm> {
     const socketPath = join(spec.directory, "clh.sock");
     const cleanUp = new Disposer();
     const ring = new RingBuffer();
@@ -65,7 +65,7 @@ export class Vmm {
         {
           role: "cloud-hypervisor",
           argv,
-          pod,
+          pod: context.pod,
           netns: spec.netns,
           fds: [api.fd, "channel"],
           onStdout: (data) => ring.write(data),
