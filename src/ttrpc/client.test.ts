@@ -13,7 +13,7 @@ import { MAX_PAYLOAD } from "./frame.ts";
 
 function connect(options: ClientOptions = {}) {
   const [near, far] = transportPair();
-  const connection = new ClientConnection(near, { peer: "guest agent", ...options });
+  const connection = new ClientConnection(near, { peer: "the guest agent", ...options });
   const client = createClient(connection, EchoDefinition);
   return { client, connection, near, far, peer: new RawPeer(far) };
 }

@@ -25,7 +25,7 @@ export interface CallOptions {
 }
 
 export interface ClientOptions {
-  /** Names the other end in errors, e.g. "guest agent". */
+  /** Names the other end in errors, e.g. "the guest agent". */
   peer?: string;
   /** Asked when the connection is lost: what else is known of the cause, e.g. the VM's last console lines. */
   describeLoss?: () => string;
@@ -93,7 +93,7 @@ export class ClientConnection {
   #lost: HullError | undefined;
 
   constructor(transport: Transport, options: ClientOptions = {}) {
-    this.#peer = options.peer ?? "ttrpc server";
+    this.#peer = options.peer ?? "the ttrpc server";
     this.#describeLoss = options.describeLoss;
     this.#maxCalls = options.maxCalls ?? MAX_CALLS;
     let resolveClosed!: (error: Error | undefined) => void;
@@ -185,12 +185,10 @@ export class ClientConnection {
   #check(): void {
     if (this.#lost) throw this.#lost;
     if (this.#calls.size >= this.#maxCalls) {
-      throw resourceExhausted(
-        `${this.#calls.size} calls are under way to the ${this.#peer}, the most allowed`,
-      );
+      throw resourceExhausted(`${this.#calls.size} calls are under way to ${this.#peer}, the most allowed`);
     }
     if (this.#nextId > MAX_STREAM_ID) {
-      throw unavailable(`all stream ids of the connection to the ${this.#peer} are used: connect again`);
+      throw unavailable(`all stream ids of the connection to ${this.#peer} are used: connect again`);
     }
   }
 
@@ -216,7 +214,7 @@ export class ClientConnection {
     const reason = cause ? cause.message : "closed";
     this.#lost = new HullError(
       "Unavailable",
-      `connection to the ${this.#peer} is lost: ${reason}${details === "" ? "" : `: ${details}`}`,
+      `connection to ${this.#peer} is lost: ${reason}${details === "" ? "" : `: ${details}`}`,
       { cause },
     );
     for (const call of [...this.#calls.values()]) call.fail(this.#lost);

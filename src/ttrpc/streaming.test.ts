@@ -200,6 +200,9 @@ test("an endless stream to a peer that reads everything lets the event loop turn
     },
   });
   const events = client.repeat(word(""), { deadline: Deadline.after(30) });
-  await assert.rejects(all(events), (error) => error instanceof HullError && error.code === "DeadlineExceeded");
+  await assert.rejects(
+    all(events),
+    (error) => error instanceof HullError && error.code === "DeadlineExceeded",
+  );
   connection.close();
 });

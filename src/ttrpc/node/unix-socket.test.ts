@@ -13,15 +13,18 @@ import { socketTransport } from "./socket-transport.ts";
 import { connectUnix, listen } from "./unix-socket.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "hull-ttrpc-"));
-after(() => rmSync(directory, { recursive: true }));
-const limit = () => Deadline.after(5000, "test");
+after(() => {
+  limit.dispose();
+  rmSync(directory, { recursive: true });
+});
+const limit = Deadline.after(10_000, "test");
 
 test("calls over a unix socket, small and large, then an orderly shutdown", async () => {
   const path = join(directory, "echo.sock");
   const server = new Server();
   server.register(EchoDefinition, { echo: (request) => request });
   const listener = await listen(server, { path });
-  const connection = new ClientConnection(socketTransport(await connectUnix(path, limit())));
+  const connection = new ClientConnection(socketTransport(await connectUnix(path, limit)));
   const client = createClient(connection, EchoDefinition);
   const large = { key: "k".repeat(4_000_000), value: "" };
   const answers = await Promise.all(
@@ -41,8 +44,8 @@ test("calls over a unix socket, small and large, then an orderly shutdown", asyn
 test("a server that dies fails the calls under way", async () => {
   const path = join(directory, "dies.sock");
   const listener = createServer((socket) => socket.once("data", () => socket.destroy())).listen(path);
-  const connection = new ClientConnection(socketTransport(await connectUnix(path, limit())), {
-    peer: "test server",
+  const connection = new ClientConnection(socketTransport(await connectUnix(path, limit)), {
+    peer: "the test server",
   });
   const client = createClient(connection, EchoDefinition);
   await assert.rejects(client.echo({ key: "", value: "" }), /connection to the test server is lost/);
@@ -52,7 +55,7 @@ test("a server that dies fails the calls under way", async () => {
 test("a socket that is closed already is a lost connection", async () => {
   const path = join(directory, "closed.sock");
   const listener = createServer((socket) => socket.destroy()).listen(path);
-  const socket = await connectUnix(path, limit());
+  const socket = await connectUnix(path, limit);
   socket.resume();
   await new Promise((resolve) => socket.once("close", resolve));
   const connection = new ClientConnection(socketTransport(socket));
@@ -62,12 +65,12 @@ test("a socket that is closed already is a lost connection", async () => {
 
 test("connecting to nothing says to what, and keeps to its deadline", async () => {
   const path = join(directory, "nothing.sock");
-  const error = await connectUnix(path, limit()).catch((thrown) => thrown);
+  const error = await connectUnix(path, limit).catch((thrown) => thrown);
   assert.ok(
     error instanceof HullError && error.code === "NotFound" && error.message.includes(path),
     String(error),
   );
-  const over = limit();
+  const over = limit.shorter(1000);
   over.cancel("stopping");
   await assert.rejects(connectUnix(path, over), /stopping/);
   await assert.rejects(

@@ -1,4 +1,5 @@
 import { setImmediate as turn } from "node:timers/promises";
+import type { Deadline } from "../../../src/core/deadline.ts";
 import { KeyValue, Request } from "../../../src/proto/generated/ttrpc/ttrpc.ts";
 import { decodeResponse } from "../../../src/ttrpc/envelope.ts";
 import { FrameDecoder, FrameType, HEADER_LENGTH, writeHeader } from "../../../src/ttrpc/frame.ts";
@@ -10,11 +11,15 @@ export class RawPeer {
   /** E.g. `3 response 5 no such thing`, `3 response 0 <payload hex>`, `3 data flags=5 <payload hex>`. */
   readonly answers: string[] = [];
   readonly #transport: Transport;
+  #arrived: () => void = () => undefined;
 
   constructor(transport: Transport) {
     this.#transport = transport;
     const decoder = new FrameDecoder({
-      frame: (id, type, flags, payload) => this.answers.push(describe(id, type, flags, payload)),
+      frame: (id, type, flags, payload) => {
+        this.answers.push(describe(id, type, flags, payload));
+        this.#arrived();
+      },
       oversize: (id) => this.answers.push(`${id} oversize`),
     });
     transport.onData((bytes) => decoder.push(bytes));
@@ -45,6 +50,18 @@ export class RawPeer {
 
   data(id: number, message: Partial<KeyValue>, flags = 0): void {
     this.frame(id, FrameType.Data, flags, KeyValue.encode(KeyValue.create(message)).finish());
+  }
+
+  /** The next `count` answers, sorted: for a peer in another process. */
+  async expect(count: number, deadline: Deadline): Promise<string[]> {
+    while (this.answers.length < count) {
+      await deadline.race(
+        new Promise<void>((resolve) => {
+          this.#arrived = resolve;
+        }),
+      );
+    }
+    return this.answers.splice(0, count).sort();
   }
 
   /** The answers so far, after everything that is under way has arrived. */
