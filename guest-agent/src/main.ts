@@ -1,4 +1,5 @@
 /** PID 1 of the guest. The only file that knows the real system calls. */
+// biome-ignore lint/style/useNodejsImportProtocol: the C module of that name, not Node's
 import * as sys from "sys";
 import { version } from "../../package.json";
 import { boot } from "./boot/boot.ts";

@@ -293,6 +293,7 @@ enum { TERMINAL_LIMIT = 256 * 1024 };
 
 // A terminal's driver does not say how much it holds (FIONREAD sees one of its two buffers), so take it all.
 static bool take_terminal(Relay *relay) {
+  relay->splice = false;
   bool was_empty = !relay->pending;
   for (size_t taken = 0; taken < TERMINAL_LIMIT;) {
     ssize_t got = read(relay->source, buffer, CHUNK);

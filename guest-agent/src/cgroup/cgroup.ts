@@ -39,7 +39,23 @@ export class Cgroup {
 
   /** Freezes or thaws it, and resolves when the kernel reports that it is done. */
   async freeze(frozen: boolean): Promise<void> {
-    const wanted = frozen ? "1" : "0";
+    const step = frozen ? "freeze" : "thaw";
+    try {
+      this.#write("cgroup.freeze", frozen ? "1" : "0");
+      await this.#event("frozen", frozen ? 1 : 0, FREEZE_LIMIT_MS, step);
+    } catch (error) {
+      if (frozen) allowing(["ENOENT", "ENODEV"], () => this.#write("cgroup.freeze", "0"));
+      throw HullError.wrap(`cgroup ${this.path}: ${step}`, error, "Internal");
+    }
+  }
+
+  /** Resolves when no process is left in it or below, at once when it is gone. */
+  async empty(limitMs: number): Promise<void> {
+    if (this.flag("cgroup.events", "populated") !== 0) await this.#event("populated", 0, limitMs, "emptying");
+  }
+
+  /** Resolves when a key of cgroup.events has the value; the kernel notifies of changes through inotify. */
+  async #event(key: string, value: number, limitMs: number, step: string): Promise<void> {
     const sys = this.#sys;
     const watch = sys.inotify(`${this.path}/cgroup.events`, sys.IN_MODIFY);
     try {
@@ -48,19 +64,15 @@ export class Cgroup {
         const look = (): void => {
           try {
             while (sys.read(watch, buffer, 0, buffer.length) > 0);
-            if (this.flag("cgroup.events", "frozen") === Number(wanted)) resolve();
+            if (this.flag("cgroup.events", key) === value) resolve();
           } catch (error) {
             reject(error);
           }
         };
         sys.watch(watch, { read: true }, look);
-        this.#write("cgroup.freeze", wanted);
         look();
       });
-      await within(sys, FREEZE_LIMIT_MS, `cgroup ${this.path}: ${frozen ? "freeze" : "thaw"}`, done);
-    } catch (error) {
-      if (frozen) allowing(["ENOENT", "ENODEV"], () => this.#write("cgroup.freeze", "0"));
-      throw HullError.from(error, "Internal");
+      await within(sys, limitMs, step, done);
     } finally {
       sys.unwatch(watch);
       sys.close(watch);

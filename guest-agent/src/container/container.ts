@@ -20,12 +20,12 @@ import { ProcessIo } from "../stdio/process-io.ts";
 import { SIGKILL } from "../sys.ts";
 import { Exec } from "./exec.ts";
 import { launch } from "./launch.ts";
-import { type Ended, Process } from "./process.ts";
+import { Process } from "./process.ts";
 import type { Runtime } from "./runtime.ts";
 import { type SignalOptions, signalPids, signalProcess } from "./signal.ts";
 
 const MAX_EXECS = 1024;
-const EXECS_END_LIMIT_MS = 10_000;
+const END_LIMIT_MS = 10_000;
 
 export type ContainerState = "created" | "running" | "pausing" | "paused" | "stopped" | "deleted";
 
@@ -293,18 +293,15 @@ export class Container {
   async #initEnded(exit: Exit): Promise<void> {
     this.init.reaped();
     this.cgroup.kill();
+    await this.cgroup.empty(END_LIMIT_MS).catch((error) => this.#runtime.log("warn", describe(error)));
     const execs = [...this.#execs.values()].map((exec) => exec.process).filter((process) => process.alive);
     if (execs.length > 0) {
       const all = Promise.all(execs.map((process) => process.wait()));
-      await within(
-        this.#runtime.sys,
-        EXECS_END_LIMIT_MS,
-        `container ${this.id}: end of its execs`,
-        all,
-      ).catch((error) => this.#runtime.log("warn", describe(error)));
+      await within(this.#runtime.sys, END_LIMIT_MS, `container ${this.id}: end of its execs`, all).catch(
+        (error) => this.#runtime.log("warn", describe(error)),
+      );
     }
-    const ended: Ended = { ...exit, oomKilled: this.#oomKilled() };
     if (!this.machine.is("stopped", "deleted")) this.machine.transition("stopped");
-    this.init.finish(ended);
+    this.init.finish(exit, this.#oomKilled());
   }
 }

@@ -62,7 +62,7 @@ export class Exec {
       process.io.close();
       if (!process.machine.is("stopped")) {
         const status = error.code === "NotFound" ? 127 : error.code === "InvalidArgument" ? 126 : 255;
-        process.finish({ status, atUnixNano: BigInt(Date.now()) * 1_000_000n, oomKilled: false });
+        process.finish({ status, atUnixNano: BigInt(Date.now()) * 1_000_000n }, false);
       }
       throw error;
     } finally {
@@ -71,6 +71,6 @@ export class Exec {
   }
 
   #ended(exit: Exit): void {
-    this.process.finish({ ...exit, oomKilled: this.#options.oomKilled() });
+    this.process.finish(exit, this.#options.oomKilled());
   }
 }

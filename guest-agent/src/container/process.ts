@@ -1,7 +1,8 @@
 import { deferred } from "../../../src/core/deferred.ts";
 import { failedPrecondition, notFound } from "../../../src/core/errors.ts";
 import { StateMachine } from "../../../src/core/state-machine.ts";
-import type { ProcessIo } from "../stdio/process-io.ts";
+import type { Exit } from "../loop/reaper.ts";
+import type { OutputTotals, ProcessIo } from "../stdio/process-io.ts";
 
 export type ProcessState = "created" | "starting" | "running" | "stopped";
 
@@ -10,6 +11,8 @@ export interface Ended {
   status: number;
   atUnixNano: bigint;
   oomKilled: boolean;
+  /** Bytes written to its output streams until then. */
+  output: OutputTotals;
 }
 
 /** The init process of a container, or an exec: its state, its streams and its end. */
@@ -62,9 +65,9 @@ export class Process {
   }
 
   /** Records the end and answers all waiters. */
-  finish(ended: Ended): void {
+  finish(exit: Exit, oomKilled: boolean): void {
     this.machine.transition("stopped");
-    this.#ended.resolve(ended);
+    this.#ended.resolve({ ...exit, oomKilled, output: this.io.totals() });
   }
 
   /** Sets the size of its terminal in characters, also ahead of its start. Throws when it has none. */

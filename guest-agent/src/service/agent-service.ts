@@ -67,7 +67,13 @@ export function agentHandlers(parts: AgentParts): Handlers<typeof AgentDefinitio
 
     async waitProcess({ containerId, execId }) {
       const ended = await containers.get(containerId).process(execId).wait();
-      return { exitStatus: ended.status, exitedAtUnixNano: ended.atUnixNano, oomKilled: ended.oomKilled };
+      return {
+        exitStatus: ended.status,
+        exitedAtUnixNano: ended.atUnixNano,
+        oomKilled: ended.oomKilled,
+        stdoutBytes: ended.output.stdout,
+        stderrBytes: ended.output.stderr,
+      };
     },
 
     signalProcess(request) {

@@ -6,6 +6,11 @@ import { checkToken, type TokenTable } from "./tokens.ts";
 
 const MAX_WINDOW = 0xffff;
 
+export interface OutputTotals {
+  stdout: bigint;
+  stderr: bigint;
+}
+
 /** The streams of one process and its terminal's size. Registers the tokens when made, forgets them by `close`. */
 export class ProcessIo {
   readonly terminal: boolean;
@@ -53,7 +58,7 @@ export class ProcessIo {
       const fd = endpoints[name];
       if (fd === undefined) continue;
       const stream = this.#streams.get(name);
-      if (stream) stream.attach(fd);
+      if (stream) stream.attach(fd, this.terminal);
       else this.#sys.close(fd);
     }
   }
@@ -70,12 +75,21 @@ export class ProcessIo {
     this.#applySize();
   }
 
+  /** Bytes written so far to each output stream that the host wants. */
+  totals(): OutputTotals {
+    return { stdout: this.#total("stdout"), stderr: this.#total("stderr") };
+  }
+
   /** Ends every stream and closes every descriptor. Harmless when repeated. */
   close(): void {
     for (const token of this.#registered.splice(0)) this.#tokens.forget(token);
     for (const stream of this.#streams.values()) stream.close();
     if (this.#master !== undefined) this.#sys.close(this.#master);
     this.#master = undefined;
+  }
+
+  #total(name: StreamName): bigint {
+    return this.wanted.has(name) ? BigInt(this.#streams.get(name)?.total() ?? 0) : 0n;
   }
 
   #applySize(): void {

@@ -2,32 +2,40 @@ import type { Sys } from "../sys.ts";
 import type { StreamName } from "./endpoints.ts";
 
 /**
- * One stream of one process: joins our end of its pipe or terminal with the host's connection once both are there,
- * and relays (in C) until either ends. The end of the stream is told by closing. Owns both descriptors.
+ * One stream of one process: joins our end of its pipe or terminal with the host's connection once both are there and
+ * relays in C. Owns both descriptors. The host ends a stdin stream by closing its connection, and an output stream when
+ * it has read `total` bytes: the agent keeps that connection open until `close`, because vsock back ends drop what is
+ * still on its way when the guest closes.
  */
 export class Stream {
   readonly #sys: Sys;
   #endpoint: number | undefined;
+  #terminal = false;
   #connection: number | undefined;
   #relay: number | undefined;
+  /** Set when the relay has ended. */
+  #moved: number | undefined;
+  /** Moves what a terminal holds into a pipe: see `total`. */
+  #emptying: { relay: number; pipe: number } | undefined;
   #closed = false;
 
   constructor(
     sys: Sys,
     readonly name: StreamName,
-    /** Whether the host wants it; output that nobody wants is read and dropped. */
+    /** Whether the host wants it; a terminal's output that nobody wants is read and dropped. */
     readonly wanted: boolean,
   ) {
     this.#sys = sys;
   }
 
   /** Takes our end of the process's pipe or terminal. */
-  attach(endpoint: number): void {
+  attach(endpoint: number, terminal: boolean): void {
     if (this.#closed) {
       this.#sys.close(endpoint);
       return;
     }
     this.#endpoint = endpoint;
+    this.#terminal = terminal;
     this.#begin();
   }
 
@@ -41,33 +49,68 @@ export class Stream {
     this.#begin();
   }
 
+  /** Bytes written to an output stream until now: relayed already, or still on the way. */
+  total(): number {
+    if (this.#moved !== undefined) return this.#moved;
+    if (this.#relay !== undefined) return Math.max(0, this.#sys.relayTotal(this.#relay));
+    if (this.#endpoint === undefined) return 0;
+    return this.#terminal ? this.#emptyTerminal(this.#endpoint) : this.#sys.readable(this.#endpoint);
+  }
+
   /** Ends it: what has not been relayed yet is lost. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
     if (this.#relay !== undefined) this.#sys.stopRelay(this.#relay);
+    if (this.#emptying) {
+      this.#sys.stopRelay(this.#emptying.relay);
+      this.#sys.close(this.#emptying.pipe);
+    }
     for (const fd of [this.#endpoint, this.#connection]) if (fd !== undefined) this.#sys.close(fd);
-    this.#relay = this.#endpoint = this.#connection = undefined;
-  }
-
-  get closed(): boolean {
-    return this.#closed;
+    this.#relay = this.#emptying = this.#endpoint = this.#connection = undefined;
   }
 
   #begin(): void {
     const endpoint = this.#endpoint;
-    if (endpoint === undefined || this.#relay !== undefined) return;
+    if (endpoint === undefined || this.#relay !== undefined || this.#moved !== undefined) return;
     if (!this.wanted && this.#connection === undefined) {
-      // Only a terminal's output gets here: its reader must exist, or the program blocks when the buffer is full.
+      // Without a reader the program would block when the terminal's buffer is full.
       this.#connection = this.#sys.open("/dev/null", this.#sys.O_WRONLY);
     }
     const connection = this.#connection;
     if (connection === undefined) return;
-    const [source, target] = this.name === "stdin" ? [connection, endpoint] : [endpoint, connection];
-    const drain = this.name !== "stdin"; // a lost host must not make the program block or get SIGPIPE
-    this.#relay = this.#sys.relay(source, target, drain, () => {
+    if (this.name === "stdin") {
+      this.#relay = this.#sys.relay(connection, endpoint, false, () => {
+        this.#relay = undefined;
+        this.close();
+      });
+      return;
+    }
+    // Drains: a host that has gone away must not make the program block or get SIGPIPE.
+    this.#relay = this.#sys.relay(endpoint, connection, true, (bytes) => {
       this.#relay = undefined;
-      this.close();
+      this.#moved = bytes;
+      this.#sys.close(endpoint);
+      this.#endpoint = undefined;
     });
+  }
+
+  /**
+   * Counts what a terminal holds that the host has not connected to yet. Only reading it tells, so it goes into a pipe,
+   * which then is what the host will be connected with.
+   */
+  #emptyTerminal(master: number): number {
+    const sys = this.#sys;
+    const [read, write] = sys.pipe();
+    const relay = sys.relay(master, write, false, () => {
+      this.#emptying = undefined;
+      sys.close(write);
+    });
+    this.#emptying = { relay, pipe: write };
+    const total = sys.relayTotal(relay);
+    sys.close(master); // the relay has its own
+    this.#endpoint = read;
+    this.#terminal = false;
+    return total;
   }
 }
