@@ -69,6 +69,10 @@ function checkType(key: Key, written: unknown): Checked {
           ? { ...after, rule: `after ${after.rule}` }
           : { value: Object.freeze({ after: after.value as number }) };
       }
+      if (typeof written === "string" && parseDuration(written) !== undefined) {
+        const rule = `must be one of ${key.choices.join(", ")} or {after: <duration>}, not ${show(written)}`;
+        return { rule, advice: `write {after: ${written}}` };
+      }
       return checkChoice(key, written, " or {after: <duration>}");
   }
 }
@@ -96,10 +100,14 @@ function checkList(key: Extract<Key, { kind: "list" }>, written: unknown): Check
   }
   for (const [item, value] of written.entries()) {
     if (typeof value !== "string") {
-      return { rule: `a ${key.item} must be text, not ${show(value)}`, advice: quote(value), item };
+      return {
+        rule: `${article(key.item)} ${key.item} must be text, not ${show(value)}`,
+        advice: quote(value),
+        item,
+      };
     }
     if (key.pattern && !key.pattern.test(value)) {
-      return { rule: `a ${key.item} ${key.rule}, not ${show(value)}`, item };
+      return { rule: `${article(key.item)} ${key.item} ${key.rule}, not ${show(value)}`, item };
     }
   }
   return { value: Object.freeze([...(written as string[])]) };
@@ -153,3 +161,5 @@ function integerAdvice(unit: string, written: unknown): string | undefined {
   }
   return /^\d+$/.test(written) ? `write ${written}, without quotes` : undefined;
 }
+
+const article = (noun: string): string => (/^[aeiou]/i.test(noun) ? "an" : "a");

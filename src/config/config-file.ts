@@ -2,7 +2,7 @@ import { constants, type FileHandle, open } from "node:fs/promises";
 import { ConfigError } from "./problem.ts";
 
 /** A configuration larger than this is none. */
-export const MAX_BYTES = 1024 * 1024;
+export const MAX_BYTES = 64 * 1024;
 
 const WRITABLE_BY_OTHERS = 0o022;
 

@@ -129,7 +129,7 @@ export const section = <C extends SectionKeys>(about: string, keys: C): Section<
   keys,
 });
 export const string = (facts: Facts<StringKey>): StringKey => ({ kind: "string", ...facts });
-export const choice = <T extends string>(facts: Facts<ChoiceKey<T>>): ChoiceKey<T> => ({
+export const choice = <const T extends string>(facts: Facts<ChoiceKey<T>>): ChoiceKey<T> => ({
   kind: "choice",
   ...facts,
 });
@@ -145,8 +145,14 @@ export const program = (facts: Facts<ProgramKey<string>>): ProgramKey<string> =>
   kind: "program",
   ...facts,
 });
-export const list = (facts: Facts<ListKey>): ListKey => ({ kind: "list", ...facts });
-export const choiceOrAfter = <T extends string>(facts: Facts<ChoiceOrAfterKey<T>>): ChoiceOrAfterKey<T> => ({
+export const list = (facts: Facts<ListKey>): ListKey => ({
+  kind: "list",
+  ...facts,
+  default: Object.freeze([...facts.default]),
+});
+export const choiceOrAfter = <const T extends string>(
+  facts: Facts<ChoiceOrAfterKey<T>>,
+): ChoiceOrAfterKey<T> => ({
   kind: "choice-or-after",
   ...facts,
 });

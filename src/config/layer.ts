@@ -121,7 +121,7 @@ function versionProblem(value: unknown): { rule: string; advice: string } | unde
     return { rule: "is missing", advice: `begin the file with "version: ${CONFIG_VERSION}"` };
   const { version } = value as { version: unknown };
   if (version === CONFIG_VERSION) return undefined;
-  return typeof version === "number" && version > CONFIG_VERSION
+  return Number.isInteger(version) && (version as number) > CONFIG_VERSION
     ? {
         rule: `version ${version} is newer than this hull knows`,
         advice: `it reads version ${CONFIG_VERSION}: update hull`,
@@ -134,13 +134,14 @@ function versionProblem(value: unknown): { rule: string; advice: string } | unde
 
 /** What was probably meant by an unknown key: a neighbour of a similar name, or that name in another section. */
 function meant(node: Section, path: readonly string[], name: string): string {
-  const full = [...path, name].join(".");
   const neighbours = [...Object.keys(node.keys), ...(path.length === 0 ? ["version"] : [])];
+  if (path.length === 0 && KEYS.has(name))
+    return `write it in its section: ${name.split(".").join(": {")}: ...${"}".repeat(name.split(".").length - 1)}`;
   const near = suggest(name, neighbours);
   if (near) return `did you mean ${[...path, near].join(".")}?`;
-  const elsewhere = [...KEYS.keys()].find((key) => key.endsWith(`.${name}`)) ?? suggest(full, KEYS.keys());
+  const elsewhere = [...KEYS.keys()].find((key) => key.endsWith(`.${name}`));
   if (elsewhere) return `did you mean ${elsewhere}?`;
   return path.length === 0
-    ? `the sections are ${neighbours.join(", ")}`
+    ? `the sections are ${Object.keys(node.keys).join(", ")}`
     : `"hull config default" lists all keys`;
 }

@@ -35,6 +35,6 @@ export class ConfigError extends HullError {
 
 /** Shows a value in a message: as JSON, shortened to 60 characters. */
 export function show(value: unknown): string {
-  const text = JSON.stringify(value) ?? String(value);
+  const text = typeof value === "number" ? String(value) : (JSON.stringify(value) ?? String(value));
   return text.length > 60 ? `${text.slice(0, 57)}...` : text;
 }

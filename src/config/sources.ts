@@ -1,6 +1,6 @@
 import { readdir } from "node:fs/promises";
 import { dirname, isAbsolute, join } from "node:path";
-import { readConfigFile } from "./config-file.ts";
+import { MAX_BYTES, readConfigFile } from "./config-file.ts";
 import { ConfigError } from "./problem.ts";
 import type { RuntimeOptions } from "./runtime-options.ts";
 
@@ -48,6 +48,9 @@ export function candidates(options: RuntimeOptions, { env, installation, root = 
 /** The base text and its drop-ins, in the order in which they apply; nothing where no file exists. */
 export async function findSources(options: RuntimeOptions, places: Places): Promise<SourceText[]> {
   if (!options.configPath && options.configBody) {
+    if (options.configBody.length > MAX_BYTES) {
+      throw new ConfigError([{ source: "config_body", rule: `is larger than ${MAX_BYTES} bytes` }]);
+    }
     return [{ kind: "options", source: "config_body", text: options.configBody, folder: undefined }];
   }
   for (const { file, by, required } of candidates(options, places)) {

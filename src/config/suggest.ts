@@ -21,10 +21,14 @@ export function editDistance(a: string, b: string): number {
 /** The candidate nearest to what was written, if it is near enough to be meant. */
 export function suggest(written: string, candidates: Iterable<string>): string | undefined {
   if (written.length > 64) return undefined;
+  const all = [...candidates];
+  const lower = written.toLowerCase();
+  const cut = all.find((word) => Math.min(word.length, lower.length) >= 3 && isPrefix(word, lower));
+  if (cut !== undefined) return cut;
   let best: string | undefined;
   let limit = Math.max(1, Math.floor(written.length / 3)) + 1;
-  for (const candidate of candidates) {
-    const distance = editDistance(written.toLowerCase(), candidate);
+  for (const candidate of all) {
+    const distance = editDistance(lower, candidate);
     if (distance < limit) {
       best = candidate;
       limit = distance;
@@ -32,3 +36,5 @@ export function suggest(written: string, candidates: Iterable<string>): string |
   }
   return best;
 }
+
+const isPrefix = (a: string, b: string): boolean => a.startsWith(b) || b.startsWith(a);

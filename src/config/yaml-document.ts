@@ -63,12 +63,11 @@ export function parseYaml(text: string, source: string): ParsedDocument {
   try {
     const documents = parseAllDocuments(text, { lineCounter: counter, prettyErrors: false, version: "1.2" });
     const [first, second] = "empty" in documents ? [] : documents;
-    for (const { code, pos, message } of first?.errors ?? []) {
-      if (code === "DUPLICATE_KEY") problem(pos[0], "the key is given twice", "keep one of them");
-      else problem(pos[0], `not YAML: ${message}`);
-    }
-    for (const { pos, message } of first?.warnings ?? []) problem(pos[0], `not YAML: ${message}`);
-    if (second) problem(second.range[0], "a second document begins here", "keep one document per file");
+    // Only the first: what a parser says after its first error is mostly about that error.
+    const wrong = first?.errors[0] ?? first?.warnings[0];
+    if (wrong?.code === "DUPLICATE_KEY") problem(wrong.pos[0], "the key is given twice", "keep one of them");
+    else if (wrong) problem(wrong.pos[0], `not YAML: ${wrong.message}`);
+    else if (second) problem(second.range[0], "a second document begins here", "keep one document per file");
     const value = problems.length > 0 || !first ? null : plain(first.contents, [], 0);
     return { value, positions, problems };
   } catch (thrown) {

@@ -47,7 +47,7 @@ runtime's type are refused; runc's are ignored, because containerd sends them wi
 
 ## Rules
 
-- The file begins with \`version: 1\` and is one YAML 1.2 document without anchors, aliases and tags, of at most 1 MiB.
+- The file begins with \`version: 1\` and is one YAML 1.2 document without anchors, aliases and tags, of at most 64 KiB.
 - It is a regular file that belongs to root (or the user hull runs as) and that nobody else can write.
 - Unknown keys, wrong types, values out of range and combinations that cannot work are refused, all at once, with
   file, line and column, before anything is created for the pod.

@@ -39,7 +39,7 @@ export const hypervisor = section("The virtual machine monitor and the machine i
     about: "Parameters appended to the guest kernel's command line.",
     item: "kernel parameter",
     pattern: KERNEL_PARAMETER,
-    rule: "must be printable and without spaces; give every parameter as an item of its own",
+    rule: "must be printable and without spaces",
     default: [],
     since,
     annotation: true,

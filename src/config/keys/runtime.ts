@@ -83,7 +83,7 @@ export const runtime = section("What the runtime does on the host, around the vi
       "The values that annotations may give to keys that hold a path: absolute patterns where * stands for anything but a slash.",
     item: "path pattern",
     pattern: /^\/[^\0]*$/,
-    rule: "must be an absolute path, * stands for anything but a slash",
+    rule: "must be an absolute path (* stands for anything but a slash)",
     default: [],
     since,
     example: "[/usr/lib/hull/kernels/*]",

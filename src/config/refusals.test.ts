@@ -1,0 +1,230 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { layerOf } from "./layer.ts";
+import { LoadedConfig } from "./loaded-config.ts";
+import { parseText } from "./parse-text.ts";
+import { ConfigError } from "./problem.ts";
+import { REFUSED_FILES } from "./refused-files.fixture.ts";
+import { decodeRuntimeOptions } from "./runtime-options.ts";
+
+const PREFIX = "configuration refused: ";
+const source = "config.yaml";
+
+async function load(text: string, kind: "file" | "options" = "file"): Promise<LoadedConfig> {
+  const folder = kind === "file" ? "/etc/hull" : undefined;
+  const name = kind === "file" ? source : "config_body";
+  const document = await parseText({ kind, source: name, text, folder });
+  return LoadedConfig.of([layerOf(document, { kind, source: name, folder })], [name], "/opt/hull");
+}
+
+const refused = (message: string) => (thrown: unknown) => {
+  assert.ok(thrown instanceof ConfigError, String(thrown));
+  assert.equal(thrown.code, "InvalidArgument");
+  assert.equal(thrown.message, PREFIX + message);
+  return true;
+};
+
+test("files are refused with their exact place, rule and advice", async (t) => {
+  assert.ok(REFUSED_FILES.length >= 100, `${REFUSED_FILES.length} cases`);
+  for (const [text, message] of REFUSED_FILES) {
+    await t.test(JSON.stringify(text).slice(0, 80), () => assert.rejects(load(text), refused(message)));
+  }
+});
+
+const OPEN = [
+  "version: 1",
+  "runtime:",
+  '  enable_annotations: [hypervisor.default_*, hypervisor.kernel*, agent.boot_timeout, "runtime.*", hypervisor.path]',
+  "  annotation_paths: [/usr/lib/kernels/*, /usr/bin/qemu-*]",
+].join("\n");
+
+const ANNOTATIONS: readonly (readonly [key: string, value: string, message: string])[] = [
+  ["", "1", 'there is no key ""'],
+  ["hypervisor", "1", 'there is no key "hypervisor"; did you mean io.hull.config.hypervisor.type?'],
+  [
+    "hypervisor.default_memry",
+    "1",
+    'there is no key "hypervisor.default_memry"; did you mean io.hull.config.hypervisor.default_memory?',
+  ],
+  ["__proto__", "1", 'there is no key "__proto__"'],
+  ["hypervisor.type", "qemu", "this key can only be set by the node's configuration"],
+  ["hypervisor.accel", "tcg", "this key can only be set by the node's configuration"],
+  ["hypervisor.extra_args", "-S", "this key can only be set by the node's configuration"],
+  ["hypervisor.virtio_fs_extra_args", "-o source=/", "this key can only be set by the node's configuration"],
+  ["runtime.enable_annotations", "*", "this key can only be set by the node's configuration"],
+  ["runtime.annotation_paths", "/*", "this key can only be set by the node's configuration"],
+  [
+    "hypervisor.cpu_model",
+    "max",
+    "not allowed on this node; its configuration would have to list hypervisor.cpu_model in runtime.enable_annotations",
+  ],
+  [
+    "agent.dial_timeout",
+    "1s",
+    "not allowed on this node; its configuration would have to list agent.dial_timeout in runtime.enable_annotations",
+  ],
+  [
+    "hypervisor.default_memory",
+    "2Gi",
+    'must be a whole number of MiB from 64 to 1048576, not "2Gi"; write 2048',
+  ],
+  ["hypervisor.default_memory", "1", "must be a whole number of MiB from 64 to 1048576, not 1"],
+  ["hypervisor.default_memory", "-512", "must be a whole number of MiB from 64 to 1048576, not -512"],
+  ["hypervisor.default_memory", "", 'must be a whole number of MiB from 64 to 1048576, not ""'],
+  ["hypervisor.default_vcpus", "1e2", 'must be a whole number of vCPUs from 1 to 240, not "1e2"'],
+  ["hypervisor.default_vcpus", "0x10", 'must be a whole number of vCPUs from 1 to 240, not "0x10"'],
+  ["hypervisor.default_maxvcpus", "4", "is not implemented yet; delete the line"],
+  [
+    "agent.boot_timeout",
+    "10",
+    'must be a duration from 1s to 10m, not "10"; write a whole number and its unit: ms, s, m or h',
+  ],
+  ["runtime.log_level", "loud", 'must be one of trace, debug, info, warn, error, not "loud"'],
+  [
+    "runtime.sigterm_escalation",
+    "10s",
+    'must be one of unhandled, immediate, never or {after: <duration>}, not "10s"; write {after: 10s}',
+  ],
+  [
+    "runtime.sigterm_escalation",
+    "{after: 10s}",
+    'must be one of unhandled, immediate, never or {after: <duration>}, not "{after: 10s}"',
+  ],
+  ["runtime.disable_guest_seccomp", "yes", 'must be true or false, not "yes"; write true'],
+  ["runtime.disable_guest_seccomp", "true", "is not implemented yet; delete the line"],
+  [
+    "hypervisor.kernel_params",
+    '["a b"]',
+    'a kernel parameter must be printable and without spaces, not "a b"',
+  ],
+  ["hypervisor.kernel_params", "[1]", 'a kernel parameter must be text, not 1; put it in quotes: "1"'],
+  ["hypervisor.kernel_params", "[quiet", 'must be a list, not "[quiet"; write [[quiet]'],
+  ["hypervisor.kernel", "vmlinux", 'must be an absolute path without . and .., not "vmlinux"'],
+  [
+    "hypervisor.kernel",
+    "/usr/lib/kernels/../../../etc/shadow",
+    'must be an absolute path without . and .., not "/usr/lib/kernels/../../../etc/shadow"',
+  ],
+  [
+    "hypervisor.kernel",
+    "/etc/shadow",
+    'path "/etc/shadow" is not allowed on this node; its configuration would have to match it in runtime.annotation_paths',
+  ],
+  [
+    "hypervisor.kernel",
+    "/usr/lib/kernels/a/b",
+    'path "/usr/lib/kernels/a/b" is not allowed on this node; its configuration would have to match it in runtime.annotation_paths',
+  ],
+  [
+    "hypervisor.path",
+    "qemu-system-x86_64",
+    'must be an absolute path without . and .., not "qemu-system-x86_64"',
+  ],
+  [
+    "hypervisor.path",
+    "/bin/sh",
+    'path "/bin/sh" is not allowed on this node; its configuration would have to match it in runtime.annotation_paths',
+  ],
+];
+
+test("annotations are refused with their name and the key that would allow them", async (t) => {
+  const node = await load(OPEN);
+  for (const [key, value, message] of ANNOTATIONS) {
+    await t.test(`${key}=${value}`, () => {
+      const name = `io.hull.config.${key}`;
+      assert.throws(() => node.withAnnotations({ [name]: value }), refused(`annotation ${name}: ${message}`));
+    });
+  }
+});
+
+test("without a list of annotations every one is refused", async () => {
+  const node = await load("version: 1");
+  assert.throws(
+    () => node.withAnnotations({ "io.hull.config.hypervisor.default_memory": "512" }),
+    refused(
+      "annotation io.hull.config.hypervisor.default_memory: not allowed on this node; its configuration would have to list hypervisor.default_memory in runtime.enable_annotations",
+    ),
+  );
+});
+
+test("a combination that an annotation makes impossible is refused too", async () => {
+  const node = await load(`${OPEN}\nagent: {dial_timeout: 5s}`);
+  assert.throws(
+    () => node.withAnnotations({ "io.hull.config.agent.boot_timeout": "2s" }),
+    refused(
+      "config.yaml:5:9: agent.dial_timeout: one try may not take longer than agent.boot_timeout allows for all of them; lower it",
+    ),
+  );
+});
+
+const BODIES: readonly (readonly [text: string, message: string])[] = [
+  [
+    "version = 2\n",
+    "config_body: version: version 2 is newer than this hull knows; it reads version 1: update hull",
+  ],
+  ["[hypervisor]\ntype = 'qemu'\n", 'config_body: version: is missing; begin the file with "version: 1"'],
+  [
+    "version = 1\nFoo = 'bar'\n",
+    'config_body: unknown key "Foo"; the sections are hypervisor, agent, runtime, shim, metrics',
+  ],
+  [
+    "version = 1\n[hypervisor]\nkernel = 'vmlinux'\n",
+    'config_body: hypervisor.kernel: must be an absolute path, not "vmlinux"; there is no file whose folder it could be relative to',
+  ],
+  [
+    "version = 1\n[hypervisor]\ndefault_memory = '512'\n",
+    'config_body: hypervisor.default_memory: must be a whole number of MiB from 64 to 1048576, not "512"; write 512, without quotes',
+  ],
+  [
+    "version = 1\n[hypervisor]\ndefault_memory = 1979-05-27\n",
+    'config_body: hypervisor.default_memory: must be a whole number of MiB from 64 to 1048576, not "1979-05-27"',
+  ],
+  [
+    "version = 1\nversion = 1\n",
+    "config_body:2:1: not TOML: Invalid TOML document: trying to redefine an already defined table or value",
+  ],
+  [
+    "version: 1\nhypervisor: {kernel: ../vmlinux}\n",
+    'config_body:2:14: hypervisor.kernel: must be an absolute path, not "../vmlinux"; there is no file whose folder it could be relative to',
+  ],
+  [
+    "version: 1\nhypervisor: {default_memory: 1}\n",
+    "config_body:2:14: hypervisor.default_memory: must be a whole number of MiB from 64 to 1048576, not 1",
+  ],
+];
+
+test("a configuration in the runtime options is refused in the same words", async (t) => {
+  for (const [text, message] of BODIES) {
+    await t.test(JSON.stringify(text), () => assert.rejects(load(text, "options"), refused(message)));
+  }
+});
+
+const bytes = (...parts: (number | string)[]): Uint8Array =>
+  Buffer.concat(parts.map((part) => (typeof part === "number" ? Buffer.of(part) : Buffer.from(part))));
+
+const OPTIONS: readonly (readonly [typeUrl: string, value: Uint8Array, message: string])[] = [
+  [
+    "io.containerd.runhcs.v1.Options",
+    bytes(),
+    'runtime options: type "io.containerd.runhcs.v1.Options" is not known; set runtime_type to io.containerd.hull.v2 and the option ConfigPath',
+  ],
+  [
+    "",
+    bytes(0x0a, 0),
+    'runtime options: type "" is not known; set runtime_type to io.containerd.hull.v2 and the option ConfigPath',
+  ],
+  ["runtimeoptions.v1.Options", bytes(0x12, 5, "ab"), "runtime options: cannot be decoded: premature EOF"],
+  [
+    "types.containerd.io/runtimeoptions.v1.Options",
+    bytes(0x12, 1, 0xff),
+    "runtime options: cannot be decoded: The encoded data was not valid for encoding utf-8",
+  ],
+];
+
+test("runtime options that are not ours or not sound are refused", async (t) => {
+  for (const [typeUrl, value, message] of OPTIONS) {
+    await t.test(JSON.stringify(typeUrl), () => {
+      assert.throws(() => decodeRuntimeOptions({ typeUrl, value }), refused(message));
+    });
+  }
+});
