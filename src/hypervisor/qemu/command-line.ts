@@ -42,7 +42,7 @@ export function commandLine(spec: VmSpec, isBlockDevice: (path: string) => boole
     ...["-chardev", `socket,id=qmp,fd=${QMP_FD}`, "-mon", "chardev=qmp,mode=control"],
     ...["-device", bus("virtio-rng", pci)],
     ...["-device", `${bus("virtio-balloon", pci)},free-page-reporting=on`],
-    ...device(vsockModel(spec.vsock, VHOST_FD), pci),
+    ...(spec.vsock.kind === "hybrid" ? [] : device(vsockModel(spec.vsock, VHOST_FD), pci)),
   ];
   [...spec.shares, ...spec.nics, ...spec.disks].forEach((one, index) => {
     const block = one.kind === "disk" && isBlockDevice(one.path);

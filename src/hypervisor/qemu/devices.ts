@@ -19,7 +19,10 @@ export interface DeviceModel {
   };
 }
 
-export function vsockModel(vsock: VmSpec["vsock"], vhostFd: number): DeviceModel {
+export function vsockModel(
+  vsock: Exclude<VmSpec["vsock"], { kind: "hybrid" }>,
+  vhostFd: number,
+): DeviceModel {
   if (vsock.kind === "vhost") {
     return {
       backend: undefined,

@@ -97,6 +97,11 @@ async function checkSpec(spec: VmSpec): Promise<void> {
       `VM ${spec.name}: ${spec.memoryMib} MiB of memory is too little for any guest; set hypervisor.default_memory to ${LEAST_MEMORY_MIB} or more`,
     );
   }
+  if (spec.vsock.kind === "hybrid") {
+    throw invalidArgument(
+      `VM ${spec.name}: QEMU has no hybrid vsock device of its own; give it a vhost-user one`,
+    );
+  }
   if (spec.vcpus < 1) throw invalidArgument(`VM ${spec.name}: ${spec.vcpus} vCPUs; it must be at least 1`);
 }
 

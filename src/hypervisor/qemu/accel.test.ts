@@ -1,0 +1,70 @@
+import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
+import { chmod, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, test } from "node:test";
+import { Deadline } from "../../core/deadline.ts";
+import { resolveAccel } from "./accel.ts";
+
+let directory: string;
+let warnings: string[];
+const kvm = existsSync("/dev/kvm");
+
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), "hull-accel-"));
+  warnings = [];
+  await writeFile(join(directory, "kernel"), "");
+});
+afterEach(() => rm(directory, { recursive: true }));
+
+/** A QEMU that counts its runs in the file `runs` and does as the script says. */
+async function fakeQemu(script: string) {
+  const path = join(directory, "qemu");
+  await writeFile(path, `#!/bin/sh\necho run >> ${directory}/runs\n${script}\n`);
+  await chmod(path, 0o755);
+  return {
+    path,
+    kernel: join(directory, "kernel"),
+    directory,
+    warn: (message: string) => warnings.push(message),
+  };
+}
+
+const runs = async () => (await readFile(join(directory, "runs"), "utf8")).trim().split("\n").length;
+
+test("a kernel that comes to its panic proves KVM; asked once by many", { skip: !kvm }, async () => {
+  const probe = await fakeQemu("sleep 0.2; echo 'Kernel panic - not syncing: VFS: no root'");
+  const answers = await Promise.all([1, 2, 3].map(() => resolveAccel(probe, Deadline.after(5000))));
+  assert.deepEqual(answers, ["kvm", "kvm", "kvm"]);
+  assert.equal(await runs(), 1);
+  assert.deepEqual(warnings, []);
+});
+
+test("a guest that hangs, resets or fails means TCG, one warning, and a memory", { skip: !kvm }, async () => {
+  const probe = await fakeQemu("exit 0");
+  assert.equal(await resolveAccel(probe, Deadline.after(5000)), "tcg");
+  assert.equal(await resolveAccel(probe, Deadline.after(5000)), "tcg");
+  assert.equal(await runs(), 1);
+  assert.equal(warnings.length, 1);
+  // Another QEMU is another question.
+  const other = await fakeQemu("echo 'Kernel panic - not syncing: x' # longer");
+  assert.equal(await resolveAccel(other, Deadline.after(5000)), "kvm");
+});
+
+test("an answer that others could have written is not believed, nor is a dead prober waited for", {
+  skip: !kvm,
+}, async () => {
+  const probe = await fakeQemu("exit 1");
+  await resolveAccel(probe, Deadline.after(5000));
+  await chmod(join(directory, "accel.json"), 0o666);
+  await writeFile(join(directory, "accel.lock"), "4194305 1");
+  assert.equal(await resolveAccel(probe, Deadline.after(5000)), "tcg");
+  assert.equal(await runs(), 2);
+});
+
+test("the caller's deadline ends the probe without an answer", { skip: !kvm }, async () => {
+  const probe = await fakeQemu("exec sleep 60");
+  await assert.rejects(resolveAccel(probe, Deadline.after(100)), { code: "DeadlineExceeded" });
+  await assert.rejects(readFile(join(directory, "accel.json")), { code: "ENOENT" });
+});

@@ -1,0 +1,142 @@
+import { constants } from "node:fs";
+import { access, mkdir, open, readFile, rename, stat, unlink, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { Deadline } from "../../core/deadline.ts";
+import { HullError } from "../../core/errors.ts";
+import { isAlive, startTimeOf } from "../../host/proc.ts";
+import { run } from "../../host/run.ts";
+
+export interface AccelProbe {
+  /** QEMU's executable. */
+  readonly path: string;
+  /** The guest kernel: what KVM must be able to run. */
+  readonly kernel: string;
+  /** The root-only folder in which the answer is remembered. */
+  readonly directory?: string;
+  /** Is called once by the process that finds KVM unusable. */
+  warn(message: string): void;
+}
+
+/** How long a kernel without a root file system may take to panic; with a KVM that works it takes well below 1 s. */
+const PROBE_MS = 6_000;
+
+/**
+ * What `accel: auto` means here: `kvm` when KVM can run the guest's kernel, else `tcg`. An open /dev/kvm proves
+ * little (there are KVMs in which a stock kernel hangs), so the kernel is booted once without an initrd until it
+ * panics. The answer holds for this boot of the host, this QEMU and this kernel. One process probes, others wait.
+ */
+export async function resolveAccel(probe: AccelProbe, deadline: Deadline): Promise<"kvm" | "tcg"> {
+  const denied = await access("/dev/kvm", constants.R_OK | constants.W_OK).then(() => undefined, String);
+  if (denied !== undefined) {
+    probe.warn(`no KVM (${denied}): guests are emulated (TCG), which is slow`);
+    return "tcg";
+  }
+  const directory = probe.directory ?? "/run/hull";
+  await mkdir(directory, { recursive: true, mode: 0o700 });
+  const file = join(directory, "accel.json");
+  const lock = join(directory, "accel.lock");
+  const key = await probeKey(probe);
+  while (true) {
+    const known = await recall(file, key);
+    if (known) return known;
+    if (await takeLock(lock)) break;
+    await deadline.race(new Promise((resolve) => setTimeout(resolve, 100)));
+  }
+  try {
+    const accel = (await kvmRuns(probe, deadline)) ? "kvm" : "tcg";
+    if (accel === "tcg") {
+      probe.warn(
+        "KVM is there but does not run the guest's kernel: guests are emulated (TCG), which is slow",
+      );
+    }
+    await writeFile(`${file}~`, JSON.stringify({ key, accel }), { mode: 0o600 });
+    await rename(`${file}~`, file);
+    return accel;
+  } finally {
+    await unlink(lock);
+  }
+}
+
+/** Boots the kernel in KVM; it runs there when it comes as far as missing its root file system. */
+async function kvmRuns(probe: AccelProbe, deadline: Deadline): Promise<boolean> {
+  const machine = ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"];
+  const guest = ["-machine", "q35,accel=kvm", "-cpu", "host", "-m", "128M", "-kernel", probe.kernel];
+  const append = ["-append", "console=ttyS0 panic=-1 reboot=t", "-serial", "stdio"];
+  const limit = deadline.shorter(PROBE_MS, "the KVM probe");
+  try {
+    // setpriv: the probe must not outlive us either.
+    const argv = [
+      "setpriv",
+      "--pdeathsig",
+      "KILL",
+      "--",
+      probe.path,
+      ...machine,
+      ...guest,
+      ...append,
+    ] as const;
+    return (await run(argv as unknown as [string, ...string[]], limit)).includes(
+      "Kernel panic - not syncing",
+    );
+  } catch (thrown) {
+    deadline.check(); // not the probe's own limit, but the caller's
+    if (HullError.from(thrown).code === "NotFound") throw thrown;
+    return false;
+  } finally {
+    limit.dispose();
+  }
+}
+
+async function probeKey(probe: AccelProbe): Promise<string> {
+  const boot = (await readFile("/proc/sys/kernel/random/boot_id", "latin1")).trim();
+  const files = await Promise.all(
+    [probe.path, probe.kernel].map(async (path) => {
+      const { ino, size, mtimeMs } = await stat(path).catch((error: unknown) => {
+        throw HullError.wrap("find out whether KVM works", error);
+      });
+      return `${path} ${ino} ${size} ${mtimeMs}`;
+    }),
+  );
+  return [boot, ...files].join("\n");
+}
+
+/** The remembered answer, if it is root's and about the same things. */
+async function recall(file: string, key: string): Promise<"kvm" | "tcg" | undefined> {
+  const handle = await open(file, constants.O_RDONLY | constants.O_NOFOLLOW).catch(
+    (error: NodeJS.ErrnoException) => {
+      if (error.code === "ENOENT") return undefined;
+      throw error;
+    },
+  );
+  if (!handle) return undefined;
+  try {
+    const { uid, mode } = await handle.stat();
+    if (uid !== process.getuid?.() || (mode & 0o022) !== 0) return undefined;
+    const { key: of, accel } = JSON.parse(await handle.readFile("utf8")) as {
+      key?: unknown;
+      accel?: unknown;
+    };
+    return of === key && (accel === "kvm" || accel === "tcg") ? accel : undefined;
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined; // it is written anew
+    throw error;
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Takes the lock file, or takes away one whose owner is dead. False while somebody alive has it. */
+async function takeLock(lock: string): Promise<boolean> {
+  const mine = `${process.pid} ${startTimeOf(process.pid)}`;
+  try {
+    await writeFile(lock, mine, { flag: "wx", mode: 0o600 });
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+  }
+  const owner = await readFile(lock, "latin1").catch(() => undefined);
+  if (owner === undefined || owner === "") return false; // gone, or not written yet
+  const [pid, startTime] = owner.split(" ");
+  if (!isAlive(Number(pid), startTime ?? "")) await unlink(lock).catch(() => undefined); // another waiter was faster
+  return false;
+}

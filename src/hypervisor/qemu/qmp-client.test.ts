@@ -1,0 +1,91 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { FakeQmp, ok } from "../../../test/testkit/fake-qmp.ts";
+import { Deadline } from "../../core/deadline.ts";
+import { QmpClient, QmpError } from "./qmp-client.ts";
+
+const soon = () => Deadline.after(5000);
+
+test("greets, negotiates and matches replies by id, whatever their order", async () => {
+  const fake = new FakeQmp([
+    { command: "query-status", answers: [ok({ status: "running", running: true })], delay: 30 },
+    { command: "stop", answers: [ok({ second: true })] },
+  ]);
+  const client = await QmpClient.connect(fake.client, soon());
+  const done: string[] = [];
+  const first = client.execute("query-status", undefined, soon()).finally(() => done.push("query-status"));
+  const second = client.execute("stop", undefined, soon()).finally(() => done.push("stop"));
+  assert.deepEqual(await first, { status: "running", running: true });
+  assert.deepEqual(await second, { second: true });
+  assert.deepEqual(done, ["stop", "query-status"]);
+  assert.deepEqual(fake.problems, []);
+});
+
+test("an error is a QmpError with its class; DeviceNotFound is NotFound", async () => {
+  const error = { error: { class: "DeviceNotFound", desc: "Device 'x' not found" }, id: "$id" };
+  const fake = new FakeQmp([{ command: "device_del", answers: [error] }]);
+  const client = await QmpClient.connect(fake.client, soon());
+  await assert.rejects(client.execute("device_del", { id: "x" }, soon()), (thrown) => {
+    assert.ok(thrown instanceof QmpError);
+    assert.equal(thrown.code, "NotFound");
+    assert.equal(thrown.message, "qemu: device_del: Device 'x' not found");
+    return true;
+  });
+});
+
+test("events reach their listeners with data until they are taken off, between replies too", async () => {
+  const shutdown = { event: "SHUTDOWN", data: { guest: true, reason: "guest-reset" } };
+  const fake = new FakeQmp([{ command: "cont", answers: [shutdown, ok(), shutdown] }]);
+  const client = await QmpClient.connect(fake.client, soon());
+  const seen: unknown[] = [];
+  const off = client.on("SHUTDOWN", (data) => {
+    seen.push(data);
+    off();
+  });
+  await client.execute("cont", undefined, soon());
+  assert.deepEqual(seen, [{ guest: true, reason: "guest-reset" }]);
+});
+
+test("no answer: DeadlineExceeded with the last protocol lines; a late reply does no harm", async () => {
+  const fake = new FakeQmp([
+    { command: "stop", answers: [ok()], delay: 80 },
+    { command: "cont", answers: [ok({ fresh: true })], delay: 100 },
+  ]);
+  const client = await QmpClient.connect(fake.client, soon());
+  await assert.rejects(client.execute("stop", undefined, Deadline.after(20, "pause")), {
+    code: "DeadlineExceeded",
+    message: /qemu: stop: pause: not done within 20 ms; the last QMP lines:\n(.*\n)*> \{"execute":"stop"/,
+  });
+  assert.deepEqual(await client.execute("cont", undefined, soon()), { fresh: true });
+});
+
+test("a connection that ends rejects what is pending and what comes later", async () => {
+  const fake = new FakeQmp([{ command: "stop", hangUp: true }]);
+  const client = await QmpClient.connect(fake.client, soon());
+  await assert.rejects(client.execute("stop", undefined, soon()), { code: "Unavailable", message: /ended/ });
+  await assert.rejects(client.execute("cont", undefined, soon()), { code: "Unavailable" });
+});
+
+test("no greeting, rubbish, or an endless line end the connection", async () => {
+  const silent = new FakeQmp([], null);
+  await assert.rejects(QmpClient.connect(silent.client, Deadline.after(30)), {
+    code: "DeadlineExceeded",
+    message: /greeting/,
+  });
+  for (const rubbish of ["}{\n", "7\n", "x".repeat(1024 * 1024 + 1)]) {
+    const fake = new FakeQmp([{ command: "stop" }]);
+    const client = await QmpClient.connect(fake.client, soon());
+    const pending = client.execute("stop", undefined, soon());
+    fake.server.write(rubbish);
+    await assert.rejects(pending, { code: "Internal" });
+  }
+});
+
+test("a message cut anywhere, in the middle of a character too, is put together", async () => {
+  const fake = new FakeQmp([{ command: "stop" }]);
+  const client = await QmpClient.connect(fake.client, soon());
+  const pending = client.execute("stop", undefined, soon());
+  const bytes = Buffer.from(`${JSON.stringify({ return: { text: "größe €" }, id: 2 })}\r\n`);
+  for (const byte of bytes) fake.server.write(Buffer.from([byte]));
+  assert.deepEqual(await pending, { text: "größe €" });
+});

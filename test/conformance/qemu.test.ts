@@ -1,0 +1,120 @@
+import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+import { Deadline } from "../../src/core/deadline.ts";
+import { makeShared, unmountTree } from "../../src/host/mount.ts";
+import type { VmSpec } from "../../src/hypervisor/hypervisor.ts";
+import { Qemu } from "../../src/hypervisor/qemu/driver.ts";
+import { startVirtiofsd } from "../../src/storage/virtiofsd.ts";
+import { AGENT_PORT } from "../../src/vsock/address.ts";
+import { dialUntilReady } from "../../src/vsock/dial-until-ready.ts";
+import { startVsockDaemon } from "../../src/vsock/vhost-device-vsock.ts";
+import { type ComplianceSetup, hypervisorCompliance } from "../testkit/hypervisor-compliance.ts";
+import { MemoryLedger } from "../testkit/memory-ledger.ts";
+
+// Real QEMU with the built guest image. hack/test builds it; HULL_VHOST_DEVICE_VSOCK names the vsock daemon.
+const guest = join(import.meta.dirname ?? __dirname, "../../dist/guest");
+const vsockPath = process.env.HULL_VHOST_DEVICE_VSOCK ?? "/usr/bin/vhost-device-vsock";
+const missing = [
+  join(guest, "vmlinux"),
+  join(guest, "initrd.img"),
+  vsockPath,
+  "/usr/bin/qemu-system-x86_64",
+].filter((path) => !existsSync(path));
+const skip = missing.length > 0;
+if (skip) console.log(`skipped: ${missing.join(", ")} missing`);
+
+const POD = "test/conformance";
+
+async function setUp(): Promise<ComplianceSetup> {
+  const directory = await mkdtemp(join(tmpdir(), "hull-qemu-"));
+  const helpers = new MemoryLedger();
+  const deadline = Deadline.after(20_000, "set up");
+  const vsock = await startVsockDaemon({ path: vsockPath, directory, pod: POD }, helpers, deadline);
+  const releases: (() => Promise<unknown>)[] = [() => vsock.stop(Deadline.after(2000))];
+  const spec: VmSpec = {
+    name: POD,
+    directory,
+    path: "/usr/bin/qemu-system-x86_64",
+    machine: "q35",
+    accel: "tcg",
+    cpuModel: "max",
+    vcpus: 1,
+    memoryMib: 256,
+    kernel: join(guest, "vmlinux"),
+    initrd: join(guest, "initrd.img"),
+    kernelParams: [],
+    netns: undefined,
+    vsock: { kind: "vhost-user", socket: vsock.vhostUserSocket },
+    shares: [],
+    nics: [],
+    disks: [],
+    extraArgs: [],
+  };
+  return {
+    hypervisor: new Qemu(POD),
+    spec,
+    ready: async () => {
+      const limit = Deadline.after(40_000, "boot");
+      const socket = await dialUntilReady(vsock.hybridSocket, AGENT_PORT.ttrpc, limit);
+      limit.dispose();
+      socket.destroy();
+    },
+    device: async () => {
+      const path = join(directory, "disk");
+      await writeFile(path, Buffer.alloc(1024 * 1024));
+      return { kind: "disk", path, readOnly: true, serial: "hull-test" };
+    },
+    kill: (vm) => process.kill(vm.pid, "SIGKILL"),
+    release: async () => {
+      for (const release of releases) await release();
+      await rm(directory, { recursive: true });
+      assert.deepEqual(helpers.resources, []);
+    },
+  };
+}
+
+hypervisorCompliance("qemu", setUp, skip);
+
+test("a guest without its root panics, and the reason says so", { skip }, async () => {
+  const setup = await setUp();
+  const ledger = new MemoryLedger();
+  const deadline = Deadline.after(60_000, "boot");
+  const spec = { ...setup.spec, kernelParams: ["rdinit=/no/init", "init=/no/init", "root=/dev/none"] };
+  const vm = await setup.hypervisor.boot(spec, { deadline, ledger, log: () => undefined });
+  const exit = await deadline.race(vm.exited);
+  deadline.dispose();
+  assert.match(exit.reason, /^the guest's kernel died: Kernel panic - not syncing/);
+  assert.equal(exit.requested, false);
+  assert.deepEqual(ledger.resources, []);
+  await setup.release();
+});
+
+test("a guest boots with a share that the real virtiofsd serves", { skip }, async () => {
+  const setup = await setUp();
+  const ledger = new MemoryLedger();
+  const deadline = Deadline.after(60_000, "boot");
+  const shared = join(setup.spec.directory, "shared");
+  await mkdir(shared);
+  await makeShared(shared, deadline);
+  const daemon = await startVirtiofsd(
+    { path: "virtiofsd", cache: "auto", extraArgs: [], directory: setup.spec.directory, shared, pod: POD },
+    ledger,
+    deadline,
+  );
+  const share = { kind: "share", tag: "hull", socket: daemon.socket } as const;
+  const vm = await setup.hypervisor.boot(
+    { ...setup.spec, shares: [share] },
+    { deadline, ledger, log: () => undefined },
+  );
+  await setup.ready(vm);
+  await vm.stop(Deadline.after(2000));
+  await daemon.stop(Deadline.after(2000));
+  await unmountTree(shared, deadline);
+  deadline.dispose();
+  assert.deepEqual(ledger.resources, []);
+  await setup.release();
+});

@@ -1,0 +1,55 @@
+import { type Duplex, duplexPair } from "./duplex-pair.ts";
+
+/** One step of a script: what the client must send next, and what is sent for it. */
+export interface QmpStep {
+  readonly command: string;
+  /** Messages that answer it, in order; `$id` in a reply is replaced by the command's id. */
+  readonly answers?: readonly Record<string, unknown>[];
+  /** Milliseconds before the answers. */
+  readonly delay?: number;
+  /** Ends the connection in place of an answer. */
+  readonly hangUp?: boolean;
+}
+
+export const GREETING = { QMP: { version: { qemu: { major: 7, minor: 2, micro: 0 } }, capabilities: [] } };
+export const ok = (result: unknown = {}) => ({ return: result, id: "$id" });
+
+/** A QMP server that follows a script. `problems` is what did not go by it; check that it is empty at the end. */
+export class FakeQmp {
+  readonly client: Duplex;
+  readonly server: Duplex;
+  readonly problems: string[] = [];
+  readonly received: { execute: string; arguments?: unknown; id: number }[] = [];
+  readonly #steps: QmpStep[];
+  #buffer = "";
+
+  constructor(steps: readonly QmpStep[], greeting: unknown = GREETING /* null: none */) {
+    [this.client, this.server] = duplexPair();
+    this.#steps = [{ command: "qmp_capabilities", answers: [ok()] }, ...steps];
+    this.server.on("data", (data: Buffer) => this.#receive(data.toString()));
+    this.server.on("error", () => undefined);
+    if (greeting !== null) this.send(greeting);
+  }
+
+  send(message: unknown): void {
+    this.server.write(`${JSON.stringify(message)}\r\n`);
+  }
+
+  #receive(text: string): void {
+    this.#buffer += text;
+    for (let end = this.#buffer.indexOf("\n"); end >= 0; end = this.#buffer.indexOf("\n")) {
+      const message = JSON.parse(this.#buffer.slice(0, end));
+      this.#buffer = this.#buffer.slice(end + 1);
+      this.received.push(message);
+      const step = this.#steps.shift();
+      if (!step || step.command !== message.execute) {
+        this.problems.push(`expected ${step?.command ?? "nothing"}, got ${message.execute}`);
+      } else setTimeout(() => this.#answer(step, message.id), step.delay ?? 0);
+    }
+  }
+
+  #answer(step: QmpStep, id: number): void {
+    if (step.hangUp) this.server.destroy();
+    for (const answer of step.answers ?? []) this.send("id" in answer ? { ...answer, id } : answer);
+  }
+}

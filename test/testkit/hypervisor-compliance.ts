@@ -1,0 +1,125 @@
+import assert from "node:assert/strict";
+import { readlink } from "node:fs/promises";
+import { afterEach, beforeEach, describe, test } from "node:test";
+import { Deadline } from "../../src/core/deadline.ts";
+import type { HotplugDevice, Hypervisor, Vm, VmSpec } from "../../src/hypervisor/hypervisor.ts";
+import { MemoryLedger } from "./memory-ledger.ts";
+
+/** What the suite needs of a driver: made anew for each test. */
+export interface ComplianceSetup {
+  readonly hypervisor: Hypervisor;
+  readonly spec: VmSpec;
+  /** Resolves when the guest is so far that it notices devices. */
+  ready(vm: Vm): Promise<void>;
+  /** A device to plug in. */
+  device(): Promise<HotplugDevice>;
+  /** Ends the VMM from outside, as SIGKILL does. */
+  kill(vm: Vm): void;
+  release(): Promise<void>;
+}
+
+const BOOT_MS = 60_000;
+const STEP_MS = 20_000;
+
+/** The behaviour that every driver has. */
+export function hypervisorCompliance(
+  name: string,
+  setUp: () => Promise<ComplianceSetup>,
+  skip = false,
+): void {
+  describe(`hypervisor compliance: ${name}`, { skip }, () => {
+    let setup: ComplianceSetup;
+    let ledger: MemoryLedger;
+    let vm: Vm | undefined;
+
+    beforeEach(async () => {
+      setup = await setUp();
+      ledger = new MemoryLedger();
+      vm = undefined;
+    });
+    afterEach(async () => {
+      await vm?.stop(Deadline.after(2000));
+      await setup.release();
+      assert.deepEqual(ledger.resources, [], "the driver left resources behind");
+    });
+
+    const boot = async (change: Partial<VmSpec> = {}) => {
+      const deadline = Deadline.after(BOOT_MS, "boot");
+      try {
+        vm = await setup.hypervisor.boot(
+          { ...setup.spec, ...change },
+          { deadline, ledger, log: () => undefined },
+        );
+        return vm;
+      } finally {
+        deadline.dispose();
+      }
+    };
+    const soon = () => Deadline.after(STEP_MS, "step");
+
+    test("boots, pauses, plugs and unplugs a device twice, and stops", async () => {
+      const running = await boot();
+      assert.ok(running.pid > 0);
+      await setup.ready(running);
+      assert.notEqual(running.console(), "");
+      await running.pause(soon());
+      await running.resume(soon());
+      const device = await setup.device();
+      for (let round = 0; round < 2; round++) {
+        const unplug = await running.plug(device, soon());
+        await unplug();
+        await unplug(); // idempotent
+      }
+      await Promise.all([running.stop(Deadline.after(2000)), running.stop(Deadline.after(2000))]);
+      await running.stop(Deadline.after(2000));
+      const exit = await running.exited;
+      assert.equal(exit.requested, true);
+      assert.notEqual(exit.console, "");
+      for (const call of [
+        () => running.pause(soon()),
+        () => running.resume(soon()),
+        () => running.plug(device, soon()),
+      ]) {
+        await assert.rejects(call(), { code: "FailedPrecondition", message: /^cannot / });
+      }
+    });
+
+    test("the death of the VMM is noticed and named", async () => {
+      const running = await boot();
+      setup.kill(running);
+      const exit = await running.exited;
+      assert.equal(exit.requested, false);
+      assert.match(exit.reason, /SIGKILL/);
+      await running.stop(Deadline.after(2000));
+    });
+
+    test("it runs in the network namespace it is given", async () => {
+      const own = await readlink("/proc/self/ns/net");
+      const running = await boot({ netns: "/proc/self/ns/net" });
+      assert.equal(await readlink(`/proc/${running.pid}/ns/net`), own);
+      await assert.rejects(boot({ netns: "/no/netns" }), { code: "NotFound", message: /\/no\/netns/ });
+    });
+
+    test("what is missing is told at once, by its name", async () => {
+      const before = performance.now();
+      for (const [key, advice] of [
+        ["kernel", /kernel \/no\/file .*hypervisor\.kernel/],
+        ["initrd", /initrd \/no\/file .*hypervisor\.initrd/],
+        ["path", /\/no\/file does not exist/],
+      ] as const) {
+        await assert.rejects(boot({ [key]: "/no/file" }), { code: "NotFound", message: advice });
+      }
+      assert.ok(performance.now() - before < 5000);
+    });
+
+    test("memory of nothing and a VMM that dies at once are refused fast", async () => {
+      const before = performance.now();
+      await assert.rejects(boot({ memoryMib: 8 }), { code: "InvalidArgument", message: /default_memory/ });
+      await assert.rejects(boot({ extraArgs: ["--hull-no-such-option"] }), {
+        code: "Unavailable",
+        message: /hull-no-such-option/,
+      });
+      assert.ok(performance.now() - before < 10_000);
+    });
+  });
+}
