@@ -121,6 +121,7 @@ export class AgentConnection implements GuestAgent {
       // A guest's clock that makes no sense must not make the host's records senseless.
       at: Number.isNaN(at.getTime()) || answer.exitedAtUnixNano <= 0n ? new Date() : at,
       oomKilled: answer.oomKilled,
+      output: { stdout: answer.stdoutBytes, stderr: answer.stderrBytes },
     };
   }
 

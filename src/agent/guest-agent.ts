@@ -88,6 +88,13 @@ export interface GuestExit {
   readonly status: number;
   readonly at: Date;
   readonly oomKilled: boolean;
+  readonly output: GuestOutput;
+}
+
+/** Bytes that a process had written to its output streams when it ended. */
+export interface GuestOutput {
+  readonly stdout: bigint;
+  readonly stderr: bigint;
 }
 
 /** Raw text of the guest's cgroup v2 files by name, and of /proc/net/dev. */

@@ -1,8 +1,17 @@
+import type { StdioPaths } from "./container.ts";
 import type { Exit } from "./process.ts";
+import type { RootfsSource } from "./sandbox.ts";
 
 /** What happens to the tasks of a pod, in the order it happens. The shim turns these into containerd's events. */
 export type PodEvent =
-  | { readonly kind: "create"; readonly containerId: string; readonly pid: number }
+  | {
+      readonly kind: "create";
+      readonly containerId: string;
+      readonly pid: number;
+      readonly bundle: string;
+      readonly rootfs: RootfsSource["mounts"];
+      readonly stdio: StdioPaths;
+    }
   | { readonly kind: "start"; readonly containerId: string; readonly pid: number }
   | { readonly kind: "exec-added"; readonly containerId: string; readonly execId: string }
   | {

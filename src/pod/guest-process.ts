@@ -130,5 +130,5 @@ const SIGKILL = 9;
 const ENDING_SIGNALS = new Set([1, 2, 3, 6, SIGKILL, 15]);
 
 function exitBy(signal: number): GuestExit {
-  return { status: 128 + signal, at: new Date(), oomKilled: false };
+  return { status: 128 + signal, at: new Date(), oomKilled: false, output: { stdout: 0n, stderr: 0n } };
 }

@@ -83,7 +83,8 @@ export class Pod {
     try {
       const container = await this.#create(request, deadline);
       this.#containers.set(id, container);
-      this.#options.publish({ kind: "create", containerId: id, pid: container.pid });
+      const { bundle, rootfs, stdio } = request;
+      this.#options.publish({ kind: "create", containerId: id, pid: container.pid, bundle, rootfs, stdio });
       return container;
     } catch (error) {
       this.#creating.delete(id);
@@ -252,5 +253,6 @@ function sandboxRequest(spec: OciSpec, id: string): SandboxRequest {
       Object.entries(spec.linux?.sysctl ?? {}).filter(([name]) => name.startsWith("net.")),
     ),
     sharePidNamespace: false,
+    annotations: spec.annotations ?? {},
   };
 }

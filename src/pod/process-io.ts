@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import type { Socket } from "node:net";
-import type { StdioTokens, TerminalSize } from "../agent/guest-agent.ts";
+import type { GuestOutput, StdioTokens, TerminalSize } from "../agent/guest-agent.ts";
 import type { Deadline } from "../core/deadline.ts";
 
 /** The host's side of a process's streams (FIFOs, files, loggers); the shim implements it. */
@@ -12,8 +12,12 @@ export interface ProcessIo {
   attach(streams: ProcessStreams): void;
   /** The client will send no more: the process sees end of file after all that was sent before. */
   closeStdin(): void;
-  /** Resolves when all output has been handed to its target. Rejects when the deadline is over. */
-  drained(deadline: Deadline): Promise<void>;
+  /**
+   * Resolves when all output has been handed to its targets, which see end of file then. `written` says how much
+   * there is, since the guest leaves the streams open; without it they end with the VM. Rejects when the deadline is
+   * over; the copying goes on then.
+   */
+  drained(deadline: Deadline, written?: GuestOutput): Promise<void>;
   /** Ends all copying and closes every descriptor. Idempotent. */
   close(): Promise<void>;
 }

@@ -1,9 +1,11 @@
-import type { GuestExit, SignalRequest, TerminalSize } from "../agent/guest-agent.ts";
+import type { GuestExit, GuestOutput, SignalRequest, TerminalSize } from "../agent/guest-agent.ts";
 import { Deadline } from "../core/deadline.ts";
 import { deferred } from "../core/deferred.ts";
 import { notFound } from "../core/errors.ts";
 import { StateMachine, type TransitionTable } from "../core/state-machine.ts";
 import type { ProcessIo } from "./process-io.ts";
+
+export type { ProcessRef, SignalRequest } from "../agent/guest-agent.ts";
 
 export type ProcessState = "created" | "running" | "pausing" | "paused" | "stopped" | "deleted";
 
@@ -82,11 +84,8 @@ export class Process {
     if (this.#followed) return;
     this.#followed = true;
     const end = async () => {
-      const exit = await this.runner.wait().then(
-        ({ status, at }): Exit => ({ status, at }),
-        (): Exit => ({ status: LOST_STATUS, at: new Date() }),
-      );
-      await this.#finish(exit);
+      const ended = await this.runner.wait().catch(() => undefined); // the VM is gone, and this process with it
+      await this.#finish(ended ?? { status: LOST_STATUS, at: new Date() }, ended?.output);
     };
     end().catch((error) => this.#exited.reject(error));
   }
@@ -118,11 +117,12 @@ export class Process {
     this.#exited.resolve(this.#exit);
   }
 
-  async #finish(exit: Exit): Promise<void> {
+  async #finish({ status, at }: Exit, output: GuestOutput | undefined): Promise<void> {
+    const exit = { status, at };
     await this.#starting;
     const limit = Deadline.after(DRAIN_LIMIT_MS, `${this.subject}: handing over the last output`);
     // A reader that stalls keeps its own output waiting, but not the exit.
-    await this.io.drained(limit).catch(() => undefined);
+    await this.io.drained(limit, output).catch(() => undefined);
     limit.dispose();
     await this.hooks.beforeExit();
     if (!this.machine.is("stopped", "deleted")) this.machine.transition("stopped");

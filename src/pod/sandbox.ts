@@ -48,6 +48,8 @@ export interface SandboxRequest {
   readonly netns: string | undefined;
   readonly sysctls: Readonly<Record<string, string>>;
   readonly sharePidNamespace: boolean;
+  /** The pod's annotations; some may set configuration keys. */
+  readonly annotations: Readonly<Record<string, string>>;
 }
 
 export type BootSandbox = (request: SandboxRequest, deadline: Deadline) => Promise<Sandbox>;

@@ -146,7 +146,7 @@ export class FakeAgent implements GuestAgent {
 
   #end(process: FakeProcess, status: number): void {
     process.state = "ended";
-    process.exit.resolve({ status, at: new Date(), oomKilled: false });
+    process.exit.resolve({ status, at: new Date(), oomKilled: false, output: { stdout: 0n, stderr: 0n } });
   }
 
   #add(ref: ProcessRef): void {

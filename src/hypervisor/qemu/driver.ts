@@ -15,9 +15,6 @@ import { QemuVm } from "./vm.ts";
 export class Qemu implements Hypervisor {
   readonly type = "qemu";
 
-  /** `pod` is `<namespace>/<pod>`, the mark of the VMM's process. */
-  constructor(readonly pod: string) {}
-
   async boot(spec: VmSpec, context: VmContext): Promise<Vm> {
     await checkSpec(spec);
     return await this.#start(spec, context, commandLine(spec, isBlockDevice));
@@ -30,7 +27,7 @@ export class Qemu implements Hypervisor {
       {
         role: "qemu",
         argv: [spec.path, ...args],
-        pod: this.pod,
+        pod: context.pod,
         netns: spec.netns,
         fds: ["channel", ...(spec.vsock.kind === "vhost" ? [spec.vsock.fd] : [])],
         onStdout: (data) => console.write(data),

@@ -1,8 +1,9 @@
-import type { SignalRequest } from "../../agent/guest-agent.ts";
+import type { Deadline } from "../../core/deadline.ts";
 import { HullError, invalidArgument, unimplemented } from "../../core/errors.ts";
 import type { StdioPaths } from "../../pod/container.ts";
 import { readSpec } from "../../pod/oci-spec.ts";
 import type { Pod } from "../../pod/pod.ts";
+import type { ProcessRef, SignalRequest } from "../../pod/process.ts";
 import type { ProcessIo } from "../../pod/process-io.ts";
 import type { TaskDefinition } from "../../proto/generated/containerd/task/v2/task.ts";
 import type { Handlers } from "../../ttrpc/server.ts";
@@ -14,12 +15,10 @@ export const TASK_SERVICES = ["containerd.task.v2.Task", "containerd.task.v3.Tas
 export interface TaskServiceOptions {
   readonly pod: Pod;
   readonly version: string;
-  readonly escalation: SignalRequest["escalation"];
+  /** What follows a SIGTERM, from the configuration. */
+  escalation(): Promise<SignalRequest["escalation"]>;
   /** Opens the client's ends of a process's streams. */
-  openIo(
-    owner: { readonly containerId: string; readonly execId: string },
-    stdio: StdioPaths,
-  ): Promise<ProcessIo>;
+  openIo(owner: ProcessRef, stdio: StdioPaths, deadline: Deadline): Promise<ProcessIo>;
   /** Called by Shutdown once no container is left; resolves when everything of the pod has been freed. */
   shutdown(): Promise<void>;
 }
@@ -39,7 +38,7 @@ export function taskService(options: TaskServiceOptions): Handlers<typeof TaskDe
         throw unimplemented(`create container ${request.id}: a VM can't be started from a checkpoint`);
       const stdio = stdioPaths(request);
       const spec = await readSpec(request.bundle);
-      const io = await options.openIo({ containerId: request.id, execId: "" }, stdio);
+      const io = await options.openIo({ containerId: request.id, execId: "" }, stdio, deadline);
       try {
         const container = await pod.create(
           { id: request.id, bundle: request.bundle, spec, rootfs: request.rootfs, stdio, io },
@@ -81,7 +80,9 @@ export function taskService(options: TaskServiceOptions): Handlers<typeof TaskDe
     async kill({ id, execId, signal, all }, { deadline }) {
       if (signal < 1 || signal > SIGNAL_LIMIT)
         throw invalidArgument(`kill container ${id}: there is no signal ${signal}`);
-      await pod.container(id).signal(execId, { signal, all, escalation: options.escalation }, deadline);
+      await pod
+        .container(id)
+        .signal(execId, { signal, all, escalation: await options.escalation() }, deadline);
       return {};
     },
 
@@ -91,7 +92,7 @@ export function taskService(options: TaskServiceOptions): Handlers<typeof TaskDe
       return { pid: container.pid, exitStatus: exit.status, exitedAt: timestamp(exit.at) };
     },
 
-    async exec(request) {
+    async exec(request, { deadline }) {
       checkId("exec id", request.execId);
       const container = pod.container(request.id);
       const process = jsonAny(
@@ -100,7 +101,7 @@ export function taskService(options: TaskServiceOptions): Handlers<typeof TaskDe
         PROCESS_TYPE,
       );
       const stdio = stdioPaths(request);
-      const io = await options.openIo({ containerId: request.id, execId: request.execId }, stdio);
+      const io = await options.openIo({ containerId: request.id, execId: request.execId }, stdio, deadline);
       try {
         container.addExec(request.execId, { ...process, terminal: stdio.terminal }, stdio, io);
       } catch (error) {

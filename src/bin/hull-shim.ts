@@ -1,0 +1,22 @@
+/** The daemon binary, started by the front only: `daemon` serves a pod, `cleanup` releases a dead daemon's pod. */
+async function main(): Promise<void> {
+  const [action, ...flags] = process.argv.slice(2);
+  const namespace = flags[flags.indexOf("-namespace") + 1] ?? "";
+  const id = flags[flags.indexOf("-id") + 1] ?? "";
+  if (action === "daemon") {
+    const { Daemon } = await import("../shim/daemon.ts");
+    await Daemon.start(namespace, id);
+  } else if (action === "cleanup") {
+    const { cleanUp } = await import("../shim/cleanup.ts");
+    await cleanUp(namespace, id);
+  } else {
+    throw new Error(
+      `unknown action ${JSON.stringify(action)}: this program is started by containerd-shim-hull-v2`,
+    );
+  }
+}
+
+main().catch((error: unknown) => {
+  process.stderr.write(`hull-shim: ${error instanceof Error ? error.message : error}\n`);
+  process.exit(1);
+});

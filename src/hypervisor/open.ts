@@ -1,0 +1,33 @@
+import type { Deadline } from "../core/deadline.ts";
+import type { Hypervisor, VmSpec } from "./hypervisor.ts";
+
+export interface HypervisorChoice {
+  readonly type: "qemu" | "cloud-hypervisor";
+  readonly accel: "auto" | "kvm" | "tcg";
+  /** The VMM's executable. */
+  readonly path: string;
+  /** The guest's kernel. */
+  readonly kernel: string;
+}
+
+/** A driver, and what `accel: auto` comes to on this machine. */
+export interface OpenHypervisor {
+  readonly driver: Hypervisor;
+  readonly accel: VmSpec["accel"];
+}
+
+/** The driver that the configuration asks for; only that one is loaded. `warn` hears why KVM is not used. */
+export async function openHypervisor(
+  choice: HypervisorChoice,
+  warn: (message: string) => void,
+  deadline: Deadline,
+): Promise<OpenHypervisor> {
+  if (choice.type === "cloud-hypervisor") {
+    const { CloudHypervisor } = await import("./cloud-hypervisor/driver.ts");
+    return { driver: new CloudHypervisor(), accel: "kvm" };
+  }
+  const { Qemu } = await import("./qemu/driver.ts");
+  if (choice.accel !== "auto") return { driver: new Qemu(), accel: choice.accel };
+  const { resolveAccel } = await import("./qemu/accel.ts");
+  return { driver: new Qemu(), accel: await resolveAccel({ ...choice, warn }, deadline) };
+}

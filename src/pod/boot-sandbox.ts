@@ -1,0 +1,191 @@
+import { join } from "node:path";
+import { AGENT_PORT, AgentConnection } from "../agent/agent-connection.ts";
+import type { Config } from "../config/schema.ts";
+import { Deadline } from "../core/deadline.ts";
+import { Disposer } from "../core/disposer.ts";
+import { HullError, unavailable } from "../core/errors.ts";
+import type { Ledger } from "../core/ledger.ts";
+import type { Vm } from "../hypervisor/hypervisor.ts";
+import { openHypervisor } from "../hypervisor/open.ts";
+import { GUEST_SHARE, SHARE_TAG, SharedDirectory } from "../storage/shared-directory.ts";
+import { startVirtiofsd } from "../storage/virtiofsd.ts";
+import { dialUntilReady } from "../vsock/dial-until-ready.ts";
+import { connect } from "../vsock/hybrid.ts";
+import { startVsockDaemon } from "../vsock/vhost-device-vsock.ts";
+import type { ContainerShare, Sandbox, SandboxRequest } from "./sandbox.ts";
+import { vmSpec } from "./vm-spec.ts";
+
+export interface BootContext {
+  readonly namespace: string;
+  readonly id: string;
+  /** The pod's folder. */
+  readonly directory: string;
+  readonly config: Config;
+  readonly ledger: Ledger;
+  log(message: string, fields?: Record<string, unknown>): void;
+  warn(message: string): void;
+}
+
+/** How long freeing a container's mounts may take. */
+const RELEASE_LIMIT_MS = 2_000;
+
+/** Boots a pod's VM and makes it the pod's. On failure everything is undone and the cause is told. */
+export async function bootSandbox(
+  request: SandboxRequest,
+  context: BootContext,
+  caller: Deadline,
+): Promise<Sandbox> {
+  const disposer = new Disposer();
+  const deadline = caller.shorter(context.config.agent.boot_timeout, "boot the VM");
+  try {
+    return await boot(request, context, disposer, deadline);
+  } catch (error) {
+    await disposer.dispose().catch((undo) => context.log("boot: undoing it failed", { err: undo }));
+    throw HullError.wrap("boot the VM", error);
+  } finally {
+    deadline.dispose();
+  }
+}
+
+async function boot(
+  request: SandboxRequest,
+  context: BootContext,
+  disposer: Disposer,
+  deadline: Deadline,
+): Promise<Sandbox> {
+  const { config, directory, ledger, namespace, id } = context;
+  const pod = `${namespace}/${id}`;
+  // Teardown has a limit of its own: it must not fail because the boot ran out of time.
+  let stopBy = Deadline.after(0);
+  const hypervisor = await openHypervisor(config.hypervisor, context.warn, deadline);
+  const share = await SharedDirectory.create(join(directory, "shared"), deadline);
+  disposer.push("shared directory", () => share.dispose(stopBy));
+  const [virtiofsd, vsock] = await Promise.all([
+    startVirtiofsd({ ...virtiofsdSpec(config), directory, shared: share.path, pod }, ledger, deadline).then(
+      (daemon) => {
+        disposer.push("virtiofsd", () => daemon.stop(stopBy));
+        return daemon;
+      },
+    ),
+    startVsockDaemon({ path: config.hypervisor.vhost_device_vsock, directory, pod }, ledger, deadline).then(
+      (daemon) => {
+        disposer.push("vhost-device-vsock", () => daemon.stop(stopBy));
+        return daemon;
+      },
+    ),
+  ]);
+  const spec = vmSpec(config.hypervisor, {
+    name: pod,
+    directory,
+    netns: request.netns,
+    accel: hypervisor.accel,
+    vsock: { kind: "vhost-user", socket: vsock.vhostUserSocket },
+    share: { kind: "share", tag: SHARE_TAG, socket: virtiofsd.socket },
+  });
+  const vm = await hypervisor.driver.boot(spec, { deadline, ledger, pod, log: context.log });
+  disposer.push("VM", () => vm.stop(stopBy));
+  const dial = (port: number, by: Deadline) => connect(vsock.hybridSocket, port, by);
+  const agent = await orVmEnd(vm, async () => {
+    const socket = await dialUntilReady(vsock.hybridSocket, AGENT_PORT, deadline);
+    return await AgentConnection.connect(socket, dial, deadline);
+  });
+  disposer.push("agent connection", async () => agent.close());
+  context.log("the guest is up", { agent: agent.version, kernel: agent.kernelRelease });
+  await orVmEnd(vm, () =>
+    agent.startSandbox(
+      {
+        hostname: request.hostname,
+        shares: [{ tag: SHARE_TAG, target: GUEST_SHARE, readOnly: false }],
+        sysctls: request.sysctls,
+        sharePidNamespace: request.sharePidNamespace,
+        shmSize: 0n,
+      },
+      deadline,
+    ),
+  );
+  let stopping: Promise<void> | undefined;
+  return {
+    pid: vm.pid,
+    agent,
+    share: containerShare(share),
+    lost: lostReason([
+      vm.exited.then(({ reason, console }) => `${reason}${consoleTail(console)}`),
+      agent.lost.then(({ message }) => `the guest agent is gone: ${message}${consoleTail(vm.console())}`),
+      virtiofsd.process.exited.then(({ reason }) => reason),
+      vsock.process.exited.then(({ reason }) => reason),
+    ]),
+    stop: (by) => {
+      stopBy = by;
+      stopping ??= agent
+        .shutdown(by)
+        // A guest that does not answer any more has nothing to write back; its VM is ended all the same.
+        .catch((error) => context.log("the guest did not shut down by itself", { err: error }))
+        .then(() => disposer.dispose());
+      return stopping;
+    },
+  };
+}
+
+/** The first of these ends is the VM's: without any one of them the guest cannot go on. */
+function lostReason(ends: readonly Promise<string>[]): Promise<string> {
+  return Promise.race(ends);
+}
+
+/** Runs `step`; when the VM ends first, its reason is the failure, with the last words of the guest. */
+async function orVmEnd<T>(vm: Vm, step: () => Promise<T>): Promise<T> {
+  try {
+    return await Promise.race([
+      step(),
+      vm.exited.then(({ reason, console }) => {
+        throw unavailable(`${reason} before the guest agent answered${consoleTail(console)}`);
+      }),
+    ]);
+  } catch (error) {
+    const failure = HullError.from(error);
+    if (failure.code !== "DeadlineExceeded") throw failure;
+    throw new HullError(
+      failure.code,
+      `the guest agent did not answer: ${failure.message}${consoleTail(vm.console())}`,
+    );
+  }
+}
+
+const TAIL_LINES = 8;
+
+function consoleTail(console: string): string {
+  const lines = console.trimEnd().split("\n").slice(-TAIL_LINES);
+  return lines.join("") === "" ? "" : `; the guest's last console lines:\n${lines.join("\n")}`;
+}
+
+function virtiofsdSpec({ hypervisor }: Config) {
+  return {
+    path: hypervisor.virtio_fs_daemon,
+    cache: hypervisor.virtio_fs_cache,
+    extraArgs: hypervisor.virtio_fs_extra_args,
+  };
+}
+
+function containerShare(share: SharedDirectory): ContainerShare {
+  return {
+    add: async (containerId, source, deadline) => {
+      const release = async () => {
+        const limit = Deadline.after(RELEASE_LIMIT_MS, `free the mounts of container ${containerId}`);
+        await share.remove(containerId, limit);
+        limit.dispose();
+      };
+      const bind = { type: "bind", source: source.path, target: "", options: ["rbind"] };
+      const mounts = source.mounts.length > 0 ? source.mounts : [bind];
+      try {
+        const rootfs = await share.addRootfs(containerId, mounts, deadline);
+        return {
+          rootfs,
+          bind: (mount) => share.addBind(containerId, mount.source ?? "", mount.options ?? [], deadline),
+          release,
+        };
+      } catch (error) {
+        await release();
+        throw error;
+      }
+    },
+  };
+}

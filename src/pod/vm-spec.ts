@@ -1,0 +1,36 @@
+import type { Config } from "../config/schema.ts";
+import type { ShareDevice, VmSpec, VsockDevice } from "../hypervisor/hypervisor.ts";
+
+/** What a machine needs besides the configuration. */
+export interface VmSurroundings {
+  readonly name: string;
+  readonly directory: string;
+  readonly netns: string | undefined;
+  readonly accel: VmSpec["accel"];
+  readonly vsock: VsockDevice;
+  readonly share: ShareDevice;
+}
+
+/** The machine that the configuration describes, in the pod's surroundings. */
+export function vmSpec(hypervisor: Config["hypervisor"], around: VmSurroundings): VmSpec {
+  const { accel } = around;
+  return {
+    name: around.name,
+    directory: around.directory,
+    path: hypervisor.path,
+    machine: hypervisor.machine_type,
+    accel,
+    cpuModel: hypervisor.cpu_model === "auto" ? (accel === "kvm" ? "host" : "max") : hypervisor.cpu_model,
+    vcpus: hypervisor.default_vcpus,
+    memoryMib: hypervisor.default_memory,
+    kernel: hypervisor.kernel,
+    initrd: hypervisor.initrd,
+    kernelParams: hypervisor.kernel_params,
+    netns: around.netns,
+    vsock: around.vsock,
+    shares: [around.share],
+    nics: [],
+    disks: [],
+    extraArgs: hypervisor.extra_args ?? [],
+  };
+}

@@ -1,0 +1,159 @@
+import { readFile } from "node:fs/promises";
+import type { Server as Listener } from "node:net";
+import { dirname } from "node:path";
+import { type LoadedConfig, loadConfig } from "../config/load.ts";
+import { Deadline } from "../core/deadline.ts";
+import { removeTree } from "../host/remove-tree.ts";
+import { bootSandbox } from "../pod/boot-sandbox.ts";
+import type { PodEvent } from "../pod/events.ts";
+import { Pod } from "../pod/pod.ts";
+import { StateFile } from "../pod/state-file.ts";
+import { TaskDefinition } from "../proto/generated/containerd/task/v2/task.ts";
+import { listen } from "../ttrpc/node/unix-socket.ts";
+import { Server } from "../ttrpc/server.ts";
+import { PodPaths } from "./bootstrap/pod-paths.ts";
+import { type BootstrapRecord, decodeRecord } from "./bootstrap/record.ts";
+import { VERSION } from "./bootstrap/version.ts";
+import { fromPodEvent } from "./events/pod-event.ts";
+import { EventPublisher } from "./events/publisher.ts";
+import { openProcessIo } from "./io/process-io.ts";
+import { createLog, type Logger } from "./log/log.ts";
+import { TASK_SERVICES, taskService } from "./services/task.ts";
+
+/** The listening socket, inherited from the front. */
+const LISTENER_FD = 3;
+/** How long pending events may hold up the end: containerd waits 3 s for Shutdown. */
+const FLUSH_LIMIT_MS = 1_000;
+const REMOVE_LIMIT_MS = 2_000;
+
+/** The daemon of one pod: serves containerd until Shutdown or a signal, then leaves nothing behind. */
+export class Daemon {
+  readonly #paths: PodPaths;
+  readonly #record: BootstrapRecord;
+  readonly #log: Logger;
+  readonly #events: EventPublisher;
+  readonly #ledger: StateFile;
+  readonly #pod: Pod;
+  readonly #server: Server;
+  readonly #config: Promise<LoadedConfig>;
+  #listener: Listener | undefined;
+  #ended: Promise<void> | undefined;
+
+  private constructor(paths: PodPaths, record: BootstrapRecord) {
+    const { namespace, id } = record;
+    this.#paths = paths;
+    this.#record = record;
+    this.#log = createLog(record.logLevel, { namespace, pod: id });
+    this.#events = new EventPublisher({
+      address: record.ttrpcAddress,
+      namespace,
+      log: (level, message, fields) => this.#log[level](fields ?? {}, message),
+    });
+    this.#ledger = new StateFile(paths.directory, namespace, id);
+    this.#config = loadConfig({
+      runtimeOptions: record.options,
+      env: process.env,
+      installation: installation(),
+    });
+    this.#config.catch(() => undefined); // told to whoever creates the first container
+    this.#pod = new Pod({
+      id,
+      boot: async (request, deadline) => {
+        const loaded = (await this.#config).withAnnotations(request.annotations);
+        for (const warning of loaded.warnings) this.#log.warn(warning);
+        return await bootSandbox(
+          request,
+          {
+            namespace,
+            id,
+            directory: paths.directory,
+            config: loaded.config,
+            ledger: this.#ledger,
+            log: (message, fields) => this.#log.debug(fields ?? {}, message),
+            warn: (message) => this.#log.warn(message),
+          },
+          deadline,
+        );
+      },
+      publish: (event) => this.#publish(event),
+      log: (message, fields) => this.#log.warn(fields ?? {}, message),
+    });
+    this.#server = new Server({ report: (where, error) => this.#log.error({ err: error }, where) });
+    this.#server.register(TaskDefinition, this.#taskService(), { as: [...TASK_SERVICES] });
+  }
+
+  /** Starts serving on the inherited socket. */
+  static async start(namespace: string, id: string): Promise<Daemon> {
+    const paths = new PodPaths(namespace, id);
+    const daemon = new Daemon(paths, decodeRecord(await readFile(paths.record, "utf8")));
+    daemon.#listener = await listen(daemon.#server, { fd: LISTENER_FD });
+    for (const signal of ["SIGTERM", "SIGINT"] as const) {
+      process.on(signal, () => void daemon.end().then(() => process.exit(0)));
+    }
+    daemon.#log.debug({ pid: process.pid }, "shim: serving");
+    return daemon;
+  }
+
+  /** Ends the pod and removes everything it had. Idempotent, never rejects. */
+  end(): Promise<void> {
+    this.#ended ??= this.#end();
+    return this.#ended;
+  }
+
+  async #end(): Promise<void> {
+    await this.#pod.dispose();
+    const flush = Deadline.after(FLUSH_LIMIT_MS, "deliver the last events");
+    await this.#events.flush(flush);
+    flush.dispose();
+    this.#events.close();
+    this.#listener?.close();
+    const limit = Deadline.after(REMOVE_LIMIT_MS, `remove ${this.#paths.directory}`);
+    await removeTree(this.#paths.directory, limit).catch((error) =>
+      this.#log.error({ err: error }, "shim: clean-up"),
+    );
+    limit.dispose();
+  }
+
+  #taskService() {
+    return taskService({
+      pod: this.#pod,
+      version: VERSION,
+      escalation: async () => {
+        const chosen = (await this.#config).config.runtime.sigterm_escalation;
+        return typeof chosen === "string" ? chosen : { afterMs: chosen.after };
+      },
+      openIo: (owner, stdio, deadline) =>
+        openProcessIo(stdio, {
+          ...owner,
+          namespace: this.#record.namespace,
+          directory: this.#paths.directory,
+          ledger: this.#ledger,
+          deadline,
+          warn: (message) => this.#log.warn(message),
+        }),
+      shutdown: async () => {
+        await this.end();
+        // The reply goes out first; nothing of the pod is left by then, so nothing is lost if it does not.
+        setImmediate(() => void this.#server.shutdown(500).then(() => process.exit(0)));
+      },
+    });
+  }
+
+  #publish(event: PodEvent): void {
+    this.#events.publish(
+      fromPodEvent(event, () => {
+        if (event.kind !== "create") throw new Error(`event ${event.kind} has no creation details`);
+        return {
+          bundle: event.bundle,
+          rootfs: event.rootfs.map((mount) => ({ ...mount, options: [...mount.options] })),
+          io: event.stdio,
+        };
+      }),
+    );
+  }
+}
+
+/** The folder that holds bin/, lib/, guest/ and configs/: this program lies in its lib/. */
+function installation(): string {
+  return dirname(dirname(process.argv[1] ?? ""));
+}
