@@ -65,13 +65,13 @@ export class FifoInput {
   }
 
   /**
-   * Copies to the guest's `sink` until end of file, then ends it; a sink that closes first ends the copying, and
+   * Copies to the guest's `sink` until end of file, then closes it, which is the end mark; a sink that closes first ends the copying, and
    * clients that still write get EPIPE. The client is only read as fast as the guest takes it.
    */
   copyTo(sink: Socket): void {
     const fd = this.#reader;
     if (fd === undefined) {
-      sink.end();
+      sink.destroySoon();
       return;
     }
     this.#reader = undefined; // the socket owns it from here
@@ -81,7 +81,7 @@ export class FifoInput {
       });
     });
     this.#socket = source;
-    source.on("end", () => sink.end());
+    source.on("end", () => sink.destroySoon());
     source.on("error", () => sink.destroy());
     sink.on("error", () => undefined); // `close` follows
     sink.on("close", () => this.close());

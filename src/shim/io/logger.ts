@@ -220,12 +220,7 @@ class PipeOutput implements OutputTarget {
   readonly #socket: Socket;
 
   constructor(fd: number) {
-    this.#socket = new Socket({
-      fd,
-      readable: false,
-      writable: true,
-      writableHighWaterMark: STREAM_BUFFER_SIZE,
-    });
+    this.#socket = new Socket({ fd, readable: false, writable: true });
     this.#socket.on("error", () => undefined); // reaches the write that it concerns
   }
 

@@ -14,6 +14,11 @@ export class OutputPump {
   #source: Socket | undefined;
   #failed = false;
   #closed = false;
+  #writing = false;
+  /** The guest closed its end. */
+  #ended = false;
+  #received = 0n;
+  #expected: bigint | undefined;
 
   constructor(
     readonly name: string,
@@ -27,33 +32,46 @@ export class OutputPump {
 
   /** Begins to copy. Takes `socket` over. */
   attach(socket: Socket): void {
-    let writing = false;
-    let ended = false;
-    const end = () => {
-      if (ended) return;
-      ended = true;
-      source.destroy();
-      if (!writing) this.close();
-    };
     const source = readReusingBuffer(socket, (chunk, next) => {
+      this.#received += BigInt(chunk.length);
       if (this.#failed) {
-        next();
+        this.#settle(next);
         return;
       }
-      writing = true;
+      this.#writing = true;
       this.target.write(chunk, (error) => {
-        writing = false;
+        this.#writing = false;
         if (error && !this.#closed) this.#fail(error);
-        if (ended) this.close();
-        else next();
+        this.#settle(next);
       });
     });
+    const end = () => {
+      this.#ended = true;
+      this.#settle();
+    };
     this.#source = source;
     source.on("end", end);
     source.on("close", end);
     source.on("error", (error: Error) =>
       this.warn(`${this.name}: the guest's stream broke off: ${error.message}`),
     );
+    this.#settle();
+  }
+
+  /**
+   * Says how many bytes the process had written when it ended. The guest leaves the stream open, so this is its end;
+   * a background process that holds it may have sent more, which is copied as far as it came.
+   */
+  endsAfter(bytes: bigint): void {
+    this.#expected = bytes;
+    this.#settle();
+  }
+
+  /** Closes when all has been copied, else goes on with `next`. */
+  #settle(next?: () => void): void {
+    const complete = this.#ended || (this.#expected !== undefined && this.#received >= this.#expected);
+    if (complete && !this.#writing) this.close();
+    else next?.();
   }
 
   #fail(error: Error): void {

@@ -25,6 +25,12 @@ export interface IoContext {
   readonly loggerLimits?: Partial<LoggerLimits>;
 }
 
+/** How many bytes a process had written to its streams when it ended, as the guest says. */
+export interface WrittenBytes {
+  readonly stdout: bigint;
+  readonly stderr: bigint;
+}
+
 interface Outputs {
   readonly stdout?: OutputTarget;
   readonly stderr?: OutputTarget;
@@ -36,7 +42,7 @@ interface Outputs {
  * ready. Throws InvalidArgument for a scheme that is not known, NotFound for a FIFO that is missing, and
  * FailedPrecondition for a logger that fails. Nothing is left open then.
  */
-export async function openProcessIo(stdio: StdioPaths, context: IoContext): Promise<ProcessIo> {
+export async function openProcessIo(stdio: StdioPaths, context: IoContext): Promise<HostIo> {
   const outputs = await openOutputs(stdio, context);
   try {
     // A logger's task has no stdin, as containerd's own shim has it.
@@ -99,7 +105,8 @@ async function startLogger(
   });
 }
 
-class HostIo implements ProcessIo {
+/** The streams of one process: one pump an output, stdin the other way. */
+export class HostIo implements ProcessIo {
   readonly wants: ProcessIo["wants"];
   readonly #pumps: { readonly stdout?: OutputPump; readonly stderr?: OutputPump };
   #closed: Promise<void> | undefined;
@@ -144,7 +151,11 @@ class HostIo implements ProcessIo {
     this.stdin?.closeWriter();
   }
 
-  async drained(deadline: Deadline): Promise<void> {
+  async drained(deadline: Deadline, written?: WrittenBytes): Promise<void> {
+    if (written) {
+      this.#pumps.stdout?.endsAfter(written.stdout);
+      this.#pumps.stderr?.endsAfter(written.stderr);
+    }
     await deadline.race(Promise.all(Object.values(this.#pumps).map((pump: OutputPump) => pump.done)));
   }
 

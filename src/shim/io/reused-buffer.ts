@@ -31,8 +31,14 @@ export function readFdReusingBuffer(fd: number, listener: ChunkListener): Socket
 function takeOver(socket: Socket, listener: ChunkListener): Socket | undefined {
   const holder = socket as unknown as { _handle?: { readStop?: () => unknown } | null };
   const handle = holder._handle;
-  // A socket that has something to send still answers for it, and one that has ended has nothing to move.
-  if (!handle?.readStop || socket.writableLength > 0 || socket.readableEnded || socket.destroyed)
+  // A socket that is connecting or has something to send still answers for it, and one that has ended has nothing to move.
+  if (
+    !handle?.readStop ||
+    socket.connecting ||
+    socket.writableLength > 0 ||
+    socket.readableEnded ||
+    socket.destroyed
+  )
     return undefined;
   handle.readStop();
   holder._handle = null;
@@ -47,7 +53,13 @@ function reusingSocket(origin: object, listener: ChunkListener): Socket {
     onread: {
       buffer: Buffer.allocUnsafeSlow(STREAM_BUFFER_SIZE),
       callback: (length: number, buffer: Uint8Array) => {
-        listener(buffer.subarray(0, length), () => socket.resume());
+        let state = "called" as "called" | "done" | "waiting";
+        listener(buffer.subarray(0, length), () => {
+          if (state === "waiting") socket.resume();
+          else state = "done";
+        });
+        if (state === "done") return true;
+        state = "waiting";
         return false;
       },
     },

@@ -21,13 +21,16 @@ export function parseOutputUri(value: string): OutputUri {
   if (value === "") return { kind: "none" };
   const scheme = /^([A-Za-z][A-Za-z0-9+.-]*):/.exec(value)?.[1]?.toLowerCase();
   if (scheme === undefined) return { kind: "fifo", path: absolute(value, value) };
+  if (!value.startsWith("//", scheme.length + 1)) throw invalidArgument(`stdio ${value}: not a valid URI`);
   let url: URL;
+  let decoded: string;
   try {
     url = new URL(value);
+    decoded = decodeURIComponent(url.pathname);
   } catch {
     throw invalidArgument(`stdio ${value}: not a valid URI`);
   }
-  const path = absolute(decodeURIComponent(url.pathname), value);
+  const path = absolute(decoded, value);
   switch (scheme) {
     case "fifo":
       return { kind: "fifo", path };

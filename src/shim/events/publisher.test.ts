@@ -1,0 +1,157 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import type { Server as NetServer, Socket } from "node:net";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type TestContext, test } from "node:test";
+import { Deadline } from "../../core/deadline.ts";
+import { invalidArgument } from "../../core/errors.ts";
+import { TaskExit } from "../../proto/generated/containerd/events/task.ts";
+import { EventsDefinition } from "../../proto/generated/containerd/services/events/ttrpc/v1/events.ts";
+import { socketTransport } from "../../ttrpc/node/socket-transport.ts";
+import { Server } from "../../ttrpc/server.ts";
+import { fromPodEvent } from "./pod-event.ts";
+import { EventPublisher, type PublisherOptions } from "./publisher.ts";
+
+const DETAILS = { bundle: "/b", rootfs: [], io: undefined };
+const exit = (status: number) =>
+  fromPodEvent(
+    {
+      kind: "exit",
+      containerId: "c1",
+      execId: "",
+      pid: 42,
+      exit: { status, at: new Date(1_700_000_000_123) },
+    },
+    () => DETAILS,
+  );
+
+/** A containerd that may go away and come back; it refuses the exit statuses in `refused`. */
+class FakeContainerd {
+  readonly got: { status: number; namespace: string; topic: string }[] = [];
+  readonly refused = new Set<number>();
+  #net: NetServer | undefined;
+  readonly #sockets = new Set<Socket>();
+
+  constructor(readonly path: string) {}
+
+  async up(): Promise<void> {
+    const server = new Server();
+    server.register(EventsDefinition, {
+      forward: async ({ envelope }) => {
+        const { exitStatus } = TaskExit.decode(envelope?.event?.value ?? new Uint8Array());
+        if (this.refused.has(exitStatus)) throw invalidArgument("not this one");
+        assert.ok((envelope?.timestamp?.seconds ?? 0n) > 0n);
+        this.got.push({
+          status: exitStatus,
+          namespace: envelope?.namespace ?? "",
+          topic: envelope?.topic ?? "",
+        });
+        return {};
+      },
+    });
+    const net = createServer((socket) => {
+      this.#sockets.add(socket);
+      server.serve(socketTransport(socket));
+    });
+    this.#net = net;
+    await new Promise<void>((resolve) => net.listen(this.path, resolve));
+  }
+
+  down(): void {
+    this.#net?.close();
+    for (const socket of this.#sockets) socket.destroy();
+    this.#sockets.clear();
+  }
+}
+
+function setUp(t: TestContext, options: Partial<PublisherOptions> = {}) {
+  const folder = mkdtempSync(join(tmpdir(), "hull-events-"));
+  const containerd = new FakeContainerd(join(folder, "s"));
+  const logs: string[] = [];
+  const publisher = new EventPublisher({
+    address: containerd.path,
+    namespace: "ns",
+    log: (level, message) => void logs.push(`${level} ${message}`),
+    backoff: { first: 5, longest: 20 },
+    ...options,
+  });
+  const flush = async () => {
+    const deadline = Deadline.after(3000);
+    await publisher.flush(deadline);
+    deadline.dispose();
+  };
+  t.after(() => {
+    publisher.close();
+    containerd.down();
+    rmSync(folder, { recursive: true, force: true });
+  });
+  return { containerd, publisher, logs, flush };
+}
+
+const statuses = (containerd: FakeContainerd) => containerd.got.map((event) => event.status);
+
+test("events arrive in order, with topic and namespace", async (t) => {
+  const { containerd, publisher, flush } = setUp(t);
+  await containerd.up();
+  for (let i = 1; i <= 100; i++) publisher.publish(exit(i));
+  await flush();
+  assert.deepEqual(
+    statuses(containerd),
+    Array.from({ length: 100 }, (_, i) => i + 1),
+  );
+  assert.deepEqual(containerd.got[0], { status: 1, namespace: "ns", topic: "/tasks/exit" });
+});
+
+test("events wait while containerd is away, before and after it was there", async (t) => {
+  const { containerd, publisher, flush } = setUp(t);
+  publisher.publish(exit(1));
+  publisher.publish(exit(2));
+  await new Promise((resolve) => setTimeout(resolve, 60));
+  assert.equal(publisher.pending, 2);
+  await containerd.up();
+  await flush();
+  containerd.down();
+  publisher.publish(exit(3));
+  await new Promise((resolve) => setTimeout(resolve, 60));
+  await containerd.up();
+  publisher.publish(exit(4));
+  await flush();
+  assert.deepEqual(statuses(containerd), [1, 2, 3, 4]);
+  assert.equal(publisher.lost, 0);
+});
+
+test("too many waiting: the oldest are kept, the loss is counted and logged", async (t) => {
+  const { containerd, publisher, logs, flush } = setUp(t, { limit: 3 });
+  for (let i = 1; i <= 5; i++) publisher.publish(exit(i));
+  assert.equal(publisher.lost, 2);
+  assert.equal(logs.filter((line) => line.startsWith("warn event /tasks/exit is lost")).length, 2);
+  await containerd.up();
+  await flush();
+  assert.deepEqual(statuses(containerd), [1, 2, 3]);
+});
+
+test("an event that containerd refuses does not hold up the others for ever", async (t) => {
+  const { containerd, publisher, flush } = setUp(t);
+  containerd.refused.add(2);
+  await containerd.up();
+  for (let i = 1; i <= 3; i++) publisher.publish(exit(i));
+  await flush();
+  assert.deepEqual(statuses(containerd), [1, 3]);
+  assert.equal(publisher.lost, 1);
+});
+
+test("flush ends with its deadline", async (t) => {
+  const { publisher } = setUp(t);
+  publisher.publish(exit(1));
+  await publisher.flush(Deadline.after(30));
+  assert.equal(publisher.pending, 1);
+});
+
+test("without an address events are only logged", async (t) => {
+  const { publisher, logs } = setUp(t, { address: "" });
+  publisher.publish(exit(1));
+  assert.equal(publisher.pending, 0);
+  assert.deepEqual(logs, ["debug event /tasks/exit"]);
+});

@@ -1,0 +1,292 @@
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { createHash, randomBytes } from "node:crypto";
+import { once } from "node:events";
+import {
+  closeSync,
+  constants,
+  openSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
+import { join } from "node:path";
+import { after, type TestContext, test } from "node:test";
+import { Deadline } from "../../core/deadline.ts";
+import { openProcessIo } from "./process-io.ts";
+import { MemoryLedger, makeFifo, socketPair, testFolder } from "./testing.ts";
+
+const NONE = { stdin: "", stdout: "", stderr: "", terminal: false };
+const warnings: string[] = [];
+const context = (directory: string) => ({
+  namespace: "ns",
+  containerId: "c1",
+  execId: "",
+  directory,
+  ledger: new MemoryLedger(),
+  warn: (message: string) => void warnings.push(message),
+});
+const deadlines: Deadline[] = [];
+const within = (ms: number) => {
+  const deadline = Deadline.after(ms, "test");
+  deadlines.push(deadline);
+  return deadline;
+};
+after(() => {
+  for (const deadline of deadlines) deadline.dispose();
+});
+
+/** Starts a reader that gives the checksum of all it gets; resolves once it has opened the FIFO. */
+async function collect(t: TestContext, path: string): Promise<{ sha: Promise<string> }> {
+  const child = spawn("sh", ["-c", `exec < ${path}; echo; exec sha256sum`]);
+  t.after(() => child.kill("SIGKILL"));
+  let text = "";
+  child.stdout.setEncoding("utf8").on("data", (chunk: string) => {
+    text += chunk;
+  });
+  const sha = once(child, "close").then(() => text.trim().slice(0, 64));
+  await once(child.stdout, "data");
+  return { sha };
+}
+
+test("a stream that is not wanted is not opened", async (t) => {
+  const io = await openProcessIo(NONE, context(testFolder(t)));
+  assert.deepEqual(io.wants, { stdin: false, stdout: false, stderr: false });
+  io.attach({});
+  await io.drained(within(1000));
+  await io.close();
+  await io.close();
+});
+
+test("FIFOs: output reaches a reader that comes late, and end of file follows", async (t) => {
+  const folder = testFolder(t);
+  const stdout = makeFifo(join(folder, "out"));
+  const stderr = makeFifo(join(folder, "err"));
+  const io = await openProcessIo({ ...NONE, stdout, stderr }, context(folder));
+  const [out, guestOut] = await socketPair(t);
+  const [err, guestErr] = await socketPair(t);
+  io.attach({ stdout: out, stderr: err });
+  const b = await collect(t, stderr);
+  const data = randomBytes(1 << 20);
+  guestOut.end(data);
+  guestErr.end("complaint");
+  await assert.rejects(io.drained(within(100)), { code: "DeadlineExceeded" }); // more than a pipe holds
+  const a = await collect(t, stdout);
+  await io.drained(within(5000));
+  assert.equal(await a.sha, createHash("sha256").update(data).digest("hex"));
+  assert.equal(await b.sha, createHash("sha256").update("complaint").digest("hex"));
+  await io.close();
+});
+
+test("FIFOs: a reader may leave and another go on, nothing is lost and nothing breaks", async (t) => {
+  const folder = testFolder(t);
+  const stdout = makeFifo(join(folder, "out"));
+  const io = await openProcessIo({ ...NONE, stdout }, context(folder));
+  const [out, guest] = await socketPair(t);
+  io.attach({ stdout: out });
+  const first = spawn("head", ["-c", "4", stdout]);
+  guest.write("one\n");
+  assert.equal(String((await once(first.stdout, "data"))[0]), "one\n");
+  await once(first, "close");
+  guest.write("two\n"); // while nobody reads
+  const second = await collect(t, stdout);
+  guest.write("three\n");
+  guest.end();
+  await io.drained(within(2000));
+  assert.equal(await second.sha, createHash("sha256").update("two\nthree\n").digest("hex"));
+  await io.close();
+});
+
+test("a stream that the guest leaves open ends after the bytes that were written", async (t) => {
+  const folder = testFolder(t);
+  const stdout = makeFifo(join(folder, "out"));
+  const io = await openProcessIo({ ...NONE, stdout }, context(folder));
+  const [out, guest] = await socketPair(t);
+  io.attach({ stdout: out });
+  const reader = await collect(t, stdout);
+  guest.write("12345");
+  const drained = io.drained(within(3000), { stdout: 10n, stderr: 0n });
+  await new Promise((resolve) => setImmediate(resolve));
+  guest.write("67890");
+  await drained;
+  assert.equal(await reader.sha, createHash("sha256").update("1234567890").digest("hex"));
+  await io.close();
+});
+
+test("a reader that stalls holds back its own stream only", async (t) => {
+  const folder = testFolder(t);
+  const stdout = makeFifo(join(folder, "out"));
+  const stderr = makeFifo(join(folder, "err"));
+  const io = await openProcessIo({ ...NONE, stdout, stderr }, context(folder));
+  const [out, guestOut] = await socketPair(t);
+  const [err, guestErr] = await socketPair(t);
+  io.attach({ stdout: out, stderr: err });
+  guestOut.write(randomBytes(4 << 20)); // nobody reads stdout
+  const reader = await collect(t, stderr);
+  const data = randomBytes(4 << 20);
+  guestErr.end(data);
+  assert.equal(await reader.sha, createHash("sha256").update(data).digest("hex"));
+  assert.ok(guestOut.writableLength > 0, "the guest is held back");
+  await io.close();
+});
+
+test("256 MiB come through unchanged, in flat memory", async (t) => {
+  const folder = testFolder(t);
+  const stdout = makeFifo(join(folder, "out"));
+  const io = await openProcessIo({ ...NONE, stdout }, context(folder));
+  const [out, guest] = await socketPair(t);
+  const chunk = randomBytes(1 << 20);
+  const reader = spawn("sh", ["-c", `cat ${stdout} | sha256sum`]);
+  const text = once(reader.stdout.setEncoding("utf8"), "data");
+  io.attach({ stdout: out });
+  const hash = createHash("sha256");
+
+  const write = () => new Promise<void>((resolve) => guest.write(chunk, () => resolve()));
+  for (let i = 0; i < 16; i++) {
+    hash.update(chunk);
+    await write();
+  }
+  const before = process.memoryUsage().arrayBuffers + process.memoryUsage().external;
+  const started = performance.now();
+  for (let i = 0; i < 240; i++) {
+    hash.update(chunk);
+    await write();
+  }
+  guest.end();
+  await io.drained(within(60_000));
+  const grown = process.memoryUsage().arrayBuffers + process.memoryUsage().external - before;
+  t.diagnostic(
+    `${Math.round((240 * 1.048576) / ((performance.now() - started) / 1000))} MB/s incl. two checksums`,
+  );
+  assert.equal(String((await text)[0]).slice(0, 64), hash.digest("hex"));
+  assert.ok(grown < 4 << 20, `buffers grew by ${grown} bytes`);
+  await io.close();
+});
+
+test("stdin: clients come and go, end of file comes after CloseIO and the last client", async (t) => {
+  const folder = testFolder(t);
+  const stdin = makeFifo(join(folder, "in"));
+  const io = await openProcessIo({ ...NONE, stdin }, context(folder));
+  assert.equal(io.wants.stdin, true);
+  const [sink, guest] = await socketPair(t);
+  io.attach({ stdin: sink });
+  let got = "";
+  guest.setEncoding("utf8").on("data", (chunk: string) => {
+    got += chunk;
+  });
+  const ended = once(guest, "end");
+  for (const word of ["one ", "two "]) {
+    const client = spawn("sh", ["-c", `printf '${word}' > ${stdin}`]);
+    await once(client, "close");
+  }
+  const last = spawn("sh", ["-c", `exec > ${stdin}; read x; printf three`]);
+  await once(last, "spawn");
+  const big = openSync(stdin, constants.O_WRONLY | constants.O_NONBLOCK);
+  writeSync(big, "big ");
+  io.closeStdin();
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  assert.equal(guest.readableEnded, false, "clients still have it open");
+  last.stdin.end("go\n");
+  await once(last, "close");
+  closeSync(big);
+  await ended;
+  assert.equal(got, "one two big three");
+  await io.close();
+});
+
+test("stdin: CloseIO before the streams are attached, and 8 MiB through it", async (t) => {
+  const folder = testFolder(t);
+  const stdin = makeFifo(join(folder, "in"));
+  const io = await openProcessIo({ ...NONE, stdin }, context(folder));
+  const data = randomBytes(8 << 20);
+  writeFileSync(join(folder, "data"), data);
+  const client = spawn("sh", ["-c", `cat ${join(folder, "data")} > ${stdin}`]);
+  await once(client, "spawn");
+  const [sink, guest] = await socketPair(t);
+  io.attach({ stdin: sink });
+  const hash = createHash("sha256");
+  guest.on("data", (chunk) => hash.update(chunk));
+  const ended = once(guest, "end");
+  await once(client, "close");
+  io.closeStdin();
+  await ended;
+  assert.equal(hash.digest("hex"), createHash("sha256").update(data).digest("hex"));
+  await io.close();
+});
+
+test("stdin: a guest that closes it frees the client that still writes", async (t) => {
+  const folder = testFolder(t);
+  const stdin = makeFifo(join(folder, "in"));
+  const io = await openProcessIo({ ...NONE, stdin }, context(folder));
+  const [sink, guest] = await socketPair(t);
+  io.attach({ stdin: sink });
+  const client = spawn("sh", ["-c", `exec cat /dev/zero > ${stdin}`]);
+  await once(guest, "data");
+  guest.destroy();
+  const [, signal] = await once(client, "close");
+  assert.equal(signal, "SIGPIPE");
+  await io.close();
+});
+
+test("file://: both streams are appended to one file, its folders are made", async (t) => {
+  const folder = testFolder(t);
+  const path = join(folder, "a", "b", "log");
+  for (let run = 0; run < 2; run++) {
+    const io = await openProcessIo(
+      { ...NONE, stdout: `file://${path}`, stderr: `file://${path}` },
+      context(folder),
+    );
+    const [out, guestOut] = await socketPair(t);
+    const [err, guestErr] = await socketPair(t);
+    io.attach({ stdout: out, stderr: err });
+    guestOut.end("out\n");
+    guestErr.end("err\n");
+    await io.drained(within(2000));
+    await io.close();
+  }
+  assert.deepEqual(readFileSync(path, "utf8").trim().split("\n").sort(), ["err", "err", "out", "out"]);
+  assert.equal(statSync(path).mode & 0o777, 0o644);
+});
+
+test("a target that fails costs the output, not the container", async (t) => {
+  const folder = testFolder(t);
+  const io = await openProcessIo({ ...NONE, stdout: "file:///dev/full" }, context(folder));
+  const [out, guest] = await socketPair(t);
+  io.attach({ stdout: out });
+  warnings.length = 0;
+  guest.end(randomBytes(4 << 20));
+  await io.drained(within(3000));
+  assert.equal(warnings.length, 1);
+  assert.match(warnings[0] ?? "", /c1: stdout: output is discarded from here on: ENOSPC/);
+  await io.close();
+});
+
+test("what can't be opened is refused, and nothing stays open", async (t) => {
+  const folder = testFolder(t);
+  const stdout = makeFifo(join(folder, "out"));
+  const count = () => readdirSync("/proc/self/fd").length;
+  const before = count();
+  const cases: [object, string, RegExp][] = [
+    [{ stdout: "npipe:///x" }, "InvalidArgument", /scheme npipe is not supported/],
+    [{ stdout: "ttrpc+unix:///x?streaming_id=1" }, "InvalidArgument", /scheme ttrpc\+unix/],
+    [{ stdout: "relative" }, "InvalidArgument", /not absolute/],
+    [{ stdout, stderr: join(folder, "missing") }, "NotFound", /stdio FIFO .*missing/],
+    [{ stdout, stdin: join(folder, "missing") }, "NotFound", /stdio FIFO .*missing/],
+    [{ stdout: "/etc/passwd" }, "InvalidArgument", /is not a FIFO/],
+    [{ stdout, stderr: "file:///tmp/x" }, "InvalidArgument", /only together with stdout/],
+  ];
+  for (const [stdio, code, message] of cases) {
+    await assert.rejects(
+      openProcessIo({ ...NONE, ...stdio }, context(folder)),
+      (error: Error & { code: string }) => {
+        assert.equal(error.code, code);
+        assert.match(error.message, message);
+        return true;
+      },
+    );
+  }
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.equal(count(), before);
+});
