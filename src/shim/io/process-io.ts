@@ -1,3 +1,4 @@
+import type { GuestOutput } from "../../agent/guest-agent.ts";
 import { Deadline } from "../../core/deadline.ts";
 import { invalidArgument } from "../../core/errors.ts";
 import type { Ledger } from "../../core/ledger.ts";
@@ -23,12 +24,6 @@ export interface IoContext {
   readonly deadline?: Deadline;
   warn(message: string): void;
   readonly loggerLimits?: Partial<LoggerLimits>;
-}
-
-/** How many bytes a process had written to its streams when it ended, as the guest says. */
-export interface WrittenBytes {
-  readonly stdout: bigint;
-  readonly stderr: bigint;
 }
 
 interface Outputs {
@@ -151,7 +146,7 @@ export class HostIo implements ProcessIo {
     this.stdin?.closeWriter();
   }
 
-  async drained(deadline: Deadline, written?: WrittenBytes): Promise<void> {
+  async drained(deadline: Deadline, written?: GuestOutput): Promise<void> {
     if (written) {
       this.#pumps.stdout?.endsAfter(written.stdout);
       this.#pumps.stderr?.endsAfter(written.stderr);

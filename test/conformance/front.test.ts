@@ -1,0 +1,253 @@
+import assert from "node:assert/strict";
+import { execFileSync, spawnSync } from "node:child_process";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { connect, createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, type TestContext, test } from "node:test";
+import { DeleteResponse } from "../../src/proto/generated/containerd/task/v2/task.ts";
+
+/** The real front binary with a stand-in for the daemon behind it. Needs root and a C compiler. */
+const NAMESPACE = `front-test-${process.pid}`;
+const STATE = `/run/hull/${NAMESPACE}`;
+let prefix: string;
+let front: string;
+
+const DAEMON = `
+const fs = require("node:fs"), net = require("node:net");
+const [action, , namespace, , id] = process.argv.slice(2);
+const dir = "/run/hull/" + namespace + "/" + id;
+if (action === "daemon") {
+  net.createServer((socket) => socket.on("error", () => {}).end(JSON.stringify({
+    pid: process.pid, env: process.env, cwd: process.cwd(), mnt: fs.readlinkSync("/proc/self/ns/mnt"),
+    record: JSON.parse(fs.readFileSync(dir + "/bootstrap.json", "utf8")),
+    oom: fs.readFileSync("/proc/self/oom_score_adj", "utf8").trim(),
+  }))).listen({ fd: 3 });
+} else {
+  if (fs.existsSync(dir + "/fail")) { console.error("still mounted"); process.exit(4); }
+  if (fs.existsSync(dir + "/hang")) setInterval(() => {}, 1000);
+  else {
+    fs.rmSync(dir, { recursive: true });
+    console.log(JSON.stringify({ pid: 7, exitStatus: 9, exitedAt: "2026-01-02T03:04:05.678Z" }));
+  }
+}`;
+
+before(() => {
+  prefix = mkdtempSync(join(tmpdir(), "hull-front-"));
+  front = join(prefix, "bin/containerd-shim-hull-v2");
+  execFileSync("hack/lib/qjs-build", ["src/bin/containerd-shim-hull-v2.ts", front]);
+  mkdirSync(join(prefix, "lib"));
+  symlinkSync(process.execPath, join(prefix, "lib/node"));
+  writeFileSync(join(prefix, "lib/shim.cjs"), DAEMON);
+});
+
+after(() => {
+  rmSync(prefix, { recursive: true, force: true });
+  rmSync(STATE, { recursive: true, force: true });
+});
+
+function run(
+  action: string,
+  id: string,
+  bundle: string,
+  options: { input?: Uint8Array; namespace?: string; bin?: string } = {},
+) {
+  const args = [
+    "-namespace",
+    options.namespace ?? NAMESPACE,
+    "-address",
+    "/run/x.sock",
+    "-id",
+    id,
+    "-bundle",
+    bundle,
+    action,
+  ];
+  return spawnSync(options.bin ?? front, args, {
+    cwd: bundle,
+    input: options.input ?? new Uint8Array(),
+    env: { PATH: process.env.PATH, TTRPC_ADDRESS: "/run/x.ttrpc", NODE_OPTIONS: "--bad-option", SECRET: "s" },
+  });
+}
+
+function makeBundle(t: TestContext, config?: object): string {
+  const bundle = mkdtempSync(join(prefix, "bundle-"));
+  t.after(() => rmSync(bundle, { recursive: true, force: true }));
+  if (config) writeFileSync(join(bundle, "config.json"), JSON.stringify(config));
+  execFileSync("mkfifo", [join(bundle, "log")]);
+  return bundle;
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: what the stand-in says about itself
+function ask(id: string): Promise<any> {
+  return new Promise((resolve, reject) => {
+    let text = "";
+    connect(`${STATE}/${id}/shim.sock`)
+      .on("data", (chunk) => {
+        text += chunk;
+      })
+      .on("end", () => resolve(JSON.parse(text)))
+      .on("error", reject);
+  });
+}
+
+function kill(t: TestContext, id: string): number {
+  const pid = Number(readFileSync(`${STATE}/${id}/shim.pid`, "utf8").split(" ")[0]);
+  t.after(() => {
+    try {
+      process.kill(pid, "SIGKILL");
+    } catch (error) {
+      assert.equal((error as NodeJS.ErrnoException).code, "ESRCH");
+    }
+  });
+  return pid;
+}
+
+test("start: address, socket, record, scrubbed environment, own mount namespace; a second start is refused", async (t) => {
+  const bundle = makeBundle(t, {});
+  const started = performance.now();
+  const { stdout, stderr, status } = run("start", "one", bundle);
+  t.diagnostic(`start took ${(performance.now() - started).toFixed(1)} ms`);
+  assert.deepEqual([String(stdout), String(stderr), status], [`unix://${STATE}/one/shim.sock`, "", 0]);
+  const pid = kill(t, "one");
+  assert.equal(readFileSync(join(bundle, "address"), "utf8"), String(stdout));
+  const daemon = await ask("one");
+  assert.equal(daemon.pid, pid);
+  assert.deepEqual(Object.keys(daemon.env).sort(), ["MALLOC_ARENA_MAX", "PATH"]);
+  assert.equal(daemon.cwd, bundle);
+  assert.equal(daemon.record.ttrpcAddress, "/run/x.ttrpc");
+  assert.equal(daemon.record.grpcAddress, "/run/x.sock");
+  assert.notEqual(daemon.mnt, execFileSync("readlink", ["/proc/self/ns/mnt"], { encoding: "utf8" }).trim());
+  const own = Number(readFileSync("/proc/self/oom_score_adj", "utf8"));
+  assert.equal(Number(daemon.oom), Math.min(1000, own + 1));
+
+  const again = run("start", "one", makeBundle(t, {}));
+  assert.equal(again.status, 1);
+  assert.match(String(again.stderr), /^hull: start one: one: a shim of this id is running.*\n$/);
+  assert.equal((await ask("one")).pid, pid, "the first is unharmed");
+
+  // A container of its pod gets its address, and its deletion does not touch the pod.
+  const annotations = {
+    "io.kubernetes.cri.container-type": "container",
+    "io.kubernetes.cri.sandbox-id": "one",
+  };
+  const member = makeBundle(t, { annotations });
+  assert.equal(String(run("start", "member", member).stdout), String(stdout));
+  for (const [id, from] of [
+    ["member", member],
+    ["one", bundle],
+  ] as const) {
+    const answer = DeleteResponse.decode(run("delete", id, from).stdout);
+    assert.equal(answer.exitStatus, 137);
+    assert.ok(Math.abs(Number(answer.exitedAt?.seconds) - Date.now() / 1000) < 5);
+    assert.equal((await ask("one")).pid, pid, `delete ${id} leaves the living pod alone`);
+  }
+
+  // Its daemon dies: the member's start and delete say so, the pod's delete cleans up, twice is harmless.
+  process.kill(pid, "SIGKILL");
+  while (existsSync(`/proc/${pid}/fd/3`)) await new Promise((resolve) => setTimeout(resolve, 5));
+  assert.match(String(run("start", "member", member).stderr), /sandbox one: its shim does not answer/);
+  assert.equal(run("delete", "member", member).status, 0);
+  assert.equal(existsSync(`${STATE}/one`), true);
+  const answer = DeleteResponse.decode(run("delete", "one", bundle).stdout);
+  assert.deepEqual(
+    [answer.pid, answer.exitStatus, answer.exitedAt],
+    [7, 9, { seconds: 1767323045n, nanos: 678_000_000 }],
+  );
+  assert.equal(existsSync(`${STATE}/one`), false);
+  const fast = performance.now();
+  assert.equal(DeleteResponse.decode(run("delete", "one", bundle).stdout).exitStatus, 137);
+  t.diagnostic(`delete of nothing took ${(performance.now() - fast).toFixed(1)} ms`);
+});
+
+test("start cleans up after a dead pod of the same id", async (t) => {
+  mkdirSync(`${STATE}/stale`, { recursive: true, mode: 0o700 });
+  chmodParents();
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(`${STATE}/stale/shim.sock`, resolve));
+  execFileSync("mv", [`${STATE}/stale/shim.sock`, `${STATE}/stale/kept`]);
+  await new Promise((resolve) => server.close(resolve));
+  execFileSync("mv", [`${STATE}/stale/kept`, `${STATE}/stale/shim.sock`]);
+  assert.equal(run("start", "stale", makeBundle(t)).status, 0);
+  assert.equal((await ask("stale")).pid, kill(t, "stale"));
+});
+
+/** mkdir with `recursive` gives parents the umask's mode, which is what the front has, too, or stricter. */
+function chmodParents(): void {
+  execFileSync("chmod", ["0711", STATE]);
+}
+
+test("what start refuses leaves nothing behind", (t) => {
+  const bundle = makeBundle(t, {});
+  const cases: [string, RegExp, { namespace?: string; input?: Uint8Array; bundle?: string }][] = [
+    ["../x", /id "\.\.\/x" is not valid/, {}],
+    ["a/b", /is not valid/, {}],
+    ["", /id is empty/, {}],
+    ["x".repeat(77), /77 characters, 76 are allowed/, {}],
+    ["x".repeat(76), /socket path .* are possible: shorten/, {}],
+    ["x", /namespace "\.\." is not valid/, { namespace: ".." }],
+    ["x", /neither runtime options nor BootstrapParams/, { input: Buffer.from("garbage") }],
+  ];
+  for (const [id, message, options] of cases) {
+    const { status, stdout, stderr } = run("start", id, bundle, options);
+    assert.deepEqual([status, String(stdout)], [1, ""], id);
+    assert.match(String(stderr), message);
+    assert.equal(String(stderr).trimEnd().includes("\n"), false, "one line");
+  }
+  writeFileSync(join(bundle, "config.json"), "{");
+  assert.match(String(run("start", "x", bundle).stderr), /config\.json is no JSON/);
+  assert.equal(run("delete", "x", bundle).status, 0, "a broken bundle can be deleted");
+  assert.equal(existsSync(join(bundle, "address")), false);
+  assert.equal(existsSync(`${STATE}/x`), false);
+});
+
+test("a daemon that can't be started: a clear error, nothing is left", (t) => {
+  const other = mkdtempSync(join(tmpdir(), "hull-front-bad-"));
+  t.after(() => rmSync(other, { recursive: true, force: true }));
+  mkdirSync(join(other, "bin"));
+  mkdirSync(join(other, "lib"));
+  const bin = join(other, "bin/containerd-shim-hull-v2");
+  execFileSync("cp", [front, bin]);
+  const bundle = makeBundle(t);
+  assert.match(
+    String(run("start", "bad", bundle, { bin }).stderr),
+    /lib\/node does not exist: hull is not completely/,
+  );
+  writeFileSync(join(other, "lib/node"), "no program", { mode: 0o755 });
+  writeFileSync(join(other, "lib/shim.cjs"), "");
+  const { status, stderr } = run("start", "bad", bundle, { bin });
+  assert.equal(status, 1);
+  assert.match(String(stderr), /start .*lib\/node: .*ENOEXEC|[Ee]xec format/);
+  assert.equal(existsSync(`${STATE}/bad`), false);
+  assert.equal(existsSync(join(bundle, "address")), false);
+});
+
+test("a clean-up that fails or hangs fails delete in time, with its words", (t) => {
+  const bundle = makeBundle(t);
+  mkdirSync(`${STATE}/dead`, { recursive: true, mode: 0o700 });
+  writeFileSync(`${STATE}/dead/fail`, "");
+  const { status, stdout, stderr } = run("delete", "dead", bundle);
+  assert.deepEqual([status, stdout.length], [1, 0]);
+  assert.match(String(stderr), /clean-up of .*dead ended with status 4: still mounted/);
+  rmSync(`${STATE}/dead/fail`);
+  writeFileSync(`${STATE}/dead/hang`, "");
+  const started = performance.now();
+  assert.match(String(run("delete", "dead", bundle).stderr), /not done within 4000 ms/);
+  assert.ok(performance.now() - started < 4900, "containerd kills it after 5 s");
+});
+
+test("delete unmounts the bundle's rootfs", (t) => {
+  const bundle = makeBundle(t);
+  mkdirSync(join(bundle, "rootfs"));
+  execFileSync("mount", ["-t", "tmpfs", "none", join(bundle, "rootfs")]);
+  assert.equal(run("delete", "mounted", bundle).status, 0);
+  assert.equal(readFileSync("/proc/self/mountinfo", "utf8").includes(bundle), false);
+});
