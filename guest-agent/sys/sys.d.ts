@@ -8,7 +8,11 @@
 declare module "sys" {
   // --- event loop: epoll, timers and signals, owned by C; promise jobs run after every callback -------------
   /** Calls `callback` when `fd` is readable and/or writable (level-triggered) or has hung up. One watch per fd. */
-  export function watch(fd: number, events: { read?: boolean; write?: boolean }, callback: (ready: { read: boolean; write: boolean; hangup: boolean }) => void): void;
+  export function watch(
+    fd: number,
+    events: { read?: boolean; write?: boolean },
+    callback: (ready: { read: boolean; write: boolean; hangup: boolean }) => void,
+  ): void;
   export function unwatch(fd: number): void;
   export function setTimer(ms: number, callback: () => void): number;
   export function clearTimer(id: number): void;
@@ -41,7 +45,16 @@ declare module "sys" {
   export function symlink(target: string, path: string): void;
   export function readlink(path: string): string;
   export function readdir(path: string): string[];
-  export interface Stat { mode: number; uid: number; gid: number; size: number; dev: number; ino: number; rdev: number; mtimeMs: number }
+  export interface Stat {
+    mode: number;
+    uid: number;
+    gid: number;
+    size: number;
+    dev: number;
+    ino: number;
+    rdev: number;
+    mtimeMs: number;
+  }
   export function stat(path: string): Stat;
   export function lstat(path: string): Stat;
   export function chmod(path: string, mode: number): void;
@@ -89,7 +102,12 @@ declare module "sys" {
    * EIO of a pty master counts as end of file). After an error of the target the source goes on being drained when
    * `drain` is true.
    */
-  export function relay(source: number, target: number, drain: boolean, done: (bytes: number, errno: number) => void): number;
+  export function relay(
+    source: number,
+    target: number,
+    drain: boolean,
+    done: (bytes: number, errno: number) => void,
+  ): number;
   export function stopRelay(id: number): void;
   /**
    * Bytes that a relay has moved, holds, or will find waiting in its source now; -1 when it has ended. What a terminal
@@ -118,7 +136,11 @@ declare module "sys" {
   export function spawn(options: SpawnOptions): number;
   /** Replaces this process. */
   export function exec(argv: string[], env?: string[]): never;
-  export interface Ended { pid: number; code: number; signal: number }
+  export interface Ended {
+    pid: number;
+    code: number;
+    signal: number;
+  }
   /** One ended child (`pid` -1 = any), or null when none has ended. ECHILD gives null too. */
   export function waitpid(pid: number): Ended | null;
   export function kill(pid: number, signal: number): void;
@@ -134,19 +156,48 @@ declare module "sys" {
   /** finit_module(2); EEXIST is not an error. Accepts .ko and, where the kernel can, compressed modules. */
   export function loadModule(path: string, parameters: string): void;
   export function setHostname(name: string): void;
-  export function uname(): { sysname: string; nodename: string; release: string; version: string; machine: string };
+  export function uname(): {
+    sysname: string;
+    nodename: string;
+    release: string;
+    version: string;
+    machine: string;
+  };
   export function setClock(unixNano: bigint): void;
   /** Credits the bytes to the kernel's generator and reseeds it (RNDADDENTROPY, RNDRESEEDCRNG). */
   export function addEntropy(bytes: Uint8Array): void;
   /** getrandom(2). */
   export function random(length: number): Uint8Array;
   export function reboot(command: number): never;
-  export const O_RDONLY: number, O_WRONLY: number, O_RDWR: number, O_CREAT: number, O_EXCL: number, O_TRUNC: number,
-    O_APPEND: number, O_NONBLOCK: number, O_DIRECTORY: number, O_NOFOLLOW: number, O_PATH: number;
-  export const MS_RDONLY: number, MS_NOSUID: number, MS_NODEV: number, MS_NOEXEC: number, MS_REMOUNT: number, MS_BIND: number,
-    MS_MOVE: number, MS_REC: number, MS_PRIVATE: number, MS_SLAVE: number, MS_SHARED: number, MS_NOATIME: number;
+  export const O_RDONLY: number,
+    O_WRONLY: number,
+    O_RDWR: number,
+    O_CREAT: number,
+    O_EXCL: number,
+    O_TRUNC: number,
+    O_APPEND: number,
+    O_NONBLOCK: number,
+    O_DIRECTORY: number,
+    O_NOFOLLOW: number,
+    O_PATH: number;
+  export const MS_RDONLY: number,
+    MS_NOSUID: number,
+    MS_NODEV: number,
+    MS_NOEXEC: number,
+    MS_REMOUNT: number,
+    MS_BIND: number,
+    MS_MOVE: number,
+    MS_REC: number,
+    MS_PRIVATE: number,
+    MS_SLAVE: number,
+    MS_SHARED: number,
+    MS_NOATIME: number;
   export const MNT_DETACH: number, UMOUNT_NOFOLLOW: number;
-  export const CLONE_NEWNS: number, CLONE_NEWPID: number, CLONE_NEWNET: number, CLONE_NEWIPC: number, CLONE_NEWUTS: number;
+  export const CLONE_NEWNS: number,
+    CLONE_NEWPID: number,
+    CLONE_NEWNET: number,
+    CLONE_NEWIPC: number,
+    CLONE_NEWUTS: number;
   export const IN_MODIFY: number, IN_CREATE: number;
   export const REBOOT_POWER_OFF: number, REBOOT_RESTART: number;
 }

@@ -1,0 +1,77 @@
+/** Builds the programs of test/ and runs them in the real engine, plain and with sanitizers. */
+import assert from "node:assert/strict";
+import { execFileSync, spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { after, describe, it } from "node:test";
+import { fileURLToPath } from "node:url";
+
+const folder = join(dirname(fileURLToPath(import.meta.url)), "test");
+const qjsBuild = join(folder, "../../../hack/lib/qjs-build");
+const work = mkdtempSync(join(tmpdir(), "hull-sys-"));
+after(() => rmSync(work, { recursive: true, force: true }));
+
+const helper = (name: string): string => {
+  const path = join(work, name);
+  execFileSync("cc", ["-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror", "-o", path, join(folder, `${name}.c`)]);
+  return path;
+};
+
+const run = (program: string, args: string[]) =>
+  spawnSync(program, args, {
+    encoding: "utf8",
+    timeout: 60_000,
+    env: { ...process.env, ASAN_OPTIONS: "detect_leaks=1" },
+  });
+
+const variants = [
+  { name: "plain", flags: [] },
+  { name: "with sanitizers", flags: ["--sanitize"] },
+];
+const ways = [
+  { way: "callback", status: 70, output: /uncaught exception: Error: thrown in a callback\n.*at/ },
+  { way: "rejection", status: 70, output: /unhandled promise rejection: Error: rejected unseen\n/ },
+  { way: "late", status: 0, output: /^seen\n$/ },
+  { way: "module", status: 70, output: /Error: thrown by the module\n/ },
+  { way: "never", status: 70, output: /nothing left that could settle its top-level await/ },
+  { way: "handler", status: 0, output: /^handled one\nhandled two\nstill alive\n$/ },
+];
+
+for (const { name, flags } of variants) {
+  describe(`sys ${name}`, () => {
+    const build = (source: string): string => {
+      const program = join(work, `${source}-${name.replaceAll(" ", "-")}`);
+      execFileSync(qjsBuild, [...flags, join(folder, `${source}.ts`), program], {
+        stdio: ["ignore", "ignore", "inherit"],
+      });
+      return program;
+    };
+    for (const source of ["loop", "files", "text", "sockets", "process", "relay"]) {
+      it(source, () => {
+        const scratch = mkdtempSync(join(work, "s"));
+        const { status, signal, stderr } = run(build(source), [
+          scratch,
+          helper("send-fd"),
+          helper("unlock-pty"),
+        ]);
+        assert.match(
+          stderr,
+          /passed [1-9]\d* tests, [1-9]\d* checks\n$/,
+          `status ${status}, signal ${signal}`,
+        );
+        assert.equal(status, 0, stderr);
+      });
+    }
+    it("what nobody catches", () => {
+      const program = build("uncaught");
+      for (const { way, status, output } of ways) {
+        const result = run(program, [way]);
+        assert.match(result.stderr, output, way);
+        // A program that is ended early leaves memory to the leak checker, which has a status of its own.
+        if (flags.length === 0 || status === 0)
+          assert.equal(result.status, status, `${way}: ${result.stderr}`);
+      }
+    });
+  });
+}

@@ -1,0 +1,81 @@
+// biome-ignore lint/style/useNodejsImportProtocol: the module of this folder, not Node's
+import * as sys from "sys";
+import { check, decode, encode, equal, runAll, scratch, test, throwsCode } from "./harness.ts";
+
+test("write and read a file", () => {
+  const path = `${scratch()}/file`;
+  sys.writeFile(path, "grüße\n");
+  equal(decode(sys.readFile(path)), "grüße\n");
+  sys.writeFile(path, encode("x"));
+  equal(decode(sys.readFile(path)), "x");
+  sys.writeFile(path, new Uint8Array(0));
+  equal(sys.readFile(path).length, 0);
+  equal(sys.stat(path).mode & 0o7777, 0o600);
+});
+
+test("the read limit", () => {
+  const path = `${scratch()}/file`;
+  sys.writeFile(path, new Uint8Array(10_000));
+  equal(sys.readFile(path, 10_000).length, 10_000);
+  throwsCode("EFBIG", () => sys.readFile(path, 9_999));
+  throwsCode("EFBIG", () => sys.readFile("/dev/zero"));
+});
+
+test("files of procfs, whose size is 0", () => {
+  check(decode(sys.readFile("/proc/self/status")).includes("VmRSS"), "no VmRSS");
+});
+
+test("errors name call, path and code", () => {
+  const error = throwsCode("ENOENT", () => sys.open("/nothing/here", sys.O_RDONLY));
+  equal(error.errno, 2);
+  equal(error.message, "open /nothing/here: No such file or directory");
+  throwsCode("EINVAL", () => sys.open("a\0b", sys.O_RDONLY));
+});
+
+test("folders, links, names", () => {
+  const folder = scratch();
+  sys.mkdirp(`${folder}/a/b/c`, 0o700);
+  sys.mkdirp(`${folder}/a/b/c`);
+  throwsCode("EEXIST", () => sys.mkdir(`${folder}/a`));
+  sys.writeFile(`${folder}/a/f`, "");
+  throwsCode("ENOTDIR", () => sys.mkdirp(`${folder}/a/f/g`));
+  throwsCode("EEXIST", () => sys.mkdirp(`${folder}/a/f`));
+  sys.symlink("f", `${folder}/a/l`);
+  equal(sys.readlink(`${folder}/a/l`), "f");
+  equal(sys.readdir(`${folder}/a`).sort(), ["b", "f", "l"]);
+  sys.rename(`${folder}/a/f`, `${folder}/a/g`);
+  throwsCode("ENOENT", () => sys.stat(`${folder}/a/l`));
+  equal(sys.lstat(`${folder}/a/l`).mode & 0o170000, 0o120000);
+  sys.chmod(`${folder}/a/g`, 0o640);
+  equal(sys.stat(`${folder}/a/g`).mode & 0o777, 0o640);
+  sys.mkfifo(`${folder}/p`, 0o600);
+  equal(sys.stat(`${folder}/p`).mode & 0o170000, 0o010000);
+  throwsCode("ENOTEMPTY", () => sys.rmdir(folder));
+  sys.unlink(`${folder}/p`);
+});
+
+test("descriptors are close-on-exec", () => {
+  const fd = sys.open("/dev/null", sys.O_RDONLY);
+  check(/^flags:\t0*2\d{6}$/m.test(decode(sys.readFile(`/proc/self/fdinfo/${fd}`))), "no O_CLOEXEC");
+  sys.close(fd);
+  throwsCode("EBADF", () => sys.close(fd));
+});
+
+test("inotify", () => {
+  const folder = scratch();
+  const fd = sys.inotify(folder, sys.IN_CREATE);
+  const buffer = new Uint8Array(4096);
+  equal(sys.read(fd, buffer, 0, 4096), -1);
+  sys.writeFile(`${folder}/x`, "");
+  check(sys.read(fd, buffer, 0, 4096) > 0, "no event");
+  sys.close(fd);
+});
+
+test("random bytes differ", () => {
+  equal(sys.random(0).length, 0);
+  const [a, b] = [sys.random(32), sys.random(32)];
+  equal(a.length, 32);
+  check(a.join() !== b.join(), "equal");
+});
+
+await runAll();
