@@ -55,7 +55,7 @@ async function setUp(): Promise<ComplianceSetup> {
     extraArgs: [],
   };
   return {
-    hypervisor: new Qemu(POD),
+    hypervisor: new Qemu(),
     spec,
     ready: async () => {
       const limit = Deadline.after(40_000, "boot");
@@ -84,7 +84,7 @@ test("a guest without its root panics, and the reason says so", { skip }, async 
   const ledger = new MemoryLedger();
   const deadline = Deadline.after(60_000, "boot");
   const spec = { ...setup.spec, kernelParams: ["rdinit=/no/init", "init=/no/init", "root=/dev/none"] };
-  const vm = await setup.hypervisor.boot(spec, { deadline, ledger, log: () => undefined });
+  const vm = await setup.hypervisor.boot(spec, { deadline, ledger, pod: POD, log: () => undefined });
   const exit = await deadline.race(vm.exited);
   deadline.dispose();
   assert.match(exit.reason, /^the guest's kernel died: Kernel panic - not syncing/);
@@ -108,7 +108,7 @@ test("a guest boots with a share that the real virtiofsd serves", { skip }, asyn
   const share = { kind: "share", tag: "hull", socket: daemon.socket } as const;
   const vm = await setup.hypervisor.boot(
     { ...setup.spec, shares: [share] },
-    { deadline, ledger, log: () => undefined },
+    { deadline, ledger, pod: POD, log: () => undefined },
   );
   await setup.ready(vm);
   await vm.stop(Deadline.after(2000));

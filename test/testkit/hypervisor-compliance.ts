@@ -48,7 +48,7 @@ export function hypervisorCompliance(
       try {
         vm = await setup.hypervisor.boot(
           { ...setup.spec, ...change },
-          { deadline, ledger, log: () => undefined },
+          { deadline, ledger, pod: "test/conformance", log: () => undefined },
         );
         return vm;
       } finally {
