@@ -1,4 +1,3 @@
-import type { GuestOutput } from "../../agent/guest-agent.ts";
 import { Deadline } from "../../core/deadline.ts";
 import { invalidArgument } from "../../core/errors.ts";
 import type { Ledger } from "../../core/ledger.ts";
@@ -146,7 +145,7 @@ export class HostIo implements ProcessIo {
     this.stdin?.closeWriter();
   }
 
-  async drained(deadline: Deadline, written?: GuestOutput): Promise<void> {
+  async drained(deadline: Deadline, written?: Parameters<ProcessIo["drained"]>[1]): Promise<void> {
     if (written) {
       this.#pumps.stdout?.endsAfter(written.stdout);
       this.#pumps.stderr?.endsAfter(written.stderr);
