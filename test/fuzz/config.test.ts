@@ -5,9 +5,13 @@ import { LoadedConfig } from "../../src/config/loaded-config.ts";
 import { parseText } from "../../src/config/parse-text.ts";
 import { ConfigError } from "../../src/config/problem.ts";
 
-/** Mutated files, and the time they may take; HULL_FUZZ_SEED repeats a run. */
+/**
+ * Mutated files, and the seconds they may take: a busy machine tries fewer, but never less than LEAST. The whole
+ * number, whatever it takes: HULL_FUZZ_SECONDS=600. HULL_FUZZ_SEED repeats a run.
+ */
 const FILES = 100_000;
-const LIMIT_MS = 60_000;
+const LEAST = 10_000;
+const LIMIT_MS = Number(process.env.HULL_FUZZ_SECONDS ?? 40) * 1_000;
 const seed = Number(process.env.HULL_FUZZ_SEED ?? Date.now() % 2 ** 31);
 
 /** A small generator with a seed (xorshift32): the same seed gives the same files. */
@@ -87,7 +91,7 @@ function mutate(text: string, below: (n: number) => number): string {
   return result;
 }
 
-test(`mutated files are loaded whole or refused (seed ${seed})`, { timeout: LIMIT_MS * 2 }, async () => {
+test(`mutated files are loaded whole or refused (seed ${seed})`, { timeout: LIMIT_MS * 2 }, async (t) => {
   const below = generator(seed);
   const end = performance.now() + LIMIT_MS;
   let loaded = 0;
@@ -109,9 +113,10 @@ test(`mutated files are loaded whole or refused (seed ${seed})`, { timeout: LIMI
     }
   }
   assert.equal(Object.hasOwn(Object.prototype, "type"), false, "a prototype was changed");
-  assert.equal(loaded + refused, FILES, `only ${loaded + refused} files in ${LIMIT_MS} ms`);
+  t.diagnostic(`${loaded} loaded, ${refused} refused`);
+  assert.ok(loaded + refused >= LEAST, `only ${loaded + refused} files in ${LIMIT_MS} ms`);
   assert.ok(
-    loaded > FILES / 100 && refused > FILES / 100,
+    Math.min(loaded, refused) > LEAST / 100,
     `${loaded} loaded, ${refused} refused: one side was not tried`,
   );
 });

@@ -1,21 +1,38 @@
-import { open } from "node:fs/promises";
-import type { Check } from "./finding.ts";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { findProgram } from "../../config/program.ts";
+import { resolveAccel } from "../../hypervisor/qemu/accel.ts";
+import { type Check, type CheckContext, type Finding, messageOf } from "./finding.ts";
 
-/** Whether guests can run on KVM. */
-export const kvm: Check = async ({ config }) => {
-  if (config.hypervisor.accel === "tcg") {
-    return [{ name: "kvm", status: "ok", detail: "not used (hypervisor.accel is tcg)" }];
-  }
-  const needed = config.hypervisor.accel === "kvm";
-  try {
-    await (await open("/dev/kvm", "r+")).close();
-    return [
-      { name: "kvm", status: "ok", detail: "/dev/kvm can be opened; whether it runs a guest was not tried" },
-    ];
-  } catch (thrown) {
-    const { code = "" } = thrown as NodeJS.ErrnoException;
-    const detail = code === "ENOENT" ? "/dev/kvm does not exist" : `/dev/kvm cannot be opened (${code})`;
-    const advice = needed ? "set hypervisor.accel to auto" : "guests are emulated (TCG), which is slow";
-    return [{ name: "kvm", status: needed ? "fail" : "missing", detail, advice }];
-  }
+/** Whether a guest really runs on KVM: its kernel is booted, now, whatever was found out before. */
+export const kvm: Check = async (context) => {
+  const { accel, type } = context.config.hypervisor;
+  if (accel === "tcg") return [{ name: "kvm", status: "ok", detail: "not used (hypervisor.accel is tcg)" }];
+  if (type !== "qemu") return [];
+  return [await probe(context, accel === "kvm")];
 };
+
+async function probe(
+  { config, installation, path, deadline }: CheckContext,
+  needed: boolean,
+): Promise<Finding> {
+  const name = "kvm";
+  const directory = await mkdtemp(join(tmpdir(), "hull-check-"));
+  let warning = "";
+  try {
+    const qemu = await findProgram("hypervisor.path", config.hypervisor.path, { installation, path });
+    const warn = (message: string) => {
+      warning = message;
+    };
+    const { kernel } = config.hypervisor;
+    const accel = await resolveAccel({ path: qemu, kernel, directory, warn }, deadline);
+    if (accel === "kvm") return { name, status: "ok", detail: "KVM runs the guest's kernel" };
+    const advice = needed ? "pods will not start; set hypervisor.accel to auto" : undefined;
+    return { name, status: needed ? "fail" : "missing", detail: warning, advice };
+  } catch (thrown) {
+    return { name, status: needed ? "fail" : "missing", detail: `could not be tried: ${messageOf(thrown)}` };
+  } finally {
+    await rm(directory, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,120 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { layerOf } from "../layer.ts";
+import { LoadedConfig } from "../loaded-config.ts";
+import { parseText } from "../parse-text.ts";
+import { ConfigError } from "../problem.ts";
+import { importKata } from "./import.ts";
+
+const KATA = `
+# a node's configuration, as an operator left it
+[hypervisor.qemu]
+path = "/opt/kata/bin/qemu-system-x86_64"
+kernel = "/opt/kata/share/kata-containers/vmlinux.container"
+image = "/opt/kata/share/kata-containers/kata-containers.img"
+machine_type = "q35"
+enable_annotations = ["default_memory", "kernel_params", "enable_iothreads", "shared_fs"]
+valid_hypervisor_paths = ["/opt/kata/bin/qemu-*"]
+kernel_params = "quiet agent.log=debug systemd.unit=kata.target loglevel=3"
+cpu_features = "pmu=off"
+default_vcpus = 2
+default_maxvcpus = 0
+default_bridges = 1
+default_memory = 2048
+shared_fs = "virtio-fs"
+virtio_fs_daemon = "/opt/kata/libexec/virtiofsd"
+virtio_fs_cache = "none"
+virtio_fs_cache_size = 0
+virtio_fs_extra_args = ["--thread-pool-size=1", "--announce-submounts"]
+enable_hugepages = true
+enable_iothreads = false
+entropy_source = "/dev/urandom"
+
+[factory]
+enable_template = false
+
+[agent.kata]
+enable_debug = true
+dial_timeout = 45
+kernel_modules = []
+
+[runtime]
+internetworking_model = "tcfilter"
+disable_guest_seccomp = true
+sandbox_cgroup_only = false
+create_container_timeout = 120
+experimental = []
+`;
+
+const EXPECTED = `# Imported from configuration.toml. Values equal to hull's defaults are left out.
+version: 1
+hypervisor:
+  type: qemu
+  path: /opt/kata/bin/qemu-system-x86_64
+  kernel_params: [quiet, "loglevel=3"]
+  default_vcpus: 2
+  default_memory: 2048
+  virtio_fs_daemon: /opt/kata/libexec/virtiofsd
+  virtio_fs_cache: never
+  virtio_fs_extra_args: ["--thread-pool-size=1", "--announce-submounts"]
+agent:
+  boot_timeout: 45s
+runtime:
+  log_level: debug
+  create_container_timeout: 2m
+  enable_annotations: [hypervisor.default_memory, hypervisor.kernel_params, hypervisor.enable_iothreads]
+  annotation_paths: ["/opt/kata/bin/qemu-*"]
+
+# Not carried over:
+#   hypervisor.qemu.kernel: hull boots its own guest: a kernel and an initrd that holds hull-agent
+#   hypervisor.qemu.image: hull boots its own guest: a kernel and an initrd that holds hull-agent
+#   hypervisor.qemu.enable_annotations: shared_fs: no key that an annotation can set
+#   hypervisor.qemu.cpu_features: hypervisor.cpu_features is not implemented yet
+#   hypervisor.qemu.default_bridges: hull plugs devices into PCIe root ports
+#   hypervisor.qemu.shared_fs: hull shares files by virtio-fs
+#   hypervisor.qemu.virtio_fs_cache_size: no counterpart
+#   hypervisor.qemu.enable_hugepages: hypervisor.enable_hugepages is not implemented yet
+#   agent.kata.kernel_modules: hull boots its own guest: a kernel and an initrd that holds hull-agent
+#   runtime.disable_guest_seccomp: runtime.disable_guest_seccomp is not implemented yet
+#   runtime.experimental: no counterpart
+`;
+
+test("a node's Kata configuration becomes ours, and what does not is listed", async () => {
+  const { yaml, dropped } = importKata(KATA, "configuration.toml");
+  assert.equal(yaml, EXPECTED);
+  assert.equal(dropped.length, 11);
+  const origin = { kind: "file", source: "imported", folder: "/etc/hull" } as const;
+  const { config } = LoadedConfig.of(
+    [layerOf(await parseText({ ...origin, text: yaml }), origin)],
+    [],
+    "/opt/hull",
+  );
+  assert.equal(config.agent.boot_timeout, 45_000);
+});
+
+test("another hypervisor's table is listed and nothing of it is taken", () => {
+  const { yaml, dropped } = importKata(
+    "[hypervisor.firecracker]\npath = '/usr/bin/firecracker'\ndefault_vcpus = 8\n",
+    "c",
+  );
+  assert.deepEqual(dropped, [{ key: "[hypervisor.firecracker]", why: "hull has no such hypervisor" }]);
+  assert.doesNotMatch(yaml, /default_vcpus|path:/);
+});
+
+test("values of the wrong type are listed, not thrown", () => {
+  const toml =
+    "[hypervisor.qemu]\nkernel_params = 7\ndefault_vcpus = 'two'\ncpu_features = []\nenable_annotations = 3\npath = false\n";
+  const { dropped } = importKata(toml, "c");
+  assert.deepEqual(dropped.map(({ key }) => key).sort(), [
+    "hypervisor.qemu.default_vcpus",
+    "hypervisor.qemu.path",
+  ]);
+});
+
+test("what is not TOML is refused with its place", () => {
+  assert.throws(
+    () => importKata("[hypervisor", "c.toml"),
+    (thrown) =>
+      thrown instanceof ConfigError && /^configuration refused: c\.toml: not TOML: /.test(thrown.message),
+  );
+});
