@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { AGENT_PORT, AgentConnection } from "../agent/agent-connection.ts";
+import { findProgram } from "../config/program.ts";
 import type { Config } from "../config/schema.ts";
 import { Deadline } from "../core/deadline.ts";
 import { Disposer } from "../core/disposer.ts";
@@ -21,6 +22,8 @@ export interface BootContext {
   /** The pod's folder. */
   readonly directory: string;
   readonly config: Config;
+  /** The folder that holds hull's own helpers in libexec/. */
+  readonly installation: string;
   readonly ledger: Ledger;
   log(message: string, fields?: Record<string, unknown>): void;
   warn(message: string): void;
@@ -57,24 +60,30 @@ async function boot(
   const pod = `${namespace}/${id}`;
   // Teardown has a limit of its own: it must not fail because the boot ran out of time.
   let stopBy = Deadline.after(0);
-  const hypervisor = await openHypervisor(config.hypervisor, context.warn, deadline);
+  const programs = await findPrograms(context);
+  const hypervisor = await openHypervisor(
+    { ...config.hypervisor, path: programs.vmm },
+    context.warn,
+    deadline,
+  );
   const share = await SharedDirectory.create(join(directory, "shared"), deadline);
   disposer.push("shared directory", () => share.dispose(stopBy));
   const [virtiofsd, vsock] = await Promise.all([
-    startVirtiofsd({ ...virtiofsdSpec(config), directory, shared: share.path, pod }, ledger, deadline).then(
-      (daemon) => {
-        disposer.push("virtiofsd", () => daemon.stop(stopBy));
-        return daemon;
-      },
-    ),
-    startVsockDaemon({ path: config.hypervisor.vhost_device_vsock, directory, pod }, ledger, deadline).then(
-      (daemon) => {
-        disposer.push("vhost-device-vsock", () => daemon.stop(stopBy));
-        return daemon;
-      },
-    ),
+    startVirtiofsd(
+      { ...virtiofsdSpec(config), path: programs.virtiofsd, directory, shared: share.path, pod },
+      ledger,
+      deadline,
+    ).then((daemon) => {
+      disposer.push("virtiofsd", () => daemon.stop(stopBy));
+      return daemon;
+    }),
+    startVsockDaemon({ path: programs.vsock, directory, pod }, ledger, deadline).then((daemon) => {
+      disposer.push("vhost-device-vsock", () => daemon.stop(stopBy));
+      return daemon;
+    }),
   ]);
   const spec = vmSpec(config.hypervisor, {
+    path: programs.vmm,
     name: pod,
     directory,
     netns: request.netns,
@@ -104,16 +113,20 @@ async function boot(
     ),
   );
   let stopping: Promise<void> | undefined;
+  // Without any one of these the guest cannot go on.
+  const ends = [
+    vm.exited.then(({ reason, console }) => `${reason}${consoleTail(console)}`),
+    agent.lost.then(({ message }) => `the guest agent is gone: ${message}${consoleTail(vm.console())}`),
+    virtiofsd.process.exited.then(({ reason }) => reason),
+    vsock.process.exited.then(({ reason }) => reason),
+  ];
   return {
     pid: vm.pid,
     agent,
     share: containerShare(share),
-    lost: lostReason([
-      vm.exited.then(({ reason, console }) => `${reason}${consoleTail(console)}`),
-      agent.lost.then(({ message }) => `the guest agent is gone: ${message}${consoleTail(vm.console())}`),
-      virtiofsd.process.exited.then(({ reason }) => reason),
-      vsock.process.exited.then(({ reason }) => reason),
-    ]),
+    lost: new Promise((resolve) => {
+      for (const end of ends) void end.then((reason) => stopping ?? resolve(reason));
+    }),
     stop: (by) => {
       stopBy = by;
       stopping ??= agent
@@ -126,9 +139,16 @@ async function boot(
   };
 }
 
-/** The first of these ends is the VM's: without any one of them the guest cannot go on. */
-function lostReason(ends: readonly Promise<string>[]): Promise<string> {
-  return Promise.race(ends);
+/** The executables that the configuration names. */
+async function findPrograms({ config, installation }: BootContext) {
+  const find = (key: "path" | "virtio_fs_daemon" | "vhost_device_vsock") =>
+    findProgram(`hypervisor.${key}`, config.hypervisor[key], { installation, path: process.env.PATH });
+  const [vmm, virtiofsd, vsock] = await Promise.all([
+    find("path"),
+    find("virtio_fs_daemon"),
+    find("vhost_device_vsock"),
+  ]);
+  return { vmm, virtiofsd, vsock };
 }
 
 /** Runs `step`; when the VM ends first, its reason is the failure, with the last words of the guest. */
@@ -159,7 +179,6 @@ function consoleTail(console: string): string {
 
 function virtiofsdSpec({ hypervisor }: Config) {
   return {
-    path: hypervisor.virtio_fs_daemon,
     cache: hypervisor.virtio_fs_cache,
     extraArgs: hypervisor.virtio_fs_extra_args,
   };

@@ -4,6 +4,8 @@ import type { ShareDevice, VmSpec, VsockDevice } from "../hypervisor/hypervisor.
 /** What a machine needs besides the configuration. */
 export interface VmSurroundings {
   readonly name: string;
+  /** The VMM's executable. */
+  readonly path: string;
   readonly directory: string;
   readonly netns: string | undefined;
   readonly accel: VmSpec["accel"];
@@ -17,7 +19,7 @@ export function vmSpec(hypervisor: Config["hypervisor"], around: VmSurroundings)
   return {
     name: around.name,
     directory: around.directory,
-    path: hypervisor.path,
+    path: around.path,
     machine: hypervisor.machine_type,
     accel,
     cpuModel: hypervisor.cpu_model === "auto" ? (accel === "kvm" ? "host" : "max") : hypervisor.cpu_model,

@@ -67,6 +67,7 @@ export class Daemon {
             namespace,
             id,
             directory: paths.directory,
+            installation: installation(),
             config: loaded.config,
             ledger: this.#ledger,
             log: (message, fields) => this.#log.debug(fields ?? {}, message),
