@@ -3,8 +3,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Deadline } from "../../src/core/deadline.ts";
 import type { VmContext, VmSpec } from "../../src/hypervisor/hypervisor.ts";
+import { dialUntilReady } from "../../src/vsock/dial-until-ready.ts";
 import { fakeCloudHypervisor, type Script } from "./fake-cloud-hypervisor.ts";
 import { MemoryLedger } from "./memory-ledger.ts";
+
+/** Where the guest agent listens (docs: agent ports). */
+const AGENT_PORT = 1024;
 
 /** A folder with all that a machine on a fake Cloud Hypervisor needs; `dispose` removes it. */
 export interface FakeMachine {
@@ -69,4 +73,16 @@ export function fakeMachine(script: Script = {}, change: Partial<VmSpec> = {}): 
       rmSync(directory, { recursive: true, force: true });
     },
   };
+}
+
+/** Resolves when the guest agent of a machine with a real guest answers on its vsock. */
+export async function guestAnswers({ spec }: FakeMachine): Promise<void> {
+  if (spec.vsock.kind !== "hybrid") throw new Error("the machine has no hybrid vsock device");
+  const deadline = Deadline.after(60_000, "the guest agent");
+  try {
+    const socket = await dialUntilReady(spec.vsock.socket, AGENT_PORT, deadline);
+    socket.destroy();
+  } finally {
+    deadline.dispose();
+  }
 }

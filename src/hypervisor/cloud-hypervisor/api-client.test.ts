@@ -78,7 +78,7 @@ const BROKEN: { name: string; fault: Fault; code: string; message: RegExp }[] = 
   {
     name: "busy",
     fault: { on: "vmm.ping", do: "error", status: 429, body: '["Too Many Requests"]' },
-    code: "Unavailable",
+    code: "Aborted",
     message: /Too Many Requests/,
   },
   {

@@ -24,7 +24,7 @@ const CODE_OF_STATUS: Readonly<Record<number, ErrorCode>> = {
   405: "FailedPrecondition",
   409: "AlreadyExists",
   413: "InvalidArgument",
-  429: "Unavailable",
+  429: "Aborted",
 };
 
 /**

@@ -1,14 +1,20 @@
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
-import { fakeMachine } from "../../../test/testkit/cloud-hypervisor-machine.ts";
-import { kvmObstacle } from "../../../test/testkit/kvm-guest.ts";
+import {
+  type FakeMachine,
+  fakeMachine,
+  guestAnswers,
+} from "../../../test/testkit/cloud-hypervisor-machine.ts";
+import { hypervisorCompliance } from "../../../test/testkit/hypervisor-compliance.ts";
 import { Deadline } from "../../core/deadline.ts";
+import { resolveAccel } from "../qemu/accel.ts";
 import { CloudHypervisor } from "./driver.ts";
 
 const PROGRAM = process.env.HULL_CLOUD_HYPERVISOR;
+const QEMU = "/usr/bin/qemu-system-x86_64";
 const GUEST = join(import.meta.dirname, "../../../dist/guest");
 const KERNEL = join(GUEST, "vmlinux");
 
@@ -17,35 +23,68 @@ async function obstacle(): Promise<string | undefined> {
   if (!PROGRAM) return "HULL_CLOUD_HYPERVISOR does not name a cloud-hypervisor";
   if (!existsSync(PROGRAM)) return `HULL_CLOUD_HYPERVISOR: ${PROGRAM} does not exist`;
   if (!existsSync(KERNEL)) return `${KERNEL} has not been built`;
-  return await kvmObstacle(KERNEL);
+  const directory = mkdtempSync(join(tmpdir(), "hull-accel-"));
+  const deadline = Deadline.after(30_000, "the KVM probe");
+  try {
+    let reason = "";
+    const warn = (message: string) => {
+      reason = message;
+    };
+    const accel = await resolveAccel({ path: QEMU, kernel: KERNEL, directory, warn }, deadline);
+    return accel === "kvm" ? undefined : reason;
+  } finally {
+    deadline.dispose();
+    rmSync(directory, { recursive: true, force: true });
+  }
 }
 
-test("the real Cloud Hypervisor", async (t) => {
+function realMachine(): FakeMachine {
+  const assets = { kernel: KERNEL, initrd: join(GUEST, "initrd.img") };
+  return fakeMachine({}, { ...assets, path: PROGRAM ?? "", memoryMib: 256 });
+}
+
+/** Registers the tests, or one skipped test that says why there are none. */
+async function register(): Promise<void> {
   const why = await obstacle();
-  if (why !== undefined) return t.skip(`real Cloud Hypervisor: ${why}`);
-  const change = { path: PROGRAM ?? "", kernel: KERNEL, initrd: join(GUEST, "initrd.img"), memoryMib: 256 };
-  const machine = fakeMachine({}, { ...change, kernelParams: ["ignore_loglevel"] });
-  t.after(() => machine.dispose());
-  const vm = await new CloudHypervisor().boot(machine.spec, machine.context(60_000));
-  const deadline = Deadline.after(60_000);
-  t.after(() => deadline.dispose());
-  t.after(() => vm.stop(deadline));
-  while (!vm.console().includes("Linux version")) {
-    deadline.check();
-    await sleep(50);
+  if (why !== undefined) {
+    test("the real Cloud Hypervisor", { skip: `real Cloud Hypervisor: ${why}` }, () => undefined);
+    return;
   }
-  const template = join(machine.directory, "template");
-  mkdirSync(template);
-  await vm.pause(deadline);
-  await vm.snapshot(template, deadline);
-  await vm.resume(deadline);
-  assert.equal((await vm.info(deadline)).state, "Running");
-  const clone = fakeMachine({}, change);
-  t.after(() => clone.dispose());
-  const copy = await new CloudHypervisor().restore(template, clone.spec, clone.context(60_000));
-  assert.equal((await copy.info(deadline)).state, "Running");
-  await copy.stop(deadline);
-  await vm.stop(deadline);
-  assert.equal((await vm.exited).requested, true);
-  assert.deepEqual(machine.ledger.resources, []);
-});
+
+  hypervisorCompliance("the real Cloud Hypervisor", async () => {
+    const machine = realMachine();
+    const path = join(machine.directory, "disk.img");
+    writeFileSync(path, Buffer.alloc(1 << 20));
+    return {
+      hypervisor: new CloudHypervisor(),
+      spec: machine.spec,
+      ready: () => guestAnswers(machine),
+      device: async () => ({ kind: "disk", path, readOnly: true, serial: "data" }),
+      kill: (vm) => process.kill(vm.pid, "SIGKILL"),
+      release: async () => machine.dispose(),
+    };
+  });
+
+  test("the real Cloud Hypervisor: a clone of a template runs", async (t) => {
+    const [machine, clone] = [realMachine(), realMachine()];
+    const deadline = Deadline.after(60_000);
+    t.after(() => {
+      deadline.dispose();
+      machine.dispose();
+      clone.dispose();
+    });
+    const vm = await new CloudHypervisor().boot(machine.spec, machine.context(60_000));
+    t.after(() => vm.stop(deadline));
+    await guestAnswers(machine);
+    const template = join(machine.directory, "template");
+    mkdirSync(template);
+    await vm.pause(deadline);
+    await vm.snapshot(template, deadline);
+    const copy = await new CloudHypervisor().restore(template, clone.spec, clone.context(60_000));
+    t.after(() => copy.stop(deadline));
+    await guestAnswers(clone);
+    assert.equal((await copy.info(deadline)).state, "Running");
+  });
+}
+
+void register();

@@ -22,7 +22,6 @@ export class CloudHypervisorVm implements Vm {
   readonly #state: StateMachine<"running" | "paused" | "ended">;
   /** A pause or resume got no answer: ask before the next one. */
   #doubtful = false;
-  #stopped: Promise<void> | undefined;
 
   constructor(
     readonly name: string,
@@ -63,7 +62,7 @@ export class CloudHypervisorVm implements Vm {
   }
 
   async plug(device: HotplugDevice, deadline: Deadline): Promise<() => Promise<void>> {
-    return await this.#change("plug into", deadline, async () => {
+    return await this.#change("plug a device into", deadline, async () => {
       const { id, add } = this.#adding(device, deadline);
       try {
         const place = await add();
@@ -102,12 +101,11 @@ export class CloudHypervisorVm implements Vm {
   }
 
   counters(deadline: Deadline): Promise<VmCounters> {
-    return this.#explained("count", () => this.client.counters(deadline));
+    return this.#explained("read the counters of", () => this.client.counters(deadline));
   }
 
   stop(deadline: Deadline): Promise<void> {
-    this.#stopped ??= this.vmm.stop(deadline, () => this.client.shutdownVmm(deadline));
-    return this.#stopped;
+    return this.vmm.stop(deadline, () => this.client.shutdownVmm(deadline));
   }
 
   /** The state, asked of the VMM where ours is in doubt. */
@@ -153,7 +151,7 @@ export class CloudHypervisorVm implements Vm {
     if (this.#state.is("ended")) return; // it went with the VM
     const deadline = Deadline.after(this.ejectMs, `VM ${this.name}: taking device ${id} out`);
     try {
-      await this.#change("unplug from", deadline, async () => {
+      await this.#change("unplug a device from", deadline, async () => {
         const gone = this.vmm.event(
           ({ event, properties }) => event === "device-removed" && properties.id === id,
           deadline,
@@ -208,10 +206,9 @@ export class CloudHypervisorVm implements Vm {
     } catch (error) {
       if (HullError.from(error).code !== "Unavailable") throw HullError.wrap(`VM ${this.name}`, error);
       const exit = await this.vmm.exitWithin(EXPLAIN_MS);
-      if (!exit) throw HullError.wrap(`VM ${this.name}: cannot ${verb} it`, error);
-      throw new HullError("FailedPrecondition", `VM ${this.name}: cannot ${verb} it: ${exit.reason}`, {
-        cause: error,
-      });
+      const step = `cannot ${verb} VM ${this.name}`;
+      if (!exit) throw HullError.wrap(step, error);
+      throw new HullError("FailedPrecondition", `${step}: ${exit.reason}`, { cause: error });
     }
   }
 }
