@@ -1,0 +1,88 @@
+import { access } from "node:fs/promises";
+import { deferred } from "../../src/core/deferred.ts";
+import { failedPrecondition, invalidArgument, notFound, unavailable } from "../../src/core/errors.ts";
+import type { Hypervisor, Vm, VmContext, VmExit, VmSpec } from "../../src/hypervisor/hypervisor.ts";
+
+/** A VM that runs nothing. `die` ends it as SIGKILL from outside would. */
+export class FakeVm implements Vm {
+  readonly pid = process.pid;
+  readonly #exit = deferred<VmExit>();
+  readonly exited = this.#exit.promise;
+  /** What was done to it, in order. */
+  readonly calls: string[] = [];
+  #ended: string | undefined;
+
+  constructor(readonly spec: VmSpec) {}
+
+  console(): string {
+    return "fake guest up\n";
+  }
+
+  async pause(): Promise<void> {
+    this.#call("pause");
+  }
+
+  async resume(): Promise<void> {
+    this.#call("resume");
+  }
+
+  async plug(device: { kind: string }): Promise<() => Promise<void>> {
+    this.#call("plug", device.kind);
+    let gone = false;
+    return async () => {
+      if (!gone) this.calls.push(`unplug ${device.kind}`);
+      gone = true;
+    };
+  }
+
+  async stop(): Promise<void> {
+    this.#end("fake was stopped", true);
+  }
+
+  die(reason = "fake was killed by SIGKILL"): void {
+    this.#end(reason, false);
+  }
+
+  #call(verb: string, what = ""): void {
+    if (this.#ended) throw failedPrecondition(`cannot ${verb} VM ${this.spec.name}: ${this.#ended}`);
+    this.calls.push(`${verb} ${what}`.trim());
+  }
+
+  #end(reason: string, requested: boolean): void {
+    if (this.#ended) return;
+    this.#ended = reason;
+    this.#exit.resolve({ reason, requested, console: this.console(), stderr: "" });
+  }
+}
+
+/** A driver without a VMM. It refuses what real ones refuse. */
+export class FakeHypervisor implements Hypervisor {
+  readonly type = "fake";
+  readonly vms: FakeVm[] = [];
+
+  async boot(spec: VmSpec, context: VmContext): Promise<FakeVm> {
+    context.deadline.check();
+    for (const what of ["kernel", "initrd"] as const) {
+      await access(spec[what]).catch(() => {
+        throw notFound(
+          `VM ${spec.name}: boot: the guest's ${what} ${spec[what]} cannot be read; set hypervisor.${what}`,
+        );
+      });
+    }
+    if (spec.memoryMib < 32) {
+      throw invalidArgument(
+        `VM ${spec.name}: ${spec.memoryMib} MiB is too little; set hypervisor.default_memory`,
+      );
+    }
+    for (const path of [spec.path, spec.netns ?? "/"]) {
+      await access(path).catch(() => {
+        throw notFound(`fake: ${path} does not exist or is not executable`);
+      });
+    }
+    if (spec.extraArgs.length > 0)
+      throw unavailable(`VM ${spec.name}: boot: ${spec.extraArgs[0]}: invalid option`);
+    const vm = new FakeVm(spec);
+    this.vms.push(vm);
+    return vm;
+  }
+}
