@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from "node:fs/promises";
+import { access, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { findProgram } from "../../config/program.ts";
@@ -26,6 +26,7 @@ async function probe(
       warning = message;
     };
     const { kernel } = config.hypervisor;
+    await access(kernel); // a probe without a kernel would blame KVM
     const accel = await resolveAccel({ path: qemu, kernel, directory, warn }, deadline);
     if (accel === "kvm") return { name, status: "ok", detail: "KVM runs the guest's kernel" };
     const advice = needed ? "pods will not start; set hypervisor.accel to auto" : undefined;
