@@ -36,7 +36,7 @@ export function decodeAck(message: Uint8Array, sequence: number): number | undef
   if (message.length < HEADER_BYTES + 4) return undefined;
   const view = new DataView(message.buffer, message.byteOffset, message.length);
   if (view.getUint16(4, true) !== NLMSG_ERROR || view.getUint32(8, true) !== sequence) return undefined;
-  return -view.getInt32(HEADER_BYTES, true);
+  return Math.abs(view.getInt32(HEADER_BYTES, true));
 }
 
 /** One NETLINK_ROUTE socket. The kernel works on a request within the write and has answered when it returns. */

@@ -37,10 +37,15 @@ export function crunError(step: string, program: string, log: string, status: nu
     .map((message) => UNRUNNABLE.exec(message)?.[1])
     .find((cause) => cause !== undefined);
   if (unrunnable !== undefined) {
-    return invalidArgument(`${step}: exec: ${JSON.stringify(program)}: ${unrunnable.toLowerCase()}`);
+    return invalidArgument(`${step}: exec: ${JSON.stringify(program)}: ${inRuncsWords(unrunnable)}`);
   }
   return new HullError(
     "Unknown",
     `${step}: ${text === "" ? `crun ended with status ${status} and no message` : text}`,
   );
+}
+
+/** crun refuses what is not a regular file with EPERM; runc says the same of it as of a file without the x bits. */
+function inRuncsWords(cause: string): string {
+  return cause.toLowerCase().replace("operation not permitted", "permission denied");
 }

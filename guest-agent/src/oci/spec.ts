@@ -23,6 +23,12 @@ export interface Spec {
   [other: string]: unknown;
 }
 
+/**
+ * The version that crun is told. Debian 12's crun (1.8) takes 1.0.x only ("unknown version specified"), containerd 1.7
+ * and 2 write later ones; later minor versions only add fields, and crun passes over fields it does not know.
+ */
+const SPEC_VERSION = "1.0.2";
+
 export interface SpecContext {
   /** cgroup below the root of the hierarchy. */
   cgroupsPath: string;
@@ -41,6 +47,7 @@ export function prepareSpec(bytes: Uint8Array, context: SpecContext): Spec {
   const linux = { ...object("spec: linux", spec["linux"] ?? {}), cgroupsPath: context.cgroupsPath };
   return {
     ...spec,
+    ociVersion: SPEC_VERSION,
     root: { ...root, path: root["path"] },
     process: { ...process, terminal: context.terminal },
     linux: context.pidNamespace ? withPidNamespace(linux, context.pidNamespace) : linux,

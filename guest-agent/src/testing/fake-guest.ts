@@ -24,6 +24,7 @@ interface Group {
   path: string;
   pids: Set<number>;
   init: number;
+  frozen: string;
 }
 
 type Spec = { process: { args: string[]; terminal?: boolean }; linux: { cgroupsPath: string } };
@@ -149,14 +150,13 @@ export class FakeGuest {
     tree.write(`${path}/cgroup.events`, "populated 1\nfrozen 0\n");
     tree.write(`${path}/memory.events`, "oom 0\noom_kill 0\n");
     tree.write(`${path}/memory.current`, "4096\n");
-    const group: Group = { path, pids: new Set(), init: 0 };
+    const group: Group = { path, pids: new Set(), init: 0, frozen: "0" };
     tree.onWrite(`${path}/cgroup.kill`, () => {
       for (const pid of [...group.pids]) this.#end(pid, 0, SIGKILL);
     });
     tree.onWrite(`${path}/cgroup.freeze`, (text) => {
-      setImmediate(
-        () => tree.has(path) && tree.write(`${path}/cgroup.events`, `populated 1\nfrozen ${text}\n`),
-      );
+      group.frozen = text;
+      setImmediate(() => this.#refresh(group));
     });
     this.#groups.set(id, group);
     return group;
@@ -212,7 +212,10 @@ export class FakeGuest {
     const { tree } = this.fake;
     if (!tree.has(group.path)) return;
     tree.write(`${group.path}/cgroup.procs`, [...group.pids].map((pid) => `${pid}\n`).join(""));
-    tree.write(`${group.path}/cgroup.events`, `populated ${group.pids.size > 0 ? 1 : 0}\nfrozen 0\n`);
+    tree.write(
+      `${group.path}/cgroup.events`,
+      `populated ${group.pids.size > 0 ? 1 : 0}\nfrozen ${group.frozen}\n`,
+    );
     for (const pid of group.pids) {
       const handled = [...(this.processes.get(pid)?.handlers.keys() ?? [])];
       const mask = handled.reduce((bits, signal) => bits | (1n << BigInt(signal - 1)), 0n).toString(16);

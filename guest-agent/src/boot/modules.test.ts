@@ -1,0 +1,42 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { FakeSys } from "../testing/fake-sys.ts";
+import { sysError } from "../testing/sys-error.ts";
+import { loadModules, MODULE_LIST, readModuleList } from "./modules.ts";
+
+describe("module list", () => {
+  it("is split behind the vsock transport", () => {
+    const fake = new FakeSys();
+    fake.tree.mkdirp("/lib/modules");
+    fake.tree.write(
+      MODULE_LIST,
+      "/m/virtio.ko\n\n# later\n/m/vmw_vsock_virtio_transport_common.ko\n/m/vmw_vsock_virtio_transport.ko\n/m/fuse.ko\n",
+    );
+    assert.deepEqual(readModuleList(fake.sys), {
+      transport: [
+        "/m/virtio.ko",
+        "/m/vmw_vsock_virtio_transport_common.ko",
+        "/m/vmw_vsock_virtio_transport.ko",
+      ],
+      rest: ["/m/fuse.ko"],
+    });
+  });
+
+  it("may be missing: everything is built in", () => {
+    assert.deepEqual(readModuleList(new FakeSys().sys), { transport: [], rest: [] });
+  });
+
+  it("goes on past a module that fails and says so", () => {
+    const lines: string[] = [];
+    const loaded: string[] = [];
+    const sys = {
+      loadModule: (path: string): void => {
+        if (path === "/bad") throw sysError("ENOEXEC", "finit_module /bad");
+        loaded.push(path);
+      },
+    };
+    loadModules(sys, (level, text) => lines.push(`${level}: ${text}`), ["/a", "/bad", "/b"]);
+    assert.deepEqual(loaded, ["/a", "/b"]);
+    assert.deepEqual(lines, ["warn: kernel module /bad: finit_module /bad: ENOEXEC"]);
+  });
+});

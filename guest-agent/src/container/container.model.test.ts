@@ -1,0 +1,108 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import fc from "fast-check";
+import { SigtermEscalation } from "../../../src/proto/generated/hull/agent/v1/agent.ts";
+import { connectAgent, NO_STDIO, newToken, processOf, specOf } from "../testing/agent-client.ts";
+import { FakeGuest } from "../testing/fake-guest.ts";
+
+type State = "none" | "created" | "running" | "paused" | "stopped";
+const OPERATIONS = ["create", "start", "pause", "resume", "kill", "delete", "exec", "end", "list"] as const;
+type Operation = (typeof OPERATIONS)[number];
+
+/** Which state an operation leads to from each state; what is missing is refused. */
+const MODEL: Record<Operation, Partial<Record<State, State>>> = {
+  create: { none: "created" },
+  start: { created: "running" },
+  pause: { running: "paused" },
+  resume: { paused: "running" },
+  kill: { created: "stopped", running: "stopped", paused: "stopped" },
+  delete: { created: "none", stopped: "none" },
+  exec: { running: "running" },
+  // The program ends by itself, which no client can be refused.
+  end: { none: "none", created: "created", running: "stopped", paused: "paused", stopped: "stopped" },
+  list: { created: "created", running: "running", paused: "paused", stopped: "stopped" },
+};
+
+describe("container: random sequences", () => {
+  it("agree with the model in every step and leave nothing behind", async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(fc.constantFrom(...OPERATIONS), { maxLength: 25 }), async (operations) => {
+        const guest = new FakeGuest();
+        guest.scripts.set("main", () => undefined);
+        guest.scripts.set("side", (process) => process.exit(4));
+        const { agent, close } = connectAgent(guest);
+        await agent.hello({ protocolMajor: 1 });
+        const fds = guest.fake.openFds;
+        const ref = { containerId: "c", execId: "" };
+        let execs = 0;
+        const kill = () =>
+          agent
+            .signalProcess({
+              ...ref,
+              signal: 9,
+              all: false,
+              escalation: SigtermEscalation.ESCALATION_NEVER,
+              escalationMs: 0,
+            })
+            .then(() => agent.waitProcess(ref));
+        const perform: Record<Operation, () => Promise<unknown>> = {
+          create: () =>
+            agent.createContainer({
+              containerId: "c",
+              spec: specOf("main"),
+              stdio: {
+                ...NO_STDIO,
+                stdinToken: newToken(),
+                stdoutToken: newToken(),
+                stderrToken: newToken(),
+              },
+              blockMounts: [],
+            }),
+          start: () => agent.startProcess(ref),
+          pause: () => agent.pauseContainer(ref),
+          resume: () => agent.resumeContainer(ref),
+          kill,
+          delete: () => agent.deleteProcess(ref),
+          exec: async () => {
+            const exec = { containerId: "c", execId: `e${execs++}` };
+            await agent.createExec({
+              ...exec,
+              process: processOf("side"),
+              stdio: { ...NO_STDIO, stdoutToken: newToken() },
+            });
+            await agent.startProcess(exec);
+            assert.equal((await agent.waitProcess(exec)).exitStatus, 4);
+          },
+          end: async () => {
+            if (state !== "running") return;
+            guest.process("main").exit(0);
+            await agent.waitProcess(ref);
+          },
+          list: () => agent.listProcesses(ref),
+        };
+        let state: State = "none";
+        try {
+          for (const operation of operations) {
+            const next: State | undefined = MODEL[operation][state];
+            const result = await perform[operation]().then(
+              () => "done",
+              (error: Error) => error.message,
+            );
+            assert.equal(result === "done", next !== undefined, `${operation} in ${state}: ${result}`);
+            state = next ?? state;
+          }
+          if (state === "running" || state === "paused") await kill();
+          if (state !== "none") await agent.deleteProcess(ref);
+          assert.equal(guest.fake.openFds, fds);
+          assert.equal(guest.fake.timerCount, 0);
+          assert.deepEqual(guest.fake.relays, []);
+          assert.deepEqual(guest.fake.tree.readdir("/sys/fs/cgroup/hull"), []);
+          assert.deepEqual(guest.fake.tree.readdir("/run/hull/containers"), []);
+        } finally {
+          close();
+        }
+      }),
+      { numRuns: 60 },
+    );
+  });
+});

@@ -1,0 +1,47 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { prepareProcess, prepareSpec } from "./spec.ts";
+
+const bytes = (value: unknown): Uint8Array => new TextEncoder().encode(JSON.stringify(value));
+const context = { cgroupsPath: "/hull/c", terminal: false, pidNamespace: undefined };
+const good = {
+  root: { path: "/r", readonly: true },
+  process: { args: ["a"], user: { uid: 1 } },
+  linux: { cgroupsPath: "/evil" },
+};
+
+describe("spec", () => {
+  it("sets what only the guest knows and keeps the rest", () => {
+    assert.deepEqual(prepareSpec(bytes({ ...good, hostname: "h" }), { ...context, terminal: true }), {
+      root: { path: "/r", readonly: true },
+      process: { args: ["a"], user: { uid: 1 }, terminal: true },
+      linux: { cgroupsPath: "/hull/c" },
+      hostname: "h",
+    });
+  });
+
+  it("joins the pod's pid namespace in place of a new one", () => {
+    const spec = { ...good, linux: { namespaces: [{ type: "mount" }, { type: "pid" }] } };
+    const joined = prepareSpec(bytes(spec), { ...context, pidNamespace: "/proc/9/ns/pid" });
+    assert.deepEqual(joined.linux.namespaces, [{ type: "mount" }, { type: "pid", path: "/proc/9/ns/pid" }]);
+  });
+
+  const refused: [unknown, RegExp][] = [
+    [[], /spec: want a JSON object/],
+    [{ ...good, root: undefined }, /spec: root/],
+    [{ ...good, root: { path: "../r" } }, /root.path/],
+    [{ ...good, process: {} }, /process.args/],
+    [{ ...good, process: { args: [] } }, /process.args/],
+    [{ ...good, process: { args: [1] } }, /process.args/],
+    [{ ...good, linux: 1 }, /linux/],
+  ];
+  for (const [spec, message] of refused) {
+    it(`refuses ${JSON.stringify(spec)}`, () => {
+      assert.throws(() => prepareSpec(bytes(spec), context), message);
+    });
+  }
+
+  it("refuses an exec that is not JSON", () => {
+    assert.throws(() => prepareProcess(new TextEncoder().encode("x"), false), /process: not JSON/);
+  });
+});
