@@ -250,7 +250,7 @@ for (const { name, script, change, code, message } of BOOT_FAILURES) {
   test(`a failed boot is told and cleaned up: ${name}`, async (t) => {
     const made = machine(t, script, change);
     await assert.rejects(
-      new CloudHypervisor().boot(made.spec, made.context(code === "DeadlineExceeded" ? 1500 : 20_000)),
+      new CloudHypervisor().boot(made.spec, made.context(code === "DeadlineExceeded" ? 4000 : 20_000)),
       { code, message },
     );
     assertClean(made);
