@@ -47,10 +47,9 @@ int main(int argc, char **argv) {
     sys_failure_uncaught(ctx);
     return EX_SOFTWARE;
   }
-  // A program that has run the loop itself has also decided when it ends.
-  if (sys_loop_was_run())
-    sys_run_jobs(ctx);
-  else
+  // A program that has run the loop itself has also decided when it ends, unless it awaits something still.
+  sys_run_jobs(ctx);
+  if (!sys_loop_was_run() || JS_PromiseState(ctx, promise) == JS_PROMISE_PENDING)
     sys_loop_run(ctx, true);
   int code = JS_PromiseState(ctx, promise) == JS_PROMISE_REJECTED ? EX_SOFTWARE : 0;
   if (JS_PromiseState(ctx, promise) == JS_PROMISE_PENDING) {
