@@ -6,6 +6,7 @@ import { Deadline } from "../core/deadline.ts";
 import { Disposer } from "../core/disposer.ts";
 import { HullError, unavailable } from "../core/errors.ts";
 import type { Ledger } from "../core/ledger.ts";
+import type { Timeline } from "../core/timeline.ts";
 import type { Vm } from "../hypervisor/hypervisor.ts";
 import { openHypervisor } from "../hypervisor/open.ts";
 import { GUEST_SHARE, SHARE_TAG, SharedDirectory } from "../storage/shared-directory.ts";
@@ -25,6 +26,8 @@ export interface BootContext {
   /** The folder that holds hull's own helpers in libexec/. */
   readonly installation: string;
   readonly ledger: Ledger;
+  /** Where the steps of the start are noted. */
+  readonly timeline: Timeline;
   log(message: string, fields?: Record<string, unknown>): void;
   warn(message: string): void;
 }
@@ -56,7 +59,7 @@ async function boot(
   disposer: Disposer,
   deadline: Deadline,
 ): Promise<Sandbox> {
-  const { config, directory, ledger, namespace, id } = context;
+  const { config, directory, ledger, namespace, id, timeline } = context;
   const pod = `${namespace}/${id}`;
   // Teardown has a limit of its own: it must not fail because the boot ran out of time.
   let stopBy = Deadline.after(0);
@@ -66,18 +69,22 @@ async function boot(
     context.warn,
     deadline,
   );
+  timeline.mark("programs and accelerator known");
   const share = await SharedDirectory.create(join(directory, "shared"), deadline);
   disposer.push("shared directory", () => share.dispose(stopBy));
+  timeline.mark("shared directory mounted");
   const [virtiofsd, vsock] = await Promise.all([
     startVirtiofsd(
       { ...virtiofsdSpec(config), path: programs.virtiofsd, directory, shared: share.path, pod },
       ledger,
       deadline,
     ).then((daemon) => {
+      timeline.mark("virtiofsd started");
       disposer.push("virtiofsd", () => daemon.stop(stopBy));
       return daemon;
     }),
     startVsockDaemon({ path: programs.vsock, directory, pod }, ledger, deadline).then((daemon) => {
+      timeline.mark("vsock daemon listens");
       disposer.push("vhost-device-vsock", () => daemon.stop(stopBy));
       return daemon;
     }),
@@ -92,13 +99,16 @@ async function boot(
     share: { kind: "share", tag: SHARE_TAG, socket: virtiofsd.socket },
   });
   const vm = await hypervisor.driver.boot(spec, { deadline, ledger, pod, log: context.log });
+  timeline.mark("VMM runs the guest");
   disposer.push("VM", () => vm.stop(stopBy));
   const dial = (port: number, by: Deadline) => connect(vsock.hybridSocket, port, by);
   const agent = await orVmEnd(vm, async () => {
     const socket = await dialUntilReady(vsock.hybridSocket, AGENT_PORT, deadline);
+    timeline.mark("guest: agent dialled");
     return await AgentConnection.connect(socket, dial, deadline);
   });
   disposer.push("agent connection", async () => agent.close());
+  timeline.mark("guest: agent answered");
   context.log("the guest is up", { agent: agent.version, kernel: agent.kernelRelease });
   await orVmEnd(vm, () =>
     agent.startSandbox(
@@ -112,6 +122,7 @@ async function boot(
       deadline,
     ),
   );
+  timeline.mark("guest: sandbox set up");
   let stopping: Promise<void> | undefined;
   // Without any one of these the guest cannot go on.
   const ends = [

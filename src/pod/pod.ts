@@ -2,6 +2,7 @@ import { isAbsolute, resolve } from "node:path";
 import { Deadline } from "../core/deadline.ts";
 import { alreadyExists, failedPrecondition, HullError, invalidArgument, notFound } from "../core/errors.ts";
 import { StateMachine, type TransitionTable } from "../core/state-machine.ts";
+import type { Timeline } from "../core/timeline.ts";
 import { Container, type StdioPaths } from "./container.ts";
 import { containerKind } from "./container-kind.ts";
 import type { PodEvent } from "./events.ts";
@@ -27,6 +28,8 @@ export interface PodOptions {
   readonly boot: BootSandbox;
   readonly publish: (event: PodEvent) => void;
   readonly log: (message: string, fields?: Record<string, unknown>) => void;
+  /** Where the steps of the start are noted. */
+  readonly timeline?: Timeline;
 }
 
 export interface CreateRequest {
@@ -78,6 +81,7 @@ export class Pod {
     const { id } = request;
     if (this.#containers.has(id) || this.#creating.has(id))
       throw alreadyExists(`container ${id} exists already`);
+    this.#options.timeline?.mark("create called");
     const deadline = callerDeadline.shorter(Number.POSITIVE_INFINITY);
     this.#creating.set(id, deadline);
     try {
@@ -183,6 +187,7 @@ export class Pod {
       return this.#container(request, sandbox, new PauseProcess(sandbox.lost), undefined);
     }
     const shared = await sandbox.share.add(id, rootfsSource(request), deadline);
+    this.#options.timeline?.mark("root file system mounted");
     const runner = new GuestInit(sandbox.agent, { containerId: id, execId: "" });
     try {
       const adjusted = await guestSpec(spec, {
@@ -190,7 +195,9 @@ export class Pod {
         rootfs: shared.rootfs,
         share: (mount) => shared.bind(mount),
       });
+      this.#options.timeline?.mark("volumes mounted");
       await runner.create(adjusted, io, undefined, deadline);
+      this.#options.timeline?.mark("guest: container created");
       deadline.check();
       return this.#container(request, sandbox, runner, shared);
     } catch (error) {

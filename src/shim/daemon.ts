@@ -3,6 +3,7 @@ import type { Server as Listener } from "node:net";
 import { dirname } from "node:path";
 import { type LoadedConfig, loadConfig } from "../config/load.ts";
 import { Deadline } from "../core/deadline.ts";
+import { Timeline } from "../core/timeline.ts";
 import { removeTree } from "../host/remove-tree.ts";
 import { bootSandbox } from "../pod/boot-sandbox.ts";
 import type { PodEvent } from "../pod/events.ts";
@@ -36,11 +37,14 @@ export class Daemon {
   readonly #pod: Pod;
   readonly #server: Server;
   readonly #config: Promise<LoadedConfig>;
+  readonly #timeline = new Timeline();
+  #timelineTold = false;
   #listener: Listener | undefined;
   #ended: Promise<void> | undefined;
 
   private constructor(paths: PodPaths, record: BootstrapRecord) {
     const { namespace, id } = record;
+    this.#timeline.mark("daemon: modules loaded");
     this.#paths = paths;
     this.#record = record;
     this.#log = createLog(record.logLevel, { namespace, pod: id });
@@ -60,6 +64,7 @@ export class Daemon {
       id,
       boot: async (request, deadline) => {
         const loaded = (await this.#config).withAnnotations(request.annotations);
+        this.#timeline.mark("configuration loaded");
         for (const warning of loaded.warnings) this.#log.warn(warning);
         return await bootSandbox(
           request,
@@ -70,12 +75,14 @@ export class Daemon {
             installation: installation(),
             config: loaded.config,
             ledger: this.#ledger,
+            timeline: this.#timeline,
             log: (message, fields) => this.#log.debug(fields ?? {}, message),
             warn: (message) => this.#log.warn(message),
           },
           deadline,
         );
       },
+      timeline: this.#timeline,
       publish: (event) => this.#publish(event),
       log: (message, fields) => this.#log.warn(fields ?? {}, message),
     });
@@ -91,6 +98,7 @@ export class Daemon {
     for (const signal of ["SIGTERM", "SIGINT"] as const) {
       process.on(signal, () => void daemon.end().then(() => process.exit(0)));
     }
+    daemon.#timeline.mark("daemon: serving");
     daemon.#log.debug({ pid: process.pid }, "shim: serving");
     return daemon;
   }
@@ -140,7 +148,16 @@ export class Daemon {
     });
   }
 
+  /** Logs how the start went, once: when the pod's first container has started. */
+  #tellTimeline(): void {
+    if (this.#timelineTold) return;
+    this.#timelineTold = true;
+    this.#timeline.mark("container started");
+    this.#log.debug({ timeline: this.#timeline.marks(this.#record.startedAt) }, "timeline of the start");
+  }
+
   #publish(event: PodEvent): void {
+    if (event.kind === "start") this.#tellTimeline();
     this.#events.publish(
       fromPodEvent(event, () => {
         if (event.kind !== "create") throw new Error(`event ${event.kind} has no creation details`);

@@ -16,6 +16,8 @@ export interface BootstrapRecord {
   /** Empty where containerd does not say (before 2.3). */
   readonly containerdVersion: string;
   readonly logLevel: LogLevel;
+  /** When `start` began, Unix time in ms: where the timeline of the pod's start begins. */
+  readonly startedAt?: number | undefined;
   /** Runtime options given to `start`. */
   readonly options: AnyValue | undefined;
 }
@@ -45,6 +47,7 @@ export function decodeRecord(text: string): BootstrapRecord {
     publishBinary: field("publishBinary"),
     containerdVersion: field("containerdVersion"),
     logLevel: field("logLevel") as LogLevel,
+    ...(typeof raw.startedAt === "number" && { startedAt: raw.startedAt }),
     options: options && {
       typeUrl: options.typeUrl,
       value: Uint8Array.from(options.valueHex.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16)),

@@ -27,6 +27,7 @@ export function start(
   input: Uint8Array,
   stateRoot?: string,
 ): string {
+  const startedAt = Date.now();
   checkIdentifier("namespace", flags.namespace);
   checkIdentifier("id", flags.id);
   const bundle = sys.getcwd();
@@ -57,6 +58,7 @@ export function start(
       ttrpcAddress: sys.getenv("TTRPC_ADDRESS") || said.ttrpcAddress,
       publishBinary: flags.publishBinary || said.containerdBinary,
       containerdVersion: said.containerdVersion,
+      startedAt,
       logLevel: flags.debug && said.logLevel !== "trace" ? "debug" : (said.logLevel ?? "info"),
       options: said.options,
     });
