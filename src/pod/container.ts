@@ -1,4 +1,4 @@
-import type { GuestAgent, GuestStats, SignalRequest, TerminalSize } from "../agent/guest-agent.ts";
+import type { GuestAgent, GuestExit, GuestStats, SignalRequest, TerminalSize } from "../agent/guest-agent.ts";
 import { Deadline } from "../core/deadline.ts";
 import { alreadyExists, failedPrecondition, notFound } from "../core/errors.ts";
 import { SerialQueue } from "../core/serial-queue.ts";
@@ -7,6 +7,14 @@ import { GuestExec } from "./guest-process.ts";
 import { type Exit, Process, type ProcessRunner, type ProcessState } from "./process.ts";
 import type { ProcessIo } from "./process-io.ts";
 
+export type { GuestStats } from "../agent/guest-agent.ts";
+
+/** containerd drops a Stats call after 2 s. */
+const STATS_LIMIT_MS = 1_500;
+/** How long the exit of a killed container waits for its last numbers. */
+const LAST_STATS_LIMIT_MS = 500;
+/** Exit status of a process that SIGKILL ended, as the OOM killer does. */
+const KILLED_STATUS = 137;
 /** How long a container's exit waits for the exits of its execs, which the agent has killed by then. */
 const EXECS_END_LIMIT_MS = 5_000;
 
@@ -58,6 +66,7 @@ export class Container {
   readonly #options: ContainerOptions;
   readonly #execs = new Map<string, Exec>();
   readonly #queue = new SerialQueue();
+  #lastStats: GuestStats = { cgroupFiles: {}, netDev: "" };
 
   constructor(options: ContainerOptions) {
     this.id = options.id;
@@ -65,7 +74,10 @@ export class Container {
     this.#options = options;
     this.init = new Process(`container ${this.id}`, options.io, options.runner, {
       started: () => this.#publish({ kind: "start", containerId: this.id, pid: this.pid }),
-      beforeExit: () => this.#execsEnded(),
+      beforeExit: async (ended) => {
+        await this.#execsEnded();
+        await this.#keepLastStats(ended);
+      },
       exited: (exit) =>
         this.#publish({ kind: "exit", containerId: this.id, execId: "", pid: this.pid, exit }),
     });
@@ -184,9 +196,22 @@ export class Container {
     });
   }
 
+  /**
+   * The numbers of the container's cgroup. Of an ended container whose guest is gone: the last that are known, which
+   * for one that was killed are those of its end. Nothing at all for a pause container.
+   */
   async stats(deadline: Deadline): Promise<GuestStats> {
-    if (!this.#options.agent) return { cgroupFiles: {}, netDev: "" };
-    return await this.#options.agent.stats(this.id, deadline);
+    const { agent } = this.#options;
+    if (!agent) return this.#lastStats;
+    const limit = deadline.shorter(STATS_LIMIT_MS, `container ${this.id}: reading its statistics`);
+    try {
+      this.#lastStats = await agent.stats(this.id, limit);
+    } catch (error) {
+      if (this.init.alive) throw error;
+    } finally {
+      limit.dispose();
+    }
+    return this.#lastStats;
   }
 
   deleteExec(execId: string, deadline: Deadline): Promise<Exit> {
@@ -255,6 +280,22 @@ export class Container {
     const limit = Deadline.after(EXECS_END_LIMIT_MS, `container ${this.id}: the end of its execs`);
     // A guest that keeps an exec's exit to itself must not keep the container's.
     await limit.race(Promise.all(running.map(({ process }) => process.exited))).catch(() => undefined);
+    limit.dispose();
+  }
+
+  /** CRI asks a killed container's statistics for the reason, when the VM may have ended with the container. */
+  async #keepLastStats(ended: GuestExit | undefined): Promise<void> {
+    if (!ended || (ended.status !== KILLED_STATUS && !ended.oomKilled)) return;
+    const limit = Deadline.after(LAST_STATS_LIMIT_MS, "the last statistics");
+    await this.stats(limit).catch(() => {
+      // Without numbers there is still what the exit says.
+      if (!ended.oomKilled) return;
+      const { cgroupFiles, netDev } = this.#lastStats;
+      this.#lastStats = {
+        cgroupFiles: { ...cgroupFiles, "memory.events": "oom 1\noom_kill 1\n" },
+        netDev,
+      };
+    });
     limit.dispose();
   }
 

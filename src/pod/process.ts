@@ -1,4 +1,4 @@
-import type { GuestExit, GuestOutput, SignalRequest, TerminalSize } from "../agent/guest-agent.ts";
+import type { GuestExit, SignalRequest, TerminalSize } from "../agent/guest-agent.ts";
 import { Deadline } from "../core/deadline.ts";
 import { deferred } from "../core/deferred.ts";
 import { notFound } from "../core/errors.ts";
@@ -38,8 +38,11 @@ export interface ProcessRunner {
 /** What a process tells its container. */
 export interface ProcessHooks {
   started(): void;
-  /** Awaited before the exit becomes visible; the init process waits here for its execs. */
-  beforeExit(): Promise<void>;
+  /**
+   * Awaited before the exit becomes visible; the init process waits here for its execs. `ended` is what the guest said,
+   * undefined when the VM was lost.
+   */
+  beforeExit(ended: GuestExit | undefined): Promise<void>;
   exited(exit: Exit): void;
 }
 
@@ -85,7 +88,7 @@ export class Process {
     this.#followed = true;
     const end = async () => {
       const ended = await this.runner.wait().catch(() => undefined); // the VM is gone, and this process with it
-      await this.#finish(ended ?? { status: LOST_STATUS, at: new Date() }, ended?.output);
+      await this.#finish(ended);
     };
     end().catch((error) => this.#exited.reject(error));
   }
@@ -117,14 +120,14 @@ export class Process {
     this.#exited.resolve(this.#exit);
   }
 
-  async #finish({ status, at }: Exit, output: GuestOutput | undefined): Promise<void> {
-    const exit = { status, at };
+  async #finish(ended: GuestExit | undefined): Promise<void> {
+    const exit: Exit = { status: ended?.status ?? LOST_STATUS, at: ended?.at ?? new Date() };
     await this.#starting;
     const limit = Deadline.after(DRAIN_LIMIT_MS, `${this.subject}: handing over the last output`);
     // A reader that stalls keeps its own output waiting, but not the exit.
-    await this.io.drained(limit, output).catch(() => undefined);
+    await this.io.drained(limit, ended?.output).catch(() => undefined);
     limit.dispose();
-    await this.hooks.beforeExit();
+    await this.hooks.beforeExit(ended);
     if (!this.machine.is("stopped", "deleted")) this.machine.transition("stopped");
     this.#exit = exit;
     this.hooks.exited(exit);

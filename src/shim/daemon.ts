@@ -19,6 +19,7 @@ import { fromPodEvent } from "./events/pod-event.ts";
 import { EventPublisher } from "./events/publisher.ts";
 import { openProcessIo } from "./io/process-io.ts";
 import { createLog, type Logger } from "./log/log.ts";
+import { type CgroupMode, hostCgroupMode } from "./services/stats/metrics-any.ts";
 import { TASK_SERVICES, taskService } from "./services/task.ts";
 
 /** The listening socket, inherited from the front. */
@@ -37,6 +38,7 @@ export class Daemon {
   readonly #pod: Pod;
   readonly #server: Server;
   readonly #config: Promise<LoadedConfig>;
+  #cgroupMode: Promise<CgroupMode> | undefined;
   readonly #timeline = new Timeline();
   #timelineTold = false;
   #listener: Listener | undefined;
@@ -130,6 +132,10 @@ export class Daemon {
       escalation: async () => {
         const chosen = (await this.#config).config.runtime.sigterm_escalation;
         return typeof chosen === "string" ? chosen : { afterMs: chosen.after };
+      },
+      cgroupMode: () => {
+        this.#cgroupMode ??= hostCgroupMode();
+        return this.#cgroupMode;
       },
       openIo: (owner, stdio, deadline) =>
         openProcessIo(stdio, {

@@ -1,6 +1,6 @@
 import type { PodEvent } from "../../pod/events.ts";
 import type { TaskCreate } from "../../proto/generated/containerd/events/task.ts";
-import type { Timestamp } from "../../proto/generated/google/protobuf/timestamp.ts";
+import { toTimestamp } from "../../proto/timestamp.ts";
 import { type TaskEvent, taskEvent } from "./task-event.ts";
 
 /** What TaskCreate tells beyond the pod's own event: all of it from the Create call. */
@@ -47,10 +47,4 @@ export function fromPodEvent(event: PodEvent, detailsOf: (containerId: string) =
     case "resumed":
       return taskEvent("/tasks/resumed", { containerId });
   }
-}
-
-export function toTimestamp(date: Date): Timestamp {
-  const ms = date.getTime();
-  const seconds = Math.floor(ms / 1000);
-  return { seconds: BigInt(seconds), nanos: (ms - seconds * 1000) * 1_000_000 };
 }

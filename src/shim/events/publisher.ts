@@ -1,10 +1,10 @@
 import { Deadline } from "../../core/deadline.ts";
 import { type ErrorCode, HullError } from "../../core/errors.ts";
 import { EventsDefinition } from "../../proto/generated/containerd/services/events/ttrpc/v1/events.ts";
+import { toTimestamp } from "../../proto/timestamp.ts";
 import { type Client, ClientConnection, createClient } from "../../ttrpc/client.ts";
 import { socketTransport } from "../../ttrpc/node/socket-transport.ts";
 import { connectUnix } from "../../ttrpc/node/unix-socket.ts";
-import { toTimestamp } from "./pod-event.ts";
 import type { TaskEvent } from "./task-event.ts";
 
 export interface PublisherOptions {

@@ -6,8 +6,12 @@ import type { Pod } from "../../pod/pod.ts";
 import type { ProcessRef, SignalRequest } from "../../pod/process.ts";
 import type { ProcessIo } from "../../pod/process-io.ts";
 import type { TaskDefinition } from "../../proto/generated/containerd/task/v2/task.ts";
+import { toTimestamp } from "../../proto/timestamp.ts";
 import type { Handlers } from "../../ttrpc/server.ts";
-import { checkId, jsonAny, taskStatus, timestamp } from "./wire.ts";
+import { checkIdentifier } from "../bootstrap/identifier.ts";
+import { type CgroupMode, metricsAny } from "./stats/metrics-any.ts";
+import { metricsV2 } from "./stats/metrics-v2.ts";
+import { jsonAny, taskStatus } from "./wire.ts";
 
 /** The same messages are served under both names (containerd 1.x asks for v2, 2.x tries v3 first where told so). */
 export const TASK_SERVICES = ["containerd.task.v2.Task", "containerd.task.v3.Task"] as const;
@@ -17,6 +21,8 @@ export interface TaskServiceOptions {
   readonly version: string;
   /** What follows a SIGTERM, from the configuration. */
   escalation(): Promise<SignalRequest["escalation"]>;
+  /** Which metrics the host's containerd wants. */
+  cgroupMode(): Promise<CgroupMode>;
   /** Opens the client's ends of a process's streams. */
   openIo(owner: ProcessRef, stdio: StdioPaths, deadline: Deadline): Promise<ProcessIo>;
   /** Called by Shutdown once no container is left; resolves when everything of the pod has been freed. */
@@ -33,7 +39,7 @@ export function taskService(options: TaskServiceOptions): Handlers<typeof TaskDe
   const { pod } = options;
   return {
     async create(request, { deadline }) {
-      checkId("container id", request.id);
+      checkIdentifier("container id", request.id);
       if (request.checkpoint)
         throw unimplemented(`create container ${request.id}: a VM can't be started from a checkpoint`);
       const stdio = stdioPaths(request);
@@ -67,14 +73,14 @@ export function taskService(options: TaskServiceOptions): Handlers<typeof TaskDe
         status: taskStatus(state),
         ...stdio,
         exitStatus: exit?.status ?? 0,
-        exitedAt: exit && timestamp(exit.at),
+        exitedAt: exit && toTimestamp(exit.at),
         execId,
       };
     },
 
     async wait({ id, execId }) {
       const exit = await pod.container(id).process(execId).exited;
-      return { exitStatus: exit.status, exitedAt: timestamp(exit.at) };
+      return { exitStatus: exit.status, exitedAt: toTimestamp(exit.at) };
     },
 
     async kill({ id, execId, signal, all }, { deadline }) {
@@ -89,11 +95,11 @@ export function taskService(options: TaskServiceOptions): Handlers<typeof TaskDe
     async delete({ id, execId }, { deadline }) {
       const container = pod.container(id);
       const exit = execId ? await container.deleteExec(execId, deadline) : await pod.delete(id, deadline);
-      return { pid: container.pid, exitStatus: exit.status, exitedAt: timestamp(exit.at) };
+      return { pid: container.pid, exitStatus: exit.status, exitedAt: toTimestamp(exit.at) };
     },
 
     async exec(request, { deadline }) {
-      checkId("exec id", request.execId);
+      checkIdentifier("exec id", request.execId);
       const container = pod.container(request.id);
       const process = jsonAny(
         `exec ${request.execId} of container ${request.id}`,
@@ -145,6 +151,11 @@ export function taskService(options: TaskServiceOptions): Handlers<typeof TaskDe
       throw unimplemented(
         `checkpoint container ${id}: the state of a container in a VM can't be saved by CRIU`,
       );
+    },
+
+    async stats({ id }, { deadline }) {
+      const stats = await pod.container(id).stats(deadline);
+      return { stats: metricsAny(await options.cgroupMode(), metricsV2(stats)) };
     },
 
     async connect({ id }) {

@@ -1,0 +1,8 @@
+import type { Timestamp } from "./generated/google/protobuf/timestamp.ts";
+
+/** A point in time as messages carry it. */
+export function toTimestamp(date: Date): Timestamp {
+  const ms = date.getTime();
+  const seconds = Math.floor(ms / 1000);
+  return { seconds: BigInt(seconds), nanos: (ms - seconds * 1000) * 1_000_000 };
+}
