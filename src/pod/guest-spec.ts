@@ -1,5 +1,6 @@
 import { posix } from "node:path";
 import type { OciMount, OciSpec } from "./oci-spec.ts";
+import type { PodFile } from "./sandbox.ts";
 
 /** What the transformers need to know of the container's place in the guest. */
 export interface GuestPlace {
@@ -8,6 +9,8 @@ export interface GuestPlace {
   readonly rootfs: string;
   /** Makes a host path available in the guest and answers its path there. */
   share(mount: OciMount): Promise<string>;
+  /** The pod's own files; with them the guest's /dev/shm is the pod's. */
+  readonly podFiles?: readonly PodFile[];
 }
 
 /** One step of turning the host's spec into the guest's; steps neither look at each other nor change their input. */
@@ -85,6 +88,22 @@ const guestMounts: Transformer = async (spec, place) => ({
   ),
 });
 
+/** A pod's files and its shared memory, where the container brings none; after the host's mounts have been shared. */
+const podMounts: Transformer = async (spec, place) => {
+  const files = place.podFiles ?? [];
+  if (files.length === 0) return spec;
+  const mounts = [...(spec.mounts ?? [])];
+  const missing = (destination: string) => !mounts.some((mount) => mount.destination === destination);
+  for (const { source, destination } of files.filter((file) => missing(file.destination))) {
+    const mount = { destination, type: "bind", source, options: ["rbind", "rprivate"] };
+    mounts.push({ ...mount, source: await place.share(mount) });
+  }
+  if (missing("/dev/shm")) {
+    mounts.push({ destination: "/dev/shm", type: "bind", source: "/dev/shm", options: ["rbind"] });
+  }
+  return { ...spec, mounts };
+};
+
 const TRANSFORMERS: readonly Transformer[] = [
   rootInShare,
   withoutHooks,
@@ -94,6 +113,7 @@ const TRANSFORMERS: readonly Transformer[] = [
   podSysctls,
   guestCgroup,
   guestMounts,
+  podMounts,
 ];
 
 /** Whether a mount's source is a path of the host. /sys and /proc binds of privileged containers are the guest's. */

@@ -1,5 +1,6 @@
 import { isAbsolute, resolve } from "node:path";
 import { Deadline } from "../core/deadline.ts";
+import { deferred } from "../core/deferred.ts";
 import { alreadyExists, failedPrecondition, HullError, invalidArgument, notFound } from "../core/errors.ts";
 import { StateMachine, type TransitionTable } from "../core/state-machine.ts";
 import type { Timeline } from "../core/timeline.ts";
@@ -11,7 +12,14 @@ import { guestSpec } from "./guest-spec.ts";
 import type { OciSpec } from "./oci-spec.ts";
 import type { Exit, ProcessRunner } from "./process.ts";
 import type { ProcessIo } from "./process-io.ts";
-import type { BootSandbox, RootfsSource, Sandbox, SandboxRequest, SharedContainer } from "./sandbox.ts";
+import type {
+  BootSandbox,
+  PodFile,
+  RootfsSource,
+  Sandbox,
+  SandboxRequest,
+  SharedContainer,
+} from "./sandbox.ts";
 
 export type PodState = "new" | "booting" | "running" | "stopping" | "stopped";
 
@@ -30,6 +38,13 @@ export interface PodOptions {
   readonly log: (message: string, fields?: Record<string, unknown>) => void;
   /** Where the steps of the start are noted. */
   readonly timeline?: Timeline;
+}
+
+/** How a pod ended. */
+export interface PodEnd {
+  readonly at: Date;
+  /** Why the VM went without being asked to; undefined when it was. */
+  readonly reason: string | undefined;
 }
 
 export interface CreateRequest {
@@ -53,6 +68,9 @@ export class Pod {
   readonly #options: PodOptions;
   #sandbox: Promise<Sandbox> | undefined;
   #stopped: Promise<void> | undefined;
+  readonly #ended = deferred<PodEnd>();
+  /** Files of the pod that its containers see where they bring none of their own. */
+  #files: readonly PodFile[] = [];
   /** A pod of a single container ends with it; a CRI pod outlives its containers. */
   #single = false;
 
@@ -63,6 +81,15 @@ export class Pod {
 
   get state(): PodState {
     return this.#machine.state;
+  }
+
+  /** Resolves when the VM has ended or could not be booted. Never rejects. */
+  get ended(): Promise<PodEnd> {
+    return this.#ended.promise;
+  }
+
+  get containers(): readonly Container[] {
+    return [...this.#containers.values()];
   }
 
   get empty(): boolean {
@@ -116,6 +143,7 @@ export class Pod {
   async start(request: SandboxRequest, deadline: Deadline): Promise<Sandbox> {
     if (!this.#sandbox) {
       this.#machine.transition("booting");
+      this.#files = request.files ?? [];
       this.#sandbox = this.#boot(request, deadline);
     }
     return await this.#sandbox;
@@ -138,6 +166,7 @@ export class Pod {
       .catch((error) => this.#options.log("pod: stopping the VM failed", { err: error }));
     deadline.dispose();
     if (!this.#machine.is("stopped")) this.#machine.transition("stopped");
+    this.#ended.resolve({ at: new Date(), reason: undefined });
   }
 
   /** Stops the VM and frees every container, stopped or not. For the end of the shim. */
@@ -157,6 +186,7 @@ export class Pod {
       sandbox.lost
         .then(async (reason) => {
           this.#options.log("pod: the VM was lost", { reason });
+          this.#ended.resolve({ at: new Date(), reason });
           await this.stop();
         })
         .catch((error) => this.#options.log("pod: cannot follow the VM", { err: error }));
@@ -166,6 +196,7 @@ export class Pod {
       return sandbox;
     } catch (error) {
       this.#machine.transition("stopped");
+      this.#ended.resolve({ at: new Date(), reason: HullError.from(error).message });
       throw error;
     }
   }
@@ -194,6 +225,7 @@ export class Pod {
         containerId: id,
         rootfs: shared.rootfs,
         share: (mount) => shared.bind(mount),
+        podFiles: this.#files,
       });
       this.#options.timeline?.mark("volumes mounted");
       await runner.create(adjusted, io, undefined, deadline);
@@ -250,8 +282,8 @@ export class Pod {
   }
 }
 
-/** What the pod's first container says of the pod. */
-function sandboxRequest(spec: OciSpec, id: string): SandboxRequest {
+/** What an OCI spec says of the pod: that of its first container, or the sandbox's own. */
+export function sandboxRequest(spec: OciSpec, id: string): SandboxRequest {
   const network = spec.linux?.namespaces?.find(({ type }) => type === "network");
   return {
     hostname: spec.hostname || id.slice(0, 12),

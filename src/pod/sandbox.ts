@@ -50,6 +50,14 @@ export interface SandboxRequest {
   readonly sharePidNamespace: boolean;
   /** The pod's annotations; some may set configuration keys. */
   readonly annotations: Readonly<Record<string, string>>;
+  /** Given where nobody mounts a pod's usual files (hosts, resolv.conf) into its containers. */
+  readonly files?: readonly PodFile[];
+}
+
+/** A file of the host that every container of the pod sees, unless it mounts something there itself. */
+export interface PodFile {
+  readonly source: string;
+  readonly destination: string;
 }
 
 export type BootSandbox = (request: SandboxRequest, deadline: Deadline) => Promise<Sandbox>;

@@ -9,6 +9,7 @@ import { bootSandbox } from "../pod/boot-sandbox.ts";
 import type { PodEvent } from "../pod/events.ts";
 import { Pod } from "../pod/pod.ts";
 import { StateFile } from "../pod/state-file.ts";
+import { SandboxDefinition } from "../proto/generated/containerd/runtime/sandbox/v1/sandbox.ts";
 import { TaskDefinition } from "../proto/generated/containerd/task/v2/task.ts";
 import { listen } from "../ttrpc/node/unix-socket.ts";
 import { Server } from "../ttrpc/server.ts";
@@ -19,6 +20,7 @@ import { fromPodEvent } from "./events/pod-event.ts";
 import { EventPublisher } from "./events/publisher.ts";
 import { openProcessIo } from "./io/process-io.ts";
 import { createLog, type Logger } from "./log/log.ts";
+import { SandboxService } from "./services/sandbox/service.ts";
 import { type CgroupMode, hostCgroupMode } from "./services/stats/metrics-any.ts";
 import { TASK_SERVICES, taskService } from "./services/task.ts";
 
@@ -37,6 +39,7 @@ export class Daemon {
   readonly #ledger: StateFile;
   readonly #pod: Pod;
   readonly #server: Server;
+  readonly #sandbox: SandboxService;
   readonly #config: Promise<LoadedConfig>;
   #cgroupMode: Promise<CgroupMode> | undefined;
   readonly #timeline = new Timeline();
@@ -89,6 +92,8 @@ export class Daemon {
       log: (message, fields) => this.#log.warn(fields ?? {}, message),
     });
     this.#server = new Server({ report: (where, error) => this.#log.error({ err: error }, where) });
+    this.#sandbox = this.#sandboxService();
+    this.#server.register(SandboxDefinition, this.#sandbox.handlers());
     this.#server.register(TaskDefinition, this.#taskService(), { as: [...TASK_SERVICES] });
   }
 
@@ -133,10 +138,7 @@ export class Daemon {
         const chosen = (await this.#config).config.runtime.sigterm_escalation;
         return typeof chosen === "string" ? chosen : { afterMs: chosen.after };
       },
-      cgroupMode: () => {
-        this.#cgroupMode ??= hostCgroupMode();
-        return this.#cgroupMode;
-      },
+      cgroupMode: () => this.#hostCgroupMode(),
       openIo: (owner, stdio, deadline) =>
         openProcessIo(stdio, {
           ...owner,
@@ -146,12 +148,31 @@ export class Daemon {
           deadline,
           warn: (message) => this.#log.warn(message),
         }),
-      shutdown: async () => {
-        await this.end();
-        // The reply goes out first; nothing of the pod is left by then, so nothing is lost if it does not.
-        setImmediate(() => void this.#server.shutdown(500).then(() => process.exit(0)));
-      },
+      outlivesContainers: () => this.#sandbox.owns,
+      shutdown: () => this.#shutdown(),
     });
+  }
+
+  #sandboxService() {
+    return new SandboxService({
+      pod: this.#pod,
+      id: this.#record.id,
+      directory: this.#paths.directory,
+      version: VERSION,
+      cgroupMode: () => this.#hostCgroupMode(),
+      shutdown: () => this.#shutdown(),
+    });
+  }
+
+  #hostCgroupMode(): Promise<CgroupMode> {
+    this.#cgroupMode ??= hostCgroupMode();
+    return this.#cgroupMode;
+  }
+
+  async #shutdown(): Promise<void> {
+    await this.end();
+    // The reply goes out first; nothing of the pod is left by then, so nothing is lost if it does not.
+    setImmediate(() => void this.#server.shutdown(500).then(() => process.exit(0)));
   }
 
   /** Logs how the start went, once: when the pod's first container has started. */

@@ -25,6 +25,8 @@ export interface TaskServiceOptions {
   cgroupMode(): Promise<CgroupMode>;
   /** Opens the client's ends of a process's streams. */
   openIo(owner: ProcessRef, stdio: StdioPaths, deadline: Deadline): Promise<ProcessIo>;
+  /** Whether the pod is to live on without containers: the sandbox service ends it. */
+  outlivesContainers(): boolean;
   /** Called by Shutdown once no container is left; resolves when everything of the pod has been freed. */
   shutdown(): Promise<void>;
 }
@@ -163,7 +165,7 @@ export function taskService(options: TaskServiceOptions): Handlers<typeof TaskDe
     },
 
     async shutdown() {
-      if (pod.empty) await options.shutdown();
+      if (pod.empty && !options.outlivesContainers()) await options.shutdown();
       return {};
     },
   };

@@ -1,0 +1,57 @@
+import { join } from "node:path";
+import { HullError, invalidArgument } from "../../../core/errors.ts";
+import { readSpec } from "../../../pod/oci-spec.ts";
+import { sandboxRequest } from "../../../pod/pod.ts";
+import type { SandboxRequest } from "../../../pod/sandbox.ts";
+import type { CreateSandboxRequest } from "../../../proto/generated/containerd/runtime/sandbox/v1/sandbox.ts";
+import type { Any } from "../../../proto/generated/google/protobuf/any.ts";
+import { PodSandboxConfig } from "../../../proto/generated/runtime/v1/pod_sandbox_config.ts";
+import { writePodFiles } from "./pod-files.ts";
+
+const CONFIG_TYPE = "runtime.v1.PodSandboxConfig";
+
+/**
+ * What CreateSandbox asks for: the bundle's `config.json` where there is one (a client that made a spec; CRI makes
+ * none), CRI's pod configuration over it. Writes the pod's files below `podDirectory`.
+ */
+export async function readSandboxRequest(
+  request: CreateSandboxRequest,
+  podDirectory: string,
+): Promise<SandboxRequest> {
+  const { sandboxId: id } = request;
+  const config = decodeConfig(request.options);
+  const spec = await bundleSpec(request.bundlePath);
+  const base: SandboxRequest = sandboxRequest(spec ?? {}, id);
+  const hostname = config?.hostname || base.hostname;
+  return {
+    ...base,
+    hostname,
+    netns: request.netnsPath || base.netns,
+    // The VM is the pod's own: whatever it sets there is nobody else's.
+    sysctls: { ...base.sysctls, ...config?.linux?.sysctls },
+    annotations: { ...base.annotations, ...config?.annotations, ...request.annotations },
+    files: await writePodFiles(join(podDirectory, "etc"), hostname, config?.dnsConfig),
+  };
+}
+
+function decodeConfig(options: Any | undefined): PodSandboxConfig | undefined {
+  if (!options || options.typeUrl === "") return undefined;
+  const type = options.typeUrl.split("/").at(-1);
+  if (type !== CONFIG_TYPE)
+    throw invalidArgument(`create sandbox: options are of type "${type}", expected ${CONFIG_TYPE}`);
+  try {
+    return PodSandboxConfig.decode(options.value);
+  } catch (error) {
+    throw invalidArgument(`create sandbox: options: ${HullError.from(error).message}`);
+  }
+}
+
+async function bundleSpec(bundle: string) {
+  if (!bundle) return undefined;
+  try {
+    return await readSpec(bundle);
+  } catch (error) {
+    if (HullError.from(error).code === "NotFound") return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,153 @@
+import type { Deadline } from "../../../core/deadline.ts";
+import { alreadyExists, failedPrecondition, notFound } from "../../../core/errors.ts";
+import type { Pod } from "../../../pod/pod.ts";
+import type { Sandbox, SandboxRequest } from "../../../pod/sandbox.ts";
+import type { SandboxDefinition } from "../../../proto/generated/containerd/runtime/sandbox/v1/sandbox.ts";
+import { toTimestamp } from "../../../proto/timestamp.ts";
+import type { Handlers } from "../../../ttrpc/server.ts";
+import { type CgroupMode, metricsAny } from "../stats/metrics-any.ts";
+import { metricsV2 } from "../stats/metrics-v2.ts";
+import { sumMetrics } from "../stats/sum.ts";
+import { readSandboxRequest } from "./request.ts";
+
+export interface SandboxServiceOptions {
+  readonly pod: Pod;
+  /** The sandbox's id is the pod's. */
+  readonly id: string;
+  /** The pod's folder. */
+  readonly directory: string;
+  readonly version: string;
+  cgroupMode(): Promise<CgroupMode>;
+  /** Called by ShutdownSandbox; resolves when everything of the pod has been freed. */
+  shutdown(): Promise<void>;
+}
+
+/** Exit status of a sandbox whose VM was lost: as if killed by SIGKILL. */
+const LOST_STATUS = 137;
+
+/** The sandbox of this shim, as containerd's sandbox API sees it (containerd api/runtime/sandbox/v1/sandbox.proto). */
+export class SandboxService {
+  readonly #options: SandboxServiceOptions;
+  #request: SandboxRequest | undefined;
+  #started: { readonly sandbox: Sandbox; readonly at: Date } | undefined;
+  #exitedAt: Date | undefined;
+
+  constructor(options: SandboxServiceOptions) {
+    this.#options = options;
+    void options.pod.ended.then(({ at }) => {
+      this.#exitedAt = at;
+    });
+  }
+
+  /** Whether the pod was made by this service: then it lives until ShutdownSandbox, with or without containers. */
+  get owns(): boolean {
+    return this.#request !== undefined;
+  }
+
+  handlers(): Handlers<typeof SandboxDefinition> {
+    const { pod, id } = this.#options;
+    return {
+      createSandbox: async (request) => {
+        this.#known(request.sandboxId);
+        if (this.#request || pod.state !== "new") throw alreadyExists(`sandbox ${id} exists already`);
+        this.#request = await readSandboxRequest(request, this.#options.directory);
+        return {};
+      },
+
+      startSandbox: async ({ sandboxId }, { deadline }) => {
+        const { sandbox, at } = await this.#start(sandboxId, deadline);
+        return { pid: sandbox.pid, createdAt: toTimestamp(at), spec: undefined };
+      },
+
+      platform: ({ sandboxId }) => {
+        this.#known(sandboxId);
+        const platform = {
+          os: "linux",
+          architecture: goArchitecture(process.arch),
+          variant: "",
+          osVersion: "",
+        };
+        return { platform: { ...platform, osFeatures: [] } };
+      },
+
+      stopSandbox: async ({ sandboxId }, { deadline }) => {
+        this.#known(sandboxId);
+        await deadline.race(pod.stop());
+        return {};
+      },
+
+      waitSandbox: async ({ sandboxId }) => {
+        this.#known(sandboxId);
+        const { at, reason } = await pod.ended;
+        return { exitStatus: reason === undefined ? 0 : LOST_STATUS, exitedAt: toTimestamp(at) };
+      },
+
+      sandboxStatus: ({ sandboxId, verbose }) => {
+        this.#known(sandboxId);
+        return {
+          sandboxId,
+          pid: this.#started?.sandbox.pid ?? 0,
+          state: pod.state === "running" ? "SANDBOX_READY" : "SANDBOX_NOTREADY",
+          info: verbose ? { info: JSON.stringify(this.#info()) } : {},
+          createdAt: this.#started && toTimestamp(this.#started.at),
+          exitedAt: this.#exitedAt && toTimestamp(this.#exitedAt),
+          extra: undefined,
+        };
+      },
+
+      pingSandbox: ({ sandboxId }) => {
+        this.#known(sandboxId);
+        if (pod.state !== "running")
+          throw failedPrecondition(`sandbox ${id} is not running: it is ${pod.state}`);
+        return {};
+      },
+
+      shutdownSandbox: async ({ sandboxId }) => {
+        this.#known(sandboxId);
+        await this.#options.shutdown();
+        return {};
+      },
+
+      sandboxMetrics: async ({ sandboxId }, { deadline }) => {
+        this.#known(sandboxId);
+        const alive = pod.containers.filter(({ init }) => init.alive);
+        const stats = await Promise.all(alive.map((container) => container.stats(deadline)));
+        const data = metricsAny(await this.#options.cgroupMode(), sumMetrics(stats.map(metricsV2)));
+        return { metrics: { timestamp: toTimestamp(new Date()), id, data } };
+      },
+    };
+  }
+
+  async #start(sandboxId: string, deadline: Deadline) {
+    const { pod, id } = this.#options;
+    this.#known(sandboxId);
+    if (!this.#request) throw failedPrecondition(`sandbox ${id} cannot be started: it was not created`);
+    if (pod.state !== "new") throw failedPrecondition(`sandbox ${id} cannot be started: it is ${pod.state}`);
+    const sandbox = await pod.start(this.#request, deadline);
+    this.#started = { sandbox, at: new Date() };
+    return this.#started;
+  }
+
+  /** One shim serves one sandbox. Throws NotFound. */
+  #known(id: string): void {
+    if (id !== this.#options.id)
+      throw notFound(`sandbox ${id} does not exist: this shim serves ${this.#options.id}`);
+  }
+
+  /** What `crictl inspectp` shows. */
+  #info() {
+    const { pod, version } = this.#options;
+    const agent = this.#started?.sandbox.agent;
+    return {
+      runtime: { name: "io.containerd.hull.v2", version },
+      pod: { state: pod.state, pid: this.#started?.sandbox.pid },
+      guest: { agent: agent?.version, kernel: agent?.kernelRelease },
+      containers: pod.containers.map(({ id, init }) => ({ id, state: init.machine.state })),
+    };
+  }
+}
+
+/** Node's name of an architecture as Go and OCI spell it. */
+function goArchitecture(arch: string): string {
+  return { x64: "amd64", ia32: "386" }[arch] ?? arch;
+}
