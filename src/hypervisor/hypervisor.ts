@@ -10,6 +10,12 @@ export interface Hypervisor {
   readonly type: "qemu" | "cloud-hypervisor" | "fake";
   /** Starts the VMM and boots the guest. Resolves when the VMM runs the guest (not when the agent answers). */
   boot(spec: VmSpec, context: VmContext): Promise<Vm>;
+  /**
+   * Makes a clone of the VM that `Vm.snapshot` saved in the folder `template`; memory, vCPUs and kernel of `spec` must
+   * be the template's. The clone is paused and has none of the spec's devices, a hybrid vsock excepted: plug them in,
+   * then resume it.
+   */
+  restore(template: string, spec: VmSpec, context: VmContext): Promise<Vm>;
 }
 
 /** What a driver needs from its caller besides the machine's description. */
@@ -21,6 +27,8 @@ export interface VmContext {
   readonly pod: string;
   /** One debug line. */
   log(message: string, fields?: Record<string, unknown>): void;
+  /** Hears what the guest writes to its console, as it comes. */
+  onConsole?(data: Buffer): void;
 }
 
 /** A machine to boot. Paths are the host's; sizes are in the unit that the name says. */
@@ -41,7 +49,13 @@ export interface VmSpec {
   readonly kernelParams: readonly string[];
   /** Network namespace the VMM is started in; undefined = the host's. */
   readonly netns: string | undefined;
-  readonly vsock: VsockDevice;
+  /** undefined = none: a template has nothing of a pod's. */
+  readonly vsock: VsockDevice | undefined;
+  /**
+   * A file on a memory file system that holds the guest's memory, for a VM that is to be saved; QEMU makes it. Without
+   * it the memory is anonymous.
+   */
+  readonly memoryFile?: string;
   readonly shares: readonly ShareDevice[];
   readonly nics: readonly NicDevice[];
   readonly disks: readonly DiskDevice[];
@@ -79,7 +93,12 @@ export interface DiskDevice {
   readonly serial: string;
 }
 
-export type HotplugDevice = ShareDevice | NicDevice | DiskDevice;
+/** A vsock device can be plugged in where the VMM takes a back end from outside (QEMU). */
+export type HotplugDevice =
+  | ShareDevice
+  | NicDevice
+  | DiskDevice
+  | Extract<VsockDevice, { kind: "vhost-user" }>;
 
 /** How the VMM process ended. */
 export interface VmExit {
@@ -103,6 +122,8 @@ export interface Vm {
   resume(deadline: Deadline): Promise<void>;
   /** Adds a device; the result takes it out again. */
   plug(device: HotplugDevice, deadline: Deadline): Promise<() => Promise<void>>;
+  /** Saves the paused VM in the folder `directory`, which exists, for `restore`. After it the VM can only be stopped. */
+  snapshot(directory: string, deadline: Deadline): Promise<void>;
   /** Ends the VMM: politely until the deadline, then by SIGKILL. Resolves when the process is gone. Idempotent. */
   stop(deadline: Deadline): Promise<void>;
 }

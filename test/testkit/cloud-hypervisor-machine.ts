@@ -77,7 +77,7 @@ export function fakeMachine(script: Script = {}, change: Partial<VmSpec> = {}): 
 
 /** Resolves when the guest agent of a machine with a real guest answers on its vsock. */
 export async function guestAnswers({ spec }: FakeMachine): Promise<void> {
-  if (spec.vsock.kind !== "hybrid") throw new Error("the machine has no hybrid vsock device");
+  if (spec.vsock?.kind !== "hybrid") throw new Error("the machine has no hybrid vsock device");
   const deadline = Deadline.after(60_000, "the guest agent");
   try {
     const socket = await dialUntilReady(spec.vsock.socket, AGENT_PORT, deadline);

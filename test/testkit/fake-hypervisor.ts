@@ -1,7 +1,17 @@
-import { access } from "node:fs/promises";
+import { access, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { deferred } from "../../src/core/deferred.ts";
-import { failedPrecondition, invalidArgument, notFound, unavailable } from "../../src/core/errors.ts";
+import {
+  failedPrecondition,
+  HullError,
+  invalidArgument,
+  notFound,
+  unavailable,
+} from "../../src/core/errors.ts";
 import type { Hypervisor, Vm, VmContext, VmExit, VmSpec } from "../../src/hypervisor/hypervisor.ts";
+
+/** What the guest agent writes to the console when it listens. */
+const READY_LINE = "hull-agent: info: ready after 1 ms\n";
 
 /** A VM that runs nothing. `die` ends it as SIGKILL from outside would. */
 export class FakeVm implements Vm {
@@ -33,6 +43,13 @@ export class FakeVm implements Vm {
       if (!gone) this.calls.push(`unplug ${device.kind}`);
       gone = true;
     };
+  }
+
+  /** Leaves two files, as real ones do. */
+  async snapshot(directory: string): Promise<void> {
+    this.#call("snapshot");
+    await writeFile(join(directory, "state"), `${this.spec.memoryMib} MiB`);
+    await writeFile(join(directory, "memory"), Buffer.alloc(4096));
   }
 
   async stop(): Promise<void> {
@@ -82,6 +99,21 @@ export class FakeHypervisor implements Hypervisor {
     if (spec.extraArgs.length > 0)
       throw unavailable(`VM ${spec.name}: boot: ${spec.extraArgs[0]}: invalid option`);
     const vm = new FakeVm(spec);
+    this.vms.push(vm);
+    context.onConsole?.(Buffer.from(`${vm.console()}${READY_LINE}`));
+    return vm;
+  }
+
+  async restore(template: string, spec: VmSpec, context: VmContext): Promise<FakeVm> {
+    context.deadline.check();
+    const state = await readFile(join(template, "state"), "utf8").catch((error: unknown) => {
+      throw HullError.wrap(`VM ${spec.name}: restore`, error);
+    });
+    if (state !== `${spec.memoryMib} MiB`) {
+      throw failedPrecondition(`VM ${spec.name}: restore: the template has ${state}`);
+    }
+    const vm = new FakeVm(spec);
+    vm.calls.push("restore");
     this.vms.push(vm);
     return vm;
   }

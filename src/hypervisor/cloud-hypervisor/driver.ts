@@ -26,16 +26,15 @@ export class CloudHypervisor implements Hypervisor {
 
   /**
    * Continues a VM from `template`, a folder that `CloudHypervisorVm.snapshot` has filled, in place of a boot. Memory
-   * and vCPUs are the template's. The VM runs when this resolves; shares, NICs and disks are plugged in afterwards.
+   * and vCPUs are the template's. The VM is paused when this resolves: plug shares, NICs and disks in, then resume it.
    */
   async restore(template: string, spec: VmSpec, context: VmContext): Promise<CloudHypervisorVm> {
     const directory = join(spec.directory, "clh-restore");
     const entry = await context.ledger.record({ kind: "directory", path: directory });
     try {
       await layOutClone(template, directory, spec);
-      return await this.#start(spec, context, "running", async (client) => {
+      return await this.#start(spec, context, "paused", async (client) => {
         await client.restore({ source_url: `file://${directory}` }, context.deadline);
-        await client.resume(context.deadline);
       });
     } finally {
       await rm(directory, { recursive: true, force: true });

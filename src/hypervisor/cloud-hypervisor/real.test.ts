@@ -82,6 +82,7 @@ async function register(): Promise<void> {
     await vm.snapshot(template, deadline);
     const copy = await new CloudHypervisor().restore(template, clone.spec, clone.context(60_000));
     t.after(() => copy.stop(deadline));
+    await copy.resume(deadline);
     await guestAnswers(clone);
     assert.equal((await copy.info(deadline)).state, "Running");
   });

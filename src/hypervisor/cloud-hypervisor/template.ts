@@ -25,8 +25,10 @@ export async function layOutClone(template: string, directory: string, spec: VmS
       );
     }
   }
-  const { socket, ...vsock } = vsockConfig(spec.name, spec.vsock);
-  config.vsock = { ...vsock, ...(config.vsock as object | undefined), socket };
+  if (spec.vsock) {
+    const { socket, ...vsock } = vsockConfig(spec.name, spec.vsock);
+    config.vsock = { ...vsock, ...(config.vsock as object | undefined), socket };
+  }
   config.serial = { mode: "Tty" };
   await mkdir(directory, { mode: 0o700 });
   await writeFile(join(directory, "config.json"), JSON.stringify(config), { mode: 0o600 });

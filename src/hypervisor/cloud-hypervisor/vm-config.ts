@@ -57,7 +57,7 @@ export function vmConfig(spec: VmSpec, options: MachineOptions = {}): VmConfig {
     fs: spec.shares.map(fsConfig),
     net: spec.nics.map(netConfig),
     disks: spec.disks.map(diskConfig),
-    vsock: vsockConfig(spec.name, spec.vsock),
+    ...(spec.vsock && { vsock: vsockConfig(spec.name, spec.vsock) }),
     pvpanic: true,
     ...((systemUuid !== undefined || oemStrings) && {
       platform: {

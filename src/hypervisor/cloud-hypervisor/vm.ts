@@ -1,5 +1,5 @@
 import { Deadline } from "../../core/deadline.ts";
-import { HullError, unavailable } from "../../core/errors.ts";
+import { HullError, invalidArgument, unavailable } from "../../core/errors.ts";
 import { SerialQueue } from "../../core/serial-queue.ts";
 import { StateMachine } from "../../core/state-machine.ts";
 import type { HotplugDevice, Vm, VmExit } from "../hypervisor.ts";
@@ -143,6 +143,8 @@ export class CloudHypervisorVm implements Vm {
         const config = diskConfig(device);
         return { id: config.id ?? "", add: () => this.client.addDisk(config, deadline) };
       }
+      case "vhost-user":
+        throw invalidArgument(`VM ${this.name}: cloud-hypervisor takes its vsock device at the start only`);
     }
   }
 

@@ -54,7 +54,7 @@ export class Vmm {
       await recordSocket(context.ledger, socketPath, cleanUp);
       await recordSocket(
         context.ledger,
-        spec.vsock.kind === "hybrid" ? spec.vsock.socket : undefined,
+        spec.vsock?.kind === "hybrid" ? spec.vsock.socket : undefined,
         cleanUp,
       );
       const api = await listeningSocket(socketPath);
@@ -68,7 +68,10 @@ export class Vmm {
           pod: context.pod,
           netns: spec.netns,
           fds: [api.fd, "channel"],
-          onStdout: (data) => ring.write(data),
+          onStdout: (data) => {
+            ring.write(data);
+            context.onConsole?.(data);
+          },
         },
         context.ledger,
       );

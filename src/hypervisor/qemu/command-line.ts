@@ -5,8 +5,11 @@ import { type DeviceModel, deviceModel, vsockModel } from "./devices.ts";
 export const QMP_FD = 3;
 export const VHOST_FD = 4;
 
-/** PCIe root ports that a q35 machine has for devices plugged in later. Each one costs the guest boot time. */
-export const HOTPLUG_PORTS = 4;
+/**
+ * PCIe root ports that a q35 machine has for devices plugged in later. Each one costs the guest boot time; a template
+ * is booted once, and its clones get all their devices that way.
+ */
+export const hotplugPorts = (spec: VmSpec) => (spec.memoryFile === undefined ? 4 : 8);
 
 export const portName = (index: number) => `hotplug${index}`;
 
@@ -35,25 +38,31 @@ export function commandLine(spec: VmSpec, isBlockDevice: (path: string) => boole
     ...["-smp", String(spec.vcpus)],
     ...["-m", `${spec.memoryMib}M`],
     // vhost-user back ends map the guest's memory: it must be shareable.
-    ...["-object", `memory-backend-memfd,id=memory,size=${spec.memoryMib}M,share=on`],
+    ...["-object", `${memoryBackend(spec)},id=memory,size=${spec.memoryMib}M,share=on`],
     ...["-kernel", spec.kernel, "-initrd", spec.initrd],
     ...["-append", [...KERNEL_PARAMETERS, ...spec.kernelParams].join(" ")],
     ...["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"],
     ...["-chardev", `socket,id=qmp,fd=${QMP_FD}`, "-mon", "chardev=qmp,mode=control"],
     ...["-device", bus("virtio-rng", pci)],
     ...["-device", `${bus("virtio-balloon", pci)},free-page-reporting=on`],
-    ...(spec.vsock.kind === "hybrid" ? [] : device(vsockModel(spec.vsock, VHOST_FD), pci)),
+    ...(!spec.vsock || spec.vsock.kind === "hybrid" ? [] : device(vsockModel(spec.vsock, VHOST_FD), pci)),
   ];
   [...spec.shares, ...spec.nics, ...spec.disks].forEach((one, index) => {
     const block = one.kind === "disk" && isBlockDevice(one.path);
     argv.push(...device(deviceModel(one, `${one.kind}${index}`, block), pci));
   });
   if (pci) {
-    for (let index = 0; index < HOTPLUG_PORTS; index++) {
+    for (let index = 0; index < hotplugPorts(spec); index++) {
       argv.push("-device", `pcie-root-port,id=${portName(index)},chassis=${index + 1},slot=${index + 1}`);
     }
   }
   return [...argv, ...spec.extraArgs];
+}
+
+function memoryBackend({ memoryFile }: VmSpec): string {
+  return memoryFile === undefined
+    ? "memory-backend-memfd"
+    : `memory-backend-file,mem-path=${escapeValue(memoryFile)}`;
 }
 
 function machine(spec: VmSpec): string {

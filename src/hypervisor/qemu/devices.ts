@@ -1,4 +1,4 @@
-import type { DiskDevice, NicDevice, ShareDevice, VmSpec } from "../hypervisor.ts";
+import type { HotplugDevice, VsockDevice } from "../hypervisor.ts";
 import type { BlockNode, QmpCommands } from "./qmp-types.ts";
 
 /**
@@ -19,10 +19,7 @@ export interface DeviceModel {
   };
 }
 
-export function vsockModel(
-  vsock: Exclude<VmSpec["vsock"], { kind: "hybrid" }>,
-  vhostFd: number,
-): DeviceModel {
+export function vsockModel(vsock: Exclude<VsockDevice, { kind: "hybrid" }>, vhostFd: number): DeviceModel {
   if (vsock.kind === "vhost") {
     return {
       backend: undefined,
@@ -33,20 +30,18 @@ export function vsockModel(
       },
     };
   }
-  return {
-    backend: { kind: "chardev", id: "vsock-backend", path: vsock.socket },
-    frontend: { driver: "vhost-user-vsock", id: "vsock", properties: { chardev: "vsock-backend" } },
-  };
+  return deviceModel(vsock, "vsock", false);
 }
 
 /** `id` is unique in the machine. `block` says whether a disk's path is a block device. */
-export function deviceModel(
-  device: ShareDevice | NicDevice | DiskDevice,
-  id: string,
-  block: boolean,
-): DeviceModel {
+export function deviceModel(device: HotplugDevice, id: string, block: boolean): DeviceModel {
   const backend = `${id}-backend`;
   switch (device.kind) {
+    case "vhost-user":
+      return {
+        backend: { kind: "chardev", id: backend, path: device.socket },
+        frontend: { driver: "vhost-user-vsock", id, properties: { chardev: backend } },
+      };
     case "share":
       return {
         backend: { kind: "chardev", id: backend, path: device.socket },

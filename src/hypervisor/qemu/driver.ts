@@ -6,9 +6,10 @@ import { HullError, internal, invalidArgument, unavailable } from "../../core/er
 import { type HostProcess, launch } from "../../host/process-launcher.ts";
 import { lastLines, RingBuffer } from "../../host/ring-buffer.ts";
 import type { Hypervisor, Vm, VmContext, VmSpec } from "../hypervisor.ts";
-import { commandLine } from "./command-line.ts";
+import { commandLine, QMP_FD } from "./command-line.ts";
 import { adviceFor } from "./exit-reason.ts";
 import { QmpClient } from "./qmp-client.ts";
+import { loadState, openClone } from "./template.ts";
 import { QemuVm } from "./vm.ts";
 
 /** Runs virtual machines with QEMU, driven over QMP. */
@@ -17,11 +18,39 @@ export class Qemu implements Hypervisor {
 
   async boot(spec: VmSpec, context: VmContext): Promise<Vm> {
     await checkSpec(spec);
-    return await this.#start(spec, context, commandLine(spec, isBlockDevice));
+    const args = commandLine(spec, isBlockDevice);
+    return await this.#start(spec, context, args, [], async (qmp) => {
+      const { status, running } = await qmp.execute("query-status", undefined, context.deadline);
+      if (!running) throw unavailable(`the machine is in state ${status} instead of running`);
+    });
   }
 
-  /** Starts QEMU, connects QMP and waits until the machine runs. What fails is told with QEMU's own last words. */
-  async #start(spec: VmSpec, context: VmContext, args: string[]): Promise<Vm> {
+  async restore(template: string, spec: VmSpec, context: VmContext): Promise<Vm> {
+    const clone = await openClone(template);
+    try {
+      // The memory is copied while QEMU starts: it is not looked at before the state is loaded.
+      const copied = clone.copyMemory(context.deadline);
+      copied.catch(() => undefined); // read below; QEMU may fail first
+      const bare: VmSpec = { ...spec, vsock: undefined, shares: [], nics: [], disks: [] };
+      const wired: VmSpec = { ...bare, memoryFile: `/proc/self/fd/${QMP_FD + 1}` };
+      const args = [...commandLine(wired, isBlockDevice), "-incoming", "defer"];
+      return await this.#start(wired, context, args, [clone.memory, clone.state], async (qmp) => {
+        await copied;
+        await loadState(qmp, QMP_FD + 2, context.deadline);
+      });
+    } finally {
+      await clone.close();
+    }
+  }
+
+  /** Starts QEMU, connects QMP and brings the machine up. What fails is told with QEMU's own last words. */
+  async #start(
+    spec: VmSpec,
+    context: VmContext,
+    args: string[],
+    fds: number[],
+    bring: (qmp: QmpClient) => Promise<void>,
+  ): Promise<Vm> {
     const console = new RingBuffer();
     const vmm = await launch(
       {
@@ -29,8 +58,11 @@ export class Qemu implements Hypervisor {
         argv: [spec.path, ...args],
         pod: context.pod,
         netns: spec.netns,
-        fds: ["channel", ...(spec.vsock.kind === "vhost" ? [spec.vsock.fd] : [])],
-        onStdout: (data) => console.write(data),
+        fds: ["channel", ...(spec.vsock?.kind === "vhost" ? [spec.vsock.fd] : []), ...fds],
+        onStdout: (data) => {
+          console.write(data);
+          context.onConsole?.(data);
+        },
       },
       context.ledger,
     );
@@ -38,8 +70,7 @@ export class Qemu implements Hypervisor {
     try {
       const qmp = await this.#connect(vmm, context.deadline);
       const vm = new QemuVm(spec, vmm, qmp, console);
-      const { status, running } = await qmp.execute("query-status", undefined, context.deadline);
-      if (!running) throw unavailable(`the machine is in state ${status} instead of running`);
+      await bring(qmp);
       return vm;
     } catch (thrown) {
       throw await this.#startFailure(spec, vmm, console, thrown);
@@ -94,7 +125,7 @@ async function checkSpec(spec: VmSpec): Promise<void> {
       `VM ${spec.name}: ${spec.memoryMib} MiB of memory is too little for any guest; set hypervisor.default_memory to ${LEAST_MEMORY_MIB} or more`,
     );
   }
-  if (spec.vsock.kind === "hybrid") {
+  if (spec.vsock?.kind === "hybrid") {
     throw invalidArgument(
       `VM ${spec.name}: QEMU has no hybrid vsock device of its own; give it a vhost-user one`,
     );

@@ -23,6 +23,12 @@ export interface QmpCommands {
   netdev_del: { arguments: { id: string }; result: unknown };
   "blockdev-add": { arguments: BlockNode; result: unknown };
   "blockdev-del": { arguments: { "node-name": string }; result: unknown };
+  "migrate-set-capabilities": {
+    arguments: { capabilities: { capability: "x-ignore-shared" | "events"; state: boolean }[] };
+    result: unknown;
+  };
+  migrate: { arguments: { uri: string }; result: unknown };
+  "migrate-incoming": { arguments: { uri: string }; result: unknown };
   device_add: { arguments: { driver: string; id: string } & Record<string, unknown>; result: unknown };
   device_del: { arguments: { id: string }; result: unknown };
 }
@@ -40,6 +46,8 @@ export type QmpCommand = keyof QmpCommands;
 export interface QmpEvents {
   /** The guest, or somebody on the host, has ended the machine. */
   SHUTDOWN: { guest: boolean; reason: string };
+  /** With the capability `events`: `setup`, `active` ..., `completed` or `failed`. */
+  MIGRATION: { status: string };
   /** The guest has let go of a device. */
   DEVICE_DELETED: { device?: string; path: string };
   /** The guest refused to let go of a device. */

@@ -3,12 +3,13 @@ import { failedPrecondition, HullError, resourceExhausted } from "../../core/err
 import type { HostProcess } from "../../host/process-launcher.ts";
 import { lastLines, type RingBuffer } from "../../host/ring-buffer.ts";
 import type { HotplugDevice, Vm, VmExit, VmSpec } from "../hypervisor.ts";
-import { HOTPLUG_PORTS, portName } from "./command-line.ts";
+import { hotplugPorts, portName } from "./command-line.ts";
 import { chardevArguments, type DeviceModel, deviceModel } from "./devices.ts";
 import { isBlockDevice } from "./driver.ts";
 import { exitReason } from "./exit-reason.ts";
 import type { QmpClient } from "./qmp-client.ts";
 import type { QmpEvents } from "./qmp-types.ts";
+import { saveTemplate } from "./template.ts";
 
 /** How long a guest may take to let go of a device that is taken out. */
 const UNPLUG_MS = 10_000;
@@ -20,7 +21,7 @@ export class QemuVm implements Vm {
   #ended: VmExit | undefined;
   #shutdown: QmpEvents["SHUTDOWN"] | undefined;
   #plugged = 0;
-  readonly #freePorts = Array.from({ length: HOTPLUG_PORTS }, (_, index) => portName(index));
+  readonly #freePorts: string[];
 
   constructor(
     readonly spec: VmSpec,
@@ -29,6 +30,7 @@ export class QemuVm implements Vm {
     readonly output: RingBuffer,
   ) {
     this.pid = vmm.pid;
+    this.#freePorts = Array.from({ length: hotplugPorts(spec) }, (_, index) => portName(index));
     qmp.on("SHUTDOWN", (data) => {
       this.#shutdown = data;
     });
@@ -66,7 +68,7 @@ export class QemuVm implements Vm {
     }
     const port = this.#freePorts.shift();
     if (port === undefined) {
-      throw resourceExhausted(`VM ${this.spec.name}: all ${HOTPLUG_PORTS} hotplug ports are taken`);
+      throw resourceExhausted(`VM ${this.spec.name}: all ${hotplugPorts(this.spec)} hotplug ports are taken`);
     }
     const model = deviceModel(
       device,
@@ -99,6 +101,15 @@ export class QemuVm implements Vm {
       });
       return removal;
     };
+  }
+
+  async snapshot(directory: string, deadline: Deadline): Promise<void> {
+    this.#requireRunning("snapshot");
+    try {
+      await saveTemplate(this.qmp, this.spec, directory, deadline);
+    } catch (thrown) {
+      throw this.#failure("snapshot", thrown);
+    }
   }
 
   async stop(deadline: Deadline): Promise<void> {
