@@ -180,7 +180,8 @@ export class Daemon {
     if (this.#timelineTold) return;
     this.#timelineTold = true;
     this.#timeline.mark("container started");
-    this.#log.debug({ timeline: this.#timeline.marks(this.#record.startedAt) }, "timeline of the start");
+    const since = this.#record.startedAt ?? performance.timeOrigin;
+    this.#log.debug({ since, timeline: this.#timeline.marks(since) }, "timeline of the start");
   }
 
   #publish(event: PodEvent): void {
