@@ -1,0 +1,181 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { BUSYBOX } from "./ctr.ts";
+import { type GrpcClient, GrpcSocket } from "./grpc-client.ts";
+import {
+  ContainerConfig,
+  ContainerState,
+  type ContainerStatus,
+} from "./proto/generated/runtime/v1/container.ts";
+import { ImageServiceDefinition } from "./proto/generated/runtime/v1/image.ts";
+import { PodSandboxConfig, type PodSandboxStatus } from "./proto/generated/runtime/v1/pod.ts";
+import { RuntimeServiceDefinition } from "./proto/generated/runtime/v1/runtime.ts";
+
+export type PodSettings = Parameters<typeof PodSandboxConfig.fromPartial>[0];
+export type ContainerSettings = Parameters<typeof ContainerConfig.fromPartial>[0];
+
+/** What a command in a container left. */
+export interface ExecResult {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Kubernetes' Container Runtime Interface, as the kubelet speaks it to containerd's CRI plugin. */
+export class Cri {
+  readonly #socket: GrpcSocket;
+  /** Every call as it is; the methods below are what tests usually want of them. */
+  readonly runtime: GrpcClient<typeof RuntimeServiceDefinition>;
+  readonly images: GrpcClient<typeof ImageServiceDefinition>;
+  readonly #pods = new Set<CriPod>();
+  #count = 0;
+
+  /** `address`: the path of containerd's gRPC socket. */
+  constructor(address: string) {
+    this.#socket = new GrpcSocket(address);
+    this.runtime = this.#socket.client(RuntimeServiceDefinition);
+    this.images = this.#socket.client(ImageServiceDefinition);
+  }
+
+  /** Runs a pod with a runtime handler. What `settings` leaves out gets values that no other pod has. */
+  async runPod(handler: string, settings: PodSettings = {}, timeoutMs = 120_000): Promise<CriPod> {
+    this.#count += 1;
+    const name = `pod-${process.pid}-${this.#count}`;
+    const config = PodSandboxConfig.fromPartial({
+      metadata: { name, uid: name, namespace: "hull-test", attempt: 0 },
+      linux: {},
+      ...settings,
+    });
+    const { podSandboxId } = await this.runtime.runPodSandbox(
+      { config, runtimeHandler: handler },
+      { timeoutMs },
+    );
+    const pod = new CriPod(this, podSandboxId, config);
+    this.#pods.add(pod);
+    return pod;
+  }
+
+  /** Stops and removes every pod that is left of this client's. For `afterEach`. */
+  async removePods(): Promise<void> {
+    const pods = [...this.#pods];
+    this.#pods.clear();
+    await Promise.all(pods.map((pod) => pod.remove()));
+  }
+
+  forget(pod: CriPod): void {
+    this.#pods.delete(pod);
+  }
+
+  close(): void {
+    this.#socket.close();
+  }
+}
+
+/** A pod made by `Cri.runPod`. */
+export class CriPod {
+  #count = 0;
+
+  constructor(
+    readonly cri: Cri,
+    readonly id: string,
+    readonly config: PodSandboxConfig,
+  ) {}
+
+  async status(): Promise<PodSandboxStatus> {
+    const { status } = await this.cri.runtime.podSandboxStatus({ podSandboxId: this.id });
+    if (!status) throw new Error(`pod ${this.id}: the runtime answered without a status`);
+    return status;
+  }
+
+  /** Creates a container; `command` is the whole command line. */
+  async create(
+    command: readonly string[],
+    settings: ContainerSettings = {},
+    timeoutMs = 60_000,
+  ): Promise<CriContainer> {
+    this.#count += 1;
+    const config = ContainerConfig.fromPartial({
+      metadata: { name: `container-${this.#count}`, attempt: 0 },
+      image: { image: BUSYBOX },
+      command: [...command],
+      linux: {},
+      ...settings,
+    });
+    const { containerId } = await this.cri.runtime.createContainer(
+      { podSandboxId: this.id, config, sandboxConfig: this.config },
+      { timeoutMs },
+    );
+    return new CriContainer(this.cri, containerId);
+  }
+
+  /** Creates and starts a container. */
+  async run(command: readonly string[], settings: ContainerSettings = {}): Promise<CriContainer> {
+    const container = await this.create(command, settings);
+    await container.start();
+    return container;
+  }
+
+  async stop(): Promise<void> {
+    await this.cri.runtime.stopPodSandbox({ podSandboxId: this.id });
+  }
+
+  /** Stops and removes the pod with its containers. */
+  async remove(): Promise<void> {
+    await this.stop();
+    await this.cri.runtime.removePodSandbox({ podSandboxId: this.id });
+    this.cri.forget(this);
+  }
+}
+
+/** A container made by `CriPod.create`. */
+export class CriContainer {
+  constructor(
+    readonly cri: Cri,
+    readonly id: string,
+  ) {}
+
+  async start(timeoutMs = 60_000): Promise<void> {
+    await this.cri.runtime.startContainer({ containerId: this.id }, { timeoutMs });
+  }
+
+  async status(): Promise<ContainerStatus> {
+    const { status } = await this.cri.runtime.containerStatus({ containerId: this.id });
+    if (!status) throw new Error(`container ${this.id}: the runtime answered without a status`);
+    return status;
+  }
+
+  /** Resolves with the status once the container has exited. */
+  async exited(withinMs = 60_000): Promise<ContainerStatus> {
+    const end = performance.now() + withinMs;
+    for (;;) {
+      const status = await this.status();
+      if (status.state === ContainerState.CONTAINER_EXITED) return status;
+      if (performance.now() > end)
+        throw new Error(`container ${this.id} did not exit within ${withinMs} ms: state ${status.state}`);
+      await sleep(50);
+    }
+  }
+
+  /** Runs a command in the container to its end, whatever its exit status. */
+  async exec(command: readonly string[], timeoutSeconds = 30): Promise<ExecResult> {
+    const { exitCode, stdout, stderr } = await this.cri.runtime.execSync({
+      containerId: this.id,
+      cmd: [...command],
+      timeout: BigInt(timeoutSeconds),
+    });
+    const text = (bytes: Uint8Array) => Buffer.from(bytes).toString("utf8");
+    return { code: exitCode, stdout: text(stdout), stderr: text(stderr) };
+  }
+
+  async sh(script: string): Promise<ExecResult> {
+    return await this.exec(["sh", "-c", script]);
+  }
+
+  /** Stops it; SIGKILL follows after `timeoutSeconds`. */
+  async stop(timeoutSeconds = 0): Promise<void> {
+    await this.cri.runtime.stopContainer({ containerId: this.id, timeout: BigInt(timeoutSeconds) });
+  }
+
+  async remove(): Promise<void> {
+    await this.cri.runtime.removeContainer({ containerId: this.id });
+  }
+}
