@@ -1,0 +1,88 @@
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
+import { Deadline } from "../core/deadline.ts";
+import { deferred } from "../core/deferred.ts";
+import { HullError, unavailable } from "../core/errors.ts";
+import type { Ledger } from "../core/ledger.ts";
+import { killAll } from "../host/kill.ts";
+import { findByMark } from "../host/proc.ts";
+import type { Hypervisor, Vm, VmSpec } from "../hypervisor/hypervisor.ts";
+import { templateFacts } from "./key.ts";
+import { writeManifest } from "./manifest.ts";
+import type { Template, TemplateStore } from "./store.ts";
+
+/** The mark (host/process-launcher.ts) of a builder's VMM: no pod has this name, which has no slash. */
+const BUILDER_MARK = "hull-template";
+
+/** What the guest agent writes to the console when it listens (guest-agent/src/boot/boot.ts). */
+const READY = "hull-agent: info: ready";
+
+const STOP_MS = 2_000;
+
+/**
+ * Records nothing: the VMM ends with its builder (parent-death signal), and what else there is lies in the builder's
+ * folder, which the next builder removes.
+ */
+const NO_LEDGER: Ledger = {
+  record: async () => ({ update: async () => undefined, forget: async () => undefined }),
+};
+
+export interface BuildContext {
+  readonly deadline: Deadline;
+  log(message: string, fields?: Record<string, unknown>): void;
+}
+
+/** Boots `spec` without any device of a pod, until the agent listens, and saves it. The caller has the store's lock. */
+export async function buildTemplate(
+  store: TemplateStore,
+  key: string,
+  spec: VmSpec,
+  hypervisor: Hypervisor,
+  context: BuildContext,
+): Promise<Template> {
+  const { deadline, log } = context;
+  const started = performance.now();
+  // The VMM of a builder that was killed may still be dying.
+  await killAll(await findByMark(BUILDER_MARK), deadline);
+  const directory = await store.begin(key);
+  try {
+    const memoryFile = join(directory, "memory.raw");
+    const bare = { netns: undefined, vsock: undefined, shares: [], nics: [], disks: [] };
+    const machine: VmSpec = { ...spec, ...bare, name: "template", directory, memoryFile };
+    await bootAndSave(hypervisor, machine, context);
+    await rm(memoryFile, { force: true });
+    const buildMs = Math.round(performance.now() - started);
+    await writeManifest(directory, { key, facts: templateFacts(hypervisor.type, spec), buildMs });
+    const template = await store.publish(key, directory);
+    log("made a template", { key, buildMs });
+    return template;
+  } catch (thrown) {
+    await rm(directory, { recursive: true, force: true });
+    throw HullError.wrap("make a template", thrown);
+  }
+}
+
+async function bootAndSave(hypervisor: Hypervisor, spec: VmSpec, context: BuildContext): Promise<void> {
+  const { deadline, log } = context;
+  const ready = deferred<void>();
+  let tail = "";
+  const onConsole = (data: Buffer) => {
+    tail = (tail + data.toString("latin1")).slice(-1024);
+    if (tail.includes(READY)) ready.resolve();
+  };
+  const vm = await hypervisor.boot(spec, { deadline, log, ledger: NO_LEDGER, pod: BUILDER_MARK, onConsole });
+  try {
+    await deadline.race(Promise.race([ready.promise, failed(vm)]));
+    await vm.pause(deadline);
+    await vm.snapshot(spec.directory, deadline);
+  } finally {
+    const limit = Deadline.after(STOP_MS, "stop the template's VM");
+    await vm.stop(limit);
+    limit.dispose();
+  }
+}
+
+async function failed(vm: Vm): Promise<never> {
+  const { reason, console } = await vm.exited;
+  throw unavailable(`${reason} before the guest agent was ready; the console ends: ${console.slice(-500)}`);
+}

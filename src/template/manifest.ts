@@ -1,0 +1,134 @@
+import { createHash } from "node:crypto";
+import { constants, type Stats } from "node:fs";
+import { lstat, open, readdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { HullError } from "../core/errors.ts";
+import { TEMPLATE_FORMAT, type TemplateFacts } from "./key.ts";
+
+export const MANIFEST_FILE = "manifest.json";
+/** One byte for each clone: appending is atomic, and its modification time is the time of the last use. */
+export const HITS_FILE = "hits";
+
+/** Files up to this size are checked by content, larger ones (the memory) by identity and change time. */
+const CONTENT_LIMIT = 4 << 20;
+const MAX_MANIFEST = 64 << 10;
+
+/** What `manifest.json` in a template's folder says. It is the last file to be written. */
+export interface Manifest {
+  readonly format: number;
+  readonly key: string;
+  /** ISO 8601. */
+  readonly created: string;
+  readonly facts: TemplateFacts;
+  /** Milliseconds from the start of the boot to the finished template. */
+  readonly buildMs: number;
+  readonly files: Readonly<Record<string, FileFacts>>;
+}
+
+interface FileFacts {
+  readonly size: number;
+  readonly ino: number;
+  readonly ctimeMs: number;
+  readonly sha256?: string;
+}
+
+/** Describes the files of a finished template and makes it valid. */
+export async function writeManifest(
+  directory: string,
+  about: Pick<Manifest, "key" | "facts" | "buildMs">,
+): Promise<void> {
+  const files: Record<string, FileFacts> = {};
+  for (const name of await readdir(directory)) {
+    const path = join(directory, name);
+    const { size, ino, ctimeMs } = await lstat(path);
+    const sha256 = size <= CONTENT_LIMIT ? digest(await readFile(path)) : undefined;
+    files[name] = { size, ino, ctimeMs, ...(sha256 !== undefined && { sha256 }) };
+  }
+  const created = new Date().toISOString();
+  const manifest: Manifest = { format: TEMPLATE_FORMAT, created, ...about, files };
+  await writeFile(join(directory, HITS_FILE), "", { mode: 0o600, flag: "wx" });
+  await writeFile(join(directory, MANIFEST_FILE), JSON.stringify(manifest), { mode: 0o600, flag: "wx" });
+}
+
+/**
+ * The manifest of a template that may be restored. Rejects with NotFound when there is none in `directory`, with
+ * DataLoss and the reason when it is not whole, not root's alone, of another format, or changed since it was made.
+ */
+export async function checkTemplate(directory: string, key: string): Promise<Manifest> {
+  const folder = await lstat(directory).catch((error: unknown) => {
+    throw HullError.wrap(`template ${directory}`, error);
+  });
+  if (!folder.isDirectory()) throw damaged(directory, "not a folder");
+  requirePrivate(directory, folder);
+  const manifest = parse(directory, await readPrivate(join(directory, MANIFEST_FILE)));
+  if (manifest.format !== TEMPLATE_FORMAT) {
+    throw damaged(
+      directory,
+      `its format is ${String(manifest.format)}, this version's is ${TEMPLATE_FORMAT}`,
+    );
+  }
+  if (manifest.key !== key) throw damaged(directory, "it was made for another machine");
+  for (const [name, facts] of Object.entries(manifest.files)) await checkFile(join(directory, name), facts);
+  return manifest;
+}
+
+async function checkFile(path: string, facts: FileFacts): Promise<void> {
+  const found = await lstat(path).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") throw damaged(path, "it is missing");
+    throw error;
+  });
+  if (!found.isFile()) throw damaged(path, "not a file");
+  requirePrivate(path, found);
+  if (found.size !== facts.size) throw damaged(path, `it has ${found.size} bytes instead of ${facts.size}`);
+  if (found.ino !== facts.ino || found.ctimeMs !== facts.ctimeMs) {
+    throw damaged(path, "it was changed after it was made");
+  }
+  if (facts.sha256 !== undefined && digest(await readFile(path)) !== facts.sha256) {
+    throw damaged(path, "its content is not what was saved");
+  }
+}
+
+async function readPrivate(path: string): Promise<string> {
+  const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW).catch(
+    (error: NodeJS.ErrnoException) => {
+      if (error.code === "ENOENT" || error.code === "ELOOP") throw damaged(path, "it is missing");
+      throw error;
+    },
+  );
+  try {
+    const found = await file.stat();
+    requirePrivate(path, found);
+    if (found.size > MAX_MANIFEST) throw damaged(path, `it has ${found.size} bytes`);
+    return await file.readFile("utf8");
+  } finally {
+    await file.close();
+  }
+}
+
+function parse(directory: string, text: string): Manifest {
+  try {
+    const value: unknown = JSON.parse(text);
+    // Only root can have written it, so its shape is ours once it is whole JSON; `format` decides about versions.
+    if (typeof value === "object" && value !== null) return value as Manifest;
+  } catch {
+    // told below
+  }
+  throw damaged(directory, `${MANIFEST_FILE} is cut off or not JSON`);
+}
+
+/** Whoever can write a template can run code in every guest. */
+export function requirePrivate(path: string, { uid, mode }: Stats): void {
+  const owner = process.geteuid?.() ?? 0;
+  if (uid !== owner) throw damaged(path, `it belongs to user ${uid} instead of ${owner}`);
+  if ((mode & 0o077) !== 0) {
+    throw damaged(path, `others than its owner may use it (mode ${(mode & 0o777).toString(8)})`);
+  }
+}
+
+function damaged(path: string, why: string): HullError {
+  return new HullError("DataLoss", `template ${path}: ${why}`);
+}
+
+function digest(content: Buffer): string {
+  return createHash("sha256").update(content).digest("hex");
+}

@@ -1,0 +1,109 @@
+import { statfs } from "node:fs/promises";
+import { type ErrorCode, HullError, resourceExhausted } from "../core/errors.ts";
+import type { Hypervisor, VmSpec } from "../hypervisor/hypervisor.ts";
+import { type BuildContext, buildTemplate } from "./build.ts";
+import { templateKey } from "./key.ts";
+import { type Template, TemplateStore } from "./store.ts";
+
+/** The configuration's `hypervisor.template`. */
+export interface TemplateSettings {
+  readonly template_path: string;
+  /** MiB. */
+  readonly max_size: number;
+  readonly wait: boolean;
+}
+
+export interface TemplateContext extends BuildContext {
+  warn(message: string): void;
+}
+
+/** Whether pods of this machine can be clones: their devices are plugged in after the restore. */
+export function canBeCloned(hypervisor: Hypervisor, spec: VmSpec): boolean {
+  const plugged = spec.vsock?.kind === "vhost-user" && spec.machine === "q35";
+  return plugged && hypervisor.type !== "cloud-hypervisor";
+}
+
+/** Failures of a clone that say nothing about its template. */
+const NOT_THE_TEMPLATE: readonly ErrorCode[] = [
+  "NotFound",
+  "ResourceExhausted",
+  "Canceled",
+  "DeadlineExceeded",
+];
+
+/** One clone's account with its template. */
+export class TemplateUse {
+  readonly #store: TemplateStore;
+
+  constructor(
+    directory: string,
+    readonly template: Template,
+  ) {
+    this.#store = new TemplateStore(directory);
+  }
+
+  async count(): Promise<void> {
+    await this.#store.countUse(this.template);
+  }
+
+  /** The clone did not come up: a template that may be the reason is not used again. */
+  async failed(cause: unknown): Promise<void> {
+    if (!NOT_THE_TEMPLATE.includes(HullError.from(cause).code)) await this.#store.discard(this.template.key);
+  }
+}
+
+/**
+ * The template of a machine, made first where there is none or none that may be used. undefined when another process is
+ * making one and the settings say not to wait. One that must not be used is told once, by who replaces it.
+ */
+export async function obtainTemplate(
+  hypervisor: Hypervisor,
+  spec: VmSpec,
+  settings: TemplateSettings,
+  context: TemplateContext,
+): Promise<Template | undefined> {
+  const store = new TemplateStore(settings.template_path);
+  await store.prepare();
+  const key = await templateKey(hypervisor.type, spec);
+  const found = await look(store, key);
+  if ("key" in found) return found;
+  const lock = await store.lock(settings.wait, context.deadline);
+  if (!lock) {
+    context.log("another process makes a template", { key });
+    return undefined;
+  }
+  try {
+    const now = await look(store, key);
+    if ("key" in now) return now;
+    if (now.code !== "NotFound") {
+      context.warn(`${now.message}; it is made anew`);
+      await store.discard(key);
+    }
+    await store.makeRoom(spec.memoryMib, settings.max_size);
+    await requireSpace(settings.template_path, 2 * spec.memoryMib);
+    return await buildTemplate(store, key, spec, hypervisor, context);
+  } finally {
+    await lock.release();
+  }
+}
+
+/** Throws ResourceExhausted when the file system of the templates, which holds the clones' memory, has no room. */
+export async function requireSpace(directory: string, memoryMib: number): Promise<void> {
+  const { bavail, bsize } = await statfs(directory);
+  const free = Math.floor((bavail * bsize) / (1 << 20));
+  if (free < memoryMib) {
+    throw resourceExhausted(
+      `template: ${directory} has ${free} MiB left, ${memoryMib} are needed; enlarge that file system or set hypervisor.template.template_path`,
+    );
+  }
+}
+
+async function look(store: TemplateStore, key: string): Promise<Template | HullError> {
+  try {
+    return await store.find(key);
+  } catch (thrown) {
+    const error = HullError.from(thrown);
+    if (error.code === "NotFound" || error.code === "DataLoss") return error;
+    throw error;
+  }
+}
