@@ -1,4 +1,7 @@
-/** The daemon binary, started by the front only: `daemon` serves a pod, `cleanup` releases a dead daemon's pod. */
+/**
+ * The daemon binary, started by the front only: `daemon` serves a pod, `cleanup` releases a dead daemon's pod.
+ * `--keep-code` loads what the daemon needs and ends, for the build (shim.ts).
+ */
 async function main(): Promise<void> {
   const [action, ...flags] = process.argv.slice(2);
   const namespace = flags[flags.indexOf("-namespace") + 1] ?? "";
@@ -9,6 +12,8 @@ async function main(): Promise<void> {
   } else if (action === "cleanup") {
     const { cleanUp } = await import("../shim/cleanup.ts");
     await cleanUp(namespace, id);
+  } else if (action === "--keep-code") {
+    await import("../shim/daemon.ts");
   } else {
     throw new Error(
       `unknown action ${JSON.stringify(action)}: this program is started by containerd-shim-hull-v2`,

@@ -60,10 +60,9 @@ export async function mount(spec: MountSpec, target: string, deadline: Deadline)
 
 /** Makes `path` a mount point whose mounts show in namespaces made from this one (shared, mount_namespaces(7)). */
 export async function makeShared(path: string, deadline: Deadline): Promise<void> {
-  await run(["mount", "--bind", "--", path, path], deadline);
   // Private first: what is mounted below must not spread to the peers of the file system that it was bound from.
-  await run(["mount", "--make-private", "--", path], deadline);
-  await run(["mount", "--make-shared", "--", path], deadline);
+  // mount(8) does the three steps in this order (2.23 and later).
+  await run(["mount", "--bind", "--make-private", "--make-shared", "--", path, path], deadline);
 }
 
 /** Takes everything off that is mounted at or below `path`, also when it is in use (lazily). Idempotent. */

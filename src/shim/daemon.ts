@@ -13,7 +13,7 @@ import { SandboxDefinition } from "../proto/generated/containerd/runtime/sandbox
 import { TaskDefinition } from "../proto/generated/containerd/task/v2/task.ts";
 import { listen } from "../ttrpc/node/unix-socket.ts";
 import { Server } from "../ttrpc/server.ts";
-import { PodPaths } from "./bootstrap/pod-paths.ts";
+import { PodPaths, STATE_ROOT } from "./bootstrap/pod-paths.ts";
 import { type BootstrapRecord, decodeRecord } from "./bootstrap/record.ts";
 import { VERSION } from "./bootstrap/version.ts";
 import { fromPodEvent } from "./events/pod-event.ts";
@@ -24,6 +24,8 @@ import { SandboxService } from "./services/sandbox/service.ts";
 import { type CgroupMode, hostCgroupMode } from "./services/stats/metrics-any.ts";
 import { TASK_SERVICES, taskService } from "./services/task.ts";
 
+/** What the shims before this one have parsed. No namespace of containerd's begins with a dot. */
+const CONFIG_CACHE = `${STATE_ROOT}/.config`;
 /** The listening socket, inherited from the front. */
 const LISTENER_FD = 3;
 /** How long pending events may hold up the end: containerd waits 3 s for Shutdown. */
@@ -63,6 +65,7 @@ export class Daemon {
       runtimeOptions: record.options,
       env: process.env,
       installation: installation(),
+      cache: CONFIG_CACHE,
     });
     this.#config.catch(() => undefined); // told to whoever creates the first container
     this.#pod = new Pod({
