@@ -1,0 +1,118 @@
+import { readFile, writeFile } from "node:fs/promises";
+import { Containerd } from "../testkit/containerd.ts";
+import type { Bench, Measure } from "./context.ts";
+import { load, machine, machineLine } from "./machine.ts";
+import { MEASURES } from "./measures.ts";
+import { type Options, parseOptions, USAGE } from "./options.ts";
+import { Report } from "./report.ts";
+import { prepareSubjects } from "./subject.ts";
+import { fillMarkdown, markdownTable, omissionLines, textTable } from "./table.ts";
+import { trace, traceLines } from "./trace.ts";
+
+const NAMESPACE = "bench";
+
+/** Runs one measure; what fails in it is told in the report and does not end the others. */
+async function runMeasure(measure: Measure, bench: Bench): Promise<void> {
+  bench.progress(`== ${measure.name}: ${measure.what}`);
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    const message = `not done within ${measure.limitSeconds} s`;
+    timer = setTimeout(() => reject(new Error(message)), measure.limitSeconds * 1000);
+  });
+  try {
+    await Promise.race([measure.run(bench), late]);
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    bench.report.omit(`${measure.name} (the rest of it)`, "all", reason);
+    bench.progress(`${measure.name} failed: ${reason}`);
+    process.exitCode = 1;
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+async function measureAll(options: Options, containerd: Containerd): Promise<void> {
+  const { all, absent } = await prepareSubjects(containerd.directory);
+  let ids = 0;
+  const bench: Bench = {
+    containerd,
+    ctr: await containerd.namespace(NAMESPACE),
+    namespace: NAMESPACE,
+    subjects: all,
+    report: new Report(),
+    runs: options.runs,
+    pods: options.pods,
+    outputMib: options.outputMib,
+    calls: options.quick ? 200 : 10_000,
+    quick: options.quick,
+    id: (prefix) => `${prefix}-${++ids}`,
+    progress: (text) => void process.stderr.write(`bench: ${text}\n`),
+  };
+  if (options.trace) {
+    for (const subject of all.filter(({ name }) => name !== "runc")) {
+      console.log([`${subject.name}:`, ...traceLines(await trace(bench, subject)), ""].join("\n"));
+    }
+    return;
+  }
+  const before = load();
+  const chosen = MEASURES.filter(({ name }) => options.only.length === 0 || options.only.includes(name));
+  for (const { name, reason } of absent) bench.report.omit("everything", name, reason);
+  for (const measure of chosen) {
+    await runMeasure(measure, bench);
+  }
+  await tell(options, bench.report, before);
+}
+
+async function tell(options: Options, report: Report, before: number): Promise<void> {
+  const of = machine();
+  const rows = report.rows();
+  const facts = [
+    `machine: ${machineLine(of)}; containerd ${options.line}`,
+    `load average: ${before} at the start, ${load()} at the end${options.quick ? "; --quick: figures of a trial run" : ""}`,
+    ...omissionLines(report.omissions),
+  ];
+  console.log([textTable(rows), "", ...facts].join("\n"));
+  if (options.json !== undefined) {
+    const content = {
+      machine: of,
+      containerd: options.line,
+      quick: options.quick,
+      load: { before, after: load() },
+      rows,
+      omissions: report.omissions,
+    };
+    await writeFile(options.json, `${JSON.stringify(content, undefined, 2)}\n`);
+  }
+  if (options.markdown !== undefined) {
+    const page = await readFile(options.markdown, "utf8");
+    const content = [...facts.map((fact) => `- ${fact}`), "", markdownTable(rows)].join("\n");
+    await writeFile(options.markdown, fillMarkdown(page, content));
+  }
+}
+
+async function main(): Promise<void> {
+  const options = parseOptions(process.argv.slice(2));
+  if (options.help) {
+    console.log(USAGE);
+    return;
+  }
+  const containerd = await Containerd.up(options.line);
+  let down: Promise<void> | undefined;
+  const stop = () => {
+    down ??= containerd.down();
+    return down;
+  };
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    process.once(signal, () => void stop().finally(() => process.exit(1)));
+  }
+  try {
+    await measureAll(options, containerd);
+  } finally {
+    await stop();
+  }
+}
+
+main().catch((error: unknown) => {
+  process.stderr.write(`hack/bench: ${error instanceof Error ? error.message : error}\n`);
+  process.exitCode = 1;
+});

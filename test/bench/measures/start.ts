@@ -1,0 +1,54 @@
+import { join } from "node:path";
+import { BUSYBOX } from "../../testkit/ctr.ts";
+import { type Bench, type Measure, rounds } from "../context.ts";
+import { RawBoot } from "../raw-boot.ts";
+import { runFlags, type Subject } from "../subject.ts";
+
+const OUTPUT = "run to first output";
+const RAW = "boot to a listening agent";
+
+/** ms from the call of `ctr run --rm` to the first byte of output and to ctr's end. */
+export async function runOnce(bench: Bench, subject: Subject): Promise<{ first: number; end: number }> {
+  const begin = performance.now();
+  const running = bench.ctr.start([
+    ...["run", "--rm", ...runFlags(subject), BUSYBOX, bench.id("run")],
+    ...["echo", "first"],
+  ]);
+  // Where ctr fails before any output, `ended` tells more than `printed` does.
+  const printed = running.printed("first").then(() => performance.now() - begin);
+  printed.catch(() => undefined);
+  const { code, stderr } = await running.ended;
+  if (code !== 0) throw new Error(`ctr run with ${subject.name}: status ${code}: ${stderr}`);
+  return { first: await printed, end: performance.now() - begin };
+}
+
+export const start: Measure = {
+  name: "start",
+  what: "ctr run to the first byte and to its end, beside QEMU alone with the same guest",
+  limitSeconds: 900,
+  async run(bench) {
+    const { report, containerd, subjects } = bench;
+    const cold = subjects.find(({ name }) => name === "hull cold");
+    const raw = cold?.config
+      ? await RawBoot.prepare(cold.config, join(containerd.directory, "bench"))
+      : undefined;
+    // The first run of each fills caches, finds out the accelerator and builds the template: it does not count.
+    await rounds(bench, 1, subjects, async (subject) => {
+      const { first } = await runOnce(bench, subject);
+      report.add("first run ever", subject.name, "ms", first);
+    });
+    for (let round = 0; round < bench.runs; round++) {
+      const boot = await raw?.run();
+      if (boot !== undefined) report.add(RAW, "QEMU", "ms", boot);
+      for (const subject of subjects) {
+        bench.progress(`start ${round + 1} of ${bench.runs}: ${subject.name}`);
+        const { first, end } = await runOnce(bench, subject);
+        report.add(OUTPUT, subject.name, "ms", first);
+        report.add("run to ctr's end", subject.name, "ms", end);
+        if (subject === cold && boot !== undefined) {
+          report.add("hull's part: first output less QEMU's boot", subject.name, "ms", first - boot);
+        }
+      }
+    }
+  },
+};

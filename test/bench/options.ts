@@ -1,0 +1,77 @@
+import { parseArgs } from "node:util";
+import { LINES, type Line } from "../testkit/containerd.ts";
+import { MEASURES } from "./measures.ts";
+
+export const USAGE = `usage: hack/bench [options]
+
+Measures hull beside runc in a private containerd and prints a table.
+
+  --quick            small numbers: shows that everything works; the figures mean little
+  --runs N           rounds of each latency (default 7)
+  --pods N,N,...     numbers of pods whose memory is measured (default 1,5,20)
+  --only NAME,...    only these measures:
+${MEASURES.map(({ name, what }) => `                       ${name.padEnd(8)} ${what}`).join("\n")}
+  --output-mib N     MiB sent through stdout (default 1024)
+  --line LINE        containerd's line: ${LINES.join(", ")} (default 2)
+  --json FILE        also write everything as JSON
+  --markdown FILE    also put the table between the markers of this page (docs/performance.md)
+  --trace            only run one container and print the timeline of its start`;
+
+export interface Options {
+  readonly quick: boolean;
+  readonly runs: number;
+  readonly pods: readonly number[];
+  readonly only: readonly string[];
+  readonly outputMib: number;
+  readonly line: Line;
+  readonly json: string | undefined;
+  readonly markdown: string | undefined;
+  readonly trace: boolean;
+  readonly help: boolean;
+}
+
+function whole(option: string, text: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1)
+    throw new Error(`${option}: ${text} is not a whole number above 0`);
+  return value;
+}
+
+/** Reads the command line. Throws an Error that names the option. */
+export function parseOptions(args: readonly string[]): Options {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      quick: { type: "boolean", default: false },
+      trace: { type: "boolean", default: false },
+      help: { type: "boolean", short: "h", default: false },
+      runs: { type: "string" },
+      pods: { type: "string" },
+      only: { type: "string", default: "" },
+      "output-mib": { type: "string" },
+      line: { type: "string", default: "2" },
+      json: { type: "string" },
+      markdown: { type: "string" },
+    },
+  });
+  const { quick } = values;
+  const only = values.only.split(",").filter((name) => name !== "");
+  for (const name of only) {
+    if (!MEASURES.some((measure) => measure.name === name))
+      throw new Error(`--only: there is no measure ${name}`);
+  }
+  const line = LINES.find((known) => known === values.line);
+  if (!line) throw new Error(`--line: ${values.line} is none of ${LINES.join(", ")}`);
+  return {
+    quick,
+    trace: values.trace,
+    help: values.help,
+    runs: whole("--runs", values.runs ?? (quick ? "2" : "7")),
+    pods: (values.pods ?? (quick ? "1,2" : "1,5,20")).split(",").map((text) => whole("--pods", text)),
+    only,
+    outputMib: whole("--output-mib", values["output-mib"] ?? (quick ? "16" : "1024")),
+    line,
+    json: values.json,
+    markdown: values.markdown,
+  };
+}

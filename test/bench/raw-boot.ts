@@ -1,0 +1,71 @@
+import { spawn } from "node:child_process";
+import { mkdir } from "node:fs/promises";
+import { loadConfig } from "../../src/config/load.ts";
+import { findProgram } from "../../src/config/program.ts";
+import { Deadline } from "../../src/core/deadline.ts";
+import { openHypervisor } from "../../src/hypervisor/open.ts";
+import { commandLine } from "../../src/hypervisor/qemu/command-line.ts";
+import { vmSpec } from "../../src/pod/vm-spec.ts";
+import { DIST } from "../e2e/hull-config.ts";
+
+const LIMIT_MS = 60_000;
+/** What the agent writes to the console once it listens. */
+const LISTENING = "hull-agent: info: ready";
+
+/** QEMU with hull's own kernel, initrd and machine, and nothing of hull around it: the limit of a cold boot. */
+export class RawBoot {
+  private constructor(
+    private readonly program: string,
+    private readonly args: readonly string[],
+  ) {}
+
+  static async prepare(config: string, directory: string): Promise<RawBoot> {
+    const { hypervisor } = (await loadConfig({ env: { HULL_CONFIG: config }, installation: DIST })).config;
+    const path = await findProgram("hypervisor.path", hypervisor.path, {
+      installation: DIST,
+      path: process.env.PATH,
+    });
+    await mkdir(directory, { recursive: true });
+    const deadline = Deadline.after(LIMIT_MS, "find out the accelerator");
+    const { accel } = await openHypervisor({ ...hypervisor, path }, () => undefined, deadline);
+    deadline.dispose();
+    const spec = vmSpec(hypervisor, {
+      ...{ name: "hull-bench-raw", path, directory, netns: undefined, accel },
+      vsock: { kind: "hybrid", cid: 3, socket: "" },
+      share: { kind: "share", tag: "hull", socket: "" },
+    });
+    return new RawBoot(
+      path,
+      commandLine({ ...spec, shares: [] }, () => false),
+    );
+  }
+
+  /** Boots once; ms from the spawn to the listening agent, with no vsock and no virtio-fs device. */
+  async run(): Promise<number> {
+    const begin = performance.now();
+    // The fourth descriptor is QMP's, which nobody speaks here.
+    const qemu = spawn(this.program, this.args, {
+      stdio: ["ignore", "pipe", "pipe", "pipe"],
+      timeout: LIMIT_MS,
+    });
+    const gone = new Promise<void>((resolve) => qemu.once("close", () => resolve()));
+    let output = "";
+    try {
+      return await new Promise<number>((resolve, reject) => {
+        const hear = (data: Buffer) => {
+          output += data.toString("latin1");
+          if (output.includes(LISTENING)) resolve(performance.now() - begin);
+        };
+        qemu.stdout?.on("data", hear);
+        qemu.stderr?.on("data", hear);
+        qemu.once("error", reject);
+        void gone.then(() =>
+          reject(new Error(`QEMU ended before the agent listened: ${output.slice(-500)}`)),
+        );
+      });
+    } finally {
+      qemu.kill("SIGKILL");
+      await gone;
+    }
+  }
+}

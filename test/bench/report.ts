@@ -1,0 +1,68 @@
+import { ratio, type Summary, summarize } from "./samples.ts";
+
+/** One line of the table: a measure, of whom, and what came out. */
+export interface Row extends Summary {
+  readonly measure: string;
+  /** Who was measured: `runc`, `hull cold`, `hull template`, `QEMU`, `host`. */
+  readonly subject: string;
+  readonly unit: string;
+  /** How many times the base of this measure (runc, or the host) it is; undefined for the base itself. */
+  readonly ratio: number | undefined;
+  readonly base: string | undefined;
+}
+
+/** Something that could not be measured, and why. */
+export interface Omission {
+  readonly measure: string;
+  readonly subject: string;
+  readonly reason: string;
+}
+
+interface Series {
+  readonly measure: string;
+  readonly subject: string;
+  readonly unit: string;
+  readonly values: number[];
+}
+
+/** Whom the others are compared with, first match. */
+const BASES = ["host", "runc", "QEMU", "hull cold"];
+
+/** Collects what was measured. */
+export class Report {
+  readonly #series: Series[] = [];
+  readonly omissions: Omission[] = [];
+
+  add(measure: string, subject: string, unit: string, ...values: number[]): void {
+    let series = this.#series.find((one) => one.measure === measure && one.subject === subject);
+    if (!series) {
+      series = { measure, subject, unit, values: [] };
+      this.#series.push(series);
+    }
+    series.values.push(...values);
+  }
+
+  omit(measure: string, subject: string, reason: string): void {
+    this.omissions.push({ measure, subject, reason });
+  }
+
+  /** The table's lines, those of one measure together, in the order in which they were first measured. */
+  rows(): Row[] {
+    const measures = [...new Set(this.#series.map(({ measure }) => measure))];
+    return measures.flatMap((measure) => {
+      const all = this.#series.filter((one) => one.measure === measure && one.values.length > 0);
+      const base = BASES.map((name) => all.find(({ subject }) => subject === name)).find((one) => one);
+      return all.map(({ subject, unit, values }) => {
+        const compared = base && base.subject !== subject && base.unit === unit ? base : undefined;
+        return {
+          measure,
+          subject,
+          unit,
+          ...summarize(values),
+          ratio: compared && ratio(values, compared.values),
+          base: compared?.subject,
+        };
+      });
+    });
+  }
+}

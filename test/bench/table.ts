@@ -1,0 +1,66 @@
+import type { Omission, Row } from "./report.ts";
+
+const HEADER = ["measure", "subject", "unit", "n", "min", "median", "max", "ratio"];
+
+/** Three significant digits are what a measurement on a shared machine is good for. */
+function digits(value: number): string {
+  const size = Math.abs(value);
+  if (size >= 100) return value.toFixed(0);
+  if (size >= 10) return value.toFixed(1);
+  return value.toFixed(2);
+}
+
+function cells(row: Row): string[] {
+  const ratio = row.ratio === undefined ? "" : `${digits(row.ratio)}x ${row.base}`;
+  return [
+    row.measure,
+    row.subject,
+    row.unit,
+    String(row.count),
+    digits(row.min),
+    digits(row.median),
+    digits(row.max),
+    ratio,
+  ];
+}
+
+/** For the terminal: columns, a measure's name only on its first line. */
+export function textTable(rows: readonly Row[]): string {
+  const lines = [HEADER, ...rows.map(cells)];
+  const widths = HEADER.map((_, column) => Math.max(...lines.map((line) => (line[column] ?? "").length)));
+  let last = "";
+  return lines
+    .map((line) => {
+      const [measure = "", ...rest] = line;
+      const shown = [measure === last ? "" : measure, ...rest];
+      last = measure;
+      return shown
+        .map((cell, column) =>
+          column < 3 ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0),
+        )
+        .join("  ")
+        .trimEnd();
+    })
+    .join("\n");
+}
+
+export function markdownTable(rows: readonly Row[]): string {
+  const line = (all: readonly string[]) => `| ${all.join(" | ")} |`;
+  const alignment = HEADER.map((_, column) => (column < 3 ? "---" : "---:"));
+  return [line(HEADER), line(alignment), ...rows.map((row) => line(cells(row)))].join("\n");
+}
+
+export function omissionLines(omissions: readonly Omission[]): string[] {
+  return omissions.map(({ measure, subject, reason }) => `not measured: ${measure}, ${subject}: ${reason}`);
+}
+
+const OPEN = "<!-- bench -->";
+const CLOSE = "<!-- /bench -->";
+
+/** Replaces what is between the two markers of a page. Throws when they are not there. */
+export function fillMarkdown(page: string, content: string): string {
+  const start = page.indexOf(OPEN);
+  const end = page.indexOf(CLOSE);
+  if (start < 0 || end < start) throw new Error(`the markers ${OPEN} and ${CLOSE} are not in the page`);
+  return `${page.slice(0, start + OPEN.length)}\n\n${content}\n\n${page.slice(end)}`;
+}
