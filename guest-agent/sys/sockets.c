@@ -40,10 +40,20 @@ static JSValue js_dup(ARGS) {
 }
 
 static JSValue js_netlink_route(ARGS) {
-  UNUSED;
-  (void)argv;
+  (void)self;
+  int groups = 0;
+  if (argc > 0 && !JS_IsUndefined(argv[0]) && !sys_int(ctx, argv[0], &groups))
+    return JS_EXCEPTION;
   int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, NETLINK_ROUTE);
-  return fd < 0 ? sys_throw(ctx, "socket AF_NETLINK", NULL) : JS_NewInt32(ctx, fd);
+  if (fd < 0)
+    return sys_throw(ctx, "socket AF_NETLINK", NULL);
+  struct sockaddr_nl address = {.nl_family = AF_NETLINK, .nl_groups = (unsigned)groups};
+  if (groups && bind(fd, (struct sockaddr *)&address, sizeof address)) {
+    JSValue thrown = sys_throw(ctx, "bind AF_NETLINK", NULL);
+    close(fd);
+    return thrown;
+  }
+  return JS_NewInt32(ctx, fd);
 }
 
 static JSValue set_flag(JSContext *ctx, JSValueConst *argv, int get, int set, int flag) {
@@ -241,7 +251,7 @@ static JSValue js_receive_fd(ARGS) {
 static const JSCFunctionListEntry functions[] = {
     JS_CFUNC_DEF("pipe", 0, js_pipe),
     JS_CFUNC_DEF("dup", 1, js_dup),
-    JS_CFUNC_DEF("netlinkRoute", 0, js_netlink_route),
+    JS_CFUNC_DEF("netlinkRoute", 1, js_netlink_route),
     JS_CFUNC_DEF("setNonblock", 2, js_set_nonblock),
     JS_CFUNC_DEF("setCloexec", 2, js_set_cloexec),
     JS_CFUNC_DEF("setWindowSize", 3, js_set_window_size),

@@ -78,8 +78,8 @@ declare module "sys" {
   export function pipe(): [read: number, write: number];
   /** A second descriptor of the same open file (F_DUPFD_CLOEXEC): a pty master takes part in two relays. */
   export function dup(fd: number): number;
-  /** A non-blocking AF_NETLINK NETLINK_ROUTE socket, used with read and write. */
-  export function netlinkRoute(): number;
+  /** A non-blocking AF_NETLINK NETLINK_ROUTE socket, used with read and write; `groups`: a mask of RTMGRP_* to hear. */
+  export function netlinkRoute(groups?: number): number;
   export function setNonblock(fd: number, on: boolean): void;
   export function setCloexec(fd: number, on: boolean): void;
   export function setWindowSize(fd: number, columns: number, rows: number): void;

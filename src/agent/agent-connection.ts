@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import type { Socket } from "node:net";
 import type { Deadline } from "../core/deadline.ts";
 import { HullError, invalidArgument, unavailable } from "../core/errors.ts";
+import type { NetworkSettings } from "../network/network-settings.ts";
 import { AgentDefinition, SigtermEscalation, type Stdio } from "../proto/generated/hull/agent/v1/agent.ts";
 import { type Client, ClientConnection, createClient } from "../ttrpc/client.ts";
 import { socketTransport } from "../ttrpc/node/socket-transport.ts";
@@ -72,14 +73,16 @@ export class AgentConnection implements GuestAgent {
         entropy: randomBytes(64),
         shares: [...settings.shares],
         sysctls: { ...settings.sysctls },
-        interfaces: [],
-        routes: [],
-        neighbours: [],
+        ...network(settings.network),
         shmSize: settings.shmSize,
         sharePidNamespace: settings.sharePidNamespace,
       },
       { deadline },
     );
+  }
+
+  async updateNetwork(settings: NetworkSettings, deadline: Deadline): Promise<void> {
+    await this.#client.updateNetwork(network(settings), { deadline });
   }
 
   async createContainer(request: CreateContainer, deadline: Deadline): Promise<void> {
@@ -202,6 +205,15 @@ const ESCALATION_BY_NAME = {
 
 function encodeJson(value: object): Uint8Array {
   return Buffer.from(JSON.stringify(value));
+}
+
+/** The wire's messages have the same fields, in lists of their own. */
+function network({ interfaces, routes, neighbours }: NetworkSettings) {
+  return {
+    interfaces: interfaces.map((one) => ({ ...one, addresses: [...one.addresses] })),
+    routes: routes.map((route) => ({ ...route, nextHops: [...route.nextHops] })),
+    neighbours: [...neighbours],
+  };
 }
 
 function stdio(tokens: StdioTokens): Stdio {

@@ -1,5 +1,6 @@
 import type { Socket } from "node:net";
 import type { Deadline } from "../core/deadline.ts";
+import type { NetworkSettings } from "../network/network-settings.ts";
 
 /**
  * What the pod asks of the agent in its VM, in the pod's own terms. `agent-connection.ts` speaks it over ttrpc;
@@ -12,6 +13,8 @@ export interface GuestAgent {
   readonly kernelRelease: string;
 
   startSandbox(settings: SandboxSettings, deadline: Deadline): Promise<void>;
+  /** Brings the guest's network to what the host's is now; takes nothing away. */
+  updateNetwork(network: NetworkSettings, deadline: Deadline): Promise<void>;
   createContainer(request: CreateContainer, deadline: Deadline): Promise<void>;
   createExec(request: CreateExec, deadline: Deadline): Promise<void>;
   start(process: ProcessRef, deadline: Deadline): Promise<void>;
@@ -42,6 +45,7 @@ export interface ProcessRef {
 export interface SandboxSettings {
   readonly hostname: string;
   readonly shares: readonly { readonly tag: string; readonly target: string; readonly readOnly: boolean }[];
+  readonly network: NetworkSettings;
   readonly sysctls: Readonly<Record<string, string>>;
   readonly sharePidNamespace: boolean;
   /** Bytes; 0 = the guest's default. */

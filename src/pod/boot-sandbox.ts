@@ -14,6 +14,7 @@ import { startVirtiofsd } from "../storage/virtiofsd.ts";
 import { dialUntilReady } from "../vsock/dial-until-ready.ts";
 import { connect } from "../vsock/hybrid.ts";
 import { startVsockDaemon } from "../vsock/vhost-device-vsock.ts";
+import { SandboxNetwork } from "./sandbox-network.ts";
 import type { ContainerShare, Sandbox, SandboxRequest } from "./sandbox.ts";
 import { vmSpec } from "./vm-spec.ts";
 
@@ -73,7 +74,21 @@ async function boot(
   const share = await SharedDirectory.create(join(directory, "shared"), deadline);
   disposer.push("shared directory", () => share.dispose(stopBy));
   timeline.mark("shared directory mounted");
-  const [virtiofsd, vsock] = await Promise.all([
+  const [network, virtiofsd, vsock] = await Promise.all([
+    SandboxNetwork.open(
+      {
+        pod,
+        netns: request.netns,
+        ownPath: join(directory, "netns"),
+        model: config.runtime.internetworking_model,
+        ledger,
+      },
+      deadline,
+    ).then((network) => {
+      timeline.mark("network connected");
+      disposer.push("network", () => network.release());
+      return network;
+    }),
     startVirtiofsd(
       { ...virtiofsdSpec(config), path: programs.virtiofsd, directory, shared: share.path, pod },
       ledger,
@@ -93,14 +108,16 @@ async function boot(
     path: programs.vmm,
     name: pod,
     directory,
-    netns: request.netns,
+    netns: network.netns,
     accel: hypervisor.accel,
     vsock: { kind: "vhost-user", socket: vsock.vhostUserSocket },
     share: { kind: "share", tag: SHARE_TAG, socket: virtiofsd.socket },
+    nics: network.nics,
   });
   const vm = await hypervisor.driver.boot(spec, { deadline, ledger, pod, log: context.log });
   timeline.mark("VMM runs the guest");
   disposer.push("VM", () => vm.stop(stopBy));
+  await network.remember(vm);
   const dial = (port: number, by: Deadline) => connect(vsock.hybridSocket, port, by);
   const agent = await orVmEnd(vm, async () => {
     const socket = await dialUntilReady(vsock.hybridSocket, AGENT_PORT, deadline);
@@ -115,6 +132,7 @@ async function boot(
       {
         hostname: request.hostname,
         shares: [{ tag: SHARE_TAG, target: GUEST_SHARE, readOnly: false }],
+        network: network.settings,
         sysctls: request.sysctls,
         sharePidNamespace: request.sharePidNamespace,
         shmSize: 0n,
@@ -135,6 +153,7 @@ async function boot(
     pid: vm.pid,
     agent,
     share: containerShare(share),
+    refreshNetwork: (by) => network.refresh(vm, agent, by),
     lost: new Promise((resolve) => {
       for (const end of ends) void end.then((reason) => stopping ?? resolve(reason));
     }),

@@ -7,6 +7,7 @@ import { killAll } from "../host/kill.ts";
 import { unmountTree } from "../host/mount.ts";
 import { findByMark, type ProcessIdentity } from "../host/proc.ts";
 import { removeTree } from "../host/remove-tree.ts";
+import { releaseNetwork } from "../network/release.ts";
 import { type PodRecord, STATE_FILE } from "./state-file.ts";
 
 /**
@@ -18,6 +19,7 @@ export async function cleanUpPod(directory: string, pod: string, deadline: Deadl
   const of = <K extends Resource["kind"]>(kind: K) =>
     record.resources.filter((resource): resource is Extract<Resource, { kind: K }> => resource.kind === kind);
   await killAll([...of("process").flatMap(identity), ...(await findByMark(pod))], deadline);
+  await releaseNetwork([...of("tap"), ...of("qdisc")], deadline);
   for (const { path } of of("mount").reverse()) await unmountTree(path, deadline);
   for (const { path } of of("directory").reverse()) {
     if (!path.startsWith(`${directory}/`))

@@ -37,6 +37,8 @@ export interface ContainerOptions {
   /** The host process that stands for every task of the pod: the VMM. */
   readonly pid: number;
   readonly publish: (event: PodEvent) => void;
+  /** Runs before the init process is started; when it fails, so does the start. */
+  readonly beforeStart: (deadline: Deadline) => Promise<void>;
   /** Frees what the container has on the host (its root file system and volumes). */
   readonly release: () => Promise<void>;
 }
@@ -111,7 +113,10 @@ export class Container {
 
   async start(execId: string, deadline: Deadline): Promise<void> {
     if (execId === "") {
-      await this.#queue.run(() => this.init.start(deadline));
+      await this.#queue.run(async () => {
+        await this.#options.beforeStart(deadline);
+        await this.init.start(deadline);
+      });
       return;
     }
     const exec = this.#exec(execId);

@@ -270,6 +270,8 @@ export class Pod {
       runner,
       pid: sandbox.pid,
       publish: this.#options.publish,
+      // Docker connects a container to its networks between create and start.
+      beforeStart: (deadline) => sandbox.refreshNetwork(deadline),
       release: async () => shared?.release(),
     });
     if (this.#single) {

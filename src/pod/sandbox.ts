@@ -8,6 +8,8 @@ export interface Sandbox {
   readonly pid: number;
   readonly agent: GuestAgent;
   readonly share: ContainerShare;
+  /** Gives the guest what is new in the pod's network namespace: interfaces (plugged in), addresses, routes. */
+  refreshNetwork(deadline: Deadline): Promise<void>;
   /** Resolves with the reason when the VM has ended without being asked to. */
   readonly lost: Promise<string>;
   /** Writes the guest's data back, ends the VM and its helpers, frees all they had. Idempotent. */

@@ -1,5 +1,5 @@
 import type { Config } from "../config/schema.ts";
-import type { ShareDevice, VmSpec, VsockDevice } from "../hypervisor/hypervisor.ts";
+import type { NicDevice, ShareDevice, VmSpec, VsockDevice } from "../hypervisor/hypervisor.ts";
 
 /** What a machine needs besides the configuration. */
 export interface VmSurroundings {
@@ -11,6 +11,7 @@ export interface VmSurroundings {
   readonly accel: VmSpec["accel"];
   readonly vsock: VsockDevice;
   readonly share: ShareDevice;
+  readonly nics?: readonly NicDevice[];
 }
 
 /** The machine that the configuration describes, in the pod's surroundings. */
@@ -31,7 +32,7 @@ export function vmSpec(hypervisor: Config["hypervisor"], around: VmSurroundings)
     netns: around.netns,
     vsock: around.vsock,
     shares: [around.share],
-    nics: [],
+    nics: around.nics ?? [],
     disks: [],
     extraArgs: hypervisor.extra_args ?? [],
   };

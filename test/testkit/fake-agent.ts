@@ -40,6 +40,10 @@ export class FakeAgent implements GuestAgent {
     await this.#call("startSandbox", "");
   }
 
+  async updateNetwork(): Promise<void> {
+    await this.#call("updateNetwork", "");
+  }
+
   async createContainer({ containerId }: CreateContainer): Promise<void> {
     await this.#call("createContainer", containerId);
     this.#add({ containerId, execId: "" });

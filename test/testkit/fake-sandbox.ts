@@ -24,6 +24,13 @@ export class FakeSandbox implements Sandbox {
     },
   };
 
+  /** How often the network was looked at again. */
+  refreshes = 0;
+
+  async refreshNetwork(): Promise<void> {
+    this.refreshes++;
+  }
+
   async stop(): Promise<void> {
     this.stops++;
     this.agent.lose("the VM was stopped");

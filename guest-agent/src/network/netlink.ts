@@ -9,6 +9,19 @@ const HEADER_BYTES = 16;
 export const RTM_NEWLINK = 16;
 const IFF_UP = 1;
 
+/** What rtnetlink answers most. */
+const ERRNO_NAMES: Readonly<Record<number, string>> = {
+  1: "EPERM",
+  16: "EBUSY",
+  17: "EEXIST",
+  19: "ENODEV",
+  22: "EINVAL",
+  95: "EOPNOTSUPP",
+  99: "EADDRNOTAVAIL",
+  101: "ENETUNREACH",
+  113: "EHOSTUNREACH",
+};
+
 /** A netlink message that asks for an acknowledgement: header (nlmsghdr) and body, in the machine's little-endian order. */
 export function encodeRequest(type: number, sequence: number, body: Uint8Array, flags = 0): Uint8Array {
   const message = new Uint8Array(HEADER_BYTES + body.length);
@@ -50,8 +63,8 @@ export class RouteSocket {
     this.#fd = sys.netlinkRoute();
   }
 
-  /** Sends a request and throws when the kernel refuses it; `step` says what it was for. */
-  request(step: string, type: number, body: Uint8Array, flags = 0): void {
+  /** Sends a request and throws when the kernel refuses it, `accepted` errnos excepted; `step` says what it was for. */
+  request(step: string, type: number, body: Uint8Array, flags = 0, accepted: readonly number[] = []): void {
     const sequence = ++this.#sequence;
     const message = encodeRequest(type, sequence, body, flags);
     this.#sys.write(this.#fd, message, 0, message.length);
@@ -61,7 +74,12 @@ export class RouteSocket {
       if (length <= 0) throw internal(`${step}: the kernel did not answer`);
       const errno = decodeAck(buffer.subarray(0, length), sequence);
       if (errno === undefined) continue;
-      if (errno !== 0) throw new HullError("Internal", `${step}: errno ${errno}`);
+      if (errno !== 0 && !accepted.includes(errno)) {
+        throw new HullError(
+          "Internal",
+          `${step}: the kernel refused it: ${ERRNO_NAMES[errno] ?? `errno ${errno}`}`,
+        );
+      }
       return;
     }
   }

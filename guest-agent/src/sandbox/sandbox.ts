@@ -1,5 +1,6 @@
-import { failedPrecondition, invalidArgument, unimplemented } from "../../../src/core/errors.ts";
+import { failedPrecondition, invalidArgument } from "../../../src/core/errors.ts";
 import type { StartSandboxRequest } from "../../../src/proto/generated/hull/agent/v1/agent.ts";
+import { checkNetwork, configureNetwork } from "../network/configure.ts";
 import { loopbackUp } from "../network/netlink.ts";
 import type { Sys } from "../sys.ts";
 import { checkShare, mountShare } from "./share.ts";
@@ -21,7 +22,7 @@ export class Sandbox {
   }
 
   /** Checks everything before it changes anything; after a failure the VM is to be thrown away. */
-  start(request: StartSandboxRequest): void {
+  async start(request: StartSandboxRequest): Promise<void> {
     if (this.#started) throw failedPrecondition("sandbox: started already");
     check(request);
     this.#started = true;
@@ -39,6 +40,7 @@ export class Sandbox {
       sys.mount("shm", "/dev/shm", "tmpfs", flags, `mode=1777,size=${request.shmSize}`);
     }
     for (const share of request.shares) mountShare(sys, share);
+    await configureNetwork(sys, request);
     for (const [key, value] of Object.entries(request.sysctls)) setSysctl(sys, key, value);
   }
 }
@@ -59,7 +61,5 @@ function check(request: StartSandboxRequest): void {
     throw invalidArgument(`sandbox: more than ${MAX_SYSCTLS} sysctls`);
   for (const share of request.shares) checkShare(share);
   for (const key of Object.keys(request.sysctls)) sysctlPath(key);
-  if (request.interfaces.length + request.routes.length + request.neighbours.length > 0) {
-    throw unimplemented("sandbox: this agent does not configure network interfaces yet");
-  }
+  checkNetwork(request);
 }

@@ -5,6 +5,7 @@ import type { Containers } from "../container/containers.ts";
 import type { EventBus } from "../events/event-bus.ts";
 import { readText } from "../files.ts";
 import { checkId } from "../names.ts";
+import { configureNetwork } from "../network/configure.ts";
 import type { Sandbox } from "../sandbox/sandbox.ts";
 import type { Sys } from "../sys.ts";
 
@@ -45,6 +46,11 @@ export function agentHandlers(parts: AgentParts): Handlers<typeof AgentDefinitio
     async startSandbox(request) {
       await sandbox.start(request);
       if (request.sharePidNamespace) containers.sharePidNamespace();
+      return {};
+    },
+
+    async updateNetwork(request) {
+      await configureNetwork(sys, request);
       return {};
     },
 

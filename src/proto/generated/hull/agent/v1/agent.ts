@@ -77,17 +77,47 @@ export interface NetworkInterface {
   addresses: string[];
 }
 
+export interface UpdateNetworkRequest {
+  interfaces: NetworkInterface[];
+  routes: Route[];
+  neighbours: Neighbour[];
+}
+
+export interface UpdateNetworkResponse {
+}
+
+/** A route of the main table. */
 export interface Route {
-  /** CIDR, or "default" / "default6". */
+  /** CIDR; its address family is the route's. */
   destination: string;
+  /** Empty = the destination is on the link. May be of the other family (v4 through a v6 gateway). */
   gateway: string;
+  /** Name of an interface; empty for a type that leads nowhere and with next hops. */
   device: string;
+  /** The preferred source address, or empty. */
   source: string;
+  /** "global", "site", "link", "host" or "nowhere" (rtnetlink(7)). */
   scope: string;
   metric: number;
+  /** The gateway counts as reachable though no address of the interface covers it. */
+  onlink: boolean;
+  /** "unicast", "blackhole", "unreachable", "prohibit" or "throw". */
+  type: string;
+  /** Bytes, 0 = the interface's. */
+  mtu: number;
+  /** Several ways to the destination; `gateway`, `device` and `onlink` are empty then. */
+  nextHops: NextHop[];
+}
+
+export interface NextHop {
+  gateway: string;
+  device: string;
+  /** 1-256. */
+  weight: number;
   onlink: boolean;
 }
 
+/** A permanent neighbour entry. */
 export interface Neighbour {
   address: string;
   mac: string;
@@ -891,8 +921,141 @@ export const NetworkInterface: MessageFns<NetworkInterface> = {
   },
 };
 
+function createBaseUpdateNetworkRequest(): UpdateNetworkRequest {
+  return { interfaces: [], routes: [], neighbours: [] };
+}
+
+export const UpdateNetworkRequest: MessageFns<UpdateNetworkRequest> = {
+  encode(message: UpdateNetworkRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.interfaces) {
+      NetworkInterface.encode(v!, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.routes) {
+      Route.encode(v!, writer.uint32(18).fork()).join();
+    }
+    for (const v of message.neighbours) {
+      Neighbour.encode(v!, writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UpdateNetworkRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUpdateNetworkRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.interfaces.push(NetworkInterface.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.routes.push(Route.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.neighbours.push(Neighbour.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<UpdateNetworkRequest>): UpdateNetworkRequest {
+    return UpdateNetworkRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<UpdateNetworkRequest>): UpdateNetworkRequest {
+    const message = createBaseUpdateNetworkRequest();
+    message.interfaces = object.interfaces?.map((e) => NetworkInterface.fromPartial(e)) || [];
+    message.routes = object.routes?.map((e) => Route.fromPartial(e)) || [];
+    message.neighbours = object.neighbours?.map((e) => Neighbour.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseUpdateNetworkResponse(): UpdateNetworkResponse {
+  return {};
+}
+
+export const UpdateNetworkResponse: MessageFns<UpdateNetworkResponse> = {
+  encode(_: UpdateNetworkResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UpdateNetworkResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUpdateNetworkResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<UpdateNetworkResponse>): UpdateNetworkResponse {
+    return UpdateNetworkResponse.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<UpdateNetworkResponse>): UpdateNetworkResponse {
+    const message = createBaseUpdateNetworkResponse();
+    return message;
+  },
+};
+
 function createBaseRoute(): Route {
-  return { destination: "", gateway: "", device: "", source: "", scope: "", metric: 0, onlink: false };
+  return {
+    destination: "",
+    gateway: "",
+    device: "",
+    source: "",
+    scope: "",
+    metric: 0,
+    onlink: false,
+    type: "",
+    mtu: 0,
+    nextHops: [],
+  };
 }
 
 export const Route: MessageFns<Route> = {
@@ -917,6 +1080,15 @@ export const Route: MessageFns<Route> = {
     }
     if (message.onlink !== false) {
       writer.uint32(56).bool(message.onlink);
+    }
+    if (message.type !== "") {
+      writer.uint32(66).string(message.type);
+    }
+    if (message.mtu !== 0) {
+      writer.uint32(72).uint32(message.mtu);
+    }
+    for (const v of message.nextHops) {
+      NextHop.encode(v!, writer.uint32(82).fork()).join();
     }
     return writer;
   },
@@ -990,6 +1162,30 @@ export const Route: MessageFns<Route> = {
             message.onlink = reader.bool();
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.type = reader.string();
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.mtu = reader.uint32();
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.nextHops.push(NextHop.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1013,6 +1209,100 @@ export const Route: MessageFns<Route> = {
     message.source = object.source ?? "";
     message.scope = object.scope ?? "";
     message.metric = object.metric ?? 0;
+    message.onlink = object.onlink ?? false;
+    message.type = object.type ?? "";
+    message.mtu = object.mtu ?? 0;
+    message.nextHops = object.nextHops?.map((e) => NextHop.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseNextHop(): NextHop {
+  return { gateway: "", device: "", weight: 0, onlink: false };
+}
+
+export const NextHop: MessageFns<NextHop> = {
+  encode(message: NextHop, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.gateway !== "") {
+      writer.uint32(10).string(message.gateway);
+    }
+    if (message.device !== "") {
+      writer.uint32(18).string(message.device);
+    }
+    if (message.weight !== 0) {
+      writer.uint32(24).uint32(message.weight);
+    }
+    if (message.onlink !== false) {
+      writer.uint32(32).bool(message.onlink);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): NextHop {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseNextHop();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.gateway = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.device = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.weight = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.onlink = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<NextHop>): NextHop {
+    return NextHop.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<NextHop>): NextHop {
+    const message = createBaseNextHop();
+    message.gateway = object.gateway ?? "";
+    message.device = object.device ?? "";
+    message.weight = object.weight ?? 0;
     message.onlink = object.onlink ?? false;
     return message;
   },
@@ -2964,6 +3254,18 @@ export const AgentDefinition = {
       requestType: StartSandboxRequest as typeof StartSandboxRequest,
       requestStream: false,
       responseType: StartSandboxResponse as typeof StartSandboxResponse,
+      responseStream: false,
+      options: {},
+    },
+    /**
+     * Brings the network to what the host has now: interfaces, addresses, routes and neighbours are added or replaced,
+     * none is taken away. Waits for interfaces that were just plugged in. Idempotent.
+     */
+    updateNetwork: {
+      name: "UpdateNetwork",
+      requestType: UpdateNetworkRequest as typeof UpdateNetworkRequest,
+      requestStream: false,
+      responseType: UpdateNetworkResponse as typeof UpdateNetworkResponse,
       responseStream: false,
       options: {},
     },

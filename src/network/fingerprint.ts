@@ -1,0 +1,47 @@
+import { readFile } from "node:fs/promises";
+
+/**
+ * What tells one state of a process's network namespace from another: names of interfaces, addresses and routes, read
+ * from /proc without starting a program. Compare for equality only. Interfaces whose name starts with `except` do not
+ * count.
+ */
+export async function networkFingerprint(pid: number, except: string): Promise<string> {
+  const read = async (file: string) => {
+    const text = await readFile(`/proc/${pid}/net/${file}`, "latin1");
+    return text
+      .split("\n")
+      .filter((line) => !line.includes(except))
+      .join("\n");
+  };
+  const optional = (file: string) =>
+    read(file).catch((error: NodeJS.ErrnoException) => {
+      if (error.code === "ENOENT") return ""; // a kernel without IPv6
+      throw error;
+    });
+  const [devices, v4Addresses, v4Routes, v6Addresses, v6Routes] = await Promise.all([
+    read("dev"),
+    read("fib_trie"),
+    read("route"),
+    optional("if_inet6"),
+    optional("ipv6_route"),
+  ]);
+  return [
+    columns(devices, [0]),
+    v4Addresses,
+    columns(v4Routes, [0, 1, 2, 3, 6, 7, 8]),
+    // All but the flags, which change while an address is being tried.
+    columns(v6Addresses, [0, 2, 5]),
+    // All but the counters.
+    columns(v6Routes, [0, 1, 2, 3, 4, 5, 9]),
+  ].join("\n");
+}
+
+function columns(table: string, wanted: readonly number[]): string {
+  return table
+    .split("\n")
+    .map((line) => {
+      const fields = line.trim().split(/\s+/);
+      return wanted.map((index) => fields[index] ?? "").join(" ");
+    })
+    .join("\n");
+}

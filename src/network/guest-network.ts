@@ -1,0 +1,98 @@
+import type { IpAnswers, IpLink, IpRoute } from "./ip-json.ts";
+import {
+  type Neighbour,
+  type NetworkInterface,
+  type NetworkSettings,
+  ROUTE_TYPES,
+  type Route,
+  type RouteType,
+} from "./network-settings.ts";
+
+/** What the guest's network shall be, from what the pod's namespace holds. `ours` names the taps of this pod's VM. */
+export function networkSettings(answers: IpAnswers, ours: ReadonlySet<string> = new Set()): NetworkSettings {
+  const links = answers.links.filter((link) => isEndpoint(link) && !ours.has(link.ifname));
+  const names = new Set(links.map(({ ifname }) => ifname));
+  return {
+    interfaces: links.map(networkInterface),
+    routes: answers.routes
+      .flatMap((route) => guestRoute(route, names))
+      .sort((one, other) => reach(one) - reach(other)),
+    neighbours: answers.neighbours.flatMap(({ dst, dev, lladdr }): Neighbour[] =>
+      names.has(dev) && lladdr !== undefined ? [{ address: dst, mac: lladdr, device: dev }] : [],
+    ),
+  };
+}
+
+/** An Ethernet interface that is up and no part of a bridge or bond; loopback and tunnels are not. */
+function isEndpoint(link: IpLink): boolean {
+  return (
+    link.link_type === "ether" &&
+    link.address !== undefined &&
+    link.master === undefined &&
+    link.flags.includes("UP")
+  );
+}
+
+function networkInterface({ ifname, address, mtu, addr_info }: IpLink): NetworkInterface {
+  return {
+    name: ifname,
+    mac: address ?? "",
+    mtu,
+    addresses: (addr_info ?? [])
+      .filter(({ dadfailed }) => !dadfailed)
+      .map(({ family, local, prefixlen, address: peer }) => {
+        const host = family === "inet6" ? 128 : 32;
+        // The routes are copied, too, so a peer needs no other mention.
+        return `${local}/${peer === undefined ? prefixlen : host}`;
+      }),
+  };
+}
+
+/**
+ * A route as the guest shall have it; none for what leads over interfaces that the guest does not have, and for other
+ * tables, which the kernel keeps (`local`) or which need policy rules.
+ */
+function guestRoute(route: IpRoute, names: ReadonlySet<string>): Route[] {
+  const type = route.type ?? "unicast";
+  if ((route.table ?? "main") !== "main" || !isRouteType(type)) return [];
+  const nextHops = (route.nexthops ?? [])
+    .filter(({ dev }) => names.has(dev))
+    .map(({ gateway, via, dev, weight, flags }) => ({
+      gateway: gateway ?? via?.host ?? "",
+      device: dev,
+      weight: weight ?? 1,
+      onlink: flags?.includes("onlink") ?? false,
+    }));
+  // The kernel hangs v6 routes that lead nowhere on `lo`.
+  const device = type === "unicast" ? (route.dev ?? "") : "";
+  if (type === "unicast" && nextHops.length === 0 && !names.has(device)) return [];
+  return [
+    {
+      destination: destination(route),
+      type,
+      gateway: route.gateway ?? route.via?.host ?? "",
+      device,
+      source: route.prefsrc ?? "",
+      scope: route.scope ?? "global",
+      metric: route.metric ?? 0,
+      onlink: route.flags?.includes("onlink") ?? false,
+      mtu: route.metrics?.find(({ mtu }) => mtu !== undefined)?.mtu ?? 0,
+      nextHops,
+    },
+  ];
+}
+
+function isRouteType(type: string): type is RouteType {
+  return (ROUTE_TYPES as readonly string[]).includes(type);
+}
+
+function destination({ dst, pref }: IpRoute): string {
+  if (dst === "default") return pref === undefined ? "0.0.0.0/0" : "::/0";
+  if (dst.includes("/")) return dst;
+  return `${dst}/${dst.includes(":") ? 128 : 32}`;
+}
+
+/** Routes to the link come first: the kernel takes a gateway only when it has a route to it. */
+function reach({ gateway, nextHops }: Route): number {
+  return gateway === "" && nextHops.length === 0 ? 0 : 1;
+}

@@ -1,0 +1,26 @@
+import type { Deadline } from "../core/deadline.ts";
+import { run } from "../host/run.ts";
+
+/** Runs a program in a network namespace, given by its path, and returns its stdout. */
+export async function runInNetns(
+  netns: string,
+  argv: readonly [string, ...string[]],
+  deadline: Deadline,
+): Promise<string> {
+  return await run(["nsenter", `--net=${netns}`, "--", ...argv], deadline);
+}
+
+/**
+ * Runs `ip` and `tc` batches (ip(8), tc(8): `-batch`) in a namespace, all with one start of nsenter: starting
+ * programs is most of what network set-up costs. Stops at the first failure.
+ */
+export async function runBatches(
+  netns: string,
+  batches: { readonly ip: readonly string[]; readonly tc?: readonly string[] },
+  deadline: Deadline,
+): Promise<void> {
+  const tools = (["ip", "tc"] as const).filter((tool) => (batches[tool] ?? []).length > 0);
+  const script = tools.map((tool, index) => `printf %s "$${index + 1}" | ${tool} -batch -`).join(" && ");
+  const texts = tools.map((tool) => (batches[tool] ?? []).map((line) => `${line}\n`).join(""));
+  await runInNetns(netns, ["sh", "-c", script, "sh", ...texts], deadline);
+}

@@ -1,0 +1,31 @@
+import { writeFile } from "node:fs/promises";
+import type { Deadline } from "../core/deadline.ts";
+import { HullError } from "../core/errors.ts";
+import type { Ledger } from "../core/ledger.ts";
+import { unmountTree } from "../host/mount.ts";
+import { run } from "../host/run.ts";
+
+/**
+ * Makes a network namespace with nothing but a loopback interface that is up, as runc does it for a container that
+ * asks for one of its own, and keeps it at `path` (ip-netns(8)). The result takes it away again; the namespace then
+ * ends with its last process.
+ */
+export async function createNetns(
+  path: string,
+  ledger: Ledger,
+  deadline: Deadline,
+): Promise<(deadline: Deadline) => Promise<void>> {
+  const entry = await ledger.record({ kind: "mount", path });
+  const release = async (limit: Deadline) => {
+    await unmountTree(path, limit);
+    await entry.forget();
+  };
+  try {
+    await writeFile(path, "", { mode: 0o600 });
+    await run(["unshare", `--net=${path}`, "ip", "link", "set", "lo", "up"], deadline);
+    return release;
+  } catch (error) {
+    await release(deadline);
+    throw HullError.wrap("make a network namespace for the pod", error);
+  }
+}

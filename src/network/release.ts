@@ -1,0 +1,38 @@
+import { access } from "node:fs/promises";
+import type { Deadline } from "../core/deadline.ts";
+import type { Resource } from "../core/ledger.ts";
+import { runInNetns } from "./in-netns.ts";
+
+type NetworkResource = Extract<Resource, { kind: "tap" | "qdisc" }>;
+
+/**
+ * Takes recorded taps and ingress qdiscs out of their namespaces again. What is gone already, alone or with its
+ * namespace, is no failure. A namespace in which none of the taps is left is not touched: its path may be another's.
+ */
+export async function releaseNetwork(
+  resources: readonly NetworkResource[],
+  deadline: Deadline,
+): Promise<void> {
+  for (const netns of new Set(resources.map((resource) => resource.netns))) {
+    const gone = await access(netns).then(
+      () => false,
+      () => true,
+    );
+    if (gone) continue;
+    const here = resources.filter((resource) => resource.netns === netns);
+    const taps = here.flatMap((one) => (one.kind === "tap" ? [one.name] : []));
+    const devices = here.flatMap((one) => (one.kind === "qdisc" ? [one.device] : []));
+    await runInNetns(netns, ["sh", "-c", SCRIPT, "sh", taps.join(" "), devices.join(" ")], deadline);
+  }
+}
+
+/** Arguments: taps, devices with an ingress qdisc. Ends with success when no tap is left. */
+const SCRIPT = `
+ours=
+for tap in $1; do ip link show dev "$tap" >/dev/null 2>&1 && ours="$ours $tap"; done
+[ -n "$ours" ] || exit 0
+for device in $2; do tc qdisc del dev "$device" ingress 2>/dev/null; done
+status=0
+for tap in $ours; do ip link del dev "$tap" || status=1; done
+exit $status
+`;

@@ -1,0 +1,65 @@
+import type { GuestAgent } from "../agent/guest-agent.ts";
+import { Deadline } from "../core/deadline.ts";
+import { SerialQueue } from "../core/serial-queue.ts";
+import type { NicDevice, Vm } from "../hypervisor/hypervisor.ts";
+import { networkFingerprint } from "../network/fingerprint.ts";
+import type { NetworkSettings } from "../network/network-settings.ts";
+import { type Nic, PodNetwork, type PodNetworkOptions, tapPrefix } from "../network/pod-network.ts";
+
+/** How long taking the taps away may take. */
+const RELEASE_LIMIT_MS = 2_000;
+
+/** A pod's network between its namespace on the host and its VM. */
+export class SandboxNetwork {
+  readonly #queue = new SerialQueue();
+  #seen = "";
+
+  private constructor(readonly network: PodNetwork) {}
+
+  static async open(options: PodNetworkOptions, deadline: Deadline): Promise<SandboxNetwork> {
+    return new SandboxNetwork(await PodNetwork.open(options, deadline));
+  }
+
+  get netns(): string {
+    return this.network.netns;
+  }
+
+  get settings(): NetworkSettings {
+    return this.network.settings;
+  }
+
+  get nics(): NicDevice[] {
+    return this.network.nics.map(device);
+  }
+
+  /** Plugs in interfaces that are new in the namespace and tells the guest of all changes; cheap without any. */
+  refresh(vm: Vm, agent: GuestAgent, deadline: Deadline): Promise<void> {
+    return this.#queue.run(async () => {
+      if (this.network.options.model === "none") return;
+      // The VMM lives in the namespace: /proc shows what it sees.
+      const seen = await this.#look(vm);
+      if (seen === this.#seen) return;
+      for (const nic of await this.network.update(deadline)) await vm.plug(device(nic), deadline);
+      await agent.updateNetwork(this.settings, deadline);
+      this.#seen = seen;
+    });
+  }
+
+  /** Remembers the namespace as it is now: later states are compared with it. */
+  async remember(vm: Vm): Promise<void> {
+    this.#seen = await this.#look(vm);
+  }
+
+  async #look(vm: Vm): Promise<string> {
+    return await networkFingerprint(vm.pid, tapPrefix(this.network.options.pod));
+  }
+
+  async release(): Promise<void> {
+    const limit = Deadline.after(RELEASE_LIMIT_MS, "take the pod's network down");
+    await this.network.release(limit).finally(() => limit.dispose());
+  }
+}
+
+function device(nic: Nic): NicDevice {
+  return { kind: "nic", ...nic };
+}
