@@ -12,7 +12,9 @@ const good = {
 
 describe("spec", () => {
   it("sets what only the guest knows and keeps the rest", () => {
-    assert.deepEqual(prepareSpec(bytes({ ...good, hostname: "h" }), { ...context, terminal: true }), {
+    const host = { ...good, ociVersion: "1.2.1", hostname: "h" };
+    assert.deepEqual(prepareSpec(bytes(host), { ...context, terminal: true }), {
+      ociVersion: "1.0.2", // what the crun of the guest takes
       root: { path: "/r", readonly: true },
       process: { args: ["a"], user: { uid: 1 }, terminal: true },
       linux: { cgroupsPath: "/hull/c" },
