@@ -6,7 +6,10 @@ const KIB = 1024;
 export interface Memory {
   /** Its share of everything: shared pages are divided among those who share them. */
   readonly pss: number;
-  /** Pages that nobody else has. */
+  /**
+   * Pages that it has written itself. Clean pages of its program are left out: they are only private as long as no
+   * other process of the machine runs the same program, and the kernel can drop them.
+   */
   readonly private: number;
 }
 
@@ -16,7 +19,7 @@ export async function memoryOf(pid: number): Promise<Memory> {
     Number(new RegExp(`^${name}: +(\\d+) kB$`, "m").exec(text)?.[1] ?? Number.NaN);
   return {
     pss: field("Pss") / KIB,
-    private: (field("Private_Clean") + field("Private_Dirty")) / KIB,
+    private: field("Private_Dirty") / KIB,
   };
 }
 
