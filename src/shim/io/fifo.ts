@@ -22,26 +22,72 @@ function openFifo(path: string, flags: number): number {
   return fd;
 }
 
+/** Between two looks whether a client has come to read what is left in a FIFO. */
+const FIRST_LOOK_MS = 20;
+const LONGEST_LOOK_MS = 500;
+
 /**
- * A FIFO that the client reads. It is open for both directions: opening never waits for a reader, and a containerd
- * that restarts causes neither EPIPE nor loss, as the bytes stay in the pipe. While nobody reads, writes wait.
+ * A FIFO that the client reads. We hold a read end, too: opening never waits for a reader, and a containerd that
+ * restarts causes neither EPIPE nor loss, as the bytes stay in the pipe. While nobody reads, writes wait. What is in
+ * the pipe when the output ends is kept for a reader that is still to come.
  */
 export class FifoOutput implements OutputTarget {
-  readonly #socket: Socket;
+  readonly #path: string;
+  readonly #writer: Socket;
+  #reader: number | undefined;
+  #look: NodeJS.Timeout | undefined;
 
   constructor(path: string) {
-    this.#socket = new Socket({ fd: openFifo(path, constants.O_RDWR), readable: false, writable: true });
+    this.#path = path;
+    const reader = openFifo(path, constants.O_RDONLY);
+    try {
+      const fd = openFifo(path, constants.O_WRONLY);
+      this.#writer = new Socket({ fd, readable: false, writable: true });
+    } catch (error) {
+      closeSync(reader);
+      throw error;
+    }
+    this.#reader = reader;
     // Every failure reaches the write that it concerns.
-    this.#socket.on("error", () => undefined);
+    this.#writer.on("error", () => undefined);
   }
 
   write(chunk: Uint8Array, done: (error?: Error) => void): void {
-    this.#socket.write(chunk, (error) => done(error ?? undefined));
+    this.#writer.write(chunk, (error) => done(error ?? undefined));
   }
 
   close(): void {
+    this.#closeReader();
+    if (!this.#writer.destroyed && this.#look === undefined) this.#closeOnceRead(FIRST_LOOK_MS);
+  }
+
+  abandon(): void {
+    clearTimeout(this.#look);
+    this.#closeReader();
     // Not `end()`: that is a shutdown(2), which a FIFO does not have. All writes have been answered.
-    this.#socket.destroy();
+    this.#writer.destroy();
+  }
+
+  /** A pipe keeps its bytes as long as one end is open: ours stays until the client has opened its own. */
+  #closeOnceRead(wait: number): void {
+    if (this.#hasClient()) this.abandon();
+    else
+      this.#look = setTimeout(() => this.#closeOnceRead(Math.min(wait * 2, LONGEST_LOOK_MS)), wait).unref();
+  }
+
+  #hasClient(): boolean {
+    try {
+      closeSync(openSync(this.#path, constants.O_WRONLY | constants.O_NONBLOCK));
+      return true;
+    } catch (error) {
+      // ENXIO: nobody has it open for reading (fifo(7)). Any other failure: it is gone, and nobody will come.
+      return (error as NodeJS.ErrnoException).code !== "ENXIO";
+    }
+  }
+
+  #closeReader(): void {
+    if (this.#reader !== undefined) closeSync(this.#reader);
+    this.#reader = undefined;
   }
 }
 

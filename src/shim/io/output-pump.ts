@@ -79,7 +79,13 @@ export class OutputPump {
     this.warn(`${this.name}: output is discarded from here on: ${error.message}`);
   }
 
-  /** Ends the copying at once. */
+  /** Ends the copying at once; nobody is waited for. */
+  abandon(): void {
+    this.close();
+    this.target.abandon?.();
+  }
+
+  /** Ends the copying. */
   close(): void {
     this.#closed = true;
     this.#source?.destroy();

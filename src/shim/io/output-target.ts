@@ -7,4 +7,6 @@ export interface OutputTarget {
   write(chunk: Uint8Array, done: (error?: Error) => void): void;
   /** No more will come: whoever reads the other end sees end of file after all that was written. Idempotent. */
   close(): void;
+  /** Closes at once, even if somebody could still come for what was written. Idempotent. */
+  abandon?(): void;
 }

@@ -80,6 +80,19 @@ test("FIFOs: output reaches a reader that comes late, and end of file follows", 
   await io.close();
 });
 
+test("FIFOs: output that ended before its reader came is kept for it", async (t) => {
+  const folder = testFolder(t);
+  const stdout = makeFifo(join(folder, "out"));
+  const io = await openProcessIo({ ...NONE, stdout }, context(folder));
+  const [out, guest] = await socketPair(t);
+  io.attach({ stdout: out });
+  guest.end("all there is");
+  await io.drained(within(2000));
+  const reader = await collect(t, stdout);
+  assert.equal(await reader.sha, createHash("sha256").update("all there is").digest("hex"));
+  await io.close();
+});
+
 test("FIFOs: a reader may leave and another go on, nothing is lost and nothing breaks", async (t) => {
   const folder = testFolder(t);
   const stdout = makeFifo(join(folder, "out"));

@@ -43,8 +43,10 @@ export async function openProcessIo(stdio: StdioPaths, context: IoContext): Prom
     const stdin = stdio.stdin !== "" && !outputs.logger ? new FifoInput(stdio.stdin) : undefined;
     return new HostIo(stdio.terminal, stdin, outputs, context);
   } catch (error) {
-    outputs.stdout?.close();
-    outputs.stderr?.close();
+    for (const output of [outputs.stdout, outputs.stderr]) {
+      output?.close();
+      output?.abandon?.();
+    }
     await outputs.logger?.stop();
     throw error;
   }
@@ -74,7 +76,7 @@ async function openOutputs(stdio: StdioPaths, context: IoContext): Promise<Outpu
         const second = stderr.kind === "fifo" ? new FifoOutput(stderr.path) : undefined;
         return { ...(first && { stdout: first }), ...(second && { stderr: second }) };
       } catch (error) {
-        first?.close();
+        first?.abandon();
         throw error;
       }
     }
@@ -160,7 +162,7 @@ export class HostIo implements ProcessIo {
 
   async #close(): Promise<void> {
     this.stdin?.close();
-    for (const pump of Object.values(this.#pumps)) (pump as OutputPump).close();
+    for (const pump of Object.values(this.#pumps)) (pump as OutputPump).abandon();
     await this.outputs.logger?.stop();
   }
 }
