@@ -39,6 +39,8 @@ export interface ContainerOptions {
   readonly publish: (event: PodEvent) => void;
   /** Runs before the init process is started; when it fails, so does the start. */
   readonly beforeStart: (deadline: Deadline) => Promise<void>;
+  /** Runs once the init process has been started; never rejects. */
+  readonly afterStart: (deadline: Deadline) => Promise<void>;
   /** Frees what the container has on the host (its root file system and volumes). */
   readonly release: () => Promise<void>;
 }
@@ -116,6 +118,7 @@ export class Container {
       await this.#queue.run(async () => {
         await this.#options.beforeStart(deadline);
         await this.init.start(deadline);
+        await this.#options.afterStart(deadline);
       });
       return;
     }

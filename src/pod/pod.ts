@@ -9,6 +9,7 @@ import { containerKind } from "./container-kind.ts";
 import type { PodEvent } from "./events.ts";
 import { GuestInit, PauseProcess } from "./guest-process.ts";
 import { guestSpec } from "./guest-spec.ts";
+import { ContainerHooks } from "./hooks.ts";
 import type { OciSpec } from "./oci-spec.ts";
 import type { Exit, ProcessRunner } from "./process.ts";
 import type { ProcessIo } from "./process-io.ts";
@@ -202,7 +203,7 @@ export class Pod {
   }
 
   async #create(request: CreateRequest, deadline: Deadline): Promise<Container> {
-    const { id, spec, bundle, io } = request;
+    const { id, spec, bundle } = request;
     const kind = containerKind(spec.annotations);
     if (kind.kind === "container") {
       if (!this.#sandbox) throw failedPrecondition(`its pod ${kind.sandboxId} is not running`);
@@ -214,9 +215,28 @@ export class Pod {
     }
     if (kind.kind === "single") this.#single = true;
     const sandbox = await this.start(sandboxRequest(spec, this.#options.id), deadline);
-    if (kind.kind === "sandbox") {
-      return this.#container(request, sandbox, new PauseProcess(sandbox.lost), undefined);
+    const hooks = new ContainerHooks(spec, id, bundle, (message, err) => this.#options.log(message, { err }));
+    try {
+      if (hooks.any) {
+        await hooks.creating(sandbox.pid, deadline);
+        await sandbox.refreshNetwork(deadline);
+      }
+      return await this.#createInGuest(request, sandbox, kind.kind === "sandbox", hooks, deadline);
+    } catch (error) {
+      await hooks.stopped();
+      throw error;
     }
+  }
+
+  async #createInGuest(
+    request: CreateRequest,
+    sandbox: Sandbox,
+    pause: boolean,
+    hooks: ContainerHooks,
+    deadline: Deadline,
+  ): Promise<Container> {
+    const { id, spec, bundle, io } = request;
+    if (pause) return this.#container(request, sandbox, new PauseProcess(sandbox.lost), undefined, hooks);
     const shared = await sandbox.share.add(id, rootfsSource(request), deadline);
     this.#options.timeline?.mark("root file system mounted");
     const runner = new GuestInit(sandbox.agent, { containerId: id, execId: "" });
@@ -231,7 +251,7 @@ export class Pod {
       await runner.create(adjusted, io, undefined, deadline);
       this.#options.timeline?.mark("guest: container created");
       deadline.check();
-      return this.#container(request, sandbox, runner, shared);
+      return this.#container(request, sandbox, runner, shared, hooks);
     } catch (error) {
       await this.#undo(runner, shared);
       throw error;
@@ -260,6 +280,7 @@ export class Pod {
     sandbox: Sandbox,
     runner: ProcessRunner,
     shared: SharedContainer | undefined,
+    hooks: ContainerHooks,
   ) {
     const container = new Container({
       id: request.id,
@@ -272,7 +293,11 @@ export class Pod {
       publish: this.#options.publish,
       // Docker connects a container to its networks between create and start.
       beforeStart: (deadline) => sandbox.refreshNetwork(deadline),
-      release: async () => shared?.release(),
+      afterStart: (deadline) => hooks.started(sandbox.pid, deadline),
+      release: async () => {
+        await shared?.release();
+        await hooks.stopped();
+      },
     });
     if (this.#single) {
       // Nothing can run in a VM whose only container has ended: it goes at once, after the exit was published.

@@ -33,7 +33,7 @@ export const runtime = section("What the runtime does on the host, around the vi
   internetworking_model: choice({
     about: "How the pod's network interfaces reach the guest.",
     choices: ["tcfilter", "macvtap", "none"],
-    plannedChoices: ["macvtap", "none"],
+    plannedChoices: ["macvtap"],
     default: "tcfilter",
     since,
     annotation: true,
