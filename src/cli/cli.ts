@@ -67,6 +67,19 @@ export function commandTree(context: CliContext, exit: (status: number) => void)
     async (path) => exit(await (await actions()).configImportKata(context, path)),
   );
 
+  const template = command(program, "template", "the booted VMs that pods are cloned from");
+  const templates = () => import("./template.ts");
+  command(template, "create", "make the template of this configuration, unless there is one")
+    .addOption(file())
+    .action(async (options) => exit(await (await templates()).templateCreate(context, options)));
+  command(template, "status", "every template: size, age, clones made of it")
+    .addOption(file())
+    .option("--json", "as JSON")
+    .action(async (options) => exit(await (await templates()).templateStatus(context, options)));
+  command(template, "destroy", "remove all templates; running pods are not disturbed")
+    .addOption(file())
+    .action(async (options) => exit(await (await templates()).templateDestroy(context, options)));
+
   command(program, "check", "whether this machine can run pods; a line per check, with advice")
     .addOption(file())
     .option("--json", "as JSON")

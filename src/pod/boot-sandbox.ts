@@ -16,6 +16,7 @@ import { connect } from "../vsock/hybrid.ts";
 import { startVsockDaemon } from "../vsock/vhost-device-vsock.ts";
 import { SandboxNetwork } from "./sandbox-network.ts";
 import type { ContainerShare, Sandbox, SandboxRequest } from "./sandbox.ts";
+import { CloneError, startVm } from "./start-vm.ts";
 import { vmSpec } from "./vm-spec.ts";
 
 export interface BootContext {
@@ -42,12 +43,23 @@ export async function bootSandbox(
   context: BootContext,
   caller: Deadline,
 ): Promise<Sandbox> {
-  const disposer = new Disposer();
   const deadline = caller.shorter(context.config.agent.boot_timeout, "boot the VM");
+  const attempt = async (clone: boolean) => {
+    const disposer = new Disposer();
+    try {
+      return await boot(request, context, clone, disposer, deadline);
+    } catch (error) {
+      await disposer.dispose().catch((undo) => context.log("boot: undoing it failed", { err: undo }));
+      throw error;
+    }
+  };
   try {
-    return await boot(request, context, disposer, deadline);
+    return await attempt(context.config.hypervisor.template.enable).catch(async (error: unknown) => {
+      if (!(error instanceof CloneError)) throw error;
+      context.warn(`${error.message}; the pod is booted without a template`);
+      return await attempt(false);
+    });
   } catch (error) {
-    await disposer.dispose().catch((undo) => context.log("boot: undoing it failed", { err: undo }));
     throw HullError.wrap("boot the VM", error);
   } finally {
     deadline.dispose();
@@ -57,6 +69,7 @@ export async function bootSandbox(
 async function boot(
   request: SandboxRequest,
   context: BootContext,
+  clone: boolean,
   disposer: Disposer,
   deadline: Deadline,
 ): Promise<Sandbox> {
@@ -114,16 +127,20 @@ async function boot(
     share: { kind: "share", tag: SHARE_TAG, socket: virtiofsd.socket },
     nics: network.nics,
   });
-  const vm = await hypervisor.driver.boot(spec, { deadline, ledger, pod, log: context.log });
-  timeline.mark("VMM runs the guest");
+  const { vm, proving } = await startVm(hypervisor.driver, spec, clone, {
+    ...{ deadline, ledger, pod, timeline, settings: config.hypervisor.template },
+    ...{ log: context.log, warn: context.warn },
+  });
   disposer.push("VM", () => vm.stop(stopBy));
   await network.remember(vm);
   const dial = (port: number, by: Deadline) => connect(vsock.hybridSocket, port, by);
-  const agent = await orVmEnd(vm, async () => {
-    const socket = await dialUntilReady(vsock.hybridSocket, AGENT_PORT, deadline);
-    timeline.mark("guest: agent dialled");
-    return await AgentConnection.connect(socket, dial, deadline);
-  });
+  const agent = await proving((limit) =>
+    orVmEnd(vm, async () => {
+      const socket = await dialUntilReady(vsock.hybridSocket, AGENT_PORT, limit);
+      timeline.mark("guest: agent dialled");
+      return await AgentConnection.connect(socket, dial, limit);
+    }),
+  );
   disposer.push("agent connection", async () => agent.close());
   timeline.mark("guest: agent answered");
   context.log("the guest is up", { agent: agent.version, kernel: agent.kernelRelease });

@@ -14,13 +14,10 @@ export interface VmSurroundings {
   readonly nics?: readonly NicDevice[];
 }
 
-/** The machine that the configuration describes, in the pod's surroundings. */
-export function vmSpec(hypervisor: Config["hypervisor"], around: VmSurroundings): VmSpec {
-  const { accel } = around;
+/** The part of a machine that comes from the configuration alone; what a template is made of. */
+export function machine(hypervisor: Config["hypervisor"], { path, accel }: Pick<VmSpec, "path" | "accel">) {
   return {
-    name: around.name,
-    directory: around.directory,
-    path: around.path,
+    path,
     machine: hypervisor.machine_type,
     accel,
     cpuModel: hypervisor.cpu_model === "auto" ? (accel === "kvm" ? "host" : "max") : hypervisor.cpu_model,
@@ -29,11 +26,20 @@ export function vmSpec(hypervisor: Config["hypervisor"], around: VmSurroundings)
     kernel: hypervisor.kernel,
     initrd: hypervisor.initrd,
     kernelParams: hypervisor.kernel_params,
+    extraArgs: hypervisor.extra_args ?? [],
+  } satisfies Partial<VmSpec>;
+}
+
+/** The machine that the configuration describes, in the pod's surroundings. */
+export function vmSpec(hypervisor: Config["hypervisor"], around: VmSurroundings): VmSpec {
+  return {
+    ...machine(hypervisor, around),
+    name: around.name,
+    directory: around.directory,
     netns: around.netns,
     vsock: around.vsock,
     shares: [around.share],
     nics: around.nics ?? [],
     disks: [],
-    extraArgs: hypervisor.extra_args ?? [],
   };
 }

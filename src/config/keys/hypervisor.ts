@@ -266,13 +266,11 @@ export const hypervisor = section("The virtual machine monitor and the machine i
       about: "Start pods from a template.",
       default: false,
       since,
-      planned: true,
     }),
     template_path: path({
       about: "The folder, on a memory file system, that holds the templates.",
       default: "/dev/shm/hull-template",
       since,
-      planned: true,
     }),
     max_size: integer({
       about: "The most memory that all templates together may take.",
@@ -281,13 +279,11 @@ export const hypervisor = section("The virtual machine monitor and the machine i
       max: 1_048_576,
       default: 2048,
       since,
-      planned: true,
     }),
     wait: boolean({
       about: "While another pod makes the template: wait for it (true) or boot cold (false).",
       default: true,
       since,
-      planned: true,
     }),
   }),
 });

@@ -1,0 +1,104 @@
+import type { Config } from "../config/schema.ts";
+import type { Deadline } from "../core/deadline.ts";
+import { HullError } from "../core/errors.ts";
+import type { Timeline } from "../core/timeline.ts";
+import type { HotplugDevice, Hypervisor, Vm, VmContext, VmSpec } from "../hypervisor/hypervisor.ts";
+import type { Template } from "../template/store.ts";
+import { canBeCloned, obtainTemplate, requireSpace, TemplateUse } from "../template/template.ts";
+
+/** How long a clone may take from its start to the agent's answer; a cold boot still has its time after that. */
+const CLONE_LIMIT_MS = 15_000;
+
+export interface StartContext extends VmContext {
+  readonly settings: Config["hypervisor"]["template"];
+  readonly timeline: Timeline;
+  warn(message: string): void;
+}
+
+/** A clone that did not come up. The pod can still be booted without a template. */
+export class CloneError extends HullError {
+  constructor(cause: unknown) {
+    const { code, message } = HullError.from(cause);
+    super(code, `start from a template: ${message}`, { cause });
+  }
+}
+
+export interface StartedVm {
+  readonly vm: Vm;
+  /** Runs, once, what must succeed before a clone is known to be good; its failure is a CloneError. */
+  proving<T>(step: (deadline: Deadline) => Promise<T>): Promise<T>;
+}
+
+/**
+ * Starts a pod's VM: as a clone of a template where `clone` is set and there is or can be one, else by a boot. Why there
+ * is no template is told in a warning, and the VM is booted; a clone that fails rejects with CloneError.
+ */
+export async function startVm(
+  driver: Hypervisor,
+  spec: VmSpec,
+  clone: boolean,
+  context: StartContext,
+): Promise<StartedVm> {
+  const { deadline, settings, timeline } = context;
+  const template =
+    clone && canBeCloned(driver.type, spec) && spec.vsock?.kind === "vhost-user"
+      ? await obtainTemplate(driver, spec, settings, context).catch((error: unknown) => {
+          deadline.check();
+          context.warn(`${HullError.from(error).message}; the pod is booted without a template`);
+          return undefined;
+        })
+      : undefined;
+  if (!template) {
+    const vm = await driver.boot(spec, context);
+    timeline.mark("VMM runs the guest");
+    return { vm, proving: (step) => step(deadline) };
+  }
+  timeline.mark("template found");
+  const use = new TemplateUse(settings.template_path, template);
+  const limit = deadline.shorter(CLONE_LIMIT_MS, "start from a template");
+  const attempt = async <T>(step: (by: Deadline) => Promise<T>): Promise<T> => {
+    try {
+      return await step(limit);
+    } catch (thrown) {
+      limit.dispose();
+      deadline.check(); // not the clone's limit, but the caller's
+      await use.failed(thrown);
+      throw new CloneError(thrown);
+    }
+  };
+  const vm = await attempt((by) => cloneVm(driver, template, spec, { ...context, deadline: by }));
+  const proving = async <T>(step: (by: Deadline) => Promise<T>): Promise<T> => {
+    const result = await attempt(step);
+    limit.dispose();
+    await use.count();
+    return result;
+  };
+  return { vm, proving };
+}
+
+async function cloneVm(
+  driver: Hypervisor,
+  template: Template,
+  spec: VmSpec,
+  context: StartContext,
+): Promise<Vm> {
+  const { deadline, settings, timeline } = context;
+  await requireSpace(settings.template_path, spec.memoryMib);
+  const vm = await driver.restore(template.path, spec, context);
+  try {
+    timeline.mark("clone restored");
+    for (const device of podDevices(spec)) await vm.plug(device, deadline);
+    await vm.resume(deadline);
+    timeline.mark("clone runs with the pod's devices");
+    return vm;
+  } catch (thrown) {
+    await vm.stop(deadline.shorter(0));
+    throw thrown;
+  }
+}
+
+/** The way to the agent first: the guest finds devices in this order. */
+function podDevices(spec: VmSpec): HotplugDevice[] {
+  const vsock = spec.vsock?.kind === "vhost-user" ? [spec.vsock] : [];
+  return [...vsock, ...spec.shares, ...spec.nics, ...spec.disks];
+}
