@@ -14,6 +14,9 @@ async function main(): Promise<void> {
     await cleanUp(namespace, id);
   } else if (action === "--keep-code") {
     await import("../shim/daemon.ts");
+  } else if (action === "protocol") {
+    const { printProtocol } = await import("../shim/serve/protocol.ts");
+    await printProtocol(namespace, id);
   } else {
     throw new Error(
       `unknown action ${JSON.stringify(action)}: this program is started by containerd-shim-hull-v2`,

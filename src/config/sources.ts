@@ -1,17 +1,11 @@
 import { readdir } from "node:fs/promises";
 import { dirname, isAbsolute, join } from "node:path";
+import { candidates, type Places } from "./candidates.ts";
 import { MAX_BYTES, readConfigFile } from "./config-file.ts";
 import { ConfigError } from "./problem.ts";
 import type { RuntimeOptions } from "./runtime-options.ts";
 
-/** A place where the configuration may be, in the order in which they are tried. */
-export interface Candidate {
-  readonly file: string;
-  /** Who named it, for messages. */
-  readonly by: "runtime options" | "HULL_CONFIG" | "default";
-  /** Named by somebody: it must exist. */
-  readonly required: boolean;
-}
+export { type Candidate, candidates, type Places } from "./candidates.ts";
 
 /** A text to be parsed: a file's, or the body that came with the runtime options. */
 export interface SourceText {
@@ -20,29 +14,6 @@ export interface SourceText {
   readonly text: string;
   /** What relative paths are relative to. */
   readonly folder: string | undefined;
-}
-
-export interface Places {
-  readonly env: Readonly<Record<string, string | undefined>>;
-  /** The folder that holds bin/, guest/ and configs/. */
-  readonly installation: string;
-  /** The root of the file system, for tests. */
-  readonly root?: string;
-}
-
-/** Every file that may be the configuration; the first that exists is the one. */
-export function candidates(options: RuntimeOptions, { env, installation, root = "/" }: Places): Candidate[] {
-  const found: Candidate[] = [];
-  if (options.configPath) found.push({ file: options.configPath, by: "runtime options", required: true });
-  if (env.HULL_CONFIG) found.push({ file: env.HULL_CONFIG, by: "HULL_CONFIG", required: true });
-  for (const file of [
-    join(root, "etc/hull/config.yaml"),
-    join(root, "usr/share/defaults/hull/config.yaml"),
-    join(installation, "configs/qemu.yaml"),
-  ]) {
-    found.push({ file, by: "default", required: false });
-  }
-  return found;
 }
 
 /** The base text and its drop-ins, in the order in which they apply; nothing where no file exists. */

@@ -1,6 +1,5 @@
+import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
-import type { Server as Listener } from "node:net";
-import { dirname } from "node:path";
 import { type LoadedConfig, loadConfig } from "../config/load.ts";
 import { Deadline } from "../core/deadline.ts";
 import { Timeline } from "../core/timeline.ts";
@@ -11,15 +10,15 @@ import { Pod } from "../pod/pod.ts";
 import { StateFile } from "../pod/state-file.ts";
 import { SandboxDefinition } from "../proto/generated/containerd/runtime/sandbox/v1/sandbox.ts";
 import { TaskDefinition } from "../proto/generated/containerd/task/v2/task.ts";
-import { listen } from "../ttrpc/node/unix-socket.ts";
-import { Server } from "../ttrpc/server.ts";
 import { PodPaths, STATE_ROOT } from "./bootstrap/pod-paths.ts";
 import { type BootstrapRecord, decodeRecord } from "./bootstrap/record.ts";
 import { VERSION } from "./bootstrap/version.ts";
 import { fromPodEvent } from "./events/pod-event.ts";
 import { EventPublisher } from "./events/publisher.ts";
+import { installation } from "./installation.ts";
 import { openProcessIo } from "./io/process-io.ts";
 import { createLog, type Logger } from "./log/log.ts";
+import { type ServedService, type Serving, served, serveTtrpc } from "./serve/serving.ts";
 import { SandboxService } from "./services/sandbox/service.ts";
 import { type CgroupMode, hostCgroupMode } from "./services/stats/metrics-any.ts";
 import { TASK_SERVICES, taskService } from "./services/task.ts";
@@ -40,13 +39,12 @@ export class Daemon {
   readonly #events: EventPublisher;
   readonly #ledger: StateFile;
   readonly #pod: Pod;
-  readonly #server: Server;
   readonly #sandbox: SandboxService;
   readonly #config: Promise<LoadedConfig>;
   #cgroupMode: Promise<CgroupMode> | undefined;
   readonly #timeline = new Timeline();
   #timelineTold = false;
-  #listener: Listener | undefined;
+  #serving: Serving | undefined;
   #ended: Promise<void> | undefined;
 
   private constructor(paths: PodPaths, record: BootstrapRecord) {
@@ -94,23 +92,33 @@ export class Daemon {
       publish: (event) => this.#publish(event),
       log: (message, fields) => this.#log.warn(fields ?? {}, message),
     });
-    this.#server = new Server({ report: (where, error) => this.#log.error({ err: error }, where) });
     this.#sandbox = this.#sandboxService();
-    this.#server.register(SandboxDefinition, this.#sandbox.handlers());
-    this.#server.register(TaskDefinition, this.#taskService(), { as: [...TASK_SERVICES] });
   }
 
   /** Starts serving on the inherited socket. */
   static async start(namespace: string, id: string): Promise<Daemon> {
     const paths = new PodPaths(namespace, id);
     const daemon = new Daemon(paths, decodeRecord(await readFile(paths.record, "utf8")));
-    daemon.#listener = await listen(daemon.#server, { fd: LISTENER_FD });
+    daemon.#serving = await daemon.#serve();
     for (const signal of ["SIGTERM", "SIGINT"] as const) {
       process.on(signal, () => void daemon.end().then(() => process.exit(0)));
     }
     daemon.#timeline.mark("daemon: serving");
     daemon.#log.debug({ pid: process.pid }, "shim: serving");
     return daemon;
+  }
+
+  /** By the protocol that the front told containerd. */
+  async #serve(): Promise<Serving> {
+    const services: ServedService[] = [
+      served(SandboxDefinition, this.#sandbox.handlers()),
+      served(TaskDefinition, this.#taskService(), TASK_SERVICES),
+    ];
+    const report = (where: string, error: unknown) => this.#log.error({ err: error }, where);
+    const where = { fd: LISTENER_FD };
+    if (!existsSync(this.#paths.answer)) return await serveTtrpc(services, where, report);
+    const { serveGrpc } = await import("./serve/grpc.ts");
+    return await serveGrpc(services, where, report);
   }
 
   /** Ends the pod and removes everything it had. Idempotent, never rejects. */
@@ -125,7 +133,7 @@ export class Daemon {
     await this.#events.flush(flush);
     flush.dispose();
     this.#events.close();
-    this.#listener?.close();
+    this.#serving?.close();
     const limit = Deadline.after(REMOVE_LIMIT_MS, `remove ${this.#paths.directory}`);
     await removeTree(this.#paths.directory, limit).catch((error) =>
       this.#log.error({ err: error }, "shim: clean-up"),
@@ -175,7 +183,7 @@ export class Daemon {
   async #shutdown(): Promise<void> {
     await this.end();
     // The reply goes out first; nothing of the pod is left by then, so nothing is lost if it does not.
-    setImmediate(() => void this.#server.shutdown(500).then(() => process.exit(0)));
+    setImmediate(() => void this.#serving?.shutdown(500).then(() => process.exit(0)));
   }
 
   /** Logs how the start went, once: when the pod's first container has started. */
@@ -200,9 +208,4 @@ export class Daemon {
       }),
     );
   }
-}
-
-/** The folder that holds bin/, lib/, guest/ and configs/: this program lies in its lib/. */
-function installation(): string {
-  return dirname(dirname(process.argv[1] ?? ""));
 }

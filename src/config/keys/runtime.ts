@@ -93,9 +93,9 @@ export const runtime = section("What the runtime does on the host, around the vi
 /** How containerd is served. */
 export const shim = section("How containerd is served.", {
   protocol: choice({
-    about: "The protocol spoken with containerd. grpc needs containerd 2.0 or newer.",
+    about:
+      "The protocol spoken with containerd. grpc works with containerd 1.7; 2.0 to 2.4 take every gRPC shim for dead.",
     choices: ["ttrpc", "grpc"],
-    plannedChoices: ["grpc"],
     default: "ttrpc",
     since,
   }),

@@ -11,7 +11,7 @@ export class Installation {
   readonly node: string;
   readonly shim: string;
 
-  constructor(prefix: string) {
+  constructor(readonly prefix: string) {
     this.node = `${prefix}/lib/node`;
     this.shim = `${prefix}/lib/shim.cjs`;
   }
@@ -33,7 +33,7 @@ export class Installation {
   }
 
   /** The command line of the daemon binary. */
-  command(action: "daemon" | "cleanup", paths: PodPaths): string[] {
+  command(action: "daemon" | "cleanup" | "protocol", paths: PodPaths): string[] {
     const flags = ["--no-warnings", "--v8-pool-size=0"];
     return [this.node, ...flags, this.shim, action, "-namespace", paths.namespace, "-id", paths.pod];
   }
@@ -93,21 +93,30 @@ export function adjustOomScore(sys: Sys, pid: number): void {
 
 /** Releases all that a dead daemon left of its pod, `limitMs` at most. Throws when that fails. */
 export function cleanUp(sys: Sys, installation: Installation, paths: PodPaths, limitMs: number): string {
+  return runDaemonBinary(sys, installation, "cleanup", paths, limitMs);
+}
+
+/** Runs a short action of the daemon binary and returns what it printed. Throws when it fails. */
+export function runDaemonBinary(
+  sys: Sys,
+  installation: Installation,
+  action: "cleanup" | "protocol",
+  paths: PodPaths,
+  limitMs: number,
+): string {
+  const what = `${action} of ${paths.directory}`;
   installation.check(sys);
   let result: ChildResult;
   try {
-    result = runChild(sys, installation.command("cleanup", paths), childEnvironment(sys), limitMs);
+    result = runChild(sys, installation.command(action, paths), childEnvironment(sys), limitMs);
   } catch (error) {
-    throw HullError.wrap(`start the clean-up of ${paths.directory}`, error);
+    throw HullError.wrap(`start the ${what}`, error);
   }
-  if (result.timedOut)
-    throw failedPrecondition(`clean-up of ${paths.directory}: not done within ${limitMs} ms`);
+  if (result.timedOut) throw failedPrecondition(`${what}: not done within ${limitMs} ms`);
   if (result.code !== 0 || result.signal !== 0) {
     const how = result.signal !== 0 ? `signal ${result.signal}` : `status ${result.code}`;
     const said = result.stderr.trim().split("\n").slice(-3).join(" | ");
-    throw failedPrecondition(
-      `clean-up of ${paths.directory} ended with ${how}: ${said || "it said nothing"}`,
-    );
+    throw failedPrecondition(`${what} ended with ${how}: ${said || "it said nothing"}`);
   }
   return result.stdout;
 }

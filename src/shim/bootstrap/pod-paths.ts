@@ -16,6 +16,9 @@ export class PodPaths {
   /** The daemon's pid and start time. */
   readonly pid: string;
 
+  /** What `start` answers, where that is more than the bare address: the daemon serves gRPC then. */
+  readonly answer: string;
+
   constructor(
     readonly namespace: string,
     readonly pod: string,
@@ -26,6 +29,7 @@ export class PodPaths {
     this.socket = `${this.directory}/shim.sock`;
     this.record = `${this.directory}/bootstrap.json`;
     this.pid = `${this.directory}/shim.pid`;
+    this.answer = `${this.directory}/answer.json`;
   }
 
   /** How containerd is told the socket. */

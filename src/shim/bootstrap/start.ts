@@ -1,4 +1,5 @@
 import { alreadyExists, failedPrecondition, HullError, unavailable } from "../../core/errors.ts";
+import { answerOfPod, decideAnswer } from "./answer.ts";
 import { adjustOomScore, cleanUp, type Installation, spawnDaemon } from "./daemon.ts";
 import type { Flags } from "./flags.ts";
 import { checkIdentifier } from "./identifier.ts";
@@ -42,8 +43,9 @@ export function start(
     if (!socketAnswers(sys, paths)) {
       throw unavailable(`sandbox ${paths.pod}: its shim does not answer at ${paths.socket}: remove the pod`);
     }
-    sys.writeFile(`${bundle}/address`, paths.address);
-    return paths.address;
+    const answer = answerOfPod(sys, paths);
+    sys.writeFile(`${bundle}/address`, answer);
+    return answer;
   }
 
   installation.check(sys);
@@ -65,6 +67,10 @@ export function start(
     const staged = stagePod(sys, paths, record);
     undo.push(staged.discard);
     staged.publish();
+    const answer = decideAnswer(sys, installation, paths, said.options, {
+      version: said.containerdVersion,
+      binary: flags.publishBinary || said.containerdBinary,
+    });
     ownMountNamespace(sys);
     const pid = spawnDaemon(sys, installation, paths, bundle, staged.listener);
     undo.push(() => sys.kill(pid, SIGKILL));
@@ -73,8 +79,8 @@ export function start(
     sys.writeFile(paths.pid, encodeMark(mark));
     adjustOomScore(sys, pid);
     undo.push(() => ifExists(() => sys.unlink(`${bundle}/address`)));
-    sys.writeFile(`${bundle}/address`, paths.address);
-    return paths.address;
+    sys.writeFile(`${bundle}/address`, answer);
+    return answer;
   } catch (error) {
     for (const step of undo.reverse()) {
       try {

@@ -1,0 +1,115 @@
+import { createServer, type ListenOptions, type Socket } from "node:net";
+import type * as Grpc from "@grpc/grpc-js";
+import { Deadline } from "../../core/deadline.ts";
+import { HullError } from "../../core/errors.ts";
+import type { MethodDefinition } from "../../ttrpc/definition.ts";
+import type { CallContext } from "../../ttrpc/server.ts";
+import type { Report, ServedService, Serving } from "./serving.ts";
+
+type Handler = (request: unknown, context: CallContext) => unknown;
+type Call = Grpc.ServerUnaryCall<unknown, unknown>;
+
+/**
+ * Serves the same handlers over gRPC on a listening descriptor. The library is loaded here and nowhere else: it takes
+ * 6 MiB, which a daemon that speaks ttrpc never spends.
+ */
+export async function serveGrpc(
+  services: readonly ServedService[],
+  where: { fd: number } | { path: string },
+  report: Report,
+): Promise<Serving> {
+  const grpc = await import("@grpc/grpc-js");
+  const server = new grpc.Server();
+  for (const service of services) {
+    for (const name of service.names) addService(grpc, server, name, service, report);
+  }
+  // grpc-js cannot listen on a descriptor, but it takes connections.
+  const injector = server.createConnectionInjector(grpc.ServerCredentials.createInsecure());
+  const sockets = new Set<Socket>();
+  const listener = createServer((socket) => {
+    sockets.add(socket);
+    socket.once("close", () => sockets.delete(socket));
+    socket.on("error", () => socket.destroy()); // the client is gone: its calls end with it
+    injector.injectConnection(socket);
+  });
+  await new Promise<void>((resolve, reject) => {
+    listener.once("error", reject);
+    listener.listen(where as ListenOptions, resolve);
+  });
+  return {
+    close: () => void listener.close(),
+    shutdown: async (graceMs) => {
+      injector.drain(graceMs);
+      const limit = Deadline.after(graceMs, "the last answers");
+      const closed = [...sockets].map(
+        (socket) => new Promise<void>((resolve) => socket.once("close", resolve)),
+      );
+      await limit.race(Promise.all(closed)).catch(() => undefined); // whoever keeps the connection loses it now
+      limit.dispose();
+      for (const socket of sockets) socket.destroy();
+      server.forceShutdown();
+    },
+  };
+}
+
+function addService(
+  grpc: typeof Grpc,
+  server: Grpc.Server,
+  name: string,
+  { definition, handlers }: ServedService,
+  report: Report,
+): void {
+  const methods: Record<string, Grpc.MethodDefinition<unknown, unknown>> = {};
+  const implementation: Record<string, Grpc.handleUnaryCall<unknown, unknown>> = {};
+  for (const [key, method] of Object.entries(definition.methods)) {
+    const path = `/${name}/${method.name}`;
+    const handler = (handlers as Record<string, Handler | undefined>)[key];
+    if (!handler || method.requestStream || method.responseStream) continue; // answers Unimplemented
+    methods[key] = methodDefinition(path, method);
+    implementation[key] = (call, callback) => {
+      answer(name, handler, call).then(
+        (response) => callback(null, response),
+        (thrown) => {
+          const error = HullError.from(thrown);
+          if (!(thrown instanceof HullError)) report(`${path}: ${error.message}`, thrown);
+          callback({
+            code: error.status as Grpc.status,
+            details: error.message,
+            metadata: new grpc.Metadata(),
+          });
+        },
+      );
+    };
+  }
+  server.addService(methods, implementation);
+}
+
+function methodDefinition(path: string, method: MethodDefinition): Grpc.MethodDefinition<unknown, unknown> {
+  return {
+    path,
+    requestStream: false,
+    responseStream: false,
+    requestSerialize: (value) => Buffer.from(method.requestType.encode(value).finish()),
+    requestDeserialize: (bytes) => method.requestType.decode(bytes),
+    responseSerialize: (value) => Buffer.from(method.responseType.encode(value).finish()),
+    responseDeserialize: (bytes) => method.responseType.decode(bytes),
+  };
+}
+
+/** As with ttrpc, a call has the client's time limit but goes on when the client goes away. */
+async function answer(service: string, handler: Handler, call: Call): Promise<unknown> {
+  const end = call.getDeadline();
+  const ms = (typeof end === "number" ? end : end.getTime()) - Date.now();
+  const deadline = Number.isFinite(ms) ? Deadline.after(ms, service) : Deadline.none();
+  const connection = Deadline.none();
+  call.on("cancelled", () => connection.cancel("the client is gone"));
+  const metadata = new Map(
+    Object.entries(call.metadata.getMap()).map(([key, value]) => [key, [value.toString()]]),
+  );
+  try {
+    return await handler(call.request, { deadline, metadata, service, connection });
+  } finally {
+    deadline.dispose();
+    connection.dispose();
+  }
+}

@@ -1,0 +1,46 @@
+import type { ServiceDefinition } from "../../ttrpc/definition.ts";
+import { listen } from "../../ttrpc/node/unix-socket.ts";
+import type { Handlers } from "../../ttrpc/server.ts";
+import { Server } from "../../ttrpc/server.ts";
+
+/** A service that the daemon serves, whatever the protocol. */
+export interface ServedService {
+  readonly definition: ServiceDefinition;
+  readonly handlers: Handlers<ServiceDefinition>;
+  /** The full names it answers to. */
+  readonly names: readonly string[];
+}
+
+/** A server at work. */
+export interface Serving {
+  /** Takes no further connection. */
+  close(): void;
+  /** Lets the calls under way be answered, at most `graceMs` milliseconds, then closes every connection. */
+  shutdown(graceMs: number): Promise<void>;
+}
+
+/** Told of what a handler throws that is no HullError: a bug. */
+export type Report = (where: string, error: unknown) => void;
+
+/** A service for the list, its types checked against each other. */
+export function served<D extends ServiceDefinition>(
+  definition: D,
+  handlers: Handlers<D>,
+  names: readonly string[] = [definition.fullName],
+): ServedService {
+  return { definition, handlers: handlers as Handlers<ServiceDefinition>, names };
+}
+
+/** Serves ttrpc on a listening descriptor. */
+export async function serveTtrpc(
+  services: readonly ServedService[],
+  where: { fd: number } | { path: string },
+  report: Report,
+): Promise<Serving> {
+  const server = new Server({ report });
+  for (const { definition, handlers, names } of services) {
+    server.register(definition, handlers, { as: [...names] });
+  }
+  const listener = await listen(server, where);
+  return { close: () => void listener.close(), shutdown: (graceMs) => server.shutdown(graceMs) };
+}
