@@ -207,7 +207,7 @@ export const REFUSED_FILES: readonly (readonly [text: string, message: string])[
   ],
   [
     "version: 1\nruntime: {internetworking_model: macvtap}\n",
-    "config.yaml:2:11: runtime.internetworking_model: macvtap is not implemented yet; choose tcfilter",
+    "config.yaml:2:11: runtime.internetworking_model: macvtap is not implemented yet; choose tcfilter or none",
   ],
   [
     "version: 1\nhypervisor: {memory_backend: file}\n",

@@ -1,0 +1,186 @@
+/** Pods in network namespaces that real CNI plugins have prepared: runc beside hull, the same cases. */
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { createHash, randomBytes } from "node:crypto";
+import { createSocket } from "node:dgram";
+import { once } from "node:events";
+import { mkdtemp, rm } from "node:fs/promises";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, afterEach, before, it } from "node:test";
+import { promisify } from "node:util";
+import { type CniConfig, CniNetns, hostLocal } from "../testkit/cni.ts";
+import { forEveryRunner } from "./fixture.ts";
+
+const run = promisify(execFile);
+const sha256 = (data: Uint8Array) => createHash("sha256").update(data).digest("hex");
+
+/** Different for each process, so that two runs on one machine do not meet. */
+const OCTET = (process.pid % 200) + 20;
+const BRIDGE = `hullbr${OCTET}`;
+const GATEWAY4 = `10.213.${OCTET}.1`;
+const GATEWAY6 = `fd00:213:${OCTET}::1`;
+
+forEveryRunner("network", (runner) => {
+  let directory = "";
+  const made: { netns: CniNetns; before: string[] }[] = [];
+  let count = 0;
+
+  const bridge = (rest: object = {}): CniConfig => ({
+    ...{ type: "bridge", bridge: BRIDGE, isGateway: true, hairpinMode: true },
+    ipam: hostLocal(directory, `10.213.${OCTET}.0/24`, `fd00:213:${OCTET}::/64`),
+    ...rest,
+  });
+  const ptp = (): CniConfig => ({ type: "ptp", ipam: hostLocal(directory, `10.214.${OCTET}.0/24`) });
+
+  /** A namespace with these interfaces, and the addresses of each. */
+  async function prepare(configs: Readonly<Record<string, CniConfig>>) {
+    count += 1;
+    const netns = await CniNetns.create(`hull-e2e-${process.pid}-${count}`);
+    const addresses: Record<string, string[]> = {};
+    for (const [ifname, config] of Object.entries(configs))
+      addresses[ifname] = await netns.add(config, ifname);
+    made.push({ netns, before: await netns.state() });
+    return { flags: ["--with-ns", `network:${netns.path}`], addresses, netns };
+  }
+
+  before(async () => {
+    directory = await mkdtemp(join(tmpdir(), "hull-cni-"));
+  });
+
+  afterEach(async () => {
+    for (const { netns, before } of made.splice(0)) {
+      const left = await netns.state();
+      await netns.remove();
+      assert.deepEqual(left, before, "what is in the namespace after the pod");
+    }
+  });
+
+  after(async () => {
+    await run("ip", ["link", "del", BRIDGE]).catch(() => undefined); // of a run in which no bridge was made
+    await rm(directory, { recursive: true });
+  });
+
+  it("gives a pod on a bridge both families, the MTU, and a way to the host", async () => {
+    const { flags, addresses } = await prepare({ eth0: bridge({ mtu: 9000 }) });
+    const [v4 = "", v6 = ""] = addresses.eth0 ?? [];
+    const script = [
+      "ip addr show dev eth0; ip route; ip -6 route; cat /sys/class/net/eth0/mtu",
+      `ping -c 1 -W 5 ${GATEWAY4} && ping -c 1 -W 5 ${GATEWAY6}`,
+      // The largest packet that is not fragmented: 28 bytes are headers.
+      `ping -c 1 -W 5 -s 8972 ${GATEWAY4}`,
+    ].join(" && ");
+    const { code, stdout, stderr } = await runner().sh(script, { flags });
+    assert.equal(code, 0, `${stdout}\n${stderr}`);
+    assert.ok(stdout.includes(`inet ${v4}/24`), stdout);
+    assert.ok(stdout.includes(`inet6 ${v6}/64`), stdout);
+    assert.ok(stdout.includes(`default via ${GATEWAY4}`), stdout);
+    assert.ok(stdout.includes(`default via ${GATEWAY6}`), stdout);
+    assert.match(stdout, /^9000$/m);
+    assert.match(stdout, /8980 bytes from/);
+  });
+
+  it("downloads 64 MiB from the host unchanged", async () => {
+    const { flags } = await prepare({ eth0: bridge() });
+    const body = randomBytes(64 << 20);
+    const server = createServer((_request, response) => response.end(body)).listen(0, GATEWAY4);
+    await once(server, "listening");
+    const { port } = server.address() as AddressInfo;
+    try {
+      const { code, stdout, stderr } = await runner().sh(
+        `wget -q -O - http://${GATEWAY4}:${port}/ | sha256sum`,
+        { flags },
+      );
+      assert.equal(code, 0, stderr);
+      assert.equal(stdout.split(" ")[0], sha256(body));
+    } finally {
+      server.close();
+    }
+  });
+
+  it("answers the host and another pod", async () => {
+    const server = await prepare({ eth0: bridge() });
+    const client = await prepare({ eth0: bridge() });
+    const [v4 = "", v6 = ""] = server.addresses.eth0 ?? [];
+    const id = runner().id();
+    const script =
+      "mkdir /tmp/www && seq 1 200000 >/tmp/www/lines && httpd -p 80 -h /tmp/www && echo ready && read line";
+    const serving = runner().start(["sh", "-c", script], { id, flags: server.flags, holdStdin: true });
+    await serving.printed("ready\n");
+    const expected = sha256(
+      Buffer.from(Array.from({ length: 200_000 }, (_, index) => `${index + 1}\n`).join("")),
+    );
+    for (const host of [v4, `[${v6}]`]) {
+      const response = await fetch(`http://${host}/lines`);
+      assert.equal(sha256(new Uint8Array(await response.arrayBuffer())), expected, host);
+    }
+    const other = await runner().sh(
+      `for host in ${v4} [${v6}]; do wget -q -O - http://$host/lines | sha256sum; done`,
+      {
+        flags: client.flags,
+      },
+    );
+    assert.equal(other.code, 0, other.stderr);
+    assert.deepEqual(
+      other.stdout
+        .trim()
+        .split("\n")
+        .map((line) => line.split(" ")[0]),
+      [expected, expected],
+    );
+    serving.closeStdin(Buffer.from("\n"));
+    assert.equal((await serving.ended).code, 0);
+  });
+
+  it("asks a name server", async () => {
+    const { flags } = await prepare({ eth0: bridge() });
+    const dns = createSocket("udp4", (question, { port, address }) =>
+      dns.send(answer(question), port, address),
+    );
+    dns.bind(53, GATEWAY4);
+    await once(dns, "listening");
+    try {
+      const { stdout, stderr } = await runner().sh(`nslookup -type=a pod.hull.test ${GATEWAY4}`, { flags });
+      assert.ok(stdout.includes("192.0.2.7"), `${stdout}\n${stderr}`);
+    } finally {
+      dns.close();
+    }
+  });
+
+  it("has a second interface, and routes through each", async () => {
+    const { flags, addresses } = await prepare({
+      eth0: ptp(),
+      net1: bridge({ ipam: hostLocal(directory, `10.213.${OCTET}.0/24`), isDefaultGateway: false }),
+    });
+    const script = `ip addr show dev eth0; ip addr show dev net1; ping -c 1 -W 5 -I net1 ${GATEWAY4} && ping -c 1 -W 5 -I eth0 10.214.${OCTET}.1`;
+    const { code, stdout, stderr } = await runner().sh(script, { flags });
+    assert.equal(code, 0, `${stdout}\n${stderr}`);
+    for (const address of [...(addresses.eth0 ?? []), ...(addresses.net1 ?? [])])
+      assert.ok(stdout.includes(`inet ${address}/`), stdout);
+  });
+
+  it("has loopback only where there is nothing else", async () => {
+    const { flags } = await prepare({});
+    for (const options of [{ flags }, {}]) {
+      const { code, stdout } = await runner().sh(
+        "ls /sys/class/net; ping -c 1 -W 5 127.0.0.1 && ping -c 1 -W 5 ::1",
+        options,
+      );
+      assert.equal(code, 0, stdout);
+      assert.ok(!stdout.includes("eth0"), stdout);
+    }
+  });
+});
+
+/** A DNS response (RFC 1035) with one A record, 192.0.2.7, for whatever was asked. */
+function answer(question: Buffer): Buffer {
+  const header = Buffer.from(question.subarray(0, 12));
+  header.writeUInt16BE(0x8180, 2); // a response, recursion desired and available
+  header.writeUInt16BE(1, 6); // one answer
+  header.writeUInt16BE(0, 10); // no additional records
+  const end = question.indexOf(0, 12) + 5;
+  const record = Buffer.from("c00c00010001000000000004c0000207", "hex");
+  return Buffer.concat([header, question.subarray(12, end), record]);
+}
