@@ -213,7 +213,7 @@ export class Container {
     if (!agent) return this.#lastStats;
     const limit = deadline.shorter(STATS_LIMIT_MS, `container ${this.id}: reading its statistics`);
     try {
-      this.#lastStats = await agent.stats(this.id, limit);
+      this.#lastStats = await limit.race(agent.stats(this.id, limit));
     } catch (error) {
       if (this.init.alive) throw error;
     } finally {

@@ -92,7 +92,10 @@ const guestMounts: Transformer = async (spec, place) => ({
 const podMounts: Transformer = async (spec, place) => {
   const files = place.podFiles ?? [];
   if (files.length === 0) return spec;
-  const mounts = [...(spec.mounts ?? [])];
+  // A shared memory of the container's own is only the default of whoever made the spec.
+  const mounts = (spec.mounts ?? []).filter(
+    ({ destination, type }) => destination !== "/dev/shm" || type !== "tmpfs",
+  );
   const missing = (destination: string) => !mounts.some((mount) => mount.destination === destination);
   for (const { source, destination } of files.filter((file) => missing(file.destination))) {
     const mount = { destination, type: "bind", source, options: ["rbind", "rprivate"] };

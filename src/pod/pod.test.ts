@@ -292,3 +292,35 @@ test("dispose frees what still runs", async () => {
   assert.equal(sandbox.shared.size, 0);
   assert.equal((await container.init.exited).status, 137);
 });
+
+test("a killed container's last statistics outlive its VM", async () => {
+  const { pod, sandbox } = setUp();
+  const container = await pod.create(request("p1"), forever);
+  await container.start("", forever);
+  sandbox.agent.end({ containerId: "p1", execId: "" }, 137);
+  await container.process("").exited;
+  await pod.stop();
+  sandbox.agent.faults.set("stats", unavailable("the VM is gone"));
+  assert.equal(sandbox.agent.calls.filter((call) => call.startsWith("stats")).length, 1);
+  assert.deepEqual(await container.stats(forever), { cgroupFiles: { "pids.current": "1\n" }, netDev: "" });
+});
+
+test("an OOM kill is told even when the guest has no numbers any more", async () => {
+  const { pod, sandbox } = setUp();
+  const container = await pod.create(request("p1"), forever);
+  await container.start("", forever);
+  sandbox.agent.faults.set("stats", unavailable("the VM is gone"));
+  await assert.rejects(container.stats(forever), withCode("Unavailable"));
+  sandbox.agent.end({ containerId: "p1", execId: "" }, 137, true);
+  await container.process("").exited;
+  const { cgroupFiles } = await container.stats(forever);
+  assert.match(cgroupFiles["memory.events"] ?? "", /^oom_kill 1$/m);
+});
+
+test("statistics of a guest that does not answer fail within their limit while the container runs", async () => {
+  const { pod, sandbox } = setUp();
+  const container = await pod.create(request("p1"), forever);
+  await container.start("", forever);
+  sandbox.agent.faults.set("stats", deferred<void>().promise);
+  await assert.rejects(container.stats(Deadline.after(50)), withCode("DeadlineExceeded"));
+});

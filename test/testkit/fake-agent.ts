@@ -107,7 +107,7 @@ export class FakeAgent implements GuestAgent {
 
   async stats(containerId: string): Promise<GuestStats> {
     await this.#call("stats", containerId);
-    return { cgroupFiles: {}, netDev: "" };
+    return { cgroupFiles: { "pids.current": "1\n" }, netDev: "" };
   }
 
   async openStream(token: string, _deadline: Deadline): Promise<Socket> {
@@ -128,7 +128,7 @@ export class FakeAgent implements GuestAgent {
   }
 
   /** The process ends by itself. The init process takes its execs along, and their exits come first. */
-  end(ref: ProcessRef, status: number): void {
+  end(ref: ProcessRef, status: number, oomKilled = false): void {
     if (ref.execId === "") {
       for (const [name, process] of this.#processes) {
         if (name.startsWith(`${ref.containerId}/`) && name !== key(ref) && process.state === "running") {
@@ -136,7 +136,7 @@ export class FakeAgent implements GuestAgent {
         }
       }
     }
-    this.#end(this.#get(ref), status);
+    this.#end(this.#get(ref), status, oomKilled);
   }
 
   /** The connection breaks. */
@@ -148,9 +148,9 @@ export class FakeAgent implements GuestAgent {
     this.#events.emit("oom", containerId);
   }
 
-  #end(process: FakeProcess, status: number): void {
+  #end(process: FakeProcess, status: number, oomKilled = false): void {
     process.state = "ended";
-    process.exit.resolve({ status, at: new Date(), oomKilled: false, output: { stdout: 0n, stderr: 0n } });
+    process.exit.resolve({ status, at: new Date(), oomKilled, output: { stdout: 0n, stderr: 0n } });
   }
 
   #add(ref: ProcessRef): void {
