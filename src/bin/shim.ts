@@ -1,5 +1,5 @@
 import { readFileSync, writeFileSync } from "node:fs";
-import { createRequire, wrap } from "node:module";
+import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { Script } from "node:vm";
 
@@ -21,13 +21,14 @@ function compiled(): Buffer | undefined {
 
 const keep = process.argv[2] === "--keep-code";
 const cachedData = keep ? undefined : compiled();
-const script = new Script(wrap(readFileSync(bundle, "utf8")), {
+const script = new Script(readFileSync(bundle, "utf8"), {
   filename: bundle,
   ...(cachedData && { cachedData }),
 });
 // At the exit the functions that a start needs have been compiled, too.
 if (keep) process.on("exit", () => writeFileSync(code, script.createCachedData()));
 
+/** The bundle is a function expression (hack/lib/build.mjs). */
 type Wrapper = (
   exports: object,
   require: NodeJS.Require,
