@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { AGENT_PORT, AgentConnection } from "../agent/agent-connection.ts";
 import { findProgram } from "../config/program.ts";
 import type { Config } from "../config/schema.ts";
+import { allSettled } from "../core/all-settled.ts";
 import { Deadline } from "../core/deadline.ts";
 import { Disposer } from "../core/disposer.ts";
 import { HullError, unavailable } from "../core/errors.ts";
@@ -14,8 +15,8 @@ import { startVirtiofsd } from "../storage/virtiofsd.ts";
 import { dialUntilReady } from "../vsock/dial-until-ready.ts";
 import { connect } from "../vsock/hybrid.ts";
 import { startVsockDaemon } from "../vsock/vhost-device-vsock.ts";
-import { SandboxNetwork } from "./sandbox-network.ts";
 import type { ContainerShare, Sandbox, SandboxRequest } from "./sandbox.ts";
+import { SandboxNetwork } from "./sandbox-network.ts";
 import { CloneError, startVm } from "./start-vm.ts";
 import { vmSpec } from "./vm-spec.ts";
 
@@ -34,6 +35,10 @@ export interface BootContext {
   warn(message: string): void;
 }
 
+/** How long a guest may take to write its data back; the rest of the time for stopping is the host's. */
+const SHUTDOWN_LIMIT_MS = 1_500;
+/** How long undoing a boot that failed may take. */
+const UNDO_LIMIT_MS = 5_000;
 /** How long freeing a container's mounts may take. */
 const RELEASE_LIMIT_MS = 2_000;
 
@@ -49,7 +54,10 @@ export async function bootSandbox(
     try {
       return await boot(request, context, clone, disposer, deadline);
     } catch (error) {
-      await disposer.dispose().catch((undo) => context.log("boot: undoing it failed", { err: undo }));
+      // A limit of its own: undoing must not fail because the boot ran out of time.
+      const undo = Deadline.after(UNDO_LIMIT_MS, "undo the boot");
+      await disposer.dispose(undo).catch((left) => context.warn(`boot: undoing it failed: ${left.message}`));
+      undo.dispose();
       throw error;
     }
   };
@@ -75,19 +83,13 @@ async function boot(
 ): Promise<Sandbox> {
   const { config, directory, ledger, namespace, id, timeline } = context;
   const pod = `${namespace}/${id}`;
-  // Teardown has a limit of its own: it must not fail because the boot ran out of time.
-  let stopBy = Deadline.after(0);
   const programs = await findPrograms(context);
-  const hypervisor = await openHypervisor(
-    { ...config.hypervisor, path: programs.vmm },
-    context.warn,
-    deadline,
-  );
-  timeline.mark("programs and accelerator known");
-  const share = await SharedDirectory.create(join(directory, "shared"), deadline);
-  disposer.push("shared directory", () => share.dispose(stopBy));
-  timeline.mark("shared directory mounted");
-  const [network, virtiofsd, vsock] = await Promise.all([
+  // None of these needs another. A failure waits for the rest, so that the undoing finds all that was made.
+  const [hypervisor, network, virtiofsd, vsock] = await allSettled([
+    openHypervisor({ ...config.hypervisor, path: programs.vmm }, context.warn, deadline).then((opened) => {
+      timeline.mark("accelerator known");
+      return opened;
+    }),
     SandboxNetwork.open(
       {
         pod,
@@ -102,18 +104,21 @@ async function boot(
       disposer.push("network", () => network.release());
       return network;
     }),
-    startVirtiofsd(
-      { ...virtiofsdSpec(config), path: programs.virtiofsd, directory, shared: share.path, pod },
-      ledger,
-      deadline,
-    ).then((daemon) => {
+    SharedDirectory.create(join(directory, "shared"), deadline).then(async (share) => {
+      timeline.mark("shared directory mounted");
+      disposer.push("shared directory", (by) => share.dispose(by));
+      const daemon = await startVirtiofsd(
+        { ...virtiofsdSpec(config), path: programs.virtiofsd, directory, shared: share.path, pod },
+        ledger,
+        deadline,
+      );
       timeline.mark("virtiofsd started");
-      disposer.push("virtiofsd", () => daemon.stop(stopBy));
-      return daemon;
+      disposer.push("virtiofsd", (by) => daemon.stop(by));
+      return { ...daemon, share };
     }),
     startVsockDaemon({ path: programs.vsock, directory, pod }, ledger, deadline).then((daemon) => {
       timeline.mark("vsock daemon listens");
-      disposer.push("vhost-device-vsock", () => daemon.stop(stopBy));
+      disposer.push("vhost-device-vsock", (by) => daemon.stop(by));
       return daemon;
     }),
   ]);
@@ -131,7 +136,7 @@ async function boot(
     ...{ deadline, ledger, pod, timeline, settings: config.hypervisor.template },
     ...{ log: context.log, warn: context.warn },
   });
-  disposer.push("VM", () => vm.stop(stopBy));
+  disposer.push("VM", (by) => vm.stop(by));
   await network.remember(vm);
   const dial = (port: number, by: Deadline) => connect(vsock.hybridSocket, port, by);
   const agent = await proving((limit) =>
@@ -169,18 +174,17 @@ async function boot(
   return {
     pid: vm.pid,
     agent,
-    share: containerShare(share),
+    share: containerShare(virtiofsd.share),
     refreshNetwork: (by) => network.refresh(vm, agent, by),
     lost: new Promise((resolve) => {
       for (const end of ends) void end.then((reason) => stopping ?? resolve(reason));
     }),
     stop: (by) => {
-      stopBy = by;
       stopping ??= agent
-        .shutdown(by)
+        .shutdown(by.shorter(SHUTDOWN_LIMIT_MS, "the guest's own shutdown"))
         // A guest that does not answer any more has nothing to write back; its VM is ended all the same.
         .catch((error) => context.log("the guest did not shut down by itself", { err: error }))
-        .then(() => disposer.dispose());
+        .then(() => disposer.dispose(by));
       return stopping;
     },
   };
