@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { constants, type Stats } from "node:fs";
-import { lstat, open, readdir, readFile, writeFile } from "node:fs/promises";
+import { chmod, lstat, open, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { HullError } from "../core/errors.ts";
 import { TEMPLATE_FORMAT, type TemplateFacts } from "./key.ts";
@@ -40,6 +40,7 @@ export async function writeManifest(
   const files: Record<string, FileFacts> = {};
   for (const name of await readdir(directory)) {
     const path = join(directory, name);
+    await chmod(path, 0o600); // the VMM wrote it with the rights that it liked
     const { size, ino, ctimeMs } = await lstat(path);
     const sha256 = size <= CONTENT_LIMIT ? digest(await readFile(path)) : undefined;
     files[name] = { size, ino, ctimeMs, ...(sha256 !== undefined && { sha256 }) };

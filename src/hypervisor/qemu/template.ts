@@ -1,5 +1,5 @@
 import { constants, createWriteStream } from "node:fs";
-import { type FileHandle, open, writeFile } from "node:fs/promises";
+import { type FileHandle, open } from "node:fs/promises";
 import { createServer, type Server, type Socket } from "node:net";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
@@ -42,9 +42,7 @@ export async function saveTemplate(
     done.detach();
     server.close();
   }
-  const memory = join(directory, MEMORY_FILE);
-  await writeFile(memory, "", { mode: 0o600, flag: "wx" }); // cp keeps the mode of what is there
-  await run(["cp", "--sparse=always", "--", spec.memoryFile, memory], deadline);
+  await run(["cp", "--sparse=always", "--", spec.memoryFile, join(directory, MEMORY_FILE)], deadline);
 }
 
 /** Loads a template's state from an inherited descriptor. The memory must be in place. The machine stays stopped. */
