@@ -1,0 +1,110 @@
+import assert from "node:assert/strict";
+import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, test } from "node:test";
+import { FakeHypervisor, FakeVm } from "../../test/testkit/fake-hypervisor.ts";
+import { MemoryLedger } from "../../test/testkit/memory-ledger.ts";
+import { Deadline } from "../core/deadline.ts";
+import { deadlineExceeded, unavailable } from "../core/errors.ts";
+import { Timeline } from "../core/timeline.ts";
+import type { VmSpec } from "../hypervisor/hypervisor.ts";
+import { CloneError, startVm } from "./start-vm.ts";
+
+let root: string;
+let driver: FakeHypervisor;
+let spec: VmSpec;
+let warnings: string[];
+let deadline: Deadline;
+
+beforeEach(async () => {
+  root = await mkdtemp(join(tmpdir(), "hull-start-vm-"));
+  driver = new FakeHypervisor();
+  warnings = [];
+  deadline = Deadline.after(20_000, "test");
+  const kernel = join(root, "vmlinux");
+  await writeFile(kernel, "kernel");
+  spec = {
+    ...{ name: "p", directory: root, path: process.execPath, machine: "q35", accel: "tcg", cpuModel: "max" },
+    ...{ vcpus: 1, memoryMib: 64, kernel, initrd: kernel, kernelParams: [], netns: undefined },
+    vsock: { kind: "vhost-user", socket: "/vhu.sock" },
+    shares: [{ kind: "share", tag: "hull", socket: "/fs.sock" }],
+    nics: [{ kind: "nic", tap: "tap0", mac: "02:00:00:00:00:01", mtu: 1500 }],
+    ...{ disks: [], extraArgs: [] },
+  };
+});
+afterEach(async () => {
+  deadline.dispose();
+  await rm(root, { recursive: true });
+});
+
+const start = (change: Partial<VmSpec> = {}, clone = true) =>
+  startVm(driver, { ...spec, ...change }, clone, {
+    settings: { enable: true, template_path: join(root, "templates"), max_size: 1024, wait: true },
+    ...{ deadline, ledger: new MemoryLedger(), pod: "ns/p", timeline: new Timeline() },
+    ...{ log: () => undefined, warn: (text: string) => warnings.push(text) },
+  });
+const templates = async () => (await readdir(join(root, "templates"))).filter((name) => name !== "lock");
+
+test("a pod is a clone with its own devices, vsock first, which runs when they are in", async () => {
+  const { vm, proving } = await start();
+  assert.ok(vm instanceof FakeVm);
+  assert.deepEqual(vm.calls, ["restore", "plug vhost-user", "plug share", "plug nic", "resume"]);
+  assert.equal(await proving(async () => 7), 7);
+  assert.deepEqual(warnings, []);
+});
+
+test("machines that cannot be cloned are booted without a word", async () => {
+  for (const change of [
+    { machine: "microvm" },
+    { vsock: { kind: "vhost", cid: 3, fd: 9 } },
+  ] satisfies Partial<VmSpec>[]) {
+    const { vm } = await start(change);
+    assert.deepEqual((vm as FakeVm).calls, []);
+  }
+  assert.deepEqual(((await start({}, false)).vm as FakeVm).calls, []);
+  assert.deepEqual(warnings, []);
+});
+
+test("where no template can be made, the pod is booted, with one warning", async (t) => {
+  t.mock.method(FakeVm.prototype, "snapshot", async () => {
+    throw unavailable("no room");
+  });
+  const { vm } = await start();
+  assert.deepEqual((vm as FakeVm).calls, []);
+  assert.deepEqual(warnings, ["make a template: no room; the pod is booted without a template"]);
+});
+
+test("a clone that does not come up is a CloneError, its VM is ended and its template gone", async (t) => {
+  await start();
+  t.mock.method(FakeVm.prototype, "resume", async () => {
+    throw unavailable("qemu ended");
+  });
+  await assert.rejects(start(), (error: unknown) => {
+    assert.ok(error instanceof CloneError);
+    assert.match(error.message, /^start from a template: qemu ended$/);
+    return true;
+  });
+  assert.equal((await driver.vms.at(-1)?.exited)?.requested, true);
+  assert.deepEqual(await templates(), []);
+});
+
+test("a guest that does not answer in a clone is a CloneError; being slow does not condemn the template", async () => {
+  const { proving } = await start();
+  const silent = async () => {
+    throw deadlineExceeded("no answer");
+  };
+  await assert.rejects(proving(silent), CloneError);
+  assert.equal((await templates()).length, 1);
+});
+
+test("the caller's end is not the clone's failure", async () => {
+  const { proving } = await start();
+  deadline.cancel("containerd gave up");
+  await assert.rejects(
+    proving(async () => {
+      throw unavailable("x");
+    }),
+    { code: "Canceled", message: /containerd gave up/ },
+  );
+});
