@@ -17,6 +17,9 @@ function chosen<T extends string>(variable: string, known: readonly T[]): T[] {
   });
 }
 
+/** The containerd lines that are asked for. */
+export const chosenLines = (): Line[] => chosen("HULL_E2E_LINES", LINES);
+
 /** Runs containers of one runtime in one namespace of one containerd. */
 export class Runner {
   #count = 0;
@@ -68,7 +71,7 @@ export function forEveryRunner(
   cases: (runner: () => Runner, runtime: RuntimeName, line: Line) => void,
   runtimes: readonly RuntimeName[] = ["hull", "runc"],
 ): void {
-  for (const line of chosen("HULL_E2E_LINES", LINES)) {
+  for (const line of chosenLines()) {
     describe(`containerd ${line}: ${suite}`, () => {
       let containerd: Containerd | undefined;
       before(async () => {
