@@ -1,0 +1,129 @@
+import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
+import { mkdir, mkdtemp, readdir, rm, truncate } from "node:fs/promises";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { AGENT_PORT, AgentConnection } from "../../src/agent/agent-connection.ts";
+import { Deadline } from "../../src/core/deadline.ts";
+import type { VmSpec } from "../../src/hypervisor/hypervisor.ts";
+import { Qemu } from "../../src/hypervisor/qemu/driver.ts";
+import type { Template } from "../../src/template/store.ts";
+import { obtainTemplate } from "../../src/template/template.ts";
+import { dialUntilReady } from "../../src/vsock/dial-until-ready.ts";
+import { connect } from "../../src/vsock/hybrid.ts";
+import { startVsockDaemon } from "../../src/vsock/vhost-device-vsock.ts";
+import { MemoryLedger } from "../testkit/memory-ledger.ts";
+
+// Real QEMU with the built guest image. hack/test builds it; HULL_VHOST_DEVICE_VSOCK names the vsock daemon.
+const dist = join(import.meta.dirname ?? __dirname, "../../dist");
+const vsockPath = [
+  process.env.HULL_VHOST_DEVICE_VSOCK ?? "",
+  join(dist, "libexec/vhost-device-vsock"),
+  "/usr/bin/vhost-device-vsock",
+].find((path) => existsSync(path));
+const missing = [join(dist, "guest/vmlinux"), join(dist, "guest/initrd.img"), "/usr/bin/qemu-system-x86_64"]
+  .filter((path) => !existsSync(path))
+  .concat(vsockPath === undefined ? ["vhost-device-vsock"] : []);
+const skip = missing.length > 0;
+if (skip) console.log(`skipped: ${missing.join(", ")} missing`);
+
+describe("templates with QEMU", { skip }, () => {
+  let root: string;
+  let deadline: Deadline;
+  let template: Template;
+  const driver = new Qemu();
+  const spec = (name: string): VmSpec => ({
+    ...{
+      name,
+      directory: join(root, name),
+      path: "/usr/bin/qemu-system-x86_64",
+      machine: "q35",
+      accel: "tcg",
+    },
+    ...{ cpuModel: "max", vcpus: 1, memoryMib: 192, netns: undefined, vsock: undefined },
+    ...{ kernel: join(dist, "guest/vmlinux"), initrd: join(dist, "guest/initrd.img"), kernelParams: [] },
+    ...{ shares: [], nics: [], disks: [], extraArgs: [] },
+  });
+
+  before(async () => {
+    root = await mkdtemp("/dev/shm/hull-template-test-");
+    deadline = Deadline.after(120_000, "test");
+    const settings = { template_path: join(root, "templates"), max_size: 1024, wait: true };
+    const warn = (text: string) => assert.fail(text);
+    const context = { deadline, warn, log: () => undefined };
+    const made = await obtainTemplate(driver, spec("builder"), settings, context);
+    assert.ok(made);
+    template = made;
+  });
+  after(async () => {
+    deadline.dispose();
+    await rm(root, { recursive: true, force: true });
+  });
+
+  /** Restores a clone, connects to its agent, makes it a sandbox; `use` gets what the guest thinks it is. */
+  async function withClone(name: string, use: (agent: AgentConnection) => Promise<void>): Promise<void> {
+    const ledger = new MemoryLedger();
+    const own = spec(name);
+    await mkdir(own.directory, { mode: 0o700 });
+    const daemon = { path: vsockPath ?? "", directory: own.directory, pod: `test/${name}` };
+    const vsock = await startVsockDaemon(daemon, ledger, deadline);
+    try {
+      const context = { deadline, ledger, pod: `test/${name}`, log: () => undefined };
+      const vm = await driver.restore(template.path, own, context);
+      try {
+        await vm.plug({ kind: "vhost-user", socket: vsock.vhostUserSocket }, deadline);
+        await vm.resume(deadline);
+        const socket = await dialUntilReady(vsock.hybridSocket, AGENT_PORT, deadline);
+        const dial = (port: number, by: Deadline) => connect(vsock.hybridSocket, port, by);
+        const agent = await AgentConnection.connect(socket, dial, deadline);
+        await use(agent);
+        agent.close();
+      } finally {
+        await vm.stop(Deadline.after(2000));
+      }
+    } finally {
+      await vsock.stop(Deadline.after(2000));
+    }
+    assert.deepEqual(ledger.resources, []);
+  }
+
+  test("two clones run at the same time and both agents answer", async () => {
+    let running = 0;
+    let most = 0;
+    const bothUp = new Promise<void>((resolve) => {
+      const timer = setInterval(() => {
+        if (running < 2) return;
+        clearInterval(timer);
+        resolve();
+      }, 20);
+    });
+    const use = async (agent: AgentConnection) => {
+      running += 1;
+      most = Math.max(most, running);
+      assert.notEqual(agent.kernelRelease, "");
+      await deadline.race(bothUp);
+    };
+    await Promise.all([withClone("one", use), withClone("two", use)]);
+    assert.equal(most, 2);
+  });
+
+  test("a clone leaves the template as it is and nothing beside it", async () => {
+    await withClone("three", async () => undefined);
+    assert.deepEqual((await readdir(template.path)).sort(), ["hits", "manifest.json", "memory", "state"]);
+    assert.deepEqual((await readdir(join(root, "templates"))).sort(), [template.key, "lock"].sort());
+  });
+
+  test("a state that is cut off fails fast with QEMU's words, and nothing is left", async () => {
+    await truncate(join(template.path, "state"), 100_000);
+    const ledger = new MemoryLedger();
+    const own = spec("broken");
+    await mkdir(own.directory);
+    const before = performance.now();
+    await assert.rejects(
+      driver.restore(template.path, own, { deadline, ledger, pod: "test/broken", log: () => undefined }),
+      { code: "Unavailable", message: /VM broken: / },
+    );
+    assert.ok(performance.now() - before < 10_000);
+    assert.deepEqual(ledger.resources, []);
+  });
+});
