@@ -2,6 +2,7 @@
 // tty_ioctl.
 #include "sys.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -179,6 +180,32 @@ static JSValue js_vsock_connect(ARGS) {
   return JS_NewInt32(ctx, fd);
 }
 
+static JSValue js_tcp_connect(ARGS) {
+  UNUSED;
+  int port;
+  if (!sys_int(ctx, argv[1], &port))
+    return JS_EXCEPTION;
+  const char *host = sys_string(ctx, argv[0]);
+  if (!host)
+    return JS_EXCEPTION;
+  struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+  struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port)};
+  int is_v4 = inet_pton(AF_INET, host, &v4.sin_addr) == 1;
+  int fd = -1;
+  JSValue value;
+  errno = EINVAL;
+  if (port < 1 || port > 65535 || (!is_v4 && inet_pton(AF_INET6, host, &v6.sin6_addr) != 1) ||
+      (fd = socket(is_v4 ? AF_INET : AF_INET6, SOCKET_TYPE, 0)) < 0 ||
+      ((is_v4 ? connect(fd, (struct sockaddr *)&v4, sizeof(v4))
+              : connect(fd, (struct sockaddr *)&v6, sizeof(v6))) &&
+       errno != EINPROGRESS))
+    value = socket_error(ctx, fd, "connect", host);
+  else
+    value = JS_NewInt32(ctx, fd);
+  JS_FreeCString(ctx, host);
+  return value;
+}
+
 static JSValue js_accept(ARGS) {
   UNUSED;
   int fd;
@@ -259,6 +286,7 @@ static const JSCFunctionListEntry functions[] = {
     JS_CFUNC_DEF("unixConnect", 1, js_unix_connect),
     JS_CFUNC_DEF("vsockListen", 2, js_vsock_listen),
     JS_CFUNC_DEF("vsockConnect", 2, js_vsock_connect),
+    JS_CFUNC_DEF("tcpConnect", 2, js_tcp_connect),
     JS_CFUNC_DEF("accept", 1, js_accept),
     JS_CFUNC_DEF("shutdown", 2, js_shutdown),
     JS_CFUNC_DEF("socketError", 1, js_socket_error),

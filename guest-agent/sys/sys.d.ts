@@ -89,6 +89,8 @@ declare module "sys" {
   export function vsockListen(port: number, backlog: number): number;
   /** Blocking-free connect; throws when it can't be started, `watch` for write tells when it is done. */
   export function vsockConnect(cid: number, port: number): number;
+  /** Starts to connect to an IP address; `watch` for write tells when it is done, `socketError` how. */
+  export function tcpConnect(address: string, port: number): number;
   /** A new connection, or -1 when there is none. */
   export function accept(fd: number): number;
   export const SHUT_RD: 0, SHUT_WR: 1, SHUT_RDWR: 2;

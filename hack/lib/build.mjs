@@ -9,6 +9,7 @@
  *   dist/lib/node                        link to the Node that built it: what the launchers run
  *   dist/bin/containerd-shim-hull-v2     the small static front, by hack/lib/qjs-build
  *   dist/bin/hull                        launcher of the CLI
+ *   dist/libexec/pod-localhost           the helper behind port-forward, from native/
  *   dist/configs/                        configs/ with @HULL@ replaced by dist's path, so that they work in place
  *
  * A step whose inputs did not change is skipped (dist/.stamps holds a hash of each step's inputs).
@@ -130,6 +131,13 @@ async function bundle({ entry, output, options }) {
   writeFileSync(join(dist, "lib", `${output}.meta.json`), JSON.stringify(result.metafile));
 }
 
+/** The helper behind port-forward. Static: it runs beside every pod and shall be small. */
+function podLocalhost() {
+  const output = join(dist, "libexec/pod-localhost");
+  const flags = ["-O2", "-static", "-s", "-Wall", "-Wextra", "-Werror"];
+  execFileSync("cc", [...flags, "-o", output, join(root, "native/pod-localhost.c")], { stdio: "inherit" });
+}
+
 /** Lets the daemon load everything once and keeps what V8 made of it. */
 function compiledForm() {
   const shim = join(dist, "lib/shim.cjs");
@@ -202,6 +210,7 @@ async function buildAll() {
   await step("launcher", [], join(dist, "bin/hull"), launcher);
   const frontInputs = [...sources, ...inputs("guest-agent/sys", "hack/lib/qjs-build")];
   await step("front", frontInputs, join(dist, "bin", FRONT.output), front);
+  await step("pod-localhost", inputs("native"), join(dist, "libexec/pod-localhost"), podLocalhost);
   await step("configs", inputs("configs"), join(dist, "configs"), configs);
 }
 

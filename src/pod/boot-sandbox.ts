@@ -10,6 +10,7 @@ import type { Ledger } from "../core/ledger.ts";
 import type { Timeline } from "../core/timeline.ts";
 import type { Vm } from "../hypervisor/hypervisor.ts";
 import { openHypervisor } from "../hypervisor/open.ts";
+import { startPodLocalhost } from "../network/pod-localhost.ts";
 import { GUEST_SHARE, SHARE_TAG, SharedDirectory } from "../storage/shared-directory.ts";
 import { startVirtiofsd } from "../storage/virtiofsd.ts";
 import { dialUntilReady } from "../vsock/dial-until-ready.ts";
@@ -138,6 +139,15 @@ async function boot(
   });
   disposer.push("VM", (by) => vm.stop(by));
   await network.remember(vm);
+  if (request.netns !== undefined) {
+    const path = join(context.installation, "libexec/pod-localhost");
+    const { netns } = network;
+    const helper = await startPodLocalhost({ path, pod, netns, hybridSocket: vsock.hybridSocket }, ledger);
+    disposer.push("pod-localhost", (by) => helper.stop(by));
+    void helper.exited.then(({ reason, requested }) => {
+      if (!requested) context.log("port-forward does not work in this pod", { reason });
+    });
+  }
   const dial = (port: number, by: Deadline) => connect(vsock.hybridSocket, port, by);
   const agent = await proving((limit) =>
     orVmEnd(vm, async () => {

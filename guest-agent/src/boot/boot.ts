@@ -2,6 +2,7 @@ import { AgentDefinition } from "../../../src/proto/generated/hull/agent/v1/agen
 import { Server } from "../../../src/ttrpc/server.ts";
 import { Containers } from "../container/containers.ts";
 import { EventBus } from "../events/event-bus.ts";
+import { ForwardListener } from "../forward/forward-listener.ts";
 import { describe, type Log } from "../log.ts";
 import { Reaper } from "../loop/reaper.ts";
 import { loopbackUp } from "../network/netlink.ts";
@@ -19,6 +20,7 @@ import { mountAll } from "./mounts.ts";
 
 export const AGENT_PORT = 1024;
 export const STDIO_PORT = 1025;
+export const FORWARD_PORT = 1027;
 
 const BACKLOG = 128;
 const MAX_CALLS = 16_384;
@@ -42,6 +44,7 @@ export function boot(sys: Sys, log: Log, version: string): void {
     stdio: sys.vsockListen(STDIO_PORT, BACKLOG),
   };
   loadModules(sys, log, modules.rest);
+  new ForwardListener(sys, sys.vsockListen(FORWARD_PORT, BACKLOG), log);
   const crunBinary = prepareGuest(sys);
   loopbackUp(sys);
   serve(sys, log, version, listeners, crunBinary);

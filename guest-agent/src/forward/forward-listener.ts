@@ -1,0 +1,34 @@
+import type { Log } from "../log.ts";
+import type { Sys } from "../sys.ts";
+import { Listener } from "../transport/listener.ts";
+import { Forward } from "./forward.ts";
+
+const MAX_CONNECTIONS = 256;
+
+/** Serves the forward port: relays each connection to a TCP port of the guest's localhost. */
+export class ForwardListener {
+  readonly #listener: Listener;
+  readonly #open = new Set<Forward>();
+
+  /** Takes over `fd`, a listening socket. */
+  constructor(sys: Sys, fd: number, log: Log) {
+    this.#listener = new Listener(
+      sys,
+      fd,
+      (connection) => {
+        if (this.#open.size >= MAX_CONNECTIONS) {
+          log("warn", "forward: too many connections; closed one");
+          sys.close(connection);
+          return;
+        }
+        const forward: Forward = new Forward(sys, connection, () => this.#open.delete(forward));
+        this.#open.add(forward);
+      },
+      log,
+    );
+  }
+
+  close(): void {
+    this.#listener.close();
+  }
+}

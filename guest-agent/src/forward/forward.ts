@@ -1,0 +1,151 @@
+import { errnoName, type Sys } from "../sys.ts";
+import { End } from "./end.ts";
+
+const CHUNK = 16_384;
+/** v4 first, as most programs listen there. */
+const ADDRESSES = ["127.0.0.1", "::1"];
+
+/**
+ * One connection from the host to a TCP port of the guest's localhost. The host sends two bytes, the port, then frames:
+ * two bytes of length (big-endian) and the content; an empty frame is the end of that direction. The answer comes in
+ * frames, too, because a back end may drop the last bytes of a connection that the guest closes: the host closes.
+ */
+export class Forward {
+  readonly #sys: Sys;
+  readonly #host: End;
+  readonly #done: () => void;
+  #tcp: End | undefined;
+  /** Received and not yet taken apart. */
+  #input = new Uint8Array();
+  #port = 0;
+  #tried = 0;
+  #connected = false;
+  #hostEnded = false;
+  #tcpEnded = false;
+  #shut = false;
+
+  /** Takes over `fd`; `done` is called once everything is closed. */
+  constructor(sys: Sys, fd: number, done: () => void) {
+    this.#sys = sys;
+    this.#host = new End(sys, fd);
+    this.#done = done;
+    this.#update();
+  }
+
+  #ready(): void {
+    try {
+      this.#step();
+    } catch {
+      // Either side has broken the connection: its other half has no use.
+      this.#close();
+      return;
+    }
+    this.#update();
+  }
+
+  #step(): void {
+    this.#host.flush();
+    if (this.#tcp && !this.#connected) this.#finishConnect();
+    if (this.#tcp && this.#connected) this.#tcp.flush();
+    if (this.#wantsHost()) this.#readHost();
+    if (this.#wantsTcp()) this.#readTcp();
+    const tcp = this.#tcp;
+    if (tcp && this.#connected && this.#hostEnded && tcp.drained && !this.#shut) {
+      this.#shut = true;
+      this.#sys.shutdown(tcp.fd, this.#sys.SHUT_WR);
+    }
+  }
+
+  #wantsHost(): boolean {
+    // Read on after the end of the input: the host's close is the end of it all.
+    return this.#port === 0 || this.#hostEnded || (this.#connected && (this.#tcp?.drained ?? false));
+  }
+
+  #wantsTcp(): boolean {
+    return this.#connected && !this.#tcpEnded && this.#host.drained;
+  }
+
+  #readHost(): void {
+    const buffer = new Uint8Array(CHUNK);
+    const got = this.#sys.read(this.#host.fd, buffer, 0, CHUNK);
+    if (got < 0) return;
+    if (got === 0) throw new Error("the host has closed");
+    if (this.#hostEnded) return;
+    const input = new Uint8Array(this.#input.length + got);
+    input.set(this.#input);
+    input.set(buffer.subarray(0, got), this.#input.length);
+    this.#input = input;
+    if (this.#port === 0) {
+      if (input.length < 2) return;
+      this.#port = this.#take();
+      this.#connect();
+    }
+    this.#takeFrames();
+  }
+
+  /** Two bytes of the input. */
+  #take(): number {
+    const [high = 0, low = 0] = this.#input;
+    this.#input = this.#input.subarray(2);
+    return (high << 8) | low;
+  }
+
+  #takeFrames(): void {
+    while (!this.#hostEnded && this.#input.length >= 2) {
+      const [high = 0, low = 0] = this.#input;
+      const length = (high << 8) | low;
+      if (this.#input.length < 2 + length) return;
+      this.#take();
+      if (length === 0) this.#hostEnded = true;
+      this.#tcp?.push(this.#input.slice(0, length));
+      this.#input = this.#input.subarray(length);
+    }
+    if (this.#connected) this.#tcp?.flush();
+  }
+
+  #connect(): void {
+    const waiting = this.#tcp;
+    for (; this.#tried < ADDRESSES.length; ) {
+      const address = ADDRESSES[this.#tried++] as string;
+      try {
+        this.#tcp = new End(this.#sys, this.#sys.tcpConnect(address, this.#port));
+        waiting?.close();
+        return;
+      } catch (error) {
+        if (this.#tried === ADDRESSES.length || errnoName(error) === undefined) throw error;
+      }
+    }
+    throw new Error("nothing listens there");
+  }
+
+  #finishConnect(): void {
+    const tcp = this.#tcp;
+    if (!tcp) return;
+    if (this.#sys.socketError(tcp.fd) === 0) this.#connected = true;
+    else this.#connect();
+  }
+
+  #readTcp(): void {
+    const frame = new Uint8Array(2 + CHUNK);
+    const got = this.#sys.read((this.#tcp as End).fd, frame, 2, CHUNK);
+    if (got < 0) return;
+    this.#tcpEnded = got === 0;
+    frame[0] = got >> 8;
+    frame[1] = got & 0xff;
+    this.#host.push(frame.subarray(0, 2 + got));
+    this.#host.flush();
+  }
+
+  #update(): void {
+    const ready = () => this.#ready();
+    this.#host.watch({ read: this.#wantsHost(), write: !this.#host.drained }, ready);
+    const tcp = this.#tcp;
+    tcp?.watch({ read: this.#wantsTcp(), write: !this.#connected || !tcp.drained }, ready);
+  }
+
+  #close(): void {
+    this.#host.close();
+    this.#tcp?.close();
+    this.#done();
+  }
+}

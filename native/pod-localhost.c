@@ -1,0 +1,276 @@
+/*
+ * Relays connections to localhost in a pod's network namespace to localhost in the pod's VM: what port-forward of
+ * crictl and kubectl needs. Runs in that namespace. Every TCP connection to 127.0.0.0/8 or ::1, whatever the port, is
+ * given to this program's listening sockets by a BPF program (BPF_PROG_TYPE_SK_LOOKUP, Linux 5.9), so no port need be
+ * known before. The BPF program's link ends with this process: nothing is left behind.
+ *
+ *   pod-localhost SOCKET    the VM's hybrid vsock socket: "CONNECT <port>\n", answered by "OK <n>\n"
+ *
+ * On vsock port 1027 the agent takes two bytes, the TCP port, and then frames both ways: two bytes of length, content;
+ * length 0 is the end of that direction. Numbers are big-endian. Frames, because the end of a vsock connection may
+ * overtake its last bytes.
+ */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/bpf.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define AGENT_PORT "1027"
+#define FRAME 16384
+#define ANSWER_SECONDS 10
+
+static void die(const char *step) {
+  fprintf(stderr, "%s: %s\n", step, strerror(errno));
+  exit(1);
+}
+
+static int bpf(int command, union bpf_attr *attr) {
+  return (int)syscall(SYS_bpf, command, attr, sizeof(*attr));
+}
+
+#define INSN(CODE, DST, SRC, OFF, IMM)                                                                       \
+  { .code = (CODE), .dst_reg = (DST), .src_reg = (SRC), .off = (OFF), .imm = (IMM) }
+#define LOAD(FIELD) INSN(BPF_LDX | BPF_MEM | BPF_W, 0, 6, offsetof(struct bpf_sk_lookup, FIELD), 0)
+#define IF_NOT(VALUE, OFF) INSN(BPF_JMP | BPF_JNE | BPF_K, 0, 0, OFF, VALUE)
+#define IF(VALUE, OFF) INSN(BPF_JMP | BPF_JEQ | BPF_K, 0, 0, OFF, VALUE)
+#define CALL(FUNCTION) INSN(BPF_JMP | BPF_CALL, 0, 0, 0, FUNCTION)
+#define COPY(DST, SRC) INSN(BPF_ALU64 | BPF_MOV | BPF_X, DST, SRC, 0, 0)
+#define KEY(VALUE) INSN(BPF_ST | BPF_MEM | BPF_W, 10, 0, -4, VALUE)
+
+/* Gives connections to loopback addresses to the socket with key 0 (v4) or 1 (v6) of the map. */
+static int load_program(int map) {
+  const struct bpf_insn program[] = {
+      /*  0 */ COPY(6, 1),
+      /*  1 */ LOAD(protocol),
+      /*  2 */ IF_NOT(IPPROTO_TCP, 30),
+      /*  3 */ LOAD(family),
+      /*  4 */ IF(AF_INET, 11),
+      /*  5 */ IF_NOT(AF_INET6, 27),
+      /*  6 */ LOAD(local_ip6[0]),
+      /*  7 */ IF_NOT(0, 25),
+      /*  8 */ LOAD(local_ip6[1]),
+      /*  9 */ IF_NOT(0, 23),
+      /* 10 */ LOAD(local_ip6[2]),
+      /* 11 */ IF_NOT(0, 21),
+      /* 12 */ LOAD(local_ip6[3]),
+      /* 13 */ IF_NOT((__s32)htonl(1), 19),
+      /* 14 */ KEY(1),
+      /* 15 */ INSN(BPF_JMP | BPF_JA, 0, 0, 4, 0),
+      /* 16 */ LOAD(local_ip4),
+      /* 17 */ INSN(BPF_ALU64 | BPF_AND | BPF_K, 0, 0, 0, (__s32)htonl(0xff000000)),
+      /* 18 */ IF_NOT((__s32)htonl(0x7f000000), 14),
+      /* 19 */ KEY(0),
+      /* 20 */ COPY(2, 10),
+      /* 21 */ INSN(BPF_ALU64 | BPF_ADD | BPF_K, 2, 0, 0, -4),
+      /* 22 */ INSN(BPF_LD | BPF_DW | BPF_IMM, 1, BPF_PSEUDO_MAP_FD, 0, map),
+      /* 23 */ INSN(0, 0, 0, 0, 0),
+      /* 24 */ CALL(BPF_FUNC_map_lookup_elem),
+      /* 25 */ IF(0, 7),
+      /* 26 */ COPY(7, 0),
+      /* 27 */ COPY(1, 6),
+      /* 28 */ COPY(2, 7),
+      /* 29 */ INSN(BPF_ALU64 | BPF_MOV | BPF_K, 3, 0, 0, 0),
+      /* 30 */ CALL(BPF_FUNC_sk_assign),
+      /* 31 */ COPY(1, 7),
+      /* 32 */ CALL(BPF_FUNC_sk_release),
+      /* 33 */ INSN(BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, SK_PASS),
+      /* 34 */ INSN(BPF_JMP | BPF_EXIT, 0, 0, 0, 0),
+  };
+  union bpf_attr attr = {.prog_type = BPF_PROG_TYPE_SK_LOOKUP, .expected_attach_type = BPF_SK_LOOKUP};
+  attr.insns = (uintptr_t)program;
+  attr.insn_cnt = sizeof(program) / sizeof(*program);
+  attr.license = (uintptr_t) "Apache-2.0";
+  return bpf(BPF_PROG_LOAD, &attr);
+}
+
+static int listen_on(int family) {
+  struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+  struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+  int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  int failed = family == AF_INET ? bind(fd, (struct sockaddr *)&v4, sizeof(v4))
+                                 : bind(fd, (struct sockaddr *)&v6, sizeof(v6));
+  if (fd >= 0 && (failed || listen(fd, 128))) {
+    close(fd);
+    return -1;
+  }
+  return fd;
+}
+
+/* Attaches the program to this network namespace. Needs one family at least. */
+static void attach(const int listeners[2]) {
+  union bpf_attr attr = {.map_type = BPF_MAP_TYPE_SOCKMAP, .key_size = 4, .value_size = 8, .max_entries = 2};
+  int map = bpf(BPF_MAP_CREATE, &attr);
+  if (map < 0)
+    die("bpf: make a map");
+  for (unsigned key = 0; key < 2; key++) {
+    unsigned long long value = (unsigned long long)listeners[key];
+    memset(&attr, 0, sizeof(attr));
+    attr.map_fd = (unsigned)map;
+    attr.key = (uintptr_t)&key;
+    attr.value = (uintptr_t)&value;
+    if (listeners[key] >= 0 && bpf(BPF_MAP_UPDATE_ELEM, &attr))
+      die("bpf: put a socket into the map");
+  }
+  int program = load_program(map);
+  if (program < 0)
+    die("bpf: load the program");
+  int netns = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+  memset(&attr, 0, sizeof(attr));
+  attr.link_create.prog_fd = (unsigned)program;
+  attr.link_create.target_fd = (unsigned)netns;
+  attr.link_create.attach_type = BPF_SK_LOOKUP;
+  if (netns < 0 || bpf(BPF_LINK_CREATE, &attr) < 0)
+    die("bpf: attach the program");
+  close(netns);
+}
+
+/* Whether all of it could be moved. */
+static int read_all(int fd, void *buffer, size_t length) {
+  for (char *at = buffer; length > 0;) {
+    ssize_t got = read(fd, at, length);
+    if (got < 0 && errno == EINTR)
+      continue;
+    if (got <= 0)
+      return 0;
+    at += got;
+    length -= (size_t)got;
+  }
+  return 1;
+}
+
+static int write_all(int fd, const void *buffer, size_t length) {
+  for (const char *at = buffer; length > 0;) {
+    ssize_t put = write(fd, at, length);
+    if (put < 0 && errno == EINTR)
+      continue;
+    if (put < 0)
+      return 0;
+    at += put;
+    length -= (size_t)put;
+  }
+  return 1;
+}
+
+/* A stream to the agent's relay for a TCP port, or -1. */
+static int dial(const char *path, in_port_t port) {
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  if (strlen(path) >= sizeof(address.sun_path))
+    return -1;
+  strcpy(address.sun_path, path);
+  int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  struct timeval limit = {.tv_sec = ANSWER_SECONDS}, none = {0};
+  static const char greeting[] = "CONNECT " AGENT_PORT "\n";
+  char answer = 0;
+  if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) ||
+      connect(fd, (struct sockaddr *)&address, sizeof(address)) ||
+      !write_all(fd, greeting, sizeof(greeting) - 1))
+    return -1;
+  for (int length = 0; answer != '\n'; length++) {
+    if (length == 32 || !read_all(fd, &answer, 1) || (length == 0 && answer != 'O'))
+      return -1;
+  }
+  setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &none, sizeof(none));
+  return write_all(fd, &port, sizeof(port)) ? fd : -1;
+}
+
+static void to_guest(int tcp, int guest) {
+  unsigned char frame[2 + FRAME];
+  for (;;) {
+    ssize_t got = read(tcp, frame + 2, FRAME);
+    if (got < 0 && errno == EINTR)
+      continue;
+    size_t length = got > 0 ? (size_t)got : 0;
+    frame[0] = (unsigned char)(length >> 8);
+    frame[1] = (unsigned char)length;
+    if (!write_all(guest, frame, 2 + length)) {
+      shutdown(tcp, SHUT_RDWR);
+      return;
+    }
+    if (length == 0)
+      return;
+  }
+}
+
+static void from_guest(int guest, int tcp) {
+  unsigned char header[2], content[65535];
+  while (read_all(guest, header, 2)) {
+    size_t length = (size_t)header[0] << 8 | header[1];
+    if (length == 0) {
+      shutdown(tcp, SHUT_WR);
+      return;
+    }
+    if (!read_all(guest, content, length) || !write_all(tcp, content, length))
+      break;
+  }
+  /* The other direction ends with it, too. */
+  shutdown(tcp, SHUT_RDWR);
+  shutdown(guest, SHUT_RDWR);
+}
+
+/* Serves one connection: a process for each direction, so that neither waits for the other. */
+static void serve(int tcp, const char *path) {
+  struct sockaddr_in6 local; /* large enough for both; the port lies at the same place */
+  socklen_t size = sizeof(local);
+  int guest;
+  if (getsockname(tcp, (struct sockaddr *)&local, &size) || (guest = dial(path, local.sin6_port)) < 0)
+    return;
+  pid_t self = getpid(), child = fork();
+  if (child == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() == self)
+      to_guest(tcp, guest);
+    return;
+  }
+  if (child > 0)
+    from_guest(guest, tcp);
+  while (wait(NULL) > 0 || errno == EINTR)
+    ;
+}
+
+int main(int argc, char **argv) {
+  if (argc != 2) {
+    fprintf(stderr, "usage: pod-localhost SOCKET\n");
+    return 2;
+  }
+  signal(SIGPIPE, SIG_IGN);
+  signal(SIGCHLD, SIG_IGN); /* the kernel reaps */
+  pid_t self = getpid();
+  const int listeners[2] = {listen_on(AF_INET), listen_on(AF_INET6)};
+  if (listeners[0] < 0 && listeners[1] < 0)
+    die("listen on localhost");
+  attach(listeners);
+  struct pollfd ready[2] = {{.fd = listeners[0], .events = POLLIN}, {.fd = listeners[1], .events = POLLIN}};
+  for (;;) {
+    if (poll(ready, 2, -1) < 0 && errno != EINTR)
+      die("poll");
+    for (int family = 0; family < 2; family++) {
+      if (!(ready[family].revents & POLLIN))
+        continue;
+      int tcp = accept4(ready[family].fd, NULL, NULL, SOCK_CLOEXEC);
+      if (tcp < 0)
+        continue;
+      if (fork() == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (getppid() == self)
+          serve(tcp, argv[1]);
+        _exit(0);
+      }
+      close(tcp);
+    }
+  }
+}
