@@ -194,10 +194,6 @@ export const REFUSED_FILES: readonly (readonly [text: string, message: string])[
     'config.yaml:2:8: shim.protocol: must be one of ttrpc, grpc, not "http"',
   ],
   [
-    "version: 1\nshim: {protocol: grpc}\n",
-    "config.yaml:2:8: shim.protocol: grpc is not implemented yet; choose ttrpc",
-  ],
-  [
     "version: 1\nruntime: {log_level: verbose}\n",
     'config.yaml:2:11: runtime.log_level: must be one of trace, debug, info, warn, error, not "verbose"',
   ],
