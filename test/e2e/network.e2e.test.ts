@@ -4,7 +4,7 @@ import { execFile } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
-import { mkdtemp, rm } from "node:fs/promises";
+import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -12,7 +12,8 @@ import { join } from "node:path";
 import { after, afterEach, before, it } from "node:test";
 import { promisify } from "node:util";
 import { type CniConfig, CniNetns, hostLocal } from "../testkit/cni.ts";
-import { forEveryRunner } from "./fixture.ts";
+import type { Ctr } from "../testkit/ctr.ts";
+import { forEveryRunner, RUNTIMES } from "./fixture.ts";
 
 const run = promisify(execFile);
 const sha256 = (data: Uint8Array) => createHash("sha256").update(data).digest("hex");
@@ -23,7 +24,7 @@ const BRIDGE = `hullbr${OCTET}`;
 const GATEWAY4 = `10.213.${OCTET}.1`;
 const GATEWAY6 = `fd00:213:${OCTET}::1`;
 
-forEveryRunner("network", (runner) => {
+forEveryRunner("network", (runner, runtime) => {
   let directory = "";
   const made: { netns: CniNetns; before: string[] }[] = [];
   let count = 0;
@@ -161,6 +162,43 @@ forEveryRunner("network", (runner) => {
       assert.ok(stdout.includes(`inet ${address}/`), stdout);
   });
 
+  // crictl and kubectl port-forward connect to localhost in the pod's namespace.
+  it("answers on localhost in the pod's namespace, on any port, both ways at once", async () => {
+    const { flags, netns } = await prepare({ eth0: bridge() });
+    const script =
+      "mkdir /tmp/www && seq 1 200000 >/tmp/www/lines && httpd -p 127.0.0.1:8080 -h /tmp/www && { nc -ll -p 7777 -e cat & } && echo ready && read line; kill %1";
+    const serving = runner().start(["sh", "-c", script], { flags, holdStdin: true });
+    await serving.printed("ready\n");
+    const lines = Array.from({ length: 200_000 }, (_, index) => `${index + 1}\n`).join("");
+    assert.equal(
+      await netns.exec(["busybox", "wget", "-q", "-O", "-", "http://127.0.0.1:8080/lines"]),
+      lines,
+    );
+    const echoed = await netns.exec([process.execPath, "-e", ECHO_MIB, "7777"]);
+    assert.equal(echoed, sha256(Buffer.alloc(1 << 20, "0123456789")));
+    await assert.rejects(netns.exec(["busybox", "wget", "-q", "-T", "5", "-O", "-", "http://127.0.0.1:9/"]));
+    serving.closeStdin(Buffer.from("\n"));
+    await serving.ended;
+  });
+
+  it("runs OCI hooks that connect the container to a network", async () => {
+    const id = runner().id();
+    const { spec, poststop, host } = await bundleWithHooks(runner().ctr, directory);
+    const ended = await runner().ctr.call([
+      "run",
+      "--rm",
+      "--runtime",
+      RUNTIMES[runtime],
+      "--config",
+      spec,
+      id,
+    ]);
+    assert.equal(ended.code, 0, `${ended.stdout}\n${ended.stderr}`);
+    assert.match(ended.stdout, /1 packets received/, host);
+    const state = JSON.parse(await readFile(poststop, "utf8")) as { id: string; status: string };
+    assert.deepEqual([state.id, state.status], [id, "stopped"]);
+  });
+
   it("has loopback only where there is nothing else", async () => {
     const { flags } = await prepare({});
     for (const options of [{ flags }, {}]) {
@@ -173,6 +211,53 @@ forEveryRunner("network", (runner) => {
     }
   });
 });
+
+/** Sends 1 MiB to a port of localhost, ends its direction, and prints the hex sha256 of all that came back. */
+const ECHO_MIB = `
+  const socket = require("node:net").connect({ port: Number(process.argv[1]), host: "127.0.0.1", allowHalfOpen: true });
+  const hash = require("node:crypto").createHash("sha256");
+  socket.end(Buffer.alloc(1 << 20, "0123456789"));
+  socket.on("data", (data) => hash.update(data)).on("end", () => process.stdout.write(hash.digest("hex")));
+`;
+
+/** A spec whose createRuntime hook makes eth0 in the namespace of the pid it is told, as Docker and nerdctl do. */
+async function bundleWithHooks(ctr: Ctr, directory: string) {
+  const host = `10.215.${OCTET}.1`;
+  const root = join(directory, "rootfs");
+  await mkdir(join(root, "bin"), { recursive: true });
+  await copyFile((await run("which", ["busybox"])).stdout.trim(), join(root, "bin/busybox"));
+  const poststop = join(directory, "poststop.json");
+  const link = `hullhk${OCTET}`;
+  const script = async (name: string, lines: readonly string[]) => {
+    const path = join(directory, name);
+    await writeFile(path, ["#!/bin/sh", "set -e", ...lines, ""].join("\n"), { mode: 0o755 });
+    return { path, timeout: 20 };
+  };
+  const hooks = {
+    createRuntime: [
+      await script("connect", [
+        `pid=$(sed 's/.*"pid":\\([0-9]*\\).*/\\1/')`,
+        `ip link add ${link} type veth peer name eth0 netns "$pid"`,
+        `ip addr add ${host}/24 dev ${link} && ip link set ${link} up`,
+        `nsenter -t "$pid" -n ip addr add 10.215.${OCTET}.2/24 dev eth0`,
+        `nsenter -t "$pid" -n ip link set eth0 up`,
+      ]),
+    ],
+    poststop: [await script("poststop", [`cat >${poststop}`])],
+  };
+  const spec = JSON.parse((await ctr.expect(["oci", "spec"])).stdout) as { process: object; linux: object };
+  const args = ["/bin/busybox", "ping", "-c", "1", "-W", "5", host];
+  const path = join(directory, "config.json");
+  const changed = {
+    ...spec,
+    linux: { ...spec.linux, resources: {} },
+    root: { path: root },
+    hooks,
+    process: { ...spec.process, terminal: false, args },
+  };
+  await writeFile(path, JSON.stringify(changed));
+  return { spec: path, poststop, host };
+}
 
 /** A DNS response (RFC 1035) with one A record, 192.0.2.7, for whatever was asked. */
 function answer(question: Buffer): Buffer {

@@ -43,7 +43,7 @@ export class CniNetns {
 
   /** Runs a program of the host in the namespace. */
   async exec(argv: readonly string[]): Promise<string> {
-    return (await run("ip", ["netns", "exec", this.name, ...argv])).stdout;
+    return (await run("ip", ["netns", "exec", this.name, ...argv], { maxBuffer: 16 << 20 })).stdout;
   }
 
   /** What a VM could have left: names of links and lines of qdiscs. */
