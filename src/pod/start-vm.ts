@@ -43,7 +43,7 @@ export async function startVm(
   const template =
     clone && canBeCloned(driver.type, spec) && spec.vsock?.kind === "vhost-user"
       ? await obtainTemplate(driver, spec, settings, context).catch((error: unknown) => {
-          deadline.check();
+          if (deadline.reason) throw error; // no time for a boot: it says how far the guest came
           context.warn(`${HullError.from(error).message}; the pod is booted without a template`);
           return undefined;
         })

@@ -19,6 +19,9 @@ const READY = "hull-agent: info: ready";
 
 const STOP_MS = 2_000;
 
+/** Characters of the console that a failure tells. */
+const CONSOLE_END = 1_000;
+
 /**
  * Records nothing: the VMM ends with its builder (parent-death signal), and what else there is lies in the builder's
  * folder, which the next builder removes.
@@ -72,7 +75,12 @@ async function bootAndSave(hypervisor: Hypervisor, spec: VmSpec, context: BuildC
   };
   const vm = await hypervisor.boot(spec, { deadline, log, ledger: NO_LEDGER, pod: BUILDER_MARK, onConsole });
   try {
-    await deadline.race(Promise.race([ready.promise, failed(vm)]));
+    await deadline.race(Promise.race([ready.promise, failed(vm)])).catch((thrown: unknown) => {
+      const { code, message } = HullError.from(thrown);
+      const words = vm.console().trimEnd().slice(-CONSOLE_END);
+      const end = words === "" ? "" : `; the guest's last console lines:\n${words}`;
+      throw new HullError(code, `the guest agent did not get ready: ${message}${end}`, { cause: thrown });
+    });
     await vm.pause(deadline);
     await vm.snapshot(spec.directory, deadline);
   } finally {
@@ -83,6 +91,5 @@ async function bootAndSave(hypervisor: Hypervisor, spec: VmSpec, context: BuildC
 }
 
 async function failed(vm: Vm): Promise<never> {
-  const { reason, console } = await vm.exited;
-  throw unavailable(`${reason} before the guest agent was ready; the console ends: ${console.slice(-500)}`);
+  throw unavailable((await vm.exited).reason);
 }
