@@ -1,14 +1,15 @@
 /*
- * Relays connections to localhost in a pod's network namespace to localhost in the pod's VM: what port-forward of
- * crictl and kubectl needs. Runs in that namespace. Every TCP connection to 127.0.0.0/8 or ::1, whatever the port, is
- * given to this program's listening sockets by a BPF program (BPF_PROG_TYPE_SK_LOOKUP, Linux 5.9), so no port need be
- * known before. The BPF program's link ends with this process: nothing is left behind.
+ * Relays connections to localhost in a pod's network namespace to localhost in the pod's VM: what
+ * port-forward of crictl and kubectl needs. Runs in that namespace. Every TCP connection to 127.0.0.0/8 or
+ * ::1, whatever the port, is given to this program's listening sockets by a BPF program
+ * (BPF_PROG_TYPE_SK_LOOKUP, Linux 5.9), so no port need be known before. The BPF program's link ends with
+ * this process: nothing is left behind.
  *
  *   pod-localhost SOCKET    the VM's hybrid vsock socket: "CONNECT <port>\n", answered by "OK <n>\n"
  *
- * On vsock port 1027 the agent takes two bytes, the TCP port, and then frames both ways: two bytes of length, content;
- * length 0 is the end of that direction. Numbers are big-endian. Frames, because the end of a vsock connection may
- * overtake its last bytes.
+ * On vsock port 1027 the agent takes two bytes, the TCP port, and then frames both ways: two bytes of length,
+ * content; length 0 is the end of that direction. Numbers are big-endian. Frames, because the end of a vsock
+ * connection may overtake its last bytes.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>

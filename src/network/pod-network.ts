@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { stat } from "node:fs/promises";
 import type { Deadline } from "../core/deadline.ts";
 import { failedPrecondition, HullError, invalidArgument } from "../core/errors.ts";
 import type { Ledger, LedgerEntry, Resource } from "../core/ledger.ts";
@@ -48,6 +49,7 @@ export class PodNetwork {
 
   /** Finds or makes the namespace and connects what is in it. On failure nothing of it is left. */
   static async open(options: PodNetworkOptions, deadline: Deadline): Promise<PodNetwork> {
+    if (options.netns !== undefined) await refuseHostNetns(options.netns);
     const network = new PodNetwork(options, options.netns ?? options.ownPath);
     try {
       if (options.netns === undefined) {
@@ -131,6 +133,22 @@ export class PodNetwork {
       );
     await Promise.all(recorded.map(({ entry }) => entry.forget()));
     this.#releaseOwn = undefined;
+  }
+}
+
+/** What is done to a pod's interfaces must never be done to the host's. */
+async function refuseHostNetns(path: string): Promise<void> {
+  const [given, host] = await Promise.all(
+    [path, "/proc/self/ns/net"].map((one) =>
+      stat(one).catch((error) => {
+        throw HullError.wrap(`network namespace ${one}`, error);
+      }),
+    ),
+  );
+  if (given?.ino === host?.ino && given?.dev === host?.dev) {
+    throw invalidArgument(
+      `network namespace ${path} is the host's: a VM cannot share it; give the pod a namespace of its own`,
+    );
   }
 }
 

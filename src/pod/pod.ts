@@ -311,7 +311,13 @@ export class Pod {
 
 /** What an OCI spec says of the pod: that of its first container, or the sandbox's own. */
 export function sandboxRequest(spec: OciSpec, id: string): SandboxRequest {
-  const network = spec.linux?.namespaces?.find(({ type }) => type === "network");
+  const namespaces = spec.linux?.namespaces;
+  const network = namespaces?.find(({ type }) => type === "network");
+  if (namespaces && !network) {
+    throw invalidArgument(
+      "the host's network cannot be shared with a VM: leave host networking out, or run this pod with runc",
+    );
+  }
   return {
     hostname: spec.hostname || id.slice(0, 12),
     netns: network?.path,

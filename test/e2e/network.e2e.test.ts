@@ -199,6 +199,12 @@ forEveryRunner("network", (runner, runtime) => {
     assert.deepEqual([state.id, state.status], [id, "stopped"]);
   });
 
+  it("refuses the host's network", { skip: runtime === "runc" }, async () => {
+    const { code, stderr } = await runner().sh("true", { flags: ["--net-host"] });
+    assert.notEqual(code, 0);
+    assert.match(stderr, /host's network cannot be shared with a VM/);
+  });
+
   it("has loopback only where there is nothing else", async () => {
     const { flags } = await prepare({});
     for (const options of [{ flags }, {}]) {
