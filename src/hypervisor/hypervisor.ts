@@ -83,6 +83,8 @@ export interface NicDevice {
   readonly tap: string;
   readonly mac: string;
   readonly mtu: number;
+  /** Move its packets in the host's kernel (/dev/vhost-net) instead of in the VMM. */
+  readonly vhost?: boolean;
 }
 
 export interface DiskDevice {

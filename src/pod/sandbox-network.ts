@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import type { GuestAgent } from "../agent/guest-agent.ts";
 import { Deadline } from "../core/deadline.ts";
 import { SerialQueue } from "../core/serial-queue.ts";
@@ -61,5 +62,5 @@ export class SandboxNetwork {
 }
 
 function device(nic: Nic): NicDevice {
-  return { kind: "nic", ...nic };
+  return { kind: "nic", ...nic, vhost: existsSync("/dev/vhost-net") };
 }

@@ -18,7 +18,7 @@ const spec: VmSpec = {
   netns: undefined,
   vsock: { kind: "vhost-user", socket: "/run/hull/default/p1/vhu.sock" },
   shares: [{ kind: "share", tag: "hull", socket: "/run/hull/a,b/fs.sock" }],
-  nics: [{ kind: "nic", tap: "tap0_hull", mac: "02:00:00:00:00:01", mtu: 1450 }],
+  nics: [{ kind: "nic", tap: "tap0_hull", mac: "02:00:00:00:00:01", mtu: 1450, vhost: true }],
   disks: [
     { kind: "disk", path: "/img,1", readOnly: true, serial: "d0" },
     { kind: "disk", path: "/dev/loop0", readOnly: false, serial: "d1" },
@@ -79,7 +79,7 @@ test("a q35 machine with one device of every kind", () => {
     "-device",
     "vhost-user-fs-pci,id=share0,chardev=share0-backend,tag=hull,queue-size=1024",
     "-netdev",
-    "tap,id=nic1-backend,ifname=tap0_hull,script=no,downscript=no",
+    "tap,id=nic1-backend,ifname=tap0_hull,script=no,downscript=no,vhost=on",
     "-device",
     "virtio-net-pci,id=nic1,netdev=nic1-backend,mac=02:00:00:00:00:01,host_mtu=1450",
     "-blockdev",

@@ -105,7 +105,10 @@ function backend(model: DeviceModel["backend"]): string[] {
     case "chardev":
       return ["-chardev", `socket,id=${model.id},path=${escapeValue(model.path)}`];
     case "netdev":
-      return ["-netdev", `tap,id=${model.id},ifname=${escapeValue(model.ifname)},script=no,downscript=no`];
+      return [
+        "-netdev",
+        `tap,id=${model.id},ifname=${escapeValue(model.ifname)},script=no,downscript=no${model.vhost ? ",vhost=on" : ""}`,
+      ];
     case "block":
       return ["-blockdev", JSON.stringify(model.node)];
   }

@@ -8,7 +8,7 @@ import type { BlockNode, QmpCommands } from "./qmp-types.ts";
 export interface DeviceModel {
   readonly backend:
     | { readonly kind: "chardev"; readonly id: string; readonly path: string }
-    | { readonly kind: "netdev"; readonly id: string; readonly ifname: string }
+    | { readonly kind: "netdev"; readonly id: string; readonly ifname: string; readonly vhost: boolean }
     | { readonly kind: "block"; readonly node: BlockNode }
     | undefined;
   /** `driver` without its bus suffix (`-pci`, `-device`). */
@@ -53,7 +53,7 @@ export function deviceModel(device: HotplugDevice, id: string, block: boolean): 
       };
     case "nic":
       return {
-        backend: { kind: "netdev", id: backend, ifname: device.tap },
+        backend: { kind: "netdev", id: backend, ifname: device.tap, vhost: device.vhost ?? false },
         frontend: {
           driver: "virtio-net",
           id,

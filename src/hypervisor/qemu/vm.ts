@@ -151,8 +151,8 @@ export class QemuVm implements Vm {
         await this.qmp.execute("chardev-add", chardevArguments(backend.id, backend.path), deadline);
         break;
       case "netdev": {
-        const { id, ifname } = backend;
-        const tap = { type: "tap", id, ifname, script: "no", downscript: "no" } as const;
+        const { id, ifname, vhost } = backend;
+        const tap = { type: "tap", id, ifname, script: "no", downscript: "no", vhost } as const;
         await this.qmp.execute("netdev_add", tap, deadline);
         break;
       }
