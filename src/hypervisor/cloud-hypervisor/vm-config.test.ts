@@ -30,7 +30,7 @@ test("the whole body of vm.create", () => {
     payload: {
       kernel: "/vmlinux",
       initramfs: "/initrd.img",
-      cmdline: "console=ttyS0 quiet panic=-1 loglevel=3",
+      cmdline: "console=ttyS0 quiet oops=panic panic=-1 loglevel=3",
     },
     cpus: { boot_vcpus: 2, max_vcpus: 4 },
     memory: { size: 268435456, shared: true, hotplug_method: "VirtioMem", hotplug_size: 536870912 },

@@ -74,7 +74,7 @@ export function vmConfig(spec: VmSpec, options: MachineOptions = {}): VmConfig {
  * driver sees as `rebooting`. Later words on the command line win.
  */
 function commandLine(params: readonly string[]): string {
-  return ["console=ttyS0", "quiet", "panic=-1", ...params].join(" ");
+  return ["console=ttyS0", "quiet", "oops=panic", "panic=-1", ...params].join(" ");
 }
 
 export function fsConfig(share: ShareDevice): FsConfig {

@@ -21,7 +21,8 @@ export const escapeValue = (value: string) => value.replaceAll(",", ",,");
  * its console is up is silent; `earlyprintk=ttyS0` shows it, for 0.4 s more CPU time in every boot under TCG.
  */
 const KERNEL_PARAMETERS = [
-  ...["console=ttyS0", "quiet", "panic=-1", "reboot=t"],
+  // A kernel that goes on after an oops keeps processes that never end: such a guest shall end, and say why.
+  ...["console=ttyS0", "quiet", "oops=panic", "panic=-1", "reboot=t"],
   // The crypto self-tests take a quarter of an emulated boot; a machine with one serial port need not look for more.
   ...["cryptomgr.notests", "8250.nr_uarts=1"],
 ];
