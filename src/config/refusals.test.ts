@@ -148,11 +148,13 @@ test("without a list of annotations every one is refused", async () => {
 });
 
 test("a combination that an annotation makes impossible is refused too", async () => {
-  const node = await load(`${OPEN}\nagent: {dial_timeout: 5s}`);
+  const node = await load(
+    "version: 1\nhypervisor: {accel: tcg}\nruntime: {enable_annotations: [hypervisor.cpu_model]}",
+  );
   assert.throws(
-    () => node.withAnnotations({ "io.hull.config.agent.boot_timeout": "2s" }),
+    () => node.withAnnotations({ "io.hull.config.hypervisor.cpu_model": "host" }),
     refused(
-      "config.yaml:5:9: agent.dial_timeout: one try may not take longer than agent.boot_timeout allows for all of them; lower it",
+      "annotation io.hull.config.hypervisor.cpu_model: the CPU model host exists with KVM only, and hypervisor.accel is tcg; choose auto or max",
     ),
   );
 });

@@ -314,8 +314,8 @@ export const REFUSED_FILES: readonly (readonly [text: string, message: string])[
     "config.yaml:2:11: metrics.enable: is not implemented yet; delete the line",
   ],
   [
-    "version: 1\nhypervisor: {template: {enable: true}}\n",
-    "config.yaml:2:25: hypervisor.template.enable: is not implemented yet; delete the line",
+    "version: 1\nhypervisor: {enable_hugepages: true}\n",
+    "config.yaml:2:14: hypervisor.enable_hugepages: is not implemented yet; delete the line",
   ],
   [
     "version: 1\nruntime: {static_sandbox_resource_mgmt: false}\n",
@@ -502,14 +502,6 @@ export const REFUSED_FILES: readonly (readonly [text: string, message: string])[
   [
     "version: 1\nhypervisor: {accel: tcg, cpu_model: host}\n",
     "config.yaml:2:26: hypervisor.cpu_model: the CPU model host exists with KVM only, and hypervisor.accel is tcg; choose auto or max",
-  ],
-  [
-    "version: 1\nagent: {dial_timeout: 20s, boot_timeout: 10s}\n",
-    "config.yaml:2:9: agent.dial_timeout: one try may not take longer than agent.boot_timeout allows for all of them; lower it",
-  ],
-  [
-    "version: 1\nagent:\n  boot_timeout: 1s\n  dial_timeout: 2s\n",
-    "config.yaml:4:3: agent.dial_timeout: one try may not take longer than agent.boot_timeout allows for all of them; lower it",
   ],
   [
     "version: 1\nagent: {boot_timeout: 1, dial_timeout: 2}\nshim: {x: 1}\n",

@@ -8,7 +8,7 @@ export interface Conflict {
 }
 
 /** Everything in a complete configuration whose parts fit their keys but not each other. */
-export function conflicts({ hypervisor, agent }: Config): Conflict[] {
+export function conflicts({ hypervisor }: Config): Conflict[] {
   const found: Conflict[] = [];
   const when = (wrong: boolean, key: string, rule: string, advice: string) => {
     if (wrong) found.push({ key, rule, advice });
@@ -54,12 +54,6 @@ export function conflicts({ hypervisor, agent }: Config): Conflict[] {
     "hypervisor.block_device_aio",
     "native works on files opened for direct access only",
     "set hypervisor.block_device_cache_direct: true, or choose threads or io_uring",
-  );
-  when(
-    agent.dial_timeout > agent.boot_timeout,
-    "agent.dial_timeout",
-    "one try may not take longer than agent.boot_timeout allows for all of them",
-    "lower it",
   );
   return found;
 }

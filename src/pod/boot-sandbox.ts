@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { AGENT_PORT, AgentConnection } from "../agent/agent-connection.ts";
+import { AgentConnection } from "../agent/agent-connection.ts";
 import { findProgram } from "../config/program.ts";
 import type { Config } from "../config/schema.ts";
 import { allSettled } from "../core/all-settled.ts";
@@ -13,7 +13,7 @@ import { openHypervisor } from "../hypervisor/open.ts";
 import { startPodLocalhost } from "../network/pod-localhost.ts";
 import { GUEST_SHARE, SHARE_TAG, SharedDirectory } from "../storage/shared-directory.ts";
 import { startVirtiofsd } from "../storage/virtiofsd.ts";
-import { dialUntilReady } from "../vsock/dial-until-ready.ts";
+import { expectGuestCall } from "../vsock/guest-call.ts";
 import { connect } from "../vsock/hybrid.ts";
 import { startVsockDaemon } from "../vsock/vhost-device-vsock.ts";
 import type { ContainerShare, Sandbox, SandboxRequest } from "./sandbox.ts";
@@ -117,10 +117,12 @@ async function boot(
       disposer.push("virtiofsd", (by) => daemon.stop(by));
       return { ...daemon, share };
     }),
-    startVsockDaemon({ path: programs.vsock, directory, pod }, ledger, deadline).then((daemon) => {
+    startVsockDaemon({ path: programs.vsock, directory, pod }, ledger, deadline).then(async (daemon) => {
       timeline.mark("vsock daemon listens");
       disposer.push("vhost-device-vsock", (by) => daemon.stop(by));
-      return daemon;
+      const call = await expectGuestCall(daemon.hybridSocket, ledger);
+      disposer.push("guest's call", () => call.close());
+      return { ...daemon, call };
     }),
   ]);
   const spec = vmSpec(config.hypervisor, {
@@ -148,11 +150,14 @@ async function boot(
       if (!requested) context.log("port-forward does not work in this pod", { reason });
     });
   }
-  const dial = (port: number, by: Deadline) => connect(vsock.hybridSocket, port, by);
+  const dial = async (port: number, by: Deadline) => {
+    const limit = by.shorter(config.agent.dial_timeout, `connect to port ${port} of the guest`);
+    return await connect(vsock.hybridSocket, port, limit).finally(() => limit.dispose());
+  };
   const agent = await proving((limit) =>
     orVmEnd(vm, async () => {
-      const socket = await dialUntilReady(vsock.hybridSocket, AGENT_PORT, limit);
-      timeline.mark("guest: agent dialled");
+      const socket = await vsock.call.answered(limit);
+      timeline.mark("guest: agent called");
       return await AgentConnection.connect(socket, dial, limit);
     }),
   );

@@ -5,8 +5,8 @@ import { createServer, type Server, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
+import { dialUntilReady } from "../../test/testkit/dial-until-ready.ts";
 import { Deadline } from "../core/deadline.ts";
-import { dialUntilReady } from "./dial-until-ready.ts";
 import { connect } from "./hybrid.ts";
 import { checkSocketPath } from "./socket-path.ts";
 

@@ -20,7 +20,7 @@ export interface VsockDaemonSpec {
 export interface VsockDaemon {
   /** The vhost-user socket for the VMM. */
   readonly vhostUserSocket: string;
-  /** The hybrid vsock socket for `connect` and `dialUntilReady`. */
+  /** The hybrid vsock socket for `connect`. */
   readonly hybridSocket: string;
   readonly process: HostProcess;
   /** Ends the daemon and removes its sockets. Idempotent. */

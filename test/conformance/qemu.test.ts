@@ -10,8 +10,8 @@ import type { VmSpec } from "../../src/hypervisor/hypervisor.ts";
 import { Qemu } from "../../src/hypervisor/qemu/driver.ts";
 import { startVirtiofsd } from "../../src/storage/virtiofsd.ts";
 import { AGENT_PORT } from "../../src/vsock/address.ts";
-import { dialUntilReady } from "../../src/vsock/dial-until-ready.ts";
 import { startVsockDaemon } from "../../src/vsock/vhost-device-vsock.ts";
+import { dialUntilReady } from "../testkit/dial-until-ready.ts";
 import { type ComplianceSetup, hypervisorCompliance } from "../testkit/hypervisor-compliance.ts";
 import { MemoryLedger } from "../testkit/memory-ledger.ts";
 

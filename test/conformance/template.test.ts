@@ -9,9 +9,9 @@ import type { VmSpec } from "../../src/hypervisor/hypervisor.ts";
 import { Qemu } from "../../src/hypervisor/qemu/driver.ts";
 import type { Template } from "../../src/template/store.ts";
 import { obtainTemplate } from "../../src/template/template.ts";
-import { dialUntilReady } from "../../src/vsock/dial-until-ready.ts";
 import { connect } from "../../src/vsock/hybrid.ts";
 import { startVsockDaemon } from "../../src/vsock/vhost-device-vsock.ts";
+import { dialUntilReady } from "../testkit/dial-until-ready.ts";
 import { MemoryLedger } from "../testkit/memory-ledger.ts";
 
 // Real QEMU with the built guest image. hack/test builds it; HULL_VHOST_DEVICE_VSOCK names the vsock daemon.

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Deadline } from "../../src/core/deadline.ts";
 import type { VmContext, VmSpec } from "../../src/hypervisor/hypervisor.ts";
-import { dialUntilReady } from "../../src/vsock/dial-until-ready.ts";
+import { dialUntilReady } from "./dial-until-ready.ts";
 import { fakeCloudHypervisor, type Script } from "./fake-cloud-hypervisor.ts";
 import { MemoryLedger } from "./memory-ledger.ts";
 

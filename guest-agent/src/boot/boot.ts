@@ -13,11 +13,14 @@ import { StreamListener } from "../stdio/stream-listener.ts";
 import { TokenTable } from "../stdio/tokens.ts";
 import type { Sys } from "../sys.ts";
 import { FdTransport } from "../transport/fd-transport.ts";
+import { HostCall } from "../transport/host-call.ts";
 import { Listener } from "../transport/listener.ts";
 import { prepareGuest } from "./guest.ts";
 import { loadModules, readModuleList } from "./modules.ts";
 import { mountAll } from "./mounts.ts";
 
+/** The host's port that the agent calls. */
+export const HOST_PORT = 1023;
 export const AGENT_PORT = 1024;
 export const STDIO_PORT = 1025;
 export const FORWARD_PORT = 1027;
@@ -47,12 +50,13 @@ export function boot(sys: Sys, log: Log, version: string): void {
   new ForwardListener(sys, sys.vsockListen(FORWARD_PORT, BACKLOG), log);
   const crunBinary = prepareGuest(sys);
   loopbackUp(sys);
-  serve(sys, log, version, listeners, crunBinary);
+  const server = serve(sys, log, version, listeners, crunBinary);
+  new HostCall(sys, HOST_PORT, (fd) => server.serve(new FdTransport(sys, fd)));
   log("info", `ready after ${sys.monotonicMs().toFixed(0)} ms`);
 }
 
-/** Wires the parts together and serves both sockets. */
-export function serve(sys: Sys, log: Log, version: string, listeners: Listeners, crunBinary: string): void {
+/** Wires the parts together and serves both sockets. Answers the agent's server, for further connections. */
+export function serve(sys: Sys, log: Log, version: string, listeners: Listeners, crunBinary: string): Server {
   const reaper = new Reaper(sys);
   reaper.start();
   const tokens = new TokenTable();
@@ -83,4 +87,5 @@ export function serve(sys: Sys, log: Log, version: string, listeners: Listeners,
   );
   new Listener(sys, listeners.agent, (fd) => server.serve(new FdTransport(sys, fd)), log);
   new StreamListener(sys, listeners.stdio, tokens, log);
+  return server;
 }

@@ -13,10 +13,10 @@ export const agent = section("The agent inside the guest, and the connection to 
     annotation: true,
   }),
   dial_timeout: duration({
-    about: "How long one try to connect to the agent may take before the next is made.",
+    about: "How long connecting a stream to the guest may take.",
     min: 10,
     max: 60_000,
-    default: 1_000,
+    default: 10_000,
     since,
     annotation: true,
   }),

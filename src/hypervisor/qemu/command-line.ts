@@ -72,8 +72,8 @@ function memoryBackend({ memoryFile }: VmSpec): string {
 
 /**
  * QEMU before 8.0 leaves memory barriers out of the code it emulates when the machine can only ever have one CPU
- * (tcg_gen_mb looks at CF_PARALLEL). But vhost-user back ends run beside it: without barriers a virtio interrupt is
- * lost now and then, and with it the device, for good. A second CPU that could be plugged in keeps the barriers.
+ * (tcg_gen_mb looks at CF_PARALLEL; 8.0 stopped that). But vhost-user back ends run beside it, and virtio rings need
+ * the barriers. A second CPU that could be plugged in keeps them.
  */
 function smp({ accel, vcpus }: VmSpec): string {
   return accel === "tcg" && vcpus === 1 ? "1,maxcpus=2" : String(vcpus);

@@ -1,7 +1,7 @@
 import type { Socket } from "node:net";
-import type { Deadline } from "../core/deadline.ts";
-import { HullError } from "../core/errors.ts";
-import { Dial } from "./hybrid.ts";
+import type { Deadline } from "../../src/core/deadline.ts";
+import { HullError } from "../../src/core/errors.ts";
+import { Dial } from "../../src/vsock/hybrid.ts";
 
 export interface DialPace {
   /** How long a try is waited for before the next one is made. */

@@ -1,0 +1,43 @@
+import assert from "node:assert/strict";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { createConnection } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+import { MemoryLedger } from "../../test/testkit/memory-ledger.ts";
+import { Deadline } from "../core/deadline.ts";
+import { expectGuestCall } from "./guest-call.ts";
+
+function folder(): { path: string; remove(): void } {
+  const path = mkdtempSync(join(tmpdir(), "hull-call-"));
+  return { path, remove: () => rmSync(path, { recursive: true }) };
+}
+
+test("the guest's call is answered once, and nothing is left", async () => {
+  const { path, remove } = folder();
+  const ledger = new MemoryLedger();
+  const call = await expectGuestCall(join(path, "vs.sock"), ledger);
+  assert.equal(ledger.resources.length, 1);
+  const guest = createConnection(join(path, "vs.sock_1023"));
+  guest.write("hello");
+  const deadline = Deadline.after(5_000);
+  const socket = await call.answered(deadline);
+  deadline.dispose();
+  const text = await new Promise<string>((resolve) => socket.once("data", (data) => resolve(String(data))));
+  assert.equal(text, "hello");
+  assert.ok(!existsSync(join(path, "vs.sock_1023")));
+  assert.equal(ledger.resources.length, 0);
+  guest.destroy();
+  socket.destroy();
+  remove();
+});
+
+test("a guest that does not call is waited for until the deadline", async () => {
+  const { path, remove } = folder();
+  const ledger = new MemoryLedger();
+  const call = await expectGuestCall(join(path, "vs.sock"), ledger);
+  await assert.rejects(call.answered(Deadline.after(30, "the guest's call")), { code: "DeadlineExceeded" });
+  await call.close();
+  assert.equal(ledger.resources.length, 0);
+  remove();
+});
