@@ -154,7 +154,7 @@ test("a combination that an annotation makes impossible is refused too", async (
   assert.throws(
     () => node.withAnnotations({ "io.hull.config.hypervisor.cpu_model": "host" }),
     refused(
-      "annotation io.hull.config.hypervisor.cpu_model: the CPU model host exists with KVM only, and hypervisor.accel is tcg; choose auto or max",
+      "annotation io.hull.config.hypervisor.cpu_model: hypervisor.cpu_model: the CPU model host exists with KVM only, and hypervisor.accel is tcg; choose auto or max",
     ),
   );
 });

@@ -1,13 +1,12 @@
 import type { Deadline } from "../core/deadline.ts";
+import { checkGuestImage, type GuestImage } from "./guest-image.ts";
 import type { Hypervisor, VmSpec } from "./hypervisor.ts";
 
-export interface HypervisorChoice {
+export interface HypervisorChoice extends GuestImage {
   readonly type: "qemu" | "cloud-hypervisor";
   readonly accel: "auto" | "kvm" | "tcg";
   /** The VMM's executable. */
   readonly path: string;
-  /** The guest's kernel. */
-  readonly kernel: string;
 }
 
 /** A driver, and what `accel: auto` comes to on this machine. */
@@ -26,6 +25,7 @@ export async function openHypervisor(
     const { CloudHypervisor } = await import("./cloud-hypervisor/driver.ts");
     return { driver: new CloudHypervisor(), accel: "kvm" };
   }
+  await checkGuestImage(choice); // the probe below would only find that there is nothing to try
   const { Qemu } = await import("./qemu/driver.ts");
   if (choice.accel !== "auto") return { driver: new Qemu(), accel: choice.accel };
   const { resolveAccel } = await import("./qemu/accel.ts");

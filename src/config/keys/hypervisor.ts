@@ -264,7 +264,7 @@ export const hypervisor = section("The virtual machine monitor and the machine i
   template: section("Pods cloned from a virtual machine that was booted once.", {
     enable: boolean({
       about: "Start pods from a template.",
-      default: false,
+      default: true,
       since,
     }),
     template_path: path({

@@ -2,6 +2,7 @@ import { access, constants, mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { HullError } from "../../core/errors.ts";
 import { lastLines } from "../../host/ring-buffer.ts";
+import { checkGuestImage } from "../guest-image.ts";
 import type { Hypervisor, VmContext, VmSpec } from "../hypervisor.ts";
 import { ApiClient } from "./api-client.ts";
 import { layOutClone } from "./template.ts";
@@ -17,7 +18,9 @@ export class CloudHypervisor implements Hypervisor {
 
   async boot(spec: VmSpec, context: VmContext): Promise<CloudHypervisorVm> {
     const config = vmConfig(spec, this.options);
-    await checkReadable(spec);
+    await checkGuestImage(spec).catch((error: unknown) => {
+      throw HullError.wrap(`VM ${spec.name}: boot`, error);
+    });
     return await this.#start(spec, context, "running", async (client) => {
       await client.create(config, context.deadline);
       await client.boot(context.deadline);
@@ -81,12 +84,3 @@ export class CloudHypervisor implements Hypervisor {
 }
 
 /** The VMM's own word for it would be an internal error. */
-async function checkReadable(spec: VmSpec): Promise<void> {
-  for (const what of ["kernel", "initrd"] as const) {
-    await access(spec[what], constants.R_OK).catch((cause: unknown) => {
-      const advice = `build the guest image or set hypervisor.${what}`;
-      const message = `VM ${spec.name}: boot: the guest's ${what} ${spec[what]} cannot be read; ${advice}`;
-      throw new HullError("NotFound", message, { cause });
-    });
-  }
-}

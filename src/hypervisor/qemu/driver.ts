@@ -111,15 +111,9 @@ export class Qemu implements Hypervisor {
 const LEAST_MEMORY_MIB = 32;
 
 async function checkSpec(spec: VmSpec): Promise<void> {
-  for (const what of ["kernel", "initrd"] as const) {
-    await access(spec[what], constants.R_OK).catch((cause: unknown) => {
-      throw new HullError(
-        "NotFound",
-        `VM ${spec.name}: boot: the guest's ${what} ${spec[what]} cannot be read; build the guest image or set hypervisor.${what}`,
-        { cause },
-      );
-    });
-  }
+  await checkGuestImage(spec).catch((error: unknown) => {
+    throw HullError.wrap(`VM ${spec.name}: boot`, error);
+  });
   if (spec.memoryMib < LEAST_MEMORY_MIB) {
     throw invalidArgument(
       `VM ${spec.name}: ${spec.memoryMib} MiB of memory is too little for any guest; set hypervisor.default_memory to ${LEAST_MEMORY_MIB} or more`,
