@@ -3,6 +3,7 @@
 import * as sys from "sys";
 import { version } from "../../package.json";
 import { boot } from "./boot/boot.ts";
+import { HOLDER_ARGUMENT, holdPidNamespace } from "./container/pod-pid-namespace.ts";
 import { consoleLog } from "./log.ts";
 
 const log = consoleLog(sys);
@@ -14,10 +15,13 @@ function fatal(error: unknown): void {
   sys.reboot(sys.REBOOT_POWER_OFF);
 }
 
-sys.onUncaught(fatal);
-try {
-  boot(sys, log, version);
-  sys.run();
-} catch (error) {
-  fatal(error);
+if (sys.argv()[1] === HOLDER_ARGUMENT) holdPidNamespace(sys);
+else {
+  sys.onUncaught(fatal);
+  try {
+    boot(sys, log, version);
+    sys.run();
+  } catch (error) {
+    fatal(error);
+  }
 }

@@ -75,7 +75,6 @@ export class AgentConnection implements GuestAgent {
         sysctls: { ...settings.sysctls },
         ...network(settings.network),
         shmSize: settings.shmSize,
-        sharePidNamespace: settings.sharePidNamespace,
       },
       { deadline },
     );

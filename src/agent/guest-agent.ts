@@ -47,7 +47,6 @@ export interface SandboxSettings {
   readonly shares: readonly { readonly tag: string; readonly target: string; readonly readOnly: boolean }[];
   readonly network: NetworkSettings;
   readonly sysctls: Readonly<Record<string, string>>;
-  readonly sharePidNamespace: boolean;
   /** Bytes; 0 = the guest's default. */
   readonly shmSize: bigint;
 }

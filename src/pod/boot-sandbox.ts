@@ -12,6 +12,7 @@ import type { Vm } from "../hypervisor/hypervisor.ts";
 import { openHypervisor } from "../hypervisor/open.ts";
 import { startPodLocalhost } from "../network/pod-localhost.ts";
 import { GUEST_SHARE, SHARE_TAG, SharedDirectory } from "../storage/shared-directory.ts";
+import { shmSize } from "../storage/shm-size.ts";
 import { startVirtiofsd } from "../storage/virtiofsd.ts";
 import { expectGuestCall } from "../vsock/guest-call.ts";
 import { connect } from "../vsock/hybrid.ts";
@@ -164,15 +165,14 @@ async function boot(
   disposer.push("agent connection", async () => agent.close());
   timeline.mark("guest: agent answered");
   context.log("the guest is up", { agent: agent.version, kernel: agent.kernelRelease });
-  await orVmEnd(vm, () =>
+  await orVmEnd(vm, async () =>
     agent.startSandbox(
       {
         hostname: request.hostname,
         shares: [{ tag: SHARE_TAG, target: GUEST_SHARE, readOnly: false }],
         network: network.settings,
         sysctls: request.sysctls,
-        sharePidNamespace: request.sharePidNamespace,
-        shmSize: 0n,
+        shmSize: await shmSize(request.shmSource),
       },
       deadline,
     ),

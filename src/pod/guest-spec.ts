@@ -1,4 +1,5 @@
 import { posix } from "node:path";
+import { POD_PID_NAMESPACE } from "../core/guest-paths.ts";
 import type { OciMount, OciSpec } from "./oci-spec.ts";
 import type { PodFile } from "./sandbox.ts";
 
@@ -11,6 +12,8 @@ export interface GuestPlace {
   share(mount: OciMount): Promise<string>;
   /** The pod's own files; with them the guest's /dev/shm is the pod's. */
   readonly podFiles?: readonly PodFile[];
+  /** Where the host keeps the shared memory of the pod; what is mounted from there is the guest's /dev/shm. */
+  readonly podShm?: string | undefined;
 }
 
 /** One step of turning the host's spec into the guest's; steps neither look at each other nor change their input. */
@@ -40,16 +43,20 @@ const withoutHostLabels: Transformer = (spec) => {
 };
 
 /**
- * The VM is the pod's network; a namespace with a path is another container's of this pod, which in the guest is the
- * VM's own. The user namespace maps ids of the host, which the guest does not have.
+ * The VM is the pod's network; a namespace with a path is the pod's, which in the guest is the VM's own, save for the
+ * pid namespace: there the agent and the kernel's threads live. The user namespace maps ids of the host, which the
+ * guest does not have.
  */
 const guestNamespaces: Transformer = (spec) => ({
   ...spec,
   linux: {
     ...spec.linux,
-    namespaces: (spec.linux?.namespaces ?? []).filter(
-      ({ type, path }) => !path && type !== "network" && type !== "user" && type !== "time",
-    ),
+    namespaces: (spec.linux?.namespaces ?? [])
+      .map((one) => (one.type === "pid" && one.path ? { ...one, path: POD_PID_NAMESPACE } : one))
+      .filter(
+        ({ type, path }) =>
+          (!path || type === "pid") && type !== "network" && type !== "user" && type !== "time",
+      ),
   },
 });
 
@@ -77,11 +84,21 @@ const guestCgroup: Transformer = (spec, place) => ({
   linux: { ...spec.linux, cgroupsPath: `/hull/${place.containerId}` },
 });
 
-/** Host paths that are bind-mounted are shared into the guest; all other file systems are the guest's own. */
+const GUEST_SHM = {
+  type: "bind",
+  source: "/dev/shm",
+  options: ["rbind", "rw", "nosuid", "nodev", "noexec"],
+} as const;
+
+/**
+ * Host paths that are bind-mounted are shared into the guest; all other file systems are the guest's own. So is the
+ * pod's shared memory: the host's would reach the guest as files, not as memory.
+ */
 const guestMounts: Transformer = async (spec, place) => ({
   ...spec,
   mounts: await Promise.all(
     (spec.mounts ?? []).map(async (mount) => {
+      if (mount.source !== undefined && mount.source === place.podShm) return { ...mount, ...GUEST_SHM };
       if (!isHostBind(mount)) return mount;
       return { ...mount, source: await place.share(mount) };
     }),
@@ -102,7 +119,7 @@ const podMounts: Transformer = async (spec, place) => {
     mounts.push({ ...mount, source: await place.share(mount) });
   }
   if (missing("/dev/shm")) {
-    mounts.push({ destination: "/dev/shm", type: "bind", source: "/dev/shm", options: ["rbind"] });
+    mounts.push({ destination: "/dev/shm", ...GUEST_SHM });
   }
   return { ...spec, mounts };
 };

@@ -21,6 +21,7 @@ import type {
   SandboxRequest,
   SharedContainer,
 } from "./sandbox.ts";
+import { sandboxRequest } from "./sandbox-request.ts";
 
 export type PodState = "new" | "booting" | "running" | "stopping" | "stopped";
 
@@ -72,6 +73,7 @@ export class Pod {
   readonly #ended = deferred<PodEnd>();
   /** Files of the pod that its containers see where they bring none of their own. */
   #files: readonly PodFile[] = [];
+  #shmSource: string | undefined;
   /** A pod of a single container ends with it; a CRI pod outlives its containers. */
   #single = false;
 
@@ -145,6 +147,7 @@ export class Pod {
     if (!this.#sandbox) {
       this.#machine.transition("booting");
       this.#files = request.files ?? [];
+      this.#shmSource = request.shmSource;
       this.#sandbox = this.#boot(request, deadline);
     }
     return await this.#sandbox;
@@ -246,6 +249,7 @@ export class Pod {
         rootfs: shared.rootfs,
         share: (mount) => shared.bind(mount),
         podFiles: this.#files,
+        podShm: this.#shmSource,
       });
       this.#options.timeline?.mark("volumes mounted");
       await runner.create(adjusted, io, undefined, deadline);
@@ -307,24 +311,4 @@ export class Pod {
     }
     return container;
   }
-}
-
-/** What an OCI spec says of the pod: that of its first container, or the sandbox's own. */
-export function sandboxRequest(spec: OciSpec, id: string): SandboxRequest {
-  const namespaces = spec.linux?.namespaces;
-  const network = namespaces?.find(({ type }) => type === "network");
-  if (namespaces && !network) {
-    throw invalidArgument(
-      "the host's network cannot be shared with a VM: leave host networking out, or run this pod with runc",
-    );
-  }
-  return {
-    hostname: spec.hostname || id.slice(0, 12),
-    netns: network?.path,
-    sysctls: Object.fromEntries(
-      Object.entries(spec.linux?.sysctl ?? {}).filter(([name]) => name.startsWith("net.")),
-    ),
-    sharePidNamespace: false,
-    annotations: spec.annotations ?? {},
-  };
 }

@@ -49,7 +49,8 @@ export interface SandboxRequest {
   /** Path of the pod's network namespace; undefined = one of its own with nothing but loopback. */
   readonly netns: string | undefined;
   readonly sysctls: Readonly<Record<string, string>>;
-  readonly sharePidNamespace: boolean;
+  /** Where the host keeps the pod's shared memory: the guest's gets its size. */
+  readonly shmSource?: string;
   /** The pod's annotations; some may set configuration keys. */
   readonly annotations: Readonly<Record<string, string>>;
   /** Given where nobody mounts a pod's usual files (hosts, resolv.conf) into its containers. */

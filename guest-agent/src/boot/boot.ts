@@ -1,6 +1,7 @@
 import { AgentDefinition } from "../../../src/proto/generated/hull/agent/v1/agent.ts";
 import { Server } from "../../../src/ttrpc/server.ts";
 import { Containers } from "../container/containers.ts";
+import { PodPidNamespace } from "../container/pod-pid-namespace.ts";
 import { EventBus } from "../events/event-bus.ts";
 import { ForwardListener } from "../forward/forward-listener.ts";
 import { describe, type Log } from "../log.ts";
@@ -67,6 +68,7 @@ export function serve(sys: Sys, log: Log, version: string, listeners: Listeners,
     log,
     reaper,
     crun: new Crun(sys, reaper, { binary: crunBinary, stateRoot: "/run/crun" }),
+    podPidNamespace: new PodPidNamespace(sys, reaper),
     tokens,
     events,
     bundles: "/run/hull/containers",

@@ -69,14 +69,14 @@ export class Container {
   }
 
   /** `crun create` with the given OCI spec. When it fails nothing is left of the container. */
-  async create(specJson: Uint8Array, pidNamespace: string | undefined): Promise<number> {
-    const { sys, reaper, crun, consolePath, cgroupParent } = this.#runtime;
+  async create(specJson: Uint8Array): Promise<number> {
+    const { sys, reaper, crun, consolePath, cgroupParent, podPidNamespace } = this.#runtime;
     const io = this.init.io;
     try {
       const spec = prepareSpec(specJson, {
         cgroupsPath: `${cgroupParent}/${this.id}`,
         terminal: io.terminal,
-        pidNamespace,
+        podPidNamespace: () => podPidNamespace.path(),
       });
       sys.mkdirp(this.#folder, 0o700);
       sys.writeFile(`${this.#folder}/config.json`, JSON.stringify(spec));

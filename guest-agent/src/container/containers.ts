@@ -12,15 +12,9 @@ export class Containers {
   readonly #containers = new Map<string, Container>();
   /** An id in use by a creation under way: not to be found yet, not free either. */
   readonly #reserved = new Set<string>();
-  #sharePidNamespace = false;
 
   constructor(runtime: Runtime) {
     this.#runtime = runtime;
-  }
-
-  /** From now on new containers join the pid namespace of the oldest living one. */
-  sharePidNamespace(): void {
-    this.#sharePidNamespace = true;
   }
 
   /** Creates a container and returns the pid of its waiting init. When it fails the id is free again. */
@@ -36,7 +30,7 @@ export class Containers {
     const container = new Container(this.#runtime, id, stdio);
     this.#reserved.add(id);
     try {
-      const pid = await container.create(spec, this.#podPidNamespace());
+      const pid = await container.create(spec);
       this.#containers.set(id, container);
       return pid;
     } finally {
@@ -59,11 +53,5 @@ export class Containers {
 
   get size(): number {
     return this.#containers.size;
-  }
-
-  #podPidNamespace(): string | undefined {
-    if (!this.#sharePidNamespace) return undefined;
-    for (const { init } of this.#containers.values()) if (init.alive) return `/proc/${init.pid}/ns/pid`;
-    return undefined;
   }
 }

@@ -4,6 +4,7 @@ import type { Reaper } from "../loop/reaper.ts";
 import type { Crun } from "../oci/crun.ts";
 import type { TokenTable } from "../stdio/tokens.ts";
 import type { Sys } from "../sys.ts";
+import type { PodPidNamespace } from "./pod-pid-namespace.ts";
 
 /** What containers are made with. */
 export interface Runtime {
@@ -11,6 +12,7 @@ export interface Runtime {
   log: Log;
   reaper: Reaper;
   crun: Crun;
+  podPidNamespace: PodPidNamespace;
   tokens: TokenTable;
   events: EventBus;
   /** Parent of the bundle folders, e.g. /run/hull/containers. */

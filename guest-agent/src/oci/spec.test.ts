@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { POD_PID_NAMESPACE } from "../../../src/core/guest-paths.ts";
 import { prepareProcess, prepareSpec } from "./spec.ts";
 
 const bytes = (value: unknown): Uint8Array => new TextEncoder().encode(JSON.stringify(value));
-const context = { cgroupsPath: "/hull/c", terminal: false, pidNamespace: undefined };
+const context = { cgroupsPath: "/hull/c", terminal: false, podPidNamespace: () => "/proc/9/ns/pid" };
 const good = {
   root: { path: "/r", readonly: true },
   process: { args: ["a"], user: { uid: 1 } },
@@ -22,10 +23,17 @@ describe("spec", () => {
     });
   });
 
-  it("joins the pod's pid namespace in place of a new one", () => {
-    const spec = { ...good, linux: { namespaces: [{ type: "mount" }, { type: "pid" }] } };
-    const joined = prepareSpec(bytes(spec), { ...context, pidNamespace: "/proc/9/ns/pid" });
-    assert.deepEqual(joined.linux.namespaces, [{ type: "mount" }, { type: "pid", path: "/proc/9/ns/pid" }]);
+  it("joins the pod's pid namespace where the spec names it, and only there", () => {
+    const shared = {
+      ...good,
+      linux: { namespaces: [{ type: "mount" }, { type: "pid", path: POD_PID_NAMESPACE }] },
+    };
+    assert.deepEqual(prepareSpec(bytes(shared), context).linux.namespaces, [
+      { type: "mount" },
+      { type: "pid", path: "/proc/9/ns/pid" },
+    ]);
+    const own = { ...good, linux: { namespaces: [{ type: "pid" }] } };
+    assert.deepEqual(prepareSpec(bytes(own), context).linux.namespaces, [{ type: "pid" }]);
   });
 
   const refused: [unknown, RegExp][] = [

@@ -1,4 +1,5 @@
 import { invalidArgument } from "../../../src/core/errors.ts";
+import { POD_PID_NAMESPACE } from "../../../src/core/guest-paths.ts";
 import { checkPath } from "../names.ts";
 
 /** The parts of the OCI runtime spec that the agent looks at (runtime-spec, config.md); the rest goes through to crun. */
@@ -33,8 +34,8 @@ export interface SpecContext {
   /** cgroup below the root of the hierarchy. */
   cgroupsPath: string;
   terminal: boolean;
-  /** The pod's shared pid namespace, where it has one by now. */
-  pidNamespace: string | undefined;
+  /** Path of the pod's shared pid namespace; called for a container that wants it. */
+  podPidNamespace: () => string;
 }
 
 /** Parses and checks a container's spec and makes the changes that only the guest can. Throws InvalidArgument. */
@@ -50,7 +51,7 @@ export function prepareSpec(bytes: Uint8Array, context: SpecContext): Spec {
     ociVersion: SPEC_VERSION,
     root: { ...root, path: root["path"] },
     process: { ...process, terminal: context.terminal },
-    linux: context.pidNamespace ? withPidNamespace(linux, context.pidNamespace) : linux,
+    linux: withPidNamespace(linux, context.podPidNamespace),
   };
 }
 
@@ -59,9 +60,11 @@ export function prepareProcess(bytes: Uint8Array, terminal: boolean): Process {
   return { ...checkProcess("process", parseObject("process", bytes)), terminal };
 }
 
-function withPidNamespace(linux: Spec["linux"], path: string): Spec["linux"] {
-  const others = (linux.namespaces ?? []).filter((namespace) => namespace.type !== "pid");
-  return { ...linux, namespaces: [...others, { type: "pid", path }] };
+function withPidNamespace(linux: Spec["linux"], path: () => string): Spec["linux"] {
+  const wanted = ({ type, path }: Namespace) => type === "pid" && path === POD_PID_NAMESPACE;
+  if (!linux.namespaces?.some(wanted)) return linux;
+  const namespaces = linux.namespaces.map((one) => (wanted(one) ? { ...one, path: path() } : one));
+  return { ...linux, namespaces };
 }
 
 function checkProcess(what: string, value: unknown): Process {

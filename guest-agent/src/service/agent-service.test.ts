@@ -322,7 +322,6 @@ describe("agent: sandbox", () => {
     routes: [],
     neighbours: [],
     shmSize: 1n << 26n,
-    sharePidNamespace: false,
   };
 
   it("sets clock, entropy, name, loopback and mounts, once", async () => {

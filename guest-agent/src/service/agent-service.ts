@@ -45,7 +45,6 @@ export function agentHandlers(parts: AgentParts): Handlers<typeof AgentDefinitio
 
     async startSandbox(request) {
       await sandbox.start(request);
-      if (request.sharePidNamespace) containers.sharePidNamespace();
       return {};
     },
 

@@ -1,11 +1,11 @@
 import { join } from "node:path";
 import { HullError, invalidArgument } from "../../../core/errors.ts";
 import { readSpec } from "../../../pod/oci-spec.ts";
-import { sandboxRequest } from "../../../pod/pod.ts";
 import type { SandboxRequest } from "../../../pod/sandbox.ts";
+import { refuseHostNamespace, sandboxRequest } from "../../../pod/sandbox-request.ts";
 import type { CreateSandboxRequest } from "../../../proto/generated/containerd/runtime/sandbox/v1/sandbox.ts";
 import type { Any } from "../../../proto/generated/google/protobuf/any.ts";
-import { PodSandboxConfig } from "../../../proto/generated/runtime/v1/pod_sandbox_config.ts";
+import { NamespaceMode, PodSandboxConfig } from "../../../proto/generated/runtime/v1/pod_sandbox_config.ts";
 import { writePodFiles } from "./pod-files.ts";
 
 const CONFIG_TYPE = "runtime.v1.PodSandboxConfig";
@@ -20,6 +20,10 @@ export async function readSandboxRequest(
 ): Promise<SandboxRequest> {
   const { sandboxId: id } = request;
   const config = decodeConfig(request.options);
+  const namespaces = config?.linux?.securityContext?.namespaceOptions;
+  for (const namespace of ["network", "pid", "ipc"] as const) {
+    if (namespaces?.[namespace] === NamespaceMode.NODE) refuseHostNamespace(namespace);
+  }
   const spec = await bundleSpec(request.bundlePath);
   const base: SandboxRequest = sandboxRequest(spec ?? {}, id);
   const hostname = config?.hostname || base.hostname;

@@ -49,8 +49,6 @@ export interface StartSandboxRequest {
   neighbours: Neighbour[];
   /** Size limit of /dev/shm in bytes, 0 = the default. */
   shmSize: bigint;
-  /** One pid namespace for all containers of the pod. */
-  sharePidNamespace: boolean;
 }
 
 export interface StartSandboxRequest_SysctlsEntry {
@@ -144,7 +142,10 @@ export interface Stdio {
 
 export interface CreateContainerRequest {
   containerId: string;
-  /** The OCI runtime spec (JSON) as the guest shall run it; paths are the guest's. */
+  /**
+   * The OCI runtime spec (JSON) as the guest shall run it; paths are the guest's. A pid namespace with the path
+   * /run/hull/pid-namespace is the one that containers of the pod share; the agent makes it for the first of them.
+   */
   spec: Uint8Array;
   stdio:
     | Stdio
@@ -459,7 +460,6 @@ function createBaseStartSandboxRequest(): StartSandboxRequest {
     routes: [],
     neighbours: [],
     shmSize: 0n,
-    sharePidNamespace: false,
   };
 }
 
@@ -497,9 +497,6 @@ export const StartSandboxRequest: MessageFns<StartSandboxRequest> = {
         throw new globalThis.Error("value provided for field message.shmSize of type uint64 too large");
       }
       writer.uint32(72).uint64(message.shmSize);
-    }
-    if (message.sharePidNamespace !== false) {
-      writer.uint32(80).bool(message.sharePidNamespace);
     }
     return writer;
   },
@@ -592,14 +589,6 @@ export const StartSandboxRequest: MessageFns<StartSandboxRequest> = {
             message.shmSize = reader.uint64() as bigint;
             continue;
           }
-          case 10: {
-            if (tag !== 80) {
-              break;
-            }
-
-            message.sharePidNamespace = reader.bool();
-            continue;
-          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -636,7 +625,6 @@ export const StartSandboxRequest: MessageFns<StartSandboxRequest> = {
     message.routes = object.routes?.map((e) => Route.fromPartial(e)) || [];
     message.neighbours = object.neighbours?.map((e) => Neighbour.fromPartial(e)) || [];
     message.shmSize = (object.shmSize !== undefined && object.shmSize !== null) ? BigInt(object.shmSize) : 0n;
-    message.sharePidNamespace = object.sharePidNamespace ?? false;
     return message;
   },
 };

@@ -1,0 +1,39 @@
+import { invalidArgument } from "../core/errors.ts";
+import { containerKind } from "./container-kind.ts";
+import type { OciSpec } from "./oci-spec.ts";
+import type { SandboxRequest } from "./sandbox.ts";
+
+/** Namespaces of the host that some pods ask to live in, as messages name them. */
+const OF_THE_HOST = { network: "network", pid: "process ids", ipc: "IPC" } as const;
+export type HostNamespace = keyof typeof OF_THE_HOST;
+
+/** Throws InvalidArgument: what the host has cannot be had in a VM. */
+export function refuseHostNamespace(namespace: HostNamespace): never {
+  const what = OF_THE_HOST[namespace];
+  const asked = namespace === "network" ? "host networking" : `the host's ${namespace} namespace`;
+  throw invalidArgument(
+    `the host's ${what} cannot be shared with a VM: leave ${asked} out, or run this pod with runc`,
+  );
+}
+
+/** What an OCI spec says of the pod: that of its first container, or the sandbox's own. Throws InvalidArgument. */
+export function sandboxRequest(spec: OciSpec, id: string): SandboxRequest {
+  const namespaces = spec.linux?.namespaces;
+  for (const type of Object.keys(OF_THE_HOST) as HostNamespace[]) {
+    if (namespaces && !namespaces.some((namespace) => namespace.type === type)) refuseHostNamespace(type);
+  }
+  const pod = containerKind(spec.annotations).kind === "sandbox";
+  const shmSource = pod
+    ? spec.mounts?.find(({ destination, type }) => destination === "/dev/shm" && type === "bind")?.source
+    : undefined;
+  return {
+    hostname: spec.hostname || id.slice(0, 12),
+    netns: namespaces?.find(({ type }) => type === "network")?.path,
+    // A pod's are the VM's; a container of its own sets all but the network's in its own namespaces.
+    sysctls: Object.fromEntries(
+      Object.entries(spec.linux?.sysctl ?? {}).filter(([name]) => pod || name.startsWith("net.")),
+    ),
+    annotations: spec.annotations ?? {},
+    ...(shmSource !== undefined && { shmSource }),
+  };
+}

@@ -1,0 +1,14 @@
+import { statfs } from "node:fs/promises";
+import { HullError } from "../core/errors.ts";
+
+/** What containers get by default (docker, containerd, CRI-O): 64 MiB. */
+const DEFAULT_BYTES = 64n << 20n;
+
+/** The size in bytes that a pod's /dev/shm is to have: that of the tmpfs that the host has for it. */
+export async function shmSize(source: string | undefined): Promise<bigint> {
+  if (source === undefined) return DEFAULT_BYTES;
+  const { blocks, bsize } = await statfs(source, { bigint: true }).catch((error: unknown) => {
+    throw HullError.wrap(`shared memory of the pod: ${source}`, error);
+  });
+  return blocks * bsize || DEFAULT_BYTES; // a tmpfs without a limit says 0
+}
