@@ -1,4 +1,4 @@
-import { access, constants, mkdir, rm } from "node:fs/promises";
+import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { HullError } from "../../core/errors.ts";
 import { lastLines } from "../../host/ring-buffer.ts";

@@ -1,10 +1,10 @@
 import { statSync } from "node:fs";
-import { access, constants } from "node:fs/promises";
 import type { Duplex } from "node:stream";
 import { Deadline } from "../../core/deadline.ts";
 import { HullError, internal, invalidArgument, unavailable } from "../../core/errors.ts";
 import { type HostProcess, launch } from "../../host/process-launcher.ts";
 import { lastLines, RingBuffer } from "../../host/ring-buffer.ts";
+import { checkGuestImage } from "../guest-image.ts";
 import type { Hypervisor, Vm, VmContext, VmSpec } from "../hypervisor.ts";
 import { commandLine, QMP_FD } from "./command-line.ts";
 import { adviceFor } from "./exit-reason.ts";
