@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { constants } from "node:fs";
 import { access, mkdir, open, readFile, rename, stat, unlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -33,9 +34,11 @@ export async function resolveAccel(probe: AccelProbe, deadline: Deadline): Promi
   }
   const directory = probe.directory ?? "/run/hull";
   await mkdir(directory, { recursive: true, mode: 0o700 });
-  const file = join(directory, "accel.json");
   const lock = join(directory, "accel.lock");
   const key = await probeKey(probe);
+  // A file for each question: handlers with different QEMUs or kernels must not forget each other's answer.
+  const digest = createHash("sha256").update(key).digest("hex").slice(0, 16);
+  const file = join(directory, `accel-${digest}.json`);
   while (true) {
     const known = await recall(file, key);
     if (known) return known;

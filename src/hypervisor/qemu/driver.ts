@@ -68,10 +68,17 @@ export class Qemu implements Hypervisor {
     );
     context.log("started qemu", { pid: vmm.pid, args });
     try {
-      const qmp = await this.#connect(vmm, context.deadline);
-      const vm = new QemuVm(spec, vmm, qmp, console);
-      await bring(qmp);
-      return vm;
+      // A QEMU that is gone before the connection is looked at would never be heard of there.
+      const died = vmm.exited.then((exit) => {
+        throw unavailable(exit.reason);
+      });
+      died.catch(() => undefined); // once the machine is up, its end is told by the VM
+      const started = this.#connect(vmm, context.deadline).then(async (qmp) => {
+        const vm = new QemuVm(spec, vmm, qmp, console);
+        await bring(qmp);
+        return vm;
+      });
+      return await Promise.race([started, died]);
     } catch (thrown) {
       throw await this.#startFailure(spec, vmm, console, thrown);
     }
