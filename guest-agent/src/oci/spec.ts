@@ -41,15 +41,15 @@ export interface SpecContext {
 /** Parses and checks a container's spec and makes the changes that only the guest can. Throws InvalidArgument. */
 export function prepareSpec(bytes: Uint8Array, context: SpecContext): Spec {
   const spec = parseObject("spec", bytes);
-  const root = object("spec: root", spec["root"]);
-  if (typeof root["path"] !== "string") throw invalidArgument("spec: root.path: want a string");
-  checkPath("spec: root.path", root["path"]);
-  const process = checkProcess("spec: process", spec["process"]);
-  const linux = { ...object("spec: linux", spec["linux"] ?? {}), cgroupsPath: context.cgroupsPath };
+  const root = object("spec: root", spec.root);
+  if (typeof root.path !== "string") throw invalidArgument("spec: root.path: want a string");
+  checkPath("spec: root.path", root.path);
+  const process = checkProcess("spec: process", spec.process);
+  const linux = { ...object("spec: linux", spec.linux ?? {}), cgroupsPath: context.cgroupsPath };
   return {
     ...spec,
     ociVersion: SPEC_VERSION,
-    root: { ...root, path: root["path"] },
+    root: { ...root, path: root.path },
     process: { ...process, terminal: context.terminal },
     linux: withPidNamespace(linux, context.podPidNamespace),
   };
@@ -69,7 +69,7 @@ function withPidNamespace(linux: Spec["linux"], path: () => string): Spec["linux
 
 function checkProcess(what: string, value: unknown): Process {
   const process = object(what, value);
-  const args = process["args"];
+  const args = process.args;
   if (!Array.isArray(args) || args.length === 0 || !args.every((arg) => typeof arg === "string")) {
     throw invalidArgument(`${what}.args: want a list of strings that names a program`);
   }

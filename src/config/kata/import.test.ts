@@ -57,6 +57,8 @@ hypervisor:
   virtio_fs_daemon: /opt/kata/libexec/virtiofsd
   virtio_fs_cache: never
   virtio_fs_extra_args: ["--thread-pool-size=1", "--announce-submounts"]
+  template:
+    enable: false
 agent:
   boot_timeout: 45s
 runtime:
