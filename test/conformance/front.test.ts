@@ -236,7 +236,7 @@ test("a clean-up that fails or hangs fails delete in time, with its words", (t) 
   writeFileSync(`${STATE}/dead/fail`, "");
   const { status, stdout, stderr } = run("delete", "dead", bundle);
   assert.deepEqual([status, stdout.length], [1, 0]);
-  assert.match(String(stderr), /clean-up of .*dead ended with status 4: still mounted/);
+  assert.match(String(stderr), /cleanup of .*dead ended with status 4: still mounted/);
   rmSync(`${STATE}/dead/fail`);
   writeFileSync(`${STATE}/dead/hang`, "");
   const started = performance.now();
