@@ -1,6 +1,12 @@
 import { runCli } from "../cli/cli.ts";
 import { installationOf } from "../config/installation.ts";
 
+// A reader that has seen enough (`hull check | head`) is no failure of ours.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code !== "EPIPE") throw error;
+  process.exit(0);
+});
+
 async function main(): Promise<void> {
   process.exitCode = await runCli(process.argv.slice(2), {
     env: process.env,
