@@ -20,6 +20,9 @@ function chosen<T extends string>(variable: string, known: readonly T[]): T[] {
 /** The containerd lines that are asked for. */
 export const chosenLines = (): Line[] => chosen("HULL_E2E_LINES", LINES);
 
+/** The runtimes that are asked for. */
+export const chosenRuntimes = (): RuntimeName[] => chosen("HULL_E2E_RUNTIMES", ["hull", "runc"] as const);
+
 /** Runs containers of one runtime in one namespace of one containerd. */
 export class Runner {
   #count = 0;
@@ -79,7 +82,7 @@ export function forEveryRunner(
       });
       after(() => containerd?.down());
 
-      for (const runtime of chosen("HULL_E2E_RUNTIMES", ["hull", "runc"] as const)) {
+      for (const runtime of chosenRuntimes()) {
         if (!runtimes.includes(runtime)) continue;
         describe(runtime, () => {
           let runner: Runner | undefined;

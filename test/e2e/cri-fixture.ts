@@ -1,0 +1,107 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, afterEach, before, describe } from "node:test";
+import { Containerd, type Line } from "../testkit/containerd.ts";
+import { Cri, type CriPod, type PodSettings } from "../testkit/cri.ts";
+import { assertNoLeaks, type LeakScope, snapshot } from "../testkit/leaks.ts";
+import { ContainerFilter } from "../testkit/proto/generated/runtime/v1/container.ts";
+import { chosenLines, chosenRuntimes } from "./fixture.ts";
+
+/** CRI's runtime handlers in hack/containerd's configuration; `hull-sandbox` is there on line 2 only. */
+export type Handler = "hull" | "hull-sandbox" | "runc";
+
+/** A container that lives until it is told to end. */
+export const IDLE = ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.2; done"] as const;
+
+/** What the cases of a suite work with: one handler of one containerd. */
+export class CriTarget {
+  constructor(
+    readonly containerd: Containerd,
+    readonly cri: Cri,
+    readonly handler: Handler,
+    /** A folder of the host for volumes; empty at the start of the suite, removed at its end. */
+    readonly directory: string,
+  ) {}
+
+  get hull(): boolean {
+    return this.handler !== "runc";
+  }
+
+  get scope(): LeakScope {
+    return { namespace: "k8s.io", directory: this.containerd.directory };
+  }
+
+  runPod(settings: PodSettings = {}): Promise<CriPod> {
+    return this.cri.runPod(this.handler, settings);
+  }
+}
+
+/**
+ * Registers `cases` for every containerd line and handler that is asked for (HULL_E2E_LINES, HULL_E2E_RUNTIMES). What
+ * a suite left of its pods is removed at its end, and then nothing may be left of them on the machine.
+ */
+export function forEveryHandler(
+  suite: string,
+  cases: (target: () => CriTarget, handler: Handler) => void,
+  lines: readonly Line[] = chosenLines(),
+): void {
+  for (const line of chosenLines().filter((one) => lines.includes(one))) {
+    describe(`containerd ${line}: ${suite}`, () => {
+      let containerd: Containerd | undefined;
+      before(async () => {
+        containerd = await Containerd.up(line);
+      });
+      after(() => containerd?.down());
+      for (const handler of handlers(line)) {
+        describe(handler, () => {
+          let target: CriTarget | undefined;
+          let clean: Set<string> | undefined;
+          const ready = (): CriTarget => {
+            if (!target) throw new Error("the containerd of this suite did not start");
+            return target;
+          };
+          before(async () => {
+            if (!containerd) throw new Error(`containerd ${line} did not start`);
+            const directory = await mkdtemp(join(tmpdir(), "hull-cri-"));
+            target = new CriTarget(containerd, new Cri(containerd.address), handler, directory);
+            clean = await snapshot(target.scope);
+          });
+          after(async () => {
+            if (!target || !clean) return;
+            await target.cri.removePods();
+            target.cri.close();
+            await rm(target.directory, { recursive: true, force: true });
+            await assertNoLeaks(clean, target.scope);
+          });
+          cases(ready, handler);
+        });
+      }
+    });
+  }
+}
+
+function handlers(line: Line): Handler[] {
+  return chosenRuntimes().flatMap((runtime): Handler[] =>
+    runtime === "hull" && line === "2" ? ["hull", "hull-sandbox"] : [runtime],
+  );
+}
+
+/** One pod for all cases of the describe it is called in: most of what they ask does not need one of their own. */
+export function sharedPod(target: () => CriTarget, settings: PodSettings = {}): () => CriPod {
+  let pod: CriPod | undefined;
+  before(async () => {
+    pod = await target().runPod(settings);
+  });
+  afterEach(async () => {
+    if (!pod) return;
+    const { containers } = await target().cri.runtime.listContainers({
+      filter: ContainerFilter.fromPartial({ podSandboxId: pod.id }),
+    });
+    await Promise.all(containers.map(({ id }) => target().cri.runtime.removeContainer({ containerId: id })));
+  });
+  return () => {
+    if (!pod) throw new Error("the pod of this suite did not start");
+    return pod;
+  };
+}
