@@ -90,7 +90,7 @@ export class AgentConnection implements GuestAgent {
         containerId: request.containerId,
         spec: encodeJson(request.spec),
         stdio: stdio(request.stdio),
-        blockMounts: [],
+        blockDevices: (request.blockDevices ?? []).map((device) => ({ ...device })),
       },
       { deadline },
     );

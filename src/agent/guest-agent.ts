@@ -71,6 +71,15 @@ export interface CreateContainer {
   /** The OCI runtime spec as the guest shall run it. */
   readonly spec: object;
   readonly stdio: StdioTokens;
+  readonly blockDevices?: readonly GuestBlockDevice[];
+}
+
+/** A disk that was plugged in, as a device of a container. */
+export interface GuestBlockDevice {
+  readonly serial: string;
+  /** Path in the container; the spec has a device with it. */
+  readonly path: string;
+  readonly access: "r" | "rw";
 }
 
 export interface CreateExec {

@@ -18,6 +18,7 @@ import { expectGuestCall } from "../vsock/guest-call.ts";
 import { connect } from "../vsock/hybrid.ts";
 import { startVsockDaemon } from "../vsock/vhost-device-vsock.ts";
 import type { ContainerShare, Sandbox, SandboxRequest } from "./sandbox.ts";
+import { SandboxDisks } from "./sandbox-disks.ts";
 import { SandboxNetwork } from "./sandbox-network.ts";
 import { CloneError, startVm } from "./start-vm.ts";
 import { vmSpec } from "./vm-spec.ts";
@@ -178,6 +179,7 @@ async function boot(
     ),
   );
   timeline.mark("guest: sandbox set up");
+  const disks = new SandboxDisks(vm, context.log);
   let stopping: Promise<void> | undefined;
   // Without any one of these the guest cannot go on.
   const ends = [
@@ -190,6 +192,7 @@ async function boot(
     pid: vm.pid,
     agent,
     share: containerShare(virtiofsd.share),
+    plugDisk: (disk, by) => disks.plug(disk, by),
     refreshNetwork: (by) => network.refresh(vm, agent, by),
     lost: new Promise((resolve) => {
       for (const end of ends) void end.then((reason) => stopping ?? resolve(reason));

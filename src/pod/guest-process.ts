@@ -1,4 +1,11 @@
-import type { GuestAgent, GuestExit, ProcessRef, SignalRequest, TerminalSize } from "../agent/guest-agent.ts";
+import type {
+  GuestAgent,
+  GuestBlockDevice,
+  GuestExit,
+  ProcessRef,
+  SignalRequest,
+  TerminalSize,
+} from "../agent/guest-agent.ts";
 import type { Deadline } from "../core/deadline.ts";
 import { deferred } from "../core/deferred.ts";
 import { HullError } from "../core/errors.ts";
@@ -18,9 +25,11 @@ export class GuestInit implements ProcessRunner {
     io: ProcessIo,
     size: TerminalSize | undefined,
     deadline: Deadline,
+    blockDevices: readonly GuestBlockDevice[] = [],
   ): Promise<void> {
     const stdio = stdioTokens(io, size);
-    await this.agent.createContainer({ containerId: this.ref.containerId, spec, stdio }, deadline);
+    const { containerId } = this.ref;
+    await this.agent.createContainer({ containerId, spec, stdio, blockDevices }, deadline);
     io.attach(await openStreams(stdio, (token) => this.agent.openStream(token, deadline)));
   }
 

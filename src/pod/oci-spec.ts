@@ -35,11 +35,30 @@ export interface OciNamespace {
   readonly path?: string;
 }
 
+/** A device node to be made in the container. */
+export interface OciDevice {
+  readonly path: string;
+  /** `b`, `c`, `u` or `p` (mknod(1)). */
+  readonly type: string;
+  readonly major?: number;
+  readonly minor?: number;
+}
+
+/** A rule of the device cgroup. */
+export interface OciDeviceRule {
+  readonly allow: boolean;
+  readonly type?: string;
+  readonly major?: number;
+  readonly minor?: number;
+  readonly access?: string;
+}
+
 export interface OciLinux {
   readonly namespaces?: readonly OciNamespace[];
   readonly cgroupsPath?: string;
   readonly sysctl?: Readonly<Record<string, string>>;
-  readonly resources?: object;
+  readonly resources?: { readonly devices?: readonly OciDeviceRule[] };
+  readonly devices?: readonly OciDevice[];
   readonly mountLabel?: string;
   readonly intelRdt?: unknown;
 }
@@ -86,6 +105,11 @@ export function parseSpec(text: string, path: string): OciSpec {
     if (!isObject(linux)) return fail("`linux` must be an object");
     if (linux.namespaces !== undefined && !isArrayOf(linux.namespaces, isNamespace))
       fail("`linux.namespaces` must be a list of objects with a `type`");
+    if (linux.devices !== undefined && !isArrayOf(linux.devices, isDevice))
+      fail("`linux.devices` must be a list of devices, each with a `path`, a `type` and its numbers");
+    const rules = isObject(linux.resources) ? linux.resources.devices : undefined;
+    if (rules !== undefined && rules !== null && !isArrayOf(rules, isObject))
+      fail("`linux.resources.devices` must be a list of objects");
   }
   return spec as OciSpec;
 }
@@ -110,6 +134,17 @@ function isMount(value: unknown): value is OciMount {
     (value.type === undefined || isString(value.type)) &&
     (value.source === undefined || isString(value.source)) &&
     (value.options === undefined || isArrayOf(value.options, isString))
+  );
+}
+
+function isDevice(value: unknown): value is OciDevice {
+  const isNumber = (number: unknown) => number === undefined || Number.isInteger(number);
+  return (
+    isObject(value) &&
+    isString(value.path) &&
+    isString(value.type) &&
+    isNumber(value.major) &&
+    isNumber(value.minor)
   );
 }
 

@@ -1,4 +1,5 @@
 import { isAbsolute, resolve } from "node:path";
+import type { GuestBlockDevice } from "../agent/guest-agent.ts";
 import { Deadline } from "../core/deadline.ts";
 import { deferred } from "../core/deferred.ts";
 import { alreadyExists, failedPrecondition, HullError, invalidArgument, notFound } from "../core/errors.ts";
@@ -7,6 +8,7 @@ import type { Timeline } from "../core/timeline.ts";
 import { Container, type StdioPaths } from "./container.ts";
 import { containerKind } from "./container-kind.ts";
 import type { PodEvent } from "./events.ts";
+import { guestDevices } from "./guest-devices.ts";
 import { GuestInit, PauseProcess } from "./guest-process.ts";
 import { guestSpec } from "./guest-spec.ts";
 import { ContainerHooks } from "./hooks.ts";
@@ -15,6 +17,7 @@ import type { Exit, ProcessRunner } from "./process.ts";
 import type { ProcessIo } from "./process-io.ts";
 import type {
   BootSandbox,
+  PluggedDisk,
   PodFile,
   RootfsSource,
   Sandbox,
@@ -240,11 +243,12 @@ export class Pod {
   ): Promise<Container> {
     const { id, spec, bundle, io } = request;
     if (pause) return this.#container(request, sandbox, new PauseProcess(sandbox.lost), undefined, hooks);
-    const shared = await sandbox.share.add(id, rootfsSource(request), deadline);
+    const { spec: usable, disks: wanted } = guestDevices(spec);
+    const shared = withDisks(await sandbox.share.add(id, rootfsSource(request), deadline));
     this.#options.timeline?.mark("root file system mounted");
     const runner = new GuestInit(sandbox.agent, { containerId: id, execId: "" });
     try {
-      const adjusted = await guestSpec(spec, {
+      const adjusted = await guestSpec(usable, {
         containerId: id,
         rootfs: shared.rootfs,
         share: (mount) => shared.bind(mount),
@@ -252,7 +256,13 @@ export class Pod {
         podShm: this.#shmSource,
       });
       this.#options.timeline?.mark("volumes mounted");
-      await runner.create(adjusted, io, undefined, deadline);
+      const blockDevices: GuestBlockDevice[] = [];
+      for (const { path, access, major, minor } of wanted) {
+        const disk = await sandbox.plugDisk({ major, minor, readOnly: access === "r" }, deadline);
+        shared.disks.push(disk);
+        blockDevices.push({ serial: disk.serial, path, access });
+      }
+      await runner.create(adjusted, io, undefined, deadline, blockDevices);
       this.#options.timeline?.mark("guest: container created");
       deadline.check();
       return this.#container(request, sandbox, runner, shared, hooks);
@@ -311,4 +321,17 @@ export class Pod {
     }
     return container;
   }
+}
+
+/** What a container has on the host, with the disks that were plugged in for it: they go before the mounts. */
+function withDisks(shared: SharedContainer): SharedContainer & { readonly disks: PluggedDisk[] } {
+  const disks: PluggedDisk[] = [];
+  return {
+    ...shared,
+    disks,
+    release: async () => {
+      await Promise.all(disks.splice(0).map((disk) => disk.unplug()));
+      await shared.release();
+    },
+  };
 }

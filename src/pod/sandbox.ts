@@ -10,10 +10,26 @@ export interface Sandbox {
   readonly share: ContainerShare;
   /** Gives the guest what is new in the pod's network namespace: interfaces (plugged in), addresses, routes. */
   refreshNetwork(deadline: Deadline): Promise<void>;
+  /** Plugs a block device of the host into the VM. Throws NotFound. */
+  plugDisk(disk: HostDisk, deadline: Deadline): Promise<PluggedDisk>;
   /** Resolves with the reason when the VM has ended without being asked to. */
   readonly lost: Promise<string>;
   /** Writes the guest's data back, ends the VM and its helpers, frees all they had. Idempotent. */
   stop(deadline: Deadline): Promise<void>;
+}
+
+/** A block device of the host by its numbers. */
+export interface HostDisk {
+  readonly major: number;
+  readonly minor: number;
+  readonly readOnly: boolean;
+}
+
+export interface PluggedDisk {
+  /** By which the guest finds it. */
+  readonly serial: string;
+  /** Takes it out of the VM again, if that still runs. */
+  unplug(): Promise<void>;
 }
 
 /** The directory the guest sees over virtio-fs. */

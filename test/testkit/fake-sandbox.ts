@@ -1,6 +1,6 @@
 import { type Deferred, deferred } from "../../src/core/deferred.ts";
 import type { ProcessIo } from "../../src/pod/process-io.ts";
-import type { ContainerShare, Sandbox } from "../../src/pod/sandbox.ts";
+import type { ContainerShare, HostDisk, PluggedDisk, Sandbox } from "../../src/pod/sandbox.ts";
 import { FakeAgent } from "./fake-agent.ts";
 
 /** A sandbox without a VM, which knows what was shared and not yet released. */
@@ -23,6 +23,16 @@ export class FakeSandbox implements Sandbox {
       };
     },
   };
+
+  /** Disks that are plugged in, as "major:minor". */
+  readonly disks = new Set<string>();
+
+  async plugDisk({ major, minor }: HostDisk): Promise<PluggedDisk> {
+    const disk = `${major}:${minor}`;
+    this.disks.add(disk);
+    const unplug = async () => void this.disks.delete(disk);
+    return { serial: `serial-${disk.replace(":", "-")}`, unplug };
+  }
 
   /** How often the network was looked at again. */
   refreshes = 0;

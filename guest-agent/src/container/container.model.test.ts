@@ -56,7 +56,7 @@ describe("container: random sequences", () => {
                 stdoutToken: newToken(),
                 stderrToken: newToken(),
               },
-              blockMounts: [],
+              blockDevices: [],
             }),
           start: () => agent.startProcess(ref),
           pause: () => agent.pauseContainer(ref),

@@ -7,7 +7,7 @@ import {
 } from "../../../src/core/errors.ts";
 import { SerialQueue } from "../../../src/core/serial-queue.ts";
 import { StateMachine } from "../../../src/core/state-machine.ts";
-import type { Stdio } from "../../../src/proto/generated/hull/agent/v1/agent.ts";
+import type { BlockDevice, Stdio } from "../../../src/proto/generated/hull/agent/v1/agent.ts";
 import { CGROUP_ROOT } from "../boot/mounts.ts";
 import { Cgroup } from "../cgroup/cgroup.ts";
 import { OomWatch } from "../cgroup/oom-watch.ts";
@@ -17,6 +17,7 @@ import type { Exit } from "../loop/reaper.ts";
 import { within } from "../loop/timeout.ts";
 import { prepareProcess, prepareSpec } from "../oci/spec.ts";
 import { ProcessIo } from "../stdio/process-io.ts";
+import { awaitDisks } from "../storage/disks.ts";
 import { SIGKILL } from "../sys.ts";
 import { Exec } from "./exec.ts";
 import { launch } from "./launch.ts";
@@ -26,6 +27,8 @@ import { type SignalOptions, signalPids, signalProcess } from "./signal.ts";
 
 const MAX_EXECS = 1024;
 const END_LIMIT_MS = 10_000;
+/** How long a disk that was just plugged in may take to appear. */
+const DISK_LIMIT_MS = 20_000;
 
 export type ContainerState = "created" | "running" | "pausing" | "paused" | "stopped" | "deleted";
 
@@ -69,14 +72,16 @@ export class Container {
   }
 
   /** `crun create` with the given OCI spec. When it fails nothing is left of the container. */
-  async create(specJson: Uint8Array): Promise<number> {
+  async create(specJson: Uint8Array, blockDevices: readonly BlockDevice[]): Promise<number> {
     const { sys, reaper, crun, consolePath, cgroupParent, podPidNamespace } = this.#runtime;
     const io = this.init.io;
     try {
+      const disks = await awaitDisks(sys, blockDevices, DISK_LIMIT_MS);
       const spec = prepareSpec(specJson, {
         cgroupsPath: `${cgroupParent}/${this.id}`,
         terminal: io.terminal,
         podPidNamespace: () => podPidNamespace.path(),
+        disks,
       });
       sys.mkdirp(this.#folder, 0o700);
       sys.writeFile(`${this.#folder}/config.json`, JSON.stringify(spec));

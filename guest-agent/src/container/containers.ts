@@ -1,5 +1,5 @@
 import { alreadyExists, notFound, resourceExhausted } from "../../../src/core/errors.ts";
-import type { Stdio } from "../../../src/proto/generated/hull/agent/v1/agent.ts";
+import type { CreateContainerRequest } from "../../../src/proto/generated/hull/agent/v1/agent.ts";
 import { checkId } from "../names.ts";
 import { Container } from "./container.ts";
 import type { Runtime } from "./runtime.ts";
@@ -18,7 +18,8 @@ export class Containers {
   }
 
   /** Creates a container and returns the pid of its waiting init. When it fails the id is free again. */
-  async create(id: string, spec: Uint8Array, stdio: Stdio | undefined): Promise<number> {
+  async create(request: CreateContainerRequest): Promise<number> {
+    const { containerId: id, spec, stdio, blockDevices } = request;
     checkId("container", id);
     if (this.#containers.has(id) || this.#reserved.has(id))
       throw alreadyExists(`container ${id}: exists already`);
@@ -30,7 +31,7 @@ export class Containers {
     const container = new Container(this.#runtime, id, stdio);
     this.#reserved.add(id);
     try {
-      const pid = await container.create(spec);
+      const pid = await container.create(spec, blockDevices);
       this.#containers.set(id, container);
       return pid;
     } finally {

@@ -4,7 +4,12 @@ import { POD_PID_NAMESPACE } from "../../../src/core/guest-paths.ts";
 import { prepareProcess, prepareSpec } from "./spec.ts";
 
 const bytes = (value: unknown): Uint8Array => new TextEncoder().encode(JSON.stringify(value));
-const context = { cgroupsPath: "/hull/c", terminal: false, podPidNamespace: () => "/proc/9/ns/pid" };
+const context = {
+  cgroupsPath: "/hull/c",
+  terminal: false,
+  podPidNamespace: () => "/proc/9/ns/pid",
+  disks: [],
+};
 const good = {
   root: { path: "/r", readonly: true },
   process: { args: ["a"], user: { uid: 1 } },
@@ -34,6 +39,28 @@ describe("spec", () => {
     ]);
     const own = { ...good, linux: { namespaces: [{ type: "pid" }] } };
     assert.deepEqual(prepareSpec(bytes(own), context).linux.namespaces, [{ type: "pid" }]);
+  });
+
+  it("gives a disk its numbers in the guest and allows it", () => {
+    const spec = {
+      ...good,
+      linux: {
+        devices: [{ path: "/dev/a", type: "b", major: 8, minor: 1, uid: 7 }, { path: "/dev/b" }],
+        resources: { devices: [{ allow: false, access: "rwm" }] },
+      },
+    };
+    const disk = { path: "/dev/a", access: "rw", major: 254, minor: 16 };
+    const { linux } = prepareSpec(bytes(spec), { ...context, disks: [disk] });
+    assert.deepEqual(linux["devices"], [
+      { path: "/dev/a", type: "b", major: 254, minor: 16, uid: 7 },
+      { path: "/dev/b" },
+    ]);
+    assert.deepEqual(linux["resources"], {
+      devices: [
+        { allow: false, access: "rwm" },
+        { allow: true, type: "b", major: 254, minor: 16, access: "rw" },
+      ],
+    });
   });
 
   const refused: [unknown, RegExp][] = [

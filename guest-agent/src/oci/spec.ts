@@ -1,6 +1,7 @@
 import { invalidArgument } from "../../../src/core/errors.ts";
 import { POD_PID_NAMESPACE } from "../../../src/core/guest-paths.ts";
 import { checkPath } from "../names.ts";
+import type { Disk } from "../storage/disks.ts";
 
 /** The parts of the OCI runtime spec that the agent looks at (runtime-spec, config.md); the rest goes through to crun. */
 export interface Process {
@@ -36,6 +37,7 @@ export interface SpecContext {
   terminal: boolean;
   /** Path of the pod's shared pid namespace; called for a container that wants it. */
   podPidNamespace: () => string;
+  disks: readonly Disk[];
 }
 
 /** Parses and checks a container's spec and makes the changes that only the guest can. Throws InvalidArgument. */
@@ -51,7 +53,7 @@ export function prepareSpec(bytes: Uint8Array, context: SpecContext): Spec {
     ociVersion: SPEC_VERSION,
     root: { ...root, path: root.path },
     process: { ...process, terminal: context.terminal },
-    linux: withPidNamespace(linux, context.podPidNamespace),
+    linux: withDisks(withPidNamespace(linux, context.podPidNamespace), context.disks),
   };
 }
 
@@ -65,6 +67,23 @@ function withPidNamespace(linux: Spec["linux"], path: () => string): Spec["linux
   if (!linux.namespaces?.some(wanted)) return linux;
   const namespaces = linux.namespaces.map((one) => (wanted(one) ? { ...one, path: path() } : one));
   return { ...linux, namespaces };
+}
+
+/** Gives block devices the numbers that they have in this guest, and allows the container to use them. */
+function withDisks(linux: Spec["linux"], disks: readonly Disk[]): Spec["linux"] {
+  if (disks.length === 0) return linux;
+  const devices = list("spec: linux.devices", linux["devices"]);
+  const resources = object("spec: linux.resources", linux["resources"] ?? {});
+  const rules = list("spec: linux.resources.devices", resources["devices"]);
+  const allowed = disks.map(({ access, major, minor }) => ({ allow: true, type: "b", major, minor, access }));
+  return {
+    ...linux,
+    devices: devices.map((device) => {
+      const disk = disks.find(({ path }) => path === device["path"]);
+      return disk ? { ...device, type: "b", major: disk.major, minor: disk.minor } : device;
+    }),
+    resources: { ...resources, devices: [...rules, ...allowed] },
+  };
 }
 
 function checkProcess(what: string, value: unknown): Process {
@@ -84,6 +103,12 @@ function parseObject(what: string, bytes: Uint8Array): Record<string, unknown> {
     throw invalidArgument(`${what}: not JSON: ${error instanceof Error ? error.message : error}`);
   }
   return object(what, value);
+}
+
+function list(what: string, value: unknown): Record<string, unknown>[] {
+  if (value === undefined) return [];
+  if (!Array.isArray(value)) throw invalidArgument(`${what}: want a list`);
+  return value.map((one) => object(what, one));
 }
 
 function object(what: string, value: unknown): Record<string, unknown> {

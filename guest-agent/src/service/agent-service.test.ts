@@ -23,7 +23,7 @@ const signal = (containerId: string, number: number, more: object = {}) =>
     ...more,
   });
 const create = (containerId: string, program: string, stdio = NO_STDIO) =>
-  agent.createContainer({ containerId, spec: specOf(program), stdio, blockMounts: [] });
+  agent.createContainer({ containerId, spec: specOf(program), stdio, blockDevices: [] });
 const run = async (containerId: string, program: string) => {
   await create(containerId, program);
   await agent.startProcess(ref(containerId));
@@ -64,7 +64,7 @@ describe("agent: containers", () => {
         containerId: "c",
         spec: new TextEncoder().encode("{"),
         stdio: NO_STDIO,
-        blockMounts: [],
+        blockDevices: [],
       }),
       code("InvalidArgument"),
     );

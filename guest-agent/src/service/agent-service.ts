@@ -54,9 +54,7 @@ export function agentHandlers(parts: AgentParts): Handlers<typeof AgentDefinitio
     },
 
     async createContainer(request) {
-      if (request.blockMounts.length > 0)
-        throw failedPrecondition("container: this agent does not mount disks yet");
-      return { pid: await containers.create(request.containerId, request.spec, request.stdio) };
+      return { pid: await containers.create(request) };
     },
 
     createExec(request) {

@@ -150,16 +150,21 @@ export interface CreateContainerRequest {
   stdio:
     | Stdio
     | undefined;
-  /** Virtual disks to mount as the container's root file system or volumes before the container is created. */
-  blockMounts: BlockMount[];
+  /** Virtual disks that the container sees as block devices. */
+  blockDevices: BlockDevice[];
 }
 
-export interface BlockMount {
-  /** virtio-blk serial number. */
+/**
+ * A disk that was plugged into the VM; the agent waits for it to appear. `linux.devices` of the spec has an entry with
+ * the path, which gets the numbers that the disk has in the guest, and the container is allowed to use it.
+ */
+export interface BlockDevice {
+  /** virtio-blk serial number: 1-20 characters of A-Z a-z 0-9 _ . - */
   serial: string;
-  target: string;
-  fstype: string;
-  options: string[];
+  /** In the container. */
+  path: string;
+  /** "r" and, where it may be written to, "w" (OCI runtime spec, device access without "m"). */
+  access: string;
 }
 
 export interface CreateContainerResponse {
@@ -1491,7 +1496,7 @@ export const Stdio: MessageFns<Stdio> = {
 };
 
 function createBaseCreateContainerRequest(): CreateContainerRequest {
-  return { containerId: "", spec: new Uint8Array(0), stdio: undefined, blockMounts: [] };
+  return { containerId: "", spec: new Uint8Array(0), stdio: undefined, blockDevices: [] };
 }
 
 export const CreateContainerRequest: MessageFns<CreateContainerRequest> = {
@@ -1505,8 +1510,8 @@ export const CreateContainerRequest: MessageFns<CreateContainerRequest> = {
     if (message.stdio !== undefined) {
       Stdio.encode(message.stdio, writer.uint32(26).fork()).join();
     }
-    for (const v of message.blockMounts) {
-      BlockMount.encode(v!, writer.uint32(34).fork()).join();
+    for (const v of message.blockDevices) {
+      BlockDevice.encode(v!, writer.uint32(34).fork()).join();
     }
     return writer;
   },
@@ -1553,7 +1558,7 @@ export const CreateContainerRequest: MessageFns<CreateContainerRequest> = {
               break;
             }
 
-            message.blockMounts.push(BlockMount.decode(reader, reader.uint32()));
+            message.blockDevices.push(BlockDevice.decode(reader, reader.uint32()));
             continue;
           }
         }
@@ -1576,33 +1581,30 @@ export const CreateContainerRequest: MessageFns<CreateContainerRequest> = {
     message.containerId = object.containerId ?? "";
     message.spec = object.spec ?? new Uint8Array(0);
     message.stdio = (object.stdio !== undefined && object.stdio !== null) ? Stdio.fromPartial(object.stdio) : undefined;
-    message.blockMounts = object.blockMounts?.map((e) => BlockMount.fromPartial(e)) || [];
+    message.blockDevices = object.blockDevices?.map((e) => BlockDevice.fromPartial(e)) || [];
     return message;
   },
 };
 
-function createBaseBlockMount(): BlockMount {
-  return { serial: "", target: "", fstype: "", options: [] };
+function createBaseBlockDevice(): BlockDevice {
+  return { serial: "", path: "", access: "" };
 }
 
-export const BlockMount: MessageFns<BlockMount> = {
-  encode(message: BlockMount, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+export const BlockDevice: MessageFns<BlockDevice> = {
+  encode(message: BlockDevice, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.serial !== "") {
       writer.uint32(10).string(message.serial);
     }
-    if (message.target !== "") {
-      writer.uint32(18).string(message.target);
+    if (message.path !== "") {
+      writer.uint32(18).string(message.path);
     }
-    if (message.fstype !== "") {
-      writer.uint32(26).string(message.fstype);
-    }
-    for (const v of message.options) {
-      writer.uint32(34).string(v!);
+    if (message.access !== "") {
+      writer.uint32(26).string(message.access);
     }
     return writer;
   },
 
-  decode(input: BinaryReader | Uint8Array, length?: number): BlockMount {
+  decode(input: BinaryReader | Uint8Array, length?: number): BlockDevice {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
@@ -1611,7 +1613,7 @@ export const BlockMount: MessageFns<BlockMount> = {
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseBlockMount();
+      const message = createBaseBlockDevice();
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
@@ -1628,7 +1630,7 @@ export const BlockMount: MessageFns<BlockMount> = {
               break;
             }
 
-            message.target = reader.string();
+            message.path = reader.string();
             continue;
           }
           case 3: {
@@ -1636,15 +1638,7 @@ export const BlockMount: MessageFns<BlockMount> = {
               break;
             }
 
-            message.fstype = reader.string();
-            continue;
-          }
-          case 4: {
-            if (tag !== 34) {
-              break;
-            }
-
-            message.options.push(reader.string());
+            message.access = reader.string();
             continue;
           }
         }
@@ -1659,15 +1653,14 @@ export const BlockMount: MessageFns<BlockMount> = {
     }
   },
 
-  create(base?: DeepPartial<BlockMount>): BlockMount {
-    return BlockMount.fromPartial(base ?? {});
+  create(base?: DeepPartial<BlockDevice>): BlockDevice {
+    return BlockDevice.fromPartial(base ?? {});
   },
-  fromPartial(object: DeepPartial<BlockMount>): BlockMount {
-    const message = createBaseBlockMount();
+  fromPartial(object: DeepPartial<BlockDevice>): BlockDevice {
+    const message = createBaseBlockDevice();
     message.serial = object.serial ?? "";
-    message.target = object.target ?? "";
-    message.fstype = object.fstype ?? "";
-    message.options = object.options?.map((e) => e) || [];
+    message.path = object.path ?? "";
+    message.access = object.access ?? "";
     return message;
   },
 };

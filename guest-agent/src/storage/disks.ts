@@ -1,0 +1,77 @@
+import { invalidArgument } from "../../../src/core/errors.ts";
+import type { BlockDevice } from "../../../src/proto/generated/hull/agent/v1/agent.ts";
+import { readText } from "../files.ts";
+import { within } from "../loop/timeout.ts";
+import { checkPath } from "../names.ts";
+import { allowing, type Sys } from "../sys.ts";
+
+/** A disk of the VM as a device of a container. */
+export interface Disk {
+  /** In the container. */
+  readonly path: string;
+  readonly access: string;
+  readonly major: number;
+  readonly minor: number;
+}
+
+/** Complete when the node in /dev appears, unlike /sys/block (device_add_disk in the kernel's block/genhd.c). */
+const DISKS = "/sys/class/block";
+/** virtio-blk serial numbers have at most 20 bytes (virtio 1.2, 5.2.6.2). */
+const SERIAL = /^[A-Za-z0-9_.-]{1,20}$/;
+const ACCESS = /^rw?$/;
+
+/**
+ * Finds disks by their serial numbers. One that was just plugged in takes the kernel a moment: its node in /dev is the
+ * last of it. Rejects with InvalidArgument, or with DeadlineExceeded after `limitMs`.
+ */
+export async function awaitDisks(sys: Sys, wanted: readonly BlockDevice[], limitMs: number): Promise<Disk[]> {
+  if (wanted.length === 0) return [];
+  for (const { serial, path, access } of wanted) {
+    checkPath("block device: path", path);
+    if (!SERIAL.test(serial) || !ACCESS.test(access))
+      throw invalidArgument(`block device ${path}: not a serial number, or access is neither r nor rw`);
+  }
+  const watch = sys.inotify("/dev", sys.IN_CREATE);
+  try {
+    const found = new Promise<Disk[]>((resolve, reject) => {
+      const buffer = new Uint8Array(4096);
+      const look = (): void => {
+        try {
+          while (sys.read(watch, buffer, 0, buffer.length) > 0);
+          const numbers = numbersBySerial(sys);
+          const disks = wanted.flatMap(({ serial, path, access }) => {
+            const known = numbers.get(serial);
+            return known ? [{ path, access, ...known }] : [];
+          });
+          if (disks.length === wanted.length) resolve(disks);
+        } catch (error) {
+          reject(error);
+        }
+      };
+      sys.watch(watch, { read: true }, look);
+      look();
+    });
+    return await within(
+      sys,
+      limitMs,
+      `disks ${wanted.map(({ serial }) => serial).join(", ")} to appear`,
+      found,
+    );
+  } finally {
+    sys.unwatch(watch);
+    sys.close(watch);
+  }
+}
+
+function numbersBySerial(sys: Pick<Sys, "readdir" | "readFile">) {
+  const numbers = new Map<string, { major: number; minor: number }>();
+  for (const name of sys.readdir(DISKS)) {
+    // Not every disk has a serial number, and one may go while we look.
+    allowing(["ENOENT", "ENODEV", "EIO"], () => {
+      const serial = readText(sys, `${DISKS}/${name}/serial`).trim();
+      const [major = 0, minor = 0] = readText(sys, `${DISKS}/${name}/dev`).trim().split(":").map(Number);
+      numbers.set(serial, { major, minor });
+    });
+  }
+  return numbers;
+}
