@@ -71,10 +71,10 @@ export function forEveryHandler(
             if (!target || !clean) return;
             await target.cri.removePods();
             target.cri.close();
-            await rm(target.directory, { recursive: true, force: true });
             await assertNoLeaks(clean, target.scope);
           });
           cases(ready, handler);
+          after(() => target && rm(target.directory, { recursive: true, force: true }));
         });
       }
     });
