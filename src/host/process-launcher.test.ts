@@ -39,6 +39,15 @@ test("the exit names status and last words", async () => {
   assert.equal(exit.requested, false);
 });
 
+test("a process that says that it is broken is killed", async () => {
+  const argv = ["/bin/sh", "-c", "echo thread 'x' panicked at y >&2; exec sleep 60"] as const;
+  const broken = await launch({ role: "helper", argv, pod, fatal: /panicked at/ }, new MemoryLedger());
+  const exit = await broken.exited;
+  assert.equal(exit.signal, "SIGKILL");
+  assert.equal(exit.requested, false);
+  assert.match(exit.reason, /helper was killed by SIGKILL: thread x panicked at y/);
+});
+
 test("a missing program is NotFound and leaves no record", async () => {
   const ledger = new MemoryLedger();
   await assert.rejects(launch({ role: "helper", argv: ["/no/such/program"], pod }, ledger), {

@@ -32,6 +32,8 @@ export interface LaunchSpec {
   readonly stdin?: number;
   /** Gets stdout as it comes; without it stdout goes where stderr goes. */
   readonly onStdout?: (data: Buffer) => void;
+  /** Words on stderr after which the process is of no use, though it may live on: it is killed, and they are the reason. */
+  readonly fatal?: RegExp;
 }
 
 /** How a process ended. */
@@ -115,6 +117,9 @@ async function spawnChild(spec: LaunchSpec): Promise<ChildProcess> {
   return child;
 }
 
+/** Fatal words may be followed by a few more before they are looked at. */
+const FATAL_LINES = 4;
+
 class ChildHandle implements HostProcess {
   readonly role: string;
   readonly pid: number;
@@ -135,7 +140,10 @@ class ChildHandle implements HostProcess {
     this.pid = child.pid;
     // Synchronously after the spawn: the child cannot have been reaped yet.
     this.#startTime = startTimeOf(child.pid);
-    child.stderr?.on("data", (data: Buffer) => this.#ring.write(data));
+    child.stderr?.on("data", (data: Buffer) => {
+      this.#ring.write(data);
+      if (spec.fatal?.test(lastLines(this.#ring.text(), FATAL_LINES))) child.kill("SIGKILL");
+    });
     child.stdout?.on("data", spec.onStdout ?? ((data: Buffer) => this.#ring.write(data)));
     // libuv makes its "pipes" with socketpair(2): they go both ways.
     const channel = (spec.fds ?? []).indexOf("channel");

@@ -60,7 +60,8 @@ export async function startVsockDaemon(
       ...["--socket", vhostUserSocket],
       ...["--uds-path", hybridSocket],
     ] as [string, ...string[]];
-    process = await launch({ role: "vhost-device-vsock", argv, pod: spec.pod }, ledger);
+    // Its worker can panic while the process lives on and answers nobody (README.md): such a pod must not hang.
+    process = await launch({ role: "vhost-device-vsock", argv, pod: spec.pod, fatal: /panicked at/ }, ledger);
     const died = process.exited.then((exit: ProcessExit) => {
       throw unavailable(`${exit.reason} before it listened on ${vhostUserSocket}`);
     });
