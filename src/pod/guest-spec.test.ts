@@ -18,9 +18,13 @@ test("no path of a host's namespace reaches the guest; a pid namespace with one 
     { type: "mount" },
   ];
   const { linux } = await guestSpec({ linux: { namespaces } }, place);
-  assert.deepEqual(linux?.namespaces, [{ type: "pid", path: POD_PID_NAMESPACE }, { type: "mount" }]);
-  const own = await guestSpec({ linux: { namespaces: [{ type: "pid" }] } }, place);
-  assert.deepEqual(own.linux?.namespaces, [{ type: "pid" }]);
+  assert.deepEqual(linux?.namespaces, [
+    { type: "pid", path: POD_PID_NAMESPACE },
+    { type: "mount" },
+    { type: "cgroup" },
+  ]);
+  const own = await guestSpec({ linux: { namespaces: [{ type: "pid" }, { type: "cgroup" }] } }, place);
+  assert.deepEqual(own.linux?.namespaces, [{ type: "pid" }, { type: "cgroup" }]);
 });
 
 test("the pod's shared memory is the guest's own, a volume at the same place is not", async () => {

@@ -1,6 +1,6 @@
 import { posix } from "node:path";
 import { POD_PID_NAMESPACE } from "../core/guest-paths.ts";
-import type { OciMount, OciSpec } from "./oci-spec.ts";
+import type { OciMount, OciNamespace, OciSpec } from "./oci-spec.ts";
 import type { PodFile } from "./sandbox.ts";
 
 /** What the transformers need to know of the container's place in the guest. */
@@ -51,7 +51,7 @@ const guestNamespaces: Transformer = (spec) => ({
   ...spec,
   linux: {
     ...spec.linux,
-    namespaces: (spec.linux?.namespaces ?? [])
+    namespaces: withCgroup(spec.linux?.namespaces ?? [])
       .map((one) => (one.type === "pid" && one.path ? { ...one, path: POD_PID_NAMESPACE } : one))
       .filter(
         ({ type, path }) =>
@@ -59,6 +59,14 @@ const guestNamespaces: Transformer = (spec) => ({
       ),
   },
 });
+
+/**
+ * The guest has cgroup v2, where a container sees its own limits in /sys/fs/cgroup only from a cgroup namespace. On
+ * hosts with v1 nobody asks for one.
+ */
+function withCgroup(namespaces: readonly OciNamespace[]): readonly OciNamespace[] {
+  return namespaces.some(({ type }) => type === "cgroup") ? namespaces : [...namespaces, { type: "cgroup" }];
+}
 
 /** A host name needs a uts namespace of the container's own; in a pod the VM has the name already. */
 const hostnameWithUts: Transformer = (spec) => {
