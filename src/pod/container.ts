@@ -116,6 +116,7 @@ export class Container {
   async start(execId: string, deadline: Deadline): Promise<void> {
     if (execId === "") {
       await this.#queue.run(async () => {
+        this.init.machine.require("start", "created");
         await this.#options.beforeStart(deadline);
         await this.init.start(deadline);
         await this.#options.afterStart(deadline);
@@ -231,9 +232,8 @@ export class Container {
       process.machine.transition("deleted");
       await process.io.close();
       this.#execs.delete(execId);
-      const exit = await process.exited;
-      this.#publish({ kind: "delete", containerId: this.id, execId, pid: this.pid, exit });
-      return exit;
+      // As with runc there is no event: most who listen take any TaskDelete for the container's.
+      return await process.exited;
     });
   }
 

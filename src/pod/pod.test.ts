@@ -202,10 +202,8 @@ test("exec: added, started, ended, deleted; its exit comes before the container'
     "exec-added e1",
     "exec-started e1",
     "exec-added e2",
-    "delete e2",
     "exit e1",
     "exit",
-    "delete e1",
   ]);
 });
 
