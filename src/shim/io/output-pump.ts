@@ -70,8 +70,15 @@ export class OutputPump {
   /** Closes when all has been copied, else goes on with `next`. */
   #settle(next?: () => void): void {
     const complete = this.#ended || (this.#expected !== undefined && this.#received >= this.#expected);
-    if (complete && !this.#writing) this.close();
-    else next?.();
+    if (complete && !this.#writing) {
+      this.#tellLoss();
+      this.close();
+    } else next?.();
+  }
+
+  #tellLoss(): void {
+    if (this.#closed || this.#expected === undefined || this.#received >= this.#expected) return;
+    this.warn(`${this.name}: the guest's stream ended after ${this.#received} of ${this.#expected} bytes`);
   }
 
   #fail(error: Error): void {
