@@ -31,8 +31,11 @@ const MESSAGE_LIMIT = 64 << 20;
 /** A gRPC connection over a unix socket. */
 export class GrpcSocket {
   readonly #connection: GrpcConnection;
+  readonly #metadata: Readonly<Record<string, string>>;
 
-  constructor(path: string) {
+  /** `metadata` goes with every call. */
+  constructor(path: string, metadata: Readonly<Record<string, string>> = {}) {
+    this.#metadata = metadata;
     this.#connection = new GrpcConnection(`unix://${path}`, credentials.createInsecure(), {
       "grpc.max_receive_message_length": MESSAGE_LIMIT,
     });
@@ -63,7 +66,7 @@ export class GrpcSocket {
         encoder(method),
         (bytes) => method.responseType.decode(bytes),
         request,
-        metadataOf(options),
+        metadataOf({ ...this.#metadata, ...options.metadata }),
         { deadline },
         (error, response) => {
           // A ServiceError: `code` is the status number, `details` the message.
@@ -85,7 +88,7 @@ export class GrpcSocket {
       encoder(method),
       (bytes: Buffer) => method.responseType.decode(bytes),
       request,
-      metadataOf(options),
+      metadataOf({ ...this.#metadata, ...options.metadata }),
       options.timeoutMs === undefined ? {} : { deadline: Date.now() + options.timeoutMs },
     );
     return stream;
@@ -98,7 +101,7 @@ function encoder(method: MethodDefinition) {
   return (request: object) => Buffer.from(codec.encode(codec.fromPartial(request)).finish());
 }
 
-function metadataOf({ metadata = {} }: CallOptions): Metadata {
+function metadataOf(metadata: Readonly<Record<string, string>>): Metadata {
   const sent = new Metadata();
   for (const [key, value] of Object.entries(metadata)) sent.set(key, value);
   return sent;

@@ -1,0 +1,131 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { answer, type ParityCase } from "./subject.ts";
+
+const SIGKILL = 9;
+const SIGUSR1 = 10;
+const SIGTERM = 15;
+const REAL_TIME = 40;
+const LOOP = "while :; do sleep 0.1; done";
+
+export const SIGNAL_CASES: readonly ParityCase[] = [
+  {
+    name: "kill: SIGTERM to a handler that takes two seconds",
+    run: (subject) =>
+      subject.with(
+        ["sh", "-c", `trap 'sleep 2; echo bye; exit 7' TERM; echo ready; ${LOOP}`],
+        async (task) => {
+          await task.stdout?.printed("ready");
+          await task.kill(SIGTERM);
+          return await task.ended();
+        },
+      ),
+  },
+  {
+    name: "kill: SIGTERM to who ignores it, then SIGKILL",
+    run: (subject) =>
+      subject.with(["sh", "-c", `trap '' TERM; echo ready; ${LOOP}`], async (task) => {
+        await task.stdout?.printed("ready");
+        await task.kill(SIGTERM);
+        await sleep(500);
+        const state = await task.state();
+        await task.kill(SIGKILL);
+        return { state, ...(await task.ended()), again: await answer(task.kill(SIGKILL)) };
+      }),
+  },
+  {
+    name: "kill: SIGTERM to a PID 1 that does nothing about it",
+    run: (subject) =>
+      subject.with(["sh", "-c", "echo ready; exec sleep 1000"], async (task) => {
+        await task.stdout?.printed("ready");
+        await task.kill(SIGTERM);
+        await sleep(1_000);
+        return await task.state();
+      }),
+    hull: {
+      does: "STOPPED",
+      why: "Linux drops a SIGTERM that PID 1 of a namespace has no handler for; hull sends SIGKILL then (`runtime.sigterm_escalation: unhandled`), so that such containers do not cost their grace period",
+    },
+  },
+  {
+    name: "kill: SIGUSR1 and a real-time signal to an exec",
+    run: async ({ host }) => {
+      const codes = [];
+      for (const signal of [SIGUSR1, REAL_TIME]) {
+        const exec = await host.exec(["sh", "-c", "echo ready; exec sleep 1000"]);
+        await exec.start();
+        await exec.stdout?.printed("ready");
+        await exec.kill(signal);
+        codes.push((await exec.ended()).code, await answer(exec.kill(signal)));
+        await exec.delete();
+      }
+      return codes;
+    },
+  },
+  {
+    name: "kill: what does not exist",
+    run: async ({ host, client }) => [
+      await answer(client.tasks.kill({ containerId: "nobody", signal: SIGKILL })),
+      await answer(client.tasks.kill({ containerId: host.containerId, execId: "nobody", signal: SIGKILL })),
+    ],
+  },
+  {
+    name: "kill: all processes of a container",
+    run: (subject) =>
+      subject.with(
+        ["sh", "-c", `trap '' TERM; (trap 'echo child; exit' TERM; ${LOOP}) & echo ready; wait; ${LOOP}`],
+        async (task) => {
+          const exec = await (await task.exec(["sleep", "1000"])).start();
+          await task.stdout?.printed("ready");
+          await sleep(300);
+          await task.kill(SIGTERM, true);
+          const execCode = (await exec.ended()).code;
+          await task.stdout?.printed("child");
+          const state = await task.state();
+          await task.kill(SIGKILL, true);
+          return { execCode, state, code: (await task.ended()).code };
+        },
+      ),
+  },
+  {
+    name: "kill: a PID 1 with zombies",
+    run: (subject) =>
+      subject.with(
+        ["sh", "-c", "for i in 1 2 3; do sleep 0 & done; echo ready; exec sleep 1000"],
+        async (task) => {
+          await task.stdout?.printed("ready");
+          await task.kill(SIGKILL);
+          return (await task.ended()).code;
+        },
+      ),
+  },
+  {
+    name: "kill: a container without a pid namespace of its own",
+    run: (subject) =>
+      subject.with(
+        ["sh", "-c", "sleep 1000 & echo ready; wait"],
+        async (task) => {
+          await task.stdout?.printed("ready");
+          await task.kill(SIGKILL, true);
+          return await task.exited(15_000);
+        },
+        {
+          edit: ({ linux }) => {
+            linux.namespaces = linux.namespaces.filter(({ type }) => type !== "pid");
+          },
+        },
+      ),
+  },
+  {
+    name: "kill: a paused container, and execs end with their container",
+    run: (subject) =>
+      subject.with(["sleep", "1000"], async (task) => {
+        const { containerId } = task;
+        const exec = await (await task.exec(["sleep", "1000"])).start();
+        await subject.client.tasks.pause({ containerId });
+        await task.kill(SIGKILL);
+        // A frozen process takes its signal when it thaws.
+        await answer(subject.client.tasks.resume({ containerId }));
+        return { exec: await exec.exited(10_000), init: await task.exited(10_000) };
+      }),
+  },
+];

@@ -1,0 +1,196 @@
+import { chmod, readFile, stat, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { answer, type ParityCase, refusal, type Subject, withExec } from "./subject.ts";
+
+const MIB = 1 << 20;
+
+/** A logger as nerdctl's: it says that it is ready, then writes a JSON object per line of either stream. */
+const LOGGER = `#!/bin/sh
+file=$2
+echo "{\\"id\\":\\"$CONTAINER_ID\\",\\"namespace\\":\\"$CONTAINER_NAMESPACE\\",\\"args\\":\\"$*\\"}" >"$file"
+exec 5>&-
+log() { while read -r line; do echo "{\\"stream\\":\\"$1\\",\\"log\\":\\"$line\\"}" >>"$file"; done; }
+log stdout <&3 &
+log stderr <&4 &
+wait
+echo "{\\"end\\":true}" >>"$file"
+`;
+
+async function script(subject: Subject, name: string, text: string): Promise<string> {
+  const path = join(subject.containerd.directory, `${name}-${subject.runtime}`);
+  await writeFile(path, text);
+  await chmod(path, 0o755);
+  return path;
+}
+
+/** Waits until a file's text passes; the writer is not ours. */
+async function written(path: string, done: (text: string) => boolean): Promise<string> {
+  const end = performance.now() + 10_000;
+  for (;;) {
+    const text = await readFile(path, "utf8").catch(() => "");
+    if (done(text) || performance.now() > end) return text;
+    await sleep(50);
+  }
+}
+
+export const STDIO_CASES: readonly ParityCase[] = [
+  {
+    name: "stdio: stdout and stderr apart, no newline added",
+    run: ({ host }) => host.sh("echo out; printf err >&2; printf end"),
+  },
+  {
+    name: "stdio: end of input",
+    run: async ({ host }) => {
+      return await withExec(host, ["sh", "-c", "wc -c; echo done"], { stdin: true }, async (exec) => {
+        await exec.start();
+        exec.write("12345");
+        await exec.closeStdin();
+        return await exec.ended();
+      });
+    },
+  },
+  {
+    name: "stdio: without any stream",
+    run: ({ host }) => host.run(["sh", "-c", "echo lost; exit 3"], { uri: "" }),
+  },
+  {
+    name: "stdio: a reader that comes late",
+    run: async ({ host }) => {
+      return await withExec(
+        host,
+        ["sh", "-c", "echo early; read line; echo late; exit 2"],
+        {
+          stdin: true,
+          readLater: true,
+        },
+        async (exec) => {
+          // runc answers Start when there is a reader.
+          const started = exec.start();
+          await sleep(300);
+          exec.read();
+          await started;
+          exec.write("go\n");
+          return await exec.ended();
+        },
+      );
+    },
+  },
+  {
+    name: "stdio: a reader that leaves, and another that comes",
+    run: async ({ host }) => {
+      return await withExec(
+        host,
+        ["sh", "-c", "while read line; do echo $line; done; exit 8"],
+        {
+          stdin: true,
+        },
+        async (exec) => {
+          await exec.start();
+          exec.write("one\n");
+          await exec.stdout?.printed("one");
+          exec.stdout?.close();
+          await exec.stdout?.ended;
+          exec.write("two\n");
+          await sleep(300);
+          const state = await exec.state();
+          exec.read();
+          await exec.stdout?.printed("two");
+          await exec.closeStdin();
+          const { code, out } = await exec.ended();
+          return { state, code, out };
+        },
+      );
+    },
+  },
+  {
+    name: "stdio: a slow reader gets every byte",
+    run: async ({ host }) => {
+      return await withExec(host, ["sh", "-c", "yes 0123456789abcde | head -c 3145728"], {}, async (exec) => {
+        exec.stdout?.pause();
+        await exec.start();
+        await sleep(1_000);
+        exec.stdout?.resume();
+        const { code } = await exec.ended();
+        return { code, mib: (exec.stdout?.bytes ?? 0) / MIB, sha256: exec.stdout?.sha256() ?? "" };
+      });
+    },
+  },
+  {
+    name: "stdio: a child in the background does not hold the exit back",
+    run: async ({ host }) => {
+      const begin = performance.now();
+      const exec = await host.exec(["sh", "-c", "sleep 30 & echo started"]);
+      try {
+        await exec.start();
+        const code = await exec.exited();
+        await exec.stdout?.printed("started");
+        return { code, within10s: performance.now() - begin < 10_000 };
+      } finally {
+        await exec.delete();
+        await host.sh("pkill -f 'sleep 30'; true");
+      }
+    },
+  },
+  {
+    name: "stdio: file:// appends both streams, and makes folders",
+    run: async (subject) => {
+      const path = join(subject.containerd.directory, `logs-${subject.runtime}`, "sub", "log");
+      for (const text of ["first", "second"]) {
+        await subject.with(
+          ["sh", "-c", `echo ${text}; echo ${text} error >&2`],
+          async (task) => await task.exited(),
+          { uri: `file://${path}` },
+        );
+      }
+      const text = await written(path, (now) => now.split("\n").length > 4);
+      return { mode: ((await stat(path)).mode & 0o777).toString(8), lines: text.trim().split("\n").sort() };
+    },
+  },
+  {
+    name: "stdio: binary:// logger",
+    run: async (subject) => {
+      const logger = await script(subject, "logger", LOGGER);
+      const log = join(subject.containerd.directory, `log-${subject.runtime}.json`);
+      const code = await subject.with(
+        ["sh", "-c", "echo one; echo two >&2; exit 4"],
+        async (task) => await task.exited(),
+        { id: "logged", uri: `binary://${logger}?-file=${log}` },
+      );
+      const text = await written(log, (now) => now.includes('"end"'));
+      const lines = text
+        .trim()
+        .replaceAll(log, "LOG")
+        .replaceAll(subject.client.namespace, "NAMESPACE")
+        .split("\n");
+      return {
+        code,
+        first: lines[0] ?? "",
+        lines: lines
+          .slice(1)
+          .filter((line) => !line.includes('"end"'))
+          .sort(),
+      };
+    },
+  },
+  {
+    name: "stdio: a logger that ends before it is ready",
+    run: async (subject) => {
+      const logger = await script(subject, "broken-logger", "#!/bin/sh\necho broken >&2\nexit 3\n");
+      const begin = performance.now();
+      const created = await answer(
+        subject.with(["true"], async (task) => await task.exited(), { uri: `binary://${logger}` }),
+      );
+      return { refused: created !== "OK", within10s: performance.now() - begin < 10_000 };
+    },
+    hull: {
+      does: { refused: true, within10s: true },
+      why: "runc takes the end of a logger for its being ready and runs a container whose output nobody gets; hull refuses it with the logger's status",
+    },
+  },
+  {
+    name: "stdio: an unknown scheme",
+    run: async (subject) =>
+      await refusal(subject.create(["true"], { uri: "carrier-pigeon:///x" }), /carrier-pigeon/),
+  },
+];

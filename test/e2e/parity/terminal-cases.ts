@@ -1,0 +1,104 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { type ParityCase, withExec } from "./subject.ts";
+
+const TERMINAL = { terminal: true, stdin: true } as const;
+const LOOP = "while :; do sleep 0.1; done";
+
+export const TERMINAL_CASES: readonly ParityCase[] = [
+  {
+    name: "terminal: it is one, and lines end in CR LF",
+    run: ({ host }) => host.sh("[ -t 0 ] && [ -t 1 ] && [ -t 2 ] && echo all; echo error >&2", TERMINAL),
+  },
+  {
+    name: "terminal: the size the spec asks for",
+    run: ({ host }) =>
+      host.run({ args: ["stty", "size"], consoleSize: { width: 100, height: 40 } }, { terminal: true }),
+  },
+  {
+    name: "terminal: a resize is told by SIGWINCH",
+    run: async ({ host }) => {
+      return await withExec(
+        host,
+        ["sh", "-c", `trap 'stty size; exit 3' WINCH; echo ready; ${LOOP}`],
+        TERMINAL,
+        async (exec) => {
+          await exec.start();
+          await exec.stdout?.printed("ready");
+          await exec.resize(132, 50);
+          return await exec.ended();
+        },
+      );
+    },
+  },
+  {
+    name: "terminal: Ctrl-C is SIGINT",
+    run: async ({ host }) => {
+      return await withExec(
+        host,
+        ["sh", "-c", `trap 'echo got; exit 9' INT; echo ready; ${LOOP}`],
+        TERMINAL,
+        async (exec) => {
+          await exec.start();
+          await exec.stdout?.printed("ready");
+          exec.write("\x03");
+          return await exec.ended();
+        },
+      );
+    },
+  },
+  {
+    name: "terminal: Ctrl-D is end of file",
+    run: async ({ host }) => {
+      return await withExec(host, ["cat"], TERMINAL, async (exec) => {
+        await exec.start();
+        exec.write("hello\n");
+        await exec.stdout?.printed("hello\r\nhello\r\n");
+        exec.write("\x04");
+        return await exec.ended();
+      });
+    },
+  },
+  {
+    name: "terminal: job control of a shell",
+    run: async ({ host }) => {
+      return await withExec(host, ["sh", "-i"], TERMINAL, async (exec) => {
+        await exec.start();
+        exec.write("echo be''gin; sleep 1000\n");
+        await exec.stdout?.printed("begin");
+        await sleep(500); // the shell makes `sleep` the foreground job behind its output
+        exec.write("\x1a");
+        await exec.stdout?.printed("Stopped");
+        exec.write("jobs | wc -l; kill -9 %1; wait; exit 5\n");
+        const { code, out } = await exec.ended();
+        return { code, stopped: /\[1\]\+\s+Stopped\s+sleep 1000/.test(out) };
+      });
+    },
+  },
+  {
+    name: "terminal: the last line of a fast exit",
+    run: async ({ host }) => {
+      const results = [];
+      for (let index = 0; index < 5; index++) {
+        const { code, out } = await host.run(["echo", `line ${index}`], { terminal: true });
+        results.push({ code, out });
+      }
+      return results;
+    },
+  },
+  {
+    name: "terminal: of a container's own, sized before and after the start",
+    run: async (subject) => {
+      const script = "read line; stty size; exit 6";
+      const task = await subject.create(["sh", "-c", script], TERMINAL);
+      try {
+        await task.start();
+        await task.resize(81, 31);
+        task.write("go\n");
+        const { code, out } = await task.ended();
+        return { code, out: out.replace("go\r\n", "") };
+      } finally {
+        await task.remove();
+      }
+    },
+  },
+];

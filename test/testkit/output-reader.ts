@@ -1,0 +1,86 @@
+import { createHash } from "node:crypto";
+import { constants, openSync } from "node:fs";
+import { Socket } from "node:net";
+
+/** Bytes that are kept as text; counts and checksums cover all. */
+const KEPT = 1 << 20;
+
+/** The reading end of a stream's FIFO: what containerd's clients have. */
+export class OutputReader {
+  readonly #socket: Socket;
+  readonly #hash = createHash("sha256");
+  readonly #waiting = new Set<() => void>();
+  #text = "";
+  #bytes = 0;
+  #over = false;
+  /** Resolves at end of file, or when it is closed. */
+  readonly ended: Promise<void>;
+
+  constructor(path: string) {
+    const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    this.#socket = new Socket({ fd, readable: true, writable: false });
+    this.#socket.on("data", (chunk: Buffer) => {
+      this.#hash.update(chunk);
+      this.#bytes += chunk.length;
+      if (this.#text.length < KEPT) this.#text += chunk.toString("utf8");
+      for (const check of this.#waiting) check();
+    });
+    this.ended = new Promise((resolve, reject) => {
+      this.#socket.on("error", reject);
+      this.#socket.on("close", () => {
+        this.#over = true;
+        for (const check of this.#waiting) check();
+        resolve();
+      });
+    });
+    this.ended.catch(() => undefined); // whoever asks gets it
+  }
+
+  get text(): string {
+    return this.#text;
+  }
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** Hex sha256 of everything; once. */
+  sha256(): string {
+    return this.#hash.digest("hex");
+  }
+
+  /** Stops to read until `resume`: a slow client. */
+  pause(): void {
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    this.#socket.resume();
+  }
+
+  close(): void {
+    this.#socket.destroy();
+  }
+
+  /** Resolves when the text holds `expected`; rejects at end of file or after `withinMs`. */
+  async printed(expected: string | RegExp, withinMs = 20_000): Promise<void> {
+    await new Promise<void>((resolve, reject) => {
+      const fail = (why: string) =>
+        reject(new Error(`${why} without ${expected}: ${JSON.stringify(this.#text.slice(-2000))}`));
+      const finish = (settle: () => void) => {
+        clearTimeout(timer);
+        this.#waiting.delete(check);
+        settle();
+      };
+      const check = () => {
+        const there =
+          typeof expected === "string" ? this.#text.includes(expected) : expected.test(this.#text);
+        if (there) finish(resolve);
+        else if (this.#over) finish(() => fail("the stream ended"));
+      };
+      const timer = setTimeout(() => finish(() => fail(`${withinMs} ms went by`)), withinMs);
+      this.#waiting.add(check);
+      check();
+    });
+  }
+}
