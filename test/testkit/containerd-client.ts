@@ -93,7 +93,11 @@ export class ContainerdClient {
     const spec = structuredClone(model);
     spec.linux.cgroupsPath = `/${this.namespace}/${id}`;
     edit?.(spec);
-    const { mounts } = await this.snapshots.prepare({ snapshotter, key: id, parent });
+    const { mounts } = await this.snapshots.prepare({
+      ...{ snapshotter, key: id, parent },
+      // Without it containerd's garbage collection may come before the container's record does.
+      labels: { "containerd.io/gc.root": new Date().toISOString() },
+    });
     const options =
       configPath === undefined
         ? undefined

@@ -280,7 +280,7 @@ describe("agent: stdio", () => {
     }
     const late = guest.fake.dial(guest.listeners.stdio);
     await guest.fake.settle();
-    guest.fake.advance(10_000);
+    guest.fake.advance(60_000);
     assert.equal(late.input?.writers, 0);
   });
 

@@ -3,6 +3,7 @@ import { ociAny } from "../../testkit/containerd-client.ts";
 import { answer, type ParityCase, type Subject } from "./subject.ts";
 
 const MIB = 1 << 20;
+const WRONG_STATE = "FAILED_PRECONDITION";
 /** `tail` keeps all of a stream without newlines in memory. */
 const EAT = "head -c 100000000 /dev/zero | tail >/dev/null";
 
@@ -61,6 +62,18 @@ export const STATE_CASES: readonly ParityCase[] = [
         await task.remove();
       }
     },
+    hull: {
+      does: {
+        created: { state: "CREATED", resume: WRONG_STATE, pause: WRONG_STATE },
+        running: { state: "RUNNING", resume: WRONG_STATE, start: WRONG_STATE, delete: WRONG_STATE },
+        paused: { state: "PAUSED", pause: WRONG_STATE, start: WRONG_STATE, delete: WRONG_STATE },
+        stopped: {
+          ...{ state: "STOPPED", resume: WRONG_STATE, start: WRONG_STATE, pause: WRONG_STATE },
+          ...{ kill: "NOT_FOUND", code: 5, waitAgain: 5 },
+        },
+      },
+      why: "a call in the wrong state is FailedPrecondition, containerd's class for it; runc's shim answers Unknown",
+    },
   },
   {
     name: "states: a created container is deleted unstarted",
@@ -68,6 +81,10 @@ export const STATE_CASES: readonly ParityCase[] = [
       const task = await subject.create(["true"]);
       await task.remove();
       return subject.events.of(task.containerId).filter((event) => !event.startsWith("exit"));
+    },
+    hull: {
+      does: ["create", "delete 137"],
+      why: "the init that waited for its start is killed, and the status says so; runc reports 0",
     },
   },
   {

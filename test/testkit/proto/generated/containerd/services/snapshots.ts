@@ -22,6 +22,12 @@ export interface PrepareSnapshotRequest {
   snapshotter: string;
   key: string;
   parent: string;
+  labels: { [key: string]: string };
+}
+
+export interface PrepareSnapshotRequest_LabelsEntry {
+  key: string;
+  value: string;
 }
 
 export interface PrepareSnapshotResponse {
@@ -105,7 +111,7 @@ export const SnapshotRequest: MessageFns<SnapshotRequest> = {
 };
 
 function createBasePrepareSnapshotRequest(): PrepareSnapshotRequest {
-  return { snapshotter: "", key: "", parent: "" };
+  return { snapshotter: "", key: "", parent: "", labels: {} };
 }
 
 export const PrepareSnapshotRequest: MessageFns<PrepareSnapshotRequest> = {
@@ -119,6 +125,9 @@ export const PrepareSnapshotRequest: MessageFns<PrepareSnapshotRequest> = {
     if (message.parent !== "") {
       writer.uint32(26).string(message.parent);
     }
+    globalThis.Object.entries(message.labels).forEach(([key, value]: [string, string]) => {
+      PrepareSnapshotRequest_LabelsEntry.encode({ key: key as any, value }, writer.uint32(34).fork()).join();
+    });
     return writer;
   },
 
@@ -159,6 +168,17 @@ export const PrepareSnapshotRequest: MessageFns<PrepareSnapshotRequest> = {
             message.parent = reader.string();
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            const entry4 = PrepareSnapshotRequest_LabelsEntry.decode(reader, reader.uint32());
+            if (entry4.value !== undefined) {
+              message.labels[entry4.key] = entry4.value;
+            }
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -179,6 +199,82 @@ export const PrepareSnapshotRequest: MessageFns<PrepareSnapshotRequest> = {
     message.snapshotter = object.snapshotter ?? "";
     message.key = object.key ?? "";
     message.parent = object.parent ?? "";
+    message.labels = (globalThis.Object.entries(object.labels ?? {}) as [string, string][]).reduce(
+      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
+        if (value !== undefined) {
+          acc[key] = globalThis.String(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    return message;
+  },
+};
+
+function createBasePrepareSnapshotRequest_LabelsEntry(): PrepareSnapshotRequest_LabelsEntry {
+  return { key: "", value: "" };
+}
+
+export const PrepareSnapshotRequest_LabelsEntry: MessageFns<PrepareSnapshotRequest_LabelsEntry> = {
+  encode(message: PrepareSnapshotRequest_LabelsEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PrepareSnapshotRequest_LabelsEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePrepareSnapshotRequest_LabelsEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<PrepareSnapshotRequest_LabelsEntry>): PrepareSnapshotRequest_LabelsEntry {
+    return PrepareSnapshotRequest_LabelsEntry.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PrepareSnapshotRequest_LabelsEntry>): PrepareSnapshotRequest_LabelsEntry {
+    const message = createBasePrepareSnapshotRequest_LabelsEntry();
+    message.key = object.key ?? "";
+    message.value = object.value ?? "";
     return message;
   },
 };
