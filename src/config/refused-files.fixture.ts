@@ -158,10 +158,6 @@ export const REFUSED_FILES: readonly (readonly [text: string, message: string])[
     "config.yaml:2:14: hypervisor.type: must be one of qemu, cloud-hypervisor, not 1",
   ],
   [
-    "version: 1\nhypervisor: {type: cloud-hypervisor}\n",
-    "config.yaml:2:14: hypervisor.type: cloud-hypervisor is not implemented yet; choose qemu",
-  ],
-  [
     "version: 1\nhypervisor: {machine_type: microvm}\n",
     "config.yaml:2:14: hypervisor.machine_type: microvm is not implemented yet; choose q35",
   ],

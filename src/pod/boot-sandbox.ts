@@ -14,9 +14,8 @@ import { startPodLocalhost } from "../network/pod-localhost.ts";
 import { GUEST_SHARE, SHARE_TAG, SharedDirectory } from "../storage/shared-directory.ts";
 import { shmSize } from "../storage/shm-size.ts";
 import { startVirtiofsd } from "../storage/virtiofsd.ts";
-import { expectGuestCall } from "../vsock/guest-call.ts";
 import { connect } from "../vsock/hybrid.ts";
-import { startVsockDaemon } from "../vsock/vhost-device-vsock.ts";
+import { openGuestLink } from "./guest-link.ts";
 import type { ContainerShare, Sandbox, SandboxRequest } from "./sandbox.ts";
 import { SandboxDisks } from "./sandbox-disks.ts";
 import { SandboxNetwork } from "./sandbox-network.ts";
@@ -88,7 +87,7 @@ async function boot(
   const pod = `${namespace}/${id}`;
   const programs = await findPrograms(context);
   // None of these needs another. A failure waits for the rest, so that the undoing finds all that was made.
-  const [hypervisor, network, virtiofsd, vsock] = await allSettled([
+  const [hypervisor, network, virtiofsd, link] = await allSettled([
     openHypervisor({ ...config.hypervisor, path: programs.vmm }, context.warn, deadline).then((opened) => {
       timeline.mark("accelerator known");
       return opened;
@@ -119,12 +118,10 @@ async function boot(
       disposer.push("virtiofsd", (by) => daemon.stop(by));
       return { ...daemon, share };
     }),
-    startVsockDaemon({ path: programs.vsock, directory, pod }, ledger, deadline).then(async (daemon) => {
-      timeline.mark("vsock daemon listens");
-      disposer.push("vhost-device-vsock", (by) => daemon.stop(by));
-      const call = await expectGuestCall(daemon.hybridSocket, ledger);
-      disposer.push("guest's call", () => call.close());
-      return { ...daemon, call };
+    openGuestLink({ directory, pod, daemon: programs.vsock }, ledger, deadline).then((link) => {
+      timeline.mark("vsock listens");
+      disposer.push("vsock", (by) => link.close(by));
+      return link;
     }),
   ]);
   const spec = vmSpec(config.hypervisor, {
@@ -133,7 +130,7 @@ async function boot(
     directory,
     netns: network.netns,
     accel: hypervisor.accel,
-    vsock: { kind: "vhost-user", socket: vsock.vhostUserSocket },
+    vsock: link.device,
     share: { kind: "share", tag: SHARE_TAG, socket: virtiofsd.socket },
     nics: network.nics,
   });
@@ -146,7 +143,7 @@ async function boot(
   if (request.netns !== undefined) {
     const path = join(context.installation, "libexec/pod-localhost");
     const { netns } = network;
-    const helper = await startPodLocalhost({ path, pod, netns, hybridSocket: vsock.hybridSocket }, ledger);
+    const helper = await startPodLocalhost({ path, pod, netns, hybridSocket: link.hybridSocket }, ledger);
     disposer.push("pod-localhost", (by) => helper.stop(by));
     void helper.exited.then(({ reason, requested }) => {
       if (!requested) context.log("port-forward does not work in this pod", { reason });
@@ -154,11 +151,11 @@ async function boot(
   }
   const dial = async (port: number, by: Deadline) => {
     const limit = by.shorter(config.agent.dial_timeout, `connect to port ${port} of the guest`);
-    return await connect(vsock.hybridSocket, port, limit).finally(() => limit.dispose());
+    return await connect(link.hybridSocket, port, limit).finally(() => limit.dispose());
   };
   const agent = await proving((limit) =>
     orVmEnd(vm, async () => {
-      const socket = await vsock.call.answered(limit);
+      const socket = await link.call.answered(limit);
       timeline.mark("guest: agent called");
       return await AgentConnection.connect(socket, dial, limit);
     }),
@@ -186,7 +183,7 @@ async function boot(
     vm.exited.then(({ reason, console }) => `${reason}${consoleTail(console)}`),
     agent.lost.then(({ message }) => `the guest agent is gone: ${message}${consoleTail(vm.console())}`),
     virtiofsd.process.exited.then(({ reason }) => reason),
-    vsock.process.exited.then(({ reason }) => reason),
+    link.lost,
   ];
   return {
     pid: vm.pid,
@@ -215,7 +212,7 @@ async function findPrograms({ config, installation }: BootContext) {
   const [vmm, virtiofsd, vsock] = await Promise.all([
     find("path"),
     find("virtio_fs_daemon"),
-    find("vhost_device_vsock"),
+    config.hypervisor.type === "qemu" ? find("vhost_device_vsock") : undefined,
   ]);
   return { vmm, virtiofsd, vsock };
 }

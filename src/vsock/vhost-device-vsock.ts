@@ -31,7 +31,7 @@ export interface VsockDaemon {
  * The guest's context id. Each VM has a daemon of its own and no daemon forwards between VMs, so every guest can have
  * the same one; 3 is the first that is not reserved (vsock(7)).
  */
-const GUEST_CID = 3;
+export const GUEST_CID = 3;
 
 /** Starts the daemon and resolves when the VMM can connect to it. */
 export async function startVsockDaemon(

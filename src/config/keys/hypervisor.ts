@@ -9,7 +9,6 @@ export const hypervisor = section("The virtual machine monitor and the machine i
   type: choice({
     about: "The virtual machine monitor that runs the pods.",
     choices: ["qemu", "cloud-hypervisor"],
-    plannedChoices: ["cloud-hypervisor"],
     default: "qemu",
     since,
   }),

@@ -1,0 +1,103 @@
+/**
+ * The configuration file chooses the VMM: two handlers with different files side by side in one containerd, looked at
+ * from outside. Cloud Hypervisor is the test kit's executable, which takes every call as the real one does and runs no
+ * guest: its pod comes as far as a VM that is running and an agent that does not answer.
+ */
+import assert from "node:assert/strict";
+import { readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { it } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { Deadline } from "../../src/core/deadline.ts";
+import { ApiClient } from "../../src/hypervisor/cloud-hypervisor/api-client.ts";
+import type { VmConfig } from "../../src/hypervisor/cloud-hypervisor/api-types.ts";
+import { fakeCloudHypervisor } from "../testkit/fake-cloud-hypervisor.ts";
+import { forEveryRunner } from "./fixture.ts";
+import { writeConfig } from "./hull-config.ts";
+
+/** The command lines of all processes of a pod whose program's path ends so. */
+async function commandLines(program: string, pod: string): Promise<string[][]> {
+  const found: string[][] = [];
+  for (const pid of await readdir("/proc")) {
+    if (!/^\d+$/.test(pid)) continue;
+    const [line, environment] = await Promise.all(
+      ["cmdline", "environ"].map((file) => readFile(`/proc/${pid}/${file}`, "utf8").catch(() => "")),
+    );
+    const argv = (line ?? "").split("\0");
+    if (argv[0]?.endsWith(program) && environment?.includes(`=${pod}\0`)) found.push(argv);
+  }
+  return found;
+}
+
+/** What the API of the VM answers, as soon as the VM runs. */
+async function runningVm(socket: string) {
+  const deadline = Deadline.after(20_000, "the VM of hull-clh");
+  const client = new ApiClient(socket);
+  try {
+    while (true) {
+      const info = await client.info(deadline).catch(() => undefined); // not created yet
+      if (info?.state === "Running") return info;
+      await deadline.race(sleep(50));
+    }
+  } finally {
+    client.close();
+    deadline.dispose();
+  }
+}
+
+forEveryRunner(
+  "handlers",
+  (runner) => {
+    it("runs QEMU and Cloud Hypervisor side by side, each with its own file", async () => {
+      const { directory } = runner().containerd;
+      const { namespace } = runner().ctr;
+      const [qemuFile, clhFile] = [join(directory, "hull.yaml"), join(directory, "hull-clh.yaml")];
+      await writeConfig(qemuFile, { hypervisor: { default_memory: 200, default_vcpus: 2 } });
+      const path = fakeCloudHypervisor(join(directory, "fake-clh"));
+      await writeConfig(clhFile, {
+        hypervisor: {
+          type: "cloud-hypervisor",
+          path,
+          accel: "kvm",
+          default_memory: 300,
+          default_vcpus: 3,
+          kernel_params: ["loglevel=5"],
+        },
+        agent: { boot_timeout: "15s" },
+      });
+      const [first, second] = [runner().id(), runner().id()];
+      const flags = (file: string) => ["--runtime-config-path", file];
+      const qemu = runner().start(["sh", "-c", "echo ready; nproc; read line; exit 4"], {
+        id: first,
+        flags: flags(qemuFile),
+        holdStdin: true,
+      });
+      const clh = runner().run(["true"], { id: second, flags: flags(clhFile) });
+
+      const tooEarly = clh.then(({ stderr }) => assert.fail(`hull-clh ended before its VM ran: ${stderr}`));
+      const socket = `/run/hull/${namespace}/${second}/clh.sock`;
+      const info = await Promise.race([runningVm(socket), tooEarly]);
+      const config = info.config as unknown as VmConfig;
+      assert.equal(config.memory?.size, 300 << 20);
+      assert.equal(config.memory?.shared, true);
+      assert.equal(config.cpus?.boot_vcpus, 3);
+      assert.match(config.payload.cmdline ?? "", /loglevel=5$/);
+      assert.equal(config.vsock?.socket, `/run/hull/${namespace}/${second}/vs.sock`);
+      assert.equal(config.fs?.length, 1);
+
+      await qemu.printed("ready\n2\n");
+      const [argv = []] = await commandLines("qemu-system-x86_64", `${namespace}/${first}`);
+      assert.equal(argv[argv.indexOf("-m") + 1], "200M");
+      assert.equal(argv[argv.indexOf("-smp") + 1], "2");
+      assert.deepEqual(await commandLines("qemu-system-x86_64", `${namespace}/${second}`), []);
+      assert.deepEqual(await commandLines("vhost-device-vsock", `${namespace}/${second}`), []);
+
+      const failed = await clh;
+      assert.notEqual(failed.code, 0);
+      assert.match(failed.stderr, /the guest agent did not answer/);
+      qemu.closeStdin();
+      assert.equal((await qemu.ended).code, 4);
+    });
+  },
+  ["hull"],
+);
