@@ -6,6 +6,7 @@
  * this process: nothing is left behind.
  *
  *   pod-localhost SOCKET    the VM's hybrid vsock socket: "CONNECT <port>\n", answered by "OK <n>\n"
+ *   pod-localhost cid:N     the VM's context id in the host kernel's vsock
  *
  * On vsock port 1027 the agent takes two bytes, the TCP port, and then frames both ways: two bytes of length,
  * content; length 0 is the end of that direction. Numbers are big-endian. Frames, because the end of a vsock
@@ -31,7 +32,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define AGENT_PORT "1027"
+#include <linux/vm_sockets.h>
+
+#define AGENT_PORT 1027
+#define TEXT(NUMBER) #NUMBER
+#define CONNECT_LINE(NUMBER) "CONNECT " TEXT(NUMBER) "\n"
 #define FRAME 16384
 #define ANSWER_SECONDS 10
 
@@ -167,15 +172,23 @@ static int write_all(int fd, const void *buffer, size_t length) {
   return 1;
 }
 
-/* A stream to the agent's relay for a TCP port, or -1. */
-static int dial(const char *path, in_port_t port) {
+/* A stream to the agent's relay through the kernel's vsock, or -1. The kernel's own limit is two seconds
+ * (vsock(7)). */
+static int dial_kernel(unsigned long cid) {
+  struct sockaddr_vm address = {.svm_family = AF_VSOCK, .svm_cid = (unsigned)cid, .svm_port = AGENT_PORT};
+  int fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  return fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) ? -1 : fd;
+}
+
+/* A stream to the agent's relay through a hybrid vsock socket, or -1. */
+static int dial_hybrid(const char *path) {
   struct sockaddr_un address = {.sun_family = AF_UNIX};
   if (strlen(path) >= sizeof(address.sun_path))
     return -1;
   strcpy(address.sun_path, path);
   int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
   struct timeval limit = {.tv_sec = ANSWER_SECONDS}, none = {0};
-  static const char greeting[] = "CONNECT " AGENT_PORT "\n";
+  static const char greeting[] = CONNECT_LINE(AGENT_PORT);
   char answer = 0;
   if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) ||
       connect(fd, (struct sockaddr *)&address, sizeof(address)) ||
@@ -186,7 +199,14 @@ static int dial(const char *path, in_port_t port) {
       return -1;
   }
   setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &none, sizeof(none));
-  return write_all(fd, &port, sizeof(port)) ? fd : -1;
+  return fd;
+}
+
+/* A stream to the agent's relay for a TCP port, or -1. Who gets -1 ends at once: nothing is left open. */
+static int dial(const char *where, in_port_t port) {
+  int cid = strncmp(where, "cid:", 4) == 0;
+  int fd = cid ? dial_kernel(strtoul(where + 4, NULL, 10)) : dial_hybrid(where);
+  return fd >= 0 && write_all(fd, &port, sizeof(port)) ? fd : -1;
 }
 
 static void to_guest(int tcp, int guest) {

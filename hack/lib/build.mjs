@@ -10,6 +10,7 @@
  *   dist/bin/containerd-shim-hull-v2     the small static front, by hack/lib/qjs-build
  *   dist/bin/hull                        launcher of the CLI
  *   dist/libexec/pod-localhost           the helper behind port-forward, from native/
+ *   dist/lib/vsock.node                  the kernel's vsock for the daemon, from native/
  *   dist/configs/                        configs/ with @HULL@ replaced by dist's path, so that they work in place
  *
  * A step whose inputs did not change is skipped (dist/.stamps holds a hash of each step's inputs).
@@ -24,6 +25,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  realpathSync,
   renameSync,
   rmSync,
   statSync,
@@ -138,6 +140,14 @@ function podLocalhost() {
   execFileSync("cc", [...flags, "-o", output, join(root, "native/pod-localhost.c")], { stdio: "inherit" });
 }
 
+/** The headers of Node-API lie beside the Node that builds. Its functions are found in the Node that loads it. */
+function vsockAddon() {
+  const headers = join(dirname(dirname(realpathSync(process.execPath))), "include/node");
+  const flags = ["-O2", "-shared", "-fPIC", "-s", "-Wall", "-Wextra", "-Werror", "-isystem", headers];
+  const files = ["-o", join(dist, "lib/vsock.node"), join(root, "native/vsock.c")];
+  execFileSync("cc", [...flags, ...files], { stdio: "inherit" });
+}
+
 /** Lets the daemon load everything once and keeps what V8 made of it. */
 function compiledForm() {
   const shim = join(dist, "lib/shim.cjs");
@@ -211,6 +221,7 @@ async function buildAll() {
   const frontInputs = [...sources, ...inputs("guest-agent/sys", "hack/lib/qjs-build")];
   await step("front", frontInputs, join(dist, "bin", FRONT.output), front);
   await step("pod-localhost", inputs("native"), join(dist, "libexec/pod-localhost"), podLocalhost);
+  await step("vsock", inputs("native"), join(dist, "lib/vsock.node"), vsockAddon);
   await step("configs", inputs("configs"), join(dist, "configs"), configs);
 }
 

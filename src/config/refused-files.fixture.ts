@@ -174,8 +174,8 @@ export const REFUSED_FILES: readonly (readonly [text: string, message: string])[
     "config.yaml:2:14: hypervisor.accel: must be one of auto, kvm, tcg, not true",
   ],
   [
-    "version: 1\nhypervisor: {vsock: native}\n",
-    "config.yaml:2:14: hypervisor.vsock: native is not implemented yet; choose auto or hybrid",
+    "version: 1\nhypervisor: {type: cloud-hypervisor, vsock: native}\n",
+    "config.yaml:2:38: hypervisor.vsock: cloud-hypervisor has a vsock device of its own and takes none of the kernel's; choose auto or hybrid, or hypervisor.type: qemu",
   ],
   [
     "version: 1\nhypervisor: {vsock: hybird}\n",

@@ -26,6 +26,12 @@ export function conflicts({ hypervisor }: Config): Conflict[] {
     "choose auto or kvm, or hypervisor.type: qemu",
   );
   when(
+    hypervisor.type === "cloud-hypervisor" && hypervisor.vsock === "native",
+    "hypervisor.vsock",
+    "cloud-hypervisor has a vsock device of its own and takes none of the kernel's",
+    "choose auto or hybrid, or hypervisor.type: qemu",
+  );
+  when(
     hypervisor.accel === "tcg" && hypervisor.cpu_model === "host",
     "hypervisor.cpu_model",
     "the CPU model host exists with KVM only, and hypervisor.accel is tcg",

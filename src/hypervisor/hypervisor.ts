@@ -95,12 +95,11 @@ export interface DiskDevice {
   readonly serial: string;
 }
 
-/** A vsock device can be plugged in where the VMM takes a back end from outside (QEMU). */
-export type HotplugDevice =
-  | ShareDevice
-  | NicDevice
-  | DiskDevice
-  | Extract<VsockDevice, { kind: "vhost-user" }>;
+/**
+ * A vsock device can be plugged in where the VMM takes a back end from outside (QEMU); one of the kernel's only into a
+ * clone that was given its descriptor at the start.
+ */
+export type HotplugDevice = ShareDevice | NicDevice | DiskDevice | Exclude<VsockDevice, { kind: "hybrid" }>;
 
 /** How the VMM process ended. */
 export interface VmExit {

@@ -6,8 +6,8 @@ export interface PodLocalhostSpec {
   readonly path: string;
   readonly pod: string;
   readonly netns: string;
-  /** The VM's hybrid vsock socket. */
-  readonly hybridSocket: string;
+  /** The VM's hybrid vsock socket, or `cid:<context id>` in the kernel's vsock. */
+  readonly vsock: string;
 }
 
 /**
@@ -15,6 +15,6 @@ export interface PodLocalhostSpec {
  * port-forward does. Where the kernel lacks BPF socket lookup (before Linux 5.9) it ends at once, saying so.
  */
 export async function startPodLocalhost(spec: PodLocalhostSpec, ledger: Ledger): Promise<HostProcess> {
-  const { path, pod, netns, hybridSocket } = spec;
-  return await launch({ role: "pod-localhost", argv: [path, hybridSocket], pod, netns }, ledger);
+  const { path, pod, netns, vsock } = spec;
+  return await launch({ role: "pod-localhost", argv: [path, vsock], pod, netns }, ledger);
 }

@@ -14,7 +14,6 @@ import { startPodLocalhost } from "../network/pod-localhost.ts";
 import { GUEST_SHARE, SHARE_TAG, SharedDirectory } from "../storage/shared-directory.ts";
 import { shmSize } from "../storage/shm-size.ts";
 import { startVirtiofsd } from "../storage/virtiofsd.ts";
-import { connect } from "../vsock/hybrid.ts";
 import { openGuestLink } from "./guest-link.ts";
 import type { ContainerShare, Sandbox, SandboxRequest } from "./sandbox.ts";
 import { SandboxDisks } from "./sandbox-disks.ts";
@@ -85,10 +84,13 @@ async function boot(
 ): Promise<Sandbox> {
   const { config, directory, ledger, namespace, id, timeline } = context;
   const pod = `${namespace}/${id}`;
-  const programs = await findPrograms(context);
+  const [vmm, daemonPath] = await Promise.all([
+    program(context, "path"),
+    program(context, "virtio_fs_daemon"),
+  ]);
   // None of these needs another. A failure waits for the rest, so that the undoing finds all that was made.
   const [hypervisor, network, virtiofsd, link] = await allSettled([
-    openHypervisor({ ...config.hypervisor, path: programs.vmm }, context.warn, deadline).then((opened) => {
+    openHypervisor({ ...config.hypervisor, path: vmm }, context.warn, deadline).then((opened) => {
       timeline.mark("accelerator known");
       return opened;
     }),
@@ -110,7 +112,7 @@ async function boot(
       timeline.mark("shared directory mounted");
       disposer.push("shared directory", (by) => share.dispose(by));
       const daemon = await startVirtiofsd(
-        { ...virtiofsdSpec(config), path: programs.virtiofsd, directory, shared: share.path, pod },
+        { ...virtiofsdSpec(config), path: daemonPath, directory, shared: share.path, pod },
         ledger,
         deadline,
       );
@@ -118,14 +120,21 @@ async function boot(
       disposer.push("virtiofsd", (by) => daemon.stop(by));
       return { ...daemon, share };
     }),
-    openGuestLink({ directory, pod, daemon: programs.vsock }, ledger, deadline).then((link) => {
+    openGuestLink(
+      {
+        ...{ directory, pod, ledger, log: context.log },
+        ...{ installation: context.installation, hypervisor: config.hypervisor },
+        findDaemon: () => program(context, "vhost_device_vsock"),
+      },
+      deadline,
+    ).then((link) => {
       timeline.mark("vsock listens");
       disposer.push("vsock", (by) => link.close(by));
       return link;
     }),
   ]);
   const spec = vmSpec(config.hypervisor, {
-    path: programs.vmm,
+    path: vmm,
     name: pod,
     directory,
     netns: network.netns,
@@ -143,7 +152,7 @@ async function boot(
   if (request.netns !== undefined) {
     const path = join(context.installation, "libexec/pod-localhost");
     const { netns } = network;
-    const helper = await startPodLocalhost({ path, pod, netns, hybridSocket: link.hybridSocket }, ledger);
+    const helper = await startPodLocalhost({ path, pod, netns, vsock: link.address }, ledger);
     disposer.push("pod-localhost", (by) => helper.stop(by));
     void helper.exited.then(({ reason, requested }) => {
       if (!requested) context.log("port-forward does not work in this pod", { reason });
@@ -151,11 +160,11 @@ async function boot(
   }
   const dial = async (port: number, by: Deadline) => {
     const limit = by.shorter(config.agent.dial_timeout, `connect to port ${port} of the guest`);
-    return await connect(link.hybridSocket, port, limit).finally(() => limit.dispose());
+    return await link.connect(port, limit).finally(() => limit.dispose());
   };
   const agent = await proving((limit) =>
     orVmEnd(vm, async () => {
-      const socket = await link.call.answered(limit);
+      const socket = await link.agent(limit);
       timeline.mark("guest: agent called");
       return await AgentConnection.connect(socket, dial, limit);
     }),
@@ -205,16 +214,13 @@ async function boot(
   };
 }
 
-/** The executables that the configuration names. */
-async function findPrograms({ config, installation }: BootContext) {
-  const find = (key: "path" | "virtio_fs_daemon" | "vhost_device_vsock") =>
-    findProgram(`hypervisor.${key}`, config.hypervisor[key], { installation, path: process.env.PATH });
-  const [vmm, virtiofsd, vsock] = await Promise.all([
-    find("path"),
-    find("virtio_fs_daemon"),
-    config.hypervisor.type === "qemu" ? find("vhost_device_vsock") : undefined,
-  ]);
-  return { vmm, virtiofsd, vsock };
+/** An executable that the configuration names. */
+function program(
+  { config, installation }: BootContext,
+  key: "path" | "virtio_fs_daemon" | "vhost_device_vsock",
+) {
+  const places = { installation, path: process.env.PATH };
+  return findProgram(`hypervisor.${key}`, config.hypervisor[key], places);
 }
 
 /** Runs `step`; when the VM ends first, its reason is the failure, with the last words of the guest. */

@@ -1,60 +1,135 @@
+import { constants } from "node:fs";
+import { access } from "node:fs/promises";
+import type { Socket } from "node:net";
 import { join } from "node:path";
+import type { Config } from "../config/schema.ts";
 import { allSettled } from "../core/all-settled.ts";
 import type { Deadline } from "../core/deadline.ts";
+import { HullError } from "../core/errors.ts";
 import type { Ledger } from "../core/ledger.ts";
 import type { VsockDevice } from "../hypervisor/hypervisor.ts";
-import { expectGuestCall, type GuestCall } from "../vsock/guest-call.ts";
+import { AGENT_PORT } from "../vsock/address.ts";
+import { expectGuestCall } from "../vsock/guest-call.ts";
+import { connect } from "../vsock/hybrid.ts";
+import { NativeVsock } from "../vsock/native.ts";
 import { checkSocketPath } from "../vsock/socket-path.ts";
 import { GUEST_CID, startVsockDaemon } from "../vsock/vhost-device-vsock.ts";
 
 /** A pod's vsock: the machine's device, and the host's end of it. */
 export interface GuestLink {
   readonly device: VsockDevice;
-  /** The unix socket at which the guest's ports are reached. */
-  readonly hybridSocket: string;
-  /** The agent's call; listened for before the guest can make it. */
-  readonly call: GuestCall;
-  /** Resolves with the reason when the process that carries it ends; never where the VMM does that itself. */
+  /** For pod-localhost: the unix socket at which the guest's ports are reached, or `cid:<context id>`. */
+  readonly address: string;
+  /** The connection to the agent, as soon as it is up. */
+  agent(deadline: Deadline): Promise<Socket>;
+  /** Connects to a port that the guest is known to listen on. */
+  connect(port: number, deadline: Deadline): Promise<Socket>;
+  /** Resolves with the reason when the process that carries it ends; never where there is none. */
   readonly lost: Promise<string>;
   /** Idempotent. */
   close(deadline: Deadline): Promise<void>;
 }
 
-export interface GuestLinkSpec {
+export interface GuestLinkContext {
   /** The pod's folder. */
   readonly directory: string;
   /** `<namespace>/<pod>`. */
   readonly pod: string;
-  /** The program vhost-device-vsock; undefined where the VMM has the device and its socket itself. */
-  readonly daemon: string | undefined;
+  /** The folder that holds lib/vsock.node. */
+  readonly installation: string;
+  readonly hypervisor: Pick<Config["hypervisor"], "type" | "vsock">;
+  readonly ledger: Ledger;
+  /** Finds the program vhost-device-vsock, where it is needed. */
+  findDaemon(): Promise<string>;
+  log(message: string, fields?: Record<string, unknown>): void;
 }
 
-/** Opens the pod's vsock before there is a VM. */
-export async function openGuestLink(
-  { directory, pod, daemon: path }: GuestLinkSpec,
-  ledger: Ledger,
-  deadline: Deadline,
-): Promise<GuestLink> {
-  if (path === undefined) {
-    const socket = checkSocketPath(join(directory, "vs.sock"));
-    const call = await expectGuestCall(socket, ledger);
-    // Every VM has a device of its own: nobody else sees the context id.
-    const device = { kind: "hybrid", cid: GUEST_CID, socket } as const;
-    return { device, hybridSocket: socket, call, lost: new Promise(() => undefined), close: call.close };
+const NEVER = new Promise<never>(() => undefined);
+const VHOST_VSOCK = "/dev/vhost-vsock";
+
+/** Opens the pod's vsock, of the kind that the configuration asks for, before there is a VM. */
+export async function openGuestLink(context: GuestLinkContext, deadline: Deadline): Promise<GuestLink> {
+  const { type, vsock } = context.hypervisor;
+  if (type === "cloud-hypervisor") return await openOwn(context);
+  if (vsock === "native") return openNative(context);
+  // dlopen takes memory in every shim: only where there is something to gain.
+  const available =
+    vsock === "auto" &&
+    (await access(VHOST_VSOCK, constants.W_OK).then(
+      () => true,
+      () => false,
+    ));
+  if (available) {
+    try {
+      return openNative(context);
+    } catch (error) {
+      context.log("the kernel's vsock cannot be used; vsock is served in user space", { err: error });
+    }
   }
-  const daemon = await startVsockDaemon({ path, directory, pod }, ledger, deadline);
+  return await openDaemon(context, deadline);
+}
+
+/** Cloud Hypervisor has the device and serves its socket itself. */
+async function openOwn({ directory, ledger }: GuestLinkContext): Promise<GuestLink> {
+  const socket = checkSocketPath(join(directory, "vs.sock"));
+  const call = await expectGuestCall(socket, ledger);
+  return {
+    // Every VM has a device of its own: nobody else sees the context id.
+    device: { kind: "hybrid", cid: GUEST_CID, socket },
+    address: socket,
+    agent: (by) => call.answered(by),
+    connect: (port, by) => connect(socket, port, by),
+    lost: NEVER,
+    close: () => call.close(),
+  };
+}
+
+/** vhost-device-vsock in user space. */
+async function openDaemon(context: GuestLinkContext, deadline: Deadline): Promise<GuestLink> {
+  const { directory, pod, ledger } = context;
+  const daemon = await startVsockDaemon(
+    { path: await context.findDaemon(), directory, pod },
+    ledger,
+    deadline,
+  );
   const { hybridSocket } = daemon;
   try {
     const call = await expectGuestCall(hybridSocket, ledger);
     return {
       device: { kind: "vhost-user", socket: daemon.vhostUserSocket },
-      hybridSocket,
-      call,
+      address: hybridSocket,
+      agent: (by) => call.answered(by),
+      connect: (port, by) => connect(hybridSocket, port, by),
       lost: daemon.process.exited.then(({ reason }) => reason),
       close: async (by) => void (await allSettled([call.close(), daemon.stop(by)])),
     };
   } catch (error) {
     await daemon.stop(deadline);
     throw error;
+  }
+}
+
+/**
+ * The kernel's vhost-vsock. The host dials: a port of the host is there only once for all guests, and the kernel tells
+ * at once when nobody listens in the guest.
+ */
+function openNative({ installation }: GuestLinkContext): GuestLink {
+  try {
+    const vsock = new NativeVsock(join(installation, "lib/vsock.node"));
+    const { cid, fd, release } = vsock.reserveCid();
+    return {
+      device: { kind: "vhost", cid, fd },
+      address: `cid:${cid}`,
+      agent: (by) => vsock.connectUntilUp(cid, AGENT_PORT.ttrpc, by),
+      connect: (port, by) => vsock.connect(cid, port, by),
+      lost: NEVER,
+      close: async () => release(),
+    };
+  } catch (error) {
+    throw HullError.wrap(
+      `hypervisor.vsock native (load the module vhost_vsock, or choose hybrid)`,
+      error,
+      "Unavailable",
+    );
   }
 }

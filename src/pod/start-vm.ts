@@ -41,7 +41,7 @@ export async function startVm(
 ): Promise<StartedVm> {
   const { deadline, settings, timeline } = context;
   const template =
-    clone && canBeCloned(driver.type, spec) && spec.vsock?.kind === "vhost-user"
+    clone && canBeCloned(driver.type, spec) && spec.vsock?.kind !== "hybrid"
       ? await obtainTemplate(driver, spec, settings, context).catch((error: unknown) => {
           if (deadline.reason) throw error; // no time for a boot: it says how far the guest came
           context.warn(`${HullError.from(error).message}; the pod is booted without a template`);
@@ -99,6 +99,6 @@ async function cloneVm(
 
 /** The way to the agent first: the guest finds devices in this order. */
 function podDevices(spec: VmSpec): HotplugDevice[] {
-  const vsock = spec.vsock?.kind === "vhost-user" ? [spec.vsock] : [];
+  const vsock = spec.vsock && spec.vsock.kind !== "hybrid" ? [spec.vsock] : [];
   return [...vsock, ...spec.shares, ...spec.nics, ...spec.disks];
 }

@@ -51,13 +51,21 @@ export function boot(sys: Sys, log: Log, version: string): void {
   new ForwardListener(sys, sys.vsockListen(FORWARD_PORT, BACKLOG), log);
   const crunBinary = prepareGuest(sys);
   loopbackUp(sys);
-  const server = serve(sys, log, version, listeners, crunBinary);
-  new HostCall(sys, HOST_PORT, (fd) => server.serve(new FdTransport(sys, fd)));
+  // A host that has the kernel's vsock dials instead: its port would be all guests'.
+  const server = serve(sys, log, version, listeners, crunBinary, () => call.stop());
+  const call = new HostCall(sys, HOST_PORT, (fd) => server.serve(new FdTransport(sys, fd)));
   log("info", `ready after ${sys.monotonicMs().toFixed(0)} ms`);
 }
 
 /** Wires the parts together and serves both sockets. Answers the agent's server, for further connections. */
-export function serve(sys: Sys, log: Log, version: string, listeners: Listeners, crunBinary: string): Server {
+export function serve(
+  sys: Sys,
+  log: Log,
+  version: string,
+  listeners: Listeners,
+  crunBinary: string,
+  onDialled: () => void = () => undefined,
+): Server {
   const reaper = new Reaper(sys);
   reaper.start();
   const tokens = new TokenTable();
@@ -87,7 +95,11 @@ export function serve(sys: Sys, log: Log, version: string, listeners: Listeners,
     AgentDefinition,
     agentHandlers({ sys, version, sandbox: new Sandbox(sys), containers, events, powerOff }),
   );
-  new Listener(sys, listeners.agent, (fd) => server.serve(new FdTransport(sys, fd)), log);
+  const dialled = (fd: number) => {
+    onDialled();
+    server.serve(new FdTransport(sys, fd));
+  };
+  new Listener(sys, listeners.agent, dialled, log);
   new StreamListener(sys, listeners.stdio, tokens, log);
   return server;
 }

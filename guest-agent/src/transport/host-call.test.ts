@@ -41,3 +41,10 @@ it("calls until there is a device and a host that listens, then hands the connec
   assert.equal(waits.length, 3);
   assert.ok((waits[1] ?? 0) > (waits[0] ?? 0), "tries become rarer");
 });
+
+it("does not call any more when the host has dialled", async () => {
+  const { sys } = scripted(["no device"]);
+  const call = new HostCall(sys, 1023, () => assert.fail("nobody was called"));
+  call.stop();
+  await new Promise((resolve) => setImmediate(resolve));
+});

@@ -15,6 +15,7 @@ export class HostCall {
   readonly #port: number;
   readonly #onConnection: (fd: number) => void;
   #wait = FIRST_RETRY_MS;
+  #stopped = false;
 
   constructor(sys: Sys, port: number, onConnection: (fd: number) => void) {
     this.#sys = sys;
@@ -23,7 +24,13 @@ export class HostCall {
     this.#try();
   }
 
+  /** The host has come by another way. */
+  stop(): void {
+    this.#stopped = true;
+  }
+
   #try(): void {
+    if (this.#stopped) return;
     let fd: number;
     try {
       fd = this.#sys.vsockConnect(HOST_CID, this.#port);

@@ -230,7 +230,6 @@ export const hypervisor = section("The virtual machine monitor and the machine i
     about:
       "How host and guest talk: native is the host kernel's vhost-vsock, hybrid a Unix socket served in user space. auto uses native where the host has it.",
     choices: ["auto", "hybrid", "native"],
-    plannedChoices: ["native"],
     default: "auto",
     since,
   }),

@@ -144,6 +144,7 @@ export class CloudHypervisorVm implements Vm {
         return { id: config.id ?? "", add: () => this.client.addDisk(config, deadline) };
       }
       case "vhost-user":
+      case "vhost":
         throw invalidArgument(`VM ${this.name}: cloud-hypervisor takes its vsock device at the start only`);
     }
   }

@@ -1,9 +1,13 @@
 import type { VmSpec } from "../hypervisor.ts";
 import { type DeviceModel, deviceModel, vsockModel } from "./devices.ts";
 
-/** Descriptors that QEMU inherits: the QMP connection, then the vhost-vsock device if there is one. */
+/**
+ * Descriptors that QEMU inherits: the QMP connection, then the vhost-vsock device if there is one; a clone's are the
+ * QMP connection, its memory, its state, and the vhost-vsock device if there is one.
+ */
 export const QMP_FD = 3;
 export const VHOST_FD = 4;
+export const CLONE_FD = { memory: 4, state: 5, vhost: 6 } as const;
 
 /**
  * PCIe root ports that a q35 machine has for devices plugged in later. Each one costs the guest boot time; a template

@@ -19,6 +19,7 @@ export interface DeviceModel {
   };
 }
 
+/** `vhostFd` is the number that the kernel's vhost-vsock has in the VMM. */
 export function vsockModel(vsock: Exclude<VsockDevice, { kind: "hybrid" }>, vhostFd: number): DeviceModel {
   if (vsock.kind === "vhost") {
     return {
@@ -34,7 +35,11 @@ export function vsockModel(vsock: Exclude<VsockDevice, { kind: "hybrid" }>, vhos
 }
 
 /** `id` is unique in the machine. `block` says whether a disk's path is a block device. */
-export function deviceModel(device: HotplugDevice, id: string, block: boolean): DeviceModel {
+export function deviceModel(
+  device: Exclude<HotplugDevice, { kind: "vhost" }>,
+  id: string,
+  block: boolean,
+): DeviceModel {
   const backend = `${id}-backend`;
   switch (device.kind) {
     case "vhost-user":

@@ -6,7 +6,7 @@ import { type HostProcess, launch } from "../../host/process-launcher.ts";
 import { lastLines, RingBuffer } from "../../host/ring-buffer.ts";
 import { checkGuestImage } from "../guest-image.ts";
 import type { Hypervisor, Vm, VmContext, VmSpec } from "../hypervisor.ts";
-import { commandLine, QMP_FD } from "./command-line.ts";
+import { CLONE_FD, commandLine } from "./command-line.ts";
 import { adviceFor } from "./exit-reason.ts";
 import { QmpClient } from "./qmp-client.ts";
 import { loadState, openClone } from "./template.ts";
@@ -19,7 +19,7 @@ export class Qemu implements Hypervisor {
   async boot(spec: VmSpec, context: VmContext): Promise<Vm> {
     await checkSpec(spec);
     const args = commandLine(spec, isBlockDevice);
-    return await this.#start(spec, context, args, [], async (qmp) => {
+    return await this.#start(spec, context, args, vhostFd(spec), async (qmp) => {
       const { status, running } = await qmp.execute("query-status", undefined, context.deadline);
       if (!running) throw unavailable(`the machine is in state ${status} instead of running`);
     });
@@ -32,12 +32,18 @@ export class Qemu implements Hypervisor {
       const copied = clone.copyMemory(context.deadline);
       copied.catch(() => undefined); // read below; QEMU may fail first
       const bare: VmSpec = { ...spec, vsock: undefined, shares: [], nics: [], disks: [] };
-      const wired: VmSpec = { ...bare, memoryFile: `/proc/self/fd/${QMP_FD + 1}` };
+      const wired: VmSpec = { ...bare, memoryFile: `/proc/self/fd/${CLONE_FD.memory}` };
       const args = [...commandLine(wired, isBlockDevice), "-incoming", "defer"];
-      return await this.#start(wired, context, args, [clone.memory, clone.state], async (qmp) => {
-        await copied;
-        await loadState(qmp, QMP_FD + 2, context.deadline);
-      });
+      return await this.#start(
+        wired,
+        context,
+        args,
+        [clone.memory, clone.state, ...vhostFd(spec)],
+        async (qmp) => {
+          await copied;
+          await loadState(qmp, CLONE_FD.state, context.deadline);
+        },
+      );
     } finally {
       await clone.close();
     }
@@ -58,7 +64,7 @@ export class Qemu implements Hypervisor {
         argv: [spec.path, ...args],
         pod: context.pod,
         netns: spec.netns,
-        fds: ["channel", ...(spec.vsock?.kind === "vhost" ? [spec.vsock.fd] : []), ...fds],
+        fds: ["channel", ...fds],
         onStdout: (data) => {
           console.write(data);
           context.onConsole?.(data);
@@ -132,6 +138,11 @@ async function checkSpec(spec: VmSpec): Promise<void> {
     );
   }
   if (spec.vcpus < 1) throw invalidArgument(`VM ${spec.name}: ${spec.vcpus} vCPUs; it must be at least 1`);
+}
+
+/** The descriptor of the kernel's vsock that QEMU shall inherit. */
+function vhostFd({ vsock }: VmSpec): number[] {
+  return vsock?.kind === "vhost" ? [vsock.fd] : [];
 }
 
 export function isBlockDevice(path: string): boolean {

@@ -3,8 +3,8 @@ import { failedPrecondition, HullError, resourceExhausted } from "../../core/err
 import type { HostProcess } from "../../host/process-launcher.ts";
 import { lastLines, type RingBuffer } from "../../host/ring-buffer.ts";
 import type { HotplugDevice, Vm, VmExit, VmSpec } from "../hypervisor.ts";
-import { hotplugPorts, portName } from "./command-line.ts";
-import { chardevArguments, type DeviceModel, deviceModel } from "./devices.ts";
+import { CLONE_FD, hotplugPorts, portName } from "./command-line.ts";
+import { chardevArguments, type DeviceModel, deviceModel, vsockModel } from "./devices.ts";
 import { isBlockDevice } from "./driver.ts";
 import { exitReason } from "./exit-reason.ts";
 import type { QmpClient } from "./qmp-client.ts";
@@ -70,11 +70,7 @@ export class QemuVm implements Vm {
     if (port === undefined) {
       throw resourceExhausted(`VM ${this.spec.name}: all ${hotplugPorts(this.spec)} hotplug ports are taken`);
     }
-    const model = deviceModel(
-      device,
-      `plugged${this.#plugged++}`,
-      device.kind === "disk" && isBlockDevice(device.path),
-    );
+    const model = this.#model(device);
     try {
       await this.#addBackend(model.backend, deadline);
     } catch (thrown) {
@@ -143,6 +139,12 @@ export class QemuVm implements Vm {
       for (const take of detach) take();
       deadline.dispose();
     }
+  }
+
+  #model(device: HotplugDevice): DeviceModel {
+    if (device.kind === "vhost") return vsockModel(device, CLONE_FD.vhost);
+    const block = device.kind === "disk" && isBlockDevice(device.path);
+    return deviceModel(device, `plugged${this.#plugged++}`, block);
   }
 
   async #addBackend(backend: DeviceModel["backend"], deadline: Deadline): Promise<void> {

@@ -1,0 +1,158 @@
+import { randomInt } from "node:crypto";
+import { createServer, type Server, Socket } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
+import { getSystemErrorName } from "node:util";
+import type { Deadline } from "../core/deadline.ts";
+import { HullError, resourceExhausted } from "../core/errors.ts";
+
+/** native/vsock.c. A negative answer is an error number. */
+interface Addon {
+  connect(cid: number, port: number, milliseconds: number, done: (fd: number) => void): number;
+  listen(cid: number, port: number, backlog: number): number;
+  carrier(): number;
+  replace(carrier: number, fd: number): number;
+  reserve(cid: number): number;
+  close(fd: number): number;
+}
+
+/** A context id that is this pod's for as long as the descriptor, or a copy of it, is open. */
+export interface ReservedCid {
+  readonly cid: number;
+  /** /dev/vhost-vsock, for the VMM to inherit. */
+  readonly fd: number;
+  /** Closes our copy. Idempotent. */
+  release(): void;
+}
+
+/** From here on context ids are free to use; the last is VMADDR_CID_ANY (vsock(7)). */
+const FIRST_CID = 3;
+const ANY_CID = 0xffffffff;
+/** Random ids among 2^32 that are all taken mean that something else is wrong. */
+const RESERVE_TRIES = 16;
+const LONGEST_CONNECT_MS = 60_000;
+const BACKLOG = 128;
+const FIRST_PAUSE_MS = 10;
+const LONGEST_PAUSE_MS = 500;
+
+/** The kernel's vsock(7): streams between host and guest without a process between them. */
+export class NativeVsock {
+  readonly #addon: Addon;
+
+  /** `path`: the addon, built from native/vsock.c. Throws Unavailable when it cannot be loaded. */
+  constructor(path: string) {
+    const holder = { exports: {} };
+    try {
+      process.dlopen(holder, path);
+    } catch (error) {
+      throw HullError.wrap(`vsock addon ${path}`, error, "Unavailable");
+    }
+    this.#addon = holder.exports as Addon;
+  }
+
+  /**
+   * Connects to a port. The socket is paused and allowHalfOpen. Rejects with Unavailable when nobody listens
+   * (ECONNRESET) or there is no such context id (ENODEV), with DeadlineExceeded when the peer does not answer in time.
+   */
+  async connect(cid: number, port: number, deadline: Deadline): Promise<Socket> {
+    deadline.check();
+    const step = `connect to vsock ${cid}:${port}`;
+    let wanted = true;
+    const connected = new Promise<Socket>((resolve, reject) => {
+      const limit = Math.max(1, Math.ceil(Math.min(deadline.remainingMs, LONGEST_CONNECT_MS)));
+      const done = (fd: number) => {
+        if (fd >= 0 && !wanted) this.#addon.close(fd);
+        else if (fd >= 0) resolve(this.#stream(fd));
+        else reject(errorOf(step, fd));
+      };
+      const started = this.#addon.connect(cid, port, limit, done);
+      if (started < 0) reject(errorOf(step, started));
+    });
+    try {
+      return await deadline.race(connected);
+    } catch (thrown) {
+      wanted = false;
+      throw thrown;
+    }
+  }
+
+  /** Connects as soon as somebody listens. Rejects with DeadlineExceeded that tells the last failure. */
+  async connectUntilUp(cid: number, port: number, deadline: Deadline): Promise<Socket> {
+    let pause = FIRST_PAUSE_MS;
+    let last = "";
+    try {
+      while (true) {
+        const limit = deadline.shorter(1000, "one try");
+        try {
+          return await this.connect(cid, port, limit);
+        } catch (thrown) {
+          deadline.check();
+          last = `; the last try: ${HullError.from(thrown).message}`;
+        } finally {
+          limit.dispose();
+        }
+        await deadline.race(sleep(pause));
+        pause = Math.min(pause * 1.1, LONGEST_PAUSE_MS);
+      }
+    } catch (thrown) {
+      const { code, message } = HullError.from(thrown);
+      throw new HullError(code, `vsock ${cid}:${port}: ${message}${last}`, { cause: thrown });
+    }
+  }
+
+  /** Listens on a port of `cid`, one of ours or VMADDR_CID_ANY. Throws Unavailable when the port is taken. */
+  listen(cid: number, port: number, onConnection: (socket: Socket) => void): Server {
+    const fd = this.#must(`listen on vsock ${cid}:${port}`, this.#addon.listen(cid, port, BACKLOG));
+    const carrier = this.#carrier(fd);
+    const server = createServer({ allowHalfOpen: true }, onConnection).listen({ fd: carrier });
+    this.#must("vsock", this.#addon.replace(carrier, fd));
+    return server;
+  }
+
+  /**
+   * Reserves a context id for a guest. The kernel refuses one that is taken, so two pods never have the same. Throws
+   * NotFound when the host has no /dev/vhost-vsock.
+   */
+  reserveCid(): ReservedCid {
+    for (let count = 0; count < RESERVE_TRIES; count++) {
+      // randomInt's range is less than 2^48, and its upper end is excluded.
+      const cid = randomInt(FIRST_CID, ANY_CID);
+      const fd = this.#addon.reserve(cid);
+      if (fd < 0 && getSystemErrorName(fd) === "EADDRINUSE") continue;
+      this.#must("reserve a vsock context id with /dev/vhost-vsock", fd);
+      let open = true;
+      const release = () => {
+        if (open) this.#addon.close(fd);
+        open = false;
+      };
+      return { cid, fd, release };
+    }
+    throw resourceExhausted(`vsock: ${RESERVE_TRIES} random context ids were all taken`);
+  }
+
+  /**
+   * Node makes streams of descriptors of the families it knows. So it is given one, which then becomes the other
+   * socket: nothing was read from or written to it, and read(2), write(2), shutdown(2) and accept(2) are the same.
+   */
+  #stream(fd: number): Socket {
+    const carrier = this.#carrier(fd);
+    const socket = new Socket({ fd: carrier, readable: true, writable: true, allowHalfOpen: true });
+    this.#must("vsock", this.#addon.replace(carrier, fd));
+    return socket;
+  }
+
+  #carrier(fd: number): number {
+    const carrier = this.#addon.carrier();
+    if (carrier < 0) this.#addon.close(fd);
+    return this.#must("vsock", carrier);
+  }
+
+  #must(step: string, answer: number): number {
+    if (answer < 0) throw errorOf(step, answer);
+    return answer;
+  }
+}
+
+function errorOf(step: string, answer: number): HullError {
+  const code = getSystemErrorName(answer);
+  return HullError.wrap(step, Object.assign(new Error(code), { code }), "Unavailable");
+}

@@ -1,0 +1,64 @@
+/** The kernel's vsock, tested in a pod: its guest kernel has vsock_loopback, which few hosts have. */
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { copyFile, mkdir, readdir, readFile, realpath } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { it } from "node:test";
+import { promisify } from "node:util";
+import { build } from "esbuild";
+import { ROOT } from "../testkit/containerd.ts";
+import { forEveryRunner } from "./fixture.ts";
+import { DIST, writeConfig } from "./hull-config.ts";
+
+const run = promisify(execFile);
+
+/** The guest kernel's modules, as the package has them: /lib/modules/RELEASE. */
+async function guestModules(): Promise<string> {
+  const fetch = async (name: string) =>
+    (await run(join(ROOT, "hack/lib/apt-fetch"), ["bookworm", name])).stdout.trim();
+  const { kernel } = JSON.parse(await readFile(join(DIST, "guest/manifest.json"), "utf8"));
+  const folder = join(await fetch(`linux-image-${kernel.release}`), "lib/modules");
+  return join(folder, (await readdir(folder))[0] ?? "");
+}
+
+forEveryRunner(
+  "vsock",
+  (runner) => {
+    it("passes the tests of the addon, in Node in the guest", { timeout: 180_000 }, async () => {
+      const { directory } = runner().containerd;
+      const folder = join(directory, "vsock");
+      await mkdir(folder);
+      await build({
+        entryPoints: [join(ROOT, "test/guest/vsock.ts")],
+        outfile: join(folder, "test.cjs"),
+        bundle: true,
+        platform: "node",
+        target: "node20",
+        logLevel: "warning",
+      });
+      await copyFile(join(DIST, "lib/vsock.node"), join(folder, "vsock.node"));
+      await copyFile(
+        join(await guestModules(), "kernel/net/vmw_vsock/vsock_loopback.ko"),
+        join(folder, "vsock_loopback.ko"),
+      );
+      const config = join(folder, "hull.yaml");
+      await writeConfig(config, { hypervisor: { default_memory: 512 } });
+      const node = await realpath(process.execPath);
+      const mounts = [
+        ["/usr", "/usr"],
+        ["/usr/lib", "/lib"],
+        ["/usr/lib64", "/lib64"],
+        [dirname(node), "/node"],
+        [folder, "/vsock"],
+      ].flatMap(([from, to]) => ["--mount", `type=bind,src=${from},dst=${to},options=rbind:ro`]);
+      const flags = ["--runtime-config-path", config, "--cap-add", "CAP_SYS_MODULE", ...mounts];
+      const result = await runner().sh(
+        "busybox=/bin/busybox; $busybox insmod /vsock/vsock_loopback.ko && HULL_VSOCK_ADDON=/vsock/vsock.node exec /node/node /vsock/test.cjs",
+        { flags, timeoutMs: 150_000 },
+      );
+      assert.equal(result.code, 0, `${result.stdout}\n${result.stderr}`);
+      assert.match(result.stdout, /^# pass 8$/m);
+    });
+  },
+  ["hull"],
+);
