@@ -7,6 +7,17 @@ export interface Conflict {
   readonly advice: string;
 }
 
+type HypervisorConfig = Config["hypervisor"];
+
+/** What only QEMU can do, and when it is asked for. */
+const QEMU_ONLY: readonly [keyof HypervisorConfig, (config: HypervisorConfig) => boolean][] = [
+  ["cpu_features", ({ cpu_features }) => cpu_features.length > 0],
+  ["memory_backend", ({ memory_backend }) => memory_backend === "file"],
+  ["enable_iothreads", ({ enable_iothreads }) => enable_iothreads],
+  ["block_device_aio", ({ block_device_aio }) => block_device_aio !== "threads"],
+  ["block_device_cache_noflush", ({ block_device_cache_noflush }) => block_device_cache_noflush],
+];
+
 /** Everything in a complete configuration whose parts fit their keys but not each other. */
 export function conflicts({ hypervisor }: Config): Conflict[] {
   const found: Conflict[] = [];
@@ -48,6 +59,20 @@ export function conflicts({ hypervisor }: Config): Conflict[] {
     "hypervisor.default_maxmemory",
     `${hypervisor.default_maxmemory} MiB is less than hypervisor.default_memory (${hypervisor.default_memory} MiB)`,
     "raise it, or write 0 for as much as the host has",
+  );
+  for (const [key, wrong] of QEMU_ONLY) {
+    when(
+      hypervisor.type === "cloud-hypervisor" && wrong(hypervisor),
+      `hypervisor.${key}`,
+      "cloud-hypervisor has nothing like it",
+      "delete the line, or choose hypervisor.type: qemu",
+    );
+  }
+  when(
+    hypervisor.memory_backend === "file" && hypervisor.enable_hugepages,
+    "hypervisor.enable_hugepages",
+    "is for memory_backend: memfd; a file has the pages of its folder's file system",
+    "delete the line, and name a folder on hugetlbfs in hypervisor.file_mem_backend",
   );
   when(
     hypervisor.memory_backend === "file" && hypervisor.file_mem_backend === undefined,

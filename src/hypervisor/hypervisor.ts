@@ -42,6 +42,8 @@ export interface VmSpec {
   readonly machine: "q35" | "microvm";
   readonly accel: "kvm" | "tcg";
   readonly cpuModel: string;
+  /** Features switched on (`+name`) or off (`-name`). */
+  readonly cpuFeatures?: readonly string[];
   readonly vcpus: number;
   readonly memoryMib: number;
   readonly kernel: string;
@@ -56,11 +58,39 @@ export interface VmSpec {
    * it the memory is anonymous.
    */
   readonly memoryFile?: string;
+  /** How the memory is backed where there is no `memoryFile`. */
+  readonly memory?: MemorySettings;
+  /** Let the guest give freed pages back to the host. Default true. */
+  readonly freePageReporting?: boolean;
+  /** The host device that feeds the guest's random number generator; without it the kernel's own generator. */
+  readonly entropySource?: string;
+  readonly block?: BlockSettings;
+  /** Filter the VMM's own system calls. Default true. */
+  readonly seccomp?: boolean;
   readonly shares: readonly ShareDevice[];
   readonly nics: readonly NicDevice[];
   readonly disks: readonly DiskDevice[];
   /** Extra VMM arguments from the configuration, appended as they are. */
   readonly extraArgs: readonly string[];
+}
+
+export interface MemorySettings {
+  /** A folder on a memory file system that holds it, as a file without a name. Without it: anonymous (memfd). */
+  readonly folder?: string | undefined;
+  readonly hugePages: boolean;
+  /** Allocate all of it at the start. */
+  readonly preallocate: boolean;
+}
+
+/** How the VMM serves disks. */
+export interface BlockSettings {
+  readonly aio: "threads" | "native" | "io_uring";
+  /** O_DIRECT: bypass the host's page cache. */
+  readonly direct: boolean;
+  /** Ignore the guest's flushes. */
+  readonly noFlush: boolean;
+  /** In a thread of their own. */
+  readonly ioThread: boolean;
 }
 
 export type VsockDevice =

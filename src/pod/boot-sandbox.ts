@@ -102,6 +102,7 @@ async function boot(
         model: config.runtime.internetworking_model,
         ledger,
       },
+      !config.hypervisor.disable_vhost_net,
       deadline,
     ).then((network) => {
       timeline.mark("network connected");

@@ -15,10 +15,17 @@ export class SandboxNetwork {
   readonly #queue = new SerialQueue();
   #seen = "";
 
-  private constructor(readonly network: PodNetwork) {}
+  private constructor(
+    readonly network: PodNetwork,
+    readonly vhost: boolean,
+  ) {}
 
-  static async open(options: PodNetworkOptions, deadline: Deadline): Promise<SandboxNetwork> {
-    return new SandboxNetwork(await PodNetwork.open(options, deadline));
+  /** `vhost`: move packets in the host's kernel where it can. */
+  static async open(options: PodNetworkOptions, vhost: boolean, deadline: Deadline): Promise<SandboxNetwork> {
+    return new SandboxNetwork(
+      await PodNetwork.open(options, deadline),
+      vhost && existsSync("/dev/vhost-net"),
+    );
   }
 
   get netns(): string {
@@ -30,7 +37,7 @@ export class SandboxNetwork {
   }
 
   get nics(): NicDevice[] {
-    return this.network.nics.map(device);
+    return this.network.nics.map((nic) => this.#device(nic));
   }
 
   /** Plugs in interfaces that are new in the namespace and tells the guest of all changes; cheap without any. */
@@ -40,7 +47,7 @@ export class SandboxNetwork {
       // The VMM lives in the namespace: /proc shows what it sees.
       const seen = await this.#look(vm);
       if (seen === this.#seen) return;
-      for (const nic of await this.network.update(deadline)) await vm.plug(device(nic), deadline);
+      for (const nic of await this.network.update(deadline)) await vm.plug(this.#device(nic), deadline);
       await agent.updateNetwork(this.settings, deadline);
       this.#seen = seen;
     });
@@ -55,12 +62,12 @@ export class SandboxNetwork {
     return await networkFingerprint(vm.pid, tapPrefix(this.network.options.pod));
   }
 
+  #device(nic: Nic): NicDevice {
+    return { kind: "nic", ...nic, vhost: this.vhost };
+  }
+
   async release(): Promise<void> {
     const limit = Deadline.after(RELEASE_LIMIT_MS, "take the pod's network down");
     await this.network.release(limit).finally(() => limit.dispose());
   }
-}
-
-function device(nic: Nic): NicDevice {
-  return { kind: "nic", ...nic, vhost: existsSync("/dev/vhost-net") };
 }

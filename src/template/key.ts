@@ -19,6 +19,8 @@ export interface TemplateFacts {
   readonly vcpus: number;
   readonly memoryMib: number;
   readonly kernelParams: readonly string[];
+  /** What else shapes the machine, in the order of VmSpec. */
+  readonly settings: readonly unknown[];
   readonly extraArgs: readonly string[];
 }
 
@@ -38,8 +40,12 @@ export async function templateKey(hypervisor: string, spec: VmSpec): Promise<str
 
 export function templateFacts(hypervisor: string, spec: VmSpec): TemplateFacts {
   const { kernel, initrd, machine, accel, cpuModel, vcpus, memoryMib, kernelParams, extraArgs } = spec;
+  const { cpuFeatures, freePageReporting, entropySource, block, seccomp } = spec;
+  const settings = [cpuFeatures, freePageReporting, entropySource, block, seccomp].map(
+    (value) => value ?? null,
+  );
   const sizes = { machine, accel, cpuModel, vcpus, memoryMib };
-  return { hypervisor, vmm: spec.path, kernel, initrd, ...sizes, kernelParams, extraArgs };
+  return { hypervisor, vmm: spec.path, kernel, initrd, ...sizes, kernelParams, settings, extraArgs };
 }
 
 async function fileIdentity(path: string): Promise<string> {

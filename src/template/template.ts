@@ -18,8 +18,13 @@ export interface TemplateContext extends BuildContext {
 }
 
 /** Whether there are templates of this machine: a clone's devices, its vsock too, are plugged in after the restore. */
-export function canBeCloned(hypervisor: Hypervisor["type"], { machine }: Pick<VmSpec, "machine">): boolean {
-  return hypervisor !== "cloud-hypervisor" && machine === "q35";
+export function canBeCloned(
+  hypervisor: Hypervisor["type"],
+  { machine, memory }: Pick<VmSpec, "machine" | "memory">,
+): boolean {
+  if (hypervisor === "cloud-hypervisor" || machine !== "q35") return false;
+  // A clone's memory is a copy in a file beside its template: it cannot be backed in another way.
+  return !(memory && (memory.hugePages || memory.preallocate || memory.folder !== undefined));
 }
 
 /** Failures of a clone that say nothing about its template. */

@@ -53,7 +53,7 @@ forEveryRunner(
       ].flatMap(([from, to]) => ["--mount", `type=bind,src=${from},dst=${to},options=rbind:ro`]);
       const flags = ["--runtime-config-path", config, "--cap-add", "CAP_SYS_MODULE", ...mounts];
       const result = await runner().sh(
-        "busybox=/bin/busybox; $busybox insmod /vsock/vsock_loopback.ko && HULL_VSOCK_ADDON=/vsock/vsock.node exec /node/node /vsock/test.cjs",
+        "busybox=/bin/busybox; $busybox insmod /vsock/vsock_loopback.ko && HULL_VSOCK_ADDON=/vsock/vsock.node exec /node/node --test-timeout=30000 /vsock/test.cjs",
         { flags, timeoutMs: 150_000 },
       );
       assert.equal(result.code, 0, `${result.stdout}\n${result.stderr}`);

@@ -19,7 +19,9 @@ const ANY = 0xffffffff;
 const PORT = 5000;
 
 const servers: Server[] = [];
+const sockets: Socket[] = [];
 afterEach(async () => {
+  for (const socket of sockets.splice(0)) socket.destroy();
   for (const server of servers.splice(0)) {
     server.close();
     await once(server, "close");
@@ -27,18 +29,24 @@ afterEach(async () => {
 });
 
 function listen(onConnection: (socket: Socket) => void): void {
-  servers.push(vsock.listen(ANY, PORT, onConnection));
+  const server = vsock.listen(ANY, PORT, (socket) => {
+    sockets.push(socket);
+    onConnection(socket);
+  });
+  servers.push(server);
 }
 
 async function connect(ms = 20_000): Promise<Socket> {
   const deadline = Deadline.after(ms, "connect");
-  return await vsock.connect(LOCAL, PORT, deadline).finally(() => deadline.dispose());
+  const socket = await vsock.connect(LOCAL, PORT, deadline).finally(() => deadline.dispose());
+  sockets.push(socket);
+  return socket;
 }
 
 /** All that comes until the peer's end. Not an iterator: that would close both directions. */
 async function read(socket: Socket): Promise<Buffer> {
   const chunks: Buffer[] = [];
-  socket.on("data", (chunk: Buffer) => chunks.push(chunk));
+  socket.on("data", (chunk: Buffer) => chunks.push(chunk)).resume();
   await once(socket, "end");
   return Buffer.concat(chunks);
 }
@@ -95,11 +103,13 @@ test("a peer that comes later is reached when it is there; the deadline tells th
     code: "DeadlineExceeded",
     message: /the agent: not done within 300 ms; the last try: .*ECONNRESET/,
   });
-  const deadline = Deadline.after(20_000);
+  const deadline = Deadline.after(20_000, "the agent");
   const connected = vsock.connectUntilUp(LOCAL, PORT, deadline);
   await sleep(100);
   listen((socket) => socket.end("here"));
-  assert.equal(String(await read(await connected)), "here");
+  const socket = await connected;
+  sockets.push(socket);
+  assert.equal(String(await read(socket)), "here");
   deadline.dispose();
 });
 

@@ -40,7 +40,10 @@ function keyLines(key: Key, name: string, indent: string, type: HypervisorType):
     "",
     ...wrap(key.about, 100 - indent.length).map((line) => `${indent}# ${line}`),
     `${indent}# ${capital(typeOf(key))}.${key.example ? ` Example: ${key.example}` : ""}`,
-    active ? `${indent}${name}: ${type}` : `${indent}# ${name}: ${value ?? ""}`.trimEnd(),
+    active
+      ? `${indent}${name}: ${type}`
+      : // Without a default there is no line that says what hull does anyway.
+        `${indent}# ${value === undefined ? `(${name} has no default)` : `${name}: ${value}`}`,
   ];
 }
 

@@ -52,8 +52,10 @@ hypervisor:
   type: qemu
   path: /opt/kata/bin/qemu-system-x86_64
   kernel_params: [quiet, "loglevel=3"]
+  cpu_features: ["-pmu"]
   default_vcpus: 2
   default_memory: 2048
+  enable_hugepages: true
   virtio_fs_daemon: /opt/kata/libexec/virtiofsd
   virtio_fs_cache: never
   virtio_fs_extra_args: ["--thread-pool-size=1", "--announce-submounts"]
@@ -71,11 +73,9 @@ runtime:
 #   hypervisor.qemu.kernel: hull boots its own guest: a kernel and an initrd that holds hull-agent
 #   hypervisor.qemu.image: hull boots its own guest: a kernel and an initrd that holds hull-agent
 #   hypervisor.qemu.enable_annotations: shared_fs: no key that an annotation can set
-#   hypervisor.qemu.cpu_features: hypervisor.cpu_features is not implemented yet
 #   hypervisor.qemu.default_bridges: hull plugs devices into PCIe root ports
 #   hypervisor.qemu.shared_fs: hull shares files by virtio-fs
 #   hypervisor.qemu.virtio_fs_cache_size: no counterpart
-#   hypervisor.qemu.enable_hugepages: hypervisor.enable_hugepages is not implemented yet
 #   agent.kata.kernel_modules: hull boots its own guest: a kernel and an initrd that holds hull-agent
 #   runtime.disable_guest_seccomp: runtime.disable_guest_seccomp is not implemented yet
 #   runtime.experimental: no counterpart
@@ -84,7 +84,7 @@ runtime:
 test("a node's Kata configuration becomes ours, and what does not is listed", async () => {
   const { yaml, dropped } = importKata(KATA, "configuration.toml");
   assert.equal(yaml, EXPECTED);
-  assert.equal(dropped.length, 11);
+  assert.equal(dropped.length, 9);
   const origin = { kind: "file", source: "imported", folder: "/etc/hull" } as const;
   const { config } = LoadedConfig.of(
     [layerOf(await parseText({ ...origin, text: yaml }), origin)],

@@ -27,6 +27,8 @@ export interface MemoryConfig {
   /** MAP_SHARED: every vhost-user device needs it. Ignored (always on) with huge pages. */
   shared: boolean;
   hugepages?: boolean;
+  /** Allocate all of it at the start. */
+  prefault?: boolean;
   hugepage_size?: number;
   hotplug_method?: "Acpi" | "VirtioMem";
   hotplug_size?: number;

@@ -1,5 +1,12 @@
 import { failedPrecondition, invalidArgument } from "../../core/errors.ts";
-import type { DiskDevice, NicDevice, ShareDevice, VmSpec, VsockDevice } from "../hypervisor.ts";
+import type {
+  BlockSettings,
+  DiskDevice,
+  NicDevice,
+  ShareDevice,
+  VmSpec,
+  VsockDevice,
+} from "../hypervisor.ts";
 import type { DiskConfig, FsConfig, NetConfig, VmConfig, VsockConfig } from "./api-types.ts";
 
 const MIB = 1024 * 1024;
@@ -45,18 +52,20 @@ export function vmConfig(spec: VmSpec, options: MachineOptions = {}): VmConfig {
     memory: {
       size: spec.memoryMib * MIB,
       shared: true, // virtiofsd maps the guest's memory
+      ...(spec.memory?.hugePages && { hugepages: true }),
+      ...(spec.memory?.preallocate && { prefault: true }),
       ...(hugePageSize !== undefined && { hugepages: true, hugepage_size: hugePageSize }),
       ...(hotplugMemoryMib && { hotplug_method: "VirtioMem" as const, hotplug_size: hotplugMemoryMib * MIB }),
     },
-    rng: { src: "/dev/urandom" },
-    ...((options.freePageReporting ?? true) && {
+    rng: { src: spec.entropySource ?? "/dev/urandom" },
+    ...((options.freePageReporting ?? spec.freePageReporting ?? true) && {
       balloon: { size: 0, deflate_on_oom: true, free_page_reporting: true },
     }),
     serial: { mode: "Tty" },
     console: { mode: "Off" },
     fs: spec.shares.map(fsConfig),
     net: spec.nics.map(netConfig),
-    disks: spec.disks.map(diskConfig),
+    disks: spec.disks.map((disk) => diskConfig(disk, spec.block)),
     ...(spec.vsock && { vsock: vsockConfig(spec.name, spec.vsock) }),
     pvpanic: true,
     ...((systemUuid !== undefined || oemStrings) && {
@@ -87,13 +96,14 @@ export function netConfig(nic: NicDevice): NetConfig {
 }
 
 /** Always raw: probing would let a guest that writes a qcow2 header choose which host file it reads. */
-export function diskConfig(disk: DiskDevice): DiskConfig {
+export function diskConfig(disk: DiskDevice, settings?: BlockSettings): DiskConfig {
   return {
     id: `disk-${disk.serial}`,
     path: disk.path,
     readonly: disk.readOnly,
     serial: disk.serial,
     image_type: "Raw",
+    ...(settings?.direct && { direct: true }),
   };
 }
 

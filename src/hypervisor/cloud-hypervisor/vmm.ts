@@ -60,7 +60,7 @@ export class Vmm {
       const api = await listeningSocket(socketPath);
       cleanUp.push("API socket", async () => api.release());
       const argv: [string, ...string[]] = [spec.path, "--api-socket", "fd=3", "--event-monitor", "fd=4"];
-      argv.push("--seccomp", "true", ...spec.extraArgs);
+      argv.push("--seccomp", String(spec.seccomp ?? true), ...spec.extraArgs);
       const process = await launch(
         {
           role: "cloud-hypervisor",

@@ -1,5 +1,5 @@
 import type { VmSpec } from "../hypervisor.ts";
-import { type DeviceModel, deviceModel, vsockModel } from "./devices.ts";
+import { type DeviceModel, deviceModel, IO_THREAD, vsockModel } from "./devices.ts";
 
 /**
  * Descriptors that QEMU inherits: the QMP connection, then the vhost-vsock device if there is one; a clone's are the
@@ -41,24 +41,29 @@ export function commandLine(spec: VmSpec, isBlockDevice: (path: string) => boole
     ...["-nodefaults", "-no-user-config", "-no-reboot"],
     ...["-display", "none"],
     // The VMM starts no program and gains no right; what a guest that breaks out could do gets smaller.
-    ...["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"],
+    ...((spec.seccomp ?? true)
+      ? ["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"]
+      : []),
     ...["-machine", machine(spec)],
-    ...["-cpu", escapeValue(spec.cpuModel)],
+    ...["-cpu", [escapeValue(spec.cpuModel), ...(spec.cpuFeatures ?? []).map(cpuFeature)].join(",")],
     ...["-smp", smp(spec)],
     ...["-m", `${spec.memoryMib}M`],
-    // vhost-user back ends map the guest's memory: it must be shareable.
-    ...["-object", `${memoryBackend(spec)},id=memory,size=${spec.memoryMib}M,share=on`],
+    ...["-object", memoryBackend(spec)],
     ...["-kernel", spec.kernel, "-initrd", spec.initrd],
     ...["-append", [...KERNEL_PARAMETERS, ...spec.kernelParams].join(" ")],
     ...["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"],
     ...["-chardev", `socket,id=qmp,fd=${QMP_FD}`, "-mon", "chardev=qmp,mode=control"],
-    ...["-device", bus("virtio-rng", pci)],
-    ...["-device", `${bus("virtio-balloon", pci)},free-page-reporting=on`],
+    ...entropy(spec.entropySource, bus("virtio-rng", pci)),
+    ...[
+      "-device",
+      `${bus("virtio-balloon", pci)},free-page-reporting=${option(spec.freePageReporting ?? true)}`,
+    ],
+    ...(spec.block?.ioThread ? ["-object", `iothread,id=${IO_THREAD}`] : []),
     ...(!spec.vsock || spec.vsock.kind === "hybrid" ? [] : device(vsockModel(spec.vsock, VHOST_FD), pci)),
   ];
   [...spec.shares, ...spec.nics, ...spec.disks].forEach((one, index) => {
     const block = one.kind === "disk" && isBlockDevice(one.path);
-    argv.push(...device(deviceModel(one, `${one.kind}${index}`, block), pci));
+    argv.push(...device(deviceModel(one, `${one.kind}${index}`, block, spec.block), pci));
   });
   if (pci) {
     for (let index = 0; index < hotplugPorts(spec); index++) {
@@ -68,10 +73,26 @@ export function commandLine(spec: VmSpec, isBlockDevice: (path: string) => boole
   return [...argv, ...spec.extraArgs];
 }
 
-function memoryBackend({ memoryFile }: VmSpec): string {
-  return memoryFile === undefined
-    ? "memory-backend-memfd"
-    : `memory-backend-file,mem-path=${escapeValue(memoryFile)}`;
+/** `+name` and `-name` as QEMU's properties (docs/system/cpu-models-x86). */
+const cpuFeature = (feature: string) => `${feature.slice(1)}=${feature.startsWith("+") ? "on" : "off"}`;
+
+/** vhost-user back ends map the guest's memory: it must be shareable. A folder's file has no name and goes with QEMU. */
+function memoryBackend({ memoryFile, memory, memoryMib }: VmSpec): string {
+  const path = memoryFile ?? memory?.folder;
+  const words = [
+    path === undefined ? "memory-backend-memfd" : `memory-backend-file,mem-path=${escapeValue(path)}`,
+    ...["id=memory", `size=${memoryMib}M`, "share=on"],
+  ];
+  if (memoryFile === undefined && memory?.hugePages) words.push("hugetlb=on");
+  if (memoryFile === undefined && memory?.preallocate) words.push("prealloc=on");
+  return words.join(",");
+}
+
+/** QEMU's own source is getrandom(2), which is what /dev/urandom gives. */
+function entropy(source: string | undefined, driver: string): string[] {
+  if (source === undefined || source === "/dev/urandom") return ["-device", driver];
+  const object = `rng-random,id=entropy,filename=${escapeValue(source)}`;
+  return ["-object", object, "-device", `${driver},rng=entropy`];
 }
 
 /**

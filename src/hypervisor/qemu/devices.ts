@@ -1,5 +1,8 @@
-import type { HotplugDevice, VsockDevice } from "../hypervisor.ts";
+import type { BlockSettings, HotplugDevice, VsockDevice } from "../hypervisor.ts";
 import type { BlockNode, QmpCommands } from "./qmp-types.ts";
+
+/** The object that all disks share where they have a thread of their own. */
+export const IO_THREAD = "disks";
 
 /**
  * How each pod device looks to QEMU: its back end (a character device, a netdev or a block node) and its front end
@@ -39,6 +42,7 @@ export function deviceModel(
   device: Exclude<HotplugDevice, { kind: "vhost" }>,
   id: string,
   block: boolean,
+  settings?: BlockSettings,
 ): DeviceModel {
   const backend = `${id}-backend`;
   switch (device.kind) {
@@ -65,7 +69,10 @@ export function deviceModel(
           properties: { netdev: backend, mac: device.mac, host_mtu: device.mtu },
         },
       };
-    case "disk":
+    case "disk": {
+      const cache = (settings?.direct || settings?.noFlush) && {
+        cache: { direct: settings.direct, "no-flush": settings.noFlush },
+      };
       return {
         backend: {
           kind: "block",
@@ -73,11 +80,26 @@ export function deviceModel(
             driver: "raw",
             "node-name": backend,
             "read-only": device.readOnly,
-            file: { driver: block ? "host_device" : "file", filename: device.path },
+            ...cache,
+            file: {
+              driver: block ? "host_device" : "file",
+              filename: device.path,
+              ...(settings && settings.aio !== "threads" && { aio: settings.aio }),
+              ...cache,
+            },
           },
         },
-        frontend: { driver: "virtio-blk", id, properties: { drive: backend, serial: device.serial } },
+        frontend: {
+          driver: "virtio-blk",
+          id,
+          properties: {
+            drive: backend,
+            serial: device.serial,
+            ...(settings?.ioThread && { iothread: IO_THREAD }),
+          },
+        },
       };
+    }
   }
 }
 

@@ -33,12 +33,19 @@ export interface QmpCommands {
   device_del: { arguments: { id: string }; result: unknown };
 }
 
+/** BlockdevCacheOptions of QEMU's QAPI schema. */
+export interface BlockCache {
+  direct: boolean;
+  "no-flush": boolean;
+}
+
 /** A raw image or block device. */
 export interface BlockNode {
   driver: "raw";
   "node-name": string;
   "read-only": boolean;
-  file: { driver: "file" | "host_device"; filename: string };
+  cache?: BlockCache;
+  file: { driver: "file" | "host_device"; filename: string; aio?: string; cache?: BlockCache };
 }
 
 export type QmpCommand = keyof QmpCommands;

@@ -144,7 +144,7 @@ export class QemuVm implements Vm {
   #model(device: HotplugDevice): DeviceModel {
     if (device.kind === "vhost") return vsockModel(device, CLONE_FD.vhost);
     const block = device.kind === "disk" && isBlockDevice(device.path);
-    return deviceModel(device, `plugged${this.#plugged++}`, block);
+    return deviceModel(device, `plugged${this.#plugged++}`, block, this.spec.block);
   }
 
   async #addBackend(backend: DeviceModel["backend"], deadline: Deadline): Promise<void> {
