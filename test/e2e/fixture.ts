@@ -73,8 +73,9 @@ export function forEveryRunner(
   suite: string,
   cases: (runner: () => Runner, runtime: RuntimeName, line: Line) => void,
   runtimes: readonly RuntimeName[] = ["hull", "runc"],
+  lines: readonly Line[] = chosenLines(),
 ): void {
-  for (const line of chosenLines()) {
+  for (const line of lines) {
     describe(`containerd ${line}: ${suite}`, () => {
       let containerd: Containerd | undefined;
       before(async () => {

@@ -75,6 +75,23 @@ test("every option gives a body that the published schema takes", () => {
   });
 });
 
+test("what the configuration says about the machine", () => {
+  const config = vmConfig({
+    ...SPEC,
+    memory: { hugePages: true, preallocate: true },
+    freePageReporting: false,
+    entropySource: "/dev/hwrng",
+    block: { aio: "threads", direct: true, noFlush: false, ioThread: false },
+  });
+  const shape = BODIES["vm.create"];
+  assert.ok(shape);
+  assert.equal(violation(JSON.parse(JSON.stringify(config)), shape), undefined);
+  assert.deepEqual(config.memory, { size: 256 << 20, shared: true, hugepages: true, prefault: true });
+  assert.equal(config.balloon, undefined);
+  assert.equal(config.rng.src, "/dev/hwrng");
+  assert.equal(config.disks?.[0]?.direct, true);
+});
+
 test("what Cloud Hypervisor cannot do is refused with advice", () => {
   assert.throws(() => vmConfig({ ...SPEC, accel: "tcg" }), {
     code: "FailedPrecondition",

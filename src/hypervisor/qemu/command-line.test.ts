@@ -119,3 +119,58 @@ test("a single emulated CPU keeps its memory barriers; KVM needs no help", () =>
   assert.equal(smp("tcg", 2), "2");
   assert.equal(smp("kvm", 1), "1");
 });
+
+/** The words of the command line that these settings change, beside those of the plain machine. */
+function changed(change: Partial<VmSpec>): { added: string[]; gone: string[] } {
+  const [before, after] = [commandLine(spec, () => false), commandLine({ ...spec, ...change }, () => false)];
+  return {
+    added: after.filter((word) => !before.includes(word)),
+    gone: before.filter((word) => !after.includes(word)),
+  };
+}
+
+test("what an operator can set changes these words and no others", () => {
+  assert.deepEqual(changed({ cpuFeatures: ["-pmu", "+pcid"] }), {
+    added: ["max,pmu=off,pcid=on"],
+    gone: ["max"],
+  });
+  const memory = "memory-backend-memfd,id=memory,size=256M,share=on";
+  assert.deepEqual(changed({ memory: { hugePages: true, preallocate: true } }), {
+    added: [`${memory},hugetlb=on,prealloc=on`],
+    gone: [memory],
+  });
+  assert.deepEqual(changed({ memory: { folder: "/dev/shm/a,b", hugePages: false, preallocate: false } }), {
+    added: ["memory-backend-file,mem-path=/dev/shm/a,,b,id=memory,size=256M,share=on"],
+    gone: [memory],
+  });
+  assert.deepEqual(changed({ freePageReporting: false }), {
+    added: ["virtio-balloon-pci,free-page-reporting=off"],
+    gone: ["virtio-balloon-pci,free-page-reporting=on"],
+  });
+  assert.deepEqual(changed({ entropySource: "/dev/urandom" }), { added: [], gone: [] });
+  assert.deepEqual(changed({ entropySource: "/dev/hwrng" }), {
+    added: ["rng-random,id=entropy,filename=/dev/hwrng", "virtio-rng-pci,rng=entropy"],
+    gone: ["virtio-rng-pci"],
+  });
+  assert.deepEqual(changed({ seccomp: false }), {
+    added: [],
+    gone: ["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"],
+  });
+});
+
+test("disks get the cache, the kind of input and output, and the thread that are set", () => {
+  const disks = [{ kind: "disk", path: "/img", readOnly: false, serial: "d0" }] as const;
+  const block = { aio: "native", direct: true, noFlush: false, ioThread: true } as const;
+  const argv = commandLine({ ...spec, shares: [], nics: [], disks, block }, () => false);
+  assert.deepEqual(argv.slice(argv.indexOf("-blockdev"), argv.indexOf("-blockdev") + 4), [
+    "-blockdev",
+    '{"driver":"raw","node-name":"disk0-backend","read-only":false,"cache":{"direct":true,"no-flush":false},"file":{"driver":"file","filename":"/img","aio":"native","cache":{"direct":true,"no-flush":false}}}',
+    "-device",
+    "virtio-blk-pci,id=disk0,drive=disk0-backend,serial=d0,iothread=disks",
+  ]);
+  assert.ok(argv.indexOf("iothread,id=disks") < argv.indexOf("-blockdev"));
+  const threads = { aio: "threads", direct: false, noFlush: true, ioThread: false } as const;
+  const node = commandLine({ ...spec, shares: [], nics: [], disks, block: threads }, () => false);
+  assert.match(node[node.indexOf("-blockdev") + 1] ?? "", /"cache":\{"direct":false,"no-flush":true\}/);
+  assert.doesNotMatch(node[node.indexOf("-blockdev") + 1] ?? "", /aio/);
+});
