@@ -48,7 +48,7 @@ export class Subject {
   }
 
   static async up(containerd: Containerd, runtime: RuntimeName): Promise<Subject> {
-    const ctr = await containerd.namespace(`parity-${runtime}`);
+    const ctr = await containerd.namespace(`parity-${runtime}-${containerd.line}-${process.pid}`);
     const subject = new Subject(containerd, runtime, new ContainerdClient(containerd.address, ctr));
     subject.#host = await (await subject.create(["sleep", "100000"], { id: "host" })).start();
     return subject;
