@@ -6,7 +6,7 @@ import { churn } from "../testkit/churn.ts";
 import { leaksSince, snapshot } from "../testkit/leaks.ts";
 import { forEveryHandler } from "./cri-fixture.ts";
 
-const PODS = Number(process.env.HULL_E2E_PODS ?? 3);
+const PODS = Number(process.env.HULL_E2E_PODS ?? 2);
 const AT_ONCE = Math.min(5, PODS);
 
 forEveryHandler(

@@ -12,101 +12,109 @@ const pidMode = (pid: number) => ({ linux: { securityContext: { namespaceOptions
 /** Containers in one pod: 30 and more work, but each takes a second where the processor is emulated. */
 const MANY = Number(process.env.HULL_E2E_CONTAINERS ?? 6);
 
-forEveryHandler("pods", (target, handler) => {
-  const pod = sharedPod(target, {
-    hostname: "podhost",
-    dnsConfig: { servers: ["10.0.0.10"], searches: ["svc.local"], options: ["ndots:5"] },
-    linux: {
-      sysctls: { "net.ipv4.ip_forward": "1", "net.core.somaxconn": "777", "kernel.shm_rmid_forced": "1" },
-    },
-  });
-
-  it("gives its containers host name, name service, hosts and sysctls", async () => {
-    const container = await pod().run(IDLE);
-    const { stdout } = await container.sh(
-      "hostname; sort /etc/resolv.conf; cd /proc/sys; cat net/ipv4/ip_forward net/core/somaxconn kernel/shm_rmid_forced",
-    );
-    assert.equal(stdout, "podhost\nnameserver 10.0.0.10\noptions ndots:5\nsearch svc.local\n1\n777\n1\n");
-    assert.match((await container.sh("cat /etc/hosts")).stdout, /127\.0\.0\.1\s+localhost/);
-  });
-
-  it("has the address that the kubelet is told", async () => {
-    const { network } = await pod().status();
-    const container = await pod().run(IDLE);
-    const { stdout } = await container.sh("ip -o -4 addr show dev eth0");
-    assert.ok(network?.ip && stdout.includes(`inet ${network.ip}/`), `${network?.ip}: ${stdout}`);
-  });
-
-  it("shares network, System V IPC and /dev/shm among its containers, with the size that CRI gives it", async () => {
-    const first = await pod().run(IDLE);
-    const second = await pod().run(IDLE);
-    await first.sh("echo shared >/dev/shm/file; nc -l -p 4000 -e echo tcp >/dev/null 2>&1 & sleep 0.3");
-    assert.equal(
-      (await second.sh("cat /dev/shm/file; nc 127.0.0.1 4000 </dev/null")).stdout,
-      "shared\ntcp\n",
-    );
-    const { stdout } = await second.sh("df -k /dev/shm | tail -n 1; grep ' /dev/shm ' /proc/mounts");
-    assert.match(stdout, /^shm +65536 .*\nshm \/dev\/shm tmpfs .*nosuid.*/);
-    for (const namespace of ["ipc", "uts", "net"]) {
-      const [one, other] = await Promise.all(
-        [first, second].map((container) => container.sh(`readlink /proc/self/ns/${namespace}`)),
-      );
-      assert.equal(one?.stdout, other?.stdout, namespace);
-    }
-  });
-
-  it("keeps its containers' processes apart, or together when asked", async () => {
-    const own = await pod().run(IDLE, pidMode(CONTAINER));
-    assert.match((await own.sh("cat /proc/1/cmdline")).stdout, /^sh\0-c/);
-
-    const first = await pod().run(["sleep", "4711"], pidMode(POD));
-    const second = await pod().run(IDLE, pidMode(POD));
-    const seen = await second.sh("ps -o comm,args");
-    assert.match(seen.stdout, /sleep 4711/);
-    assert.doesNotMatch(seen.stdout, /kthreadd|virtiofs/, "the guest's own processes are nobody's business");
-    // An orphan of a container that goes on is reaped by the namespace's first process.
-    await second.sh("(sleep 0.1 &)");
-    await first.stop(0);
-    const { stdout } = await second.sh("sleep 0.5; ps -o stat,args; echo alive");
-    assert.match(stdout, /alive\n$/);
-    assert.doesNotMatch(stdout, /sleep 4711|^Z/m);
-  });
-
-  it("survives its containers: one fails, one is killed, one cannot be started; each can come again", async () => {
-    const bystander = await pod().run(IDLE);
-    const failing = await pod().run(["sh", "-c", "exit 7"]);
-    assert.equal((await failing.exited()).exitCode, 7);
-    const killed = await pod().run(["sh", "-c", "kill -9 $$"]);
-    assert.ok((await killed.exited()).exitCode === 137);
-    const missing = await pod().create(["/no/such/program"]);
-    await assert.rejects(missing.start(), /no such file|not found/i);
-    const again = await pod().run(["sh", "-c", "exit 0"], { metadata: { name: "again", attempt: 1 } });
-    assert.equal((await again.exited()).exitCode, 0);
-    assert.equal((await bystander.sh("echo alive")).stdout, "alive\n");
-    assert.equal((await pod().status()).state, PodSandboxState.SANDBOX_READY);
-  });
-
-  it(`holds ${MANY} containers, which go in any order`, async () => {
-    const containers = [];
-    for (let index = 0; index < MANY; index += 4) {
-      const few = Array.from({ length: Math.min(4, MANY - index) }, () => pod().run(IDLE));
-      containers.push(...(await Promise.all(few)));
-    }
-    const names = await Promise.all(containers.map((container, index) => container.sh(`echo ${index}`)));
-    assert.deepEqual(
-      names.map(({ stdout }) => stdout),
-      containers.map((_, index) => `${index}\n`),
-    );
-    const order = containers.map((_, index) => (index * 5 + 3) % MANY);
-    for (const index of new Set(order)) await containers[index]?.remove();
-  });
-
-  for (const namespace of ["network", "pid", "ipc"] as const) {
-    // containerd 2.0 to 2.2 panic by themselves when a pod with host networking meets a shim that is the sandboxer.
-    const skip = handler === "runc" || (handler === "hull-sandbox" && namespace === "network");
-    it(`is refused the host's ${namespace} namespace, in words`, { skip }, async () => {
-      const linux = { securityContext: { namespaceOptions: { [namespace]: NODE } } };
-      await assert.rejects(target().runPod({ linux }), /cannot be shared with a VM: leave/);
+forEveryHandler(
+  "pods",
+  (target, handler) => {
+    const pod = sharedPod(target, {
+      hostname: "podhost",
+      dnsConfig: { servers: ["10.0.0.10"], searches: ["svc.local"], options: ["ndots:5"] },
+      linux: {
+        sysctls: { "net.ipv4.ip_forward": "1", "net.core.somaxconn": "777", "kernel.shm_rmid_forced": "1" },
+      },
     });
-  }
-});
+
+    it("gives its containers host name, name service, hosts and sysctls", async () => {
+      const container = await pod().run(IDLE);
+      const { stdout } = await container.sh(
+        "hostname; sort /etc/resolv.conf; cd /proc/sys; cat net/ipv4/ip_forward net/core/somaxconn kernel/shm_rmid_forced",
+      );
+      assert.equal(stdout, "podhost\nnameserver 10.0.0.10\noptions ndots:5\nsearch svc.local\n1\n777\n1\n");
+      assert.match((await container.sh("cat /etc/hosts")).stdout, /127\.0\.0\.1\s+localhost/);
+    });
+
+    it("has the address that the kubelet is told", async () => {
+      const { network } = await pod().status();
+      const container = await pod().run(IDLE);
+      const { stdout } = await container.sh("ip -o -4 addr show dev eth0");
+      assert.ok(network?.ip && stdout.includes(`inet ${network.ip}/`), `${network?.ip}: ${stdout}`);
+    });
+
+    it("shares network, System V IPC and /dev/shm among its containers, with the size that CRI gives it", async () => {
+      const first = await pod().run(IDLE);
+      const second = await pod().run(IDLE);
+      await first.sh("echo shared >/dev/shm/file; nc -l -p 4000 -e echo tcp >/dev/null 2>&1 & sleep 0.3");
+      assert.equal(
+        (await second.sh("cat /dev/shm/file; nc 127.0.0.1 4000 </dev/null")).stdout,
+        "shared\ntcp\n",
+      );
+      const { stdout } = await second.sh("df -k /dev/shm | tail -n 1; grep ' /dev/shm ' /proc/mounts");
+      assert.match(stdout, /^shm +65536 .*\nshm \/dev\/shm tmpfs .*nosuid.*/);
+      for (const namespace of ["ipc", "uts", "net"]) {
+        const [one, other] = await Promise.all(
+          [first, second].map((container) => container.sh(`readlink /proc/self/ns/${namespace}`)),
+        );
+        assert.equal(one?.stdout, other?.stdout, namespace);
+      }
+    });
+
+    it("keeps its containers' processes apart, or together when asked", async () => {
+      const own = await pod().run(IDLE, pidMode(CONTAINER));
+      assert.match((await own.sh("cat /proc/1/cmdline")).stdout, /^sh\0-c/);
+
+      const first = await pod().run(["sleep", "4711"], pidMode(POD));
+      const second = await pod().run(IDLE, pidMode(POD));
+      const seen = await second.sh("ps -o comm,args");
+      assert.match(seen.stdout, /sleep 4711/);
+      assert.doesNotMatch(
+        seen.stdout,
+        /kthreadd|virtiofs/,
+        "the guest's own processes are nobody's business",
+      );
+      // An orphan of a container that goes on is reaped by the namespace's first process.
+      await second.sh("(sleep 0.1 &)");
+      await first.stop(0);
+      const { stdout } = await second.sh("sleep 0.5; ps -o stat,args; echo alive");
+      assert.match(stdout, /alive\n$/);
+      assert.doesNotMatch(stdout, /sleep 4711|^Z/m);
+    });
+
+    it("survives its containers: one fails, one is killed, one cannot be started; each can come again", async () => {
+      const bystander = await pod().run(IDLE);
+      const failing = await pod().run(["sh", "-c", "exit 7"]);
+      assert.equal((await failing.exited()).exitCode, 7);
+      const killed = await pod().run(["sh", "-c", "kill -9 $$"]);
+      assert.ok((await killed.exited()).exitCode === 137);
+      const missing = await pod().create(["/no/such/program"]);
+      await assert.rejects(missing.start(), /no such file|not found/i);
+      const again = await pod().run(["sh", "-c", "exit 0"], { metadata: { name: "again", attempt: 1 } });
+      assert.equal((await again.exited()).exitCode, 0);
+      assert.equal((await bystander.sh("echo alive")).stdout, "alive\n");
+      assert.equal((await pod().status()).state, PodSandboxState.SANDBOX_READY);
+    });
+
+    it(`holds ${MANY} containers, which go in any order`, async () => {
+      const containers = [];
+      for (let index = 0; index < MANY; index += 4) {
+        const few = Array.from({ length: Math.min(4, MANY - index) }, () => pod().run(IDLE));
+        containers.push(...(await Promise.all(few)));
+      }
+      const names = await Promise.all(containers.map((container, index) => container.sh(`echo ${index}`)));
+      assert.deepEqual(
+        names.map(({ stdout }) => stdout),
+        containers.map((_, index) => `${index}\n`),
+      );
+      const order = containers.map((_, index) => (index * 5 + 3) % MANY);
+      for (const index of new Set(order)) await containers[index]?.remove();
+    });
+
+    for (const namespace of ["network", "pid", "ipc"] as const) {
+      // containerd 2.0 to 2.2 panic by themselves when a pod with host networking meets a shim that is the sandboxer.
+      const skip = handler === "runc" || (handler === "hull-sandbox" && namespace === "network");
+      it(`is refused the host's ${namespace} namespace, in words`, { skip }, async () => {
+        const linux = { securityContext: { namespaceOptions: { [namespace]: NODE } } };
+        await assert.rejects(target().runPod({ linux }), /cannot be shared with a VM: leave/);
+      });
+    }
+  },
+  ["1.6", "2"],
+);
