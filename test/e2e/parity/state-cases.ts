@@ -80,11 +80,11 @@ export const STATE_CASES: readonly ParityCase[] = [
     run: async (subject) => {
       const task = await subject.create(["true"]);
       await task.remove();
-      return subject.events.of(task.containerId).filter((event) => !event.startsWith("exit"));
-    },
-    hull: {
-      does: ["create", "delete 137"],
-      why: "the init that waited for its start is killed, and the status says so; runc reports 0",
+      // Whether runc notices the end of an init that waited for its start, and so its status, is a matter of luck.
+      return subject.events
+        .of(task.containerId)
+        .map((event) => event.split(" ")[0])
+        .filter((kind) => kind !== "exit");
     },
   },
   {
