@@ -83,7 +83,7 @@ export const STATE_CASES: readonly ParityCase[] = [
       // Whether runc notices the end of an init that waited for its start, and so its status, is a matter of luck.
       return subject.events
         .of(task.containerId)
-        .map((event) => event.split(" ")[0])
+        .map((event) => event.split(" ")[0] ?? "")
         .filter((kind) => kind !== "exit");
     },
   },
