@@ -9,13 +9,26 @@ import { removeTree } from "../host/remove-tree.ts";
 export const GUEST_SHARE = "/run/hull/shared";
 export const SHARE_TAG = "hull";
 
+/** No container's folder: ids cannot begin with a dot. */
+const VOLUMES = ".volumes";
+
+/** A host path that is bind-mounted into the share. */
+interface Volume {
+  readonly name: string;
+  readonly users: Set<string>;
+  readonly mounted: Promise<void>;
+}
+
 /**
- * The directory that a pod's guest sees. Each container has a folder in it: `rootfs`, and a numbered entry for each
- * host path that is bind-mounted. All mounts live in the shim's own mount namespace. The directory is a shared mount,
+ * The directory that a pod's guest sees. Each container has a folder in it with its `rootfs`. Host paths are
+ * bind-mounted below `.volumes`, once for all containers of the pod that ask for the same: what one container writes,
+ * unlinks, locks or maps, the others see at once, as on one machine. All mounts live in the shim's own mount namespace. The directory is a shared mount,
  * so that what is mounted below it later shows in virtiofsd's namespace, too (mount_namespaces(7)).
  */
 export class SharedDirectory {
-  readonly #binds = new Map<string, number>();
+  /** By what they are: the same path may name another file after a rename. */
+  readonly #volumes = new Map<string, Volume>();
+  #next = 0;
 
   private constructor(readonly path: string) {}
 
@@ -40,28 +53,49 @@ export class SharedDirectory {
     options: readonly string[],
     deadline: Deadline,
   ): Promise<string> {
-    const number = this.#binds.get(containerId) ?? 0;
-    this.#binds.set(containerId, number + 1);
-    const name = `mount-${number}`;
-    const target = join(this.path, containerId, name);
-    const kind = await stat(source).catch((error: unknown) => {
+    const found = await stat(source).catch((error: unknown) => {
       throw HullError.wrap(`mount source ${source}`, error);
     });
-    if (kind.isDirectory()) await mkdir(target, { recursive: true });
-    else await writeFile(target, "");
-    await mountAll([{ type: "bind", source, target: "", options }], target, deadline);
-    return `${GUEST_SHARE}/${containerId}/${name}`;
+    const key = JSON.stringify([source, found.dev, found.ino, options]);
+    let volume = this.#volumes.get(key);
+    if (!volume) {
+      const name = String(this.#next++);
+      const mounted = this.#mount(name, source, found.isDirectory(), options, deadline);
+      volume = { name, users: new Set(), mounted };
+      this.#volumes.set(key, volume);
+      mounted.catch(() => this.#volumes.delete(key));
+    }
+    volume.users.add(containerId);
+    await volume.mounted;
+    return `${GUEST_SHARE}/${VOLUMES}/${volume.name}`;
   }
 
-  /** Unmounts and removes all that a container has here. Idempotent. */
+  /** Unmounts and removes all that only this container has here. Idempotent. */
   async remove(containerId: string, deadline: Deadline): Promise<void> {
-    this.#binds.delete(containerId);
     await removeTree(join(this.path, containerId), deadline);
+    for (const [key, { name, users }] of [...this.#volumes]) {
+      if (!users.delete(containerId) || users.size > 0) continue;
+      this.#volumes.delete(key);
+      await removeTree(join(this.path, VOLUMES, name), deadline);
+    }
   }
 
   /** Unmounts and removes everything. Idempotent. */
   async dispose(deadline: Deadline): Promise<void> {
     await unmountTree(this.path, deadline);
     await removeTree(this.path, deadline);
+  }
+
+  async #mount(
+    name: string,
+    source: string,
+    directory: boolean,
+    options: readonly string[],
+    deadline: Deadline,
+  ): Promise<void> {
+    const target = join(this.path, VOLUMES, name);
+    await mkdir(directory ? target : join(this.path, VOLUMES), { recursive: true });
+    if (!directory) await writeFile(target, "");
+    await mountAll([{ type: "bind", source, target: "", options }], target, deadline);
   }
 }
