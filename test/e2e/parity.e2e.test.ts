@@ -28,7 +28,10 @@ machine: outputs, exit statuses, states, error codes and events are compared. Wh
 
 const rows: Row[] = [];
 
-for (const line of chosenLines()) {
+// The other lines ask the shim the same things: HULL_E2E_LINES runs them, too.
+const LINES = process.env.HULL_E2E_LINES ? chosenLines() : chosenLines().slice(-1);
+
+for (const line of LINES) {
   describe(`containerd ${line}: parity`, () => {
     let containerd: Containerd | undefined;
     let runc: Subject | undefined;
