@@ -6,6 +6,7 @@ import type { NetworkSettings } from "../network/network-settings.ts";
 import { AgentDefinition, SigtermEscalation, type Stdio } from "../proto/generated/hull/agent/v1/agent.ts";
 import { type Client, ClientConnection, createClient } from "../ttrpc/client.ts";
 import { socketTransport } from "../ttrpc/node/socket-transport.ts";
+import { AGENT_PORT } from "../vsock/address.ts";
 import type {
   CreateContainer,
   CreateExec,
@@ -19,9 +20,6 @@ import type {
   TerminalSize,
 } from "./guest-agent.ts";
 
-/** The agent's vsock ports (fixed contract between host and guest). */
-export const AGENT_PORT = 1024;
-export const STDIO_PORT = 1025;
 const PROTOCOL_MAJOR = 1;
 
 /** Opens a stream to a vsock port of the guest. */
@@ -171,7 +169,7 @@ export class AgentConnection implements GuestAgent {
 
   async openStream(token: string, deadline: Deadline): Promise<Socket> {
     if (!/^[0-9a-f]{32}$/.test(token)) throw invalidArgument(`stream token "${token}" is not 32 hex digits`);
-    const socket = await this.#dial(STDIO_PORT, deadline);
+    const socket = await this.#dial(AGENT_PORT.stdio, deadline);
     socket.write(`${token}\n`);
     return socket;
   }

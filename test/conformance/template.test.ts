@@ -3,12 +3,13 @@ import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, readdir, rm, truncate } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { AGENT_PORT, AgentConnection } from "../../src/agent/agent-connection.ts";
+import { AgentConnection } from "../../src/agent/agent-connection.ts";
 import { Deadline } from "../../src/core/deadline.ts";
 import type { VmSpec } from "../../src/hypervisor/hypervisor.ts";
 import { Qemu } from "../../src/hypervisor/qemu/driver.ts";
 import type { Template } from "../../src/template/store.ts";
 import { obtainTemplate } from "../../src/template/template.ts";
+import { AGENT_PORT } from "../../src/vsock/address.ts";
 import { connect } from "../../src/vsock/hybrid.ts";
 import { startVsockDaemon } from "../../src/vsock/vhost-device-vsock.ts";
 import { dialUntilReady } from "../testkit/dial-until-ready.ts";
@@ -73,7 +74,7 @@ describe("templates with QEMU", { skip }, () => {
       try {
         await vm.plug({ kind: "vhost-user", socket: vsock.vhostUserSocket }, deadline);
         await vm.resume(deadline);
-        const socket = await dialUntilReady(vsock.hybridSocket, AGENT_PORT, deadline);
+        const socket = await dialUntilReady(vsock.hybridSocket, AGENT_PORT.ttrpc, deadline);
         const dial = (port: number, by: Deadline) => connect(vsock.hybridSocket, port, by);
         const agent = await AgentConnection.connect(socket, dial, deadline);
         await use(agent);

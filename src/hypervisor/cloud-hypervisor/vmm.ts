@@ -4,11 +4,11 @@ import { Deadline } from "../../core/deadline.ts";
 import { Disposer } from "../../core/disposer.ts";
 import { HullError, internal } from "../../core/errors.ts";
 import type { Ledger } from "../../core/ledger.ts";
+import { listeningSocket } from "../../host/listening-socket.ts";
 import { type HostProcess, launch, type ProcessExit } from "../../host/process-launcher.ts";
 import { RingBuffer } from "../../host/ring-buffer.ts";
 import type { VmContext, VmExit, VmSpec } from "../hypervisor.ts";
 import { EventDecoder, type VmmEvent } from "./event-monitor.ts";
-import { listeningSocket } from "./inherited-socket.ts";
 
 /** A Cloud Hypervisor process: its sockets, its console, its own account of what happens, and its end. */
 export class Vmm {
