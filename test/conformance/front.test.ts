@@ -99,6 +99,20 @@ function ask(id: string): Promise<any> {
   });
 }
 
+/** Waits until nobody listens any more: a killed process's descriptors close a moment after it is seen to be gone. */
+async function refused(id: string): Promise<void> {
+  while (await answers(id)) await new Promise((resolve) => setTimeout(resolve, 5));
+}
+
+function answers(id: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(`${STATE}/${id}/shim.sock`, () => {
+      socket.destroy();
+      resolve(true);
+    }).on("error", () => resolve(false));
+  });
+}
+
 function kill(t: TestContext, id: string): number {
   const pid = Number(readFileSync(`${STATE}/${id}/shim.pid`, "utf8").split(" ")[0]);
   t.after(() => {
@@ -153,7 +167,7 @@ test("start: address, socket, record, scrubbed environment, own mount namespace;
 
   // Its daemon dies: the member's start and delete say so, the pod's delete cleans up, twice is harmless.
   process.kill(pid, "SIGKILL");
-  while (existsSync(`/proc/${pid}/fd/3`)) await new Promise((resolve) => setTimeout(resolve, 5));
+  await refused("one");
   assert.match(String(run("start", "member", member).stderr), /sandbox one: its shim does not answer/);
   assert.equal(run("delete", "member", member).status, 0);
   assert.equal(existsSync(`${STATE}/one`), true);

@@ -52,8 +52,9 @@ export function ociAny(type: "Process" | "LinuxResources" | "Spec", value: objec
 
 /** The name of a failed call's gRPC status, `NOT_FOUND` for example. Throws what is no gRPC error. */
 export function statusName(error: unknown): string {
-  const code = (error as { code?: unknown }).code;
-  const name = typeof code === "number" ? status[code] : undefined;
+  const { code, details } = error as { code?: unknown; details?: unknown };
+  // Only gRPC's errors have details: the code of a failed program is a number, too.
+  const name = typeof code === "number" && typeof details === "string" ? status[code] : undefined;
   if (name === undefined) throw error;
   return name;
 }

@@ -139,7 +139,9 @@ export class TaskProcess {
 export class TaskExec extends TaskProcess {
   static async add(task: Task, id: string, process: OciProcess, streams: Streams): Promise<TaskExec> {
     const { client, containerId, folder } = task;
-    const exec = new TaskExec(client, containerId, id, join(folder, id), streams);
+    // An id can be used again, and a refused exec leaves its FIFOs: a folder of its own each time.
+    await mkdir(folder, { recursive: true });
+    const exec = new TaskExec(client, containerId, id, await mkdtemp(join(folder, `${id}-`)), streams);
     await exec.makeStreams();
     const { terminal = false } = streams;
     await client.tasks.exec({

@@ -1,13 +1,22 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { promisify } from "node:util";
 import type { Deadline } from "../../../src/core/deadline.ts";
+import { ROOT } from "../containerd.ts";
+
+/** Where the containerd that hack/setup fetched has its programs (Debian 12's, containerd 1.6). */
+async function programs(): Promise<string> {
+  const fetch = join(ROOT, "hack/lib/apt-fetch");
+  const { stdout } = await promisify(execFile)(fetch, ["bookworm", "containerd"]);
+  return join(stdout.trim(), "usr/bin");
+}
 
 /**
- * The host's containerd as nothing but a ttrpc and event server: no CRI, no network, no images, up in a moment.
+ * A containerd as nothing but a ttrpc and event server: no CRI, no network, no images, up in a moment.
  * (For one that runs containers see testkit/containerd.ts.) It dies with the test process.
  */
 export class EventsContainerd {
@@ -15,9 +24,12 @@ export class EventsContainerd {
   readonly #log: string[] = [];
   #ctr: ChildProcess | undefined;
 
-  private constructor(readonly directory: string) {
-    const config = join(directory, "config.toml");
-    this.#process = spawn("setpriv", ["--pdeathsig", "KILL", "containerd", "--config", config], {
+  private constructor(
+    readonly directory: string,
+    readonly programs: string,
+  ) {
+    const command = [join(programs, "containerd"), "--config", join(directory, "config.toml")];
+    this.#process = spawn("setpriv", ["--pdeathsig", "KILL", ...command], {
       stdio: ["ignore", "ignore", "pipe"],
     });
   }
@@ -40,7 +52,7 @@ export class EventsContainerd {
         "",
       ].join("\n"),
     );
-    const containerd = new EventsContainerd(directory);
+    const containerd = new EventsContainerd(directory, await programs());
     try {
       await deadline.race(containerd.#booted());
     } catch (error) {
@@ -57,7 +69,8 @@ export class EventsContainerd {
   /** Lines of `ctr events`, as they come. */
   events(listener: (line: string) => void): void {
     const address = join(this.directory, "grpc.sock");
-    this.#ctr = spawn("setpriv", ["--pdeathsig", "KILL", "ctr", "--address", address, "events"], {
+    const command = [join(this.programs, "ctr"), "--address", address, "events"];
+    this.#ctr = spawn("setpriv", ["--pdeathsig", "KILL", ...command], {
       stdio: ["ignore", "pipe", "inherit"],
     });
     if (this.#ctr.stdout) createInterface(this.#ctr.stdout).on("line", listener);
