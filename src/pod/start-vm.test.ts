@@ -5,7 +5,8 @@ import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
 import { FakeHypervisor, FakeVm } from "../../test/testkit/fake-hypervisor.ts";
 import { MemoryLedger } from "../../test/testkit/memory-ledger.ts";
-import { Deadline } from "../core/deadline.ts";
+import { within } from "../../test/testkit/within.ts";
+import type { Deadline } from "../core/deadline.ts";
 import { deadlineExceeded, unavailable } from "../core/errors.ts";
 import { Timeline } from "../core/timeline.ts";
 import type { VmSpec } from "../hypervisor/hypervisor.ts";
@@ -21,7 +22,7 @@ beforeEach(async () => {
   root = await mkdtemp(join(tmpdir(), "hull-start-vm-"));
   driver = new FakeHypervisor();
   warnings = [];
-  deadline = Deadline.after(20_000, "test");
+  deadline = within(20_000, "test");
   const kernel = join(root, "vmlinux");
   await writeFile(kernel, "kernel");
   spec = {

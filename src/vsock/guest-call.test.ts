@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { MemoryLedger } from "../../test/testkit/memory-ledger.ts";
-import { Deadline } from "../core/deadline.ts";
+import { within } from "../../test/testkit/within.ts";
 import { expectGuestCall } from "./guest-call.ts";
 
 function folder(): { path: string; remove(): void } {
@@ -20,7 +20,7 @@ test("the guest's call is answered once, and nothing is left", async () => {
   assert.equal(ledger.resources.length, 1);
   const guest = createConnection(join(path, "vs.sock_1023"));
   guest.write("hello");
-  const deadline = Deadline.after(5_000);
+  const deadline = within(5_000);
   const socket = await call.answered(deadline);
   deadline.dispose();
   const text = await new Promise<string>((resolve) => socket.once("data", (data) => resolve(String(data))));
@@ -36,7 +36,7 @@ test("a guest that does not call is waited for until the deadline", async () => 
   const { path, remove } = folder();
   const ledger = new MemoryLedger();
   const call = await expectGuestCall(join(path, "vs.sock"), ledger);
-  await assert.rejects(call.answered(Deadline.after(30, "the guest's call")), { code: "DeadlineExceeded" });
+  await assert.rejects(call.answered(within(30, "the guest's call")), { code: "DeadlineExceeded" });
   await call.close();
   assert.equal(ledger.resources.length, 0);
   remove();

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
 import { dialUntilReady } from "../../test/testkit/dial-until-ready.ts";
-import { Deadline } from "../core/deadline.ts";
+import { within } from "../../test/testkit/within.ts";
 import { connect } from "./hybrid.ts";
 import { checkSocketPath } from "./socket-path.ts";
 
@@ -43,7 +43,7 @@ const PACE = { firstMs: 20, factor: 1, longestMs: 20 };
 
 test("what the guest sends right behind the answer is not lost", async () => {
   behave = (socket) => socket.write("OK 1024\nhello");
-  const socket = await connect(path, 1024, Deadline.after(5000));
+  const socket = await connect(path, 1024, within(5000));
   const [data] = (await once(socket, "data")) as [Buffer];
   assert.equal(data.toString(), "hello");
   socket.destroy();
@@ -55,7 +55,7 @@ test("an answer in pieces is put together", async () => {
     const next = () => socket.write(pieces.shift() ?? "", () => pieces.length > 0 && setImmediate(next));
     next();
   };
-  (await connect(path, 1024, Deadline.after(5000))).destroy();
+  (await connect(path, 1024, within(5000))).destroy();
 });
 
 for (const [name, answer] of [
@@ -65,7 +65,7 @@ for (const [name, answer] of [
 ] as const) {
   test(`a wrong answer is refused: ${name}`, async () => {
     behave = (socket) => socket.write(answer);
-    await assert.rejects(connect(path, 1024, Deadline.after(5000)), {
+    await assert.rejects(connect(path, 1024, within(5000)), {
       code: "Unavailable",
       message: /no answer to CONNECT/,
     });
@@ -74,13 +74,13 @@ for (const [name, answer] of [
 
 test("a close instead of an answer, and a missing socket, are Unavailable or NotFound", async () => {
   behave = (socket) => socket.destroy();
-  await assert.rejects(connect(path, 1024, Deadline.after(5000)), { code: "Unavailable" });
-  await assert.rejects(connect(join(directory, "none"), 1024, Deadline.after(5000)), { code: "NotFound" });
+  await assert.rejects(connect(path, 1024, within(5000)), { code: "Unavailable" });
+  await assert.rejects(connect(join(directory, "none"), 1024, within(5000)), { code: "NotFound" });
 });
 
 test("a dial that nobody answers is not closed before its answer came", async () => {
   behave = () => undefined;
-  await assert.rejects(connect(path, 1024, Deadline.after(50)), { code: "DeadlineExceeded" });
+  await assert.rejects(connect(path, 1024, within(50)), { code: "DeadlineExceeded" });
   const socket = sockets[0] as Socket;
   socket.resume();
   let closed = false;
@@ -99,7 +99,7 @@ test("dialing goes on until a try is answered, and keeps its pace", async () => 
     else if (index === 4) socket.write("OK 1\n");
   };
   const before = performance.now();
-  const socket = await dialUntilReady(path, 1024, Deadline.after(5000), PACE);
+  const socket = await dialUntilReady(path, 1024, within(5000), PACE);
   assert.ok(performance.now() - before >= 75, "tries were not apart");
   assert.equal(sockets.length, 5);
   // The unanswered older tries are closed now, the winner is not.
@@ -112,7 +112,7 @@ test("an older try that is answered late wins", async () => {
   behave = (_socket, index) => {
     if (index === 2) sockets[0]?.write("OK 1\nfirst");
   };
-  const socket = await dialUntilReady(path, 1024, Deadline.after(5000), PACE);
+  const socket = await dialUntilReady(path, 1024, within(5000), PACE);
   const [data] = (await once(socket, "data")) as [Buffer];
   assert.equal(data.toString(), "first");
   socket.destroy();
@@ -120,7 +120,7 @@ test("an older try that is answered late wins", async () => {
 
 test("dialing ends with the deadline and tells the last failure", async () => {
   behave = (socket) => socket.destroy();
-  await assert.rejects(dialUntilReady(path, 1024, Deadline.after(100, "boot"), PACE), {
+  await assert.rejects(dialUntilReady(path, 1024, within(100, "boot"), PACE), {
     code: "DeadlineExceeded",
     message: /boot: not done within 100 ms; the last try: .*closed before the guest answered/,
   });

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { after, before, test } from "node:test";
 import { promisify } from "node:util";
-import { Deadline } from "../core/deadline.ts";
+import { within } from "../../test/testkit/within.ts";
 import { NativeVsock } from "./native.ts";
 
 // Built here with sanitizers. What needs a peer is tested in a guest (test/e2e/vsock.e2e.test.ts).
@@ -80,7 +80,7 @@ test("a stand-in becomes another socket: a listening one and a stream", async ()
 
 test("a host without a guest of that id says so before the deadline is over by much", async () => {
   const vsock = new NativeVsock(join(root, "dist/lib/vsock.node"));
-  const deadline = Deadline.after(300, "connect");
+  const deadline = within(300, "connect");
   const start = performance.now();
   await assert.rejects(vsock.connect(0xfffffff0, 1, deadline), { code: /^(Unavailable|DeadlineExceeded)$/ });
   assert.ok(performance.now() - start < 1500);

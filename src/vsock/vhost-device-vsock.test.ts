@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
 import { MemoryLedger } from "../../test/testkit/memory-ledger.ts";
-import { Deadline } from "../core/deadline.ts";
+import { within } from "../../test/testkit/within.ts";
 import { startVsockDaemon } from "./vhost-device-vsock.ts";
 
 let directory: string;
@@ -26,10 +26,10 @@ async function fakeDaemon(script: string): Promise<string> {
 
 test("resolves when the socket appears; stop leaves nothing", async () => {
   const path = await fakeDaemon('sleep 0.2; : > "$SOCKET"; : > "$6"; exec sleep 60');
-  const daemon = await startVsockDaemon({ path, directory, pod: "test/p" }, ledger, Deadline.after(5000));
+  const daemon = await startVsockDaemon({ path, directory, pod: "test/p" }, ledger, within(5000));
   assert.equal(daemon.vhostUserSocket, join(directory, "vhu.sock"));
   assert.equal(ledger.resources.length, 3);
-  await daemon.stop(Deadline.after(5000));
+  await daemon.stop(within(5000));
   assert.deepEqual(ledger.resources, []);
   assert.deepEqual(await readdir(directory), ["daemon"]);
 });
@@ -37,7 +37,7 @@ test("resolves when the socket appears; stop leaves nothing", async () => {
 test("a socket left by an earlier daemon is not taken for the new one's", async () => {
   await writeFile(join(directory, "vhu.sock"), "");
   const path = await fakeDaemon("exec sleep 60");
-  await assert.rejects(startVsockDaemon({ path, directory, pod: "test/p" }, ledger, Deadline.after(200)), {
+  await assert.rejects(startVsockDaemon({ path, directory, pod: "test/p" }, ledger, within(200)), {
     code: "DeadlineExceeded",
   });
   assert.deepEqual(ledger.resources, []);
@@ -45,7 +45,7 @@ test("a socket left by an earlier daemon is not taken for the new one's", async 
 
 test("a daemon that dies at once is told with its words, long before the deadline", async () => {
   const path = await fakeDaemon("echo 'no such option' >&2; exit 2");
-  await assert.rejects(startVsockDaemon({ path, directory, pod: "test/p" }, ledger, Deadline.after(20_000)), {
+  await assert.rejects(startVsockDaemon({ path, directory, pod: "test/p" }, ledger, within(20_000)), {
     code: "Unavailable",
     message: /vhost-device-vsock ended with status 2: no such option/,
   });
@@ -54,11 +54,7 @@ test("a daemon that dies at once is told with its words, long before the deadlin
 
 test("a missing daemon is NotFound", async () => {
   await assert.rejects(
-    startVsockDaemon(
-      { path: join(directory, "none"), directory, pod: "test/p" },
-      ledger,
-      Deadline.after(5000),
-    ),
+    startVsockDaemon({ path: join(directory, "none"), directory, pod: "test/p" }, ledger, within(5000)),
     { code: "NotFound" },
   );
   assert.deepEqual(ledger.resources, []);

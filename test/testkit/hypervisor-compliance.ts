@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { readlink } from "node:fs/promises";
 import { afterEach, beforeEach, describe, test } from "node:test";
-import { Deadline } from "../../src/core/deadline.ts";
 import type { HotplugDevice, Hypervisor, Vm, VmSpec } from "../../src/hypervisor/hypervisor.ts";
 import { MemoryLedger } from "./memory-ledger.ts";
+import { within } from "./within.ts";
 
 /** What the suite needs of a driver: made anew for each test. */
 export interface ComplianceSetup {
@@ -38,13 +38,13 @@ export function hypervisorCompliance(
       vm = undefined;
     });
     afterEach(async () => {
-      await vm?.stop(Deadline.after(2000));
+      await vm?.stop(within(2000));
       await setup.release();
       assert.deepEqual(ledger.resources, [], "the driver left resources behind");
     });
 
     const boot = async (change: Partial<VmSpec> = {}) => {
-      const deadline = Deadline.after(BOOT_MS, "boot");
+      const deadline = within(BOOT_MS, "boot");
       try {
         vm = await setup.hypervisor.boot(
           { ...setup.spec, ...change },
@@ -55,7 +55,7 @@ export function hypervisorCompliance(
         deadline.dispose();
       }
     };
-    const soon = () => Deadline.after(STEP_MS, "step");
+    const soon = () => within(STEP_MS, "step");
 
     test("boots, pauses, plugs and unplugs a device twice, and stops", async () => {
       const running = await boot();
@@ -70,8 +70,8 @@ export function hypervisorCompliance(
         await unplug();
         await unplug(); // idempotent
       }
-      await Promise.all([running.stop(Deadline.after(2000)), running.stop(Deadline.after(2000))]);
-      await running.stop(Deadline.after(2000));
+      await Promise.all([running.stop(within(2000)), running.stop(within(2000))]);
+      await running.stop(within(2000));
       const exit = await running.exited;
       assert.equal(exit.requested, true);
       assert.notEqual(exit.console, "");
@@ -90,7 +90,7 @@ export function hypervisorCompliance(
       const exit = await running.exited;
       assert.equal(exit.requested, false);
       assert.match(exit.reason, /SIGKILL/);
-      await running.stop(Deadline.after(2000));
+      await running.stop(within(2000));
     });
 
     test("it runs in the network namespace it is given", async () => {
