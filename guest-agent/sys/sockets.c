@@ -40,21 +40,31 @@ static JSValue js_dup(ARGS) {
   return copy < 0 ? sys_throw(ctx, "fcntl F_DUPFD_CLOEXEC", NULL) : JS_NewInt32(ctx, copy);
 }
 
-static JSValue js_netlink_route(ARGS) {
-  (void)self;
-  int groups = 0;
-  if (argc > 0 && !JS_IsUndefined(argv[0]) && !sys_int(ctx, argv[0], &groups))
-    return JS_EXCEPTION;
-  int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, NETLINK_ROUTE);
+static JSValue netlink(JSContext *ctx, int protocol, unsigned groups) {
+  int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol);
   if (fd < 0)
     return sys_throw(ctx, "socket AF_NETLINK", NULL);
-  struct sockaddr_nl address = {.nl_family = AF_NETLINK, .nl_groups = (unsigned)groups};
+  struct sockaddr_nl address = {.nl_family = AF_NETLINK, .nl_groups = groups};
   if (groups && bind(fd, (struct sockaddr *)&address, sizeof address)) {
     JSValue thrown = sys_throw(ctx, "bind AF_NETLINK", NULL);
     close(fd);
     return thrown;
   }
   return JS_NewInt32(ctx, fd);
+}
+
+static JSValue js_netlink_route(ARGS) {
+  (void)self;
+  int groups = 0;
+  if (argc > 0 && !JS_IsUndefined(argv[0]) && !sys_int(ctx, argv[0], &groups))
+    return JS_EXCEPTION;
+  return netlink(ctx, NETLINK_ROUTE, (unsigned)groups);
+}
+
+static JSValue js_netlink_uevents(ARGS) {
+  UNUSED;
+  (void)argv;
+  return netlink(ctx, NETLINK_KOBJECT_UEVENT, 1); // group 1: the kernel's own messages
 }
 
 static JSValue set_flag(JSContext *ctx, JSValueConst *argv, int get, int set, int flag) {
@@ -279,6 +289,7 @@ static const JSCFunctionListEntry functions[] = {
     JS_CFUNC_DEF("pipe", 0, js_pipe),
     JS_CFUNC_DEF("dup", 1, js_dup),
     JS_CFUNC_DEF("netlinkRoute", 1, js_netlink_route),
+    JS_CFUNC_DEF("netlinkUevents", 0, js_netlink_uevents),
     JS_CFUNC_DEF("setNonblock", 2, js_set_nonblock),
     JS_CFUNC_DEF("setCloexec", 2, js_set_cloexec),
     JS_CFUNC_DEF("setWindowSize", 3, js_set_window_size),

@@ -80,6 +80,8 @@ declare module "sys" {
   export function dup(fd: number): number;
   /** A non-blocking AF_NETLINK NETLINK_ROUTE socket, used with read and write; `groups`: a mask of RTMGRP_* to hear. */
   export function netlinkRoute(groups?: number): number;
+  /** A non-blocking socket that hears the kernel's uevents (devices that come, go and get drivers). */
+  export function netlinkUevents(): number;
   export function setNonblock(fd: number, on: boolean): void;
   export function setCloexec(fd: number, on: boolean): void;
   export function setWindowSize(fd: number, columns: number, rows: number): void;

@@ -3,13 +3,24 @@ import { it } from "node:test";
 import type { Sys } from "../sys.ts";
 import { HostCall } from "./host-call.ts";
 
+const UEVENTS = 5;
+
 /** A vsock of which each connect goes as the next entry says. */
 function scripted(outcomes: ("no device" | "refused" | "connected")[]) {
   const waits: number[] = [];
   const closed: number[] = [];
+  const reads: (number | Error)[] = [];
   let next = 10;
+  let uevent: () => void = () => assert.fail("uevents are not heard");
   const errors = new Map<number, number>();
   const sys = {
+    netlinkUevents: () => UEVENTS,
+    read(fd: number): number {
+      assert.equal(fd, UEVENTS);
+      const result = reads.shift() ?? -1;
+      if (result instanceof Error) throw result;
+      return result;
+    },
     vsockConnect(cid: number, port: number): number {
       assert.deepEqual([cid, port], [2, 1023]);
       const outcome = outcomes.shift() ?? assert.fail("one connect too many");
@@ -18,7 +29,10 @@ function scripted(outcomes: ("no device" | "refused" | "connected")[]) {
       errors.set(++next, outcome === "refused" ? 104 : 0);
       return next;
     },
-    watch: (_fd: number, _events: object, ready: () => void) => queueMicrotask(ready),
+    watch: (fd: number, _events: object, ready: () => void) => {
+      if (fd === UEVENTS) uevent = ready;
+      else queueMicrotask(ready);
+    },
     unwatch: () => undefined,
     socketError: (fd: number) => errors.get(fd) ?? 0,
     close: (fd: number) => closed.push(fd),
@@ -28,23 +42,50 @@ function scripted(outcomes: ("no device" | "refused" | "connected")[]) {
       return waits.length;
     },
   };
-  return { sys: sys as unknown as Sys, waits, closed };
+  const tellUevent = (...messages: (number | Error)[]) => {
+    reads.push(...messages);
+    uevent();
+  };
+  return { sys: sys as unknown as Sys, waits, closed, tellUevent, outcomes };
 }
 
-it("calls until there is a device and a host that listens, then hands the connection over once", async () => {
-  const { sys, waits, closed } = scripted(["no device", "no device", "refused", "connected"]);
+const settled = () => new Promise((resolve) => setImmediate(resolve));
+
+it("calls when a device comes and a host listens, then hands the connection over once", async () => {
+  const { sys, waits, closed, tellUevent } = scripted([
+    "no device",
+    "no device",
+    "refused",
+    "refused",
+    "connected",
+  ]);
   const connections: number[] = [];
   new HostCall(sys, 1023, (fd) => connections.push(fd));
-  await new Promise((resolve) => setImmediate(resolve));
-  assert.deepEqual(connections, [12]);
-  assert.deepEqual(closed, [11]);
-  assert.equal(waits.length, 3);
+  await settled();
+  assert.deepEqual(waits, [], "nothing is tried again before a uevent");
+  tellUevent(60, 80);
+  tellUevent(Object.assign(new Error("read"), { code: "ENOBUFS" }));
+  await settled();
+  assert.deepEqual(connections, [13]);
+  assert.deepEqual(closed, [11, 12, UEVENTS]);
   assert.ok((waits[1] ?? 0) > (waits[0] ?? 0), "tries become rarer");
 });
 
+it("does not call twice at a time", async () => {
+  const { sys, tellUevent, outcomes } = scripted(["connected"]);
+  const connections: number[] = [];
+  new HostCall(sys, 1023, (fd) => connections.push(fd));
+  tellUevent(60);
+  await settled();
+  assert.deepEqual([connections, outcomes], [[11], []]);
+});
+
 it("does not call any more when the host has dialled", async () => {
-  const { sys } = scripted(["no device"]);
+  const { sys, closed, tellUevent } = scripted(["no device"]);
   const call = new HostCall(sys, 1023, () => assert.fail("nobody was called"));
   call.stop();
-  await new Promise((resolve) => setImmediate(resolve));
+  call.stop();
+  tellUevent(60);
+  await settled();
+  assert.deepEqual(closed, [UEVENTS]);
 });

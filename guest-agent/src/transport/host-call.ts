@@ -1,56 +1,76 @@
-import type { Sys } from "../sys.ts";
+import { errnoName, type Sys } from "../sys.ts";
 
 /** VMADDR_CID_HOST (vsock(7)). */
 const HOST_CID = 2;
 const FIRST_RETRY_MS = 10;
 const LONGEST_RETRY_MS = 500;
+/** A uevent has at most 2 KiB (UEVENT_BUFFER_SIZE in the kernel's include/linux/kobject.h) and a header. */
+const UEVENT_BYTES = 4096;
 
 /**
  * Calls the host as soon as there is a vsock device: at boot, or when one is plugged into a clone. The connection is
- * the agent's: the host waits for it and need not guess when the guest is up. Tries are cheap, since a connect without
- * a device fails at once; they become rarer, so that a template's guest has little to do.
+ * the agent's: the host waits for it and need not guess when the guest is up. Without a device the kernel's uevents
+ * tell when to try again; a host that refuses is called again later, more and more rarely.
  */
 export class HostCall {
   readonly #sys: Sys;
   readonly #port: number;
   readonly #onConnection: (fd: number) => void;
+  readonly #uevents: number;
   #wait = FIRST_RETRY_MS;
+  #calling = false;
   #stopped = false;
 
   constructor(sys: Sys, port: number, onConnection: (fd: number) => void) {
     this.#sys = sys;
     this.#port = port;
     this.#onConnection = onConnection;
+    this.#uevents = sys.netlinkUevents();
+    const message = new Uint8Array(UEVENT_BYTES);
+    sys.watch(this.#uevents, { read: true }, () => {
+      this.#drain(message);
+      this.#try();
+    });
     this.#try();
   }
 
-  /** The host has come by another way. */
+  /** The host has come by another way, or by this one. */
   stop(): void {
+    if (this.#stopped) return;
     this.#stopped = true;
+    this.#sys.unwatch(this.#uevents);
+    this.#sys.close(this.#uevents);
+  }
+
+  /** What the messages say does not matter: a connect finds out whether there is a device, and is cheap. */
+  #drain(message: Uint8Array): void {
+    try {
+      while (this.#sys.read(this.#uevents, message, 0, message.length) > 0);
+    } catch (error) {
+      if (errnoName(error) !== "ENOBUFS") throw error; // more came than the socket holds: some were lost
+    }
   }
 
   #try(): void {
-    if (this.#stopped) return;
+    if (this.#stopped || this.#calling) return;
     let fd: number;
     try {
       fd = this.#sys.vsockConnect(HOST_CID, this.#port);
     } catch {
-      this.#later(); // ENODEV, ENETUNREACH: no device yet
-      return;
+      return; // ENODEV, ENETUNREACH: no device yet
     }
+    this.#calling = true;
     this.#sys.watch(fd, { write: true }, () => {
       this.#sys.unwatch(fd);
-      if (this.#sys.socketError(fd) === 0) {
+      this.#calling = false;
+      if (this.#sys.socketError(fd) === 0 && !this.#stopped) {
+        this.stop();
         this.#onConnection(fd);
         return;
       }
       this.#sys.close(fd);
-      this.#later();
+      this.#sys.setTimer(this.#wait, () => this.#try());
+      this.#wait = Math.min(this.#wait * 1.1, LONGEST_RETRY_MS);
     });
-  }
-
-  #later(): void {
-    this.#sys.setTimer(this.#wait, () => this.#try());
-    this.#wait = Math.min(this.#wait * 1.1, LONGEST_RETRY_MS);
   }
 }
