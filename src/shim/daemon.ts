@@ -197,15 +197,6 @@ export class Daemon {
 
   #publish(event: PodEvent): void {
     if (event.kind === "start") this.#tellTimeline();
-    this.#events.publish(
-      fromPodEvent(event, () => {
-        if (event.kind !== "create") throw new Error(`event ${event.kind} has no creation details`);
-        return {
-          bundle: event.bundle,
-          rootfs: event.rootfs.map((mount) => ({ ...mount, options: [...mount.options] })),
-          io: event.stdio,
-        };
-      }),
-    );
+    this.#events.publish(fromPodEvent(event));
   }
 }

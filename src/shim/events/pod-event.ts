@@ -1,19 +1,17 @@
 import type { PodEvent } from "../../pod/events.ts";
-import type { TaskCreate } from "../../proto/generated/containerd/events/task.ts";
 import { toTimestamp } from "../../proto/timestamp.ts";
 import { type TaskEvent, taskEvent } from "./task-event.ts";
 
-/** What TaskCreate tells beyond the pod's own event: all of it from the Create call. */
-export type CreateDetails = Pick<TaskCreate, "bundle" | "rootfs" | "io">;
-
-/** Turns what happened in the pod into containerd's event. `detailsOf` gives what a container was created with. */
-export function fromPodEvent(event: PodEvent, detailsOf: (containerId: string) => CreateDetails): TaskEvent {
+/** Turns what happened in the pod into containerd's event. */
+export function fromPodEvent(event: PodEvent): TaskEvent {
   const { containerId } = event;
   switch (event.kind) {
     case "create":
       return taskEvent("/tasks/create", {
         containerId,
-        ...detailsOf(containerId),
+        bundle: event.bundle,
+        rootfs: event.rootfs.map((mount) => ({ ...mount, options: [...mount.options] })),
+        io: event.stdio,
         checkpoint: "",
         pid: event.pid,
       });

@@ -14,18 +14,14 @@ import { Server } from "../../ttrpc/server.ts";
 import { fromPodEvent } from "./pod-event.ts";
 import { EventPublisher, type PublisherOptions } from "./publisher.ts";
 
-const DETAILS = { bundle: "/b", rootfs: [], io: undefined };
 const exit = (status: number) =>
-  fromPodEvent(
-    {
-      kind: "exit",
-      containerId: "c1",
-      execId: "",
-      pid: 42,
-      exit: { status, at: new Date(1_700_000_000_123) },
-    },
-    () => DETAILS,
-  );
+  fromPodEvent({
+    kind: "exit",
+    containerId: "c1",
+    execId: "",
+    pid: 42,
+    exit: { status, at: new Date(1_700_000_000_123) },
+  });
 
 /** A containerd that may go away and come back; it refuses the exit statuses in `refused`. */
 class FakeContainerd {
