@@ -30,7 +30,8 @@ test("the whole body of vm.create", () => {
     payload: {
       kernel: "/vmlinux",
       initramfs: "/initrd.img",
-      cmdline: "console=ttyS0 quiet oops=panic panic=-1 loglevel=3",
+      cmdline:
+        "console=ttyS0 quiet oops=panic panic=-1 cryptomgr.notests 8250.nr_uarts=1 init_on_alloc=0 loglevel=3",
     },
     cpus: { boot_vcpus: 2, max_vcpus: 4 },
     memory: { size: 268435456, shared: true, hotplug_method: "VirtioMem", hotplug_size: 536870912 },

@@ -7,6 +7,7 @@ import type {
   VmSpec,
   VsockDevice,
 } from "../hypervisor.ts";
+import { KERNEL_PARAMETERS } from "../kernel-parameters.ts";
 import type { DiskConfig, FsConfig, NetConfig, VmConfig, VsockConfig } from "./api-types.ts";
 
 const MIB = 1024 * 1024;
@@ -83,7 +84,7 @@ export function vmConfig(spec: VmSpec, options: MachineOptions = {}): VmConfig {
  * driver sees as `rebooting`. Later words on the command line win.
  */
 function commandLine(params: readonly string[]): string {
-  return ["console=ttyS0", "quiet", "oops=panic", "panic=-1", ...params].join(" ");
+  return [...KERNEL_PARAMETERS, ...params].join(" ");
 }
 
 export function fsConfig(share: ShareDevice): FsConfig {

@@ -57,7 +57,7 @@ test("a q35 machine with one device of every kind", () => {
     "-initrd",
     "/g/initrd.img",
     "-append",
-    "console=ttyS0 quiet oops=panic panic=-1 reboot=t cryptomgr.notests 8250.nr_uarts=1 hull.debug=1",
+    "console=ttyS0 quiet oops=panic panic=-1 cryptomgr.notests 8250.nr_uarts=1 init_on_alloc=0 reboot=t hull.debug=1",
     "-chardev",
     "stdio,id=console,signal=off",
     "-serial",

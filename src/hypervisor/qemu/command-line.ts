@@ -1,4 +1,5 @@
 import type { VmSpec } from "../hypervisor.ts";
+import { KERNEL_PARAMETERS } from "../kernel-parameters.ts";
 import { type DeviceModel, deviceModel, IO_THREAD, vsockModel } from "./devices.ts";
 
 /**
@@ -21,15 +22,10 @@ export const portName = (index: number) => `hotplug${index}`;
 export const escapeValue = (value: string) => value.replaceAll(",", ",,");
 
 /**
- * Kernel parameters that every guest gets: a console, and no guest that lingers after a panic. A guest that dies before
- * its console is up is silent; `earlyprintk=ttyS0` shows it, for 0.4 s more CPU time in every boot under TCG.
+ * A guest resets by a triple fault, which QEMU takes for its end. A guest that dies before its console is up is silent;
+ * `earlyprintk=ttyS0` shows it, for 0.4 s more CPU time in every boot under TCG.
  */
-const KERNEL_PARAMETERS = [
-  // A kernel that goes on after an oops keeps processes that never end: such a guest shall end, and say why.
-  ...["console=ttyS0", "quiet", "oops=panic", "panic=-1", "reboot=t"],
-  // The crypto self-tests take a quarter of an emulated boot; a machine with one serial port need not look for more.
-  ...["cryptomgr.notests", "8250.nr_uarts=1"],
-];
+const RESET = "reboot=t";
 
 /**
  * The arguments of QEMU for a machine, without the program. Pure: `isBlockDevice` answers for the paths of disks.
@@ -50,7 +46,7 @@ export function commandLine(spec: VmSpec, isBlockDevice: (path: string) => boole
     ...["-m", `${spec.memoryMib}M`],
     ...["-object", memoryBackend(spec)],
     ...["-kernel", spec.kernel, "-initrd", spec.initrd],
-    ...["-append", [...KERNEL_PARAMETERS, ...spec.kernelParams].join(" ")],
+    ...["-append", [...KERNEL_PARAMETERS, RESET, ...spec.kernelParams].join(" ")],
     ...["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"],
     ...["-chardev", `socket,id=qmp,fd=${QMP_FD}`, "-mon", "chardev=qmp,mode=control"],
     ...entropy(spec.entropySource, bus("virtio-rng", pci)),
