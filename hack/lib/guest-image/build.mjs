@@ -1,5 +1,4 @@
-// Makes the guest: kernel, initrd, manifest. Called by hack/build-guest.
-import { execFileSync } from "node:child_process";
+// Makes the guest: kernel, initrd, manifest. Called by hack/build-guest and hack/build-kernel.
 import { createHash } from "node:crypto";
 import {
   existsSync,
@@ -13,17 +12,21 @@ import {
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
-import { basename, dirname, join, relative, resolve } from "node:path";
-import { fileURLToPath } from "node:url";
+import { basename, join, relative } from "node:path";
 import { archive } from "./cpio.mjs";
 import { librariesOf } from "./libraries.mjs";
-import { moduleOrder, readList } from "./modules.mjs";
-import { extractVmlinux } from "./vmlinux.mjs";
+import { readList } from "./modules.mjs";
+import { compilerVersion, debianVersion, fetchPackages, IMAGE, ROOT, run, sha256 } from "./sources.mjs";
 
-const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), "../../..");
-const IMAGE = join(ROOT, "guest-agent/image");
-const SUITE = "bookworm";
-const KERNEL = "linux-image-cloud-amd64";
+/**
+ * @typedef {object} Kernel
+ * @property {string} key changes when anything that it is made of does
+ * @property {string} version of the Debian package that it comes from
+ * @property {string} release as `uname -r` tells it
+ * @property {() => Buffer} vmlinux an ELF file with a PVH entry
+ * @property {(work: string) => import("./cpio.mjs").Entry[]} entries what the initrd needs for it; `work` is a scratch folder
+ */
+
 /** What the result depends on besides the packages, which have their version in their path. */
 const INPUTS = [
   "guest-agent",
@@ -34,16 +37,6 @@ const INPUTS = [
   "package.json",
   "package-lock.json",
 ];
-
-const run = (command, args) =>
-  execFileSync(command, args, { cwd: ROOT, encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] });
-
-const fetchPackages = (names) =>
-  run(join(ROOT, "hack/lib/apt-fetch"), [SUITE, ...names])
-    .trim()
-    .split("\n");
-
-const sha256 = (bytes) => createHash("sha256").update(bytes).digest("hex");
 
 function filesBelow(path) {
   if (!statSync(path).isDirectory()) return [path];
@@ -56,19 +49,11 @@ function filesBelow(path) {
 function inputsKey(packages, main) {
   const hash = createHash("sha256");
   hash.update(packages.join("\n"));
-  hash.update(run(process.env.CC ?? "cc", ["--version"]));
+  hash.update(compilerVersion());
   for (const path of [...INPUTS.map((name) => join(ROOT, name)), main].flatMap(filesBelow)) {
     hash.update(`${relative(ROOT, path)}\0`).update(readFileSync(path));
   }
   return hash.digest("hex");
-}
-
-/** The package that the meta package stands for, e.g. linux-image-6.1.0-50-cloud-amd64. */
-function kernelPackage() {
-  const [meta] = fetchPackages([KERNEL]);
-  const name = /^Depends: (linux-image-\S+)/m.exec(readFileSync(join(meta, "DEBIAN/control"), "utf8"))?.[1];
-  if (!name) throw new Error(`${KERNEL} names no kernel package`);
-  return fetchPackages([name])[0];
 }
 
 /** crun and the libraries it is linked with. */
@@ -90,37 +75,18 @@ function programEntries(packages, work) {
   ];
 }
 
-/** The modules, and the list by which the agent loads them. */
-function moduleEntries(kernel, work) {
-  const [release] = readdirSync(join(kernel, "lib/modules"));
-  const folder = join(kernel, "lib/modules", release);
-  const order = moduleOrder(folder, readList(join(IMAGE, "modules.list")));
-  const entries = order.map(({ name, path }) => {
-    const stripped = join(work, basename(path));
-    // Without debug sections, type information and signature: nothing of it is used in the guest, and the signature's
-    // check is most of a module's loading time under emulation.
-    run("objcopy", ["--strip-debug", "--remove-section=.BTF", join(folder, path), stripped]);
-    return { name: `lib/modules/${name}.ko`, kind: "file", data: readFileSync(stripped) };
-  });
-  const list = entries.map(({ name }) => `/${name}\n`).join("");
-  return { release, entries: [...entries, { name: "lib/modules/hull.order", kind: "file", data: list }] };
-}
-
-const debianVersion = (path) => basename(path).split("_")[1];
-
 function describeFile(path) {
   const bytes = readFileSync(path);
   return { size: bytes.length, sha256: sha256(bytes) };
 }
 
-/** Builds into `out` unless what lies there was made of the same inputs. Returns whether it built. */
-export function buildGuest({ out, force, main = join(ROOT, "guest-agent/src/main.ts") }) {
-  const kernel = kernelPackage();
+/**
+ * Builds into `out` unless what lies there was made of the same inputs. Returns whether it built.
+ * @param {{kernel: Kernel, out: string, force: boolean, main?: string}} options
+ */
+export function buildGuest({ kernel, out, force, main = join(ROOT, "guest-agent/src/main.ts") }) {
   const packages = fetchPackages(readList(join(IMAGE, "packages.list")));
-  const inputs = inputsKey(
-    [kernel, ...packages].map((path) => basename(path)),
-    main,
-  );
+  const inputs = inputsKey([kernel.key, ...packages.map((path) => basename(path))], main);
   const manifest = join(out, "manifest.json");
   const present = ["vmlinux", "initrd.img", "manifest.json"].every((name) => existsSync(join(out, name)));
   if (!force && present && JSON.parse(readFileSync(manifest, "utf8")).inputs === inputs) return false;
@@ -129,15 +95,13 @@ export function buildGuest({ out, force, main = join(ROOT, "guest-agent/src/main
   try {
     const agent = join(work, "hull-agent");
     run(join(ROOT, "hack/lib/qjs-build"), [main, agent]);
-    const { release, entries } = moduleEntries(kernel, work);
-    const vmlinux = extractVmlinux(readFileSync(join(kernel, "boot", `vmlinuz-${release}`)));
     const initrd = archive([
       { name: "init", kind: "file", mode: 0o755, data: readFileSync(agent) },
       // The kernel opens it before /init has mounted anything.
       { name: "dev/console", kind: "character", mode: 0o600, major: 5, minor: 1 },
       ...["proc", "sys", "run", "tmp"].map((name) => ({ name, kind: "directory" })),
       ...programEntries(packages, work),
-      ...entries,
+      ...kernel.entries(work),
     ]);
     mkdirSync(out, { recursive: true });
     const place = (name, bytes) => {
@@ -147,11 +111,11 @@ export function buildGuest({ out, force, main = join(ROOT, "guest-agent/src/main
     };
     // The manifest vouches for the others: gone first, back last.
     rmSync(manifest, { force: true });
-    place("vmlinux", vmlinux);
+    place("vmlinux", kernel.vmlinux());
     place("initrd.img", initrd);
     const content = {
       inputs,
-      kernel: { release, package: debianVersion(kernel) },
+      kernel: { release: kernel.release, package: kernel.version },
       crun: debianVersion(packages.find((path) => basename(path).startsWith("crun_")) ?? ""),
       agent: describeFile(agent),
       vmlinux: describeFile(join(out, "vmlinux")),

@@ -1,13 +1,16 @@
-// The command line of hack/build-guest.
+// The command line of hack/build-guest and hack/build-kernel.
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { dirname, join, resolve } from "node:path";
-import { fileURLToPath } from "node:url";
+import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { buildGuest } from "./build.mjs";
+import { debianKernel } from "./debian-kernel.mjs";
+import { leanKernel } from "./lean-kernel.mjs";
+import { ROOT } from "./sources.mjs";
 
-const USAGE = "usage: build-guest [--out DIR] [--main ENTRY.ts] [--force] [--check-reproducible]";
-const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), "../../..");
+const USAGE =
+  "usage: build-guest [--kernel debian|lean] [--out DIR] [--main ENTRY.ts] [--force] [--check-reproducible]";
+const KERNELS = { debian: debianKernel, lean: leanKernel };
 
 function report(out) {
   const { kernel, crun, agent, vmlinux, initrd } = JSON.parse(
@@ -19,11 +22,16 @@ function report(out) {
   );
 }
 
+function kernelNamed(name) {
+  if (!Object.hasOwn(KERNELS, name)) throw new Error(`there is no kernel ${name}: ${USAGE}`);
+  return KERNELS[name]();
+}
+
 /** Builds twice in two folders and compares. */
-function checkReproducible(main) {
+function checkReproducible(kernel, main) {
   const folders = [1, 2].map(() => mkdtempSync(join(tmpdir(), "hull-guest-check-")));
   try {
-    for (const out of folders) buildGuest({ out, force: true, main });
+    for (const out of folders) buildGuest({ kernel, out, force: true, main });
     for (const name of ["vmlinux", "initrd.img", "manifest.json"]) {
       const [first, second] = folders.map((folder) => readFileSync(join(folder, name)));
       if (!first.equals(second)) throw new Error(`${name} differs between two builds of the same inputs`);
@@ -37,6 +45,7 @@ function checkReproducible(main) {
 try {
   const { values } = parseArgs({
     options: {
+      kernel: { type: "string", default: "debian" },
       out: { type: "string", default: join(ROOT, "dist/guest") },
       main: { type: "string" },
       force: { type: "boolean", default: false },
@@ -47,9 +56,11 @@ try {
   if (values.help) {
     console.log(USAGE);
   } else if (values["check-reproducible"]) {
-    checkReproducible(values.main);
+    checkReproducible(kernelNamed(values.kernel), values.main);
   } else {
-    buildGuest({ out: resolve(values.out), force: values.force, main: values.main && resolve(values.main) });
+    const kernel = kernelNamed(values.kernel);
+    const main = values.main && resolve(values.main);
+    buildGuest({ kernel, out: resolve(values.out), force: values.force, main });
     report(resolve(values.out));
   }
 } catch (error) {
