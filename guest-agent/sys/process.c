@@ -1,4 +1,5 @@
-// Processes: starting, replacing, reaping. man 2 clone, clone3, execve, waitpid, pidfd_open, prctl.
+// Processes: starting, replacing, reaping. man 2 clone, clone3, execve, waitpid, pidfd_open, prctl,
+// setrlimit.
 #include "sys.h"
 
 #include <errno.h>
@@ -10,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -46,14 +48,19 @@ typedef struct Spawn {
   int report;
 } Spawn;
 
+// The limit of descriptors that this process was started with: children get it back.
+static struct rlimit file_limit;
+static bool file_limit_raised;
+
 // What the child writes to the report pipe when it can't go on; execve closes the pipe and so reports
 // success.
 typedef struct Report {
   int error;
-  enum { DEATH_SIGNAL, SESSION, DIRECTORY, DESCRIPTORS, EXEC } step;
+  enum { DEATH_SIGNAL, SESSION, DIRECTORY, DESCRIPTORS, LIMIT, EXEC } step;
 } Report;
 
-static const char *const step_names[] = {"prctl PR_SET_PDEATHSIG", "setsid", "chdir", "dup2", "execve"};
+static const char *const step_names[] = {
+    "prctl PR_SET_PDEATHSIG", "setsid", "chdir", "dup2", "setrlimit", "execve"};
 
 // The clone stack is none that the sanitizer knows.
 #define CHILD_CODE __attribute__((no_sanitize("address")))
@@ -102,6 +109,8 @@ CHILD_CODE static int run_child(void *argument) {
   place_descriptors(spawn);
   if (spawn->cwd && chdir(spawn->cwd))
     fail_child(spawn, DIRECTORY);
+  if (file_limit_raised && setrlimit(RLIMIT_NOFILE, &file_limit))
+    fail_child(spawn, LIMIT);
   execve(spawn->program, spawn->argv, spawn->env);
   fail_child(spawn, EXEC);
 }
@@ -336,6 +345,20 @@ static JSValue js_pidfd_open(ARGS) {
   return fd < 0 ? sys_throw(ctx, "pidfd_open", NULL) : JS_NewInt32(ctx, fd);
 }
 
+static JSValue js_raise_file_limit(ARGS) {
+  UNUSED;
+  int limit;
+  if (!sys_int(ctx, argv[0], &limit))
+    return JS_EXCEPTION;
+  struct rlimit present, wanted = {(rlim_t)limit, (rlim_t)limit};
+  if (getrlimit(RLIMIT_NOFILE, &present) || setrlimit(RLIMIT_NOFILE, &wanted))
+    return sys_throw(ctx, "setrlimit", "RLIMIT_NOFILE");
+  if (!file_limit_raised)
+    file_limit = present;
+  file_limit_raised = true;
+  return JS_UNDEFINED;
+}
+
 static JSValue js_getpid(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv, int parent) {
   UNUSED;
   (void)argv;
@@ -384,6 +407,7 @@ static const JSCFunctionListEntry functions[] = {
     JS_CFUNC_DEF("waitpid", 1, js_waitpid),
     JS_CFUNC_DEF("kill", 2, js_kill),
     JS_CFUNC_DEF("pidfdOpen", 1, js_pidfd_open),
+    JS_CFUNC_DEF("raiseFileLimit", 1, js_raise_file_limit),
     JS_CFUNC_MAGIC_DEF("getpid", 0, js_getpid, 0),
     JS_CFUNC_MAGIC_DEF("getppid", 0, js_getpid, 1),
     JS_CFUNC_DEF("exit", 1, js_exit),

@@ -149,6 +149,8 @@ declare module "sys" {
   export function waitpid(pid: number): Ended | null;
   export function kill(pid: number, signal: number): void;
   export function pidfdOpen(pid: number): number;
+  /** Lets this process have `limit` descriptors. Children get the limit that it was started with. */
+  export function raiseFileLimit(limit: number): void;
   export function getpid(): number;
   export function getppid(): number;
   export function exit(code: number): never;

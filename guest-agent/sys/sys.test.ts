@@ -18,8 +18,9 @@ const helper = (name: string): string => {
   return path;
 };
 
+/** As PID 1 the program has a limit of descriptors that is below the most it may have. */
 const run = (program: string, args: string[]) =>
-  spawnSync(program, args, {
+  spawnSync("sh", ["-c", 'ulimit -Sn 1000; exec "$0" "$@"', program, ...args], {
     encoding: "utf8",
     timeout: 60_000,
     env: { ...process.env, ASAN_OPTIONS: "detect_leaks=1" },

@@ -4,6 +4,7 @@ import { FakeSandbox, fakeIo } from "../../test/testkit/fake-sandbox.ts";
 import { Deadline } from "../core/deadline.ts";
 import { deferred } from "../core/deferred.ts";
 import { HullError, invalidArgument, unavailable } from "../core/errors.ts";
+import type { Container } from "./container.ts";
 import type { PodEvent } from "./events.ts";
 import type { OciSpec } from "./oci-spec.ts";
 import { type CreateRequest, Pod } from "./pod.ts";
@@ -255,6 +256,43 @@ test("a stuck pause does not hold up a kill, a state or the exit", async () => {
   gate.resolve();
   await assert.rejects(pausing, withCode("NotFound"));
 });
+
+/** Calls of a pod's container that can take for ever; `agent` is what hangs in the guest. */
+const HANGING: readonly { agent: string; call: (pod: Pod, container: Container) => Promise<unknown> }[] = [
+  { agent: "createContainer", call: (pod) => pod.create(request("other", inSandbox), forever) },
+  { agent: "stats", call: (_, container) => container.stats(forever) },
+  { agent: "pause", call: (_, container) => container.pause(forever) },
+  { agent: "update", call: (_, container) => container.update({}, forever) },
+  { agent: "createExec", call: (_, container) => container.start("e1", forever) },
+  { agent: "openStream", call: (_, container) => container.start("e1", forever) },
+  { agent: "delete", call: (_, container) => container.deleteExec("e2", forever) },
+];
+
+for (const { agent, call } of HANGING) {
+  test(`a kill is answered, and the end told, while ${agent} hangs in the guest`, async () => {
+    const { pod, sandbox } = setUp();
+    await pod.create(request("p1", asSandbox), forever);
+    const container = await pod.create(request("c1", inSandbox), forever);
+    await container.start("", forever);
+    const { stdio } = request("c1");
+    for (const id of ["e1", "e2"])
+      container.addExec(id, {}, stdio, { ...fakeIo(), wants: { stdin: false, stdout: true, stderr: false } });
+    await container.start("e2", forever);
+    sandbox.agent.end({ containerId: "c1", execId: "e2" }, 0);
+    await container.process("e2").exited;
+    const gate = deferred<void>();
+    sandbox.agent.faults.set(agent, gate.promise);
+    const hanging = call(pod, container).catch(() => undefined); // what becomes of it does not matter here
+    await new Promise((done) => setImmediate(done));
+    const within = Deadline.after(1_000);
+    await within.race(container.signal("", { signal: 9, all: false, escalation: "never" }, within));
+    assert.equal((await within.race(container.init.exited)).status, 137);
+    within.dispose();
+    assert.equal(container.status("").state, "stopped");
+    gate.resolve();
+    await hanging;
+  });
+}
 
 test("a lost VM ends every process with 137 and the pod", async () => {
   const { pod, sandbox, kinds } = setUp();

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { MemoryLedger } from "../../test/testkit/memory-ledger.ts";
 import { within } from "../../test/testkit/within.ts";
-import { expectGuestCall } from "./guest-call.ts";
+import { expectGuestCall, HOST_PORT } from "./guest-call.ts";
 
 function folder(): { path: string; remove(): void } {
   const path = mkdtempSync(join(tmpdir(), "hull-call-"));
@@ -18,14 +18,14 @@ test("the guest's call is answered once, and nothing is left", async () => {
   const ledger = new MemoryLedger();
   const call = await expectGuestCall(join(path, "vs.sock"), ledger);
   assert.equal(ledger.resources.length, 1);
-  const guest = createConnection(join(path, "vs.sock_1023"));
+  const guest = createConnection(join(path, `vs.sock_${HOST_PORT}`));
   guest.write("hello");
   const deadline = within(5_000);
   const socket = await call.answered(deadline);
   deadline.dispose();
   const text = await new Promise<string>((resolve) => socket.once("data", (data) => resolve(String(data))));
   assert.equal(text, "hello");
-  assert.ok(!existsSync(join(path, "vs.sock_1023")));
+  assert.ok(!existsSync(join(path, `vs.sock_${HOST_PORT}`)));
   assert.equal(ledger.resources.length, 0);
   guest.destroy();
   socket.destroy();

@@ -6,8 +6,11 @@ import { HullError } from "../core/errors.ts";
 import type { Ledger } from "../core/ledger.ts";
 import { checkSocketPath } from "./socket-path.ts";
 
-/** The host's port that the guest agent calls when it is up. */
-export const HOST_PORT = 1023;
+/**
+ * The host's port that the guest agent calls when it is up. vhost-device-vsock numbers the host's own connections from 0
+ * on and can't step over a number that is taken (README.md), so this is one that they never reach.
+ */
+export const HOST_PORT = 999_999_999;
 
 /** A call that the guest is expected to make. */
 export interface GuestCall {

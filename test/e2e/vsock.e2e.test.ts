@@ -1,11 +1,14 @@
 /** The kernel's vsock, tested in a pod: its guest kernel has vsock_loopback, which few hosts have. */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
+import { once } from "node:events";
 import { copyFile, mkdir, readdir, readFile, realpath } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { it } from "node:test";
 import { promisify } from "node:util";
 import { build } from "esbuild";
+import { AGENT_PORT } from "../../src/vsock/address.ts";
+import { Dial } from "../../src/vsock/hybrid.ts";
 import { ROOT } from "../testkit/containerd.ts";
 import { chosenLines, forEveryRunner } from "./fixture.ts";
 import { DIST, writeConfig } from "./hull-config.ts";
@@ -58,6 +61,36 @@ forEveryRunner(
       );
       assert.equal(result.code, 0, `${result.stdout}\n${result.stderr}`);
       assert.match(result.stdout, /^# pass 8$/m);
+    });
+  },
+  ["hull"],
+  chosenLines().slice(-1), // containerd has no part in it
+);
+
+forEveryRunner(
+  "streams",
+  (runner) => {
+    it("a pod gives streams without end: those of 1100 connections, then an exec's", async () => {
+      const id = runner().id();
+      const running = runner().start(["sh", "-c", "echo ready; read line"], { id, holdStdin: true });
+      await running.printed("ready\n");
+      const socket = `/run/hull/${runner().ctr.namespace}/${id}/vs.sock`;
+      // The guest closes each, for what it says is no token; so that not too many are waiting there.
+      let left = 1_100;
+      const dialling = async () => {
+        while (left-- > 0) {
+          const stream = await new Dial(socket, AGENT_PORT.stdio).answered;
+          const closed = once(stream, "end");
+          stream.resume().write("nothing\n");
+          await closed;
+          stream.destroy();
+        }
+      };
+      await Promise.all(Array.from({ length: 8 }, dialling));
+      const exec = await runner().ctr.expect(["tasks", "exec", "--exec-id", "e", id, "echo", "still here"]);
+      assert.equal(exec.stdout, "still here\n");
+      running.closeStdin();
+      await running.ended;
     });
   },
   ["hull"],

@@ -83,6 +83,11 @@ export class ContainerdClient {
     return this.#ctr.namespace;
   }
 
+  /** To be called after `Containerd.kill`: resolves once the restarted containerd can be called. */
+  reconnected(): Promise<void> {
+    return this.#socket.reconnected();
+  }
+
   close(): void {
     this.#socket.close();
   }

@@ -2,6 +2,7 @@ import { execFile } from "node:child_process";
 import { mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { Ctr } from "./ctr.ts";
@@ -51,6 +52,20 @@ export class Containerd {
     return text.split("\n").slice(-lines).join("\n");
   }
 
+  /** Kills containerd alone, by SIGKILL: its shims live on. */
+  async kill(): Promise<void> {
+    const pid = Number(await readFile(join(this.directory, "containerd.pid"), "utf8"));
+    process.kill(pid, "SIGKILL");
+    // It is no child of ours, so that only /proc tells when its sockets and files are closed.
+    for (const end = performance.now() + 5_000; await runs(pid); await sleep(10))
+      if (performance.now() > end) throw new Error(`containerd ${pid} does not end`);
+  }
+
+  /** Starts it again after `kill`, with what is left of it. */
+  async restart(): Promise<void> {
+    await this.#script("up");
+  }
+
   /** Stops it with all its shims and removes its folder. */
   async down(): Promise<void> {
     await this.#script("down");
@@ -60,4 +75,10 @@ export class Containerd {
   async #script(action: "up" | "down"): Promise<void> {
     await run(join(ROOT, "hack/containerd"), [this.line, action, this.directory], { timeout: 120_000 });
   }
+}
+
+/** Whether a process exists and is no zombie. */
+async function runs(pid: number): Promise<boolean> {
+  const stat = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => "");
+  return stat !== "" && !/\) [ZX] /.test(stat);
 }

@@ -1,4 +1,10 @@
-import { type ClientReadableStream, credentials, Client as GrpcConnection, Metadata } from "@grpc/grpc-js";
+import {
+  type ClientReadableStream,
+  connectivityState,
+  credentials,
+  Client as GrpcConnection,
+  Metadata,
+} from "@grpc/grpc-js";
 import type {
   MethodDefinition,
   RequestOf,
@@ -26,6 +32,7 @@ export type GrpcClient<D extends ServiceDefinition> = {
 };
 
 const TIMEOUT_MS = 60_000;
+const RECONNECT_MS = 50;
 const MESSAGE_LIMIT = 64 << 20;
 
 /** A gRPC connection over a unix socket. */
@@ -38,6 +45,26 @@ export class GrpcSocket {
     this.#metadata = metadata;
     this.#connection = new GrpcConnection(`unix://${path}`, credentials.createInsecure(), {
       "grpc.max_receive_message_length": MESSAGE_LIMIT,
+      // The server is on this machine: looking for it again after a restart costs nothing.
+      "grpc.initial_reconnect_backoff_ms": RECONNECT_MS,
+      "grpc.max_reconnect_backoff_ms": RECONNECT_MS,
+    });
+  }
+
+  /** To be called between a server's end and its new start: resolves once there is a connection again. */
+  async reconnected(withinMs = 30_000): Promise<void> {
+    const deadline = Date.now() + withinMs;
+    const channel = this.#connection.getChannel();
+    const settled = (resolve: () => void, reject: (error: Error) => void) => (error?: Error | null) =>
+      error ? reject(error) : resolve();
+    // The end may not have been noticed yet.
+    if (channel.getConnectivityState(false) === connectivityState.READY) {
+      await new Promise<void>((resolve, reject) => {
+        channel.watchConnectivityState(connectivityState.READY, deadline, settled(resolve, reject));
+      });
+    }
+    await new Promise<void>((resolve, reject) => {
+      this.#connection.waitForReady(deadline, settled(resolve, reject));
     });
   }
 

@@ -93,19 +93,21 @@ export class TaskProcess {
   /** Waits for the end of the process and of its output. */
   async ended(timeoutMs?: number): Promise<Ended> {
     const code = await this.exited(timeoutMs);
+    await this.outputEnded();
+    return { code, out: this.stdout?.text ?? "", err: this.stderr?.text ?? "" };
+  }
+
+  /** Waits for the end of the streams alone, which needs no containerd. */
+  async outputEnded(): Promise<void> {
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(
-        () => reject(new Error(`${this.#name}: ended with ${code}, but its streams stay open`)),
-        END_OF_OUTPUT_MS,
-      );
+      timer = setTimeout(() => reject(new Error(`${this.#name}: its streams stay open`)), END_OF_OUTPUT_MS);
     });
     try {
       await Promise.race([late, Promise.all([this.stdout?.ended, this.stderr?.ended])]);
     } finally {
       clearTimeout(timer);
     }
-    return { code, out: this.stdout?.text ?? "", err: this.stderr?.text ?? "" };
   }
 
   async kill(signal: number, all = false, timeoutMs = 10_000): Promise<void> {

@@ -20,13 +20,14 @@ import { prepareGuest } from "./guest.ts";
 import { loadModules, readModuleList } from "./modules.ts";
 import { mountAll } from "./mounts.ts";
 
-/** The host's port that the agent calls. */
-export const HOST_PORT = 1023;
+/** The host's port that the agent calls; src/vsock/guest-call.ts says why it is so large. */
+export const HOST_PORT = 999_999_999;
 export const AGENT_PORT = 1024;
 export const STDIO_PORT = 1025;
 export const FORWARD_PORT = 1027;
 
-const BACKLOG = 128;
+/** What comes while the agent is busy is refused beyond this; a pod may start hundreds of streams at once. */
+const BACKLOG = 1024;
 const MAX_CALLS = 16_384;
 
 /** Descriptors that listen for the two services: vsock in the guest, anything in a test. */

@@ -8,12 +8,16 @@ const MAX_CRUN_BYTES = 16 << 20;
 /** Numbers are given to processes for the life of the VM without coming round: an exit is never mistaken for another's. */
 const PID_MAX = "4194304";
 
+/** For the streams of thousands of processes: one with three streams takes a dozen. The kernel gives PID 1 1024. */
+const DESCRIPTORS = 65_536;
+
 /** The agent's own folders, limits and cgroups. Returns the path of crun to be used. */
 export function prepareGuest(sys: Sys): string {
   for (const folder of ["/run/hull/containers", "/run/hull/console", BIN, "/run/crun"]) {
     sys.mkdirp(folder, 0o700);
   }
   sys.writeFile("/proc/sys/kernel/pid_max", PID_MAX, sys.O_WRONLY);
+  sys.raiseFileLimit(DESCRIPTORS);
   enableControllers(sys, CGROUP_ROOT);
   allowing(["EEXIST"], () => sys.mkdir(`${CGROUP_ROOT}/hull`, 0o755));
   enableControllers(sys, `${CGROUP_ROOT}/hull`);

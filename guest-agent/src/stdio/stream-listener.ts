@@ -9,7 +9,7 @@ const TOKEN_TIME_LIMIT_MS = 60_000;
 const LINE_FEED = 10;
 /** Token and line feed. */
 const MAX_LINE = 33;
-const MAX_WAITING = 256;
+const MAX_WAITING = 2048;
 
 /**
  * Serves the stdio port: reads the token line of each connection and hands the connection to its stream. The line

@@ -55,6 +55,17 @@ test("a failing exec throws with its errno and leaves no child and no descriptor
   equal(openDescriptors(), before);
 });
 
+test("a raised limit of descriptors is this process's own", async () => {
+  const limits = () => output({ argv: [SHELL, "-c", "ulimit -n; ulimit -Hn"] });
+  const before = await limits();
+  const [soft, hard] = before.trim().split("\n").map(Number);
+  check(soft !== undefined && hard !== undefined && soft < hard, before);
+  sys.raiseFileLimit(hard ?? 0);
+  const own = /Max open files +(\d+)/.exec(decode(sys.readFile("/proc/self/limits", 65_536)));
+  equal(Number(own?.[1]), hard);
+  equal(await limits(), before);
+});
+
 test("environment, folder, PATH search", async () => {
   equal(
     await output({ argv: [SHELL, "-c", "echo $A-$B; pwd"], env: ["A=1", "B=x y"], cwd: "/usr" }),

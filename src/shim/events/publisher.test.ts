@@ -101,13 +101,15 @@ test("events arrive in order, with topic and namespace", async (t) => {
 });
 
 test("events wait while containerd is away, before and after it was there", async (t) => {
-  const { containerd, publisher, flush } = setUp(t);
+  const { containerd, publisher, logs, flush } = setUp(t);
   publisher.publish(exit(1));
   publisher.publish(exit(2));
   await new Promise((resolve) => setTimeout(resolve, 60));
   assert.equal(publisher.pending, 2);
   await containerd.up();
   await flush();
+  assert.match(logs[0] ?? "", /^warn events wait for containerd: .*ENOENT/);
+  assert.deepEqual(logs.slice(1), ["warn containerd takes events again: 2 waited, 0 are lost so far"]);
   containerd.down();
   publisher.publish(exit(3));
   await new Promise((resolve) => setTimeout(resolve, 60));

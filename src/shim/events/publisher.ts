@@ -103,7 +103,7 @@ export class EventPublisher {
     for (let event = this.#queue[0]; event; event = this.#queue[0]) {
       try {
         await this.#connection.forward(this.#options, event);
-        if (wait > first) this.#options.log("debug", "containerd takes events again");
+        if (wait > first) this.#tellReturn();
         this.#queue.shift();
         wait = refusals = 0;
       } catch (error) {
@@ -129,6 +129,14 @@ export class EventPublisher {
     this.#pause = pause;
     await new Promise<void>((resolve) => pause.onEnd(() => resolve()));
     this.#pause = undefined;
+  }
+
+  /** Said once for each outage that was complained of. */
+  #tellReturn(): void {
+    this.#options.log(
+      "warn",
+      `containerd takes events again: ${this.#queue.length} waited, ${this.#lost} are lost so far`,
+    );
   }
 
   #lose(event: TaskEvent, why: string): void {

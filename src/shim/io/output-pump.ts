@@ -15,7 +15,7 @@ export class OutputPump {
   #failed = false;
   #closed = false;
   #writing = false;
-  /** The guest closed its end. */
+  /** The guest closed its end, which it only does when the stream breaks. */
   #ended = false;
   #received = 0n;
   #expected: bigint | undefined;
@@ -46,6 +46,7 @@ export class OutputPump {
       });
     });
     const end = () => {
+      if (this.#closed) return;
       this.#ended = true;
       this.#settle();
     };
@@ -64,7 +65,8 @@ export class OutputPump {
    */
   endsAfter(bytes: bigint): void {
     this.#expected = bytes;
-    this.#settle();
+    if (this.#closed) this.#tellLoss();
+    else this.#settle();
   }
 
   /** Closes when all has been copied, else goes on with `next`. */
@@ -77,7 +79,7 @@ export class OutputPump {
   }
 
   #tellLoss(): void {
-    if (this.#closed || this.#expected === undefined || this.#received >= this.#expected) return;
+    if (!this.#ended || this.#expected === undefined || this.#received >= this.#expected) return;
     this.warn(`${this.name}: the guest's stream ended after ${this.#received} of ${this.#expected} bytes`);
   }
 

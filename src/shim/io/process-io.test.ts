@@ -128,6 +128,30 @@ test("a stream that the guest leaves open ends after the bytes that were written
   await io.close();
 });
 
+for (const when of ["before", "after"] as const) {
+  test(`a guest's stream that breaks ${when} the process has ended is told of`, async (t) => {
+    const folder = testFolder(t);
+    const stdout = makeFifo(join(folder, "out"));
+    const io = await openProcessIo({ ...NONE, stdout }, context(folder));
+    const [out, guest] = await socketPair(t);
+    warnings.length = 0;
+    io.attach({ stdout: out });
+    const reader = await collect(t, stdout);
+    guest.write("12345");
+    if (when === "before") {
+      guest.end();
+      await io.drained(within(2000));
+    }
+    const drained = io.drained(within(2000), { stdout: 8n, stderr: 0n });
+    if (when === "after") guest.end();
+    await drained;
+    assert.deepEqual(warnings, ["c1: stdout: the guest's stream ended after 5 of 8 bytes"]);
+    assert.equal(await reader.sha, createHash("sha256").update("12345").digest("hex"));
+    await io.close();
+    assert.equal(warnings.length, 1);
+  });
+}
+
 test("a reader that stalls holds back its own stream only", async (t) => {
   const folder = testFolder(t);
   const stdout = makeFifo(join(folder, "out"));

@@ -34,7 +34,7 @@ export interface ContainerSettings extends Streams {
 /** One runtime behind one containerd, with a container that execs can be run in. */
 export class Subject {
   readonly client: ContainerdClient;
-  readonly events: TaskEvents;
+  #events: TaskEvents;
   #host: Task | undefined;
   #count = 0;
 
@@ -44,7 +44,7 @@ export class Subject {
     client: ContainerdClient,
   ) {
     this.client = client;
-    this.events = new TaskEvents(client);
+    this.#events = new TaskEvents(client);
   }
 
   static async up(containerd: Containerd, runtime: RuntimeName): Promise<Subject> {
@@ -58,6 +58,16 @@ export class Subject {
   get host(): Task {
     if (!this.#host) throw new Error("the subject is not up");
     return this.#host;
+  }
+
+  get events(): TaskEvents {
+    return this.#events;
+  }
+
+  /** After `Containerd.kill`: waits until containerd is back, and follows its events from there. */
+  async reconnected(): Promise<void> {
+    await this.client.reconnected();
+    this.#events = new TaskEvents(this.client);
   }
 
   get line(): Line {

@@ -89,10 +89,12 @@ export const TERMINAL_CASES: readonly ParityCase[] = [
   {
     name: "terminal: of a container's own, sized before and after the start",
     run: async (subject) => {
-      const script = "read line; stty size; exit 6";
+      const script = "stty size; read line; stty size; exit 6";
       const task = await subject.create(["sh", "-c", script], TERMINAL);
       try {
+        await task.resize(34, 12);
         await task.start();
+        await task.stdout?.printed("\n");
         await task.resize(81, 31);
         task.write("go\n");
         const { code, out } = await task.ended();

@@ -1,0 +1,126 @@
+/**
+ * containerd is killed while containers run, and started again: nothing of what happened meanwhile is lost, and
+ * everything goes on. (Of runc's tasks containerd 1.7 and later remove those that ended meanwhile: they have no
+ * processes any more. hull's have the VMM's pid for as long as they are known.)
+ */
+import assert from "node:assert/strict";
+import { after, before, describe, it } from "node:test";
+import type { Timestamp } from "../../src/proto/generated/google/protobuf/timestamp.ts";
+import { Containerd } from "../testkit/containerd.ts";
+import type { Process } from "../testkit/proto/generated/containerd/services/tasks.ts";
+import type { TaskExec, TaskProcess } from "../testkit/task.ts";
+import { chosenLines } from "./fixture.ts";
+import { Subject } from "./parity/subject.ts";
+
+const SIGTERM = 15;
+/** Ends with this status when a line comes. */
+const untilALine = (status: number) => ["sh", "-c", `read line; exit ${status}`];
+const ECHO = ["sh", "-c", 'echo ready; while read line; do echo "got $line"; done; exit 4'];
+
+const milliseconds = ({ seconds, nanos }: Timestamp) => Number(seconds) * 1000 + nanos / 1e6;
+
+/** What containerd says of a process, which must be known to it. */
+async function told(process: TaskProcess): Promise<Process> {
+  const answer = await process.client.tasks.get(process.ref);
+  assert.ok(answer.process, "an answer without a process");
+  return answer.process;
+}
+
+for (const line of chosenLines()) {
+  describe(`containerd ${line}: restart`, () => {
+    let containerd: Containerd | undefined;
+    let subject: Subject | undefined;
+    before(async () => {
+      containerd = await Containerd.up(line);
+      subject = await Subject.up(containerd, "hull");
+    });
+
+    after(async () => {
+      await subject?.down();
+      await containerd?.down();
+    });
+
+    it("containers go on while containerd is dead, and are found again with all that happened", async () => {
+      assert.ok(containerd && subject, "the runtime is not up");
+      const { host } = subject;
+      const { pid } = await told(host);
+      const talker = await (await host.exec(ECHO, { id: "talker", stdin: true })).start();
+      const execs: TaskExec[] = [];
+      for (const status of [11, 12, 13])
+        execs.push(await (await host.exec(untilALine(status), { id: `e${status}`, stdin: true })).start());
+      const ending = await subject.create(untilALine(5), { id: "ending", stdin: true });
+      await ending.start();
+      await talker.stdout?.printed("ready\n");
+
+      await containerd.kill();
+      talker.stdout?.close(); // a client that dies with containerd
+      const dead = Date.now();
+      for (const process of [...execs, ending]) {
+        process.write("go\n");
+        await process.outputEnded();
+      }
+      talker.write("meanwhile\n");
+      const alive = Date.now();
+      const restarting = containerd.restart();
+      await subject.reconnected();
+      await restarting;
+
+      // What was running is, with the same identity, and can be attached to.
+      const again = await told(host);
+      assert.deepEqual([again.status, again.pid], [2, pid]);
+      const { stdin, stdout, stderr } = await told(talker);
+      assert.deepEqual({ stdin, stdout, stderr }, talker.paths);
+      talker.read();
+      talker.write("afterwards\n");
+      await talker.stdout?.printed("got meanwhile\ngot afterwards\n");
+      assert.deepEqual(await host.sh("echo new; exit 8"), { code: 8, out: "new\n", err: "" });
+
+      // What ended has its status and its own time, wherever one asks.
+      for (const [process, status] of [...execs.map((exec, index) => [exec, 11 + index]), [ending, 5]] as [
+        TaskProcess,
+        number,
+      ][]) {
+        const state = await told(process);
+        const wait = await process.client.tasks.wait(process.ref);
+        assert.deepEqual([state.status, state.exitStatus, wait.exitStatus], [3, status, status]);
+        assert.ok(state.exitedAt && wait.exitedAt);
+        assert.deepEqual(state.exitedAt, wait.exitedAt);
+        const at = milliseconds(state.exitedAt);
+        assert.ok(at >= dead - 50 && at <= alive + 50, `${at} is not within ${dead} and ${alive}`);
+      }
+      for (const [index, exec] of execs.entries()) assert.equal(await exec.delete(), 11 + index);
+
+      // A client that waits again learns the end; a late kill is told that there is nothing to kill.
+      const exit = talker.exited();
+      await talker.closeStdin();
+      assert.equal(await exit, 4);
+      await talker.delete();
+      await assert.rejects(ending.kill(SIGTERM), { code: 5 });
+      await ending.remove();
+      await assertEvents(subject);
+    });
+  });
+}
+
+/** What the host container's shim had to tell while containerd was dead. */
+const WAITING = ["exit e11 11", "exit e12 12", "exit e13 13"];
+
+/**
+ * The events that waited came in their order. The shims may have been faster than our subscription, so that of those
+ * only the last ones are seen: how many they were, the shims say.
+ */
+async function assertEvents({ events, host, containerd }: Subject): Promise<void> {
+  const ended = await events.until("ending", "delete 5");
+  assert.deepEqual(ended, ["exit 5", "delete 5"].slice(2 - ended.length));
+  const seen = await events.until(host.containerId, "exit talker 4");
+  const waited = seen.filter((event) => /^exit e1[123] /.test(event));
+  assert.deepEqual(waited, WAITING.slice(WAITING.length - waited.length));
+  assert.equal(seen.filter((event) => event.startsWith("exit")).at(-1), "exit talker 4");
+  const log = await containerd.log(Number.POSITIVE_INFINITY);
+  const returns = /"pod":"(\w+)".*containerd takes events again: (\d+) waited, 0 are lost so far/g;
+  const counts = new Map([...log.matchAll(returns)].map(([, pod, count]) => [pod, Number(count)]));
+  assert.equal(counts.get("ending"), 1);
+  // What happened since containerd is back may have joined them.
+  const held = counts.get(host.containerId) ?? 0;
+  assert.ok(held >= WAITING.length, `${held} events waited`);
+}
