@@ -85,7 +85,7 @@ async function boot(
 ): Promise<Sandbox> {
   const { config, directory, ledger, namespace, id, timeline } = context;
   const pod = `${namespace}/${id}`;
-  // Whatever is started waits for it; it takes the time of a grace period of the kernel, which all else goes on in.
+  // The VMM waits for it, the small helpers do not: it takes the time of a grace period of the kernel. They follow below.
   const placed = enterPodCgroup(request, context).then((cgroup) => {
     timeline.mark("cgroup entered");
     return cgroup;
@@ -121,7 +121,6 @@ async function boot(
     SharedDirectory.create(join(directory, "shared"), deadline).then(async (share) => {
       timeline.mark("shared directory mounted");
       disposer.push("shared directory", (by) => share.dispose(by));
-      await placed;
       const daemon = await startVirtiofsd(
         { ...virtiofsdSpec(config), path: daemonPath, directory, shared: share.path, pod },
         ledger,
@@ -131,15 +130,14 @@ async function boot(
       disposer.push("virtiofsd", (by) => daemon.stop(by));
       return { ...daemon, share };
     }),
-    placed.then(async () => {
-      const link = await openGuestLink(
-        {
-          ...{ directory, pod, ledger, log: context.log },
-          ...{ installation: context.installation, hypervisor: config.hypervisor },
-          findDaemon: () => program(context, "vhost_device_vsock"),
-        },
-        deadline,
-      );
+    openGuestLink(
+      {
+        ...{ directory, pod, ledger, log: context.log },
+        ...{ installation: context.installation, hypervisor: config.hypervisor },
+        findDaemon: () => program(context, "vhost_device_vsock"),
+      },
+      deadline,
+    ).then((link) => {
       timeline.mark("vsock listens");
       disposer.push("vsock", (by) => link.close(by));
       return link;
@@ -187,7 +185,7 @@ async function boot(
   disposer.push("agent connection", async () => agent.close());
   timeline.mark("guest: agent answered");
   context.log("the guest is up", { agent: agent.version, kernel: agent.kernelRelease });
-  await orVmEnd(vm, async () =>
+  const starting = orVmEnd(vm, async () =>
     agent.startSandbox(
       {
         hostname: request.hostname,
@@ -199,6 +197,7 @@ async function boot(
       deadline,
     ),
   );
+  await allSettled([starting, cgroup?.adopt([virtiofsd.process.pid, ...link.pids]) ?? Promise.resolve()]);
   timeline.mark("guest: sandbox set up");
   const disks = new SandboxDisks(vm, context.log);
   let stopping: Promise<void> | undefined;

@@ -17,7 +17,8 @@ export function levels(path: string): string[] {
 /** The deepest of `path` and what is above it that exists in any of the hierarchies; `/` when nothing does. */
 export async function deepestExisting(path: string, hierarchies: readonly Hierarchy[]): Promise<string> {
   for (const level of levels(path).reverse()) {
-    for (const { mount } of hierarchies) if (await exists(mount + level)) return level;
+    const found = await Promise.all(hierarchies.map(({ mount }) => exists(mount + level)));
+    if (found.includes(true)) return level;
   }
   return "/";
 }
@@ -56,9 +57,14 @@ async function inheritCpuset(directory: string): Promise<void> {
   }
 }
 
-/** Moves a process with all its threads. The first move of a while takes 10 to 20 ms (an RCU grace period). */
+/**
+ * Moves a process with all its threads; one that has ended needs none. The first move of a while takes 10 to 20 ms (an
+ * RCU grace period of the kernel).
+ */
 export async function moveProcess(pid: number, directory: string): Promise<void> {
-  await writeFile(posix.join(directory, "cgroup.procs"), String(pid));
+  await writeFile(posix.join(directory, "cgroup.procs"), String(pid)).catch((error) => {
+    if (codeOf(error) !== "ESRCH") throw error;
+  });
 }
 
 /** Moves a process to where the caller of `hostHierarchies` was, or to the top where that is gone or the same. */
@@ -74,9 +80,7 @@ export async function evacuate(hierarchy: Hierarchy, directory: string): Promise
   const pids = (await readFile(posix.join(directory, "cgroup.procs"), "utf8")).split("\n").filter(Boolean);
   const { own, mount } = hierarchy;
   for (const pid of pids.map(Number)) {
-    await moveHome(pid, { ...hierarchy, own: own === directory ? mount : own }).catch((error) => {
-      if (codeOf(error) !== "ESRCH") throw error; // it has ended
-    });
+    await moveHome(pid, { ...hierarchy, own: own === directory ? mount : own });
   }
 }
 

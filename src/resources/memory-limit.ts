@@ -12,14 +12,13 @@ export async function memoryLimitMib(
   path: string,
   hierarchies: readonly Hierarchy[],
 ): Promise<number | undefined> {
-  let least = Number.POSITIVE_INFINITY;
+  const files: string[] = [];
   for (const { mount, version, controllers } of hierarchies) {
     if (version === 1 && !controllers.includes("memory")) continue;
     const name = version === 2 ? "memory.max" : "memory.limit_in_bytes";
-    for (const level of ["/", ...levels(path)]) {
-      least = Math.min(least, await readLimit(posix.join(mount, level, name)));
-    }
+    files.push(...["/", ...levels(path)].map((level) => posix.join(mount, level, name)));
   }
+  const least = Math.min(...(await Promise.all(files.map(readLimit))));
   return least < NO_LIMIT ? Math.floor(least / MIB) : undefined;
 }
 

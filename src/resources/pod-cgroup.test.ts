@@ -130,6 +130,28 @@ describe("a pod's cgroup, on this host", async () => {
     for (const { mount } of real) assert.ok(await missing(mount + parent), `${mount}${parent} is left`);
   });
 
+  test("what was started before follows, with its own children; a step outside is outside", {
+    skip,
+  }, async () => {
+    const sleeper = spawn("sh", ["-c", "sleep 60 & echo $!; wait"], { stdio: ["ignore", "pipe", "inherit"] });
+    const grandchild = Number(await new Promise((resolve) => sleeper.stdout.once("data", resolve)));
+    const of = async (pid: number | "self") => await readFile(`/proc/${pid}/cgroup`, "utf8");
+    const deadline = Deadline.after(5_000);
+    const group = await PodCgroup.enter(path, new MemoryLedger(), real);
+    try {
+      const inside = await of("self");
+      await group.adopt([sleeper.pid ?? 0, 2 ** 22]); // the second one does not exist
+      assert.deepEqual([await of(sleeper.pid ?? 0), await of(grandchild)], [inside, inside]);
+      assert.equal(await group.outside(() => of("self")), home);
+      assert.equal(await of("self"), inside);
+    } finally {
+      process.kill(grandchild, "SIGKILL");
+      await group.release(deadline);
+      deadline.dispose();
+    }
+    assert.equal(await of("self"), home);
+  });
+
   test("what a dead shim left is removed by its record; what others have is not", { skip }, async () => {
     const ledger = new MemoryLedger();
     const first = await PodCgroup.enter(`${parent}/pods/other`, ledger, real);

@@ -1,8 +1,10 @@
 import { readFile } from "node:fs/promises";
+import { allSettled } from "../core/all-settled.ts";
 import { Deadline } from "../core/deadline.ts";
 import { failedPrecondition, HullError } from "../core/errors.ts";
 import type { Ledger, LedgerEntry, Resource } from "../core/ledger.ts";
 import { readMountInfo } from "../host/mountinfo.ts";
+import { childrenOf } from "../host/proc.ts";
 import {
   deepestExisting,
   evacuate,
@@ -24,8 +26,8 @@ const LONGEST_TRY_MS = 32;
 const BUSY_LIMIT_MS = 1_000;
 
 /**
- * The cgroup of a pod on the host, in every hierarchy there is. The shim is in it before it starts anything, so all
- * that it starts is born there, and all that the guest's memory costs is charged there.
+ * The cgroup of a pod on the host, in every hierarchy there is. The shim is in it before it starts the VMM, so that is
+ * born there, and all that the guest's memory costs is charged there.
  */
 export class PodCgroup {
   private constructor(
@@ -46,11 +48,9 @@ export class PodCgroup {
     const record = { path, existing: await deepestExisting(path, where) };
     const entry = await ledger.record({ kind: "cgroup", ...record });
     try {
-      const groups: string[] = [];
-      for (const hierarchy of where) groups.push(await makeGroup(hierarchy, path));
-      // One after the other: moves exclude each other, and each would hold a thread that reads and writes files.
-      for (const group of groups) await moveProcess(process.pid, group);
-      return new PodCgroup(path, await memoryLimitMib(path, where), where, record, entry);
+      const groups = await allSettled(where.map((hierarchy) => makeGroup(hierarchy, path)));
+      const [limit] = await allSettled([memoryLimitMib(path, where), moveInto(groups, process.pid)]);
+      return new PodCgroup(path, limit, where, record, entry);
     } catch (thrown) {
       const limit = Deadline.after(BUSY_LIMIT_MS, `undo the cgroup ${path}`);
       const undone = await releaseCgroup(record, limit, where).then(
@@ -69,6 +69,14 @@ export class PodCgroup {
     }
   }
 
+  /** Moves processes that were started before this one was in the group, and what they have started themselves. */
+  async adopt(pids: readonly number[]): Promise<void> {
+    for (const pid of pids) {
+      await moveInto(this.#groups, pid);
+      await this.adopt(await childrenOf(pid));
+    }
+  }
+
   /** Moves this process back to where it was, which may take 10 to 20 ms. */
   async leave(): Promise<void> {
     for (const hierarchy of this.hierarchies) await moveHome(process.pid, hierarchy);
@@ -80,8 +88,12 @@ export class PodCgroup {
     try {
       return await step();
     } finally {
-      for (const { mount } of this.hierarchies) await moveProcess(process.pid, mount + this.path);
+      await moveInto(this.#groups, process.pid);
     }
+  }
+
+  get #groups(): string[] {
+    return this.hierarchies.map(({ mount }) => mount + this.path);
   }
 
   /** Removes the group, and moves out before that what is still in it. */
@@ -89,6 +101,11 @@ export class PodCgroup {
     await releaseCgroup(this.record, deadline, this.hierarchies);
     await this.entry.forget();
   }
+}
+
+/** One after the other: moves exclude each other, and each would hold a thread that reads and writes files. */
+async function moveInto(groups: readonly string[], pid: number): Promise<void> {
+  for (const group of groups) await moveProcess(pid, group);
 }
 
 /** The cgroup hierarchies of this host, and where in them this process is. */
