@@ -58,7 +58,7 @@ export const runtime = section("What the runtime does on the host, around the vi
     unit: "MiB",
     min: 0,
     max: 65_536,
-    default: 64,
+    default: 96,
     since,
   }),
   disable_guest_seccomp: boolean({
