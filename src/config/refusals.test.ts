@@ -73,7 +73,6 @@ const ANNOTATIONS: readonly (readonly [key: string, value: string, message: stri
   ["hypervisor.default_memory", "", 'must be a whole number of MiB from 64 to 1048576, not ""'],
   ["hypervisor.default_vcpus", "1e2", 'must be a whole number of vCPUs from 1 to 240, not "1e2"'],
   ["hypervisor.default_vcpus", "0x10", 'must be a whole number of vCPUs from 1 to 240, not "0x10"'],
-  ["hypervisor.default_maxvcpus", "4", "is not implemented yet; delete the line"],
   [
     "agent.boot_timeout",
     "10",

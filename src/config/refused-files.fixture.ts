@@ -266,8 +266,12 @@ export const REFUSED_FILES: readonly (readonly [text: string, message: string])[
     'config.yaml:2:14: hypervisor.default_vcpus: must be a whole number of vCPUs from 1 to 240, not {"min":1}',
   ],
   [
-    "version: 1\nhypervisor: {default_maxvcpus: 8}\n",
-    "config.yaml:2:14: hypervisor.default_maxvcpus: is not implemented yet; delete the line",
+    "version: 1\nhypervisor: {memory_slots: 8}\n",
+    "config.yaml:2:14: hypervisor.memory_slots: is not implemented yet; delete the line",
+  ],
+  [
+    "version: 1\nhypervisor: {minimum_memory: 512, default_maxmemory: 256}\n",
+    "config.yaml:2:14: hypervisor.minimum_memory: 512 MiB is more than hypervisor.default_maxmemory (256 MiB); lower it, or raise the other",
   ],
   [
     "version: 1\nhypervisor: {default_maxvcpus: 300}\n",

@@ -60,6 +60,12 @@ export function conflicts({ hypervisor }: Config): Conflict[] {
     `${hypervisor.default_maxmemory} MiB is less than hypervisor.default_memory (${hypervisor.default_memory} MiB)`,
     "raise it, or write 0 for as much as the host has",
   );
+  when(
+    hypervisor.default_maxmemory !== 0 && hypervisor.default_maxmemory < hypervisor.minimum_memory,
+    "hypervisor.minimum_memory",
+    `${hypervisor.minimum_memory} MiB is more than hypervisor.default_maxmemory (${hypervisor.default_maxmemory} MiB)`,
+    "lower it, or raise the other",
+  );
   for (const [key, wrong] of QEMU_ONLY) {
     when(
       hypervisor.type === "cloud-hypervisor" && wrong(hypervisor),

@@ -10,7 +10,8 @@ export type Resource =
   | { kind: "socket"; path: string }
   | { kind: "tap"; netns: string; name: string }
   | { kind: "qdisc"; netns: string; device: string }
-  | { kind: "cgroup"; path: string };
+  /** The group `path` in every hierarchy, with those above it, up to but without `existing`, that are empty. */
+  | { kind: "cgroup"; path: string; existing: string };
 
 /** A recorded resource: `update` when more is known of it, `forget` once it has been released. */
 export interface LedgerEntry {

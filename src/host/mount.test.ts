@@ -33,6 +33,7 @@ test("mountinfo: escapes, optional fields", () => {
       fields: ["master:1", "shared:4"],
       type: "ext3",
       source: "/dev/root",
+      superOptions: ["rw", "errors=continue"],
     },
   ]);
 });

@@ -12,6 +12,8 @@ export interface MountInfo {
   readonly fields: readonly string[];
   readonly type: string;
   readonly source: string;
+  /** Options of the file system itself: for cgroup v1 the controllers of the hierarchy. */
+  readonly superOptions: readonly string[];
 }
 
 /** The mounts of the calling process's mount namespace, in mount order. */
@@ -34,6 +36,7 @@ export function parseMountInfo(text: string): MountInfo[] {
       fields: words.slice(6, dash),
       type: words[dash + 1] ?? "",
       source: unescapePath(words[dash + 2] ?? ""),
+      superOptions: (words[dash + 3] ?? "").split(","),
     };
   });
 }

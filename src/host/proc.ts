@@ -55,6 +55,17 @@ export async function findByMark(pod: string): Promise<ProcessIdentity[]> {
   return found;
 }
 
+/** The child processes of a process's main thread (CONFIG_PROC_CHILDREN, which distributions set). */
+export async function childrenOf(pid: number): Promise<number[]> {
+  try {
+    const text = await readFile(`/proc/${pid}/task/${pid}/children`, "latin1");
+    return text.split(" ").filter(Boolean).map(Number);
+  } catch (error) {
+    if (isGone(error)) return [];
+    throw error;
+  }
+}
+
 /** ENOENT before the open, ESRCH between open and read; EACCES for a kernel thread or another user's process. */
 function isGone(error: unknown): boolean {
   const code = (error as NodeJS.ErrnoException).code;

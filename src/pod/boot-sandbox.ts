@@ -15,6 +15,7 @@ import { GUEST_SHARE, SHARE_TAG, SharedDirectory } from "../storage/shared-direc
 import { shmSize } from "../storage/shm-size.ts";
 import { startVirtiofsd } from "../storage/virtiofsd.ts";
 import { openGuestLink } from "./guest-link.ts";
+import { enterPodCgroup, podVmSize } from "./pod-placement.ts";
 import type { ContainerShare, Sandbox, SandboxRequest } from "./sandbox.ts";
 import { SandboxDisks } from "./sandbox-disks.ts";
 import { SandboxNetwork } from "./sandbox-network.ts";
@@ -84,12 +85,20 @@ async function boot(
 ): Promise<Sandbox> {
   const { config, directory, ledger, namespace, id, timeline } = context;
   const pod = `${namespace}/${id}`;
+  // The VMM waits for it, the small helpers do not: it takes the time of a grace period of the kernel. They follow below.
+  const placed = enterPodCgroup(request, context).then((cgroup) => {
+    timeline.mark("cgroup entered");
+    return cgroup;
+  });
+  placed.catch(() => undefined); // told below
+  disposer.push("cgroup", async (by) => (await placed.catch(() => undefined))?.release(by));
   const [vmm, daemonPath] = await Promise.all([
     program(context, "path"),
     program(context, "virtio_fs_daemon"),
   ]);
   // None of these needs another. A failure waits for the rest, so that the undoing finds all that was made.
-  const [hypervisor, network, virtiofsd, link] = await allSettled([
+  const [cgroup, hypervisor, network, virtiofsd, link] = await allSettled([
+    placed,
     openHypervisor({ ...config.hypervisor, path: vmm }, context.warn, deadline).then((opened) => {
       timeline.mark("accelerator known");
       return opened;
@@ -134,6 +143,7 @@ async function boot(
       return link;
     }),
   ]);
+  const size = podVmSize(request, cgroup, context);
   const spec = vmSpec(config.hypervisor, {
     path: vmm,
     name: pod,
@@ -143,10 +153,12 @@ async function boot(
     vsock: link.device,
     share: { kind: "share", tag: SHARE_TAG, socket: virtiofsd.socket },
     nics: network.nics,
+    size,
   });
   const { vm, proving } = await startVm(hypervisor.driver, spec, clone, {
     ...{ deadline, ledger, pod, timeline, settings: config.hypervisor.template },
     ...{ log: context.log, warn: context.warn },
+    outsidePod: (step) => (cgroup ? cgroup.outside(step) : step()),
   });
   disposer.push("VM", (by) => vm.stop(by));
   await network.remember(vm);
@@ -173,7 +185,7 @@ async function boot(
   disposer.push("agent connection", async () => agent.close());
   timeline.mark("guest: agent answered");
   context.log("the guest is up", { agent: agent.version, kernel: agent.kernelRelease });
-  await orVmEnd(vm, async () =>
+  const starting = orVmEnd(vm, async () =>
     agent.startSandbox(
       {
         hostname: request.hostname,
@@ -185,6 +197,7 @@ async function boot(
       deadline,
     ),
   );
+  await allSettled([starting, cgroup?.adopt([virtiofsd.process.pid, ...link.pids]) ?? Promise.resolve()]);
   timeline.mark("guest: sandbox set up");
   const disks = new SandboxDisks(vm, context.log);
   let stopping: Promise<void> | undefined;
@@ -198,6 +211,7 @@ async function boot(
   return {
     pid: vm.pid,
     agent,
+    size,
     share: containerShare(virtiofsd.share),
     plugDisk: (disk, by) => disks.plug(disk, by),
     refreshNetwork: (by) => network.refresh(vm, agent, by),
@@ -205,10 +219,16 @@ async function boot(
       for (const end of ends) void end.then((reason) => stopping ?? resolve(reason));
     }),
     stop: (by) => {
-      stopping ??= agent
+      if (stopping !== undefined) return stopping;
+      // While the guest ends: it takes as long as entering did.
+      const left = cgroup
+        ?.leave()
+        .catch((error) => context.log("leaving the pod's cgroup failed", { err: error }));
+      stopping = agent
         .shutdown(by.shorter(SHUTDOWN_LIMIT_MS, "the guest's own shutdown"))
         // A guest that does not answer any more has nothing to write back; its VM is ended all the same.
         .catch((error) => context.log("the guest did not shut down by itself", { err: error }))
+        .then(() => left)
         .then(() => disposer.dispose(by));
       return stopping;
     },

@@ -8,6 +8,7 @@ import { unmountTree } from "../host/mount.ts";
 import { findByMark, type ProcessIdentity } from "../host/proc.ts";
 import { removeTree } from "../host/remove-tree.ts";
 import { releaseNetwork } from "../network/release.ts";
+import { releaseCgroup } from "../resources/pod-cgroup.ts";
 import { type PodRecord, STATE_FILE } from "./state-file.ts";
 
 /**
@@ -20,6 +21,7 @@ export async function cleanUpPod(directory: string, pod: string, deadline: Deadl
     record.resources.filter((resource): resource is Extract<Resource, { kind: K }> => resource.kind === kind);
   await killAll([...of("process").flatMap(identity), ...(await findByMark(pod))], deadline);
   await releaseNetwork([...of("tap"), ...of("qdisc")], deadline);
+  for (const record of of("cgroup")) await releaseCgroup(record, deadline);
   for (const { path } of of("mount").reverse()) await unmountTree(path, deadline);
   for (const { path } of of("directory").reverse()) {
     if (!path.startsWith(`${directory}/`))

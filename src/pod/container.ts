@@ -2,8 +2,11 @@ import type { GuestAgent, GuestExit, GuestStats, SignalRequest, TerminalSize } f
 import { Deadline } from "../core/deadline.ts";
 import { alreadyExists, failedPrecondition, notFound } from "../core/errors.ts";
 import { SerialQueue } from "../core/serial-queue.ts";
+import type { VmSize } from "../resources/sizing.ts";
 import type { PodEvent } from "./events.ts";
 import { GuestExec } from "./guest-process.ts";
+import { guestResources, requireFits } from "./guest-resources.ts";
+import type { OciResources } from "./oci-spec.ts";
 import { type Exit, Process, type ProcessRunner, type ProcessState } from "./process.ts";
 import type { ProcessIo } from "./process-io.ts";
 
@@ -36,6 +39,8 @@ export interface ContainerOptions {
   readonly runner: ProcessRunner;
   /** The host process that stands for every task of the pod: the VMM. */
   readonly pid: number;
+  /** Of the pod's VM: what a container can be given. */
+  readonly size: VmSize;
   readonly publish: (event: PodEvent) => void;
   /** Runs before the init process is started; when it fails, so does the start. */
   readonly beforeStart: (deadline: Deadline) => Promise<void>;
@@ -198,10 +203,13 @@ export class Container {
     });
   }
 
-  update(resources: object, deadline: Deadline): Promise<void> {
+  /** Changes limits (OCI `linux.resources`) as far as the VM has what they ask for. Throws FailedPrecondition. */
+  update(resources: OciResources, deadline: Deadline): Promise<void> {
     return this.#queue.run(async () => {
+      const { agent, size } = this.#options;
       this.init.machine.require("update", "created", "running", "paused");
-      await this.#options.agent?.update(this.id, resources, deadline);
+      requireFits(this.id, resources, size);
+      await agent?.update(this.id, guestResources(resources, size), deadline);
     });
   }
 

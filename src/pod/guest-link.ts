@@ -26,6 +26,8 @@ export interface GuestLink {
   connect(port: number, deadline: Deadline): Promise<Socket>;
   /** Resolves with the reason when the process that carries it ends; never where there is none. */
   readonly lost: Promise<string>;
+  /** The processes that carry it. */
+  readonly pids: readonly number[];
   /** Idempotent. */
   close(deadline: Deadline): Promise<void>;
 }
@@ -80,6 +82,7 @@ async function openOwn({ directory, ledger }: GuestLinkContext): Promise<GuestLi
     agent: (by) => call.answered(by),
     connect: (port, by) => connect(socket, port, by),
     lost: NEVER,
+    pids: [],
     close: () => call.close(),
   };
 }
@@ -100,6 +103,7 @@ async function openDaemon(context: GuestLinkContext, deadline: Deadline): Promis
       address: hybridSocket,
       agent: (by) => call.answered(by),
       connect: (port, by) => connect(hybridSocket, port, by),
+      pids: [daemon.process.pid],
       lost: daemon.process.exited.then(({ reason }) => reason),
       close: async (by) => void (await allSettled([call.close(), daemon.stop(by)])),
     };
@@ -123,6 +127,7 @@ function openNative({ installation }: GuestLinkContext): GuestLink {
       agent: (by) => vsock.connectUntilUp(cid, AGENT_PORT.ttrpc, by),
       connect: (port, by) => vsock.connect(cid, port, by),
       lost: NEVER,
+      pids: [],
       close: async () => release(),
     };
   } catch (error) {

@@ -6,6 +6,7 @@ import { guestSpec } from "./guest-spec.ts";
 const place = {
   containerId: "c",
   rootfs: "/run/hull/shared/c/rootfs",
+  vcpus: 1,
   share: async ({ destination }: { destination: string }) => `/shared${destination}`,
   podShm: "/run/sandboxes/p/shm",
 };

@@ -1,5 +1,6 @@
 import { posix } from "node:path";
 import { POD_PID_NAMESPACE } from "../core/guest-paths.ts";
+import { guestResources } from "./guest-resources.ts";
 import type { OciMount, OciNamespace, OciSpec } from "./oci-spec.ts";
 import type { PodFile } from "./sandbox.ts";
 
@@ -8,6 +9,8 @@ export interface GuestPlace {
   readonly containerId: string;
   /** The root file system's path in the guest. */
   readonly rootfs: string;
+  /** CPUs that the guest has. */
+  readonly vcpus: number;
   /** Makes a host path available in the guest and answers its path there. */
   share(mount: OciMount): Promise<string>;
   /** The pod's own files; with them the guest's /dev/shm is the pod's. */
@@ -92,6 +95,14 @@ const guestCgroup: Transformer = (spec, place) => ({
   linux: { ...spec.linux, cgroupsPath: `/hull/${place.containerId}` },
 });
 
+/** Limits hold in the guest's cgroups. */
+const guestLimits: Transformer = (spec, place) => {
+  const resources = spec.linux?.resources;
+  return resources
+    ? { ...spec, linux: { ...spec.linux, resources: guestResources(resources, place) } }
+    : spec;
+};
+
 const GUEST_SHM = {
   type: "bind",
   source: "/dev/shm",
@@ -140,6 +151,7 @@ const TRANSFORMERS: readonly Transformer[] = [
   hostnameWithUts,
   podSysctls,
   guestCgroup,
+  guestLimits,
   guestMounts,
   podMounts,
 ];

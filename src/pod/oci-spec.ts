@@ -53,11 +53,36 @@ export interface OciDeviceRule {
   readonly access?: string;
 }
 
+/** Limits; what is null was left out by whoever wrote the spec. */
+export interface OciResources {
+  readonly devices?: readonly OciDeviceRule[];
+  readonly memory?: OciMemory;
+  readonly cpu?: OciCpu;
+  readonly [other: string]: unknown;
+}
+
+export interface OciMemory {
+  /** Bytes; -1 = unlimited. */
+  readonly limit?: number;
+  readonly [other: string]: unknown;
+}
+
+export interface OciCpu {
+  readonly shares?: number;
+  /** Microseconds in each `period`; negative = unlimited. */
+  readonly quota?: number;
+  readonly period?: number;
+  /** Lists of CPUs and memory nodes of the host: `0-3,8`. */
+  readonly cpus?: string;
+  readonly mems?: string;
+  readonly [other: string]: unknown;
+}
+
 export interface OciLinux {
   readonly namespaces?: readonly OciNamespace[];
   readonly cgroupsPath?: string;
   readonly sysctl?: Readonly<Record<string, string>>;
-  readonly resources?: { readonly devices?: readonly OciDeviceRule[] };
+  readonly resources?: OciResources;
   readonly devices?: readonly OciDevice[];
   readonly mountLabel?: string;
   readonly intelRdt?: unknown;

@@ -251,6 +251,7 @@ export class Pod {
       const adjusted = await guestSpec(usable, {
         containerId: id,
         rootfs: shared.rootfs,
+        vcpus: sandbox.size.vcpus,
         share: (mount) => shared.bind(mount),
         podFiles: this.#files,
         podShm: this.#shmSource,
@@ -304,6 +305,7 @@ export class Pod {
       agent: shared ? sandbox.agent : undefined,
       runner,
       pid: sandbox.pid,
+      size: sandbox.size,
       publish: this.#options.publish,
       // Docker connects a container to its networks between create and start.
       beforeStart: (deadline) => sandbox.refreshNetwork(deadline),

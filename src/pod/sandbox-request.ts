@@ -1,4 +1,6 @@
 import { invalidArgument } from "../core/errors.ts";
+import { cgroupDirectory } from "../resources/cgroup-path.ts";
+import { limitsOfAnnotations, limitsOfResources } from "../resources/pod-limits.ts";
 import { containerKind } from "./container-kind.ts";
 import type { OciSpec } from "./oci-spec.ts";
 import type { SandboxRequest } from "./sandbox.ts";
@@ -34,6 +36,9 @@ export function sandboxRequest(spec: OciSpec, id: string): SandboxRequest {
       Object.entries(spec.linux?.sysctl ?? {}).filter(([name]) => pod || name.startsWith("net.")),
     ),
     annotations: spec.annotations ?? {},
+    // The resources of a pause container are its own, which it does not need.
+    limits: pod ? limitsOfAnnotations(spec.annotations ?? {}) : limitsOfResources(spec.linux?.resources),
+    cgroup: cgroupDirectory(spec.linux?.cgroupsPath),
     ...(shmSource !== undefined && { shmSource }),
   };
 }

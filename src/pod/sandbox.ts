@@ -1,5 +1,7 @@
 import type { GuestAgent } from "../agent/guest-agent.ts";
 import type { Deadline } from "../core/deadline.ts";
+import type { PodLimits } from "../resources/pod-limits.ts";
+import type { VmSize } from "../resources/sizing.ts";
 import type { OciMount } from "./oci-spec.ts";
 
 /** The running VM of a pod with everything that serves it. `boot-sandbox.ts` makes the real one. */
@@ -7,6 +9,7 @@ export interface Sandbox {
   /** The VMM's process id: a live host process in the pod's network namespace. */
   readonly pid: number;
   readonly agent: GuestAgent;
+  readonly size: VmSize;
   readonly share: ContainerShare;
   /** Gives the guest what is new in the pod's network namespace: interfaces (plugged in), addresses, routes. */
   refreshNetwork(deadline: Deadline): Promise<void>;
@@ -65,6 +68,10 @@ export interface SandboxRequest {
   /** Path of the pod's network namespace; undefined = one of its own with nothing but loopback. */
   readonly netns: string | undefined;
   readonly sysctls: Readonly<Record<string, string>>;
+  /** What the VM is sized by. */
+  readonly limits: PodLimits;
+  /** The pod's cgroup, absolute within every hierarchy of the host; undefined = none of its own. */
+  readonly cgroup?: string | undefined;
   /** Where the host keeps the pod's shared memory: the guest's gets its size. */
   readonly shmSource?: string;
   /** The pod's annotations; some may set configuration keys. */

@@ -13,6 +13,8 @@ export interface StartContext extends VmContext {
   readonly settings: Config["hypervisor"]["template"];
   readonly timeline: Timeline;
   warn(message: string): void;
+  /** Runs what is not only this pod's where it does not count for the pod. */
+  outsidePod?<T>(step: () => Promise<T>): Promise<T>;
 }
 
 /** A clone that did not come up. The pod can still be booted without a template. */

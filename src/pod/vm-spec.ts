@@ -1,5 +1,7 @@
+import { availableParallelism, totalmem } from "node:os";
 import type { Config } from "../config/schema.ts";
 import type { NicDevice, ShareDevice, VmSpec, VsockDevice } from "../hypervisor/hypervisor.ts";
+import type { SizingRule, VmSize } from "../resources/sizing.ts";
 
 /** What a machine needs besides the configuration. */
 export interface VmSurroundings {
@@ -12,6 +14,8 @@ export interface VmSurroundings {
   readonly vsock: VsockDevice;
   readonly share: ShareDevice;
   readonly nics?: readonly NicDevice[];
+  /** Without it the configuration's defaults. */
+  readonly size?: VmSize;
 }
 
 /** The part of a machine that comes from the configuration alone; what a template is made of. */
@@ -56,5 +60,19 @@ export function vmSpec(hypervisor: Config["hypervisor"], around: VmSurroundings)
     shares: [around.share],
     nics: around.nics ?? [],
     disks: [],
+    ...around.size,
+  };
+}
+
+/** The numbers of the sizing rule; where the configuration has no most, the host's. */
+export function sizingRule({ hypervisor, runtime }: Config): SizingRule {
+  return {
+    defaultVcpus: hypervisor.default_vcpus,
+    maxVcpus: hypervisor.default_maxvcpus || availableParallelism(),
+    defaultMemory: hypervisor.default_memory,
+    minMemory: hypervisor.minimum_memory,
+    maxMemory: hypervisor.default_maxmemory || Math.floor(totalmem() / 2 ** 20),
+    guestOverhead: hypervisor.guest_overhead_memory,
+    hostOverhead: runtime.sandbox_overhead_memory,
   };
 }

@@ -90,19 +90,19 @@ export class TemplateStore {
   }
 
   /**
-   * Makes room for a template of up to `memoryMib`, so that all together stay below `limitMib`: those not used for the
+   * Makes room for a template of up to `sizeMib`, so that all together stay below `limitMib`: those not used for the
    * longest time go first. Throws ResourceExhausted when it cannot fit at all.
    */
-  async makeRoom(memoryMib: number, limitMib: number): Promise<void> {
-    if (memoryMib > limitMib) {
+  async makeRoom(sizeMib: number, limitMib: number): Promise<void> {
+    if (sizeMib > limitMib) {
       throw resourceExhausted(
-        `template: one of a VM with ${memoryMib} MiB does not fit the limit of ${limitMib} MiB; raise hypervisor.template.max_size`,
+        `template: one of up to ${sizeMib} MiB does not fit the limit of ${limitMib} MiB; raise hypervisor.template.max_size`,
       );
     }
     const kept = (await this.list()).sort((a, b) => a.lastUse.getTime() - b.lastUse.getTime());
     let used = kept.reduce((sum, { bytes }) => sum + bytes, 0);
     for (const { key, bytes } of kept) {
-      if (used <= (limitMib - memoryMib) * MIB) break;
+      if (used <= (limitMib - sizeMib) * MIB) break;
       await this.discard(key);
       used -= bytes;
     }

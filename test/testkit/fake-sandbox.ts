@@ -7,6 +7,7 @@ import { FakeAgent } from "./fake-agent.ts";
 export class FakeSandbox implements Sandbox {
   readonly pid = 4242;
   readonly agent = new FakeAgent();
+  readonly size = { vcpus: 2, memoryMib: 256 };
   readonly shared = new Set<string>();
   stops = 0;
   readonly #lost: Deferred<string> = deferred();

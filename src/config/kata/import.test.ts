@@ -66,6 +66,7 @@ agent:
 runtime:
   log_level: debug
   create_container_timeout: 2m
+  sandbox_cgroup_only: false
   enable_annotations: [hypervisor.default_memory, hypervisor.kernel_params, hypervisor.enable_iothreads]
   annotation_paths: ["/opt/kata/bin/qemu-*"]
 

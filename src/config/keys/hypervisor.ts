@@ -79,7 +79,8 @@ export const hypervisor = section("The virtual machine monitor and the machine i
     example: "[-pmu]",
   }),
   default_vcpus: integer({
-    about: "Virtual CPUs of a pod that sets no CPU limit.",
+    about:
+      "Virtual CPUs of a pod that sets no CPU limit; as many as it asks for where that is more. A limited pod has its limit, rounded up.",
     unit: "vCPUs",
     min: 1,
     max: 240,
@@ -88,17 +89,17 @@ export const hypervisor = section("The virtual machine monitor and the machine i
     annotation: true,
   }),
   default_maxvcpus: integer({
-    about: "The most virtual CPUs that a pod can grow to. 0 means as many as the host has.",
+    about: "The most virtual CPUs of a pod. 0 means as many as the host has.",
     unit: "vCPUs",
     min: 0,
     max: 240,
     default: 0,
     since,
     annotation: true,
-    planned: true,
   }),
   default_memory: integer({
-    about: "Memory of the virtual machine of a pod that sets no memory limit.",
+    about:
+      "Memory of the virtual machine of a pod that sets no memory limit. A limited pod has its limit and guest_overhead_memory, rounded up to a multiple of 64.",
     unit: "MiB",
     min: 64,
     max: 1_048_576,
@@ -107,14 +108,33 @@ export const hypervisor = section("The virtual machine monitor and the machine i
     annotation: true,
   }),
   default_maxmemory: integer({
-    about: "The most memory that a pod can grow to. 0 means as much as the host has.",
+    about: "The most memory of a limited pod's virtual machine. 0 means as much as the host has.",
     unit: "MiB",
     min: 0,
     max: 16_777_216,
     default: 0,
     since,
     annotation: true,
-    planned: true,
+  }),
+  minimum_memory: integer({
+    about:
+      "The least memory of a limited pod's virtual machine, however small the limit: what a guest needs to boot and to run a small container.",
+    unit: "MiB",
+    min: 64,
+    max: 1_048_576,
+    default: 128,
+    since,
+    annotation: true,
+  }),
+  guest_overhead_memory: integer({
+    about:
+      "Memory that the guest's kernel and agent take from its containers: it is added to a pod's memory limit.",
+    unit: "MiB",
+    min: 0,
+    max: 65_536,
+    default: 96,
+    since,
+    annotation: true,
   }),
   memory_slots: integer({
     about: "Slots for memory plugged in later.",

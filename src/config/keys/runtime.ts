@@ -39,10 +39,10 @@ export const runtime = section("What the runtime does on the host, around the vi
     annotation: true,
   }),
   sandbox_cgroup_only: boolean({
-    about: "Put the monitor and all its helpers into the pod's cgroup.",
-    default: false,
+    about:
+      "Put the monitor, all its helpers and the shim into the pod's cgroup, so that they count for the pod and its limits hold for them. false leaves them where containerd is.",
+    default: true,
     since,
-    planned: true,
   }),
   static_sandbox_resource_mgmt: boolean({
     about:
@@ -53,13 +53,13 @@ export const runtime = section("What the runtime does on the host, around the vi
     planned: true,
   }),
   sandbox_overhead_memory: integer({
-    about: "Memory that the monitor and its helpers may take on the host besides the guest's.",
+    about:
+      "Memory that the monitor, its helpers and the shim may take on the host besides the guest's: with it a virtual machine has to fit the limit of the pod's cgroup.",
     unit: "MiB",
     min: 0,
     max: 65_536,
-    default: 64,
+    default: 96,
     since,
-    planned: true,
   }),
   disable_guest_seccomp: boolean({
     about: "Run containers in the guest without their seccomp profiles.",

@@ -1,11 +1,17 @@
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { HullError, invalidArgument } from "../../../core/errors.ts";
 import { readSpec } from "../../../pod/oci-spec.ts";
 import type { SandboxRequest } from "../../../pod/sandbox.ts";
 import { refuseHostNamespace, sandboxRequest } from "../../../pod/sandbox-request.ts";
 import type { CreateSandboxRequest } from "../../../proto/generated/containerd/runtime/sandbox/v1/sandbox.ts";
 import type { Any } from "../../../proto/generated/google/protobuf/any.ts";
-import { NamespaceMode, PodSandboxConfig } from "../../../proto/generated/runtime/v1/pod_sandbox_config.ts";
+import {
+  type LinuxPodSandboxConfig,
+  NamespaceMode,
+  PodSandboxConfig,
+} from "../../../proto/generated/runtime/v1/pod_sandbox_config.ts";
+import { cgroupDirectory } from "../../../resources/cgroup-path.ts";
+import { limitsOfResources } from "../../../resources/pod-limits.ts";
 import { writePodFiles } from "./pod-files.ts";
 
 const CONFIG_TYPE = "runtime.v1.PodSandboxConfig";
@@ -34,8 +40,27 @@ export async function readSandboxRequest(
     // The VM is the pod's own: whatever it sets there is nobody else's.
     sysctls: { ...base.sysctls, ...config?.linux?.sysctls },
     annotations: { ...base.annotations, ...config?.annotations, ...request.annotations },
+    ...(config?.linux && ofThePod(config.linux, id)),
     files: await writePodFiles(join(podDirectory, "etc"), hostname, config?.dnsConfig),
   };
+}
+
+/** Limits and cgroup of a pod that has no spec to say so. */
+function ofThePod({ resources, cgroupParent }: LinuxPodSandboxConfig, id: string) {
+  const { memoryLimitInBytes = 0n, cpuQuota = 0n, cpuPeriod = 0n, cpuShares = 0n } = resources ?? {};
+  return {
+    limits: limitsOfResources({
+      memory: { limit: Number(memoryLimitInBytes) },
+      cpu: { quota: Number(cpuQuota), period: Number(cpuPeriod), shares: Number(cpuShares) },
+    }),
+    ...(cgroupParent && { cgroup: cgroupDirectory(sandboxCgroup(cgroupParent, id)) }),
+  };
+}
+
+/** As containerd's CRI plugin names the cgroup of a sandbox's container (`getCgroupsPath`). */
+function sandboxCgroup(parent: string, id: string): string {
+  const name = basename(parent);
+  return name.endsWith(".slice") ? `${name}:cri-containerd:${id}` : join(parent, id);
 }
 
 function decodeConfig(options: Any | undefined): PodSandboxConfig | undefined {

@@ -1,0 +1,44 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { HullError } from "../core/errors.ts";
+import { cgroupDirectory } from "./cgroup-path.ts";
+
+const GOOD: [string | undefined, string | undefined][] = [
+  ["/kubepods/burstable/pod1/c1", "/kubepods/burstable/pod1/c1"],
+  ["default/c1", "/default/c1"],
+  ["/a/../../../b", "/b"],
+  ["../../etc", "/etc"],
+  ["/a//b/", "/a/b"],
+  ["/a:b:c", "/a:b:c"],
+  [
+    "kubepods-burstable-pod1_2.slice:cri-containerd:c1",
+    "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod1_2.slice/cri-containerd-c1.scope",
+  ],
+  [":docker:c1", "/system.slice/docker-c1.scope"],
+  ["-.slice::c1", "/c1.scope"],
+  ["user.slice:x:own.slice", "/user.slice/own.slice"],
+  ["", undefined],
+  ["/", undefined],
+  ["..", undefined],
+  [undefined, undefined],
+];
+for (const [given, expected] of GOOD) {
+  test(`${given} is ${expected}`, () => assert.equal(cgroupDirectory(given), expected));
+}
+
+for (const bad of [
+  "a\0b",
+  "a--b.slice:p:n",
+  "a.scope:p:n",
+  "../x.slice:p:n",
+  "-a.slice:p:n",
+  "a.slice:p:",
+  "a.slice:p:../../n",
+]) {
+  test(`${JSON.stringify(bad)} is refused`, () => {
+    assert.throws(
+      () => cgroupDirectory(bad),
+      (error) => error instanceof HullError && error.code === "InvalidArgument",
+    );
+  });
+}

@@ -1,0 +1,33 @@
+import { posix } from "node:path";
+import { invalidArgument } from "../core/errors.ts";
+
+/**
+ * The directory, absolute within every hierarchy, that an OCI `linux.cgroupsPath` names. It comes in the form of the
+ * cgroupfs driver (`/kubepods/pod1/c1`) and in that of systemd's (`kubepods-pod1.slice:cri-containerd:c1`: the slice,
+ * a prefix and the name of the scope; runc docs/systemd.md). undefined where it names none. Throws InvalidArgument.
+ */
+export function cgroupDirectory(cgroupsPath: string | undefined): string | undefined {
+  if (!cgroupsPath) return undefined;
+  if (cgroupsPath.includes("\0")) throw invalidArgument("`linux.cgroupsPath` contains a NUL byte");
+  const words = cgroupsPath.split(":");
+  const systemd = words.length === 3 && !cgroupsPath.startsWith("/");
+  // From the root on, so that no .. leads out of the hierarchy.
+  const path = posix.resolve("/", systemd ? scopePath(cgroupsPath, words) : cgroupsPath);
+  return path === "/" ? undefined : path;
+}
+
+function scopePath(cgroupsPath: string, [slice = "", prefix = "", name = ""]: string[]): string {
+  if (name === "" || `${prefix}${name}`.includes("/"))
+    throw invalidArgument(`\`linux.cgroupsPath\` "${cgroupsPath}" names no unit of systemd`);
+  const unit = name.endsWith(".slice") ? name : `${prefix === "" ? "" : `${prefix}-`}${name}.scope`;
+  return posix.join(slicePath(slice || "system.slice"), unit);
+}
+
+/** `a-b.slice` lies in `a.slice` (systemd.slice(5)); `-.slice` is the root. */
+function slicePath(slice: string): string {
+  if (slice === "-.slice") return "/";
+  const names = slice.replace(/\.slice$/, "").split("-");
+  if (!slice.endsWith(".slice") || slice.includes("/") || names.includes(""))
+    throw invalidArgument(`\`linux.cgroupsPath\`: "${slice}" is not the name of a systemd slice`);
+  return posix.join("/", ...names.map((_, depth) => `${names.slice(0, depth + 1).join("-")}.slice`));
+}

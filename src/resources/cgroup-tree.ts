@@ -1,0 +1,96 @@
+import { access, mkdir, readFile, rmdir, writeFile } from "node:fs/promises";
+import { posix } from "node:path";
+import { HullError } from "../core/errors.ts";
+import type { Hierarchy } from "./hierarchies.ts";
+
+/** How often a group is made again whose parent another pod's end has just removed. */
+const MAKE_ATTEMPTS = 5;
+
+const codeOf = (error: unknown) => (error as NodeJS.ErrnoException).code ?? "";
+
+/** `/a`, `/a/b`, `/a/b/c`. */
+export function levels(path: string): string[] {
+  const names = path.split("/").filter((name) => name !== "");
+  return names.map((_, depth) => `/${names.slice(0, depth + 1).join("/")}`);
+}
+
+/** The deepest of `path` and what is above it that exists in any of the hierarchies; `/` when nothing does. */
+export async function deepestExisting(path: string, hierarchies: readonly Hierarchy[]): Promise<string> {
+  for (const level of levels(path).reverse()) {
+    const found = await Promise.all(hierarchies.map(({ mount }) => exists(mount + level)));
+    if (found.includes(true)) return level;
+  }
+  return "/";
+}
+
+function exists(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  );
+}
+
+/** Makes a group of one hierarchy with all that is missing above it. Returns its directory. */
+export async function makeGroup({ mount, controllers }: Hierarchy, path: string): Promise<string> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      for (const level of levels(path)) {
+        await mkdir(mount + level).catch((error) => {
+          if (codeOf(error) !== "EEXIST") throw error;
+        });
+        if (controllers.includes("cpuset")) await inheritCpuset(mount + level);
+      }
+      return mount + path;
+    } catch (error) {
+      if (codeOf(error) === "ENOENT" && attempt < MAKE_ATTEMPTS) continue;
+      throw HullError.wrap(`make the cgroup ${mount}${path}`, error);
+    }
+  }
+}
+
+/** A new group of v1's cpuset has neither CPUs nor memory, and takes no process (cpuset(7)). */
+async function inheritCpuset(directory: string): Promise<void> {
+  for (const name of ["cpuset.cpus", "cpuset.mems"]) {
+    if ((await readFile(posix.join(directory, name), "utf8")).trim() !== "") continue;
+    const above = await readFile(posix.join(posix.dirname(directory), name), "utf8");
+    await writeFile(posix.join(directory, name), above.trim());
+  }
+}
+
+/**
+ * Moves a process with all its threads; one that has ended needs none. The first move of a while takes 10 to 20 ms (an
+ * RCU grace period of the kernel).
+ */
+export async function moveProcess(pid: number, directory: string): Promise<void> {
+  await writeFile(posix.join(directory, "cgroup.procs"), String(pid)).catch((error) => {
+    if (codeOf(error) !== "ESRCH") throw error;
+  });
+}
+
+/** Moves a process to where the caller of `hostHierarchies` was, or to the top where that is gone or the same. */
+export async function moveHome(pid: number, { own, mount }: Hierarchy): Promise<void> {
+  await moveProcess(pid, own).catch((error) => {
+    if (codeOf(error) !== "ENOENT") throw error;
+    return moveProcess(pid, mount);
+  });
+}
+
+/** Moves whatever is in a group out of it. */
+export async function evacuate(hierarchy: Hierarchy, directory: string): Promise<void> {
+  const pids = (await readFile(posix.join(directory, "cgroup.procs"), "utf8")).split("\n").filter(Boolean);
+  const { own, mount } = hierarchy;
+  for (const pid of pids.map(Number)) {
+    await moveHome(pid, { ...hierarchy, own: own === directory ? mount : own });
+  }
+}
+
+/** Removes a group; false while something is in it. One that does not exist counts as removed. */
+export async function removeGroup(directory: string): Promise<boolean> {
+  try {
+    await rmdir(directory);
+  } catch (error) {
+    if (["EBUSY", "ENOTEMPTY"].includes(codeOf(error))) return false;
+    if (!["ENOENT", "ENOTDIR"].includes(codeOf(error))) throw error;
+  }
+  return true;
+}

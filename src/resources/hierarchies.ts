@@ -1,0 +1,50 @@
+import { posix } from "node:path";
+import type { MountInfo } from "../host/mountinfo.ts";
+
+/** A mounted cgroup hierarchy. A v1 host has one for each set of controllers, a hybrid one has an empty v2 beside. */
+export interface Hierarchy {
+  readonly version: 1 | 2;
+  /** Where it is mounted. */
+  readonly mount: string;
+  /** Controllers of v1 and `name=...`; empty for v2, where each group says what it has. */
+  readonly controllers: readonly string[];
+  /** The group of the process that these mounts and groups were read of, as a directory of the host. */
+  readonly own: string;
+}
+
+const CGROUP_ROOT = "/sys/fs/cgroup";
+
+/** The hierarchies below /sys/fs/cgroup that can be written to, from /proc/self/mountinfo and /proc/self/cgroup (cgroups(7)). */
+export function hierarchies(mounts: readonly MountInfo[], ownCgroups: string): Hierarchy[] {
+  const groups = parseOwn(ownCgroups);
+  const found = new Map<string, Hierarchy>();
+  for (const { type, target, root, options, superOptions } of mounts) {
+    if (options.includes("ro")) continue;
+    if (type !== "cgroup" && type !== "cgroup2") continue;
+    if (target !== CGROUP_ROOT && posix.dirname(target) !== CGROUP_ROOT) continue;
+    const version = type === "cgroup2" ? 2 : 1;
+    const group = groups.find(({ controllers }) =>
+      version === 2 ? controllers.length === 0 : controllers.some((name) => superOptions.includes(name)),
+    );
+    if (!group) continue;
+    const { controllers, path } = group;
+    // A later mount at the same place hides an earlier one.
+    found.set(target, { version, mount: target, controllers, own: ownDirectory(target, root, path) });
+  }
+  return [...found.values()];
+}
+
+/** `4:memory:/a/b`, `9:name=systemd:/`, `0::/a` (v2). */
+function parseOwn(text: string): { controllers: string[]; path: string }[] {
+  return text.split("\n").flatMap((line) => {
+    const match = /^\d+:([^:]*):(\/.*)$/.exec(line);
+    if (!match) return [];
+    return { controllers: (match[1] ?? "").split(",").filter((name) => name !== ""), path: match[2] ?? "/" };
+  });
+}
+
+/** What is mounted may be a part of the hierarchy, as in a container; a group outside of it counts as its top. */
+function ownDirectory(target: string, root: string, path: string): string {
+  const within = posix.relative(root, path);
+  return within === ".." || within.startsWith("../") ? target : posix.join(target, within);
+}

@@ -1,0 +1,154 @@
+/** A VM's size, its place in the host's cgroups, and the limits in the guest: for containers and for CRI's pods. */
+import assert from "node:assert/strict";
+import { mkdir, rmdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { it } from "node:test";
+import { hostHierarchies } from "../../src/resources/pod-cgroup.ts";
+import { cgroupsOf, podProcesses } from "../testkit/pod-processes.ts";
+import { LinuxContainerResources } from "../testkit/proto/generated/runtime/v1/pod.ts";
+import { cgroups } from "../testkit/resources.ts";
+import { forEveryHandler, IDLE } from "./cri-fixture.ts";
+import { chosenLines, forEveryRunner } from "./fixture.ts";
+
+const MIB = 1 << 20;
+const CGROUP = ["--mount", "type=cgroup,src=cgroup,dst=/sys/fs/cgroup,options=ro"];
+const ROLES = ["shim", "qemu", "virtiofsd"];
+
+/** Every process of the pod is in `path` in every hierarchy of the host. */
+async function assertPlaced(namespace: string, pod: string, path: string): Promise<void> {
+  const processes = await podProcesses(namespace, pod);
+  for (const role of ROLES) assert.ok(processes.has(role), `no ${role} in ${[...processes.keys()]}`);
+  for (const [role, pids] of processes)
+    for (const pid of pids) assert.deepEqual(await cgroupsOf(pid), [path], `${role} ${pid}`);
+}
+
+/** The guest's memory as /proc/meminfo tells it: the VM's without the 30 to 40 MiB that the kernel keeps. */
+const guestMib = (meminfo: string) => Number(/MemTotal: *(\d+)/.exec(meminfo)?.[1]) / 1024;
+
+/** Runs `step` below a group whose memory is limited. */
+async function belowLimit(mib: number, step: (parent: string) => Promise<void>): Promise<void> {
+  const parent = `/hull-e2e-${process.pid}`;
+  const where = await hostHierarchies();
+  const limits = where.map(({ mount, version, controllers }) =>
+    version === 2
+      ? [join(mount, parent, "memory.max")]
+      : controllers.includes("memory")
+        ? [join(mount, parent, "memory.limit_in_bytes")]
+        : [],
+  );
+  for (const { mount } of where) await mkdir(join(mount, parent));
+  try {
+    const set = await Promise.allSettled(limits.flat().map((file) => writeFile(file, String(mib * MIB))));
+    assert.ok(
+      set.some(({ status }) => status === "fulfilled"),
+      "no hierarchy of this host limits memory",
+    );
+    await step(parent);
+  } finally {
+    for (const { mount } of where) await rmdir(join(mount, parent));
+  }
+}
+
+forEveryRunner(
+  "resources",
+  (runner) => {
+    const path = (id: string) => `/${runner().ctr.namespace}/${id}`;
+
+    it("a VM has the size that the limits ask for, holds them inside, and is in its cgroup to the end", async () => {
+      const id = runner().id();
+      const limits = ["--memory-limit", String(100 * MIB), "--cpus", "1.5", "--cpuset-cpus", "0-63"];
+      const script =
+        "cd /sys/fs/cgroup; nproc; cat memory.max cpu.max cpuset.cpus; head -1 /proc/meminfo; echo up; read line";
+      const running = runner().start(["sh", "-c", script], {
+        ...{ id, flags: [...CGROUP, ...limits], holdStdin: true },
+      });
+      await running.printed("up\n");
+      await assertPlaced(runner().ctr.namespace, id, path(id));
+      running.closeStdin(Buffer.from("\n"));
+      const { stdout, code, stderr } = await running.ended;
+      assert.equal(code, 0, stderr);
+      const [meminfo = "", ...rest] = stdout.trim().split("\n").slice(0, -1).reverse();
+      assert.deepEqual(rest.reverse(), ["2", String(100 * MIB), "150000 100000", "0-1"]);
+      // 100 MiB and 96 for the guest itself, rounded up to 256.
+      assert.ok(guestMib(meminfo) > 200 && guestMib(meminfo) < 256, meminfo);
+      const left = (await cgroups()).filter((one) => one.includes(runner().ctr.namespace));
+      assert.deepEqual(left, []);
+    });
+
+    it("a cpuset of CPUs that the VM does not have means all that it has", async () => {
+      const result = await runner().sh("nproc", { flags: ["--cpuset-cpus", "7"] });
+      assert.deepEqual([result.code, result.stdout], [0, "1\n"], result.stderr);
+    });
+
+    it("a shim that is killed leaves no cgroup", async () => {
+      const id = runner().id();
+      const running = runner().start(["sh", "-c", "echo up; sleep 1000"], { id });
+      await running.printed("up\n");
+      const [shim = 0] = (await podProcesses(runner().ctr.namespace, id)).get("shim") ?? [];
+      assert.deepEqual(await cgroupsOf(shim), [path(id)]);
+      process.kill(shim, "SIGKILL");
+      assert.notEqual((await running.ended).code, 0);
+    });
+
+    it("a VM fits the limit of the cgroup that it is in, or says why it cannot", async () => {
+      await belowLimit(352, async (parent) => {
+        // 512 MiB and 96 would be 640; 352 less 96 for the VM's processes leaves 256.
+        const flags = ["--cgroup", `${parent}/c`, "--memory-limit", String(512 * MIB)];
+        const fitted = await runner().sh("head -1 /proc/meminfo", { flags });
+        assert.equal(fitted.code, 0, fitted.stderr);
+        assert.ok(guestMib(fitted.stdout) > 200 && guestMib(fitted.stdout) < 256, fitted.stdout);
+      });
+      await belowLimit(150, async (parent) => {
+        const refused = await runner().sh("true", { flags: ["--cgroup", `${parent}/c`] });
+        assert.notEqual(refused.code, 0);
+        assert.match(refused.stderr, /128 MiB.*limited to 150 MiB.*RuntimeClass/);
+      });
+    });
+  },
+  ["hull"],
+  process.env.HULL_E2E_LINES ? chosenLines() : ["2"],
+);
+
+forEveryHandler(
+  "pod-resources",
+  (target, handler) => {
+    it("the pod's limits size the VM, which is in the pod's cgroup; a container cannot outgrow it", async () => {
+      const cgroupParent = `/hull-e2e-pods-${process.pid}`;
+      const resources = { memoryLimitInBytes: 100n << 20n, cpuQuota: 150_000n, cpuPeriod: 100_000n };
+      const pod = await target().runPod({ linux: { cgroupParent, resources } });
+      const memoryLimitInBytes = 100n << 20n;
+      // As the kubelet has it on hosts with huge pages and with its static CPU manager.
+      const hugepageLimits = [
+        { pageSize: "2MB", limit: 0n },
+        { pageSize: "1GB", limit: 0n },
+      ];
+      const container = await pod.run(IDLE, {
+        linux: { resources: { memoryLimitInBytes, hugepageLimits, cpusetCpus: "0" } },
+      });
+      const { stdout } = await container.sh("nproc; head -1 /proc/meminfo");
+      if (handler !== "runc") {
+        await assertPlaced("k8s.io", pod.id, `${cgroupParent}/${pod.id}`);
+        assert.equal(stdout.split("\n")[0], "1"); // of the pod's two
+        assert.ok(guestMib(stdout) > 200 && guestMib(stdout) < 256, stdout);
+      }
+      const update = (limit: bigint) =>
+        target().cri.runtime.updateContainerResources({
+          containerId: container.id,
+          linux: LinuxContainerResources.fromPartial({ memoryLimitInBytes: limit, cpusetCpus: "0-1" }),
+          annotations: {},
+        });
+      await update(120n << 20n);
+      const now = await container.sh("nproc; cat /sys/fs/cgroup/memory.max");
+      if (handler !== "runc") {
+        assert.equal(now.stdout, `2\n${120 * MIB}\n`);
+        await assert.rejects(update(1024n << 20n), /more than its VM has \(256 MiB\)/);
+      }
+      await pod.remove();
+      assert.deepEqual(
+        (await cgroups()).filter((one) => one.includes(cgroupParent) && one.includes(pod.id)),
+        [],
+      );
+    });
+  },
+  ["2"],
+);

@@ -1,0 +1,28 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+
+/** The pids of a pod's processes by role, from its state on disk: the shim, what it has recorded, and their children. */
+export async function podProcesses(namespace: string, pod: string): Promise<Map<string, number[]>> {
+  const directory = join("/run/hull", namespace, pod);
+  const state = JSON.parse(await readFile(join(directory, "state.json"), "utf8")) as {
+    resources: { kind: string; role?: string; pid?: number }[];
+  };
+  const shim = Number((await readFile(join(directory, "shim.pid"), "utf8")).split(/\s/)[0]);
+  const found = new Map([["shim", [shim]]]);
+  for (const { kind, role = "", pid } of state.resources) {
+    if (kind !== "process" || pid === undefined) continue;
+    const children = (await readFile(`/proc/${pid}/task/${pid}/children`, "utf8")).split(" ").filter(Boolean);
+    found.set(role, [...(found.get(role) ?? []), pid, ...children.map(Number)]);
+  }
+  return found;
+}
+
+/** The groups that a process is in, without the hierarchies' names. */
+export async function cgroupsOf(pid: number): Promise<string[]> {
+  const text = await readFile(`/proc/${pid}/cgroup`, "utf8");
+  const paths = text
+    .trim()
+    .split("\n")
+    .map((line) => line.split(":").slice(2).join(":"));
+  return [...new Set(paths)];
+}
