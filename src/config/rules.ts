@@ -60,6 +60,12 @@ export function conflicts({ hypervisor }: Config): Conflict[] {
     `${hypervisor.default_maxmemory} MiB is less than hypervisor.default_memory (${hypervisor.default_memory} MiB)`,
     "raise it, or write 0 for as much as the host has",
   );
+  when(
+    hypervisor.type === "cloud-hypervisor" && hypervisor.rootless,
+    "hypervisor.rootless",
+    "is for qemu so far; cloud-hypervisor runs as root, behind its own seccomp filters",
+    "delete the line, or choose hypervisor.type: qemu",
+  );
   for (const [key, wrong] of QEMU_ONLY) {
     when(
       hypervisor.type === "cloud-hypervisor" && wrong(hypervisor),
