@@ -118,6 +118,9 @@ test("check names what is missing and fails", async () => {
   assert.equal(ok, false);
   const kernel = checks.find(({ name }: { name: string }) => name === "guest kernel");
   assert.deepEqual([kernel.status, kernel.detail], ["fail", "/opt/hull/guest/vmlinux does not exist"]);
+  const rootless = checks.find(({ name }: { name: string }) => name === "rootless");
+  assert.equal(rootless.status, "fail");
+  assert.match(rootless.advice, /hypervisor\.rootless: false/);
   assert.match(
     (await hull("check", "-f", "bad.yaml")).out,
     /^fail {4}configuration: configuration refused: \/bad\.yaml:2:9: /,

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { closeSync, openSync } from "node:fs";
-import { mkdtemp, readFile, readlink, rm } from "node:fs/promises";
+import { chmod, copyFile, mkdtemp, readFile, readlink, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -152,3 +152,35 @@ test("it dies with its parent, even by SIGKILL", async () => {
   }
   assert.ok(!isAlive(pid, startTime));
 });
+
+test("a process of another user has no right left, also where its program is in a folder of root's", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "hull-launch-user-")); // 0700
+  const program = join(folder, "program");
+  await copyFile("/bin/sleep", program);
+  const user = { id: 1_500_000_004 };
+  const started = await launch({ role: "helper", argv: [program, "60"], pod, user }, new MemoryLedger());
+  const status = await statusAfterExec(started.pid);
+  await started.stop(Deadline.after(5000));
+  assert.match(status, /^Uid:\t1500000004\t1500000004\t1500000004\t1500000004$/m);
+  assert.match(status, /^Gid:\t1500000004\t1500000004\t1500000004\t1500000004$/m);
+  assert.match(status, /^Groups:\t *$/m);
+  for (const set of ["Inh", "Prm", "Eff", "Bnd", "Amb"])
+    assert.match(status, RegExp(`^Cap${set}:\t0+$`, "m"));
+  assert.match(status, /^NoNewPrivs:\t1$/m);
+  await chmod(program, 0o700);
+  const ledger = new MemoryLedger();
+  await assert.rejects(launch({ role: "helper", argv: [program, "60"], pod, user }, ledger), {
+    code: "FailedPrecondition",
+  });
+  assert.deepEqual(ledger.resources, []);
+  await rm(folder, { recursive: true });
+});
+
+/** /proc/PID/status as soon as setpriv has become the program. */
+async function statusAfterExec(pid: number): Promise<string> {
+  for (;;) {
+    const status = await readFile(`/proc/${pid}/status`, "utf8");
+    if (status.startsWith("Name:\tprogram\n")) return status;
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}

@@ -6,6 +6,8 @@ import type { Deadline } from "../core/deadline.ts";
 import { HullError, internal, notFound } from "../core/errors.ts";
 import type { Ledger, LedgerEntry } from "../core/ledger.ts";
 import { POD_MARK, startTimeOf } from "./proc.ts";
+import { dropTo, type ProcessUser } from "./process-user.ts";
+import { Reach } from "./reach.ts";
 import { lastLines, RingBuffer } from "./ring-buffer.ts";
 import { scrubbedEnvironment } from "./run.ts";
 
@@ -19,6 +21,8 @@ export interface LaunchSpec {
   readonly pod: string;
   /** Path of the network namespace to start it in; the shim's own without one. */
   readonly netns?: string | undefined;
+  /** Whom it runs as, without any capability; root, as the shim, without one. */
+  readonly user?: ProcessUser | undefined;
   readonly env?: Readonly<Record<string, string>>;
   /**
    * What the process inherits as descriptors 3, 4, ...: a descriptor of the caller, which keeps its own copy and closes
@@ -86,27 +90,32 @@ export async function launch(spec: LaunchSpec, ledger: Ledger): Promise<HostProc
       throw notFound(`${spec.role}: the network namespace ${spec.netns} does not exist (any more)`);
     });
   }
+  const reach = new Reach(spec.user, 3 + (spec.fds ?? []).length);
   const entry = await ledger.record({ kind: "process", role: spec.role });
-  let child: ChildProcess;
+  let started: ChildHandle;
   try {
-    child = await spawnChild(spec);
+    const path = await reach.addFile(program, "execute");
+    started = new ChildHandle(spec, await spawnChild(spec, path, reach.fds), entry);
   } catch (thrown) {
     await entry.forget();
     throw thrown;
+  } finally {
+    await reach.close();
   }
-  const started = new ChildHandle(spec, child, entry);
   await started.record();
   return started;
 }
 
-async function spawnChild(spec: LaunchSpec): Promise<ChildProcess> {
-  const argv = ["setpriv", "--pdeathsig", "KILL", "--", ...spec.argv];
+async function spawnChild(spec: LaunchSpec, program: string, folders: number[]): Promise<ChildProcess> {
+  const privileges = spec.user ? dropTo(spec.user) : [];
+  const argv = ["setpriv", "--pdeathsig", "KILL", ...privileges, "--", program, ...spec.argv.slice(1)];
   if (spec.netns !== undefined) argv.unshift("nsenter", `--net=${spec.netns}`, "--");
   const stdio: StdioOptions = [
     spec.stdin ?? "ignore",
     "pipe",
     "pipe",
     ...(spec.fds ?? []).map((fd) => (fd === "channel" ? "pipe" : fd)),
+    ...folders,
   ];
   const env = scrubbedEnvironment({ ...spec.env, [POD_MARK]: spec.pod });
   const child = spawn(argv[0] as string, argv.slice(1), { stdio, env });

@@ -1,5 +1,6 @@
 import type { Deadline } from "../core/deadline.ts";
 import type { Ledger } from "../core/ledger.ts";
+import type { ProcessUser } from "../host/process-user.ts";
 
 /**
  * The seam between a pod and a virtual machine monitor. Two phases, two types: a `VmSpec` is assembled, `boot`
@@ -35,10 +36,12 @@ export interface VmContext {
 export interface VmSpec {
   /** For messages and the VMM's process name. */
   readonly name: string;
-  /** The pod's folder (0700): sockets and logs of this VM go here. */
+  /** The folder for this VM's sockets, closed to others. */
   readonly directory: string;
   /** The VMM's executable. */
   readonly path: string;
+  /** Whom the VMM runs as: its sockets, taps and devices are this user's. Without it: root. */
+  readonly user?: ProcessUser | undefined;
   readonly machine: "q35" | "microvm";
   readonly accel: "kvm" | "tcg";
   readonly cpuModel: string;

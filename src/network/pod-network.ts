@@ -18,6 +18,8 @@ export interface PodNetworkOptions {
   readonly netns: string | undefined;
   readonly ownPath: string;
   readonly model: NetworkModel;
+  /** The number of the user that the VMM runs as; root without one. */
+  readonly owner?: number | undefined;
   readonly ledger: Ledger;
 }
 
@@ -114,7 +116,7 @@ export class PodNetwork {
         }),
     );
     try {
-      await runBatches(netns, { ip: addTaps(pairs), tc: mirror(pairs) }, deadline);
+      await runBatches(netns, { ip: addTaps(pairs, this.options.owner), tc: mirror(pairs) }, deadline);
     } catch (error) {
       const names = pairs.map((pair) => pair.interface).join(", ");
       throw HullError.wrap(`network namespace ${netns}: connect ${names} to the VM`, error);

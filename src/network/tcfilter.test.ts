@@ -13,6 +13,10 @@ describe("tcfilter", () => {
     ]);
   });
 
+  it("gives the tap to the user that the VMM runs as", () => {
+    assert.equal(addTaps(PAIRS, 1_500_000_001)[0], "tuntap add dev hull-0a1b2c-0 mode tap user 1500000001");
+  });
+
   it("sends every frame that comes in on one side out on the other", () => {
     const filter = "parent ffff: protocol all prio 1 u32 match u8 0 0 action mirred egress redirect dev";
     assert.deepEqual(mirror(PAIRS), [

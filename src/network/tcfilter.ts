@@ -6,10 +6,13 @@ export interface TapPair {
   readonly mtu: number;
 }
 
-/** `ip` commands that make the taps. They are persistent: the VMM attaches to them by name. */
-export function addTaps(pairs: readonly TapPair[]): string[] {
+/**
+ * `ip` commands that make the taps. They are persistent: the VMM attaches to them by name, which besides root only the
+ * `owner` (a user's number) may do.
+ */
+export function addTaps(pairs: readonly TapPair[], owner?: number): string[] {
   return pairs.flatMap(({ tap, mtu }) => [
-    `tuntap add dev ${tap} mode tap`,
+    `tuntap add dev ${tap} mode tap${owner === undefined ? "" : ` user ${owner}`}`,
     // The namespace's own stack has no business on the tap: what came from it would be mirrored to the network.
     `link set dev ${tap} mtu ${mtu} addrgenmode none up`,
   ]);

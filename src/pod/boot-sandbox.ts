@@ -14,13 +14,16 @@ import { startPodLocalhost } from "../network/pod-localhost.ts";
 import { GUEST_SHARE, SHARE_TAG, SharedDirectory } from "../storage/shared-directory.ts";
 import { shmSize } from "../storage/shm-size.ts";
 import { startVirtiofsd } from "../storage/virtiofsd.ts";
+import { containerShare } from "./container-share.ts";
 import { openGuestLink } from "./guest-link.ts";
 import { enterPodCgroup, podVmSize } from "./pod-placement.ts";
-import type { ContainerShare, Sandbox, SandboxRequest } from "./sandbox.ts";
+import type { Sandbox, SandboxRequest } from "./sandbox.ts";
 import { SandboxDisks } from "./sandbox-disks.ts";
 import { SandboxNetwork } from "./sandbox-network.ts";
 import { CloneError, startVm } from "./start-vm.ts";
+import { VmFolder } from "./vm-folder.ts";
 import { vmSpec } from "./vm-spec.ts";
+import { vmDevices, vmUser } from "./vm-user.ts";
 
 export interface BootContext {
   readonly namespace: string;
@@ -41,8 +44,6 @@ export interface BootContext {
 const SHUTDOWN_LIMIT_MS = 1_500;
 /** How long undoing a boot that failed may take. */
 const UNDO_LIMIT_MS = 5_000;
-/** How long freeing a container's mounts may take. */
-const RELEASE_LIMIT_MS = 2_000;
 
 /** Boots a pod's VM and makes it the pod's. On failure everything is undone and the cause is told. */
 export async function bootSandbox(
@@ -96,8 +97,11 @@ async function boot(
     program(context, "path"),
     program(context, "virtio_fs_daemon"),
   ]);
+  const user = vmUser(config.hypervisor, process.pid);
+  const folder = await VmFolder.create(join(directory, "vm"), user, ledger);
+  disposer.push("VM's folder", (by) => folder.remove(by));
   // None of these needs another. A failure waits for the rest, so that the undoing finds all that was made.
-  const [cgroup, hypervisor, network, virtiofsd, link] = await allSettled([
+  const [cgroup, hypervisor, network, virtiofsd, link, nodes] = await allSettled([
     placed,
     openHypervisor({ ...config.hypervisor, path: vmm }, context.warn, deadline).then((opened) => {
       timeline.mark("accelerator known");
@@ -109,6 +113,7 @@ async function boot(
         netns: request.netns,
         ownPath: join(directory, "netns"),
         model: config.runtime.internetworking_model,
+        owner: user?.id,
         ledger,
       },
       !config.hypervisor.disable_vhost_net,
@@ -122,7 +127,7 @@ async function boot(
       timeline.mark("shared directory mounted");
       disposer.push("shared directory", (by) => share.dispose(by));
       const daemon = await startVirtiofsd(
-        { ...virtiofsdSpec(config), path: daemonPath, directory, shared: share.path, pod },
+        { ...virtiofsdSpec(config), path: daemonPath, directory: folder.path, shared: share.path, pod },
         ledger,
         deadline,
       );
@@ -132,7 +137,7 @@ async function boot(
     }),
     openGuestLink(
       {
-        ...{ directory, pod, ledger, log: context.log },
+        ...{ directory: folder.path, pod, user, ledger, log: context.log },
         ...{ installation: context.installation, hypervisor: config.hypervisor },
         findDaemon: () => program(context, "vhost_device_vsock"),
       },
@@ -142,12 +147,21 @@ async function boot(
       disposer.push("vsock", (by) => link.close(by));
       return link;
     }),
+    vmDevices(config.hypervisor, user, folder.path, ledger, deadline).then((nodes) => {
+      if (nodes) {
+        timeline.mark("devices made");
+        disposer.push("devices", (by) => nodes.dispose(by));
+      }
+      return nodes;
+    }),
   ]);
   const size = podVmSize(request, cgroup, context);
+  await folder.seal();
   const spec = vmSpec(config.hypervisor, {
     path: vmm,
     name: pod,
-    directory,
+    directory: folder.path,
+    user,
     netns: network.netns,
     accel: hypervisor.accel,
     vsock: link.device,
@@ -199,7 +213,7 @@ async function boot(
   );
   await allSettled([starting, cgroup?.adopt([virtiofsd.process.pid, ...link.pids]) ?? Promise.resolve()]);
   timeline.mark("guest: sandbox set up");
-  const disks = new SandboxDisks(vm, context.log);
+  const disks = new SandboxDisks(vm, nodes, context.log);
   let stopping: Promise<void> | undefined;
   // Without any one of these the guest cannot go on.
   const ends = [
@@ -274,30 +288,5 @@ function virtiofsdSpec({ hypervisor }: Config) {
   return {
     cache: hypervisor.virtio_fs_cache,
     extraArgs: hypervisor.virtio_fs_extra_args,
-  };
-}
-
-function containerShare(share: SharedDirectory): ContainerShare {
-  return {
-    add: async (containerId, source, deadline) => {
-      const release = async () => {
-        const limit = Deadline.after(RELEASE_LIMIT_MS, `free the mounts of container ${containerId}`);
-        await share.remove(containerId, limit);
-        limit.dispose();
-      };
-      const bind = { type: "bind", source: source.path, target: "", options: ["rbind"] };
-      const mounts = source.mounts.length > 0 ? source.mounts : [bind];
-      try {
-        const rootfs = await share.addRootfs(containerId, mounts, deadline);
-        return {
-          rootfs,
-          bind: (mount) => share.addBind(containerId, mount.source ?? "", mount.options ?? [], deadline),
-          release,
-        };
-      } catch (error) {
-        await release();
-        throw error;
-      }
-    },
   };
 }

@@ -7,6 +7,7 @@ import { allSettled } from "../core/all-settled.ts";
 import type { Deadline } from "../core/deadline.ts";
 import { HullError } from "../core/errors.ts";
 import type { Ledger } from "../core/ledger.ts";
+import type { ProcessUser } from "../host/process-user.ts";
 import type { VsockDevice } from "../hypervisor/hypervisor.ts";
 import { AGENT_PORT } from "../vsock/address.ts";
 import { expectGuestCall } from "../vsock/guest-call.ts";
@@ -33,13 +34,15 @@ export interface GuestLink {
 }
 
 export interface GuestLinkContext {
-  /** The pod's folder. */
+  /** The folder of the VM's sockets. */
   readonly directory: string;
   /** `<namespace>/<pod>`. */
   readonly pod: string;
   /** The folder that holds lib/vsock.node. */
   readonly installation: string;
   readonly hypervisor: Pick<Config["hypervisor"], "type" | "vsock">;
+  /** Whom vhost-device-vsock runs as; root without one. */
+  readonly user?: ProcessUser | undefined;
   readonly ledger: Ledger;
   /** Finds the program vhost-device-vsock, where it is needed. */
   findDaemon(): Promise<string>;
@@ -73,7 +76,7 @@ export async function openGuestLink(context: GuestLinkContext, deadline: Deadlin
 
 /** Cloud Hypervisor has the device and serves its socket itself. */
 async function openOwn({ directory, ledger }: GuestLinkContext): Promise<GuestLink> {
-  const socket = checkSocketPath(join(directory, "vs.sock"));
+  const socket = checkSocketPath(join(directory, "vs"));
   const call = await expectGuestCall(socket, ledger);
   return {
     // Every VM has a device of its own: nobody else sees the context id.
@@ -89,9 +92,9 @@ async function openOwn({ directory, ledger }: GuestLinkContext): Promise<GuestLi
 
 /** vhost-device-vsock in user space. */
 async function openDaemon(context: GuestLinkContext, deadline: Deadline): Promise<GuestLink> {
-  const { directory, pod, ledger } = context;
+  const { directory, pod, user, ledger } = context;
   const daemon = await startVsockDaemon(
-    { path: await context.findDaemon(), directory, pod },
+    { path: await context.findDaemon(), directory, pod, user },
     ledger,
     deadline,
   );

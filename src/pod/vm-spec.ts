@@ -1,5 +1,6 @@
 import { availableParallelism, totalmem } from "node:os";
 import type { Config } from "../config/schema.ts";
+import type { ProcessUser } from "../host/process-user.ts";
 import type { NicDevice, ShareDevice, VmSpec, VsockDevice } from "../hypervisor/hypervisor.ts";
 import type { SizingRule, VmSize } from "../resources/sizing.ts";
 
@@ -9,6 +10,7 @@ export interface VmSurroundings {
   /** The VMM's executable. */
   readonly path: string;
   readonly directory: string;
+  readonly user?: ProcessUser | undefined;
   readonly netns: string | undefined;
   readonly accel: VmSpec["accel"];
   readonly vsock: VsockDevice;
@@ -55,6 +57,7 @@ export function vmSpec(hypervisor: Config["hypervisor"], around: VmSurroundings)
     ...machine(hypervisor, around),
     name: around.name,
     directory: around.directory,
+    user: around.user,
     netns: around.netns,
     vsock: around.vsock,
     shares: [around.share],

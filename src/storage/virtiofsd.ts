@@ -19,7 +19,7 @@ export interface VirtiofsdSpec {
   readonly path: string;
   readonly cache: VirtiofsdCache;
   readonly extraArgs: readonly string[];
-  /** The pod's folder: the socket `fs.sock` goes here. */
+  /** The socket `fs.sock` goes here. */
   readonly directory: string;
   /** The directory to share: a shared mount (makeShared), or later mounts below it do not show in the guest. */
   readonly shared: string;

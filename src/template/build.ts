@@ -50,7 +50,8 @@ export async function buildTemplate(
   const directory = await store.begin(key);
   try {
     const memoryFile = join(directory, "memory.raw");
-    const bare = { netns: undefined, vsock: undefined, shares: [], nics: [], disks: [] };
+    // Root's, as all that is in the store: nothing of a pod's runs in it.
+    const bare = { user: undefined, netns: undefined, vsock: undefined, shares: [], nics: [], disks: [] };
     const machine: VmSpec = { ...spec, ...bare, name: "template", directory, memoryFile };
     await bootAndSave(hypervisor, machine, context);
     await rm(memoryFile, { force: true });

@@ -5,15 +5,19 @@ import type { Deadline } from "../core/deadline.ts";
 import { HullError, unavailable } from "../core/errors.ts";
 import type { Ledger } from "../core/ledger.ts";
 import { type HostProcess, launch, type ProcessExit } from "../host/process-launcher.ts";
+import type { ProcessUser } from "../host/process-user.ts";
+import { Reach } from "../host/reach.ts";
 import { checkSocketPath } from "./socket-path.ts";
 
 export interface VsockDaemonSpec {
   /** Path of the program `vhost-device-vsock`. */
   readonly path: string;
-  /** The pod's folder: the sockets `vhu.sock` and `vs.sock` go here. */
+  /** The sockets `vhu.sock` and `vs` go here. */
   readonly directory: string;
   /** `<namespace>/<pod>`. */
   readonly pod: string;
+  /** Whom it runs as, root without one; the folder is this user's then. */
+  readonly user?: ProcessUser | undefined;
 }
 
 /** A running vhost-device-vsock. */
@@ -40,7 +44,7 @@ export async function startVsockDaemon(
   deadline: Deadline,
 ): Promise<VsockDaemon> {
   const vhostUserSocket = checkSocketPath(join(spec.directory, "vhu.sock"));
-  const hybridSocket = checkSocketPath(join(spec.directory, "vs.sock"));
+  const hybridSocket = checkSocketPath(join(spec.directory, "vs"));
   const sockets = [vhostUserSocket, hybridSocket];
   const entries = await Promise.all(sockets.map((path) => ledger.record({ kind: "socket", path })));
   // The daemon binds its sockets itself: what an earlier one left would make it fail.
@@ -53,15 +57,23 @@ export async function startVsockDaemon(
     await Promise.all(sockets.map(removeSocket));
     await Promise.all(entries.map((entry) => entry.forget()));
   };
+  const reach = new Reach(spec.user, 3);
   try {
+    await reach.addFolder(spec.directory);
     const argv = [
       spec.path,
       ...["--guest-cid", String(GUEST_CID)],
-      ...["--socket", vhostUserSocket],
-      ...["--uds-path", hybridSocket],
+      ...["--socket", reach.at(vhostUserSocket)],
+      ...["--uds-path", reach.at(hybridSocket)],
     ] as [string, ...string[]];
     // Its worker can panic while the process lives on and answers nobody (README.md): such a pod must not hang.
-    process = await launch({ role: "vhost-device-vsock", argv, pod: spec.pod, fatal: /panicked at/ }, ledger);
+    process = await launch(
+      {
+        ...{ role: "vhost-device-vsock", argv, pod: spec.pod, fatal: /panicked at/ },
+        ...{ user: spec.user, fds: reach.fds },
+      },
+      ledger,
+    );
     const died = process.exited.then((exit: ProcessExit) => {
       throw unavailable(`${exit.reason} before it listened on ${vhostUserSocket}`);
     });
@@ -73,6 +85,7 @@ export async function startVsockDaemon(
     throw HullError.wrap("start the vsock daemon", thrown, "Unavailable");
   } finally {
     appeared.close();
+    await reach.close();
   }
 }
 

@@ -4,7 +4,6 @@
  * guest: its pod comes as far as a VM that is running and an agent that does not answer.
  */
 import assert from "node:assert/strict";
-import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -12,22 +11,12 @@ import { Deadline } from "../../src/core/deadline.ts";
 import { ApiClient } from "../../src/hypervisor/cloud-hypervisor/api-client.ts";
 import type { VmConfig } from "../../src/hypervisor/cloud-hypervisor/api-types.ts";
 import { fakeCloudHypervisor } from "../testkit/fake-cloud-hypervisor.ts";
+import { podProcesses } from "../testkit/host-processes.ts";
 import { chosenLines, forEveryRunner } from "./fixture.ts";
 import { writeConfig } from "./hull-config.ts";
 
-/** The command lines of all processes of a pod whose program's path ends so. */
-async function commandLines(program: string, pod: string): Promise<string[][]> {
-  const found: string[][] = [];
-  for (const pid of await readdir("/proc")) {
-    if (!/^\d+$/.test(pid)) continue;
-    const [line, environment] = await Promise.all(
-      ["cmdline", "environ"].map((file) => readFile(`/proc/${pid}/${file}`, "utf8").catch(() => "")),
-    );
-    const argv = (line ?? "").split("\0");
-    if (argv[0]?.endsWith(program) && environment?.includes(`=${pod}\0`)) found.push(argv);
-  }
-  return found;
-}
+const commandLines = async (program: string, pod: string) =>
+  (await podProcesses(program, pod)).map(({ argv }) => argv);
 
 /** What the API of the VM answers, as soon as the VM runs. */
 async function runningVm(socket: string) {
@@ -75,14 +64,14 @@ forEveryRunner(
       const clh = runner().run(["true"], { id: second, flags: flags(clhFile) });
 
       const tooEarly = clh.then(({ stderr }) => assert.fail(`hull-clh ended before its VM ran: ${stderr}`));
-      const socket = `/run/hull/${namespace}/${second}/clh.sock`;
+      const socket = `/run/hull/${namespace}/${second}/vm/clh.sock`;
       const info = await Promise.race([runningVm(socket), tooEarly]);
       const config = info.config as unknown as VmConfig;
       assert.equal(config.memory?.size, 300 << 20);
       assert.equal(config.memory?.shared, true);
       assert.equal(config.cpus?.boot_vcpus, 3);
       assert.match(config.payload.cmdline ?? "", /loglevel=5$/);
-      assert.equal(config.vsock?.socket, `/run/hull/${namespace}/${second}/vs.sock`);
+      assert.equal(config.vsock?.socket, `/run/hull/${namespace}/${second}/vm/vs`);
       assert.equal(config.fs?.length, 1);
 
       await qemu.printed("ready\n2\n");

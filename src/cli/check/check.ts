@@ -7,6 +7,7 @@ import { type Check, type CheckContext, type Finding, messageOf } from "./findin
 import { guest } from "./guest.ts";
 import { cgroups, host, memory, mirroring, overlay } from "./host.ts";
 import { kvm } from "./kvm.ts";
+import { rootless } from "./rootless.ts";
 import { containerd, programs, tools } from "./tools.ts";
 
 const CHECKS: readonly Check[] = [
@@ -19,6 +20,7 @@ const CHECKS: readonly Check[] = [
   tools,
   programs,
   guest,
+  rootless,
   kvm,
   containerd,
 ];

@@ -218,11 +218,21 @@ export const hypervisor = section("The virtual machine monitor and the machine i
     since,
   }),
   rootless: boolean({
-    about: "Run the monitor and its helpers as an unprivileged user of the pod's own.",
-    default: false,
+    about:
+      "Run the monitor and the vsock daemon as an unprivileged user of the pod's own, without any capability. virtiofsd confines itself.",
+    default: true,
+    defaultFor: { "cloud-hypervisor": false },
     since,
     annotation: true,
-    planned: true,
+  }),
+  rootless_first_id: integer({
+    about:
+      "The first of the 4194304 numbers that rootless takes for users and groups; nothing else on the host may have them. A pod's is this one plus the process id of its shim.",
+    unit: "user ids",
+    min: 1_000,
+    max: 4_290_772_990,
+    default: 1_879_048_192,
+    since,
   }),
   extra_args: list({
     about: "Arguments appended to the monitor's command line as they are. Nothing checks them.",

@@ -3,13 +3,15 @@ import type { Duplex } from "node:stream";
 import { Deadline } from "../../core/deadline.ts";
 import { HullError, internal, invalidArgument, unavailable } from "../../core/errors.ts";
 import { type HostProcess, launch } from "../../host/process-launcher.ts";
+import { Reach } from "../../host/reach.ts";
 import { lastLines, RingBuffer } from "../../host/ring-buffer.ts";
 import { checkGuestImage } from "../guest-image.ts";
 import type { Hypervisor, Vm, VmContext, VmSpec } from "../hypervisor.ts";
-import { CLONE_FD, commandLine } from "./command-line.ts";
+import { CLONE_FD, commandLine, QMP_FD, VHOST_FD } from "./command-line.ts";
 import { adviceFor } from "./exit-reason.ts";
 import { QmpClient } from "./qmp-client.ts";
-import { loadState, openClone } from "./template.ts";
+import { reachedSpec } from "./reached.ts";
+import { loadState, memoryFileIn, openClone } from "./template.ts";
 import { QemuVm } from "./vm.ts";
 
 /** Runs virtual machines with QEMU, driven over QMP. */
@@ -18,26 +20,34 @@ export class Qemu implements Hypervisor {
 
   async boot(spec: VmSpec, context: VmContext): Promise<Vm> {
     await checkSpec(spec);
-    const args = commandLine(spec, isBlockDevice);
-    return await this.#start(spec, context, args, vhostFd(spec), async (qmp) => {
-      const { status, running } = await qmp.execute("query-status", undefined, context.deadline);
-      if (!running) throw unavailable(`the machine is in state ${status} instead of running`);
-    });
+    const { memory, user } = spec;
+    // A folder that only root may write to is as good as any other: QEMU is given the file.
+    const file = user && memory?.folder !== undefined ? await memoryFileIn(memory.folder, user) : undefined;
+    try {
+      const fds = [...vhostFd(spec), ...(file ? [file.fd] : [])];
+      const folder = file ? `/proc/self/fd/${VHOST_FD + fds.length - 1}` : memory?.folder;
+      const machine = memory ? { ...spec, memory: { ...memory, folder } } : spec;
+      return await this.#start(machine, context, [], fds, async (qmp) => {
+        const { status, running } = await qmp.execute("query-status", undefined, context.deadline);
+        if (!running) throw unavailable(`the machine is in state ${status} instead of running`);
+      });
+    } finally {
+      await file?.close();
+    }
   }
 
   async restore(template: string, spec: VmSpec, context: VmContext): Promise<Vm> {
-    const clone = await openClone(template);
+    const clone = await openClone(template, spec.user);
     try {
       // The memory is copied while QEMU starts: it is not looked at before the state is loaded.
       const copied = clone.copyMemory(context.deadline);
       copied.catch(() => undefined); // read below; QEMU may fail first
       const bare: VmSpec = { ...spec, vsock: undefined, shares: [], nics: [], disks: [] };
       const wired: VmSpec = { ...bare, memoryFile: `/proc/self/fd/${CLONE_FD.memory}` };
-      const args = [...commandLine(wired, isBlockDevice), "-incoming", "defer"];
       return await this.#start(
         wired,
         context,
-        args,
+        ["-incoming", "defer"],
         [clone.memory, clone.state, ...vhostFd(spec)],
         async (qmp) => {
           await copied;
@@ -53,26 +63,32 @@ export class Qemu implements Hypervisor {
   async #start(
     spec: VmSpec,
     context: VmContext,
-    args: string[],
-    fds: number[],
+    more: readonly string[],
+    fds: readonly number[],
     bring: (qmp: QmpClient) => Promise<void>,
   ): Promise<Vm> {
     const console = new RingBuffer();
-    const vmm = await launch(
-      {
-        role: "qemu",
-        argv: [spec.path, ...args],
-        pod: context.pod,
-        netns: spec.netns,
-        fds: ["channel", ...fds],
-        onStdout: (data) => {
-          console.write(data);
-          context.onConsole?.(data);
+    const reach = new Reach(spec.user, QMP_FD + 1 + fds.length);
+    let vmm: HostProcess;
+    try {
+      const reached = await reachedSpec(spec, reach);
+      const blocks = spec.disks.filter((disk) => isBlockDevice(disk.path)).map(({ path }) => reach.at(path));
+      const args = [...commandLine(reached, (path) => blocks.includes(path)), ...more];
+      vmm = await launch(
+        {
+          ...{ role: "qemu", argv: [spec.path, ...args], pod: context.pod },
+          ...{ netns: spec.netns, user: spec.user, fds: ["channel", ...fds, ...reach.fds] },
+          onStdout: (data) => {
+            console.write(data);
+            context.onConsole?.(data);
+          },
         },
-      },
-      context.ledger,
-    );
-    context.log("started qemu", { pid: vmm.pid, args });
+        context.ledger,
+      );
+      context.log("started qemu", { pid: vmm.pid, user: spec.user?.id ?? 0, args });
+    } finally {
+      await reach.close();
+    }
     try {
       // A QEMU that is gone before the connection is looked at would never be heard of there.
       const died = vmm.exited.then((exit) => {
@@ -80,7 +96,7 @@ export class Qemu implements Hypervisor {
       });
       died.catch(() => undefined); // once the machine is up, its end is told by the VM
       const started = this.#connect(vmm, context.deadline).then(async (qmp) => {
-        const vm = new QemuVm(spec, vmm, qmp, console);
+        const vm = new QemuVm(spec, vmm, qmp, console, reach);
         await bring(qmp);
         return vm;
       });

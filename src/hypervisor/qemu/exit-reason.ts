@@ -40,5 +40,11 @@ export function adviceFor(stderr: string, spec: VmSpec): string {
   if (/cannot (set up|allocate) (guest )?memory|Cannot allocate memory/i.test(stderr)) {
     return `; the host cannot give the guest ${spec.memoryMib} MiB: lower the memory size or free memory`;
   }
+  if (spec.user && /^setpriv: /m.test(stderr)) {
+    return `; this host does not run processes as user ${spec.user.id}: set hypervisor.rootless_first_id to users that it has, or hypervisor.rootless: false`;
+  }
+  if (spec.user && /Permission denied/.test(stderr)) {
+    return `; QEMU runs as user ${spec.user.id}, who may not do that: see hypervisor.rootless`;
+  }
   return "";
 }

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import type { Deadline } from "../../core/deadline.ts";
 import { HullError, internal, unavailable } from "../../core/errors.ts";
+import type { ProcessUser } from "../../host/process-user.ts";
 import { run } from "../../host/run.ts";
 import type { VmSpec } from "../hypervisor.ts";
 import type { QmpClient } from "./qmp-client.ts";
@@ -67,20 +68,29 @@ export interface Clone {
   close(): Promise<void>;
 }
 
-export async function openClone(template: string): Promise<Clone> {
+/** Memory for a VM: a file without a name in `folder`, which only `user` may open again (root without one). */
+export async function memoryFileIn(folder: string, user: ProcessUser | undefined): Promise<FileHandle> {
+  const file = await open(folder, O_TMPFILE | constants.O_RDWR, 0o600);
+  // QEMU opens it by /proc/self/fd, which looks at its owner.
+  if (user) await file.chown(user.id, user.id);
+  return file;
+}
+
+export async function openClone(template: string, user: ProcessUser | undefined): Promise<Clone> {
   const files: FileHandle[] = [];
   const close = async () => {
     for (const file of files) await file.close();
   };
-  const opened = async (path: string, flags: number) => {
-    const file = await open(path, flags, 0o600);
+  const opened = async (opening: Promise<FileHandle>) => {
+    const file = await opening;
     files.push(file);
     return file;
   };
   try {
-    const source = await opened(join(template, MEMORY_FILE), constants.O_RDONLY | constants.O_NOFOLLOW);
-    const state = await opened(join(template, STATE_FILE), constants.O_RDONLY | constants.O_NOFOLLOW);
-    const memory = await opened(template, O_TMPFILE | constants.O_RDWR);
+    const flags = constants.O_RDONLY | constants.O_NOFOLLOW;
+    const source = await opened(open(join(template, MEMORY_FILE), flags));
+    const state = await opened(open(join(template, STATE_FILE), flags));
+    const memory = await opened(memoryFileIn(template, user));
     const { size } = await source.stat();
     await memory.truncate(size);
     const at = (file: FileHandle) => `/proc/${process.pid}/fd/${file.fd}`;

@@ -1,6 +1,7 @@
 import { Deadline } from "../../core/deadline.ts";
 import { failedPrecondition, HullError, resourceExhausted } from "../../core/errors.ts";
 import type { HostProcess } from "../../host/process-launcher.ts";
+import type { Reach } from "../../host/reach.ts";
 import { lastLines, type RingBuffer } from "../../host/ring-buffer.ts";
 import type { HotplugDevice, Vm, VmExit, VmSpec } from "../hypervisor.ts";
 import { CLONE_FD, hotplugPorts, portName } from "./command-line.ts";
@@ -9,6 +10,7 @@ import { isBlockDevice } from "./driver.ts";
 import { exitReason } from "./exit-reason.ts";
 import type { QmpClient } from "./qmp-client.ts";
 import type { QmpEvents } from "./qmp-types.ts";
+import { reachedDevice } from "./reached.ts";
 import { saveTemplate } from "./template.ts";
 
 /** How long a guest may take to let go of a device that is taken out. */
@@ -28,6 +30,7 @@ export class QemuVm implements Vm {
     readonly vmm: HostProcess,
     readonly qmp: QmpClient,
     readonly output: RingBuffer,
+    readonly reach: Pick<Reach, "at">,
   ) {
     this.pid = vmm.pid;
     this.#freePorts = Array.from({ length: hotplugPorts(spec) }, (_, index) => portName(index));
@@ -144,7 +147,12 @@ export class QemuVm implements Vm {
   #model(device: HotplugDevice): DeviceModel {
     if (device.kind === "vhost") return vsockModel(device, CLONE_FD.vhost);
     const block = device.kind === "disk" && isBlockDevice(device.path);
-    return deviceModel(device, `plugged${this.#plugged++}`, block, this.spec.block);
+    return deviceModel(
+      reachedDevice(device, this.reach),
+      `plugged${this.#plugged++}`,
+      block,
+      this.spec.block,
+    );
   }
 
   async #addBackend(backend: DeviceModel["backend"], deadline: Deadline): Promise<void> {

@@ -1,0 +1,46 @@
+import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
+import { mkdtemp, rm, stat } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+import { MemoryLedger } from "../../test/testkit/memory-ledger.ts";
+import { Deadline } from "../core/deadline.ts";
+import { DeviceNodes } from "./device-nodes.ts";
+import { mountsBelow } from "./mount.ts";
+
+const USER = { id: 1_500_000_002 };
+
+// Nothing is covered here: that would be this machine's. test/e2e/rootless.e2e.test.ts sees it at work.
+test("a node is the host's device, and the user's alone; nothing is left of it", async () => {
+  const root = await mkdtemp(join(tmpdir(), "hull-nodes-"));
+  const directory = join(root, "dev");
+  const ledger = new MemoryLedger();
+  const deadline = Deadline.after(10_000, "test");
+  const nodes = await DeviceNodes.create(directory, USER, [], ledger, deadline);
+  assert.deepEqual(ledger.resources, [{ kind: "mount", path: directory }]);
+  const node = await nodes.add("disk-1", "/dev/full", deadline);
+  const [ours, host] = [await stat(node), await stat("/dev/full")];
+  assert.ok(ours.isCharacterDevice());
+  assert.equal(ours.rdev, host.rdev);
+  assert.deepEqual([ours.uid, ours.gid, ours.mode & 0o777], [USER.id, USER.id, 0o600]);
+  await nodes.remove("disk-1");
+  assert.equal(existsSync(node), false);
+  await nodes.dispose(deadline);
+  await nodes.dispose(deadline);
+  assert.deepEqual([ledger.resources, await mountsBelow(root), existsSync(directory)], [[], [], false]);
+  deadline.dispose();
+  await rm(root, { recursive: true });
+});
+
+test("a device that is not there fails with its name, and nothing is left", async () => {
+  const root = await mkdtemp(join(tmpdir(), "hull-nodes-"));
+  const ledger = new MemoryLedger();
+  const deadline = Deadline.after(10_000, "test");
+  await assert.rejects(DeviceNodes.create(join(root, "dev"), USER, ["/dev/hull-no-such"], ledger, deadline), {
+    message: /^make devices for user 1500000002: .*\/dev\/hull-no-such/,
+  });
+  assert.deepEqual([ledger.resources, await mountsBelow(root)], [[], []]);
+  deadline.dispose();
+  await rm(root, { recursive: true });
+});

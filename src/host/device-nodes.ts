@@ -1,0 +1,91 @@
+import { chmod, chown, mkdir, readlink, rm } from "node:fs/promises";
+import { basename, join } from "node:path";
+import type { Deadline } from "../core/deadline.ts";
+import { HullError, internal } from "../core/errors.ts";
+import type { Ledger } from "../core/ledger.ts";
+import type { ProcessUser } from "./process-user.ts";
+import { removeTree } from "./remove-tree.ts";
+import { run } from "./run.ts";
+
+/** $1: the folder; the rest: devices. cp makes nodes of the same numbers: nothing of a device is copied. */
+const SCRIPT = `dir=$1; shift
+mount -t tmpfs -o size=64k,mode=755,nosuid,noexec hull-devices "$dir" || exit
+[ $# -eq 0 ] || cp -R -- "$@" "$dir" || exit
+for device; do mount --bind -- "$dir/\${device##*/}" "$device" || exit; done`;
+
+/**
+ * Device nodes that belong to an unprivileged user, on a file system of their own. Those of the start also lie over the
+ * host's in this mount namespace, since a program may know a device only by that name; the host's own are untouched.
+ */
+export class DeviceNodes {
+  #covers = false;
+
+  private constructor(
+    readonly directory: string,
+    readonly user: ProcessUser,
+    readonly covered: readonly string[],
+    readonly forget: () => Promise<void>,
+  ) {}
+
+  /** `devices` are paths of the host's nodes, with names that differ. */
+  static async create(
+    directory: string,
+    user: ProcessUser,
+    devices: readonly string[],
+    ledger: Ledger,
+    deadline: Deadline,
+  ): Promise<DeviceNodes> {
+    await requireOwnMounts();
+    // Not the nodes that are covered: these mounts end with the namespace, and elsewhere the paths are the host's.
+    const entry = await ledger.record({ kind: "mount", path: directory });
+    const nodes = new DeviceNodes(directory, user, devices, () => entry.forget());
+    try {
+      await mkdir(directory);
+      await run(["sh", "-c", SCRIPT, "sh", directory, ...devices], deadline);
+      nodes.#covers = devices.length > 0;
+      for (const device of devices) await nodes.#give(join(directory, basename(device)));
+      return nodes;
+    } catch (thrown) {
+      await nodes.dispose(deadline);
+      throw HullError.wrap(`make devices for user ${user.id}`, thrown);
+    }
+  }
+
+  /** A node called `name` for the host's device at `path`; its path is returned. */
+  async add(name: string, path: string, deadline: Deadline): Promise<string> {
+    const node = join(this.directory, name);
+    await run(["cp", "-R", "--", path, node], deadline);
+    await this.#give(node);
+    return node;
+  }
+
+  async remove(name: string): Promise<void> {
+    await rm(join(this.directory, name), { force: true });
+  }
+
+  /** Idempotent. */
+  async dispose(deadline: Deadline): Promise<void> {
+    // Once each: below ours the host may have mounted something, too.
+    if (this.#covers) await run(["umount", "--lazy", "--", ...this.covered], deadline);
+    this.#covers = false;
+    await removeTree(this.directory, deadline);
+    await this.forget();
+  }
+
+  async #give(node: string): Promise<void> {
+    await chmod(node, 0o600);
+    await chown(node, this.user.id, this.user.id);
+  }
+}
+
+/** Covering the devices of the host itself would take them from everybody. A daemon has mounts of its own (shim/bootstrap); that is only checked where init can be looked at. */
+async function requireOwnMounts(): Promise<void> {
+  const namespace = (pid: string) => readlink(`/proc/${pid}/ns/mnt`);
+  const host = await namespace("1").catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "EACCES") return undefined;
+    throw error;
+  });
+  if (host === (await namespace("self"))) {
+    throw internal("device nodes: this process has no mount namespace of its own");
+  }
+}

@@ -1,0 +1,48 @@
+import assert from "node:assert/strict";
+import { chmod, mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { Reach } from "./reach.ts";
+
+const USER = { id: 1_500_000_001 };
+let root: string;
+
+before(async () => {
+  root = await mkdtemp(join(tmpdir(), "hull-reach-")); // 0700
+  await mkdir(join(root, "guest"));
+  for (const name of ["vmlinux", "secret"]) await writeFile(join(root, "guest", name), name);
+  await chmod(join(root, "guest/secret"), 0o600);
+  await symlink(join(root, "guest/vmlinux"), join(root, "link"));
+});
+after(() => rm(root, { recursive: true }));
+
+test("paths that anybody can come to stay, others begin with a descriptor of their folder", async () => {
+  const reach = new Reach(USER, 7);
+  assert.equal(await reach.addFile("/bin/sh", "execute"), "/bin/sh");
+  assert.deepEqual(reach.fds, []);
+  assert.equal(await reach.addFile(join(root, "guest/vmlinux")), "/proc/self/fd/7/vmlinux");
+  assert.equal(await reach.addFile(join(root, "link")), "/proc/self/fd/7/vmlinux");
+  await reach.addFolder(root);
+  assert.equal(reach.fds.length, 2);
+  assert.equal(reach.at(join(root, "fs.sock")), "/proc/self/fd/8/fs.sock");
+  assert.equal(reach.at(`${root}-other/fs.sock`), `${root}-other/fs.sock`);
+  await reach.close();
+});
+
+test("a file whose own mode forbids it is refused with what to do", async () => {
+  const reach = new Reach(USER, 3);
+  await assert.rejects(reach.addFile(join(root, "guest/secret")), {
+    code: "FailedPrecondition",
+    message: /secret: an unprivileged user may not read it \(mode 600\); .*chmod o\+r/,
+  });
+  await assert.rejects(reach.addFile(join(root, "guest/vmlinux"), "execute"), { code: "FailedPrecondition" });
+  assert.deepEqual(reach.fds, []);
+});
+
+test("root needs no help", async () => {
+  const reach = new Reach(undefined, 3);
+  const path = join(root, "guest/secret");
+  await reach.addFolder(root);
+  assert.deepEqual([await reach.addFile(path), reach.at(path), reach.fds], [path, path, []]);
+});

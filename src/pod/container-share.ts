@@ -1,0 +1,32 @@
+import { Deadline } from "../core/deadline.ts";
+import type { SharedDirectory } from "../storage/shared-directory.ts";
+import type { ContainerShare } from "./sandbox.ts";
+
+/** How long freeing a container's mounts may take. */
+const RELEASE_LIMIT_MS = 2_000;
+
+/** What containers of a pod see of its shared directory. */
+export function containerShare(share: SharedDirectory): ContainerShare {
+  return {
+    add: async (containerId, source, deadline) => {
+      const release = async () => {
+        const limit = Deadline.after(RELEASE_LIMIT_MS, `free the mounts of container ${containerId}`);
+        await share.remove(containerId, limit);
+        limit.dispose();
+      };
+      const bind = { type: "bind", source: source.path, target: "", options: ["rbind"] };
+      const mounts = source.mounts.length > 0 ? source.mounts : [bind];
+      try {
+        const rootfs = await share.addRootfs(containerId, mounts, deadline);
+        return {
+          rootfs,
+          bind: (mount) => share.addBind(containerId, mount.source ?? "", mount.options ?? [], deadline),
+          release,
+        };
+      } catch (error) {
+        await release();
+        throw error;
+      }
+    },
+  };
+}

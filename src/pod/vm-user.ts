@@ -1,0 +1,45 @@
+import { stat } from "node:fs/promises";
+import { join } from "node:path";
+import type { Config } from "../config/schema.ts";
+import type { Deadline } from "../core/deadline.ts";
+import type { Ledger } from "../core/ledger.ts";
+import { DeviceNodes } from "../host/device-nodes.ts";
+import type { ProcessUser } from "../host/process-user.ts";
+
+/**
+ * The user that a pod's VM runs as; undefined = root. Its number is that of the pod's shim counted from the configured
+ * first one: no two shims that live have the same process id, so no two pods share a user, and nothing has to be
+ * written down or given back. The VM's processes do not outlive the shim.
+ */
+export function vmUser(hypervisor: Config["hypervisor"], shimPid: number): ProcessUser | undefined {
+  return hypervisor.rootless ? { id: hypervisor.rootless_first_id + shimPid } : undefined;
+}
+
+/** The devices of the host that this user's VM needs and may not open, as nodes of its own. Root needs none. */
+export async function vmDevices(
+  hypervisor: Config["hypervisor"],
+  user: ProcessUser | undefined,
+  folder: string,
+  ledger: Ledger,
+  deadline: Deadline,
+): Promise<DeviceNodes | undefined> {
+  if (!user) return undefined;
+  const wanted = [
+    "/dev/net/tun",
+    ...(hypervisor.accel === "tcg" ? [] : ["/dev/kvm"]),
+    ...(hypervisor.disable_vhost_net ? [] : ["/dev/vhost-net"]),
+    ...(hypervisor.entropy_source === "/dev/urandom" ? [] : [hypervisor.entropy_source]),
+  ];
+  const closed = await Promise.all(wanted.map(isClosed));
+  const devices = wanted.filter((_, index) => closed[index]);
+  return await DeviceNodes.create(join(folder, "dev"), user, devices, ledger, deadline);
+}
+
+/** A device that is there and that not everybody may read and write. */
+async function isClosed(path: string): Promise<boolean> {
+  const found = await stat(path).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") return undefined;
+    throw error;
+  });
+  return found?.isCharacterDevice() === true && (found.mode & 0o006) !== 0o006;
+}

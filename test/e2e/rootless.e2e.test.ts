@@ -1,0 +1,99 @@
+/** Whom a pod's processes run as, seen from the host. */
+import assert from "node:assert/strict";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, it } from "node:test";
+import { CniNetns, hostLocal } from "../testkit/cni.ts";
+import type { RunningCtr } from "../testkit/ctr.ts";
+import { type PodProcess, podProcesses } from "../testkit/host-processes.ts";
+import { chosenLines, forEveryRunner } from "./fixture.ts";
+import { writeConfig } from "./hull-config.ts";
+
+const FIRST_ID = 1_500_000_000;
+const NONE = "0000000000000000";
+
+/** The user of a process that has no right on the host. */
+function unprivileged({ argv, status }: PodProcess): number {
+  const ids = `${status.Uid}\t${status.Gid}`.split("\t").map(Number);
+  assert.equal(new Set(ids).size, 1, `${argv[0]}: ${ids}`);
+  assert.equal(status.Groups?.trim(), "");
+  for (const set of ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"]) assert.equal(status[set], NONE, set);
+  assert.equal(status.NoNewPrivs, "1");
+  return ids[0] ?? 0;
+}
+
+forEveryRunner(
+  "rootless",
+  (runner) => {
+    let root = "";
+    let volume = "";
+    let netns: CniNetns;
+    let gateway = "";
+
+    before(async () => {
+      root = await mkdtemp("/dev/shm/hull-e2e-rootless-");
+      volume = await mkdtemp(join(tmpdir(), "hull-e2e-rootless-"));
+      netns = await CniNetns.create(`hull-e2e-rootless-${process.pid}`);
+      const subnet = (process.pid % 200) + 20;
+      gateway = `10.215.${subnet}.1`;
+      await netns.add({ type: "ptp", ipam: hostLocal(root, `10.215.${subnet}.0/24`) }, "eth0");
+    });
+    after(async () => {
+      await netns.remove();
+      await rm(root, { recursive: true });
+      await rm(volume, { recursive: true });
+    });
+
+    const start = async (name: string, hypervisor: object, script: string, flags: readonly string[] = []) => {
+      const file = join(root, `${name}.yaml`);
+      await writeConfig(file, { hypervisor: { rootless_first_id: FIRST_ID, ...hypervisor } });
+      const command = ["sh", "-c", `${script}; echo ready; read line; true`];
+      const options = { id: name, flags: ["--runtime-config-path", file, ...flags], holdStdin: true };
+      return runner().start(command, options);
+    };
+    const qemu = async (name: string): Promise<PodProcess> => {
+      const found = await podProcesses("qemu-system-x86_64", `${runner().ctr.namespace}/${name}`);
+      assert.equal(found.length, 1);
+      return found[0] as PodProcess;
+    };
+    const end = async (pod: RunningCtr) => {
+      pod.closeStdin();
+      assert.equal((await pod.ended).code, 0);
+    };
+
+    it("gives two pods users of their own; network, volumes and memory in a folder of root's work", async () => {
+      const script = `ping -c 1 -W 5 ${gateway} >/dev/null && echo written >/volume/file`;
+      const mount = `type=bind,src=${volume},dst=/volume,options=rbind:rw`;
+      const flags = ["--with-ns", `network:${netns.path}`, "--mount", mount];
+      const clone = await start("clone", {}, script, flags);
+      const memory = { memory_backend: "file", file_mem_backend: root };
+      const booted = await start("booted", { template: { enable: false }, ...memory }, "true");
+      await Promise.all([clone.printed("ready\n"), booted.printed("ready\n")]);
+      assert.equal(await readFile(join(volume, "file"), "utf8"), "written\n");
+
+      const users: number[] = [];
+      for (const name of ["clone", "booted"]) {
+        const vmm = await qemu(name);
+        const user = unprivileged(vmm);
+        assert.equal(vmm.status.Seccomp, "2");
+        const [vsock] = await podProcesses("vhost-device-vsock", `${runner().ctr.namespace}/${name}`);
+        if (vsock) assert.equal(unprivileged(vsock), user);
+        assert.ok(user > FIRST_ID && user < FIRST_ID + 4_194_304, String(user));
+        users.push(user);
+      }
+      assert.notEqual(users[0], users[1]);
+      await end(clone);
+      await end(booted);
+    });
+
+    it("runs QEMU as root where the configuration says so", async () => {
+      const pod = await start("privileged", { rootless: false }, "true");
+      await pod.printed("ready\n");
+      assert.equal((await qemu("privileged")).status.Uid, "0\t0\t0\t0");
+      await end(pod);
+    });
+  },
+  ["hull"],
+  chosenLines().slice(-1), // containerd has no part in it
+);
