@@ -15,7 +15,7 @@ import { GUEST_SHARE, SHARE_TAG, SharedDirectory } from "../storage/shared-direc
 import { shmSize } from "../storage/shm-size.ts";
 import { startVirtiofsd } from "../storage/virtiofsd.ts";
 import { openGuestLink } from "./guest-link.ts";
-import type { ContainerShare, Sandbox, SandboxRequest } from "./sandbox.ts";
+import type { ContainerShare, RootfsSource, Sandbox, SandboxRequest } from "./sandbox.ts";
 import { SandboxDisks } from "./sandbox-disks.ts";
 import { SandboxNetwork } from "./sandbox-network.ts";
 import { CloneError, startVm } from "./start-vm.ts";
@@ -257,6 +257,10 @@ function virtiofsdSpec({ hypervisor }: Config) {
   };
 }
 
+function rootfsMounts({ mounts, path }: RootfsSource): RootfsSource["mounts"] {
+  return mounts.length > 0 ? mounts : [{ type: "bind", source: path, target: "", options: ["rbind"] }];
+}
+
 function containerShare(share: SharedDirectory): ContainerShare {
   return {
     add: async (containerId, source, deadline) => {
@@ -265,10 +269,8 @@ function containerShare(share: SharedDirectory): ContainerShare {
         await share.remove(containerId, limit);
         limit.dispose();
       };
-      const bind = { type: "bind", source: source.path, target: "", options: ["rbind"] };
-      const mounts = source.mounts.length > 0 ? source.mounts : [bind];
       try {
-        const rootfs = await share.addRootfs(containerId, mounts, deadline);
+        const rootfs = source && (await share.addRootfs(containerId, rootfsMounts(source), deadline));
         return {
           rootfs,
           bind: (mount) => share.addBind(containerId, mount.source ?? "", mount.options ?? [], deadline),

@@ -3,7 +3,7 @@ import type { Vm } from "../hypervisor/hypervisor.ts";
 import { blockDevicePath } from "../storage/block-device.ts";
 import type { HostDisk, PluggedDisk } from "./sandbox.ts";
 
-/** The block devices of the host that are plugged into a pod's VM for its containers. */
+/** The disks that are plugged into a pod's VM for its containers. */
 export class SandboxDisks {
   #count = 0;
   #vmEnded = false;
@@ -17,8 +17,8 @@ export class SandboxDisks {
     });
   }
 
-  async plug({ major, minor, readOnly }: HostDisk, deadline: Deadline): Promise<PluggedDisk> {
-    const path = await blockDevicePath(major, minor);
+  async plug({ source, readOnly }: HostDisk, deadline: Deadline): Promise<PluggedDisk> {
+    const path = "path" in source ? source.path : await blockDevicePath(source.major, source.minor);
     const serial = `hull-${this.#count++}`;
     const take = await this.vm.plug({ kind: "disk", path, readOnly, serial }, deadline);
     return {
