@@ -6,8 +6,8 @@ import type { Resource } from "../core/ledger.ts";
 import { killAll } from "../host/kill.ts";
 import { unmountTree } from "../host/mount.ts";
 import { findByMark, type ProcessIdentity } from "../host/proc.ts";
-import { removeTree } from "../host/remove-tree.ts";
 import { releaseNetwork } from "../network/release.ts";
+import { removePodDirectory } from "./pod-directory.ts";
 import { type PodRecord, STATE_FILE } from "./state-file.ts";
 
 /**
@@ -25,7 +25,7 @@ export async function cleanUpPod(directory: string, pod: string, deadline: Deadl
     if (!path.startsWith(`${directory}/`))
       throw invalidArgument(`${directory}/${STATE_FILE}: directory ${path} is not the pod's`);
   }
-  await removeTree(directory, deadline);
+  await removePodDirectory(directory, deadline);
 }
 
 /** The record, or an empty one when the daemon did not come as far as writing it. */
