@@ -89,6 +89,7 @@ export class AgentConnection implements GuestAgent {
         spec: encodeJson(request.spec),
         stdio: stdio(request.stdio),
         blockDevices: (request.blockDevices ?? []).map((device) => ({ ...device })),
+        rootDisk: request.rootDisk && { ...request.rootDisk, options: [...request.rootDisk.options] },
       },
       { deadline },
     );

@@ -72,6 +72,17 @@ export interface CreateContainer {
   readonly spec: object;
   readonly stdio: StdioTokens;
   readonly blockDevices?: readonly GuestBlockDevice[];
+  /** The root file system, where it is a disk of its own. */
+  readonly rootDisk?: GuestRootDisk | undefined;
+}
+
+/** A disk that was plugged in, as a container's root file system. */
+export interface GuestRootDisk {
+  readonly serial: string;
+  readonly fsType: string;
+  readonly readOnly: boolean;
+  /** Options of this file system for mount(2). */
+  readonly options: readonly string[];
 }
 
 /** A disk that was plugged in, as a device of a container. */

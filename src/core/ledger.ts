@@ -8,6 +8,8 @@ export type Resource =
   | { kind: "mount"; path: string }
   | { kind: "directory"; path: string }
   | { kind: "socket"; path: string }
+  /** A loop device of this file. */
+  | { kind: "loop"; file: string }
   | { kind: "tap"; netns: string; name: string }
   | { kind: "qdisc"; netns: string; device: string }
   /** The group `path` in every hierarchy, with those above it, up to but without `existing`, that are empty. */

@@ -213,7 +213,7 @@ async function boot(
   );
   await allSettled([starting, cgroup?.adopt([virtiofsd.process.pid, ...link.pids]) ?? Promise.resolve()]);
   timeline.mark("guest: sandbox set up");
-  const disks = new SandboxDisks(vm, nodes, context.log);
+  const disks = new SandboxDisks(vm, nodes, ledger, context.log);
   let stopping: Promise<void> | undefined;
   // Without any one of these the guest cannot go on.
   const ends = [

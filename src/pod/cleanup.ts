@@ -4,11 +4,12 @@ import type { Deadline } from "../core/deadline.ts";
 import { HullError, invalidArgument } from "../core/errors.ts";
 import type { Resource } from "../core/ledger.ts";
 import { killAll } from "../host/kill.ts";
+import { releaseLoop } from "../host/loop-device.ts";
 import { unmountTree } from "../host/mount.ts";
 import { findByMark, type ProcessIdentity } from "../host/proc.ts";
-import { removeTree } from "../host/remove-tree.ts";
 import { releaseNetwork } from "../network/release.ts";
 import { releaseCgroup } from "../resources/pod-cgroup.ts";
+import { removePodDirectory } from "./pod-directory.ts";
 import { type PodRecord, STATE_FILE } from "./state-file.ts";
 
 /**
@@ -22,12 +23,13 @@ export async function cleanUpPod(directory: string, pod: string, deadline: Deadl
   await killAll([...of("process").flatMap(identity), ...(await findByMark(pod))], deadline);
   await releaseNetwork([...of("tap"), ...of("qdisc")], deadline);
   for (const record of of("cgroup")) await releaseCgroup(record, deadline);
+  for (const { file } of of("loop")) await releaseLoop(file, deadline);
   for (const { path } of of("mount").reverse()) await unmountTree(path, deadline);
   for (const { path } of of("directory").reverse()) {
     if (!path.startsWith(`${directory}/`))
       throw invalidArgument(`${directory}/${STATE_FILE}: directory ${path} is not the pod's`);
   }
-  await removeTree(directory, deadline);
+  await removePodDirectory(directory, deadline);
 }
 
 /** The record, or an empty one when the daemon did not come as far as writing it. */

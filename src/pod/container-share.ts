@@ -1,6 +1,6 @@
 import { Deadline } from "../core/deadline.ts";
 import type { SharedDirectory } from "../storage/shared-directory.ts";
-import type { ContainerShare } from "./sandbox.ts";
+import type { ContainerShare, RootfsSource } from "./sandbox.ts";
 
 /** How long freeing a container's mounts may take. */
 const RELEASE_LIMIT_MS = 2_000;
@@ -14,10 +14,8 @@ export function containerShare(share: SharedDirectory): ContainerShare {
         await share.remove(containerId, limit);
         limit.dispose();
       };
-      const bind = { type: "bind", source: source.path, target: "", options: ["rbind"] };
-      const mounts = source.mounts.length > 0 ? source.mounts : [bind];
       try {
-        const rootfs = await share.addRootfs(containerId, mounts, deadline);
+        const rootfs = source && (await share.addRootfs(containerId, rootfsMounts(source), deadline));
         return {
           rootfs,
           bind: (mount) => share.addBind(containerId, mount.source ?? "", mount.options ?? [], deadline),
@@ -29,4 +27,8 @@ export function containerShare(share: SharedDirectory): ContainerShare {
       }
     },
   };
+}
+
+function rootfsMounts({ mounts, path }: RootfsSource): RootfsSource["mounts"] {
+  return mounts.length > 0 ? mounts : [{ type: "bind", source: path, target: "", options: ["rbind"] }];
 }

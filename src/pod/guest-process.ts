@@ -1,6 +1,6 @@
 import type {
+  CreateContainer,
   GuestAgent,
-  GuestBlockDevice,
   GuestExit,
   ProcessRef,
   SignalRequest,
@@ -23,13 +23,12 @@ export class GuestInit implements ProcessRunner {
   async create(
     spec: object,
     io: ProcessIo,
-    size: TerminalSize | undefined,
+    disks: Pick<CreateContainer, "blockDevices" | "rootDisk">,
     deadline: Deadline,
-    blockDevices: readonly GuestBlockDevice[] = [],
   ): Promise<void> {
-    const stdio = stdioTokens(io, size);
+    const stdio = stdioTokens(io, undefined);
     const { containerId } = this.ref;
-    await this.agent.createContainer({ containerId, spec, stdio, blockDevices }, deadline);
+    await this.agent.createContainer({ containerId, spec, stdio, ...disks }, deadline);
     io.attach(await openStreams(stdio, (token) => this.agent.openStream(token, deadline)));
   }
 

@@ -1,4 +1,7 @@
 import assert from "node:assert/strict";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test } from "node:test";
 import { FakeSandbox, fakeIo } from "../../test/testkit/fake-sandbox.ts";
 import { Deadline } from "../core/deadline.ts";
@@ -307,6 +310,33 @@ test("a lost VM ends every process with 137 and the pod", async () => {
   await pod.delete("p1", forever);
   assert.deepEqual(kinds(), ["create", "start", "exit", "delete"]);
   assert.equal(sandbox.shared.size, 0);
+});
+
+test("root file systems on disks are plugged in while the VM takes disks, then shared; all are taken out again", async () => {
+  const { pod, sandbox } = setUp();
+  sandbox.ports = 1;
+  await pod.create(request("p1", asSandbox), forever);
+  const directory = await mkdtemp(join(tmpdir(), "hull-pod-"));
+  const make = async (id: string) => {
+    const source = join(directory, id);
+    await writeFile(source, "");
+    const rootfs = [{ type: "ext4", source, target: "", options: ["loop"] }];
+    await pod.create({ ...request(id, inSandbox), rootfs }, forever);
+    const { rootDisk, spec } = sandbox.agent.created.get(id) ?? {};
+    return { fsType: rootDisk?.fsType, path: (spec as OciSpec | undefined)?.root?.path };
+  };
+  try {
+    assert.deepEqual(await make("a"), { fsType: "ext4", path: "/run/hull/roots/a" });
+    assert.deepEqual(await make("b"), { fsType: undefined, path: "/run/hull/shared/b/rootfs" });
+    assert.deepEqual([...sandbox.disks], [join(directory, "a")]);
+    await pod.delete("a", forever);
+    assert.equal(sandbox.disks.size, 0);
+    sandbox.agent.faults.set("createContainer", invalidArgument("no such program"));
+    await assert.rejects(make("c"), withCode("InvalidArgument"));
+    assert.equal(sandbox.disks.size, 0);
+  } finally {
+    await rm(directory, { recursive: true });
+  }
 });
 
 test("OOM kills are told of each time, for known containers only", async () => {

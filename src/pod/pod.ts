@@ -6,6 +6,7 @@ import { alreadyExists, failedPrecondition, HullError, invalidArgument, notFound
 import { StateMachine, type TransitionTable } from "../core/state-machine.ts";
 import type { Timeline } from "../core/timeline.ts";
 import { Container, type StdioPaths } from "./container.ts";
+import { ContainerHost } from "./container-host.ts";
 import { containerKind } from "./container-kind.ts";
 import type { PodEvent } from "./events.ts";
 import { guestDevices } from "./guest-devices.ts";
@@ -15,15 +16,7 @@ import { ContainerHooks } from "./hooks.ts";
 import type { OciSpec } from "./oci-spec.ts";
 import type { Exit, ProcessRunner } from "./process.ts";
 import type { ProcessIo } from "./process-io.ts";
-import type {
-  BootSandbox,
-  PluggedDisk,
-  PodFile,
-  RootfsSource,
-  Sandbox,
-  SandboxRequest,
-  SharedContainer,
-} from "./sandbox.ts";
+import type { BootSandbox, PodFile, RootfsSource, Sandbox, SandboxRequest } from "./sandbox.ts";
 import { sandboxRequest } from "./sandbox-request.ts";
 
 export type PodState = "new" | "booting" | "running" | "stopping" | "stopped";
@@ -244,31 +237,27 @@ export class Pod {
     const { id, spec, bundle, io } = request;
     if (pause) return this.#container(request, sandbox, new PauseProcess(sandbox.lost), undefined, hooks);
     const { spec: usable, disks: wanted } = guestDevices(spec);
-    const shared = withDisks(await sandbox.share.add(id, rootfsSource(request), deadline));
+    const host = await ContainerHost.prepare(sandbox, id, rootfsSource(request), this.#options.log, deadline);
     this.#options.timeline?.mark("root file system mounted");
     const runner = new GuestInit(sandbox.agent, { containerId: id, execId: "" });
     try {
       const adjusted = await guestSpec(usable, {
         containerId: id,
-        rootfs: shared.rootfs,
+        rootfs: host.rootfs,
         vcpus: sandbox.size.vcpus,
-        share: (mount) => shared.bind(mount),
+        share: (mount) => host.bind(mount),
         podFiles: this.#files,
         podShm: this.#shmSource,
       });
       this.#options.timeline?.mark("volumes mounted");
       const blockDevices: GuestBlockDevice[] = [];
-      for (const { path, access, major, minor } of wanted) {
-        const disk = await sandbox.plugDisk({ major, minor, readOnly: access === "r" }, deadline);
-        shared.disks.push(disk);
-        blockDevices.push({ serial: disk.serial, path, access });
-      }
-      await runner.create(adjusted, io, undefined, deadline, blockDevices);
+      for (const disk of wanted) blockDevices.push(await host.plug(disk, deadline));
+      await runner.create(adjusted, io, { blockDevices, rootDisk: host.rootDisk }, deadline);
       this.#options.timeline?.mark("guest: container created");
       deadline.check();
-      return this.#container(request, sandbox, runner, shared, hooks);
+      return this.#container(request, sandbox, runner, host, hooks);
     } catch (error) {
-      await this.#undo(runner, shared);
+      await this.#undo(runner, host);
       throw error;
     }
     function rootfsSource({ rootfs }: CreateRequest): RootfsSource {
@@ -282,19 +271,19 @@ export class Pod {
     }
   }
 
-  async #undo(runner: ProcessRunner, shared: SharedContainer): Promise<void> {
+  async #undo(runner: ProcessRunner, host: ContainerHost): Promise<void> {
     const limit = Deadline.after(STOP_LIMIT_MS, "undoing the creation");
     // The guest may not know the container, or be gone: what the host has is freed in any case.
     await runner.delete(limit).catch((error) => this.#options.log("pod: undo in the guest", { err: error }));
     limit.dispose();
-    await shared.release();
+    await host.release();
   }
 
   #container(
     request: CreateRequest,
     sandbox: Sandbox,
     runner: ProcessRunner,
-    shared: SharedContainer | undefined,
+    host: ContainerHost | undefined,
     hooks: ContainerHooks,
   ) {
     const container = new Container({
@@ -302,7 +291,7 @@ export class Pod {
       bundle: request.bundle,
       stdio: request.stdio,
       io: request.io,
-      agent: shared ? sandbox.agent : undefined,
+      agent: host ? sandbox.agent : undefined,
       runner,
       pid: sandbox.pid,
       size: sandbox.size,
@@ -311,7 +300,7 @@ export class Pod {
       beforeStart: (deadline) => sandbox.refreshNetwork(deadline),
       afterStart: (deadline) => hooks.started(sandbox.pid, deadline),
       release: async () => {
-        await shared?.release();
+        await host?.release();
         await hooks.stopped();
       },
     });
@@ -323,17 +312,4 @@ export class Pod {
     }
     return container;
   }
-}
-
-/** What a container has on the host, with the disks that were plugged in for it: they go before the mounts. */
-function withDisks(shared: SharedContainer): SharedContainer & { readonly disks: PluggedDisk[] } {
-  const disks: PluggedDisk[] = [];
-  return {
-    ...shared,
-    disks,
-    release: async () => {
-      await Promise.all(disks.splice(0).map((disk) => disk.unplug()));
-      await shared.release();
-    },
-  };
 }

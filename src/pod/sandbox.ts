@@ -13,7 +13,7 @@ export interface Sandbox {
   readonly share: ContainerShare;
   /** Gives the guest what is new in the pod's network namespace: interfaces (plugged in), addresses, routes. */
   refreshNetwork(deadline: Deadline): Promise<void>;
-  /** Plugs a block device of the host into the VM. Throws NotFound. */
+  /** Plugs a disk into the VM. Throws NotFound; ResourceExhausted or FailedPrecondition where the VM takes no more. */
   plugDisk(disk: HostDisk, deadline: Deadline): Promise<PluggedDisk>;
   /** Resolves with the reason when the VM has ended without being asked to. */
   readonly lost: Promise<string>;
@@ -21,10 +21,9 @@ export interface Sandbox {
   stop(deadline: Deadline): Promise<void>;
 }
 
-/** A block device of the host by its numbers. */
+/** A block device of the host by its numbers, or one or an image file by its path. */
 export interface HostDisk {
-  readonly major: number;
-  readonly minor: number;
+  readonly source: { readonly major: number; readonly minor: number } | { readonly path: string };
   readonly readOnly: boolean;
 }
 
@@ -37,13 +36,16 @@ export interface PluggedDisk {
 
 /** The directory the guest sees over virtio-fs. */
 export interface ContainerShare {
-  /** Mounts a container's root file system and makes its host paths available; undone by `release`. */
-  add(containerId: string, rootfs: RootfsSource, deadline: Deadline): Promise<SharedContainer>;
+  /**
+   * Mounts a container's root file system, unless that is a disk (undefined), and makes its host paths available; undone
+   * by `release`.
+   */
+  add(containerId: string, rootfs: RootfsSource | undefined, deadline: Deadline): Promise<SharedContainer>;
 }
 
 export interface SharedContainer {
-  /** Path of the root file system in the guest. */
-  readonly rootfs: string;
+  /** Path of the root file system in the guest; undefined when it is not in the share. */
+  readonly rootfs: string | undefined;
   /** Makes a host path available in the guest and answers its path there. */
   bind(mount: OciMount): Promise<string>;
   release(): Promise<void>;

@@ -3,10 +3,10 @@ import { readFile } from "node:fs/promises";
 import { type LoadedConfig, loadConfig } from "../config/load.ts";
 import { Deadline } from "../core/deadline.ts";
 import { Timeline } from "../core/timeline.ts";
-import { removeTree } from "../host/remove-tree.ts";
 import { bootSandbox } from "../pod/boot-sandbox.ts";
 import type { PodEvent } from "../pod/events.ts";
 import { Pod } from "../pod/pod.ts";
+import { removePodDirectory } from "../pod/pod-directory.ts";
 import { StateFile } from "../pod/state-file.ts";
 import { SandboxDefinition } from "../proto/generated/containerd/runtime/sandbox/v1/sandbox.ts";
 import { TaskDefinition } from "../proto/generated/containerd/task/v2/task.ts";
@@ -135,7 +135,7 @@ export class Daemon {
     this.#events.close();
     this.#serving?.close();
     const limit = Deadline.after(REMOVE_LIMIT_MS, `remove ${this.#paths.directory}`);
-    await removeTree(this.#paths.directory, limit).catch((error) =>
+    await removePodDirectory(this.#paths.directory, limit).catch((error) =>
       this.#log.error({ err: error }, "shim: clean-up"),
     );
     limit.dispose();

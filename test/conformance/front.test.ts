@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { execFileSync, spawnSync } from "node:child_process";
+import { execFileSync, spawn, spawnSync } from "node:child_process";
 import {
   existsSync,
   mkdirSync,
@@ -124,6 +124,23 @@ function kill(t: TestContext, id: string): number {
   });
   return pid;
 }
+
+test("start: copes with ends of pods that take the namespace's empty folder away at the same time", (t) => {
+  const namespace = `${NAMESPACE}-race`;
+  const folder = `/run/hull/${namespace}`;
+  const script = `for (;;) try { require("node:fs").rmdirSync(${JSON.stringify(folder)}); } catch {}`;
+  const remover = spawn(process.execPath, ["-e", script], { stdio: "ignore" });
+  t.after(() => remover.kill("SIGKILL"));
+  for (let index = 0; index < 20; index++) {
+    const bundle = makeBundle(t, {});
+    const started = run("start", `p${index}`, bundle, { namespace });
+    assert.equal(started.status, 0, String(started.stderr));
+    process.kill(Number(readFileSync(`${folder}/p${index}/shim.pid`, "utf8").split(" ")[0]), "SIGKILL");
+    rmSync(`${folder}/p${index}`, { recursive: true });
+  }
+  remover.kill("SIGKILL");
+  rmSync(folder, { recursive: true, force: true });
+});
 
 test("start: address, socket, record, scrubbed environment, own mount namespace; a second start is refused", async (t) => {
   const bundle = makeBundle(t, {});

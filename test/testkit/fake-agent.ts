@@ -44,8 +44,13 @@ export class FakeAgent implements GuestAgent {
     await this.#call("updateNetwork", "");
   }
 
-  async createContainer({ containerId }: CreateContainer): Promise<void> {
+  /** What containers were created from, by id. */
+  readonly created = new Map<string, CreateContainer>();
+
+  async createContainer(request: CreateContainer): Promise<void> {
+    const { containerId } = request;
     await this.#call("createContainer", containerId);
+    this.created.set(containerId, request);
     this.#add({ containerId, execId: "" });
   }
 

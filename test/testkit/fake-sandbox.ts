@@ -1,4 +1,5 @@
 import { type Deferred, deferred } from "../../src/core/deferred.ts";
+import { resourceExhausted } from "../../src/core/errors.ts";
 import type { ProcessIo } from "../../src/pod/process-io.ts";
 import type { ContainerShare, HostDisk, PluggedDisk, Sandbox } from "../../src/pod/sandbox.ts";
 import { FakeAgent } from "./fake-agent.ts";
@@ -13,10 +14,10 @@ export class FakeSandbox implements Sandbox {
   readonly #lost: Deferred<string> = deferred();
   readonly lost = this.#lost.promise;
   readonly share: ContainerShare = {
-    add: async (containerId) => {
+    add: async (containerId, rootfs) => {
       this.shared.add(containerId);
       return {
-        rootfs: `/run/hull/shared/${containerId}/rootfs`,
+        rootfs: rootfs && `/run/hull/shared/${containerId}/rootfs`,
         bind: async (mount) => `/run/hull/shared/${containerId}${mount.destination}`,
         release: async () => {
           this.shared.delete(containerId);
@@ -25,14 +26,17 @@ export class FakeSandbox implements Sandbox {
     },
   };
 
-  /** Disks that are plugged in, as "major:minor". */
+  /** Disks that are plugged in, as "major:minor" or path. */
   readonly disks = new Set<string>();
+  /** How many it takes. */
+  ports = 4;
 
-  async plugDisk({ major, minor }: HostDisk): Promise<PluggedDisk> {
-    const disk = `${major}:${minor}`;
+  async plugDisk({ source }: HostDisk): Promise<PluggedDisk> {
+    if (this.disks.size === this.ports) throw resourceExhausted("all hotplug ports are taken");
+    const disk = "path" in source ? source.path : `${source.major}:${source.minor}`;
     this.disks.add(disk);
     const unplug = async () => void this.disks.delete(disk);
-    return { serial: `serial-${disk.replace(":", "-")}`, unplug };
+    return { serial: `serial-${this.disks.size}`, unplug };
   }
 
   /** How often the network was looked at again. */

@@ -29,6 +29,8 @@ export const FORWARD_PORT = 1027;
 /** What comes while the agent is busy is refused beyond this; a pod may start hundreds of streams at once. */
 const BACKLOG = 1024;
 const MAX_CALLS = 16_384;
+/** How long what still runs on root disks may take to end when the VM is powered off; the host waits 1.5 s in all. */
+const RELEASE_LIMIT_MS = 500;
 
 /** Descriptors that listen for the two services: vsock in the guest, anything in a test. */
 export interface Listeners {
@@ -84,17 +86,18 @@ export function serve(
     cgroupParent: "/hull",
     consolePath: () => `/run/hull/console/${++consoles}.sock`,
   });
-  const powerOff = (): void => {
+  const writeBack = async (): Promise<void> => {
+    await containers.releaseRootDisks(RELEASE_LIMIT_MS);
     sys.sync();
-    sys.reboot(sys.REBOOT_POWER_OFF);
   };
+  const powerOff = (): void => sys.reboot(sys.REBOOT_POWER_OFF);
   const server = new Server({
     report: (where, error) => log("error", `${where}: ${describe(error)}`),
     maxCalls: MAX_CALLS,
   });
   server.register(
     AgentDefinition,
-    agentHandlers({ sys, version, sandbox: new Sandbox(sys), containers, events, powerOff }),
+    agentHandlers({ sys, version, sandbox: new Sandbox(sys), containers, events, writeBack, powerOff }),
   );
   const dialled = (fd: number) => {
     onDialled();

@@ -57,6 +57,7 @@ describe("container: random sequences", () => {
                 stderrToken: newToken(),
               },
               blockDevices: [],
+              rootDisk: undefined,
             }),
           start: () => agent.startProcess(ref),
           pause: () => agent.pauseContainer(ref),

@@ -5,9 +5,14 @@ import {
   notFound,
   resourceExhausted,
 } from "../../../src/core/errors.ts";
+import { GUEST_ROOTS } from "../../../src/core/guest-paths.ts";
 import { SerialQueue } from "../../../src/core/serial-queue.ts";
 import { StateMachine } from "../../../src/core/state-machine.ts";
-import type { BlockDevice, Stdio } from "../../../src/proto/generated/hull/agent/v1/agent.ts";
+import type {
+  BlockDevice,
+  Stdio,
+  RootDisk as WantedRootDisk,
+} from "../../../src/proto/generated/hull/agent/v1/agent.ts";
 import { CGROUP_ROOT } from "../boot/mounts.ts";
 import { Cgroup } from "../cgroup/cgroup.ts";
 import { OomWatch } from "../cgroup/oom-watch.ts";
@@ -17,7 +22,8 @@ import type { Exit } from "../loop/reaper.ts";
 import { within } from "../loop/timeout.ts";
 import { prepareProcess, prepareSpec } from "../oci/spec.ts";
 import { ProcessIo } from "../stdio/process-io.ts";
-import { awaitDisks } from "../storage/disks.ts";
+import { awaitDevices } from "../storage/disks.ts";
+import { RootDisk } from "../storage/root-disk.ts";
 import { SIGKILL } from "../sys.ts";
 import { Exec } from "./exec.ts";
 import { launch } from "./launch.ts";
@@ -45,6 +51,7 @@ export class Container {
   readonly #execs = new Map<string, Exec>();
   readonly #starting = new Set<Promise<unknown>>();
   readonly #queue = new SerialQueue();
+  readonly #rootDisk: RootDisk;
   #oom: OomWatch | undefined;
 
   /** Registers the tokens of `stdio`; `create` or `destroy` must follow. */
@@ -55,6 +62,7 @@ export class Container {
   ) {
     this.#runtime = runtime;
     this.#folder = `${runtime.bundles}/${id}`;
+    this.#rootDisk = new RootDisk(runtime.sys, `${GUEST_ROOTS}/${id}`);
     this.cgroup = new Cgroup(runtime.sys, `${CGROUP_ROOT}${runtime.cgroupParent}/${id}`);
     this.machine = new StateMachine<ContainerState>(
       `container ${id}`,
@@ -72,16 +80,22 @@ export class Container {
   }
 
   /** `crun create` with the given OCI spec. When it fails nothing is left of the container. */
-  async create(specJson: Uint8Array, blockDevices: readonly BlockDevice[]): Promise<number> {
+  async create(
+    specJson: Uint8Array,
+    blockDevices: readonly BlockDevice[],
+    rootDisk: WantedRootDisk | undefined,
+  ): Promise<number> {
     const { sys, reaper, crun, consolePath, cgroupParent, podPidNamespace } = this.#runtime;
     const io = this.init.io;
     try {
-      const disks = await awaitDisks(sys, blockDevices, DISK_LIMIT_MS);
+      const disks = await awaitDevices(sys, blockDevices, DISK_LIMIT_MS);
+      if (rootDisk) await this.#rootDisk.mount(rootDisk, DISK_LIMIT_MS);
       const spec = prepareSpec(specJson, {
         cgroupsPath: `${cgroupParent}/${this.id}`,
         terminal: io.terminal,
         podPidNamespace: () => podPidNamespace.path(),
         disks,
+        rootPath: rootDisk && this.#rootDisk.path,
       });
       sys.mkdirp(this.#folder, 0o700);
       sys.writeFile(`${this.#folder}/config.json`, JSON.stringify(spec));
@@ -271,9 +285,18 @@ export class Container {
     await attempt(() => this.init.abandon());
     this.#oom?.close();
     await attempt(() => this.cgroup.remove());
+    await attempt(() => this.#rootDisk.unmount());
     await attempt(() => removeTree(this.#runtime.sys, this.#runtime.crun.stateOf(this.id)));
     await attempt(() => removeTree(this.#runtime.sys, this.#folder));
     if (failures.length > 0) throw HullError.wrap(`container ${this.id}: delete`, failures[0], "Internal");
+  }
+
+  /** Ends what still runs and writes a root disk back, for the end of the VM. */
+  async releaseRootDisk(limitMs: number): Promise<void> {
+    if (!this.#rootDisk.mounted) return;
+    this.cgroup.kill();
+    await this.cgroup.empty(limitMs);
+    this.#rootDisk.unmount();
   }
 
   #exec(execId: string): Exec {

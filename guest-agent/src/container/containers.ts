@@ -1,5 +1,6 @@
 import { alreadyExists, notFound, resourceExhausted } from "../../../src/core/errors.ts";
 import type { CreateContainerRequest } from "../../../src/proto/generated/hull/agent/v1/agent.ts";
+import { describe } from "../log.ts";
 import { checkId } from "../names.ts";
 import { Container } from "./container.ts";
 import type { Runtime } from "./runtime.ts";
@@ -19,7 +20,7 @@ export class Containers {
 
   /** Creates a container and returns the pid of its waiting init. When it fails the id is free again. */
   async create(request: CreateContainerRequest): Promise<number> {
-    const { containerId: id, spec, stdio, blockDevices } = request;
+    const { containerId: id, spec, stdio, blockDevices, rootDisk } = request;
     checkId("container", id);
     if (this.#containers.has(id) || this.#reserved.has(id))
       throw alreadyExists(`container ${id}: exists already`);
@@ -31,7 +32,7 @@ export class Containers {
     const container = new Container(this.#runtime, id, stdio);
     this.#reserved.add(id);
     try {
-      const pid = await container.create(spec, blockDevices);
+      const pid = await container.create(spec, blockDevices, rootDisk);
       this.#containers.set(id, container);
       return pid;
     } finally {
@@ -50,6 +51,17 @@ export class Containers {
   async delete(id: string): Promise<void> {
     await this.get(id).delete();
     this.#containers.delete(id);
+  }
+
+  /** Writes the root disks back before the VM ends. Never rejects: what does not end in time is left to the journal. */
+  async releaseRootDisks(limitMs: number): Promise<void> {
+    const { log } = this.#runtime;
+    const release = async (container: Container): Promise<void> => {
+      await container
+        .releaseRootDisk(limitMs)
+        .catch((error) => log("warn", `container ${container.id}: root disk: ${describe(error)}`));
+    };
+    await Promise.all([...this.#containers.values()].map(release));
   }
 
   get size(): number {

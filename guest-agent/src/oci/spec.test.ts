@@ -41,6 +41,11 @@ describe("spec", () => {
     assert.deepEqual(prepareSpec(bytes(own), context).linux.namespaces, [{ type: "pid" }]);
   });
 
+  it("takes the root disk for the root file system", () => {
+    const { root } = prepareSpec(bytes(good), { ...context, rootPath: "/run/hull/roots/c" });
+    assert.deepEqual(root, { path: "/run/hull/roots/c", readonly: true });
+  });
+
   it("gives a disk its numbers in the guest and allows it", () => {
     const spec = {
       ...good,

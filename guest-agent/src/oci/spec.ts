@@ -38,6 +38,8 @@ export interface SpecContext {
   /** Path of the pod's shared pid namespace; called for a container that wants it. */
   podPidNamespace: () => string;
   disks: readonly Disk[];
+  /** Where the root file system was mounted, if not where the spec says. */
+  rootPath?: string | undefined;
 }
 
 /** Parses and checks a container's spec and makes the changes that only the guest can. Throws InvalidArgument. */
@@ -51,7 +53,7 @@ export function prepareSpec(bytes: Uint8Array, context: SpecContext): Spec {
   return {
     ...spec,
     ociVersion: SPEC_VERSION,
-    root: { ...root, path: root.path },
+    root: { ...root, path: context.rootPath ?? root.path },
     process: { ...process, terminal: context.terminal },
     linux: withDisks(withPidNamespace(linux, context.podPidNamespace), context.disks),
   };

@@ -23,7 +23,7 @@ const signal = (containerId: string, number: number, more: object = {}) =>
     ...more,
   });
 const create = (containerId: string, program: string, stdio = NO_STDIO) =>
-  agent.createContainer({ containerId, spec: specOf(program), stdio, blockDevices: [] });
+  agent.createContainer({ containerId, spec: specOf(program), stdio, blockDevices: [], rootDisk: undefined });
 const run = async (containerId: string, program: string) => {
   await create(containerId, program);
   await agent.startProcess(ref(containerId));
@@ -65,6 +65,7 @@ describe("agent: containers", () => {
         spec: new TextEncoder().encode("{"),
         stdio: NO_STDIO,
         blockDevices: [],
+        rootDisk: undefined,
       }),
       code("InvalidArgument"),
     );

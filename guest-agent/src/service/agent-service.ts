@@ -20,7 +20,9 @@ export interface AgentParts {
   sandbox: Sandbox;
   containers: Containers;
   events: EventBus;
-  /** Syncs and powers off; called after the answer is on its way. */
+  /** Hands all that is only in memory to the host. */
+  writeBack: () => Promise<void>;
+  /** Called after the answer to the shutdown is on its way. */
   powerOff: () => void;
 }
 
@@ -127,7 +129,9 @@ export function agentHandlers(parts: AgentParts): Handlers<typeof AgentDefinitio
 
     events: (_request, context) => subscribe(parts.events, context),
 
-    shutdown() {
+    async shutdown() {
+      // The host may end the VM as soon as it has the answer.
+      await parts.writeBack();
       // Not before the answer has been written.
       sys.setTimer(0, parts.powerOff);
       return {};

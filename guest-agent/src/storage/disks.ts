@@ -20,30 +20,54 @@ const DISKS = "/sys/class/block";
 const SERIAL = /^[A-Za-z0-9_.-]{1,20}$/;
 const ACCESS = /^rw?$/;
 
+/** A disk as the kernel knows it. */
+export interface KernelDisk {
+  /** In /dev. */
+  readonly name: string;
+  readonly major: number;
+  readonly minor: number;
+}
+
+/** The disks that a container sees as devices. Rejects with InvalidArgument, or with DeadlineExceeded after `limitMs`. */
+export async function awaitDevices(
+  sys: Sys,
+  wanted: readonly BlockDevice[],
+  limitMs: number,
+): Promise<Disk[]> {
+  for (const { path, access } of wanted) {
+    checkPath("block device: path", path);
+    if (!ACCESS.test(access)) throw invalidArgument(`block device ${path}: access is neither r nor rw`);
+  }
+  const serials = wanted.map(({ serial }) => serial);
+  const disks = await awaitDisks(sys, serials, limitMs);
+  return disks.map(({ major, minor }, index) => {
+    const { path = "", access = "" } = wanted[index] ?? {};
+    return { path, access, major, minor };
+  });
+}
+
 /**
  * Finds disks by their serial numbers. One that was just plugged in takes the kernel a moment: its node in /dev is the
  * last of it. Rejects with InvalidArgument, or with DeadlineExceeded after `limitMs`.
  */
-export async function awaitDisks(sys: Sys, wanted: readonly BlockDevice[], limitMs: number): Promise<Disk[]> {
-  if (wanted.length === 0) return [];
-  for (const { serial, path, access } of wanted) {
-    checkPath("block device: path", path);
-    if (!SERIAL.test(serial) || !ACCESS.test(access))
-      throw invalidArgument(`block device ${path}: not a serial number, or access is neither r nor rw`);
-  }
+export async function awaitDisks(
+  sys: Sys,
+  serials: readonly string[],
+  limitMs: number,
+): Promise<KernelDisk[]> {
+  if (serials.length === 0) return [];
+  const wrong = serials.find((serial) => !SERIAL.test(serial));
+  if (wrong !== undefined) throw invalidArgument(`disk ${JSON.stringify(wrong)}: not a serial number`);
   const watch = sys.inotify("/dev", sys.IN_CREATE);
   try {
-    const found = new Promise<Disk[]>((resolve, reject) => {
+    const found = new Promise<KernelDisk[]>((resolve, reject) => {
       const buffer = new Uint8Array(4096);
       const look = (): void => {
         try {
           while (sys.read(watch, buffer, 0, buffer.length) > 0);
-          const numbers = numbersBySerial(sys);
-          const disks = wanted.flatMap(({ serial, path, access }) => {
-            const known = numbers.get(serial);
-            return known ? [{ path, access, ...known }] : [];
-          });
-          if (disks.length === wanted.length) resolve(disks);
+          const known = disksBySerial(sys);
+          const disks = serials.flatMap((serial) => known.get(serial) ?? []);
+          if (disks.length === serials.length) resolve(disks);
         } catch (error) {
           reject(error);
         }
@@ -51,27 +75,22 @@ export async function awaitDisks(sys: Sys, wanted: readonly BlockDevice[], limit
       sys.watch(watch, { read: true }, look);
       look();
     });
-    return await within(
-      sys,
-      limitMs,
-      `disks ${wanted.map(({ serial }) => serial).join(", ")} to appear`,
-      found,
-    );
+    return await within(sys, limitMs, `disks ${serials.join(", ")} to appear`, found);
   } finally {
     sys.unwatch(watch);
     sys.close(watch);
   }
 }
 
-function numbersBySerial(sys: Pick<Sys, "readdir" | "readFile">) {
-  const numbers = new Map<string, { major: number; minor: number }>();
+function disksBySerial(sys: Pick<Sys, "readdir" | "readFile">) {
+  const disks = new Map<string, KernelDisk>();
   for (const name of sys.readdir(DISKS)) {
     // Not every disk has a serial number, and one may go while we look.
     allowing(["ENOENT", "ENODEV", "EIO"], () => {
       const serial = readText(sys, `${DISKS}/${name}/serial`).trim();
       const [major = 0, minor = 0] = readText(sys, `${DISKS}/${name}/dev`).trim().split(":").map(Number);
-      numbers.set(serial, { major, minor });
+      disks.set(serial, { name, major, minor });
     });
   }
-  return numbers;
+  return disks;
 }

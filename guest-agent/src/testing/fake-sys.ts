@@ -282,7 +282,7 @@ export class FakeSys {
     return -1;
   }
   inotify(path: string): number {
-    this.tree.read(path);
+    this.tree.mode(path); // throws where there is nothing
     return this.#add({ kind: "inotify", references: 1, path, events: 0 });
   }
 
@@ -354,6 +354,9 @@ export class FakeSys {
   }
   mount(source: string, target: string, type: string, flags: number, data = ""): void {
     this.calls.push(`mount ${source} ${target} ${type} ${flags} ${data}`);
+  }
+  umount(target: string): void {
+    this.calls.push(`umount ${target}`);
   }
 
   // --- processes ---------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ import { errnoOf, ifExists, type Sys } from "./sys.ts";
 
 const S_IFMT = 0o170000;
 const S_IFDIR = 0o040000;
+const MAKE_ATTEMPTS = 100;
 
 /** A pod's folder that is complete but has not its name yet: it appears with its socket listening, or not at all. */
 export interface StagedPod {
@@ -21,8 +22,6 @@ export interface StagedPod {
  * uses; `publish` renames it, so that of two starts of one id exactly one wins and no lock is needed.
  */
 export function stagePod(sys: Sys, paths: PodPaths, record: string): StagedPod {
-  ensureParent(sys, paths.stateRoot);
-  ensureParent(sys, paths.namespaceDirectory);
   // Shorter than any id that makes the path too long; the dot keeps it apart from ids.
   const staging = `${paths.namespaceDirectory}/.${sys.getpid()}`;
   let directory = staging;
@@ -33,8 +32,9 @@ export function stagePod(sys: Sys, paths: PodPaths, record: string): StagedPod {
     listener = -1;
     for (const file of [paths.socket, paths.record, paths.pid]) ifExists(() => sys.unlink(at(file)));
     ifExists(() => sys.rmdir(directory));
+    removeEmpty(sys, paths.namespaceDirectory);
   };
-  sys.mkdir(staging, 0o700);
+  makeStaging(sys, paths, staging);
   try {
     listener = sys.unixListen(at(paths.socket), 128, 0o600);
     sys.writeFile(at(paths.record), record);
@@ -70,6 +70,29 @@ export function sweepStaging(sys: Sys, paths: PodPaths): void {
       ifExists(() => sys.unlink(`${directory}/${file}`));
     }
     ifExists(() => sys.rmdir(directory));
+  }
+}
+
+/** The end of the namespace's last pod may take its folder away again and again before there is something in it. */
+function makeStaging(sys: Sys, paths: PodPaths, staging: string): void {
+  ensureParent(sys, paths.stateRoot);
+  for (let attempt = 1; ; attempt++) {
+    try {
+      ensureParent(sys, paths.namespaceDirectory);
+      sys.mkdir(staging, 0o700);
+      return;
+    } catch (error) {
+      if (HullError.from(error).code !== "NotFound" || attempt === MAKE_ATTEMPTS) throw error;
+    }
+  }
+}
+
+/** Removes a folder unless something is in it. */
+function removeEmpty(sys: Sys, directory: string): void {
+  try {
+    ifExists(() => sys.rmdir(directory));
+  } catch (error) {
+    if (errnoOf(error) !== "ENOTEMPTY" && errnoOf(error) !== "EEXIST") throw error;
   }
 }
 

@@ -152,6 +152,19 @@ export interface CreateContainerRequest {
     | undefined;
   /** Virtual disks that the container sees as block devices. */
   blockDevices: BlockDevice[];
+  /** The root file system, where it lies on a disk of its own: the agent mounts it and takes it for root.path of the spec. */
+  rootDisk: RootDisk | undefined;
+}
+
+/** A file system on a disk that was plugged into the VM; the agent waits for the disk to appear. */
+export interface RootDisk {
+  /** As in BlockDevice. */
+  serial: string;
+  /** "ext4". */
+  fsType: string;
+  readOnly: boolean;
+  /** Options of this file system for mount(2). */
+  options: string[];
 }
 
 /**
@@ -1496,7 +1509,7 @@ export const Stdio: MessageFns<Stdio> = {
 };
 
 function createBaseCreateContainerRequest(): CreateContainerRequest {
-  return { containerId: "", spec: new Uint8Array(0), stdio: undefined, blockDevices: [] };
+  return { containerId: "", spec: new Uint8Array(0), stdio: undefined, blockDevices: [], rootDisk: undefined };
 }
 
 export const CreateContainerRequest: MessageFns<CreateContainerRequest> = {
@@ -1512,6 +1525,9 @@ export const CreateContainerRequest: MessageFns<CreateContainerRequest> = {
     }
     for (const v of message.blockDevices) {
       BlockDevice.encode(v!, writer.uint32(34).fork()).join();
+    }
+    if (message.rootDisk !== undefined) {
+      RootDisk.encode(message.rootDisk, writer.uint32(42).fork()).join();
     }
     return writer;
   },
@@ -1561,6 +1577,14 @@ export const CreateContainerRequest: MessageFns<CreateContainerRequest> = {
             message.blockDevices.push(BlockDevice.decode(reader, reader.uint32()));
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.rootDisk = RootDisk.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1582,6 +1606,100 @@ export const CreateContainerRequest: MessageFns<CreateContainerRequest> = {
     message.spec = object.spec ?? new Uint8Array(0);
     message.stdio = (object.stdio !== undefined && object.stdio !== null) ? Stdio.fromPartial(object.stdio) : undefined;
     message.blockDevices = object.blockDevices?.map((e) => BlockDevice.fromPartial(e)) || [];
+    message.rootDisk = (object.rootDisk !== undefined && object.rootDisk !== null)
+      ? RootDisk.fromPartial(object.rootDisk)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseRootDisk(): RootDisk {
+  return { serial: "", fsType: "", readOnly: false, options: [] };
+}
+
+export const RootDisk: MessageFns<RootDisk> = {
+  encode(message: RootDisk, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.serial !== "") {
+      writer.uint32(10).string(message.serial);
+    }
+    if (message.fsType !== "") {
+      writer.uint32(18).string(message.fsType);
+    }
+    if (message.readOnly !== false) {
+      writer.uint32(24).bool(message.readOnly);
+    }
+    for (const v of message.options) {
+      writer.uint32(34).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RootDisk {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRootDisk();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.serial = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.fsType = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.readOnly = reader.bool();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.options.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<RootDisk>): RootDisk {
+    return RootDisk.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RootDisk>): RootDisk {
+    const message = createBaseRootDisk();
+    message.serial = object.serial ?? "";
+    message.fsType = object.fsType ?? "";
+    message.readOnly = object.readOnly ?? false;
+    message.options = object.options?.map((e) => e) || [];
     return message;
   },
 };
@@ -3360,7 +3478,7 @@ export const AgentDefinition = {
       responseStream: true,
       options: {},
     },
-    /** Syncs file systems and powers the VM off. The connection ends without further notice. */
+    /** Writes everything back, answers, and powers the VM off. The connection ends without further notice. */
     shutdown: {
       name: "Shutdown",
       requestType: ShutdownRequest as typeof ShutdownRequest,

@@ -1,0 +1,49 @@
+import assert from "node:assert/strict";
+import { mkdtemp, rm, truncate, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, test } from "node:test";
+import { MemoryLedger } from "../../test/testkit/memory-ledger.ts";
+import { within } from "../../test/testkit/within.ts";
+import { attachLoop, releaseLoop } from "./loop-device.ts";
+import { run } from "./run.ts";
+
+let directory: string;
+let ledger: MemoryLedger;
+let image: string;
+
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), "hull-loop-"));
+  ledger = new MemoryLedger();
+  image = join(directory, "image");
+  await writeFile(image, "first bytes");
+  await truncate(image, 1 << 20);
+});
+afterEach(() => rm(directory, { recursive: true }));
+
+const attached = async () =>
+  (await run(["losetup", "-n", "-O", "NAME,RO", "-j", image], within(5_000))).trim().split(/\s+/);
+
+test("a device of an image file, recorded while it is there; detaching twice is harmless", async () => {
+  const loop = await attachLoop(image, true, ledger, within(5_000));
+  assert.deepEqual(await attached(), [loop.path, "1"]);
+  assert.deepEqual(ledger.resources, [{ kind: "loop", file: image }]);
+  assert.equal(await run(["head", "-c", "11", loop.path], within(5_000)), "first bytes");
+  await loop.detach(within(5_000));
+  await loop.detach(within(5_000));
+  assert.deepEqual(await attached(), [""]);
+  assert.deepEqual(ledger.resources, []);
+});
+
+test("what a dead daemon attached is found by its file", async () => {
+  await attachLoop(image, false, ledger, within(5_000));
+  await releaseLoop(image, within(5_000));
+  assert.deepEqual(await attached(), [""]);
+  await releaseLoop(image, within(5_000));
+});
+
+test("a file that is not there is told, and nothing is recorded", async () => {
+  const none = join(directory, "none");
+  await assert.rejects(attachLoop(none, false, ledger, within(5_000)), /none: attach it to a loop device/);
+  assert.deepEqual(ledger.resources, []);
+});
