@@ -43,11 +43,13 @@ const TOPICS: Readonly<Record<string, Read>> = {
 /** The task events of a namespace, in the order in which containerd hands them out. */
 export class TaskEvents {
   readonly seen: SeenEvent[] = [];
+  readonly #namespace: string;
   readonly #stop: () => void;
   readonly #waiting = new Set<() => void>();
   #failure: unknown;
 
   constructor(client: ContainerdClient) {
+    this.#namespace = client.namespace;
     const stream = client.events.subscribe({ filters: [`namespace==${client.namespace},topic~=^/tasks/`] });
     let stopped = false;
     this.#stop = () => {
@@ -82,8 +84,8 @@ export class TaskEvents {
       );
   }
 
-  /** Resolves with a container's events once one of them is `last`; rejects after `withinMs`. */
-  async until(containerId: string, last: string, withinMs = 15_000): Promise<string[]> {
+  /** Resolves with a container's events once one of them is (or matches) `last`; rejects after `withinMs`. */
+  async until(containerId: string, last: string | RegExp, withinMs = 15_000): Promise<string[]> {
     return await new Promise((resolve, reject) => {
       const finish = (settle: () => void) => {
         clearTimeout(timer);
@@ -92,10 +94,14 @@ export class TaskEvents {
       };
       const check = () => {
         const events = this.of(containerId);
-        if (events.includes(last)) finish(() => resolve(events));
+        const there = events.some((event) => (typeof last === "string" ? event === last : last.test(event)));
+        if (there) finish(() => resolve(events));
       };
       const timer = setTimeout(
-        () => finish(() => reject(new Error(`no "${last}" among ${this.of(containerId).join(", ")}`))),
+        () =>
+          finish(() =>
+            reject(new Error(`${this.#namespace}: no "${last}" among ${this.of(containerId).join(", ")}`)),
+          ),
         withinMs,
       );
       this.#waiting.add(check);
