@@ -159,7 +159,7 @@ export const REFUSED_FILES: readonly (readonly [text: string, message: string])[
   ],
   [
     "version: 1\nhypervisor: {machine_type: microvm}\n",
-    "config.yaml:2:14: hypervisor.machine_type: microvm is not implemented yet; choose q35",
+    "config.yaml:2:14: hypervisor.machine_type: a microvm takes no devices after its start, and a clone of a template gets all of its own that way; set hypervisor.template.enable: false, or choose q35",
   ],
   [
     "version: 1\nhypervisor: {machine_type: pc}\n",

@@ -43,6 +43,12 @@ export function conflicts({ hypervisor }: Config): Conflict[] {
     "choose auto or hybrid, or hypervisor.type: qemu",
   );
   when(
+    hypervisor.machine_type === "microvm" && hypervisor.template.enable,
+    "hypervisor.machine_type",
+    "a microvm takes no devices after its start, and a clone of a template gets all of its own that way",
+    "set hypervisor.template.enable: false, or choose q35",
+  );
+  when(
     hypervisor.accel === "tcg" && hypervisor.cpu_model === "host",
     "hypervisor.cpu_model",
     "the CPU model host exists with KVM only, and hypervisor.accel is tcg",

@@ -87,6 +87,30 @@ forEveryRunner(
       qemu.closeStdin();
       assert.equal((await qemu.ended).code, 4);
     });
+
+    it("runs a pod in a microvm, which a file with templates is refused", async () => {
+      const { namespace } = runner().ctr;
+      const id = runner().id();
+      const file = join(runner().containerd.directory, "microvm.yaml");
+      const flags = ["--runtime-config-path", file];
+      await writeConfig(file, { hypervisor: { machine_type: "microvm", template: { enable: false } } });
+      const pod = runner().start(
+        ["sh", "-c", "ls /sys/bus/pci/devices 2>/dev/null | wc -l; read line; exit 5"],
+        {
+          ...{ id, flags, holdStdin: true },
+        },
+      );
+      await pod.printed("0\n"); // it has no PCI devices
+      const [argv = []] = await commandLines("qemu-system-x86_64", `${namespace}/${id}`);
+      assert.match(argv[argv.indexOf("-machine") + 1] ?? "", /^microvm,/);
+      pod.closeStdin();
+      assert.equal((await pod.ended).code, 5);
+
+      await writeConfig(file, { hypervisor: { machine_type: "microvm" } });
+      const refused = await runner().run(["true"], { flags });
+      assert.notEqual(refused.code, 0);
+      assert.match(refused.stderr, /hypervisor\.machine_type: a microvm takes no devices after its start/);
+    });
   },
   ["hull"],
   chosenLines().slice(-1), // containerd has no part in it

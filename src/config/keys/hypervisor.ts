@@ -45,9 +45,9 @@ export const hypervisor = section("The virtual machine monitor and the machine i
     example: "[systemd.show_status=0, loglevel=7]",
   }),
   machine_type: choice({
-    about: "The machine: q35 can have devices plugged in later; microvm (QEMU only) starts with less.",
+    about:
+      "The machine: q35 can have devices plugged in later. microvm (QEMU only) boots faster, but takes no device after its start: no template, no block volume, no interface that is added to a running pod.",
     choices: ["q35", "microvm"],
-    plannedChoices: ["microvm"],
     default: "q35",
     since,
     annotation: true,

@@ -41,12 +41,14 @@ export function commandLine(spec: VmSpec, isBlockDevice: (path: string) => boole
       ? ["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"]
       : []),
     ...["-machine", machine(spec)],
+    // The transport of before virtio 1.0, which is the default, has no vsock and no file system.
+    ...(pci ? [] : ["-global", "virtio-mmio.force-legacy=false"]),
     ...["-cpu", [escapeValue(spec.cpuModel), ...(spec.cpuFeatures ?? []).map(cpuFeature)].join(",")],
     ...["-smp", smp(spec)],
     ...["-m", `${spec.memoryMib}M`],
     ...["-object", memoryBackend(spec)],
     ...["-kernel", spec.kernel, "-initrd", spec.initrd],
-    ...["-append", [...KERNEL_PARAMETERS, RESET, ...spec.kernelParams].join(" ")],
+    ...["-append", [...KERNEL_PARAMETERS, RESET, ...clockParameters(spec), ...spec.kernelParams].join(" ")],
     ...["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"],
     ...["-chardev", `socket,id=qmp,fd=${QMP_FD}`, "-mon", "chardev=qmp,mode=control"],
     ...entropy(spec.entropySource, bus("virtio-rng", pci)),
@@ -68,6 +70,14 @@ export function commandLine(spec: VmSpec, isBlockDevice: (path: string) => boole
   }
   return [...argv, ...spec.extraArgs];
 }
+
+/**
+ * An emulated microvm has no timer but the PIT, against which a busy host's guest cannot measure its TSC: it then hangs.
+ * Any plausible frequency will do: the kernel distrusts the TSC of a machine with two possible CPUs (`smp`), and only
+ * short delays are counted by it.
+ */
+const clockParameters = ({ machine, accel }: VmSpec) =>
+  machine === "microvm" && accel === "tcg" ? ["tsc_early_khz=2500000"] : [];
 
 /** `+name` and `-name` as QEMU's properties (docs/system/cpu-models-x86). */
 const cpuFeature = (feature: string) => `${feature.slice(1)}=${feature.startsWith("+") ? "on" : "off"}`;
