@@ -73,6 +73,7 @@ export class AgentConnection implements GuestAgent {
         sysctls: { ...settings.sysctls },
         ...network(settings.network),
         shmSize: settings.shmSize,
+        maxShareFiles: settings.maxShareFiles,
       },
       { deadline },
     );

@@ -49,6 +49,8 @@ export interface SandboxSettings {
   readonly sysctls: Readonly<Record<string, string>>;
   /** Bytes; 0 = the guest's default. */
   readonly shmSize: bigint;
+  /** How many files of the shares the guest may remember; 0 = any number. */
+  readonly maxShareFiles: number;
 }
 
 /** The streams that are wanted, by token (32 hex digits). */

@@ -65,6 +65,19 @@ export async function makeShared(path: string, deadline: Deadline): Promise<void
   await run(["mount", "--bind", "--make-private", "--make-shared", "--", path, path], deadline);
 }
 
+/**
+ * Makes the mounts at and below `path` read-only, each by itself: mount(8) knows the recursive call from 2.39 on, and the
+ * option `ro` of a bind is for its top only (mount_setattr(2)).
+ */
+export async function makeReadOnly(path: string, deadline: Deadline): Promise<void> {
+  const below = await mountsBelow(path);
+  for (const { target, options } of await readMountInfo()) {
+    if (!below.includes(target)) continue;
+    const kept = options.filter((option) => option !== "rw" && option !== "ro");
+    await run(["mount", "-o", ["remount", "bind", "ro", ...kept].join(","), "--", target], deadline);
+  }
+}
+
 /** Takes everything off that is mounted at or below `path`, also when it is in use (lazily). Idempotent. */
 export async function unmountTree(path: string, deadline: Deadline): Promise<void> {
   // Several may lie on top of each other; each round takes off the topmost of every stack.

@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { readdir, readFile } from "node:fs/promises";
+import { HullError } from "../core/errors.ts";
 
 /** The environment variable that marks every process a pod has on the host: `HULL_POD=<namespace>/<pod>`. */
 export const POD_MARK = "HULL_POD";
@@ -70,4 +71,13 @@ export async function childrenOf(pid: number): Promise<number[]> {
 function isGone(error: unknown): boolean {
   const code = (error as NodeJS.ErrnoException).code;
   return code === "ENOENT" || code === "ESRCH" || code === "EACCES";
+}
+
+/** How many descriptors a process may have open (its soft limit), at most 2^31-1. Throws NotFound when it is gone. */
+export async function openFilesLimit(pid: number): Promise<number> {
+  const text = await readFile(`/proc/${pid}/limits`, "utf8").catch((error: unknown) => {
+    throw HullError.wrap(`limits of process ${pid}`, error);
+  });
+  const soft = /^Max open files\s+(\d+)/m.exec(text)?.[1];
+  return Math.min(Number(soft ?? Number.POSITIVE_INFINITY), 0x7fff_ffff);
 }

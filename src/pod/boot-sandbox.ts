@@ -207,6 +207,7 @@ async function boot(
         network: network.settings,
         sysctls: request.sysctls,
         shmSize: await shmSize(request.shmSource),
+        maxShareFiles: await virtiofsd.maxFiles(),
       },
       deadline,
     ),

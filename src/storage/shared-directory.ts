@@ -2,7 +2,7 @@ import { mkdir, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Deadline } from "../core/deadline.ts";
 import { HullError } from "../core/errors.ts";
-import { type MountSpec, makeShared, mountAll, unmountTree } from "../host/mount.ts";
+import { type MountSpec, makeReadOnly, makeShared, mountAll, unmountTree } from "../host/mount.ts";
 import { removeTree } from "../host/remove-tree.ts";
 
 /** Where the guest mounts the share, and the share's virtio-fs tag. */
@@ -96,6 +96,9 @@ export class SharedDirectory {
     const target = join(this.path, VOLUMES, name);
     await mkdir(directory ? target : join(this.path, VOLUMES), { recursive: true });
     if (!directory) await writeFile(target, "");
-    await mountAll([{ type: "bind", source, target: "", options }], target, deadline);
+    // `rro` is the OCI runtime spec's; the mounts of the host's are one to the guest, where it comes to the same as `ro`.
+    const known = options.map((option) => (option === "rro" ? "ro" : option));
+    await mountAll([{ type: "bind", source, target: "", options: known }], target, deadline);
+    if (options.includes("rro")) await makeReadOnly(target, deadline);
   }
 }

@@ -5,6 +5,7 @@ import type { Deadline } from "../core/deadline.ts";
 import { failedPrecondition, HullError, invalidArgument, notFound } from "../core/errors.ts";
 import type { Ledger } from "../core/ledger.ts";
 import { type ListeningSocket, listeningSocket } from "../host/listening-socket.ts";
+import { openFilesLimit } from "../host/proc.ts";
 import { type HostProcess, launch } from "../host/process-launcher.ts";
 import { run } from "../host/run.ts";
 import {
@@ -31,6 +32,11 @@ export interface Virtiofsd {
   /** The vhost-user socket for the VMM; it can be connected to from the start. */
   readonly socket: string;
   readonly process: HostProcess;
+  /**
+   * How many files the guest may remember: the daemon has a descriptor open for each (the Rust one for those of file
+   * systems without handles, as overlay is one), and where it gets none, every access fails in the guest.
+   */
+  maxFiles(): Promise<number>;
   /** Ends the daemon and removes its socket. Idempotent. */
   stop(deadline: Deadline): Promise<void>;
 }
@@ -72,8 +78,11 @@ export async function startVirtiofsd(
     listening = await listeningSocket(socket);
     const args = virtiofsdArguments(flavour, { ...spec, fd: 0 });
     const argv: [string, ...string[]] = [program, ...args];
-    daemon = await launch({ role: "virtiofsd", argv, pod: spec.pod, stdin: listening.fd }, ledger);
-    return { socket, process: daemon, stop };
+    const process = await launch({ role: "virtiofsd", argv, pod: spec.pod, stdin: listening.fd }, ledger);
+    daemon = process;
+    // Half of them: files that containers have open count twice, and the guest looks once a second.
+    const maxFiles = async () => Math.floor((await openFilesLimit(process.pid)) / 2);
+    return { socket, process, maxFiles, stop };
   } catch (thrown) {
     await stop(deadline);
     throw HullError.wrap(`share ${spec.shared}`, thrown, "Unavailable");

@@ -97,7 +97,7 @@ export function serve(
   });
   server.register(
     AgentDefinition,
-    agentHandlers({ sys, version, sandbox: new Sandbox(sys), containers, events, writeBack, powerOff }),
+    agentHandlers({ sys, version, sandbox: new Sandbox(sys, log), containers, events, writeBack, powerOff }),
   );
   const dialled = (fd: number) => {
     onDialled();

@@ -1,9 +1,11 @@
 import { failedPrecondition, invalidArgument } from "../../../src/core/errors.ts";
 import type { StartSandboxRequest } from "../../../src/proto/generated/hull/agent/v1/agent.ts";
+import type { Log } from "../log.ts";
 import { checkNetwork, configureNetwork } from "../network/configure.ts";
 import { loopbackUp } from "../network/netlink.ts";
 import type { Sys } from "../sys.ts";
 import { checkShare, mountShare } from "./share.ts";
+import { ShareCache } from "./share-cache.ts";
 import { setSysctl, sysctlPath } from "./sysctl.ts";
 
 const HOSTNAME = /^[A-Za-z0-9]([A-Za-z0-9.-]{0,62})$/;
@@ -15,10 +17,12 @@ const MAX_SYSCTLS = 256;
 /** Makes the booted or restored VM the pod's. Once: a VM is never given to a second pod. */
 export class Sandbox {
   readonly #sys: Sys;
+  readonly #log: Log;
   #started = false;
 
-  constructor(sys: Sys) {
+  constructor(sys: Sys, log: Log) {
     this.#sys = sys;
+    this.#log = log;
   }
 
   /** Checks everything before it changes anything; after a failure the VM is to be thrown away. */
@@ -40,6 +44,7 @@ export class Sandbox {
       sys.mount("shm", "/dev/shm", "tmpfs", flags, `mode=1777,size=${request.shmSize}`);
     }
     for (const share of request.shares) mountShare(sys, share);
+    if (request.maxShareFiles > 0) new ShareCache(sys, this.#log, request.maxShareFiles).watch();
     await configureNetwork(sys, request);
     for (const [key, value] of Object.entries(request.sysctls)) setSysctl(sys, key, value);
   }

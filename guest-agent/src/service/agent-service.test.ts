@@ -323,6 +323,7 @@ describe("agent: sandbox", () => {
     routes: [],
     neighbours: [],
     shmSize: 1n << 26n,
+    maxShareFiles: 0,
   };
 
   it("sets clock, entropy, name, loopback and mounts, once", async () => {

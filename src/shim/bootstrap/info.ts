@@ -3,8 +3,7 @@ import { MessageWriter } from "./wire.ts";
 
 /**
  * OCI runtime features (runtime-spec, features.md). Only what a container in the guest really gets: no user
- * namespaces, no id-mapped mounts and no recursive read-only mounts, so that CRI refuses pods that ask for them
- * up front.
+ * namespaces and no id-mapped mounts, so that CRI refuses pods that ask for them up front.
  */
 const FEATURES = {
   ociVersionMin: "1.0.0",
@@ -20,6 +19,7 @@ const FEATURES = {
     "rbind",
     "ro",
     "rprivate",
+    "rro",
     "rw",
     "suid",
   ],

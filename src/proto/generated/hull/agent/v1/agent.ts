@@ -49,6 +49,8 @@ export interface StartSandboxRequest {
   neighbours: Neighbour[];
   /** Size limit of /dev/shm in bytes, 0 = the default. */
   shmSize: bigint;
+  /** How many files of the shares the guest's kernel may remember, 0 = any number: the host has each of them open. */
+  maxShareFiles: number;
 }
 
 export interface StartSandboxRequest_SysctlsEntry {
@@ -478,6 +480,7 @@ function createBaseStartSandboxRequest(): StartSandboxRequest {
     routes: [],
     neighbours: [],
     shmSize: 0n,
+    maxShareFiles: 0,
   };
 }
 
@@ -515,6 +518,9 @@ export const StartSandboxRequest: MessageFns<StartSandboxRequest> = {
         throw new globalThis.Error("value provided for field message.shmSize of type uint64 too large");
       }
       writer.uint32(72).uint64(message.shmSize);
+    }
+    if (message.maxShareFiles !== 0) {
+      writer.uint32(88).uint32(message.maxShareFiles);
     }
     return writer;
   },
@@ -607,6 +613,14 @@ export const StartSandboxRequest: MessageFns<StartSandboxRequest> = {
             message.shmSize = reader.uint64() as bigint;
             continue;
           }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.maxShareFiles = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -643,6 +657,7 @@ export const StartSandboxRequest: MessageFns<StartSandboxRequest> = {
     message.routes = object.routes?.map((e) => Route.fromPartial(e)) || [];
     message.neighbours = object.neighbours?.map((e) => Neighbour.fromPartial(e)) || [];
     message.shmSize = (object.shmSize !== undefined && object.shmSize !== null) ? BigInt(object.shmSize) : 0n;
+    message.maxShareFiles = object.maxShareFiles ?? 0;
     return message;
   },
 };
