@@ -138,6 +138,7 @@ const ELSEWHERE = [
   ...["rootless", "rootless_first_id"], // whom it is started as: host/process-launcher
   ...["vsock", "vhost_device_vsock", "disable_vhost_net", "file_mem_backend"], // the devices in the pod's surroundings
   ...["virtio_fs_daemon", "virtio_fs_cache", "virtio_fs_extra_args"], // virtiofsd's command line
+  ...["default_maxmemory", "default_maxvcpus", "minimum_memory", "guest_overhead_memory"], // the pod's size: resources/sizing
   "template",
 ];
 
