@@ -33,6 +33,7 @@ export interface Layer {
 export function layerOf(
   document: ParsedDocument,
   origin: { readonly kind: Origin["kind"]; readonly source: string; readonly folder: string | undefined },
+  schema: Section = SCHEMA,
 ): Layer {
   const settings = new Map<string, Setting>();
   const problems: Problem[] = [...document.problems];
@@ -103,7 +104,7 @@ export function layerOf(
     const problem = versionProblem(document.value);
     // Of another version nothing else can be said: its keys may mean something else.
     if (problem) problems.push({ source, position: position(["version"]), key: "version", ...problem });
-    else walk(SCHEMA, [], document.value);
+    else walk(schema, [], document.value);
   }
   return { settings, problems, warnings };
 }
