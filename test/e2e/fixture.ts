@@ -20,6 +20,9 @@ function chosen<T extends string>(variable: string, known: readonly T[]): T[] {
 /** The containerd lines that are asked for. */
 export const chosenLines = (): Line[] => chosen("HULL_E2E_LINES", LINES);
 
+/** The newest of them: for suites in which containerd has little part. */
+export const newestLine = (): Line[] => chosenLines().slice(-1);
+
 /** The runtimes that are asked for. */
 export const chosenRuntimes = (): RuntimeName[] => chosen("HULL_E2E_RUNTIMES", ["hull", "runc"] as const);
 

@@ -12,7 +12,7 @@ import { ApiClient } from "../../src/hypervisor/cloud-hypervisor/api-client.ts";
 import type { VmConfig } from "../../src/hypervisor/cloud-hypervisor/api-types.ts";
 import { fakeCloudHypervisor } from "../testkit/fake-cloud-hypervisor.ts";
 import { podProcesses } from "../testkit/host-processes.ts";
-import { chosenLines, forEveryRunner } from "./fixture.ts";
+import { forEveryRunner, newestLine } from "./fixture.ts";
 import { writeConfig } from "./hull-config.ts";
 
 const commandLines = async (program: string, pod: string) =>
@@ -113,5 +113,5 @@ forEveryRunner(
     });
   },
   ["hull"],
-  chosenLines().slice(-1), // containerd has no part in it
+  newestLine(),
 );

@@ -12,7 +12,7 @@ import {
   opArbitrary,
 } from "../testkit/process-model.ts";
 import type { Task, TaskExec } from "../testkit/task.ts";
-import { chosenLines } from "./fixture.ts";
+import { newestLine } from "./fixture.ts";
 import { answer, Subject } from "./parity/subject.ts";
 
 /** HULL_MODEL_STEPS: how many calls in all. */
@@ -121,7 +121,7 @@ const camel = (status: string) =>
     ? status
     : status.toLowerCase().replaceAll(/(?:^|_)([a-z])/g, (_, letter: string) => letter.toUpperCase());
 
-const [line = "2"] = chosenLines().slice(-1);
+const [line = "2"] = newestLine();
 
 describe(`containerd ${line}: model`, () => {
   let containerd: Containerd | undefined;

@@ -14,7 +14,7 @@ import { after, afterEach, before, it } from "node:test";
 import { promisify } from "node:util";
 import { type CniConfig, CniNetns, hostLocal } from "../testkit/cni.ts";
 import type { Ctr } from "../testkit/ctr.ts";
-import { forEveryRunner, RUNTIMES } from "./fixture.ts";
+import { forEveryRunner, newestLine, RUNTIMES } from "./fixture.ts";
 import { writeConfig } from "./hull-config.ts";
 
 const run = promisify(execFile);
@@ -31,235 +31,242 @@ const GATEWAY4 = `10.213.${OCTET}.1`;
 const MACVLAN_MASTER = `hullmv${OCTET}`;
 const GATEWAY6 = `fd00:213:${OCTET}::1`;
 
-forEveryRunner("network", (runner, runtime) => {
-  let directory = "";
-  const made: { netns: CniNetns; before: string[] }[] = [];
-  let count = 0;
+forEveryRunner(
+  "network",
+  (runner, runtime) => {
+    let directory = "";
+    const made: { netns: CniNetns; before: string[] }[] = [];
+    let count = 0;
 
-  const bridge = (rest: object = {}): CniConfig => ({
-    ...{ type: "bridge", bridge: BRIDGE, isGateway: true, hairpinMode: true },
-    ipam: hostLocal(directory, `10.213.${OCTET}.0/24`, `fd00:213:${OCTET}::/64`),
-    ...rest,
-  });
-  const ptp = (): CniConfig => ({ type: "ptp", ipam: hostLocal(directory, `10.214.${OCTET}.0/24`) });
+    const bridge = (rest: object = {}): CniConfig => ({
+      ...{ type: "bridge", bridge: BRIDGE, isGateway: true, hairpinMode: true },
+      ipam: hostLocal(directory, `10.213.${OCTET}.0/24`, `fd00:213:${OCTET}::/64`),
+      ...rest,
+    });
+    const ptp = (): CniConfig => ({ type: "ptp", ipam: hostLocal(directory, `10.214.${OCTET}.0/24`) });
 
-  /** A namespace with these interfaces, and the addresses of each. */
-  async function prepare(configs: Readonly<Record<string, CniConfig>>) {
-    count += 1;
-    const netns = await CniNetns.create(`hull-e2e-${process.pid}-${count}`);
-    const addresses: Record<string, string[]> = {};
-    for (const [ifname, config] of Object.entries(configs))
-      addresses[ifname] = await netns.add(config, ifname);
-    made.push({ netns, before: await netns.state() });
-    return { flags: ["--with-ns", `network:${netns.path}`], addresses, netns };
-  }
-
-  before(async () => {
-    directory = await mkdtemp(join(tmpdir(), "hull-cni-"));
-    const peer = `${MACVLAN_MASTER}p`;
-    await run("ip", ["link", "add", MACVLAN_MASTER, "up", "type", "veth", "peer", "name", peer]);
-    await run("ip", ["link", "set", peer, "up"]);
-  });
-
-  afterEach(async () => {
-    for (const { netns, before } of made.splice(0)) {
-      const left = await netns.state();
-      await netns.remove();
-      assert.deepEqual(left, before, "what is in the namespace after the pod");
+    /** A namespace with these interfaces, and the addresses of each. */
+    async function prepare(configs: Readonly<Record<string, CniConfig>>) {
+      count += 1;
+      const netns = await CniNetns.create(`hull-e2e-${process.pid}-${count}`);
+      const addresses: Record<string, string[]> = {};
+      for (const [ifname, config] of Object.entries(configs))
+        addresses[ifname] = await netns.add(config, ifname);
+      made.push({ netns, before: await netns.state() });
+      return { flags: ["--with-ns", `network:${netns.path}`], addresses, netns };
     }
-  });
 
-  after(async () => {
-    await run("ip", ["link", "del", BRIDGE]).catch(() => undefined); // of a run in which no bridge was made
-    await run("ip", ["link", "del", MACVLAN_MASTER]);
-    await rm(directory, { recursive: true });
-  });
+    before(async () => {
+      directory = await mkdtemp(join(tmpdir(), "hull-cni-"));
+      const peer = `${MACVLAN_MASTER}p`;
+      await run("ip", ["link", "add", MACVLAN_MASTER, "up", "type", "veth", "peer", "name", peer]);
+      await run("ip", ["link", "set", peer, "up"]);
+    });
 
-  it("gives a pod on a bridge both families, the MTU, and a way to the host", async () => {
-    const { flags, addresses } = await prepare({ eth0: bridge({ mtu: 9000 }) });
-    const [v4 = "", v6 = ""] = addresses.eth0 ?? [];
-    const script = [
-      "ip addr show dev eth0; ip route; ip -6 route; cat /sys/class/net/eth0/mtu",
-      `ping -c 1 -W 5 ${GATEWAY4} && ping -c 1 -W 5 ${GATEWAY6}`,
-      // The largest packet that is not fragmented: 28 bytes are headers.
-      `ping -c 1 -W 5 -s 8972 ${GATEWAY4}`,
-    ].join(" && ");
-    const { code, stdout, stderr } = await runner().sh(script, { flags });
-    assert.equal(code, 0, `${stdout}\n${stderr}`);
-    assert.ok(stdout.includes(`inet ${v4}/24`), stdout);
-    assert.ok(stdout.includes(`inet6 ${v6}/64`), stdout);
-    assert.ok(stdout.includes(`default via ${GATEWAY4}`), stdout);
-    assert.ok(stdout.includes(`default via ${GATEWAY6}`), stdout);
-    assert.match(stdout, /^9000$/m);
-    assert.match(stdout, /8980 bytes from/);
-  });
+    afterEach(async () => {
+      for (const { netns, before } of made.splice(0)) {
+        const left = await netns.state();
+        await netns.remove();
+        assert.deepEqual(left, before, "what is in the namespace after the pod");
+      }
+    });
 
-  it(`downloads ${MIB} MiB from the host unchanged`, async () => {
-    const { flags } = await prepare({ eth0: bridge() });
-    const part = randomBytes(1 << 20);
-    const server = createServer((_request, response) => {
-      Readable.from(Array.from({ length: MIB }, () => part)).pipe(response);
-    }).listen(0, GATEWAY4);
-    await once(server, "listening");
-    const { port } = server.address() as AddressInfo;
-    try {
-      const { code, stdout, stderr } = await runner().sh(
-        `wget -q -O - http://${GATEWAY4}:${port}/ | sha256sum`,
-        { flags, timeoutMs: 60_000 + MIB * 1000 },
+    after(async () => {
+      await run("ip", ["link", "del", BRIDGE]).catch(() => undefined); // of a run in which no bridge was made
+      await run("ip", ["link", "del", MACVLAN_MASTER]);
+      await rm(directory, { recursive: true });
+    });
+
+    it("gives a pod on a bridge both families, the MTU, and a way to the host", async () => {
+      const { flags, addresses } = await prepare({ eth0: bridge({ mtu: 9000 }) });
+      const [v4 = "", v6 = ""] = addresses.eth0 ?? [];
+      const script = [
+        "ip addr show dev eth0; ip route; ip -6 route; cat /sys/class/net/eth0/mtu",
+        `ping -c 1 -W 5 ${GATEWAY4} && ping -c 1 -W 5 ${GATEWAY6}`,
+        // The largest packet that is not fragmented: 28 bytes are headers.
+        `ping -c 1 -W 5 -s 8972 ${GATEWAY4}`,
+      ].join(" && ");
+      const { code, stdout, stderr } = await runner().sh(script, { flags });
+      assert.equal(code, 0, `${stdout}\n${stderr}`);
+      assert.ok(stdout.includes(`inet ${v4}/24`), stdout);
+      assert.ok(stdout.includes(`inet6 ${v6}/64`), stdout);
+      assert.ok(stdout.includes(`default via ${GATEWAY4}`), stdout);
+      assert.ok(stdout.includes(`default via ${GATEWAY6}`), stdout);
+      assert.match(stdout, /^9000$/m);
+      assert.match(stdout, /8980 bytes from/);
+    });
+
+    it(`downloads ${MIB} MiB from the host unchanged`, async () => {
+      const { flags } = await prepare({ eth0: bridge() });
+      const part = randomBytes(1 << 20);
+      const server = createServer((_request, response) => {
+        Readable.from(Array.from({ length: MIB }, () => part)).pipe(response);
+      }).listen(0, GATEWAY4);
+      await once(server, "listening");
+      const { port } = server.address() as AddressInfo;
+      try {
+        const { code, stdout, stderr } = await runner().sh(
+          `wget -q -O - http://${GATEWAY4}:${port}/ | sha256sum`,
+          { flags, timeoutMs: 60_000 + MIB * 1000 },
+        );
+        assert.equal(code, 0, stderr);
+        const expected = createHash("sha256");
+        for (let index = 0; index < MIB; index++) expected.update(part);
+        assert.equal(stdout.split(" ")[0], expected.digest("hex"));
+      } finally {
+        server.close();
+      }
+    });
+
+    it("answers the host and another pod", async () => {
+      const server = await prepare({ eth0: bridge() });
+      const client = await prepare({ eth0: bridge() });
+      const [v4 = "", v6 = ""] = server.addresses.eth0 ?? [];
+      const id = runner().id();
+      const script =
+        "mkdir /tmp/www && seq 1 200000 >/tmp/www/lines && httpd -p 80 -h /tmp/www && echo ready && read line";
+      const serving = runner().start(["sh", "-c", script], { id, flags: server.flags, holdStdin: true });
+      await serving.printed("ready\n");
+      const expected = sha256(
+        Buffer.from(Array.from({ length: 200_000 }, (_, index) => `${index + 1}\n`).join("")),
       );
-      assert.equal(code, 0, stderr);
-      const expected = createHash("sha256");
-      for (let index = 0; index < MIB; index++) expected.update(part);
-      assert.equal(stdout.split(" ")[0], expected.digest("hex"));
-    } finally {
-      server.close();
-    }
-  });
-
-  it("answers the host and another pod", async () => {
-    const server = await prepare({ eth0: bridge() });
-    const client = await prepare({ eth0: bridge() });
-    const [v4 = "", v6 = ""] = server.addresses.eth0 ?? [];
-    const id = runner().id();
-    const script =
-      "mkdir /tmp/www && seq 1 200000 >/tmp/www/lines && httpd -p 80 -h /tmp/www && echo ready && read line";
-    const serving = runner().start(["sh", "-c", script], { id, flags: server.flags, holdStdin: true });
-    await serving.printed("ready\n");
-    const expected = sha256(
-      Buffer.from(Array.from({ length: 200_000 }, (_, index) => `${index + 1}\n`).join("")),
-    );
-    for (const host of [v4, `[${v6}]`]) {
-      const response = await fetch(`http://${host}/lines`);
-      assert.equal(sha256(new Uint8Array(await response.arrayBuffer())), expected, host);
-    }
-    const other = await runner().sh(
-      `for host in ${v4} [${v6}]; do wget -q -O - http://$host/lines | sha256sum; done`,
-      {
-        flags: client.flags,
-      },
-    );
-    assert.equal(other.code, 0, other.stderr);
-    assert.deepEqual(
-      other.stdout
-        .trim()
-        .split("\n")
-        .map((line) => line.split(" ")[0]),
-      [expected, expected],
-    );
-    serving.closeStdin(Buffer.from("\n"));
-    assert.equal((await serving.ended).code, 0);
-  });
-
-  it("asks a name server", async () => {
-    const { flags } = await prepare({ eth0: bridge() });
-    const dns = createSocket("udp4", (question, { port, address }) =>
-      dns.send(answer(question), port, address),
-    );
-    dns.bind(53, GATEWAY4);
-    await once(dns, "listening");
-    try {
-      const { stdout, stderr } = await runner().sh(`nslookup -type=a pod.hull.test ${GATEWAY4}`, { flags });
-      assert.ok(stdout.includes("192.0.2.7"), `${stdout}\n${stderr}`);
-    } finally {
-      dns.close();
-    }
-  });
-
-  it("has a second interface, and routes through each", async () => {
-    const { flags, addresses } = await prepare({
-      eth0: ptp(),
-      net1: bridge({ ipam: hostLocal(directory, `10.213.${OCTET}.0/24`), isDefaultGateway: false }),
-    });
-    const script = `ip addr show dev eth0; ip addr show dev net1; ping -c 1 -W 5 -I net1 ${GATEWAY4} && ping -c 1 -W 5 -I eth0 10.214.${OCTET}.1`;
-    const { code, stdout, stderr } = await runner().sh(script, { flags });
-    assert.equal(code, 0, `${stdout}\n${stderr}`);
-    for (const address of [...(addresses.eth0 ?? []), ...(addresses.net1 ?? [])])
-      assert.ok(stdout.includes(`inet ${address}/`), stdout);
-  });
-
-  it("connects pods on a macvlan", async () => {
-    const ipam = hostLocal(directory, `10.216.${OCTET}.0/24`);
-    const macvlan = (): CniConfig => ({ type: "macvlan", master: MACVLAN_MASTER, mode: "bridge", ipam });
-    const server = await prepare({ eth0: macvlan() });
-    const client = await prepare({ eth0: macvlan() });
-    const [address = ""] = server.addresses.eth0 ?? [];
-    const serving = runner().start(["sh", "-c", "echo ready; read line"], {
-      flags: server.flags,
-      holdStdin: true,
-    });
-    await serving.printed("ready\n");
-    const { code, stdout } = await runner().sh(`ping -c 2 -W 5 ${address}`, { flags: client.flags });
-    serving.closeStdin(Buffer.from("\n"));
-    await serving.ended;
-    assert.equal(code, 0, stdout);
-  });
-
-  it("is given nothing with the model none", { skip: runtime === "runc" }, async () => {
-    const config = join(directory, "none.yaml");
-    await writeConfig(config, { runtime: { internetworking_model: "none" } });
-    const { flags } = await prepare({ eth0: bridge() });
-    const { code, stdout } = await runner().sh("ls /sys/class/net", {
-      flags: [...flags, "--runtime-config-path", config],
-      timeoutMs: 120_000,
-    });
-    assert.deepEqual([code, stdout], [0, "lo\n"]);
-  });
-
-  // crictl and kubectl port-forward connect to localhost in the pod's namespace.
-  it("answers on localhost in the pod's namespace, on any port, both ways at once", async () => {
-    const { flags, netns } = await prepare({ eth0: bridge() });
-    const script =
-      "mkdir /tmp/www && seq 1 200000 >/tmp/www/lines && httpd -p 127.0.0.1:8080 -h /tmp/www && { nc -ll -p 7777 -e cat & } && echo ready && read line; kill %1";
-    const serving = runner().start(["sh", "-c", script], { flags, holdStdin: true });
-    await serving.printed("ready\n");
-    const lines = Array.from({ length: 200_000 }, (_, index) => `${index + 1}\n`).join("");
-    assert.equal(
-      await netns.exec(["busybox", "wget", "-q", "-O", "-", "http://127.0.0.1:8080/lines"]),
-      lines,
-    );
-    const echoed = await netns.exec([process.execPath, "-e", ECHO_MIB, "7777"]);
-    assert.equal(echoed, sha256(Buffer.alloc(1 << 20, "0123456789")));
-    await assert.rejects(netns.exec(["busybox", "wget", "-q", "-T", "5", "-O", "-", "http://127.0.0.1:9/"]));
-    serving.closeStdin(Buffer.from("\n"));
-    await serving.ended;
-  });
-
-  it("runs OCI hooks that connect the container to a network", async () => {
-    const id = runner().id();
-    const { spec, poststop, host } = await bundleWithHooks(runner().ctr, directory);
-    const ended = await runner().ctr.call([
-      "run",
-      "--rm",
-      "--runtime",
-      RUNTIMES[runtime],
-      "--config",
-      spec,
-      id,
-    ]);
-    assert.equal(ended.code, 0, `${ended.stdout}\n${ended.stderr}`);
-    assert.match(ended.stdout, /1 packets received/, host);
-    const state = JSON.parse(await readFile(poststop, "utf8")) as { id: string; status: string };
-    assert.deepEqual([state.id, state.status], [id, "stopped"]);
-  });
-
-  it("refuses the host's network", { skip: runtime === "runc" }, async () => {
-    const { code, stderr } = await runner().sh("true", { flags: ["--net-host"] });
-    assert.notEqual(code, 0);
-    assert.match(stderr, /host's network cannot be shared with a VM/);
-  });
-
-  it("has loopback only where there is nothing else", async () => {
-    const { flags } = await prepare({});
-    for (const options of [{ flags }, {}]) {
-      const { code, stdout } = await runner().sh(
-        "ls /sys/class/net; ping -c 1 -W 5 127.0.0.1 && ping -c 1 -W 5 ::1",
-        options,
+      for (const host of [v4, `[${v6}]`]) {
+        const response = await fetch(`http://${host}/lines`);
+        assert.equal(sha256(new Uint8Array(await response.arrayBuffer())), expected, host);
+      }
+      const other = await runner().sh(
+        `for host in ${v4} [${v6}]; do wget -q -O - http://$host/lines | sha256sum; done`,
+        {
+          flags: client.flags,
+        },
       );
+      assert.equal(other.code, 0, other.stderr);
+      assert.deepEqual(
+        other.stdout
+          .trim()
+          .split("\n")
+          .map((line) => line.split(" ")[0]),
+        [expected, expected],
+      );
+      serving.closeStdin(Buffer.from("\n"));
+      assert.equal((await serving.ended).code, 0);
+    });
+
+    it("asks a name server", async () => {
+      const { flags } = await prepare({ eth0: bridge() });
+      const dns = createSocket("udp4", (question, { port, address }) =>
+        dns.send(answer(question), port, address),
+      );
+      dns.bind(53, GATEWAY4);
+      await once(dns, "listening");
+      try {
+        const { stdout, stderr } = await runner().sh(`nslookup -type=a pod.hull.test ${GATEWAY4}`, { flags });
+        assert.ok(stdout.includes("192.0.2.7"), `${stdout}\n${stderr}`);
+      } finally {
+        dns.close();
+      }
+    });
+
+    it("has a second interface, and routes through each", async () => {
+      const { flags, addresses } = await prepare({
+        eth0: ptp(),
+        net1: bridge({ ipam: hostLocal(directory, `10.213.${OCTET}.0/24`), isDefaultGateway: false }),
+      });
+      const script = `ip addr show dev eth0; ip addr show dev net1; ping -c 1 -W 5 -I net1 ${GATEWAY4} && ping -c 1 -W 5 -I eth0 10.214.${OCTET}.1`;
+      const { code, stdout, stderr } = await runner().sh(script, { flags });
+      assert.equal(code, 0, `${stdout}\n${stderr}`);
+      for (const address of [...(addresses.eth0 ?? []), ...(addresses.net1 ?? [])])
+        assert.ok(stdout.includes(`inet ${address}/`), stdout);
+    });
+
+    it("connects pods on a macvlan", async () => {
+      const ipam = hostLocal(directory, `10.216.${OCTET}.0/24`);
+      const macvlan = (): CniConfig => ({ type: "macvlan", master: MACVLAN_MASTER, mode: "bridge", ipam });
+      const server = await prepare({ eth0: macvlan() });
+      const client = await prepare({ eth0: macvlan() });
+      const [address = ""] = server.addresses.eth0 ?? [];
+      const serving = runner().start(["sh", "-c", "echo ready; read line"], {
+        flags: server.flags,
+        holdStdin: true,
+      });
+      await serving.printed("ready\n");
+      const { code, stdout } = await runner().sh(`ping -c 2 -W 5 ${address}`, { flags: client.flags });
+      serving.closeStdin(Buffer.from("\n"));
+      await serving.ended;
       assert.equal(code, 0, stdout);
-      assert.ok(!stdout.includes("eth0"), stdout);
-    }
-  });
-});
+    });
+
+    it("is given nothing with the model none", { skip: runtime === "runc" }, async () => {
+      const config = join(directory, "none.yaml");
+      await writeConfig(config, { runtime: { internetworking_model: "none" } });
+      const { flags } = await prepare({ eth0: bridge() });
+      const { code, stdout } = await runner().sh("ls /sys/class/net", {
+        flags: [...flags, "--runtime-config-path", config],
+        timeoutMs: 120_000,
+      });
+      assert.deepEqual([code, stdout], [0, "lo\n"]);
+    });
+
+    // crictl and kubectl port-forward connect to localhost in the pod's namespace.
+    it("answers on localhost in the pod's namespace, on any port, both ways at once", async () => {
+      const { flags, netns } = await prepare({ eth0: bridge() });
+      const script =
+        "mkdir /tmp/www && seq 1 200000 >/tmp/www/lines && httpd -p 127.0.0.1:8080 -h /tmp/www && { nc -ll -p 7777 -e cat & } && echo ready && read line; kill %1";
+      const serving = runner().start(["sh", "-c", script], { flags, holdStdin: true });
+      await serving.printed("ready\n");
+      const lines = Array.from({ length: 200_000 }, (_, index) => `${index + 1}\n`).join("");
+      assert.equal(
+        await netns.exec(["busybox", "wget", "-q", "-O", "-", "http://127.0.0.1:8080/lines"]),
+        lines,
+      );
+      const echoed = await netns.exec([process.execPath, "-e", ECHO_MIB, "7777"]);
+      assert.equal(echoed, sha256(Buffer.alloc(1 << 20, "0123456789")));
+      await assert.rejects(
+        netns.exec(["busybox", "wget", "-q", "-T", "5", "-O", "-", "http://127.0.0.1:9/"]),
+      );
+      serving.closeStdin(Buffer.from("\n"));
+      await serving.ended;
+    });
+
+    it("runs OCI hooks that connect the container to a network", async () => {
+      const id = runner().id();
+      const { spec, poststop, host } = await bundleWithHooks(runner().ctr, directory);
+      const ended = await runner().ctr.call([
+        "run",
+        "--rm",
+        "--runtime",
+        RUNTIMES[runtime],
+        "--config",
+        spec,
+        id,
+      ]);
+      assert.equal(ended.code, 0, `${ended.stdout}\n${ended.stderr}`);
+      assert.match(ended.stdout, /1 packets received/, host);
+      const state = JSON.parse(await readFile(poststop, "utf8")) as { id: string; status: string };
+      assert.deepEqual([state.id, state.status], [id, "stopped"]);
+    });
+
+    it("refuses the host's network", { skip: runtime === "runc" }, async () => {
+      const { code, stderr } = await runner().sh("true", { flags: ["--net-host"] });
+      assert.notEqual(code, 0);
+      assert.match(stderr, /host's network cannot be shared with a VM/);
+    });
+
+    it("has loopback only where there is nothing else", async () => {
+      const { flags } = await prepare({});
+      for (const options of [{ flags }, {}]) {
+        const { code, stdout } = await runner().sh(
+          "ls /sys/class/net; ping -c 1 -W 5 127.0.0.1 && ping -c 1 -W 5 ::1",
+          options,
+        );
+        assert.equal(code, 0, stdout);
+        assert.ok(!stdout.includes("eth0"), stdout);
+      }
+    });
+  },
+  ["hull", "runc"],
+  newestLine(),
+);
 
 /** Sends 1 MiB to a port of localhost, ends its direction, and prints the hex sha256 of all that came back. */
 const ECHO_MIB = `

@@ -7,7 +7,7 @@ import { after, before, it } from "node:test";
 import { CniNetns, hostLocal } from "../testkit/cni.ts";
 import type { RunningCtr } from "../testkit/ctr.ts";
 import { type PodProcess, podProcesses } from "../testkit/host-processes.ts";
-import { chosenLines, forEveryRunner } from "./fixture.ts";
+import { forEveryRunner, newestLine } from "./fixture.ts";
 import { writeConfig } from "./hull-config.ts";
 
 const FIRST_ID = 1_500_000_000;
@@ -95,5 +95,5 @@ forEveryRunner(
     });
   },
   ["hull"],
-  chosenLines().slice(-1), // containerd has no part in it
+  newestLine(),
 );

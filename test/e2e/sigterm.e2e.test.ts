@@ -10,7 +10,7 @@ import { promisify } from "node:util";
 import { Containerd } from "../testkit/containerd.ts";
 import type { Spec } from "../testkit/containerd-client.ts";
 import type { Task } from "../testkit/task.ts";
-import { chosenLines } from "./fixture.ts";
+import { newestLine } from "./fixture.ts";
 import { answer, Subject } from "./parity/subject.ts";
 
 const SIGKILL = 9;
@@ -68,7 +68,7 @@ const MODES: readonly { escalation: unknown; name: string; ends: Ends; earliestM
   { name: "immediate", escalation: "immediate", ends: KILLED },
 ];
 
-const [line = "2"] = chosenLines().slice(-1);
+const [line = "2"] = newestLine();
 
 describe(`containerd ${line}: sigterm`, () => {
   let containerd: Containerd | undefined;

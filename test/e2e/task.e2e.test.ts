@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { it } from "node:test";
 import { ContainerdClient, ociAny, statusName } from "../testkit/containerd-client.ts";
 import { BUSYBOX, type CtrResult, RunningCtr } from "../testkit/ctr.ts";
-import { chosenLines, forEveryRunner, RUNTIMES, type Runner } from "./fixture.ts";
+import { forEveryRunner, newestLine, RUNTIMES, type Runner } from "./fixture.ts";
 
 const MIB = 1 << 20;
 const CGROUP = ["--mount", "type=cgroup,src=cgroup,dst=/sys/fs/cgroup,options=ro"];
@@ -93,5 +93,5 @@ forEveryRunner(
     });
   },
   ["hull"], // of runc's execs ctr -t loses the terminal now and then
-  chosenLines().slice(-1), // the shim is asked the same by all
+  newestLine(), // the shim is asked the same by all
 );

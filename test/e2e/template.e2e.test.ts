@@ -4,7 +4,7 @@ import { mkdtemp, readdir, rm, truncate } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, it } from "node:test";
 import type { CtrResult } from "../testkit/ctr.ts";
-import { chosenLines, forEveryRunner } from "./fixture.ts";
+import { forEveryRunner, newestLine } from "./fixture.ts";
 import { writeConfig } from "./hull-config.ts";
 
 /** Everything random or unique that a guest shows. */
@@ -67,5 +67,5 @@ forEveryRunner(
     });
   },
   ["hull"],
-  chosenLines().slice(-1), // containerd has no part in it
+  newestLine(),
 );

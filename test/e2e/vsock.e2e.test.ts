@@ -10,7 +10,7 @@ import { build } from "esbuild";
 import { AGENT_PORT } from "../../src/vsock/address.ts";
 import { Dial } from "../../src/vsock/hybrid.ts";
 import { ROOT } from "../testkit/containerd.ts";
-import { chosenLines, forEveryRunner } from "./fixture.ts";
+import { forEveryRunner, newestLine } from "./fixture.ts";
 import { DIST, writeConfig } from "./hull-config.ts";
 
 const run = promisify(execFile);
@@ -64,7 +64,7 @@ forEveryRunner(
     });
   },
   ["hull"],
-  chosenLines().slice(-1), // containerd has no part in it
+  newestLine(),
 );
 
 forEveryRunner(
@@ -74,7 +74,7 @@ forEveryRunner(
       const id = runner().id();
       const running = runner().start(["sh", "-c", "echo ready; read line"], { id, holdStdin: true });
       await running.printed("ready\n");
-      const socket = `/run/hull/${runner().ctr.namespace}/${id}/vs.sock`;
+      const socket = `/run/hull/${runner().ctr.namespace}/${id}/vm/vs`;
       // The guest closes each, for what it says is no token; so that not too many are waiting there.
       let left = 1_100;
       const dialling = async () => {
@@ -94,5 +94,5 @@ forEveryRunner(
     });
   },
   ["hull"],
-  chosenLines().slice(-1), // containerd has no part in it
+  newestLine(),
 );
