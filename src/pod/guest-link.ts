@@ -8,12 +8,12 @@ import type { Deadline } from "../core/deadline.ts";
 import { HullError } from "../core/errors.ts";
 import type { Ledger } from "../core/ledger.ts";
 import type { ProcessUser } from "../host/process-user.ts";
+import { checkSocketPath } from "../host/socket-path.ts";
 import type { VsockDevice } from "../hypervisor/hypervisor.ts";
 import { AGENT_PORT } from "../vsock/address.ts";
 import { expectGuestCall } from "../vsock/guest-call.ts";
 import { connect } from "../vsock/hybrid.ts";
 import { NativeVsock } from "../vsock/native.ts";
-import { checkSocketPath } from "../vsock/socket-path.ts";
 import { GUEST_CID, startVsockDaemon } from "../vsock/vhost-device-vsock.ts";
 
 /** A pod's vsock: the machine's device, and the host's end of it. */

@@ -1,13 +1,13 @@
-import { constants } from "node:fs";
-import { access, stat, unlink } from "node:fs/promises";
+import { stat, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import type { Deadline } from "../core/deadline.ts";
-import { failedPrecondition, HullError, invalidArgument, notFound } from "../core/errors.ts";
+import { failedPrecondition, HullError } from "../core/errors.ts";
 import type { Ledger } from "../core/ledger.ts";
 import { type ListeningSocket, listeningSocket } from "../host/listening-socket.ts";
 import { openFilesLimit } from "../host/proc.ts";
 import { type HostProcess, launch } from "../host/process-launcher.ts";
 import { run } from "../host/run.ts";
+import { checkSocketPath } from "../host/socket-path.ts";
 import {
   flavourOf,
   type VirtiofsdCache,
@@ -16,7 +16,7 @@ import {
 } from "./virtiofsd-command-line.ts";
 
 export interface VirtiofsdSpec {
-  /** The program: a path, or the name `virtiofsd`, which is also looked for where the packages put it. */
+  /** The program. */
   readonly path: string;
   readonly cache: VirtiofsdCache;
   readonly extraArgs: readonly string[];
@@ -41,12 +41,6 @@ export interface Virtiofsd {
   stop(deadline: Deadline): Promise<void>;
 }
 
-/** Longest path of a unix socket (unix(7)). */
-const MAX_SOCKET_PATH = 107;
-
-/** Where Debian's qemu-system-common and virtiofsd, and other distributions, put the daemon. */
-const PROGRAM_PATHS = ["/usr/libexec/virtiofsd", "/usr/lib/qemu/virtiofsd", "/usr/lib/virtiofsd"];
-
 /**
  * Starts virtiofsd on a socket that we bind and it inherits, so nothing has to wait for it: a VMM that connects
  * before the daemon runs waits in the listen queue.
@@ -56,14 +50,8 @@ export async function startVirtiofsd(
   ledger: Ledger,
   deadline: Deadline,
 ): Promise<Virtiofsd> {
-  const program = await findVirtiofsd(spec.path);
-  const flavour = await detectFlavour(program, deadline);
-  const socket = join(spec.directory, "fs.sock");
-  if (Buffer.byteLength(socket) > MAX_SOCKET_PATH) {
-    throw invalidArgument(
-      `virtiofsd: socket ${socket}: longer than ${MAX_SOCKET_PATH} bytes; use a shorter pod id`,
-    );
-  }
+  const flavour = await detectFlavour(spec.path, deadline);
+  const socket = checkSocketPath(join(spec.directory, "fs.sock"));
   const entry = await ledger.record({ kind: "socket", path: socket });
   let daemon: HostProcess | undefined;
   const stop = async (by: Deadline) => {
@@ -77,7 +65,7 @@ export async function startVirtiofsd(
   try {
     listening = await listeningSocket(socket);
     const args = virtiofsdArguments(flavour, { ...spec, fd: 0 });
-    const argv: [string, ...string[]] = [program, ...args];
+    const argv: [string, ...string[]] = [spec.path, ...args];
     const process = await launch({ role: "virtiofsd", argv, pod: spec.pod, stdin: listening.fd }, ledger);
     daemon = process;
     // Half of them: files that containers have open count twice, and the guest looks once a second.
@@ -91,27 +79,13 @@ export async function startVirtiofsd(
   }
 }
 
-/** The daemon's path. Throws NotFound. */
-async function findVirtiofsd(path: string): Promise<string> {
-  const onPath = (process.env.PATH ?? "").split(":").map((folder) => join(folder, path));
-  const candidates = path.startsWith("/") ? [path] : [...onPath, ...PROGRAM_PATHS];
-  for (const candidate of candidates) {
-    const found = await access(candidate, constants.X_OK).then(
-      () => true,
-      () => false,
-    );
-    if (found) return candidate;
-  }
-  throw notFound(
-    `virtiofsd: ${path} was not found; install the package virtiofsd or qemu-system-common, or set hypervisor.virtio_fs_daemon`,
-  );
-}
-
 const flavours = new Map<string, Promise<VirtiofsdFlavour>>();
 
 /** Asks the program once for its options; a program that was replaced is asked again. */
 async function detectFlavour(program: string, deadline: Deadline): Promise<VirtiofsdFlavour> {
-  const { ino, mtimeMs } = await stat(program);
+  const { ino, mtimeMs } = await stat(program).catch((thrown: unknown) => {
+    throw HullError.wrap("virtiofsd", thrown);
+  });
   const key = `${program} ${ino} ${mtimeMs}`;
   let known = flavours.get(key);
   if (!known) {

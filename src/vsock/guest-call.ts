@@ -4,7 +4,7 @@ import type { Deadline } from "../core/deadline.ts";
 import { deferred } from "../core/deferred.ts";
 import { HullError } from "../core/errors.ts";
 import type { Ledger } from "../core/ledger.ts";
-import { checkSocketPath } from "./socket-path.ts";
+import { checkSocketPath } from "../host/socket-path.ts";
 
 /**
  * The host's port that the guest agent calls when it is up. vhost-device-vsock numbers the host's own connections from 0

@@ -7,8 +7,8 @@ import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
 import { dialUntilReady } from "../../test/testkit/dial-until-ready.ts";
 import { within } from "../../test/testkit/within.ts";
+import { checkSocketPath } from "../host/socket-path.ts";
 import { connect } from "./hybrid.ts";
-import { checkSocketPath } from "./socket-path.ts";
 
 let directory: string;
 let path: string;

@@ -7,7 +7,7 @@ import type { Ledger } from "../core/ledger.ts";
 import { type HostProcess, launch, type ProcessExit } from "../host/process-launcher.ts";
 import type { ProcessUser } from "../host/process-user.ts";
 import { Reach } from "../host/reach.ts";
-import { checkSocketPath } from "./socket-path.ts";
+import { checkSocketPath } from "../host/socket-path.ts";
 
 export interface VsockDaemonSpec {
   /** Path of the program `vhost-device-vsock`. */

@@ -2,8 +2,9 @@ import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { test } from "node:test";
+import { findProgram } from "../../src/config/program.ts";
 import { Deadline } from "../../src/core/deadline.ts";
 import { makeShared, unmountTree } from "../../src/host/mount.ts";
 import type { VmSpec } from "../../src/hypervisor/hypervisor.ts";
@@ -100,8 +101,10 @@ test("a guest boots with a share that the real virtiofsd serves", { skip }, asyn
   const shared = join(setup.spec.directory, "shared");
   await mkdir(shared);
   await makeShared(shared, deadline);
+  const places = { installation: dirname(guest), path: process.env.PATH };
+  const path = await findProgram("hypervisor.virtio_fs_daemon", "virtiofsd", places);
   const daemon = await startVirtiofsd(
-    { path: "virtiofsd", cache: "auto", extraArgs: [], directory: setup.spec.directory, shared, pod: POD },
+    { path, cache: "auto", extraArgs: [], directory: setup.spec.directory, shared, pod: POD },
     ledger,
     deadline,
   );
