@@ -124,9 +124,10 @@ test(`mutated files are loaded whole or refused (seed ${seed})`, { timeout: LIMI
 test("the largest files that nest without end are refused in bounded time", async () => {
   for (const unit of ["[", "{", "- ", "? ", "{a: ", "a:\n "]) {
     const text = `version: 1\na: ${unit.repeat(Math.floor((64 * 1024) / unit.length))}`;
-    const start = performance.now();
+    const start = process.cpuUsage(); // of the processor's time: a busy machine is no failure
     const { problems } = await parseText({ kind: "file", source: "x", text, folder: "/" });
     assert.ok(problems.length > 0, unit);
-    assert.ok(performance.now() - start < 10_000, `${unit} took ${performance.now() - start} ms`);
+    const { user, system } = process.cpuUsage(start);
+    assert.ok(user + system < 10_000_000, `${unit} took ${(user + system) / 1000} ms`);
   }
 });
