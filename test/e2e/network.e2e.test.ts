@@ -14,6 +14,7 @@ import { after, afterEach, before, it } from "node:test";
 import { promisify } from "node:util";
 import { type CniConfig, CniNetns, hostLocal } from "../testkit/cni.ts";
 import type { Ctr } from "../testkit/ctr.ts";
+import { debianPackage } from "../testkit/debian-package.ts";
 import { forEveryRunner, newestLine, RUNTIMES } from "./fixture.ts";
 import { writeConfig } from "./hull-config.ts";
 
@@ -215,15 +216,11 @@ forEveryRunner(
       const serving = runner().start(["sh", "-c", script], { flags, holdStdin: true });
       await serving.printed("ready\n");
       const lines = Array.from({ length: 200_000 }, (_, index) => `${index + 1}\n`).join("");
-      assert.equal(
-        await netns.exec(["busybox", "wget", "-q", "-O", "-", "http://127.0.0.1:8080/lines"]),
-        lines,
-      );
+      assert.equal(await netns.exec([process.execPath, "-e", FETCH, "http://127.0.0.1:8080/lines"]), lines);
       const echoed = await netns.exec([process.execPath, "-e", ECHO_MIB, "7777"]);
       assert.equal(echoed, sha256(Buffer.alloc(1 << 20, "0123456789")));
-      await assert.rejects(
-        netns.exec(["busybox", "wget", "-q", "-T", "5", "-O", "-", "http://127.0.0.1:9/"]),
-      );
+      const nobody = netns.exec([process.execPath, "-e", FETCH, "http://127.0.0.1:9/"]);
+      await assert.rejects(nobody, /ECONNREFUSED|ECONNRESET/);
       serving.closeStdin(Buffer.from("\n"));
       await serving.ended;
     });
@@ -276,12 +273,18 @@ const ECHO_MIB = `
   socket.on("data", (data) => hash.update(data)).on("end", () => process.stdout.write(hash.digest("hex")));
 `;
 
+/** A client of Node's: prints what a URL answers. */
+const FETCH = `
+  require("node:http").get(process.argv[1], (response) => response.pipe(process.stdout))
+    .on("error", ({ code }) => { console.error(code); process.exitCode = 1; });
+`;
+
 /** A spec whose createRuntime hook makes eth0 in the namespace of the pid it is told, as Docker and nerdctl do. */
 async function bundleWithHooks(ctr: Ctr, directory: string) {
   const host = `10.215.${OCTET}.1`;
   const root = join(directory, "rootfs");
   await mkdir(join(root, "bin"), { recursive: true });
-  await copyFile((await run("which", ["busybox"])).stdout.trim(), join(root, "bin/busybox"));
+  await copyFile(join(await debianPackage("busybox-static"), "bin/busybox"), join(root, "bin/busybox"));
   const poststop = join(directory, "poststop.json");
   const link = `hullhk${OCTET}`;
   const script = async (name: string, lines: readonly string[]) => {

@@ -1,26 +1,21 @@
 /** The kernel's vsock, tested in a pod: its guest kernel has vsock_loopback, which few hosts have. */
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
 import { once } from "node:events";
 import { copyFile, mkdir, readdir, readFile, realpath } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { it } from "node:test";
-import { promisify } from "node:util";
 import { build } from "esbuild";
 import { AGENT_PORT } from "../../src/vsock/address.ts";
 import { Dial } from "../../src/vsock/hybrid.ts";
 import { ROOT } from "../testkit/containerd.ts";
+import { debianPackage } from "../testkit/debian-package.ts";
 import { forEveryRunner, newestLine } from "./fixture.ts";
 import { DIST, writeConfig } from "./hull-config.ts";
 
-const run = promisify(execFile);
-
 /** The guest kernel's modules, as the package has them: /lib/modules/RELEASE. */
 async function guestModules(): Promise<string> {
-  const fetch = async (name: string) =>
-    (await run(join(ROOT, "hack/lib/apt-fetch"), ["bookworm", name])).stdout.trim();
   const { kernel } = JSON.parse(await readFile(join(DIST, "guest/manifest.json"), "utf8"));
-  const folder = join(await fetch(`linux-image-${kernel.release}`), "lib/modules");
+  const folder = join(await debianPackage(`linux-image-${kernel.release}`), "lib/modules");
   return join(folder, (await readdir(folder))[0] ?? "");
 }
 

@@ -1,19 +1,11 @@
-import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { promisify } from "node:util";
 import type { Deadline } from "../../../src/core/deadline.ts";
-import { ROOT } from "../containerd.ts";
-
-/** Where the containerd that hack/setup fetched has its programs (Debian 12's, containerd 1.6). */
-async function programs(): Promise<string> {
-  const fetch = join(ROOT, "hack/lib/apt-fetch");
-  const { stdout } = await promisify(execFile)(fetch, ["bookworm", "containerd"]);
-  return join(stdout.trim(), "usr/bin");
-}
+import { debianPackage } from "../debian-package.ts";
 
 /**
  * A containerd as nothing but a ttrpc and event server: no CRI, no network, no images, up in a moment.
@@ -52,7 +44,7 @@ export class EventsContainerd {
         "",
       ].join("\n"),
     );
-    const containerd = new EventsContainerd(directory, await programs());
+    const containerd = new EventsContainerd(directory, join(await debianPackage("containerd"), "usr/bin"));
     try {
       await deadline.race(containerd.#booted());
     } catch (error) {
