@@ -79,11 +79,14 @@ forEveryRunner(
         });
         const changed = ["20", "50000 100000", "0", String(64 * MIB), "20"];
         assert.deepEqual(await limits("a"), changed);
-        const refused = await update({ cpu: { cpus: "999" } }).then(
+        const refused = await update({ memory: { limit: 64 * 1024 * MIB } }).then(
           () => "OK",
           (error) => `${statusName(error)}: ${(error as Error).message}`,
         );
-        assert.match(refused, new RegExp(`^(?!OK).*container ${id}: update: .*cpuset`));
+        assert.match(
+          refused,
+          new RegExp(`^FAILED_PRECONDITION: .*update container ${id}: a memory limit of 65536 MiB`),
+        );
         assert.deepEqual(await limits("b"), changed);
       } finally {
         client.close();
