@@ -19,8 +19,6 @@ export interface BundleOptions {
   readonly annotations?: Readonly<Record<string, string>>;
   /** Host directory that the container sees as /data. */
   readonly data?: string;
-  /** The container shares the guest's process table: /proc/1 is then the agent. */
-  readonly guestPids?: boolean;
 }
 
 /** Makes OCI bundles of the busybox image for shims that are driven without containerd. */
@@ -54,9 +52,6 @@ export class Bundles {
     spec.root = { path: this.rootfs };
     spec.annotations = { ...options.annotations };
     spec.linux.cgroupsPath = `/hull-bench/${id}`;
-    if (options.guestPids) {
-      spec.linux.namespaces = spec.linux.namespaces.filter(({ type }) => type !== "pid");
-    }
     if (options.data !== undefined) {
       const bind = { destination: "/data", type: "bind", source: options.data, options: ["rbind", "rw"] };
       spec.mounts.push(bind);

@@ -10,7 +10,13 @@ import { DIST } from "../e2e/hull-config.ts";
 
 const LIMIT_MS = 60_000;
 /** What the agent writes to the console once it listens. */
-const LISTENING = "hull-agent: info: ready";
+const LISTENING = /hull-agent: info: ready after \d+ ms, (\d+) KiB resident/;
+
+export interface Boot {
+  /** From the spawn to the listening agent, with no vsock and no virtio-fs device. */
+  readonly ms: number;
+  readonly agentRssMib: number;
+}
 
 /** QEMU with hull's own kernel, initrd and machine, and nothing of hull around it: the limit of a cold boot. */
 export class RawBoot {
@@ -40,8 +46,7 @@ export class RawBoot {
     );
   }
 
-  /** Boots once; ms from the spawn to the listening agent, with no vsock and no virtio-fs device. */
-  async run(): Promise<number> {
+  async run(): Promise<Boot> {
     const begin = performance.now();
     // The fourth descriptor is QMP's, which nobody speaks here.
     const qemu = spawn(this.program, this.args, {
@@ -51,10 +56,11 @@ export class RawBoot {
     const gone = new Promise<void>((resolve) => qemu.once("close", () => resolve()));
     let output = "";
     try {
-      return await new Promise<number>((resolve, reject) => {
+      return await new Promise<Boot>((resolve, reject) => {
         const hear = (data: Buffer) => {
           output += data.toString("latin1");
-          if (output.includes(LISTENING)) resolve(performance.now() - begin);
+          const resident = LISTENING.exec(output)?.[1];
+          if (resident) resolve({ ms: performance.now() - begin, agentRssMib: Number(resident) / 1024 });
         };
         qemu.stdout?.on("data", hear);
         qemu.stderr?.on("data", hear);

@@ -11,7 +11,7 @@ import {
 import type { Hypervisor, Vm, VmContext, VmExit, VmSpec } from "../../src/hypervisor/hypervisor.ts";
 
 /** What the guest agent writes to the console when it listens. */
-const READY_LINE = "hull-agent: info: ready after 1 ms\n";
+const READY_LINE = "hull-agent: info: ready after 1 ms, 2700 KiB resident\n";
 
 /** A VM that runs nothing. `die` ends it as SIGKILL from outside would. */
 export class FakeVm implements Vm {

@@ -3,6 +3,7 @@ import { Server } from "../../../src/ttrpc/server.ts";
 import { Containers } from "../container/containers.ts";
 import { PodPidNamespace } from "../container/pod-pid-namespace.ts";
 import { EventBus } from "../events/event-bus.ts";
+import { readText } from "../files.ts";
 import { ForwardListener } from "../forward/forward-listener.ts";
 import { describe, type Log } from "../log.ts";
 import { Reaper } from "../loop/reaper.ts";
@@ -57,7 +58,7 @@ export function boot(sys: Sys, log: Log, version: string): void {
   // A host that has the kernel's vsock dials instead: its port would be all guests'.
   const server = serve(sys, log, version, listeners, crunBinary, () => call.stop());
   const call = new HostCall(sys, HOST_PORT, (fd) => server.serve(new FdTransport(sys, fd)));
-  log("info", `ready after ${sys.monotonicMs().toFixed(0)} ms`);
+  log("info", `ready after ${sys.monotonicMs().toFixed(0)} ms, ${residentKib(sys)} KiB resident`);
 }
 
 /** Wires the parts together and serves both sockets. Answers the agent's server, for further connections. */
@@ -106,4 +107,9 @@ export function serve(
   new Listener(sys, listeners.agent, dialled, log);
   new StreamListener(sys, listeners.stdio, tokens, log);
   return server;
+}
+
+/** This process's memory (proc_pid_status(5)). */
+function residentKib(sys: Sys): string {
+  return /^VmRSS:\s+(\d+) kB$/m.exec(readText(sys, "/proc/self/status"))?.[1] ?? "?";
 }

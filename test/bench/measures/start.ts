@@ -39,14 +39,17 @@ export const start: Measure = {
     });
     for (let round = 0; round < bench.runs; round++) {
       const boot = await raw?.run();
-      if (boot !== undefined) report.add(RAW, "QEMU", "ms", boot);
+      if (boot) {
+        report.add(RAW, "QEMU", "ms", boot.ms);
+        report.add("RSS of the agent in the guest, booted", "QEMU", "MiB", boot.agentRssMib);
+      }
       for (const subject of subjects) {
         bench.progress(`start ${round + 1} of ${bench.runs}: ${subject.name}`);
         const { first, end } = await runOnce(bench, subject);
         report.add(OUTPUT, subject.name, "ms", first);
         report.add("run to ctr's end", subject.name, "ms", end);
-        if (subject === cold && boot !== undefined) {
-          report.add("hull's part: first output less QEMU's boot", subject.name, "ms", first - boot);
+        if (subject === cold && boot) {
+          report.add("hull's part: first output less QEMU's boot", subject.name, "ms", first - boot.ms);
         }
       }
     }
