@@ -1,4 +1,5 @@
 import { readdir, readFile } from "node:fs/promises";
+import { setTimeout as sleep } from "node:timers/promises";
 
 const KIB = 1024;
 
@@ -21,6 +22,13 @@ export async function memoryOf(pid: number): Promise<Memory> {
     pss: field("Pss") / KIB,
     private: field("Private_Dirty") / KIB,
   };
+}
+
+const IDLE_MS = 20_000;
+
+/** Until a process is idle as one that waits for days is: V8 looks for memory to give back after ten seconds or so. */
+export async function idle(quick: boolean): Promise<void> {
+  if (!quick) await sleep(IDLE_MS);
 }
 
 /** What a process of a pod is. */

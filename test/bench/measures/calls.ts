@@ -1,7 +1,7 @@
 import { HullError } from "../../../src/core/errors.ts";
 import type { Measure } from "../context.ts";
 import type { DirectShim } from "../direct-shim.ts";
-import { memoryOf } from "../processes.ts";
+import { idle, memoryOf } from "../processes.ts";
 import { percentile } from "../samples.ts";
 import { withContainer } from "../shims.ts";
 
@@ -46,6 +46,7 @@ export const calls: Measure = {
       bench.progress(`calls: ${subject.name}`);
       await withContainer(bench, subject, { args: ["sleep", "1000"] }, async (shim) => {
         const pid = await shim.shimPid();
+        await idle(bench.quick);
         report.add("private memory of an idle shim", subject.name, "MiB", (await memoryOf(pid)).private);
         for (const [name, count] of [
           ["State", bench.calls],
@@ -70,8 +71,9 @@ export const calls: Measure = {
             await atOnce(Math.ceil(count / 2), call),
           );
           if (name !== "State") continue;
+          await idle(bench.quick);
           const after = (await memoryOf(pid)).private;
-          report.add(`private memory after ${count} State calls`, subject.name, "MiB", after);
+          report.add(`private memory after ${count} State calls, idle again`, subject.name, "MiB", after);
         }
       });
     }

@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { BUSYBOX } from "../../testkit/ctr.ts";
 import { type Bench, type Measure, timed } from "../context.ts";
-import { memoryOf, podProcesses, type Role } from "../processes.ts";
+import { idle, memoryOf, podProcesses, type Role } from "../processes.ts";
 import { makeShim } from "../shims.ts";
 import { runFlags, type Subject } from "../subject.ts";
 
@@ -39,6 +39,7 @@ async function podsAtOnce(bench: Bench, subject: Subject, count: number): Promis
       if (i === 0) report.add("start of the first pod", subject.name, "ms", ms);
       if (i === count - 1 && count > 1) report.add(`start of the last of ${of}`, subject.name, "ms", ms);
     }
+    await idle(bench.quick);
     const pods = await podProcesses(namespace);
     for (const id of ids) {
       const sums = new Map<Role, number>();
