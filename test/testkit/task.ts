@@ -184,7 +184,7 @@ export class Task extends TaskProcess {
     const { id, runtime, args, configPath, edit, ...streams } = settings;
     const task = new Task(client, id, "", await mkdtemp(join(tmpdir(), "hull-task-")), streams);
     const { terminal = false } = streams;
-    const rootfs = await client.record({
+    const record = client.record({
       id,
       runtime,
       configPath,
@@ -193,6 +193,10 @@ export class Task extends TaskProcess {
         spec.process.terminal = terminal;
         edit?.(spec);
       },
+    });
+    const rootfs = await record.catch(async (error: unknown) => {
+      await rm(task.folder, { recursive: true, force: true }); // the record of this id is another's
+      throw error;
     });
     try {
       await task.makeStreams();
