@@ -2,11 +2,11 @@ import { randomBytes } from "node:crypto";
 import type { Socket } from "node:net";
 import type { Deadline } from "../core/deadline.ts";
 import { HullError, invalidArgument, unavailable } from "../core/errors.ts";
+import { AGENT_PORT } from "../core/guest-ports.ts";
 import type { NetworkSettings } from "../network/network-settings.ts";
 import { AgentDefinition, SigtermEscalation, type Stdio } from "../proto/generated/hull/agent/v1/agent.ts";
 import { type Client, ClientConnection, createClient } from "../ttrpc/client.ts";
 import { socketTransport } from "../ttrpc/node/socket-transport.ts";
-import { AGENT_PORT } from "../vsock/address.ts";
 import type {
   CreateContainer,
   CreateExec,

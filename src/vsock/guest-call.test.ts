@@ -6,7 +6,8 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { MemoryLedger } from "../../test/testkit/memory-ledger.ts";
 import { within } from "../../test/testkit/within.ts";
-import { expectGuestCall, HOST_PORT } from "./guest-call.ts";
+import { HOST_PORT } from "../core/guest-ports.ts";
+import { expectGuestCall } from "./guest-call.ts";
 
 function folder(): { path: string; remove(): void } {
   const path = mkdtempSync(join(tmpdir(), "hull-call-"));

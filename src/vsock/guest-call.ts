@@ -3,14 +3,9 @@ import { createServer, type Socket } from "node:net";
 import type { Deadline } from "../core/deadline.ts";
 import { deferred } from "../core/deferred.ts";
 import { HullError } from "../core/errors.ts";
+import { HOST_PORT } from "../core/guest-ports.ts";
 import type { Ledger } from "../core/ledger.ts";
 import { checkSocketPath } from "../host/socket-path.ts";
-
-/**
- * The host's port that the guest agent calls when it is up. vhost-device-vsock numbers the host's own connections from 0
- * on and can't step over a number that is taken (README.md), so this is one that they never reach.
- */
-export const HOST_PORT = 999_999_999;
 
 /** A call that the guest is expected to make. */
 export interface GuestCall {

@@ -5,7 +5,7 @@ import { copyFile, mkdir, readdir, readFile, realpath } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { it } from "node:test";
 import { build } from "esbuild";
-import { AGENT_PORT } from "../../src/vsock/address.ts";
+import { AGENT_PORT } from "../../src/core/guest-ports.ts";
 import { Dial } from "../../src/vsock/hybrid.ts";
 import { ROOT } from "../testkit/containerd.ts";
 import { debianPackage } from "../testkit/debian-package.ts";

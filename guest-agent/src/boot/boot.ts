@@ -1,3 +1,4 @@
+import { AGENT_PORT, HOST_PORT } from "../../../src/core/guest-ports.ts";
 import { AgentDefinition } from "../../../src/proto/generated/hull/agent/v1/agent.ts";
 import { Server } from "../../../src/ttrpc/server.ts";
 import { Containers } from "../container/containers.ts";
@@ -21,12 +22,6 @@ import { prepareGuest } from "./guest.ts";
 import { loadModules, readModuleList } from "./modules.ts";
 import { mountAll } from "./mounts.ts";
 
-/** The host's port that the agent calls; src/vsock/guest-call.ts says why it is so large. */
-export const HOST_PORT = 999_999_999;
-export const AGENT_PORT = 1024;
-export const STDIO_PORT = 1025;
-export const FORWARD_PORT = 1027;
-
 /** What comes while the agent is busy is refused beyond this; a pod may start hundreds of streams at once. */
 const BACKLOG = 1024;
 const MAX_CALLS = 16_384;
@@ -48,11 +43,11 @@ export function boot(sys: Sys, log: Log, version: string): void {
   const modules = readModuleList(sys);
   loadModules(sys, log, modules.transport);
   const listeners = {
-    agent: sys.vsockListen(AGENT_PORT, BACKLOG),
-    stdio: sys.vsockListen(STDIO_PORT, BACKLOG),
+    agent: sys.vsockListen(AGENT_PORT.ttrpc, BACKLOG),
+    stdio: sys.vsockListen(AGENT_PORT.stdio, BACKLOG),
   };
   loadModules(sys, log, modules.rest);
-  new ForwardListener(sys, sys.vsockListen(FORWARD_PORT, BACKLOG), log);
+  new ForwardListener(sys, sys.vsockListen(AGENT_PORT.forward, BACKLOG), log);
   const crunBinary = prepareGuest(sys);
   loopbackUp(sys);
   // A host that has the kernel's vsock dials instead: its port would be all guests'.
