@@ -1,10 +1,9 @@
 /** Nothing that a process prints is lost, whatever else is going on. */
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { after, before, describe, it } from "node:test";
-import { Containerd } from "../testkit/containerd.ts";
+import { describe, it } from "node:test";
 import { newestLine } from "./fixture.ts";
-import { Subject } from "./parity/subject.ts";
+import { hullBehind } from "./parity/subject.ts";
 
 const EXECS = 280;
 const CONTAINERS = 20;
@@ -26,20 +25,7 @@ async function inTurns(count: number, job: (index: number) => Promise<void>): Pr
 const [line = "2"] = newestLine();
 
 describe(`containerd ${line}: loss`, () => {
-  let containerd: Containerd | undefined;
-  let hull: Subject | undefined;
-  const subject = () => {
-    if (!hull) throw new Error("hull is not up");
-    return hull;
-  };
-  before(async () => {
-    containerd = await Containerd.up(line);
-    hull = await Subject.up(containerd, "hull");
-  });
-  after(async () => {
-    await hull?.down();
-    await containerd?.down();
-  });
+  const subject = hullBehind(line);
 
   it(`${EXECS} execs, ${AT_ONCE} at a time, print a line and end: every line and status is right`, async () => {
     const wrong: string[] = [];

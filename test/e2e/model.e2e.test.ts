@@ -1,8 +1,7 @@
 /** Random calls against real VMs: answers and states agree with the model that the pod's unit test uses. */
 import assert from "node:assert/strict";
-import { after, before, describe, it } from "node:test";
+import { describe, it } from "node:test";
 import fc from "fast-check";
-import { Containerd } from "../testkit/containerd.ts";
 import type { ContainerdClient } from "../testkit/containerd-client.ts";
 import {
   expected,
@@ -13,7 +12,7 @@ import {
 } from "../testkit/process-model.ts";
 import type { Task, TaskExec } from "../testkit/task.ts";
 import { newestLine } from "./fixture.ts";
-import { answer, Subject } from "./parity/subject.ts";
+import { answer, hullBehind, type Subject } from "./parity/subject.ts";
 
 /** HULL_MODEL_STEPS: how many calls in all. */
 const STEPS = Number(process.env.HULL_MODEL_STEPS ?? 200);
@@ -124,20 +123,10 @@ const camel = (status: string) =>
 const [line = "2"] = newestLine();
 
 describe(`containerd ${line}: model`, () => {
-  let containerd: Containerd | undefined;
-  let subject: Subject | undefined;
-  before(async () => {
-    containerd = await Containerd.up(line);
-    subject = await Subject.up(containerd, "hull");
-  });
-  after(async () => {
-    await subject?.down();
-    await containerd?.down();
-  });
+  const subject = hullBehind(line);
 
   it(`${STEPS} random calls: answers and states agree with the model`, async () => {
-    assert.ok(subject);
-    const world = new World(subject);
+    const world = new World(subject());
     const sequence = fc.array(opArbitrary, { minLength: STEPS_A_RUN, maxLength: STEPS_A_RUN });
     await fc.assert(
       fc.asyncProperty(sequence, async (ops) => {

@@ -4,13 +4,12 @@
  * processes any more. hull's have the VMM's pid for as long as they are known.)
  */
 import assert from "node:assert/strict";
-import { after, before, describe, it } from "node:test";
+import { describe, it } from "node:test";
 import type { Timestamp } from "../../src/proto/generated/google/protobuf/timestamp.ts";
-import { Containerd } from "../testkit/containerd.ts";
 import type { Process } from "../testkit/proto/generated/containerd/services/tasks.ts";
 import type { TaskExec, TaskProcess } from "../testkit/task.ts";
 import { chosenLines } from "./fixture.ts";
-import { Subject } from "./parity/subject.ts";
+import { hullBehind, type Subject } from "./parity/subject.ts";
 
 const SIGTERM = 15;
 /** Ends with this status when a line comes. */
@@ -28,21 +27,11 @@ async function told(process: TaskProcess): Promise<Process> {
 
 for (const line of chosenLines()) {
   describe(`containerd ${line}: restart`, () => {
-    let containerd: Containerd | undefined;
-    let subject: Subject | undefined;
-    before(async () => {
-      containerd = await Containerd.up(line);
-      subject = await Subject.up(containerd, "hull");
-    });
-
-    after(async () => {
-      await subject?.down();
-      await containerd?.down();
-    });
+    const hull = hullBehind(line);
 
     it("containers go on while containerd is dead, and are found again with all that happened", async () => {
-      assert.ok(containerd && subject, "the runtime is not up");
-      const { host } = subject;
+      const subject = hull();
+      const { host, containerd } = subject;
       const { pid } = await told(host);
       const talker = await (await host.exec(ECHO, { id: "talker", stdin: true })).start();
       const execs: TaskExec[] = [];

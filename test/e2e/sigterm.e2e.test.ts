@@ -5,13 +5,12 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { join } from "node:path";
-import { after, before, describe, it } from "node:test";
+import { before, describe, it } from "node:test";
 import { promisify } from "node:util";
-import { Containerd } from "../testkit/containerd.ts";
 import type { Spec } from "../testkit/containerd-client.ts";
 import type { Task } from "../testkit/task.ts";
 import { newestLine } from "./fixture.ts";
-import { answer, Subject } from "./parity/subject.ts";
+import { answer, hullBehind } from "./parity/subject.ts";
 
 const SIGKILL = 9;
 const SIGTERM = 15;
@@ -71,23 +70,12 @@ const MODES: readonly { escalation: unknown; name: string; ends: Ends; earliestM
 const [line = "2"] = newestLine();
 
 describe(`containerd ${line}: sigterm`, () => {
-  let containerd: Containerd | undefined;
-  let hull: Subject | undefined;
+  const subject = hullBehind(line);
   let blocker = "";
-  const subject = () => {
-    if (!hull) throw new Error("hull is not up");
-    return hull;
-  };
   before(async () => {
-    containerd = await Containerd.up(line);
-    hull = await Subject.up(containerd, "hull");
-    blocker = join(containerd.directory, "block-sigterm");
+    blocker = join(subject().containerd.directory, "block-sigterm");
     const source = join(import.meta.dirname, "../testkit/block-sigterm.c");
     await promisify(execFile)("cc", ["-Os", "-static", "-Wall", "-Werror", "-o", blocker, source]);
-  });
-  after(async () => {
-    await hull?.down();
-    await containerd?.down();
   });
 
   /** All targets as containers of one pod, whose configuration has `escalation`. */

@@ -1,5 +1,6 @@
 import { join } from "node:path";
-import type { Containerd, Line } from "../../testkit/containerd.ts";
+import { after, before } from "node:test";
+import { Containerd, type Line } from "../../testkit/containerd.ts";
 import { ContainerdClient, type Spec, statusName } from "../../testkit/containerd-client.ts";
 import { type Streams, Task, type TaskExec } from "../../testkit/task.ts";
 import { TaskEvents } from "../../testkit/task-events.ts";
@@ -110,6 +111,24 @@ export class Subject {
     this.events.close();
     this.client.close();
   }
+}
+
+/** Hull behind a containerd of its own, for the cases of the describe that this is called in. */
+export function hullBehind(line: Line): () => Subject {
+  let containerd: Containerd | undefined;
+  let subject: Subject | undefined;
+  before(async () => {
+    containerd = await Containerd.up(line);
+    subject = await Subject.up(containerd, "hull");
+  });
+  after(async () => {
+    await subject?.down();
+    await containerd?.down();
+  });
+  return () => {
+    if (!subject) throw new Error("hull is not up");
+    return subject;
+  };
 }
 
 /** Runs `use` with an exec that is not started yet; it is killed if it must be, and deleted. */
