@@ -7,11 +7,13 @@ import { RuntimeInfo } from "../../proto/generated/containerd/types/introspectio
 import { parseFlags } from "./flags.ts";
 import { checkIdentifier } from "./identifier.ts";
 import { runtimeInfo } from "./info.ts";
+import { socketAnswers } from "./liveness.ts";
 import { podOf } from "./membership.ts";
 import { PodPaths } from "./pod-paths.ts";
 import { decodeRecord, encodeRecord } from "./record.ts";
 import { mountsBelow } from "./rootfs.ts";
 import { parseStartInput } from "./start-input.ts";
+import type { Sys } from "./sys.ts";
 import { VERSION } from "./version.ts";
 import { MessageWriter, readFields } from "./wire.ts";
 
@@ -153,6 +155,34 @@ test("a socket path that is too long is refused with advice", () => {
     () => new PodPaths("n".repeat(76), "p".repeat(10)).checkLength(),
     /shorten .* by 1 character/,
   );
+});
+
+test("a daemon that is recorded and ends does not answer, although its socket still listens", () => {
+  const stat = (state: string, flags: number, startTime: number) =>
+    `7 (a) b) ${state} 1 1 1 0 -1 ${flags} ${"0 ".repeat(12)}${startTime} 0 0\n`;
+  const answers = (pidFile: string | undefined, process: string | undefined) => {
+    const files: Record<string, string | undefined> = {
+      [paths.pid]: pidFile,
+      "/proc/7/stat": process,
+    };
+    const sys = {
+      unixConnect: () => 3,
+      close: () => undefined,
+      readFile: (path: string) => {
+        const text = files[path];
+        if (text === undefined) throw Object.assign(new Error(path), { code: "ENOENT" });
+        return new TextEncoder().encode(text);
+      },
+    };
+    return socketAnswers(sys as unknown as Sys, paths);
+  };
+  const paths = new PodPaths("ns", "c1");
+  assert.equal(answers(undefined, undefined), true); // `start` has not recorded it yet
+  assert.equal(answers("7 99\n", stat("S", 0x400000, 99)), true);
+  assert.equal(answers("7 99\n", stat("R", 0x400004, 99)), false);
+  assert.equal(answers("7 99\n", stat("Z", 0x400004, 99)), false);
+  assert.equal(answers("7 99\n", stat("S", 0x400000, 100)), false);
+  assert.equal(answers("7 99\n", undefined), false);
 });
 
 test("the record comes back as it was written", () => {

@@ -9,11 +9,18 @@ export interface ProcessMark {
   readonly startTime: string;
 }
 
-/** Whether a daemon listens on the pod's socket. Throws when that cannot be found out. */
+/** Set in a process's flags while it exits (PF_EXITING of the kernel's include/linux/sched.h). */
+const EXITING = 0x4;
+
+/**
+ * Whether a daemon serves on the pod's socket. One that was killed does not, although it may listen for some
+ * milliseconds longer: a process that ends closes its connections and its listening socket in no fixed order, and
+ * containerd calls `delete` at once when it sees the first of them close. Throws when that cannot be found out.
+ */
 export function socketAnswers(sys: Sys, paths: PodPaths): boolean {
   try {
     sys.close(sys.unixConnect(paths.socket));
-    return true;
+    return !daemonEnds(sys, paths);
   } catch (error) {
     switch (errnoOf(error)) {
       case "ENOENT":
@@ -30,6 +37,32 @@ export function socketAnswers(sys: Sys, paths: PodPaths): boolean {
 
 /** The mark of a process; undefined when there is none with that pid. */
 export function markOf(sys: Sys, pid: number): ProcessMark | undefined {
+  return statOf(sys, pid)?.mark;
+}
+
+/** The pod's daemon when its process still lives; undefined when it is gone or was never recorded. */
+export function livingDaemon(sys: Sys, paths: PodPaths): ProcessMark | undefined {
+  const recorded = recordedDaemon(sys, paths);
+  const mark = recorded && markOf(sys, recorded.pid);
+  return mark?.startTime === recorded?.startTime ? mark : undefined;
+}
+
+/** Whether the pod's daemon is recorded, and gone or about to be. */
+function daemonEnds(sys: Sys, paths: PodPaths): boolean {
+  const recorded = recordedDaemon(sys, paths);
+  if (!recorded) return false;
+  const stat = statOf(sys, recorded.pid);
+  return !stat || stat.exiting || stat.mark.startTime !== recorded.startTime;
+}
+
+function recordedDaemon(sys: Sys, paths: PodPaths): ProcessMark | undefined {
+  const text = ifExists(() => new TextDecoder().decode(sys.readFile(paths.pid)));
+  const [, pid, startTime] = /^(\d+) (\d+)\n$/.exec(text ?? "") ?? [];
+  return pid === undefined || startTime === undefined ? undefined : { pid: Number(pid), startTime };
+}
+
+/** What /proc/PID/stat tells (proc(5)); undefined when there is no such process or only its zombie. */
+function statOf(sys: Sys, pid: number): { mark: ProcessMark; exiting: boolean } | undefined {
   let stat: string;
   try {
     stat = new TextDecoder().decode(sys.readFile(`/proc/${pid}/stat`));
@@ -37,18 +70,10 @@ export function markOf(sys: Sys, pid: number): ProcessMark | undefined {
     if (errnoOf(error) === "ENOENT" || errnoOf(error) === "ESRCH") return undefined;
     throw error;
   }
-  // The second field is the name in parentheses and may hold anything: count from its end.
+  // The second field is the name in parentheses and may hold anything: count from its end, the third is the first here.
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  return fields[0] === "Z" ? undefined : { pid, startTime: fields[19] ?? "" };
-}
-
-/** The pod's daemon when its process still lives; undefined when it is gone or was never recorded. */
-export function livingDaemon(sys: Sys, paths: PodPaths): ProcessMark | undefined {
-  const text = ifExists(() => new TextDecoder().decode(sys.readFile(paths.pid)));
-  const match = text === undefined ? null : /^(\d+) (\d+)\n$/.exec(text);
-  if (!match) return undefined;
-  const mark = markOf(sys, Number(match[1]));
-  return mark && mark.startTime === match[2] ? mark : undefined;
+  if (fields[0] === "Z") return undefined;
+  return { mark: { pid, startTime: fields[19] ?? "" }, exiting: (Number(fields[6]) & EXITING) !== 0 };
 }
 
 /** How `livingDaemon` wants a daemon recorded. */
