@@ -4,6 +4,17 @@ export type VirtiofsdFlavour = "c" | "rust";
 /** How long a guest may trust what it has cached: never, for a second, for good. */
 export type VirtiofsdCache = "never" | "auto" | "always";
 
+/**
+ * The C daemon's own `auto` makes the guest drop a file's contents whenever it is opened: every start of a program
+ * reads it anew, which is nine tenths of the start's time. As `always` with the time limit of `auto`, the guest looks
+ * at size and time of change after a second, and drops the contents when these differ. The Rust daemon has no limit to set.
+ */
+const C_CACHE: Readonly<Record<VirtiofsdCache, readonly string[]>> = {
+  never: ["cache=none"],
+  auto: ["cache=always", "timeout=1"],
+  always: ["cache=always"],
+};
+
 /** Which implementation a `--help` text is from. */
 export function flavourOf(help: string): VirtiofsdFlavour | undefined {
   if (/^\s*-o source=/m.test(help)) return "c";
@@ -30,7 +41,7 @@ export function virtiofsdArguments(
   if (flavour === "c") {
     // Locks stay in the guest: only it uses these files, and remote ones block the daemon's threads.
     const settings = [
-      ...[`source=${shared.replaceAll(",", "\\,")}`, `cache=${cache === "never" ? "none" : cache}`],
+      ...[`source=${shared.replaceAll(",", "\\,")}`, ...C_CACHE[cache]],
       ...["sandbox=namespace", "xattr", "no_posix_lock", "no_flock", "log_level=warn"],
       "modcaps=+sys_admin", // trusted.* attributes: overlays in the guest keep their marks there
     ];

@@ -46,6 +46,8 @@ test("both command lines", () => {
     "-o",
     "cache=none",
   ]);
+  const auto = virtiofsdArguments("c", { ...options, cache: "auto" });
+  assert.ok(auto.includes("cache=always") && auto.includes("timeout=1"));
   const rust = virtiofsdArguments("rust", options);
   assert.ok(
     rust.includes("--shared-dir=/srv/a,b") && rust.includes("--cache=never") && rust.at(-1) === "--x",

@@ -66,6 +66,22 @@ forEveryHandler(
       assert.equal(seen.stdout, "two\n");
     });
 
+    it("shows what the host writes into a file that the guest has cached, and what it adds to a directory", async () => {
+      await mkdir(at("shown"));
+      await writeFile(at("shown/file"), "one\n");
+      const container = await pod().run(
+        IDLE,
+        volumes({ hostPath: at("shown"), containerPath: "/shown", readonly: true }),
+      );
+      assert.equal((await container.sh("cat /shown/file; ls /shown")).stdout, "one\nfile\n");
+      await writeFile(at("shown/file"), "two\n");
+      await writeFile(at("shown/more"), "");
+      const seen = await container.sh(
+        "for i in $(seq 40); do grep -q two /shown/file && [ $(ls /shown | wc -l) = 2 ] && break; sleep 0.1; done; cat /shown/file; ls /shown",
+      );
+      assert.equal(seen.stdout, "two\nfile\nmore\n");
+    });
+
     it("shares an emptyDir among containers; one in memory has its sizeLimit", async () => {
       const mount = volumes({ hostPath: at("memory"), containerPath: "/cache" });
       const first = await pod().run(IDLE, mount);

@@ -262,7 +262,8 @@ export const hypervisor = section("The virtual machine monitor and the machine i
     annotation: true,
   }),
   virtio_fs_cache: choice({
-    about: "How long the guest may trust what it has cached of shared files.",
+    about:
+      "How long the guest may trust what it has cached of shared files: not at all, for a second, or for good (nothing else may change them then).",
     choices: ["never", "auto", "always"],
     default: "auto",
     since,
