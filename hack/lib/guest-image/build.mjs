@@ -12,11 +12,10 @@ import {
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
-import { basename, join, relative } from "node:path";
+import { join, relative } from "node:path";
 import { archive } from "./cpio.mjs";
-import { librariesOf } from "./libraries.mjs";
-import { readList } from "./modules.mjs";
-import { compilerVersion, debianVersion, fetchPackages, IMAGE, ROOT, run, sha256 } from "./sources.mjs";
+import { staticCrun } from "./crun.mjs";
+import { compilerVersion, ROOT, run, sha256 } from "./sources.mjs";
 
 /**
  * @typedef {object} Kernel
@@ -27,7 +26,7 @@ import { compilerVersion, debianVersion, fetchPackages, IMAGE, ROOT, run, sha256
  * @property {(work: string) => import("./cpio.mjs").Entry[]} entries what the initrd needs for it; `work` is a scratch folder
  */
 
-/** What the result depends on besides the packages, which have their version in their path. */
+/** What the result depends on besides kernel and crun, which have keys of their own. */
 const INPUTS = [
   "guest-agent",
   "src/core",
@@ -46,33 +45,14 @@ function filesBelow(path) {
 }
 
 /** A hash of everything that goes into the guest. */
-function inputsKey(packages, main) {
+function inputsKey(keys, main) {
   const hash = createHash("sha256");
-  hash.update(packages.join("\n"));
+  hash.update(keys.join("\n"));
   hash.update(compilerVersion());
   for (const path of [...INPUTS.map((name) => join(ROOT, name)), main].flatMap(filesBelow)) {
     hash.update(`${relative(ROOT, path)}\0`).update(readFileSync(path));
   }
   return hash.digest("hex");
-}
-
-/** crun and the libraries it is linked with. */
-function programEntries(packages, work) {
-  const standIn = join(work, "libsystemd.so.0");
-  run(process.env.CC ?? "cc", [
-    ..."-shared -fPIC -Os -s -nostdlib -Wall -Wextra -Werror -Wl,-soname,libsystemd.so.0 -Wl,--build-id=none".split(
-      " ",
-    ),
-    `-Wl,--version-script,${join(IMAGE, "libsystemd.map")}`,
-    ...["-o", standIn, join(IMAGE, "libsystemd.c")],
-  ]);
-  const crun = packages.map((path) => join(path, "usr/bin/crun")).find((path) => existsSync(path));
-  if (!crun) throw new Error("crun is in none of the packages of guest-agent/image/packages.list");
-  const libraries = librariesOf(crun, packages, { "libsystemd.so.0": standIn });
-  return [
-    { name: "usr/bin/crun", kind: "file", mode: 0o755, data: readFileSync(crun) },
-    ...[...libraries].map(([name, file]) => ({ name, kind: "file", mode: 0o755, data: readFileSync(file) })),
-  ];
 }
 
 function describeFile(path) {
@@ -85,8 +65,8 @@ function describeFile(path) {
  * @param {{kernel: Kernel, out: string, force: boolean, main?: string}} options
  */
 export function buildGuest({ kernel, out, force, main = join(ROOT, "guest-agent/src/main.ts") }) {
-  const packages = fetchPackages(readList(join(IMAGE, "packages.list")));
-  const inputs = inputsKey([kernel.key, ...packages.map((path) => basename(path))], main);
+  const crun = staticCrun();
+  const inputs = inputsKey([kernel.key, crun.key], main);
   const manifest = join(out, "manifest.json");
   const present = ["vmlinux", "initrd.img", "manifest.json"].every((name) => existsSync(join(out, name)));
   if (!force && present && JSON.parse(readFileSync(manifest, "utf8")).inputs === inputs) return false;
@@ -100,7 +80,7 @@ export function buildGuest({ kernel, out, force, main = join(ROOT, "guest-agent/
       // The kernel opens it before /init has mounted anything.
       { name: "dev/console", kind: "character", mode: 0o600, major: 5, minor: 1 },
       ...["proc", "sys", "run", "tmp"].map((name) => ({ name, kind: "directory" })),
-      ...programEntries(packages, work),
+      { name: "usr/bin/crun", kind: "file", mode: 0o755, data: readFileSync(crun.program) },
       ...kernel.entries(work),
     ]);
     mkdirSync(out, { recursive: true });
@@ -116,7 +96,7 @@ export function buildGuest({ kernel, out, force, main = join(ROOT, "guest-agent/
     const content = {
       inputs,
       kernel: { release: kernel.release, package: kernel.version },
-      crun: debianVersion(packages.find((path) => basename(path).startsWith("crun_")) ?? ""),
+      crun: crun.version,
       agent: describeFile(agent),
       vmlinux: describeFile(join(out, "vmlinux")),
       initrd: describeFile(join(out, "initrd.img")),
