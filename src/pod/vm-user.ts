@@ -15,15 +15,23 @@ export function vmUser(hypervisor: Config["hypervisor"], shimPid: number): Proce
   return hypervisor.rootless ? { id: hypervisor.rootless_first_id + shimPid } : undefined;
 }
 
-/** The devices of the host that this user's VM needs and may not open, as nodes of its own. Root needs none. */
+/**
+ * The devices of the host that this user's VM needs and may not open, as nodes of its own. Root needs none but those of
+ * macvtaps, which the host's /dev has by chance only.
+ */
 export async function vmDevices(
-  hypervisor: Config["hypervisor"],
+  { hypervisor, runtime }: Config,
   user: ProcessUser | undefined,
   folder: string,
   ledger: Ledger,
   deadline: Deadline,
 ): Promise<DeviceNodes | undefined> {
-  if (!user) return undefined;
+  const folderOfNodes = join(folder, "dev");
+  if (!user) {
+    return runtime.internetworking_model === "macvtap"
+      ? await DeviceNodes.create(folderOfNodes, { id: 0 }, [], ledger, deadline)
+      : undefined;
+  }
   const wanted = [
     "/dev/net/tun",
     ...(hypervisor.accel === "tcg" ? [] : ["/dev/kvm"]),
@@ -32,7 +40,7 @@ export async function vmDevices(
   ];
   const closed = await Promise.all(wanted.map(isClosed));
   const devices = wanted.filter((_, index) => closed[index]);
-  return await DeviceNodes.create(join(folder, "dev"), user, devices, ledger, deadline);
+  return await DeviceNodes.create(folderOfNodes, user, devices, ledger, deadline);
 }
 
 /** A device that is there and that not everybody may read and write. */

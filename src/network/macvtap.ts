@@ -1,0 +1,44 @@
+import { randomInt } from "node:crypto";
+import type { Deadline } from "../core/deadline.ts";
+import { internal } from "../core/errors.ts";
+import type { DeviceNumbers } from "../host/device-nodes.ts";
+import { runInNetns } from "./in-netns.ts";
+import type { TapPair } from "./tcfilter.ts";
+
+/**
+ * Indexes that no other interface has, most probably. The kernel names the device in the host's /dev after the index
+ * (`/dev/tap7`) though indexes are each namespace's own, and newer QEMUs that are told a tap's name try the one of its index first.
+ */
+const INDEX = { from: 1 << 24, below: 1 << 30 } as const;
+
+/**
+ * `ip` commands that lay a macvtap over each interface. Mode passthru: it has the interface's own MAC and gets every
+ * unicast frame, so nothing of the interface has to be changed and restored; the kernel makes it promiscuous for as
+ * long. The guest's multicast groups are not known here, so it gets all multicast frames.
+ */
+export function addMacvtaps(pairs: readonly TapPair[], newIndex = () => randomInt(INDEX.from, INDEX.below)) {
+  return pairs.flatMap((pair) => [
+    `link add link ${pair.interface} name ${pair.tap} index ${newIndex()} mtu ${pair.mtu} type macvtap mode passthru`,
+    // The namespace's own stack has no business on it.
+    `link set dev ${pair.tap} allmulticast on addrgenmode none up`,
+  ]);
+}
+
+/** What /sys shows are the interfaces of the namespace that mounted it. */
+const SHOW = `mount -t sysfs sysfs /sys
+for tap; do cat /sys/class/net/"$tap"/macvtap/tap*/dev; done`;
+
+/** The numbers of the character devices of macvtaps, in their order. */
+export async function macvtapDevices(
+  netns: string,
+  taps: readonly string[],
+  deadline: Deadline,
+): Promise<DeviceNumbers[]> {
+  const output = await runInNetns(netns, ["unshare", "--mount", "sh", "-ec", SHOW, "sh", ...taps], deadline);
+  const devices = [...output.matchAll(/^(\d+):(\d+)$/gm)].map(([, major, minor]) => ({
+    major: Number(major),
+    minor: Number(minor),
+  }));
+  if (devices.length !== taps.length) throw internal(`devices of ${taps.join(", ")}: ${output.trim()}`);
+  return devices;
+}
