@@ -20,7 +20,7 @@ export interface DeviceNumbers {
 }
 
 /**
- * Device nodes that belong to an unprivileged user, on a file system of their own. Those of the start also lie over the
+ * Device nodes that belong to one user, mostly an unprivileged one, on a file system of their own. Those of the start also lie over the
  * host's in this mount namespace, since a program may know a device only by that name; the host's own are untouched.
  */
 export class DeviceNodes {

@@ -19,8 +19,10 @@ const INDEX = { from: 1 << 24, below: 1 << 30 } as const;
 export function addMacvtaps(pairs: readonly TapPair[], newIndex = () => randomInt(INDEX.from, INDEX.below)) {
   return pairs.flatMap((pair) => [
     `link add link ${pair.interface} name ${pair.tap} index ${newIndex()} mtu ${pair.mtu} type macvtap mode passthru`,
-    // The namespace's own stack has no business on it.
-    `link set dev ${pair.tap} allmulticast on addrgenmode none up`,
+    // The namespace's own stack has no business on it. All multicast before it is up: said later, the interface below
+    // would be told, too, and never untold (drivers/net/macvlan.c, macvlan_stop).
+    `link set dev ${pair.tap} allmulticast on addrgenmode none`,
+    `link set dev ${pair.tap} up`,
   ]);
 }
 

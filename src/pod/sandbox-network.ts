@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
 import type { GuestAgent } from "../agent/guest-agent.ts";
 import { Deadline } from "../core/deadline.ts";
+import { internal } from "../core/errors.ts";
 import { SerialQueue } from "../core/serial-queue.ts";
 import type { DeviceNodes } from "../host/device-nodes.ts";
 import type { NicDevice, Vm } from "../hypervisor/hypervisor.ts";
@@ -69,8 +70,10 @@ export class SandboxNetwork {
   }
 
   async #device({ device, ...nic }: Nic, deadline: Deadline): Promise<NicDevice> {
-    const path = device && (await this.#nodes?.make(nic.tap, device, deadline));
-    return { kind: "nic", ...nic, vhost: this.vhost, ...(path === undefined ? {} : { device: path }) };
+    const named: NicDevice = { kind: "nic", ...nic, vhost: this.vhost };
+    if (!device) return named;
+    if (!this.#nodes) throw internal(`${nic.tap}: nowhere to make a node of its device`);
+    return { ...named, device: await this.#nodes.make(nic.tap, device, deadline) };
   }
 
   async release(): Promise<void> {
