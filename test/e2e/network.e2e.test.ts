@@ -16,6 +16,7 @@ import { promisify } from "node:util";
 import { type CniConfig, CniNetns, hostLocal } from "../testkit/cni.ts";
 import type { Ctr } from "../testkit/ctr.ts";
 import { debianPackage } from "../testkit/debian-package.ts";
+import { podProcesses } from "../testkit/host-processes.ts";
 import { forEveryRunner, newestLine, RUNTIMES } from "./fixture.ts";
 import { writeConfig } from "./hull-config.ts";
 
@@ -226,13 +227,17 @@ forEveryRunner(
       macvtap,
       async () => {
         const server = await prepare({ eth0: bridge({ mtu: 9000 }) });
-        const client = await prepare({ eth0: bridge({ mtu: 9000 }) });
+        const client = await prepare({ eth0: bridge({ mtu: 9000 }), net1: ptp() });
         const [v4 = "", v6 = ""] = server.addresses.eth0 ?? [];
+        const id = runner().id();
         const serving = runner().start(["sh", "-c", `${serve}; read line`], {
+          id,
           flags: [...server.flags, ...(await macvtapFlags())],
           holdStdin: true,
         });
         await serving.printed("ready\n");
+        const [vmm] = await podProcesses("qemu-system-x86_64", `${runner().ctr.namespace}/${id}`);
+        assert.ok(vmm?.argv.includes("-incoming"), "it is a clone");
         for (const host of [v4, `[${v6}]`]) {
           const response = await fetch(`http://${host}/lines`);
           assert.equal(sha256(new Uint8Array(await response.arrayBuffer())), served, host);
@@ -242,7 +247,7 @@ forEveryRunner(
         const script = [
           `for host in ${v4} [${v6}]; do wget -q -O - http://$host/lines | sha256sum; done`,
           `ping -c 1 -W 5 -s 8972 ${v4} && ping -c 1 -W 5 ${GATEWAY4} && ping -c 1 -W 5 ${GATEWAY6}`,
-          "cat /sys/class/net/eth0/mtu",
+          `cat /sys/class/net/eth0/mtu && ping -c 1 -W 5 -I net1 10.214.${OCTET}.1`,
         ].join(" && ");
         const { code, stdout, stderr } = await runner().sh(script, {
           flags: [...client.flags, ...(await macvtapFlags({ template: { enable: false } }))],
