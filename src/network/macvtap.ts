@@ -6,8 +6,9 @@ import { runInNetns } from "./in-netns.ts";
 import type { TapPair } from "./tcfilter.ts";
 
 /**
- * Indexes that no other interface has, most probably. The kernel names the device in the host's /dev after the index
- * (`/dev/tap7`) though indexes are each namespace's own, and newer QEMUs that are told a tap's name try the one of its index first.
+ * Indexes that no other interface has, most probably: the kernel names the device in the host's /dev after the index
+ * (`/dev/tap7`), though indexes are each namespace's own. QEMUs that look for a tap there first must find this one or
+ * none, and those of other pods, with taps of low indexes, not this one.
  */
 const INDEX = { from: 1 << 24, below: 1 << 30 } as const;
 
@@ -26,21 +27,25 @@ export function addMacvtaps(pairs: readonly TapPair[], newIndex = () => randomIn
   ]);
 }
 
-/** What /sys shows are the interfaces of the namespace that mounted it. */
-const SHOW = `mount -t sysfs sysfs /sys
+/** $1: what ip does; the rest: macvtaps. What /sys shows are the interfaces of the namespace that mounted it. */
+const SCRIPT = `printf %s "$1" | ip -batch -
+shift
+mount -t sysfs sysfs /sys
 for tap; do cat /sys/class/net/"$tap"/macvtap/tap*/dev; done`;
 
-/** The numbers of the character devices of macvtaps, in their order. */
-export async function macvtapDevices(
+/** Makes them, and tells the numbers of their character devices, with one start of nsenter. */
+export async function makeMacvtaps(
   netns: string,
-  taps: readonly string[],
+  pairs: readonly TapPair[],
   deadline: Deadline,
 ): Promise<DeviceNumbers[]> {
-  const output = await runInNetns(netns, ["unshare", "--mount", "sh", "-ec", SHOW, "sh", ...taps], deadline);
+  const batch = addMacvtaps(pairs).map((line) => `${line}\n`);
+  const argv = ["unshare", "--mount", "sh", "-ec", SCRIPT, "sh", batch.join("")] as const;
+  const output = await runInNetns(netns, [...argv, ...pairs.map(({ tap }) => tap)], deadline);
   const devices = [...output.matchAll(/^(\d+):(\d+)$/gm)].map(([, major, minor]) => ({
     major: Number(major),
     minor: Number(minor),
   }));
-  if (devices.length !== taps.length) throw internal(`devices of ${taps.join(", ")}: ${output.trim()}`);
+  if (devices.length !== pairs.length) throw internal(`no devices of macvtaps: ${output.trim()}`);
   return devices;
 }

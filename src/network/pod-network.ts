@@ -7,7 +7,7 @@ import type { DeviceNumbers } from "../host/device-nodes.ts";
 import { networkSettings } from "./guest-network.ts";
 import { runBatches } from "./in-netns.ts";
 import type { IpLink } from "./ip-json.ts";
-import { addMacvtaps, macvtapDevices } from "./macvtap.ts";
+import { makeMacvtaps } from "./macvtap.ts";
 import { EMPTY_NETWORK, type NetworkModel, type NetworkSettings } from "./network-settings.ts";
 import { createNetns } from "./own-netns.ts";
 import { releaseNetwork } from "./release.ts";
@@ -134,11 +134,7 @@ export class PodNetwork {
         }),
     );
     try {
-      if (model === "macvtap") {
-        await runBatches(netns, { ip: addMacvtaps(pairs) }, deadline);
-        const taps = pairs.map(({ tap }) => tap);
-        return await macvtapDevices(netns, taps, deadline);
-      }
+      if (model === "macvtap") return await makeMacvtaps(netns, pairs, deadline);
       await runBatches(netns, { ip: addTaps(pairs, owner), tc: mirror(pairs) }, deadline);
       return [];
     } catch (error) {

@@ -26,21 +26,18 @@ export async function vmDevices(
   ledger: Ledger,
   deadline: Deadline,
 ): Promise<DeviceNodes | undefined> {
-  const folderOfNodes = join(folder, "dev");
-  if (!user) {
-    return runtime.internetworking_model === "macvtap"
-      ? await DeviceNodes.create(folderOfNodes, { id: 0 }, [], ledger, deadline)
-      : undefined;
-  }
-  const wanted = [
-    "/dev/net/tun",
-    ...(hypervisor.accel === "tcg" ? [] : ["/dev/kvm"]),
-    ...(hypervisor.disable_vhost_net ? [] : ["/dev/vhost-net"]),
-    ...(hypervisor.entropy_source === "/dev/urandom" ? [] : [hypervisor.entropy_source]),
-  ];
+  if (!user && runtime.internetworking_model !== "macvtap") return undefined;
+  const wanted = user
+    ? [
+        "/dev/net/tun",
+        ...(hypervisor.accel === "tcg" ? [] : ["/dev/kvm"]),
+        ...(hypervisor.disable_vhost_net ? [] : ["/dev/vhost-net"]),
+        ...(hypervisor.entropy_source === "/dev/urandom" ? [] : [hypervisor.entropy_source]),
+      ]
+    : [];
   const closed = await Promise.all(wanted.map(isClosed));
   const devices = wanted.filter((_, index) => closed[index]);
-  return await DeviceNodes.create(folderOfNodes, user, devices, ledger, deadline);
+  return await DeviceNodes.create(join(folder, "dev"), user ?? { id: 0 }, devices, ledger, deadline);
 }
 
 /** A device that is there and that not everybody may read and write. */
