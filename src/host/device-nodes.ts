@@ -20,8 +20,9 @@ export interface DeviceNumbers {
 }
 
 /**
- * Device nodes that belong to one user, mostly an unprivileged one, on a file system of their own. Those of the start also lie over the
- * host's in this mount namespace, since a program may know a device only by that name; the host's own are untouched.
+ * Device nodes that belong to one user, mostly an unprivileged one, on a file system of their own. Those of the start
+ * also lie over the host's in this mount namespace, since a program may know a device only by that name; the host's own
+ * are untouched.
  */
 export class DeviceNodes {
   #covers = false;
@@ -95,7 +96,7 @@ export class DeviceNodes {
 /** How long taking a cover off may take. */
 const UNCOVER_MS = 2_000;
 
-/** Runs `step` while `node` lies over the host's `device` in this mount namespace: for who opens that by its name only. */
+/** Runs `step` while `node` lies over the host's `device` in this mount namespace: for who knows only that name. */
 export async function covering<T>(
   device: string,
   node: string,
