@@ -113,21 +113,13 @@ function checkList(key: Extract<Key, { kind: "list" }>, written: unknown): Check
   return { value: Object.freeze([...(written as string[])]) };
 }
 
-function checkChoice(
-  key: { readonly choices: readonly string[]; readonly plannedChoices?: readonly string[] },
-  written: unknown,
-  or = "",
-): Checked {
+function checkChoice(key: { readonly choices: readonly string[] }, written: unknown, or = ""): Checked {
   if (typeof written !== "string" || !key.choices.includes(written)) {
     const meant = typeof written === "string" ? suggest(written, key.choices) : undefined;
     return {
       rule: `must be one of ${key.choices.join(", ")}${or}, not ${show(written)}`,
       advice: meant && `did you mean ${meant}?`,
     };
-  }
-  if (key.plannedChoices?.includes(written)) {
-    const ready = key.choices.filter((choice) => !key.plannedChoices?.includes(choice));
-    return { rule: `${written} is not implemented yet`, advice: `choose ${ready.join(" or ")}` };
   }
   return { value: written };
 }

@@ -36,8 +36,6 @@ export interface StringKey<T extends string | undefined = string> extends KeyFac
 export interface ChoiceKey<T extends string = string> extends KeyFacts<T> {
   readonly kind: "choice";
   readonly choices: readonly T[];
-  /** Choices that are not implemented yet. */
-  readonly plannedChoices?: readonly T[];
 }
 
 export interface BooleanKey extends KeyFacts<boolean> {

@@ -198,8 +198,8 @@ export const REFUSED_FILES: readonly (readonly [text: string, message: string])[
     'config.yaml:2:11: runtime.log_level: must be one of trace, debug, info, warn, error, not "warning"; did you mean warn?',
   ],
   [
-    "version: 1\nruntime: {internetworking_model: macvtap}\n",
-    "config.yaml:2:11: runtime.internetworking_model: macvtap is not implemented yet; choose tcfilter or none",
+    "version: 1\nhypervisor: {type: cloud-hypervisor}\nruntime: {internetworking_model: macvtap}\n",
+    "config.yaml:3:11: runtime.internetworking_model: macvtap is for qemu: cloud-hypervisor opens taps by their names; choose tcfilter, or hypervisor.type: qemu",
   ],
   [
     "version: 1\nhypervisor: {default_memory: 2Gi}\n",

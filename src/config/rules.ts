@@ -19,7 +19,7 @@ const QEMU_ONLY: readonly [keyof HypervisorConfig, (config: HypervisorConfig) =>
 ];
 
 /** Everything in a complete configuration whose parts fit their keys but not each other. */
-export function conflicts({ hypervisor }: Config): Conflict[] {
+export function conflicts({ hypervisor, runtime }: Config): Conflict[] {
   const found: Conflict[] = [];
   const when = (wrong: boolean, key: string, rule: string, advice: string) => {
     if (wrong) found.push({ key, rule, advice });
@@ -41,6 +41,12 @@ export function conflicts({ hypervisor }: Config): Conflict[] {
     "hypervisor.vsock",
     "cloud-hypervisor has a vsock device of its own and takes none of the kernel's",
     "choose auto or hybrid, or hypervisor.type: qemu",
+  );
+  when(
+    hypervisor.type === "cloud-hypervisor" && runtime.internetworking_model === "macvtap",
+    "runtime.internetworking_model",
+    "macvtap is for qemu: cloud-hypervisor opens taps by their names",
+    "choose tcfilter, or hypervisor.type: qemu",
   );
   when(
     hypervisor.machine_type === "microvm" && hypervisor.template.enable,

@@ -24,6 +24,8 @@ test("a node is the host's device, and the user's alone; nothing is left of it",
   assert.ok(ours.isCharacterDevice());
   assert.equal(ours.rdev, host.rdev);
   assert.deepEqual([ours.uid, ours.gid, ours.mode & 0o777], [USER.id, USER.id, 0o600]);
+  const { rdev } = await stat(await nodes.make("tap-1", { major: 1, minor: 7 }, deadline));
+  assert.equal(rdev, host.rdev); // 1:7 is /dev/full (Documentation/admin-guide/devices.txt)
   await nodes.remove("disk-1");
   assert.equal(existsSync(node), false);
   await nodes.dispose(deadline);

@@ -1,6 +1,6 @@
 import { chmod, chown, mkdir, readlink, rm } from "node:fs/promises";
 import { basename, join } from "node:path";
-import type { Deadline } from "../core/deadline.ts";
+import { Deadline } from "../core/deadline.ts";
 import { HullError, internal } from "../core/errors.ts";
 import type { Ledger } from "../core/ledger.ts";
 import type { ProcessUser } from "./process-user.ts";
@@ -13,9 +13,16 @@ mount -t tmpfs -o size=64k,mode=755,nosuid,noexec hull-devices "$dir" || exit
 [ $# -eq 0 ] || cp -R -- "$@" "$dir" || exit
 for device; do mount --bind -- "$dir/\${device##*/}" "$device" || exit; done`;
 
+/** How the kernel knows a device. */
+export interface DeviceNumbers {
+  readonly major: number;
+  readonly minor: number;
+}
+
 /**
- * Device nodes that belong to an unprivileged user, on a file system of their own. Those of the start also lie over the
- * host's in this mount namespace, since a program may know a device only by that name; the host's own are untouched.
+ * Device nodes that belong to one user, mostly an unprivileged one, on a file system of their own. Those of the start
+ * also lie over the host's in this mount namespace, since a program may know a device only by that name; the host's own
+ * are untouched.
  */
 export class DeviceNodes {
   #covers = false;
@@ -59,6 +66,14 @@ export class DeviceNodes {
     return node;
   }
 
+  /** A node called `name` for a character device that the host need have no node of; its path is returned. */
+  async make(name: string, { major, minor }: DeviceNumbers, deadline: Deadline): Promise<string> {
+    const node = join(this.directory, name);
+    await run(["mknod", node, "c", String(major), String(minor)], deadline);
+    await this.#give(node);
+    return node;
+  }
+
   async remove(name: string): Promise<void> {
     await rm(join(this.directory, name), { force: true });
   }
@@ -75,6 +90,26 @@ export class DeviceNodes {
   async #give(node: string): Promise<void> {
     await chmod(node, 0o600);
     await chown(node, this.user.id, this.user.id);
+  }
+}
+
+/** How long taking a cover off may take. */
+const UNCOVER_MS = 2_000;
+
+/** Runs `step` while `node` lies over the host's `device` in this mount namespace: for who knows only that name. */
+export async function covering<T>(
+  device: string,
+  node: string,
+  step: () => Promise<T>,
+  deadline: Deadline,
+): Promise<T> {
+  await requireOwnMounts();
+  await run(["mount", "--bind", "--", node, device], deadline);
+  try {
+    return await step();
+  } finally {
+    const limit = Deadline.after(UNCOVER_MS, `uncover ${device}`);
+    await run(["umount", "--lazy", "--", device], limit).finally(() => limit.dispose());
   }
 }
 

@@ -114,6 +114,8 @@ export interface ShareDevice {
 export interface NicDevice {
   readonly kind: "nic";
   readonly tap: string;
+  /** The path of the tap's own character device, if it is a macvtap's; else it is opened by its name. */
+  readonly device?: string;
   readonly mac: string;
   readonly mtu: number;
   /** Move its packets in the host's kernel (/dev/vhost-net) instead of in the VMM. */

@@ -9,6 +9,7 @@ export interface IpLink {
   readonly address?: string;
   /** Set for a port of a bridge or bond. */
   readonly master?: string;
+  readonly linkinfo?: { readonly info_kind?: string };
   readonly addr_info?: readonly IpAddress[];
 }
 

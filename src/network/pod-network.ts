@@ -3,8 +3,11 @@ import { stat } from "node:fs/promises";
 import type { Deadline } from "../core/deadline.ts";
 import { failedPrecondition, HullError, invalidArgument } from "../core/errors.ts";
 import type { Ledger, LedgerEntry, Resource } from "../core/ledger.ts";
+import type { DeviceNumbers } from "../host/device-nodes.ts";
 import { networkSettings } from "./guest-network.ts";
 import { runBatches } from "./in-netns.ts";
+import type { IpLink } from "./ip-json.ts";
+import { makeMacvtaps } from "./macvtap.ts";
 import { EMPTY_NETWORK, type NetworkModel, type NetworkSettings } from "./network-settings.ts";
 import { createNetns } from "./own-netns.ts";
 import { releaseNetwork } from "./release.ts";
@@ -29,6 +32,8 @@ export interface Nic {
   readonly mac: string;
   /** Bytes. */
   readonly mtu: number;
+  /** The character device that a macvtap is opened by; other taps are opened by name. */
+  readonly device?: DeviceNumbers | undefined;
 }
 
 /** What batches of ip and tc take without quoting; every name that CNI gives is such a one. */
@@ -88,6 +93,7 @@ export class PodNetwork {
     const ours = new Set([...this.#taps.values()].map(({ tap }) => tap));
     const settings = networkSettings(answers, ours);
     const fresh = settings.interfaces.filter(({ name }) => !this.#taps.has(name));
+    if (model === "macvtap") for (const { name } of fresh) this.#requireMacvtap(name, answers.links);
     const pairs = fresh.map(({ name, mac, mtu }) => {
       if (!INTERFACE_NAME.test(name)) {
         throw invalidArgument(
@@ -96,27 +102,41 @@ export class PodNetwork {
       }
       return { interface: name, tap: `${prefix}${this.#next++}`, mac, mtu };
     });
-    if (pairs.length > 0) await this.#connect(pairs, deadline);
-    const nics = pairs.map(({ tap, mac, mtu }) => ({ tap, mac, mtu }));
+    const devices = pairs.length > 0 ? await this.#connect(pairs, deadline) : [];
+    const nics = pairs.map(({ tap, mac, mtu }, index) => ({ tap, mac, mtu, device: devices[index] }));
     for (const [index, nic] of nics.entries()) this.#taps.set(pairs[index]?.interface ?? "", nic);
     this.#settings = settings;
     return nics;
   }
 
-  async #connect(pairs: readonly TapPair[], deadline: Deadline): Promise<void> {
+  /** On top of a macvlan the kernel puts the device beneath it, which belongs to the host. */
+  #requireMacvtap(name: string, links: readonly IpLink[]): void {
+    const kind = links.find(({ ifname }) => ifname === name)?.linkinfo?.info_kind;
+    if (kind === "macvlan" || kind === "macvtap") {
+      throw failedPrecondition(
+        `network namespace ${this.netns}: ${name} is a ${kind}, which the kernel lets carry no macvtap; set runtime.internetworking_model: tcfilter for this pod`,
+      );
+    }
+  }
+
+  /** Makes the taps; of macvtaps the result has the devices. */
+  async #connect(pairs: readonly TapPair[], deadline: Deadline): Promise<DeviceNumbers[]> {
     const { netns } = this;
+    const { model, owner } = this.options;
     await Promise.all(
       pairs
         .flatMap(({ tap, interface: device }) => [
           { kind: "tap", netns, name: tap } as const,
-          { kind: "qdisc", netns, device } as const,
+          ...(model === "tcfilter" ? [{ kind: "qdisc", netns, device } as const] : []),
         ])
         .map(async (resource) => {
           this.#recorded.push({ resource, entry: await this.options.ledger.record(resource) });
         }),
     );
     try {
-      await runBatches(netns, { ip: addTaps(pairs, this.options.owner), tc: mirror(pairs) }, deadline);
+      if (model === "macvtap") return await makeMacvtaps(netns, pairs, deadline);
+      await runBatches(netns, { ip: addTaps(pairs, owner), tc: mirror(pairs) }, deadline);
+      return [];
     } catch (error) {
       const names = pairs.map((pair) => pair.interface).join(", ");
       throw HullError.wrap(`network namespace ${netns}: connect ${names} to the VM`, error);

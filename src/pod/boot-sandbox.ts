@@ -147,7 +147,7 @@ async function boot(
       disposer.push("vsock", (by) => link.close(by));
       return link;
     }),
-    vmDevices(config.hypervisor, user, folder.path, ledger, deadline).then((nodes) => {
+    vmDevices(config, user, folder.path, ledger, deadline).then((nodes) => {
       if (nodes) {
         timeline.mark("devices made");
         disposer.push("devices", (by) => nodes.dispose(by));
@@ -166,7 +166,7 @@ async function boot(
     accel: hypervisor.accel,
     vsock: link.device,
     share: { kind: "share", tag: SHARE_TAG, socket: virtiofsd.socket },
-    nics: network.nics,
+    nics: await network.nics(nodes, deadline),
     size,
   });
   const { vm, proving } = await startVm(hypervisor.driver, spec, clone, {
@@ -214,7 +214,7 @@ async function boot(
   );
   await allSettled([starting, cgroup?.adopt([virtiofsd.process.pid, ...link.pids]) ?? Promise.resolve()]);
   timeline.mark("guest: sandbox set up");
-  const disks = new SandboxDisks(vm, nodes, ledger, context.log);
+  const disks = new SandboxDisks(vm, user && nodes, ledger, context.log);
   let stopping: Promise<void> | undefined;
   // Without any one of these the guest cannot go on.
   const ends = [

@@ -1,7 +1,9 @@
 import { existsSync } from "node:fs";
 import type { GuestAgent } from "../agent/guest-agent.ts";
 import { Deadline } from "../core/deadline.ts";
+import { internal } from "../core/errors.ts";
 import { SerialQueue } from "../core/serial-queue.ts";
+import type { DeviceNodes } from "../host/device-nodes.ts";
 import type { NicDevice, Vm } from "../hypervisor/hypervisor.ts";
 import { networkFingerprint } from "../network/fingerprint.ts";
 import type { NetworkSettings } from "../network/network-settings.ts";
@@ -14,6 +16,7 @@ const RELEASE_LIMIT_MS = 2_000;
 export class SandboxNetwork {
   readonly #queue = new SerialQueue();
   #seen = "";
+  #nodes: DeviceNodes | undefined;
 
   private constructor(
     readonly network: PodNetwork,
@@ -36,8 +39,10 @@ export class SandboxNetwork {
     return this.network.settings;
   }
 
-  get nics(): NicDevice[] {
-    return this.network.nics.map((nic) => this.#device(nic));
+  /** The VM's network devices so far. `nodes` gets the devices of macvtaps. */
+  async nics(nodes: DeviceNodes | undefined, deadline: Deadline): Promise<NicDevice[]> {
+    this.#nodes = nodes;
+    return await Promise.all(this.network.nics.map((nic) => this.#device(nic, deadline)));
   }
 
   /** Plugs in interfaces that are new in the namespace and tells the guest of all changes; cheap without any. */
@@ -47,7 +52,9 @@ export class SandboxNetwork {
       // The VMM lives in the namespace: /proc shows what it sees.
       const seen = await this.#look(vm);
       if (seen === this.#seen) return;
-      for (const nic of await this.network.update(deadline)) await vm.plug(this.#device(nic), deadline);
+      for (const nic of await this.network.update(deadline)) {
+        await vm.plug(await this.#device(nic, deadline), deadline);
+      }
       await agent.updateNetwork(this.settings, deadline);
       this.#seen = seen;
     });
@@ -62,8 +69,11 @@ export class SandboxNetwork {
     return await networkFingerprint(vm.pid, tapPrefix(this.network.options.pod));
   }
 
-  #device(nic: Nic): NicDevice {
-    return { kind: "nic", ...nic, vhost: this.vhost };
+  async #device({ device, ...nic }: Nic, deadline: Deadline): Promise<NicDevice> {
+    const named: NicDevice = { kind: "nic", ...nic, vhost: this.vhost };
+    if (!device) return named;
+    if (!this.#nodes) throw internal(`${nic.tap}: nowhere to make a node of its device`);
+    return { ...named, device: await this.#nodes.make(nic.tap, device, deadline) };
   }
 
   async release(): Promise<void> {

@@ -4,14 +4,19 @@ import { layerOf } from "../config/layer.ts";
 import { LoadedConfig } from "../config/loaded-config.ts";
 import { parseText } from "../config/parse-text.ts";
 import { SCHEMA } from "../config/schema.ts";
-import type { DiskDevice, VmSpec } from "../hypervisor/hypervisor.ts";
+import type { DiskDevice, NicDevice, VmSpec } from "../hypervisor/hypervisor.ts";
 import { commandLine } from "../hypervisor/qemu/command-line.ts";
 import { vmSpec } from "./vm-spec.ts";
 
 const DISK: DiskDevice = { kind: "disk", path: "/dev/loop0", readOnly: false, serial: "hull-0" };
 
 /** QEMU's command line for a configuration file whose section `hypervisor` has these lines. */
-async function argv(lines: string, accel: VmSpec["accel"], disks: readonly DiskDevice[]): Promise<string[]> {
+async function argv(
+  lines: string,
+  accel: VmSpec["accel"],
+  disks: readonly DiskDevice[],
+  nic: Partial<NicDevice> = {},
+): Promise<string[]> {
   const origin = { kind: "file", source: "x.yaml", folder: "/etc/hull" } as const;
   const text = `version: 1\nhypervisor: {${lines}}\n`;
   const layer = layerOf(await parseText({ ...origin, text }), origin);
@@ -21,7 +26,7 @@ async function argv(lines: string, accel: VmSpec["accel"], disks: readonly DiskD
     ...{ netns: "/run/netns/p1", accel, user: { id: 1_500_000_001 } },
     vsock: { kind: "vhost-user", socket: "/s/vhu.sock" },
     share: { kind: "share", tag: "hull", socket: "/s/fs.sock" },
-    nics: [{ kind: "nic", tap: "tap0", mac: "02:00:00:00:00:01", mtu: 1500 }],
+    nics: [{ kind: "nic", tap: "tap0", mac: "02:00:00:00:00:01", mtu: 1500, ...nic }],
   });
   return commandLine({ ...spec, disks }, () => true);
 }
@@ -78,6 +83,19 @@ for (const [name, lines, accel, expected] of PROFILES) {
     assert.deepEqual(await argv(lines, accel, []), words(expected));
   });
 }
+
+test("a macvtap changes the netdev alone: QEMU inherits its device", async () => {
+  const [tap, macvtap] = await Promise.all([
+    argv("", "tcg", []),
+    argv("", "tcg", [], { device: "/run/hull/default/p1/vm/dev/tap0" }),
+  ]);
+  const netdev = "tap,id=nic1-backend,ifname=tap0,script=no,downscript=no";
+  assert.deepEqual(
+    macvtap,
+    tap.map((word) => (word === netdev ? "tap,id=nic1-backend,fd=4" : word)),
+  );
+  assert.notDeepEqual(macvtap, tap);
+});
 
 const MEMORY = "memory-backend-memfd,id=memory,size=256M,share=on";
 const NODE = `"driver":"raw","node-name":"disk2-backend","read-only":false`;

@@ -15,24 +15,29 @@ export function vmUser(hypervisor: Config["hypervisor"], shimPid: number): Proce
   return hypervisor.rootless ? { id: hypervisor.rootless_first_id + shimPid } : undefined;
 }
 
-/** The devices of the host that this user's VM needs and may not open, as nodes of its own. Root needs none. */
+/**
+ * The devices of the host that this user's VM needs and may not open, as nodes of its own. Root needs none but those of
+ * macvtaps, which the host's /dev has by chance only.
+ */
 export async function vmDevices(
-  hypervisor: Config["hypervisor"],
+  { hypervisor, runtime }: Config,
   user: ProcessUser | undefined,
   folder: string,
   ledger: Ledger,
   deadline: Deadline,
 ): Promise<DeviceNodes | undefined> {
-  if (!user) return undefined;
-  const wanted = [
-    "/dev/net/tun",
-    ...(hypervisor.accel === "tcg" ? [] : ["/dev/kvm"]),
-    ...(hypervisor.disable_vhost_net ? [] : ["/dev/vhost-net"]),
-    ...(hypervisor.entropy_source === "/dev/urandom" ? [] : [hypervisor.entropy_source]),
-  ];
+  if (!user && runtime.internetworking_model !== "macvtap") return undefined;
+  const wanted = user
+    ? [
+        "/dev/net/tun",
+        ...(hypervisor.accel === "tcg" ? [] : ["/dev/kvm"]),
+        ...(hypervisor.disable_vhost_net ? [] : ["/dev/vhost-net"]),
+        ...(hypervisor.entropy_source === "/dev/urandom" ? [] : [hypervisor.entropy_source]),
+      ]
+    : [];
   const closed = await Promise.all(wanted.map(isClosed));
   const devices = wanted.filter((_, index) => closed[index]);
-  return await DeviceNodes.create(join(folder, "dev"), user, devices, ledger, deadline);
+  return await DeviceNodes.create(join(folder, "dev"), user ?? { id: 0 }, devices, ledger, deadline);
 }
 
 /** A device that is there and that not everybody may read and write. */

@@ -4,6 +4,7 @@ import { execFile } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
+import { existsSync, watch } from "node:fs";
 import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -15,6 +16,7 @@ import { promisify } from "node:util";
 import { type CniConfig, CniNetns, hostLocal } from "../testkit/cni.ts";
 import type { Ctr } from "../testkit/ctr.ts";
 import { debianPackage } from "../testkit/debian-package.ts";
+import { podProcesses } from "../testkit/host-processes.ts";
 import { forEveryRunner, newestLine, RUNTIMES } from "./fixture.ts";
 import { writeConfig } from "./hull-config.ts";
 
@@ -208,6 +210,96 @@ forEveryRunner(
       assert.deepEqual([code, stdout], [0, "lo\n"]);
     });
 
+    const macvtap = { skip: runtime === "runc" };
+    /** A configuration with the model macvtap and these settings of the hypervisor, as flags. */
+    async function macvtapFlags(hypervisor: Record<string, unknown> = {}) {
+      const file = join(directory, "macvtap.yaml");
+      await writeConfig(file, { runtime: { internetworking_model: "macvtap" }, hypervisor });
+      return ["--runtime-config-path", file];
+    }
+    const serve = "mkdir /tmp/www && seq 1 200000 >/tmp/www/lines && httpd -p 80 -h /tmp/www && echo ready";
+    const served = sha256(
+      Buffer.from(Array.from({ length: 200_000 }, (_, index) => `${index + 1}\n`).join("")),
+    );
+
+    it(
+      "answers the host, its pod's localhost and another pod over macvtaps, cloned and booted",
+      macvtap,
+      async () => {
+        const server = await prepare({ eth0: bridge({ mtu: 9000 }) });
+        const client = await prepare({ eth0: bridge({ mtu: 9000 }), net1: ptp() });
+        const [v4 = "", v6 = ""] = server.addresses.eth0 ?? [];
+        const id = runner().id();
+        const serving = runner().start(["sh", "-c", `${serve}; read line`], {
+          id,
+          flags: [...server.flags, ...(await macvtapFlags())],
+          holdStdin: true,
+        });
+        await serving.printed("ready\n");
+        const [vmm] = await podProcesses("qemu-system-x86_64", `${runner().ctr.namespace}/${id}`);
+        assert.ok(vmm?.argv.includes("-incoming"), "it is a clone");
+        for (const host of [v4, `[${v6}]`]) {
+          const response = await fetch(`http://${host}/lines`);
+          assert.equal(sha256(new Uint8Array(await response.arrayBuffer())), served, host);
+        }
+        const local = await server.netns.exec([process.execPath, "-e", FETCH, "http://127.0.0.1/lines"]);
+        assert.equal(sha256(Buffer.from(local)), served);
+        const script = [
+          `for host in ${v4} [${v6}]; do wget -q -O - http://$host/lines | sha256sum; done`,
+          `ping -c 1 -W 5 -s 8972 ${v4} && ping -c 1 -W 5 ${GATEWAY4} && ping -c 1 -W 5 ${GATEWAY6}`,
+          `cat /sys/class/net/eth0/mtu && ping -c 1 -W 5 -I net1 10.214.${OCTET}.1`,
+        ].join(" && ");
+        const { code, stdout, stderr } = await runner().sh(script, {
+          flags: [...client.flags, ...(await macvtapFlags({ template: { enable: false } }))],
+          timeoutMs: 120_000,
+        });
+        assert.equal(code, 0, `${stdout}\n${stderr}`);
+        assert.deepEqual(stdout.match(/^[0-9a-f]{64}/gm), [served, served]);
+        assert.match(stdout, /^9000$/m);
+        serving.closeStdin(Buffer.from("\n"));
+        assert.equal((await serving.ended).code, 0);
+      },
+    );
+
+    it(
+      "leaves no macvtap behind when the shim is killed, and the namespace to the next pod",
+      macvtap,
+      async () => {
+        const ipam = hostLocal(directory, `10.214.${OCTET}.0/24`, `fd00:214:${OCTET}::/64`);
+        const { flags, netns } = await prepare({ eth0: { type: "ptp", ipam } });
+        const before = await netns.state();
+        const options = { id: runner().id(), flags: [...flags, ...(await macvtapFlags())] };
+        const ping = `ping -c 1 -W 5 10.214.${OCTET}.1 && ping -c 1 -W 5 fd00:214:${OCTET}::1`;
+        const killed = runner().start(["sh", "-c", `${ping} && echo ready; read line`], {
+          ...options,
+          holdStdin: true,
+        });
+        await killed.printed("ready\n");
+        assert.ok((await netns.state()).some((line) => line.startsWith("hull-")));
+        const pods = `/run/hull/${runner().ctr.namespace}`;
+        const pod = join(pods, options.id);
+        const shim = await readFile(join(pod, "shim.pid"), "utf8");
+        const changes = watch(pods);
+        process.kill(Number(shim.split(/\s/)[0]), "SIGKILL");
+        await killed.ended;
+        // What goes last of a pod is its folder.
+        const signal = AbortSignal.timeout(60_000);
+        while (existsSync(pod)) await once(changes, "change", { signal });
+        changes.close();
+        assert.deepEqual(await netns.state(), before);
+        const { code, stdout, stderr } = await runner().sh(ping, { flags: options.flags });
+        assert.equal(code, 0, `${stdout}\n${stderr}`);
+      },
+    );
+
+    it("refuses to lay a macvtap over a macvlan", macvtap, async () => {
+      const ipam = hostLocal(directory, `10.216.${OCTET}.0/24`);
+      const { flags } = await prepare({ eth0: { type: "macvlan", master: MACVLAN_MASTER, ipam } });
+      const { code, stderr } = await runner().sh("true", { flags: [...flags, ...(await macvtapFlags())] });
+      assert.notEqual(code, 0);
+      assert.match(stderr, /eth0 is a macvlan.*set runtime.internetworking_model: tcfilter/);
+    });
+
     // crictl and kubectl port-forward connect to localhost in the pod's namespace.
     it("answers on localhost in the pod's namespace, on any port, both ways at once", async () => {
       const { flags, netns } = await prepare({ eth0: bridge() });
@@ -225,22 +317,24 @@ forEveryRunner(
       await serving.ended;
     });
 
-    it("runs OCI hooks that connect the container to a network", async () => {
+    const hooked = async (more: readonly string[]) => {
       const id = runner().id();
       const { spec, poststop, host } = await bundleWithHooks(runner().ctr, directory);
       const ended = await runner().ctr.call([
-        "run",
-        "--rm",
-        "--runtime",
-        RUNTIMES[runtime],
-        "--config",
-        spec,
-        id,
+        ...["run", "--rm", "--runtime", RUNTIMES[runtime]],
+        ...[...more, "--config", spec, id],
       ]);
       assert.equal(ended.code, 0, `${ended.stdout}\n${ended.stderr}`);
       assert.match(ended.stdout, /1 packets received/, host);
       const state = JSON.parse(await readFile(poststop, "utf8")) as { id: string; status: string };
       assert.deepEqual([state.id, state.status], [id, "stopped"]);
+    };
+
+    it("runs OCI hooks that connect the container to a network", async () => await hooked([]));
+
+    it("lays a macvtap over an interface that comes later", macvtap, async () => {
+      // Without a user of its own QEMU has nodes of macvtaps all the same.
+      await hooked(await macvtapFlags({ rootless: false }));
     });
 
     it("refuses the host's network", { skip: runtime === "runc" }, async () => {

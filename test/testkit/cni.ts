@@ -46,11 +46,17 @@ export class CniNetns {
     return (await run("ip", ["netns", "exec", this.name, ...argv], { maxBuffer: 16 << 20 })).stdout;
   }
 
-  /** What a VM could have left: names of links and lines of qdiscs. */
+  /** What a VM could have left or changed: names and addresses of links, and lines of qdiscs. */
   async state(): Promise<string[]> {
-    const links = JSON.parse(await this.exec(["ip", "-j", "link"])) as { ifname: string }[];
+    const links = JSON.parse(await this.exec(["ip", "-j", "link"])) as {
+      ifname: string;
+      address: string;
+    }[];
     const qdiscs = (await this.exec(["tc", "qdisc"])).trim().split("\n");
-    return [...links.map(({ ifname }) => ifname), ...qdiscs.map((line) => line.trim())].sort();
+    return [
+      ...links.map(({ ifname, address }) => `${ifname} ${address}`),
+      ...qdiscs.map((line) => line.trim()),
+    ].sort();
   }
 
   async remove(): Promise<void> {

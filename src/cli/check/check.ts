@@ -5,7 +5,7 @@ import { type CliContext, EXIT } from "../context.ts";
 import { devices } from "./devices.ts";
 import { type Check, type CheckContext, type Finding, messageOf } from "./finding.ts";
 import { guest } from "./guest.ts";
-import { cgroups, host, memory, mirroring, overlay } from "./host.ts";
+import { cgroups, host, memory, networkModel, overlay } from "./host.ts";
 import { kvm } from "./kvm.ts";
 import { rootless } from "./rootless.ts";
 import { containerd, programs, tools } from "./tools.ts";
@@ -16,7 +16,7 @@ const CHECKS: readonly Check[] = [
   memory,
   devices,
   overlay,
-  mirroring,
+  networkModel,
   tools,
   programs,
   guest,

@@ -73,22 +73,39 @@ export const overlay: Check = async ({ deadline }) => {
   }
 };
 
-/** What a pod's network is made of (ip-link(8), tc-u32(8), tc-mirred(8)), in a namespace of its own. */
-const MIRROR = [
-  "ip tuntap add dev hull-a mode tap",
-  "ip tuntap add dev hull-b mode tap",
-  "tc qdisc add dev hull-a ingress",
-  "tc filter add dev hull-a parent ffff: protocol all u32 match u32 0 0 action mirred egress redirect dev hull-b",
-];
+/** How a pod's interface is tied to the VM, by model (ip-link(8), tc-u32(8), tc-mirred(8)). */
+const MODELS = {
+  tcfilter: {
+    name: "network mirroring",
+    script: [
+      "ip tuntap add dev hull-a mode tap",
+      "ip tuntap add dev hull-b mode tap",
+      "tc qdisc add dev hull-a ingress",
+      "tc filter add dev hull-a parent ffff: protocol all u32 match u32 0 0 action mirred egress redirect dev hull-b",
+    ],
+    detail: "tap, ingress qdisc, u32 filter and mirred action work",
+    advice: "load the kernel modules tun, sch_ingress, cls_u32 and act_mirred",
+  },
+  macvtap: {
+    name: "network macvtap",
+    script: [
+      "ip link add hull-a type veth peer name hull-b",
+      "ip link add link hull-a name hull-c type macvtap mode passthru",
+    ],
+    detail: "a macvtap can be laid over an interface",
+    advice: "load the kernel module macvtap, or set runtime.internetworking_model: tcfilter",
+  },
+} as const;
 
-/** Whether traffic can be mirrored between a pod's interface and its tap: tried, not looked up. */
-export const mirroring: Check = async ({ deadline }) => {
-  const name = "network mirroring";
+/** Whether the model that is chosen works, in a namespace of its own: tried, not looked up. */
+export const networkModel: Check = async ({ config, deadline }) => {
+  const model = config.runtime.internetworking_model;
+  if (model === "none") return [];
+  const { name, script, detail, advice } = MODELS[model];
   try {
-    await run(["unshare", "--net", "sh", "-ec", MIRROR.join("\n")], deadline);
-    return [{ name, status: "ok", detail: "tap, ingress qdisc, u32 filter and mirred action work" }];
+    await run(["unshare", "--net", "sh", "-ec", script.join("\n")], deadline);
+    return [{ name, status: "ok", detail }];
   } catch (thrown) {
-    const advice = "load the kernel modules tun, sch_ingress, cls_u32 and act_mirred";
     return [{ name, status: "fail", detail: messageOf(thrown), advice }];
   }
 };

@@ -11,7 +11,7 @@ export function typeOf(key: Key): string {
     case "duration":
       return `duration, ${formatDuration(key.min)} to ${formatDuration(key.max)}`;
     case "choice":
-      return `one of ${key.choices.map((choice) => withStatus(key, choice)).join(", ")}`;
+      return `one of ${key.choices.join(", ")}`;
     case "choice-or-after":
       return `one of ${key.choices.join(", ")}, or {after: duration, ${formatDuration(key.min)} to ${formatDuration(key.max)}}`;
     case "list":
@@ -23,10 +23,6 @@ export function typeOf(key: Key): string {
     case "string":
       return "text";
   }
-}
-
-function withStatus(key: { readonly plannedChoices?: readonly string[] }, choice: string): string {
-  return key.plannedChoices?.includes(choice) ? `${choice} (not implemented yet)` : choice;
 }
 
 /** A default as it is written in a file; undefined where the key has none. */

@@ -62,7 +62,7 @@ function valueSchema(key: Key): Json {
     case "duration":
       return { type: "string", pattern: DURATION };
     case "choice":
-      return { enum: key.choices.filter((choice) => !key.plannedChoices?.includes(choice)) };
+      return { enum: key.choices };
     case "choice-or-after":
       return {
         oneOf: [

@@ -31,9 +31,9 @@ export const runtime = section("What the runtime does on the host, around the vi
     annotation: true,
   }),
   internetworking_model: choice({
-    about: "How the pod's network interfaces reach the guest.",
+    about:
+      "How the pod's network interfaces reach the guest: tcfilter mirrors each one to a tap, macvtap (QEMU only) lays a macvtap over it, none leaves the guest without.",
     choices: ["tcfilter", "macvtap", "none"],
-    plannedChoices: ["macvtap"],
     default: "tcfilter",
     since,
     annotation: true,

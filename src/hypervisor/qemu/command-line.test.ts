@@ -110,6 +110,34 @@ test("the kernel's vhost-vsock gets the inherited descriptor", () => {
   assert.ok(argv.includes("vhost-vsock-pci,id=vsock,guest-cid=77,vhostfd=4"));
 });
 
+test("macvtaps are inherited, behind what else is; other taps are opened by name", () => {
+  const macvtap = (name: string) => ({
+    ...({
+      kind: "nic",
+      tap: name,
+      device: `/dev-of-pod/${name}`,
+      mac: "02:00:00:00:00:02",
+      mtu: 1500,
+    } as const),
+  });
+  const nics = [macvtap("m0"), ...spec.nics, { ...macvtap("m1"), vhost: true }];
+  const netdevs = (vsock: VmSpec["vsock"]) => {
+    const args = commandLine({ ...spec, shares: [], disks: [], nics, vsock }, () => false);
+    return args.filter((_, index) => args[index - 1] === "-netdev");
+  };
+  const named = "tap,id=nic1-backend,ifname=tap0_hull,script=no,downscript=no,vhost=on";
+  assert.deepEqual(netdevs(spec.vsock), [
+    "tap,id=nic0-backend,fd=4",
+    named,
+    "tap,id=nic2-backend,fd=5,vhost=on",
+  ]);
+  assert.deepEqual(netdevs({ kind: "vhost", cid: 77, fd: 20 }), [
+    "tap,id=nic0-backend,fd=5",
+    named,
+    "tap,id=nic2-backend,fd=6,vhost=on",
+  ]);
+});
+
 test("a single emulated CPU keeps its memory barriers; KVM needs no help", () => {
   const smp = (accel: VmSpec["accel"], vcpus: number) => {
     const args = commandLine({ ...spec, accel, vcpus }, () => false);

@@ -1,14 +1,22 @@
-import type { VmSpec } from "../hypervisor.ts";
+import type { NicDevice, VmSpec } from "../hypervisor.ts";
 import { KERNEL_PARAMETERS } from "../kernel-parameters.ts";
-import { type DeviceModel, deviceModel, IO_THREAD, vsockModel } from "./devices.ts";
+import { type DeviceModel, deviceModel, IO_THREAD, nicModel, vsockModel } from "./devices.ts";
 
 /**
- * Descriptors that QEMU inherits: the QMP connection, then the vhost-vsock device if there is one; a clone's are the
- * QMP connection, its memory, its state, and the vhost-vsock device if there is one.
+ * Descriptors that QEMU inherits: the QMP connection, then the vhost-vsock device if there is one, then the macvtaps; a
+ * clone's are the QMP connection, its memory, its state, and the vhost-vsock device if there is one.
  */
 export const QMP_FD = 3;
 export const VHOST_FD = 4;
 export const CLONE_FD = { memory: 4, state: 5, vhost: 6 } as const;
+
+/** The devices of the macvtaps that QEMU inherits, in the order of their descriptors. */
+export const macvtaps = ({ nics }: VmSpec) => nics.flatMap(({ device }) => device ?? []);
+
+function nicFd(spec: VmSpec, { device }: NicDevice): number | undefined {
+  if (device === undefined) return undefined;
+  return VHOST_FD + (spec.vsock?.kind === "vhost" ? 1 : 0) + macvtaps(spec).indexOf(device);
+}
 
 /**
  * PCIe root ports that a q35 machine has for devices plugged in later. Each one costs the guest boot time; a template
@@ -60,8 +68,11 @@ export function commandLine(spec: VmSpec, isBlockDevice: (path: string) => boole
     ...(!spec.vsock || spec.vsock.kind === "hybrid" ? [] : device(vsockModel(spec.vsock, VHOST_FD), pci)),
   ];
   [...spec.shares, ...spec.nics, ...spec.disks].forEach((one, index) => {
+    const id = `${one.kind}${index}`;
     const block = one.kind === "disk" && isBlockDevice(one.path);
-    argv.push(...device(deviceModel(one, `${one.kind}${index}`, block, spec.block), pci));
+    const model =
+      one.kind === "nic" ? nicModel(one, id, nicFd(spec, one)) : deviceModel(one, id, block, spec.block);
+    argv.push(...device(model, pci));
   });
   if (pci) {
     for (let index = 0; index < hotplugPorts(spec); index++) {
@@ -136,11 +147,11 @@ function backend(model: DeviceModel["backend"]): string[] {
       return [];
     case "chardev":
       return ["-chardev", `socket,id=${model.id},path=${escapeValue(model.path)}`];
-    case "netdev":
-      return [
-        "-netdev",
-        `tap,id=${model.id},ifname=${escapeValue(model.ifname)},script=no,downscript=no${model.vhost ? ",vhost=on" : ""}`,
-      ];
+    case "netdev": {
+      const { id, tap, vhost } = model;
+      const what = "fd" in tap ? `fd=${tap.fd}` : `ifname=${escapeValue(tap.tap)},script=no,downscript=no`;
+      return ["-netdev", `tap,id=${id},${what}${vhost ? ",vhost=on" : ""}`];
+    }
     case "block":
       return ["-blockdev", JSON.stringify(model.node)];
   }

@@ -1,4 +1,4 @@
-import type { BlockSettings, HotplugDevice, VsockDevice } from "../hypervisor.ts";
+import type { BlockSettings, HotplugDevice, NicDevice, VsockDevice } from "../hypervisor.ts";
 import type { BlockNode, QmpCommands } from "./qmp-types.ts";
 
 /** The object that all disks share where they have a thread of their own. */
@@ -11,7 +11,13 @@ export const IO_THREAD = "disks";
 export interface DeviceModel {
   readonly backend:
     | { readonly kind: "chardev"; readonly id: string; readonly path: string }
-    | { readonly kind: "netdev"; readonly id: string; readonly ifname: string; readonly vhost: boolean }
+    | {
+        readonly kind: "netdev";
+        readonly id: string;
+        /** What QEMU opens, or has inherited as a descriptor. */
+        readonly tap: Pick<NicDevice, "tap" | "device"> | { readonly fd: number };
+        readonly vhost: boolean;
+      }
     | { readonly kind: "block"; readonly node: BlockNode }
     | undefined;
   /** `driver` without its bus suffix (`-pci`, `-device`). */
@@ -35,6 +41,20 @@ export function vsockModel(vsock: Exclude<VsockDevice, { kind: "hybrid" }>, vhos
     };
   }
   return deviceModel(vsock, "vsock", false);
+}
+
+/** `fd` is the tap's number in the VMM, where that has inherited it. */
+export function nicModel(nic: NicDevice, id: string, fd?: number): DeviceModel {
+  const backend = `${id}-backend`;
+  const tap = fd === undefined ? nic : { fd };
+  return {
+    backend: { kind: "netdev", id: backend, tap, vhost: nic.vhost ?? false },
+    frontend: {
+      driver: "virtio-net",
+      id,
+      properties: { netdev: backend, mac: nic.mac, host_mtu: nic.mtu },
+    },
+  };
 }
 
 /** `id` is unique in the machine. `block` says whether a disk's path is a block device. */
@@ -61,14 +81,7 @@ export function deviceModel(
         },
       };
     case "nic":
-      return {
-        backend: { kind: "netdev", id: backend, ifname: device.tap, vhost: device.vhost ?? false },
-        frontend: {
-          driver: "virtio-net",
-          id,
-          properties: { netdev: backend, mac: device.mac, host_mtu: device.mtu },
-        },
-      };
+      return nicModel(device, id);
     case "disk": {
       const cache = (settings?.direct || settings?.noFlush) && {
         cache: { direct: settings.direct, "no-flush": settings.noFlush },

@@ -1,4 +1,5 @@
-import { statSync } from "node:fs";
+import { constants, statSync } from "node:fs";
+import { type FileHandle, open } from "node:fs/promises";
 import type { Duplex } from "node:stream";
 import { Deadline } from "../../core/deadline.ts";
 import { HullError, internal, invalidArgument, unavailable } from "../../core/errors.ts";
@@ -7,7 +8,7 @@ import { Reach } from "../../host/reach.ts";
 import { lastLines, RingBuffer } from "../../host/ring-buffer.ts";
 import { checkGuestImage } from "../guest-image.ts";
 import type { Hypervisor, Vm, VmContext, VmSpec } from "../hypervisor.ts";
-import { CLONE_FD, commandLine, QMP_FD, VHOST_FD } from "./command-line.ts";
+import { CLONE_FD, commandLine, macvtaps, QMP_FD, VHOST_FD } from "./command-line.ts";
 import { adviceFor } from "./exit-reason.ts";
 import { QmpClient } from "./qmp-client.ts";
 import { reachedSpec } from "./reached.ts";
@@ -21,10 +22,13 @@ export class Qemu implements Hypervisor {
   async boot(spec: VmSpec, context: VmContext): Promise<Vm> {
     await checkSpec(spec);
     const { memory, user } = spec;
-    // A folder that only root may write to is as good as any other: QEMU is given the file.
-    const file = user && memory?.folder !== undefined ? await memoryFileIn(memory.folder, user) : undefined;
+    const files: FileHandle[] = [];
     try {
-      const fds = [...vhostFd(spec), ...(file ? [file.fd] : [])];
+      for (const path of macvtaps(spec)) files.push(await open(path, constants.O_RDWR));
+      // A folder that only root may write to is as good as any other: QEMU is given the file.
+      const file = user && memory?.folder !== undefined ? await memoryFileIn(memory.folder, user) : undefined;
+      if (file) files.push(file);
+      const fds = [...vhostFd(spec), ...files.map(({ fd }) => fd)];
       const folder = file ? `/proc/self/fd/${VHOST_FD + fds.length - 1}` : memory?.folder;
       const machine = memory ? { ...spec, memory: { ...memory, folder } } : spec;
       return await this.#start(machine, context, [], fds, async (qmp) => {
@@ -32,7 +36,7 @@ export class Qemu implements Hypervisor {
         if (!running) throw unavailable(`the machine is in state ${status} instead of running`);
       });
     } finally {
-      await file?.close();
+      for (const file of files) await file.close();
     }
   }
 

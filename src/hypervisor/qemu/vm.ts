@@ -1,5 +1,6 @@
 import { Deadline } from "../../core/deadline.ts";
-import { failedPrecondition, HullError, resourceExhausted } from "../../core/errors.ts";
+import { failedPrecondition, HullError, internal, resourceExhausted } from "../../core/errors.ts";
+import { covering } from "../../host/device-nodes.ts";
 import type { HostProcess } from "../../host/process-launcher.ts";
 import type { Reach } from "../../host/reach.ts";
 import { lastLines, type RingBuffer } from "../../host/ring-buffer.ts";
@@ -12,6 +13,9 @@ import type { QmpClient } from "./qmp-client.ts";
 import type { QmpEvents } from "./qmp-types.ts";
 import { reachedDevice } from "./reached.ts";
 import { saveTemplate } from "./template.ts";
+
+/** What QEMU opens a tap by. */
+const TUN = "/dev/net/tun";
 
 /** How long a guest may take to let go of a device that is taken out. */
 const UNPLUG_MS = 10_000;
@@ -161,9 +165,12 @@ export class QemuVm implements Vm {
         await this.qmp.execute("chardev-add", chardevArguments(backend.id, backend.path), deadline);
         break;
       case "netdev": {
-        const { id, ifname, vhost } = backend;
-        const tap = { type: "tap", id, ifname, script: "no", downscript: "no", vhost } as const;
-        await this.qmp.execute("netdev_add", tap, deadline);
+        const { id, tap, vhost } = backend;
+        if ("fd" in tap) throw internal(`${id}: a running VMM inherits nothing`);
+        const netdev = { type: "tap", id, ifname: tap.tap, script: "no", downscript: "no", vhost } as const;
+        const add = () => this.qmp.execute("netdev_add", netdev, deadline);
+        // QEMU knows one name for the devices of taps. A macvtap's takes the same calls, but is a tap already.
+        await (tap.device === undefined ? add() : covering(TUN, tap.device, add, deadline));
         break;
       }
       case "block":
