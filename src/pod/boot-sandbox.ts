@@ -231,7 +231,11 @@ async function boot(
     plugDisk: (disk, by) => disks.plug(disk, by),
     refreshNetwork: (by) => network.refresh(vm, agent, by),
     lost: new Promise((resolve) => {
-      for (const end of ends) void end.then((reason) => stopping ?? resolve(reason));
+      for (const end of ends) {
+        void end.then((reason) => {
+          if (stopping === undefined) resolve(reason);
+        });
+      }
     }),
     stop: (by) => {
       if (stopping !== undefined) return stopping;

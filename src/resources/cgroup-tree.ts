@@ -1,4 +1,4 @@
-import { access, mkdir, readFile, rmdir, writeFile } from "node:fs/promises";
+import { access, mkdir, readdir, readFile, rmdir, writeFile } from "node:fs/promises";
 import { posix } from "node:path";
 import { HullError } from "../core/errors.ts";
 import type { Hierarchy } from "./hierarchies.ts";
@@ -75,13 +75,22 @@ export async function moveHome(pid: number, { own, mount }: Hierarchy): Promise<
   });
 }
 
-/** Moves whatever is in a group out of it. */
+/** Moves whatever is in a group out of it; nothing is in one that somebody has just removed. */
 export async function evacuate(hierarchy: Hierarchy, directory: string): Promise<void> {
-  const pids = (await readFile(posix.join(directory, "cgroup.procs"), "utf8")).split("\n").filter(Boolean);
+  const list = await readFile(posix.join(directory, "cgroup.procs"), "utf8").catch((error) => {
+    if (["ENOENT", "ENODEV"].includes(codeOf(error))) return "";
+    throw error;
+  });
+  const pids = list.split("\n").filter(Boolean);
   const { own, mount } = hierarchy;
   for (const pid of pids.map(Number)) {
     await moveHome(pid, { ...hierarchy, own: own === directory ? mount : own });
   }
+}
+
+/** Whether there are groups below a group. */
+export async function hasGroups(directory: string): Promise<boolean> {
+  return (await readdir(directory, { withFileTypes: true })).some((entry) => entry.isDirectory());
 }
 
 /** Removes a group; false while something is in it. One that does not exist counts as removed. */

@@ -8,6 +8,7 @@ import { childrenOf } from "../host/proc.ts";
 import {
   deepestExisting,
   evacuate,
+  hasGroups,
   levels,
   makeGroup,
   moveHome,
@@ -22,7 +23,7 @@ type CgroupRecord = Omit<Extract<Resource, { kind: "cgroup" }>, "kind">;
 /** Between two tries to remove a group whose last process is just ending: nothing tells when it has left. */
 const FIRST_TRY_MS = 1;
 const LONGEST_TRY_MS = 32;
-/** How long a group may stay busy before it is given up: something else has put a group below it. */
+/** How long a group may stay busy before it is given up. */
 const BUSY_LIMIT_MS = 1_000;
 
 /**
@@ -139,18 +140,22 @@ async function removeCgroup(
   const above = levels(path).reverse().slice(1);
   const made = above.filter((level) => level.length > existing.length);
   for (const hierarchy of where) {
-    const directory = hierarchy.mount + path;
-    for (
-      let wait = FIRST_TRY_MS;
-      !(await removeGroup(directory));
-      wait = Math.min(2 * wait, LONGEST_TRY_MS)
-    ) {
-      if (limit.reason) throw failedPrecondition(`cgroup ${directory} cannot be removed: it is in use`);
-      await evacuate(hierarchy, directory);
-      if (await removeGroup(directory)) break;
-      await new Promise((resolve) => setTimeout(resolve, wait));
-    }
+    if (!(await removeFrom(hierarchy, hierarchy.mount + path, limit))) continue;
     // Another pod may have made its own there meanwhile: then they stay, as all do that are not ours alone.
     for (const level of made) if (!(await removeGroup(hierarchy.mount + level))) break;
   }
+}
+
+/** False when the group stays since it has become another pod's, too, which has its group below it. */
+async function removeFrom(hierarchy: Hierarchy, directory: string, limit: Deadline): Promise<boolean> {
+  for (let wait = FIRST_TRY_MS; !(await removeGroup(directory)); wait = Math.min(2 * wait, LONGEST_TRY_MS)) {
+    if (limit.reason) {
+      if (await hasGroups(directory)) return false;
+      throw failedPrecondition(`cgroup ${directory} cannot be removed: it is in use`);
+    }
+    await evacuate(hierarchy, directory);
+    if (await removeGroup(directory)) break;
+    await new Promise((resolve) => setTimeout(resolve, wait));
+  }
+  return true;
 }
