@@ -104,9 +104,13 @@ export class PodCgroup {
   }
 }
 
-/** One after the other: moves exclude each other, and each would hold a thread that reads and writes files. */
-async function moveInto(groups: readonly string[], pid: number): Promise<void> {
-  for (const group of groups) await moveProcess(pid, group);
+/**
+ * The first move waits for the kernel, alone, since each one holds a thread that reads and writes files; behind it the
+ * others are quick.
+ */
+async function moveInto([first, ...others]: readonly string[], pid: number): Promise<void> {
+  if (first !== undefined) await moveProcess(pid, first);
+  await allSettled(others.map((group) => moveProcess(pid, group)));
 }
 
 /** The cgroup hierarchies of this host, and where in them this process is. */
