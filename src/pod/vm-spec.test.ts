@@ -50,7 +50,7 @@ const PROFILES: readonly [name: string, lines: string, accel: VmSpec["accel"], e
      -cpu max -smp 1,maxcpus=2 -m 256M -object memory-backend-memfd,id=memory,size=256M,share=on
      -kernel ${FOLDER}/vmlinux -initrd ${FOLDER}/initrd.img -append [${APPEND}]
      -chardev stdio,id=console,signal=off -serial chardev:console -chardev socket,id=qmp,fd=3 -mon chardev=qmp,mode=control
-     -device virtio-rng-pci -device virtio-balloon-pci,free-page-reporting=on
+     -device virtio-rng-pci -device virtio-balloon-pci,free-page-reporting=on -device vmgenid,guid=auto
      -chardev socket,id=vsock-backend,path=/s/vhu.sock -device vhost-user-vsock-pci,id=vsock,chardev=vsock-backend
      -chardev socket,id=share0-backend,path=/s/fs.sock
      -device vhost-user-fs-pci,id=share0,chardev=share0-backend,tag=hull,queue-size=1024

@@ -5,7 +5,7 @@ import { VERSION } from "../core/version.ts";
 import type { VmSpec } from "../hypervisor/hypervisor.ts";
 
 /** Counts changes of what a template's folder holds, or of what a clone expects of the guest. */
-export const TEMPLATE_FORMAT = 1;
+export const TEMPLATE_FORMAT = 2;
 
 /** What a template was made of, for people; everything that a clone depends on goes into the key. */
 export interface TemplateFacts {

@@ -70,6 +70,8 @@ test("a q35 machine with one device of every kind", () => {
     "virtio-rng-pci",
     "-device",
     "virtio-balloon-pci,free-page-reporting=on",
+    "-device",
+    "vmgenid,guid=auto",
     "-chardev",
     "socket,id=vsock-backend,path=/run/hull/default/p1/vhu.sock",
     "-device",

@@ -64,6 +64,8 @@ export function commandLine(spec: VmSpec, isBlockDevice: (path: string) => boole
       "-device",
       `${bus("virtio-balloon", pci)},free-page-reporting=${option(spec.freePageReporting ?? true)}`,
     ],
+    // A clone's kernel hears by it that it is one, where it has the driver, and reseeds its random generator.
+    ...(pci ? ["-device", "vmgenid,guid=auto"] : []),
     ...(spec.block?.ioThread ? ["-object", `iothread,id=${IO_THREAD}`] : []),
     ...(!spec.vsock || spec.vsock.kind === "hybrid" ? [] : device(vsockModel(spec.vsock, VHOST_FD), pci)),
   ];
