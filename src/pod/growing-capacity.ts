@@ -83,7 +83,7 @@ export class GrowingCapacity implements VmCapacity {
   async #growTo(needed: VmSize): Promise<void> {
     const { vcpus, memoryMib } = this.#size;
     if (needed.vcpus <= vcpus && needed.memoryMib <= memoryMib) return;
-    const { vm, rule, log } = this.#parts;
+    const { vm, rule } = this.#parts;
     const target = grownSize(this.booted, this.#plugged, needed, await this.#parts.memoryLimitMib(), rule);
     const limit = Deadline.after(GROW_LIMIT_MS, "make the VM larger");
     try {
@@ -97,7 +97,6 @@ export class GrowingCapacity implements VmCapacity {
         this.#plugged = { ...this.#plugged, vcpus: this.#plugged.vcpus + 1 };
       }
       await this.#use(limit);
-      log("the VM has grown", { ...this.#size });
     } finally {
       limit.dispose();
     }
@@ -106,8 +105,10 @@ export class GrowingCapacity implements VmCapacity {
   /** Has the guest use what was plugged in; what it did not take at an earlier attempt, too. */
   async #use(deadline: Deadline): Promise<void> {
     if (this.#size === this.#plugged) return;
-    await this.#parts.agent.onlineResources(this.#plugged, deadline);
+    const { agent, log } = this.#parts;
+    await agent.onlineResources(this.#plugged, deadline);
     this.#size = this.#plugged;
+    log("the VM has grown", { ...this.#size });
   }
 }
 
