@@ -12,6 +12,7 @@ import type {
   CreateExec,
   GuestAgent,
   GuestExit,
+  GuestSize,
   GuestStats,
   ProcessRef,
   SandboxSettings,
@@ -81,6 +82,10 @@ export class AgentConnection implements GuestAgent {
 
   async updateNetwork(settings: NetworkSettings, deadline: Deadline): Promise<void> {
     await this.#client.updateNetwork(network(settings), { deadline });
+  }
+
+  async onlineResources({ vcpus, memoryMib }: GuestSize, deadline: Deadline): Promise<void> {
+    await this.#client.onlineResources({ vcpus, memoryMib }, { deadline });
   }
 
   async createContainer(request: CreateContainer, deadline: Deadline): Promise<void> {

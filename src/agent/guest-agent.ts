@@ -15,6 +15,11 @@ export interface GuestAgent {
   startSandbox(settings: SandboxSettings, deadline: Deadline): Promise<void>;
   /** Brings the guest's network to what the host's is now; takes nothing away. */
   updateNetwork(network: NetworkSettings, deadline: Deadline): Promise<void>;
+  /**
+   * Puts plugged-in CPUs and memory into use, up to the VM's whole size. Rejects with FailedPrecondition when the guest
+   * has less.
+   */
+  onlineResources(size: GuestSize, deadline: Deadline): Promise<void>;
   createContainer(request: CreateContainer, deadline: Deadline): Promise<void>;
   createExec(request: CreateExec, deadline: Deadline): Promise<void>;
   start(process: ProcessRef, deadline: Deadline): Promise<void>;
@@ -40,6 +45,11 @@ export interface GuestAgent {
 export interface ProcessRef {
   readonly containerId: string;
   readonly execId: string;
+}
+
+export interface GuestSize {
+  readonly vcpus: number;
+  readonly memoryMib: number;
 }
 
 export interface SandboxSettings {

@@ -5,7 +5,7 @@ import { Deadline } from "../core/deadline.ts";
 import { failedPrecondition } from "../core/errors.ts";
 import type { VmSpec } from "../hypervisor/hypervisor.ts";
 import { openHypervisor } from "../hypervisor/open.ts";
-import { machine } from "../pod/vm-spec.ts";
+import { machine, vmGrowth } from "../pod/vm-spec.ts";
 import { type TemplateStatus, TemplateStore } from "../template/store.ts";
 import { canBeCloned, obtainTemplate } from "../template/template.ts";
 import { type CliContext, EXIT } from "./context.ts";
@@ -25,7 +25,8 @@ async function load(context: CliContext, { file }: TemplateOptions) {
 
 /** `hull template create`: makes the template that pods of this configuration start from, unless there is one. */
 export async function templateCreate(context: CliContext, options: TemplateOptions): Promise<number> {
-  const { hypervisor, agent } = await load(context, options);
+  const config = await load(context, options);
+  const { hypervisor, agent } = config;
   const { type, template: settings } = hypervisor;
   const deadline = Deadline.after(agent.boot_timeout, "make a template");
   const warn = (message: string) => context.err(`warning: ${message}\n`);
@@ -36,7 +37,7 @@ export async function templateCreate(context: CliContext, options: TemplateOptio
     const spec: VmSpec = {
       ...machine(hypervisor, { path, accel }),
       ...{ name: "template", directory: settings.template_path, netns: undefined, vsock: undefined },
-      ...{ shares: [], nics: [], disks: [] },
+      ...{ shares: [], nics: [], disks: [], growth: vmGrowth(config) },
     };
     if (!canBeCloned(type, spec)) {
       throw failedPrecondition(

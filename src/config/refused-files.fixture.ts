@@ -266,8 +266,8 @@ export const REFUSED_FILES: readonly (readonly [text: string, message: string])[
     'config.yaml:2:14: hypervisor.default_vcpus: must be a whole number of vCPUs from 1 to 240, not {"min":1}',
   ],
   [
-    "version: 1\nhypervisor: {memory_slots: 8}\n",
-    "config.yaml:2:14: hypervisor.memory_slots: is not implemented yet; delete the line",
+    "version: 1\nhypervisor: {memory_slots: 0}\n",
+    "config.yaml:2:14: hypervisor.memory_slots: must be a whole number of slots from 1 to 255, not 0",
   ],
   [
     "version: 1\nhypervisor: {minimum_memory: 512, default_maxmemory: 256}\n",
@@ -306,8 +306,16 @@ export const REFUSED_FILES: readonly (readonly [text: string, message: string])[
     "config.yaml:2:11: metrics.enable: is not implemented yet; delete the line",
   ],
   [
-    "version: 1\nruntime: {static_sandbox_resource_mgmt: false}\n",
-    "config.yaml:2:11: runtime.static_sandbox_resource_mgmt: is not implemented yet; delete the line",
+    "version: 1\nhypervisor: {type: cloud-hypervisor}\nruntime: {static_sandbox_resource_mgmt: false}\n",
+    "config.yaml:3:11: runtime.static_sandbox_resource_mgmt: virtual machines that grow are for qemu so far; delete the line, or choose hypervisor.type: qemu",
+  ],
+  [
+    "version: 1\nhypervisor: {machine_type: microvm, template: {enable: false}}\nruntime: {static_sandbox_resource_mgmt: false}\n",
+    "config.yaml:3:11: runtime.static_sandbox_resource_mgmt: a microvm takes no CPUs and no memory after its start; delete the line, or choose hypervisor.machine_type: q35",
+  ],
+  [
+    "version: 1\nhypervisor: {memory_backend: file, file_mem_backend: /dev/shm}\nruntime: {static_sandbox_resource_mgmt: false}\n",
+    "config.yaml:2:14: hypervisor.memory_backend: memory that is plugged into a growing virtual machine is anonymous, not a file's; choose memfd, or delete runtime.static_sandbox_resource_mgmt: false",
   ],
   [
     "version: 1\nagent: {debug_console_enabled: true}\n",

@@ -54,6 +54,25 @@ export function conflicts({ hypervisor, runtime }: Config): Conflict[] {
     "a microvm takes no devices after its start, and a clone of a template gets all of its own that way",
     "set hypervisor.template.enable: false, or choose q35",
   );
+  const grows = !runtime.static_sandbox_resource_mgmt;
+  when(
+    grows && hypervisor.type === "cloud-hypervisor",
+    "runtime.static_sandbox_resource_mgmt",
+    "virtual machines that grow are for qemu so far",
+    "delete the line, or choose hypervisor.type: qemu",
+  );
+  when(
+    grows && hypervisor.machine_type === "microvm",
+    "runtime.static_sandbox_resource_mgmt",
+    "a microvm takes no CPUs and no memory after its start",
+    "delete the line, or choose hypervisor.machine_type: q35",
+  );
+  when(
+    grows && hypervisor.memory_backend === "file",
+    "hypervisor.memory_backend",
+    "memory that is plugged into a growing virtual machine is anonymous, not a file's",
+    "choose memfd, or delete runtime.static_sandbox_resource_mgmt: false",
+  );
   when(
     hypervisor.accel === "tcg" && hypervisor.cpu_model === "host",
     "hypervisor.cpu_model",

@@ -49,6 +49,8 @@ export interface VmSpec {
   readonly cpuFeatures?: readonly string[];
   readonly vcpus: number;
   readonly memoryMib: number;
+  /** How far the machine can grow while it runs (`Vm.addVcpu`, `Vm.addMemory`); undefined = not at all. */
+  readonly growth?: Growth | undefined;
   readonly kernel: string;
   readonly initrd: string;
   readonly kernelParams: readonly string[];
@@ -75,6 +77,14 @@ export interface VmSpec {
   readonly disks: readonly DiskDevice[];
   /** Extra VMM arguments from the configuration, appended as they are. */
   readonly extraArgs: readonly string[];
+}
+
+/** The most that a machine can become. */
+export interface Growth {
+  readonly maxVcpus: number;
+  readonly maxMemoryMib: number;
+  /** How often memory can be plugged in. */
+  readonly memorySlots: number;
 }
 
 export interface MemorySettings {
@@ -158,6 +168,16 @@ export interface Vm {
   resume(deadline: Deadline): Promise<void>;
   /** Adds a device; the result takes it out again. */
   plug(device: HotplugDevice, deadline: Deadline): Promise<() => Promise<void>>;
+  /**
+   * Adds a virtual CPU. Resolves when the guest has taken note of it; it is to be put into use by the agent. Throws
+   * FailedPrecondition where the spec has no room for it (`growth`).
+   */
+  addVcpu(deadline: Deadline): Promise<void>;
+  /**
+   * Adds memory, in whole blocks of the guest (128 MiB), as `addVcpu` adds a CPU. A guest that refuses it has not got it. Throws
+   * FailedPrecondition, or ResourceExhausted when all memory slots are taken.
+   */
+  addMemory(mib: number, deadline: Deadline): Promise<void>;
   /** Saves the paused VM in the folder `directory`, which exists, for `restore`. After it the VM can only be stopped. */
   snapshot(directory: string, deadline: Deadline): Promise<void>;
   /** Ends the VMM: politely until the deadline, then by SIGKILL. Resolves when the process is gone. Idempotent. */

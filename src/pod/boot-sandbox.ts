@@ -15,14 +15,16 @@ import { GUEST_SHARE, SHARE_TAG, SharedDirectory } from "../storage/shared-direc
 import { shmSize } from "../storage/shm-size.ts";
 import { startVirtiofsd } from "../storage/virtiofsd.ts";
 import { containerShare } from "./container-share.ts";
+import { GrowingCapacity } from "./growing-capacity.ts";
 import { openGuestLink } from "./guest-link.ts";
 import { enterPodCgroup, podVmSize } from "./pod-placement.ts";
 import type { Sandbox, SandboxRequest } from "./sandbox.ts";
 import { SandboxDisks } from "./sandbox-disks.ts";
 import { SandboxNetwork } from "./sandbox-network.ts";
 import { CloneError, startVm } from "./start-vm.ts";
+import { FixedCapacity } from "./vm-capacity.ts";
 import { VmFolder } from "./vm-folder.ts";
-import { vmSpec } from "./vm-spec.ts";
+import { sizingRule, vmGrowth, vmSpec } from "./vm-spec.ts";
 import { vmDevices, vmUser } from "./vm-user.ts";
 
 export interface BootContext {
@@ -168,6 +170,7 @@ async function boot(
     share: { kind: "share", tag: SHARE_TAG, socket: virtiofsd.socket },
     nics: await network.nics(nodes, deadline),
     size,
+    growth: vmGrowth(config),
   });
   const { vm, proving } = await startVm(hypervisor.driver, spec, clone, {
     ...{ deadline, ledger, pod, timeline, settings: config.hypervisor.template },
@@ -215,6 +218,12 @@ async function boot(
   await allSettled([starting, cgroup?.adopt([virtiofsd.process.pid, ...link.pids]) ?? Promise.resolve()]);
   timeline.mark("guest: sandbox set up");
   const disks = new SandboxDisks(vm, user && nodes, ledger, context.log);
+  const capacity = spec.growth
+    ? new GrowingCapacity(size, {
+        ...{ vm, agent, rule: sizingRule(config), log: context.log },
+        memoryLimitMib: async () => await cgroup?.currentMemoryLimitMib(),
+      })
+    : new FixedCapacity(size);
   let stopping: Promise<void> | undefined;
   // Without any one of these the guest cannot go on.
   const ends = [
@@ -226,7 +235,7 @@ async function boot(
   return {
     pid: vm.pid,
     agent,
-    size,
+    capacity,
     share: containerShare(virtiofsd.share),
     plugDisk: (disk, by) => disks.plug(disk, by),
     refreshNetwork: (by) => network.refresh(vm, agent, by),

@@ -2,13 +2,13 @@ import type { GuestAgent, GuestExit, GuestStats, SignalRequest, TerminalSize } f
 import { Deadline } from "../core/deadline.ts";
 import { alreadyExists, failedPrecondition, notFound } from "../core/errors.ts";
 import { SerialQueue } from "../core/serial-queue.ts";
-import type { VmSize } from "../resources/sizing.ts";
 import type { PodEvent } from "./events.ts";
 import { GuestExec } from "./guest-process.ts";
-import { guestResources, requireFits } from "./guest-resources.ts";
+import { guestResources } from "./guest-resources.ts";
 import type { OciResources } from "./oci-spec.ts";
 import { type Exit, Process, type ProcessRunner, type ProcessState } from "./process.ts";
 import type { ProcessIo } from "./process-io.ts";
+import type { VmCapacity } from "./vm-capacity.ts";
 
 export type { GuestStats } from "../agent/guest-agent.ts";
 
@@ -40,7 +40,7 @@ export interface ContainerOptions {
   /** The host process that stands for every task of the pod: the VMM. */
   readonly pid: number;
   /** Of the pod's VM: what a container can be given. */
-  readonly size: VmSize;
+  readonly capacity: VmCapacity;
   readonly publish: (event: PodEvent) => void;
   /** Runs before the init process is started; when it fails, so does the start. */
   readonly beforeStart: (deadline: Deadline) => Promise<void>;
@@ -206,10 +206,10 @@ export class Container {
   /** Changes limits (OCI `linux.resources`) as far as the VM has what they ask for. Throws FailedPrecondition. */
   update(resources: OciResources, deadline: Deadline): Promise<void> {
     return this.#queue.run(async () => {
-      const { agent, size } = this.#options;
+      const { agent, capacity } = this.#options;
       this.init.machine.require("update", "created", "running", "paused");
-      requireFits(this.id, resources, size);
-      await agent?.update(this.id, guestResources(resources, size), deadline);
+      await capacity.change(this.id, resources, deadline);
+      await agent?.update(this.id, guestResources(resources, capacity.size), deadline);
     });
   }
 

@@ -87,6 +87,33 @@ test("an exit before the start was answered is told of after the start", async (
   assert.ok(kinds().indexOf("exit") > kinds().indexOf("create"));
 });
 
+test("a container is made once its VM has room for it, and counts until it is gone or did not come to be", async () => {
+  const { pod, sandbox } = setUp();
+  const calls: string[] = [];
+  sandbox.capacity = {
+    size: { vcpus: 2, memoryMib: 256 },
+    admit: async (id) => {
+      calls.push(`admit ${id}`);
+      if (id === "large") throw new HullError("FailedPrecondition", "no room");
+    },
+    change: async (id) => void calls.push(`change ${id}`),
+    forget: (id) => calls.push(`forget ${id}`),
+  };
+  await pod.create(request("p1", asSandbox), forever);
+  assert.deepEqual(calls, []);
+  await assert.rejects(
+    pod.create(request("large", inSandbox), forever),
+    withCode("FailedPrecondition", /no room/),
+  );
+  assert.equal(sandbox.shared.size, 0);
+  const container = await pod.create(request("c1", inSandbox), forever);
+  await container.update({ memory: { limit: 1 } }, forever);
+  await pod.delete("c1", forever);
+  assert.deepEqual(calls, ["admit large", "forget large", "admit c1", "change c1", "forget c1"]);
+  assert.ok(!sandbox.agent.calls.some((call) => call.includes("large")));
+  await pod.stop();
+});
+
 test("unknown ids are NotFound, known ones AlreadyExists, wrong states FailedPrecondition", async () => {
   const { pod } = setUp();
   assert.throws(() => pod.container("x"), withCode("NotFound", /container x/));

@@ -216,12 +216,14 @@ export class Pod {
     const sandbox = await this.start(sandboxRequest(spec, this.#options.id), deadline);
     const hooks = new ContainerHooks(spec, id, bundle, (message, err) => this.#options.log(message, { err }));
     try {
+      if (kind.kind !== "sandbox") await sandbox.capacity.admit(id, spec.linux?.resources ?? {}, deadline);
       if (hooks.any) {
         await hooks.creating(sandbox.pid, deadline);
         await sandbox.refreshNetwork(deadline);
       }
       return await this.#createInGuest(request, sandbox, kind.kind === "sandbox", hooks, deadline);
     } catch (error) {
+      sandbox.capacity.forget(id);
       await hooks.stopped();
       throw error;
     }
@@ -244,7 +246,7 @@ export class Pod {
       const adjusted = await guestSpec(usable, {
         containerId: id,
         rootfs: host.rootfs,
-        vcpus: sandbox.size.vcpus,
+        vcpus: sandbox.capacity.size.vcpus,
         share: (mount) => host.bind(mount),
         podFiles: this.#files,
         podShm: this.#shmSource,
@@ -294,7 +296,7 @@ export class Pod {
       agent: host ? sandbox.agent : undefined,
       runner,
       pid: sandbox.pid,
-      size: sandbox.size,
+      capacity: sandbox.capacity,
       publish: this.#options.publish,
       // Docker connects a container to its networks between create and start.
       beforeStart: (deadline) => sandbox.refreshNetwork(deadline),
@@ -302,6 +304,7 @@ export class Pod {
       release: async () => {
         await host?.release();
         await hooks.stopped();
+        sandbox.capacity.forget(request.id);
       },
     });
     if (this.#single) {

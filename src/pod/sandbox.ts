@@ -1,15 +1,15 @@
 import type { GuestAgent } from "../agent/guest-agent.ts";
 import type { Deadline } from "../core/deadline.ts";
 import type { PodLimits } from "../resources/pod-limits.ts";
-import type { VmSize } from "../resources/sizing.ts";
 import type { OciMount } from "./oci-spec.ts";
+import type { VmCapacity } from "./vm-capacity.ts";
 
 /** The running VM of a pod with everything that serves it. `boot-sandbox.ts` makes the real one. */
 export interface Sandbox {
   /** The VMM's process id: a live host process in the pod's network namespace. */
   readonly pid: number;
   readonly agent: GuestAgent;
-  readonly size: VmSize;
+  readonly capacity: VmCapacity;
   readonly share: ContainerShare;
   /** Gives the guest what is new in the pod's network namespace: interfaces (plugged in), addresses, routes. */
   refreshNetwork(deadline: Deadline): Promise<void>;

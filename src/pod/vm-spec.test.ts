@@ -6,7 +6,7 @@ import { parseText } from "../config/parse-text.ts";
 import { SCHEMA } from "../config/schema.ts";
 import type { DiskDevice, NicDevice, VmSpec } from "../hypervisor/hypervisor.ts";
 import { commandLine } from "../hypervisor/qemu/command-line.ts";
-import { vmSpec } from "./vm-spec.ts";
+import { vmGrowth, vmSpec } from "./vm-spec.ts";
 
 const DISK: DiskDevice = { kind: "disk", path: "/dev/loop0", readOnly: false, serial: "hull-0" };
 
@@ -15,18 +15,19 @@ async function argv(
   lines: string,
   accel: VmSpec["accel"],
   disks: readonly DiskDevice[],
-  nic: Partial<NicDevice> = {},
+  { nic = {}, grows = false }: { nic?: Partial<NicDevice>; grows?: boolean } = {},
 ): Promise<string[]> {
   const origin = { kind: "file", source: "x.yaml", folder: "/etc/hull" } as const;
-  const text = `version: 1\nhypervisor: {${lines}}\n`;
+  const text = `version: 1\nhypervisor: {${lines}}\nruntime: {static_sandbox_resource_mgmt: ${!grows}}\n`;
   const layer = layerOf(await parseText({ ...origin, text }), origin);
-  const { hypervisor } = LoadedConfig.of([layer], [], "/opt/hull").config;
-  const spec = vmSpec(hypervisor, {
+  const { config } = LoadedConfig.of([layer], [], "/opt/hull");
+  const spec = vmSpec(config.hypervisor, {
     ...{ name: "default/p1", path: "/usr/bin/qemu-system-x86_64", directory: "/run/hull/default/p1/vm" },
     ...{ netns: "/run/netns/p1", accel, user: { id: 1_500_000_001 } },
     vsock: { kind: "vhost-user", socket: "/s/vhu.sock" },
     share: { kind: "share", tag: "hull", socket: "/s/fs.sock" },
     nics: [{ kind: "nic", tap: "tap0", mac: "02:00:00:00:00:01", mtu: 1500, ...nic }],
+    growth: vmGrowth(config),
   });
   return commandLine({ ...spec, disks }, () => true);
 }
@@ -87,7 +88,7 @@ for (const [name, lines, accel, expected] of PROFILES) {
 test("a macvtap changes the netdev alone: QEMU inherits its device", async () => {
   const [tap, macvtap] = await Promise.all([
     argv("", "tcg", []),
-    argv("", "tcg", [], { device: "/run/hull/default/p1/vm/dev/tap0" }),
+    argv("", "tcg", [], { nic: { device: "/run/hull/default/p1/vm/dev/tap0" } }),
   ]);
   const netdev = "tap,id=nic1-backend,ifname=tap0,script=no,downscript=no";
   assert.deepEqual(
@@ -157,6 +158,7 @@ const ELSEWHERE = [
   ...["vsock", "vhost_device_vsock", "disable_vhost_net", "file_mem_backend"], // the devices in the pod's surroundings
   ...["virtio_fs_daemon", "virtio_fs_cache", "virtio_fs_extra_args"], // virtiofsd's command line
   ...["default_maxmemory", "default_maxvcpus", "minimum_memory", "guest_overhead_memory"], // the pod's size: resources/sizing
+  "memory_slots", // of a VM that grows: below
   "template",
 ];
 
@@ -171,6 +173,20 @@ for (const [key, [lines, added, gone]] of Object.entries(KEYS)) {
     assert.deepEqual([...new Set(before.filter((word) => !after.includes(word)))], gone);
   });
 }
+
+test("a machine that grows: these words and no others", async () => {
+  const lines = "default_maxvcpus: 4, default_maxmemory: 2048, memory_slots: 3";
+  const [before, after] = await Promise.all([
+    argv(lines, "tcg", []),
+    argv(lines, "tcg", [], { grows: true }),
+  ]);
+  assert.deepEqual(before, await argv("", "tcg", []));
+  assert.deepEqual(
+    after.filter((word) => !before.includes(word)),
+    ["1,maxcpus=4", "256M,slots=3,maxmem=2048M", `${APPEND} swiotlb=noforce`],
+  );
+  assert.equal(after.length, before.length);
+});
 
 test("no key of the section is forgotten", () => {
   const implemented = Object.entries(SCHEMA.keys.hypervisor.keys)

@@ -1,7 +1,7 @@
 import { availableParallelism, totalmem } from "node:os";
 import type { Config } from "../config/schema.ts";
 import type { ProcessUser } from "../host/process-user.ts";
-import type { NicDevice, ShareDevice, VmSpec, VsockDevice } from "../hypervisor/hypervisor.ts";
+import type { Growth, NicDevice, ShareDevice, VmSpec, VsockDevice } from "../hypervisor/hypervisor.ts";
 import type { SizingRule, VmSize } from "../resources/sizing.ts";
 
 /** What a machine needs besides the configuration. */
@@ -18,6 +18,7 @@ export interface VmSurroundings {
   readonly nics?: readonly NicDevice[];
   /** Without it the configuration's defaults. */
   readonly size?: VmSize;
+  readonly growth?: Growth | undefined;
 }
 
 /** The part of a machine that comes from the configuration alone; what a template is made of. */
@@ -63,6 +64,7 @@ export function vmSpec(hypervisor: Config["hypervisor"], around: VmSurroundings)
     shares: [around.share],
     nics: around.nics ?? [],
     disks: [],
+    growth: around.growth,
     ...around.size,
   };
 }
@@ -78,4 +80,11 @@ export function sizingRule({ hypervisor, runtime }: Config): SizingRule {
     guestOverhead: hypervisor.guest_overhead_memory,
     hostOverhead: runtime.sandbox_overhead_memory,
   };
+}
+
+/** How far a pod's VM may grow with its containers; undefined where it is sized once. */
+export function vmGrowth(config: Config): Growth | undefined {
+  if (config.runtime.static_sandbox_resource_mgmt) return undefined;
+  const { maxVcpus, maxMemory } = sizingRule(config);
+  return { maxVcpus, maxMemoryMib: maxMemory, memorySlots: config.hypervisor.memory_slots };
 }

@@ -70,6 +70,11 @@ export class PodCgroup {
     }
   }
 
+  /** `memoryLimitMib` as it is now: who resizes a pod raises it first. */
+  async currentMemoryLimitMib(): Promise<number | undefined> {
+    return await memoryLimitMib(this.path, this.hierarchies);
+  }
+
   /** Moves processes that were started before this one was in the group, and what they have started themselves. */
   async adopt(pids: readonly number[]): Promise<void> {
     for (const pid of pids) {

@@ -40,8 +40,8 @@ export async function templateKey(hypervisor: string, spec: VmSpec): Promise<str
 
 export function templateFacts(hypervisor: string, spec: VmSpec): TemplateFacts {
   const { kernel, initrd, machine, accel, cpuModel, vcpus, memoryMib, kernelParams, extraArgs } = spec;
-  const { cpuFeatures, freePageReporting, entropySource, block, seccomp } = spec;
-  const settings = [cpuFeatures, freePageReporting, entropySource, block, seccomp].map(
+  const { cpuFeatures, freePageReporting, entropySource, block, seccomp, growth } = spec;
+  const settings = [cpuFeatures, freePageReporting, entropySource, block, seccomp, growth].map(
     (value) => value ?? null,
   );
   const sizes = { machine, accel, cpuModel, vcpus, memoryMib };

@@ -78,6 +78,7 @@ test("everything that matters to a clone has another template", async () => {
   const changes: Partial<VmSpec>[] = [
     ...[{ memoryMib: 65 }, { vcpus: 2 }, { cpuModel: "host" }, { accel: "kvm" as const }],
     ...[{ kernelParams: ["a"] }, { extraArgs: ["-d"] }, { path: "/bin/sh" }],
+    ...[2, 3].map((maxVcpus) => ({ growth: { maxVcpus, maxMemoryMib: 1024, memorySlots: 6 } })),
   ];
   for (const change of changes) keys.add(await templateKey("qemu", { ...spec, ...change }));
   keys.add(await templateKey("fake", spec));

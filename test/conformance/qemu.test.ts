@@ -94,6 +94,34 @@ test("a guest without its root panics, and the reason says so", { skip }, async 
   await setup.release();
 });
 
+test("a machine grows to what it was given room for", {
+  skip,
+}, async () => {
+  const setup = await setUp();
+  const ledger = new MemoryLedger();
+  const deadline = Deadline.after(90_000, "boot and grow");
+  const growth = { maxVcpus: 2, maxMemoryMib: 1024, memorySlots: 1 };
+  const vm = await setup.hypervisor.boot(
+    { ...setup.spec, growth },
+    { deadline, ledger, pod: POD, log: () => undefined },
+  );
+  await setup.ready(vm);
+  await vm.addMemory(128, deadline);
+  await assert.rejects(vm.addMemory(128, deadline), {
+    code: "ResourceExhausted",
+    message: /all 1 memory slots are taken; raise hypervisor\.memory_slots/,
+  });
+  await vm.addVcpu(deadline);
+  await assert.rejects(vm.addVcpu(deadline), {
+    code: "FailedPrecondition",
+    message: /all of its 2 vCPUs are there/,
+  });
+  await vm.stop(Deadline.after(2000));
+  deadline.dispose();
+  assert.deepEqual(ledger.resources, []);
+  await setup.release();
+});
+
 test("a guest boots with a share that the real virtiofsd serves", { skip }, async () => {
   const setup = await setUp();
   const ledger = new MemoryLedger();

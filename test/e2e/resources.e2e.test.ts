@@ -1,16 +1,18 @@
 /** A VM's size, its place in the host's cgroups, and the limits in the guest: for containers and for CRI's pods. */
 import assert from "node:assert/strict";
-import { mkdir, rmdir, writeFile } from "node:fs/promises";
+import { createHash, randomBytes } from "node:crypto";
+import { mkdir, mkdtemp, readFile, rm, rmdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { it } from "node:test";
 import { hostHierarchies } from "../../src/resources/pod-cgroup.ts";
-import { ContainerdClient, ociAny } from "../testkit/containerd-client.ts";
+import { ContainerdClient, ociAny, type Spec } from "../testkit/containerd-client.ts";
 import { cgroupsOf, podProcesses } from "../testkit/pod-processes.ts";
 import { LinuxContainerResources } from "../testkit/proto/generated/runtime/v1/pod.ts";
 import { cgroups } from "../testkit/resources.ts";
 import { Task } from "../testkit/task.ts";
 import { forEveryHandler, IDLE } from "./cri-fixture.ts";
 import { forEveryRunner, RUNTIMES } from "./fixture.ts";
+import { writeConfig } from "./hull-config.ts";
 
 const MIB = 1 << 20;
 const CGROUP = ["--mount", "type=cgroup,src=cgroup,dst=/sys/fs/cgroup,options=ro"];
@@ -208,5 +210,128 @@ forEveryHandler(
       );
     });
   },
+  ["2"],
+);
+
+forEveryRunner(
+  "growth",
+  (runner) => {
+    const GROWS = { runtime: { static_sandbox_resource_mgmt: false } };
+
+    /** Runs `step` with a configuration file, and with what makes tasks with it. */
+    async function withConfig(
+      hypervisor: Record<string, unknown>,
+      step: (create: (id: string, edit?: (spec: Spec) => void) => Promise<Task>) => Promise<void>,
+    ): Promise<void> {
+      const { containerd, ctr } = runner();
+      const root = await mkdtemp("/dev/shm/hull-e2e-growth-");
+      const configPath = join(root, "qemu.yaml");
+      const template = { enable: true, template_path: join(root, "templates") };
+      await writeConfig(configPath, { ...GROWS, hypervisor: { template, ...hypervisor } });
+      const client = new ContainerdClient(containerd.address, ctr);
+      const tasks: Task[] = [];
+      try {
+        await step(async (id, edit) => {
+          const settings = { id, runtime: RUNTIMES.hull, args: ["sleep", "1000"], configPath, edit };
+          const task = await Task.create(client, settings);
+          tasks.push(task);
+          await task.start();
+          return task;
+        });
+      } finally {
+        for (const task of tasks.reverse()) await task.remove();
+        client.close();
+        await rm(root, { recursive: true });
+      }
+    }
+
+    const update = ({ client, containerId }: Task, resources: object) =>
+      client.tasks.update({ containerId, resources: ociAny("LinuxResources", resources) });
+
+    /** CPUs and memory in MiB, as a container sees its guest. */
+    const machine = async (task: Task) => {
+      const { out } = await task.sh("nproc; head -1 /proc/meminfo");
+      return { cpus: Number.parseInt(out, 10), mib: guestMib(out) };
+    };
+    const assertMemory = (mib: number, of: number) =>
+      assert.ok(mib > 0.84 * of && mib < of, `${mib} MiB of ${of}`);
+
+    it("a pod's VM grows with its containers and their updates, to the configuration's most and the cgroup's", async () => {
+      const volume = join(runner().containerd.directory, "growth");
+      await mkdir(volume);
+      await belowLimit(900, (parent) =>
+        withConfig({ default_maxvcpus: 3, default_maxmemory: 1024 }, async (create) => {
+          const pod = runner().id();
+          const member =
+            (type: string, resources: object = {}) =>
+            (spec: Spec) => {
+              spec.annotations = {
+                "io.kubernetes.cri.container-type": type,
+                "io.kubernetes.cri.sandbox-id": pod,
+              };
+              spec.linux.cgroupsPath = `${parent}/${pod}`;
+              spec.linux.resources = { ...spec.linux.resources, ...resources };
+              spec.mounts.push({ destination: "/vol", type: "bind", source: volume, options: ["rbind"] });
+            };
+          await create(pod, member("sandbox"));
+          const first = await create(runner().id(), member("container"));
+          const before = await machine(first);
+          assert.equal(before.cpus, 1);
+          assertMemory(before.mib, 256);
+
+          const limits = { memory: { limit: 256 * MIB }, cpu: { quota: 100_000, period: 100_000 } };
+          const second = await create(runner().id(), member("container", limits));
+          // 256 for it, 96 for the guest, and 160 for the first one, which has no limit.
+          const grown = await machine(first);
+          assert.equal(grown.cpus, 2);
+          assertMemory(grown.mib, 512);
+          // More than there was at first, on the CPU that was not there.
+          const used = await second.sh(
+            "taskset 2 dd if=/dev/zero of=/dev/null bs=220M count=1 2>&1 && echo used",
+          );
+          assert.match(used.out, /used\n$/);
+          assert.match((await first.sh("grep '^cpu1 ' /proc/stat")).out, /^cpu1 [1-9]/);
+          // The kernel takes memory above 4 GiB first, so the pages that go through virtiofsd are new ones, too.
+          await second.sh("dd if=/dev/urandom of=/vol/guest bs=8M count=1; sync");
+          await writeFile(join(volume, "host"), randomBytes(4 * MIB));
+          const { out } = await second.sh("cat /vol/guest /vol/host | md5sum");
+          const files = await Promise.all(["guest", "host"].map((name) => readFile(join(volume, name))));
+          assert.equal(files[0]?.length, 8 * MIB);
+          assert.equal(out.slice(0, 32), createHash("md5").update(Buffer.concat(files)).digest("hex"));
+
+          await update(second, { memory: { limit: 500 * MIB }, cpu: { quota: 400_000 } });
+          const updated = await machine(first);
+          assert.equal(updated.cpus, 3);
+          assertMemory(updated.mib, 768);
+          const unfit = { memory: { limit: 700 * MIB } };
+          await assert.rejects(update(second, unfit), /956 MiB .*cgroup, which is limited to 900 MiB/);
+          await assert.rejects(
+            create(runner().id(), member("container", unfit)),
+            /do not fit the pod's cgroup, which is limited to 900 MiB/,
+          );
+          const tooMuch = { memory: { limit: 2048 * MIB } };
+          await assert.rejects(update(second, tooMuch), /more than its VM has \(768 MiB\).* \(1024 MiB\)/);
+          await assert.rejects(
+            create(runner().id(), member("container", tooMuch)),
+            /more than its VM has \(768 MiB\).* \(1024 MiB\)/,
+          );
+          assert.deepEqual(await machine(second), updated);
+        }),
+      );
+    });
+
+    it("a booted VM grows as a clone does; CPUs that its kernel does not take are told, and it goes on", async () => {
+      const hypervisor = { template: { enable: false }, kernel_params: ["nr_cpus=1"], default_maxvcpus: 2 };
+      await withConfig(hypervisor, async (create) => {
+        const task = await create(runner().id());
+        await update(task, { memory: { limit: 400 * MIB } });
+        const { mib } = await machine(task);
+        assertMemory(mib, 512);
+        await assert.rejects(update(task, { cpu: { quota: 200_000 } }), /the guest has 1 of 2 CPUs/);
+        assert.equal((await machine(task)).mib, mib);
+      });
+    });
+  },
+  ["hull"],
   ["2"],
 );

@@ -6,6 +6,7 @@ import type {
   CreateExec,
   GuestAgent,
   GuestExit,
+  GuestSize,
   GuestStats,
   ProcessRef,
   SandboxSettings,
@@ -42,6 +43,10 @@ export class FakeAgent implements GuestAgent {
 
   async updateNetwork(): Promise<void> {
     await this.#call("updateNetwork", "");
+  }
+
+  async onlineResources({ vcpus, memoryMib }: GuestSize): Promise<void> {
+    await this.#call("onlineResources", `${vcpus} ${memoryMib}`);
   }
 
   /** What containers were created from, by id. */

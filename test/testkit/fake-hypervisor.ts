@@ -45,6 +45,14 @@ export class FakeVm implements Vm {
     };
   }
 
+  async addVcpu(): Promise<void> {
+    this.#grow("addVcpu");
+  }
+
+  async addMemory(mib: number): Promise<void> {
+    this.#grow("addMemory", String(mib));
+  }
+
   /** Leaves two files, as real ones do. */
   async snapshot(directory: string): Promise<void> {
     this.#call("snapshot");
@@ -63,6 +71,11 @@ export class FakeVm implements Vm {
   #call(verb: string, what = ""): void {
     if (this.#ended) throw failedPrecondition(`cannot ${verb} VM ${this.spec.name}: ${this.#ended}`);
     this.calls.push(`${verb} ${what}`.trim());
+  }
+
+  #grow(verb: string, what = ""): void {
+    this.#call(verb, what);
+    if (!this.spec.growth) throw failedPrecondition(`VM ${this.spec.name}: it was started with a fixed size`);
   }
 
   #end(reason: string, requested: boolean): void {

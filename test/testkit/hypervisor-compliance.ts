@@ -70,6 +70,8 @@ export function hypervisorCompliance(
         await unplug();
         await unplug(); // idempotent
       }
+      for (const grow of [() => running.addVcpu(soon()), () => running.addMemory(128, soon())])
+        await assert.rejects(grow(), { code: "FailedPrecondition", message: /fixed size/ });
       await Promise.all([running.stop(within(2000)), running.stop(within(2000))]);
       await running.stop(within(2000));
       const exit = await running.exited;

@@ -6,6 +6,7 @@ import type { EventBus } from "../events/event-bus.ts";
 import { readText } from "../files.ts";
 import { checkId } from "../names.ts";
 import { configureNetwork } from "../network/configure.ts";
+import { onlineResources } from "../sandbox/online-resources.ts";
 import type { Sandbox } from "../sandbox/sandbox.ts";
 import type { Sys } from "../sys.ts";
 
@@ -52,6 +53,11 @@ export function agentHandlers(parts: AgentParts): Handlers<typeof AgentDefinitio
 
     async updateNetwork(request) {
       await configureNetwork(sys, request);
+      return {};
+    },
+
+    onlineResources(request) {
+      onlineResources(sys, request);
       return {};
     },
 

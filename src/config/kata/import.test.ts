@@ -21,6 +21,7 @@ default_vcpus = 2
 default_maxvcpus = 0
 default_bridges = 1
 default_memory = 2048
+memory_slots = 4
 shared_fs = "virtio-fs"
 virtio_fs_daemon = "/opt/kata/libexec/virtiofsd"
 virtio_fs_cache = "none"
@@ -43,6 +44,7 @@ internetworking_model = "tcfilter"
 disable_guest_seccomp = true
 sandbox_cgroup_only = false
 create_container_timeout = 120
+static_sandbox_resource_mgmt = false
 experimental = []
 `;
 
@@ -55,6 +57,7 @@ hypervisor:
   cpu_features: ["-pmu"]
   default_vcpus: 2
   default_memory: 2048
+  memory_slots: 4
   enable_hugepages: true
   virtio_fs_daemon: /opt/kata/libexec/virtiofsd
   virtio_fs_cache: never
@@ -67,6 +70,7 @@ runtime:
   log_level: debug
   create_container_timeout: 2m
   sandbox_cgroup_only: false
+  static_sandbox_resource_mgmt: false
   enable_annotations: [hypervisor.default_memory, hypervisor.kernel_params, hypervisor.enable_iothreads]
   annotation_paths: ["/opt/kata/bin/qemu-*"]
 
@@ -102,6 +106,18 @@ test("another hypervisor's table is listed and nothing of it is taken", () => {
   );
   assert.deepEqual(dropped, [{ key: "[hypervisor.firecracker]", why: "hull has no such hypervisor" }]);
   assert.doesNotMatch(yaml, /default_vcpus|path:/);
+});
+
+test("virtual machines that grow are left out for Cloud Hypervisor, which cannot have them", () => {
+  const { yaml, dropped } = importKata(
+    "[runtime]\nstatic_sandbox_resource_mgmt = false\n[hypervisor.clh]\ndefault_vcpus = 2\n",
+    "c",
+  );
+  assert.match(yaml, /type: cloud-hypervisor/);
+  assert.deepEqual(
+    dropped.map(({ key }) => key),
+    ["runtime.static_sandbox_resource_mgmt"],
+  );
 });
 
 test("values of the wrong type are listed, not thrown", () => {

@@ -19,6 +19,8 @@ const HYPERVISORS: Readonly<Record<string, HypervisorType>> = {
   "cloud-hypervisor": "cloud-hypervisor",
 };
 
+const GROWS = "runtime.static_sandbox_resource_mgmt";
+
 /**
  * Turns a Kata Containers configuration (configuration.toml) into ours. Nothing is dropped in silence: what has no
  * counterpart, or a value that ours does not take, is listed.
@@ -68,6 +70,11 @@ export function importKata(toml: string, source: string): Imported {
       const ours = rule.value ? rule.value(value) : value;
       if (ours !== undefined) set(rule.to, name, ours);
     }
+  }
+  // Kata's own default, in every file of its: ours would be refused with this hypervisor.
+  if (type === "cloud-hypervisor" && settings.get(GROWS) === false) {
+    settings.delete(GROWS);
+    dropped.push({ key: GROWS, why: "virtual machines that grow are for qemu so far" });
   }
   for (const table of refused) {
     const [key = "", why = ""] = table.split(/: (.*)/);

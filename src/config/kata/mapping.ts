@@ -55,7 +55,7 @@ const HYPERVISOR: Readonly<Record<string, Rule | Dropped>> = {
   default_maxvcpus: { to: "hypervisor.default_maxvcpus", value: positive },
   default_memory: { to: "hypervisor.default_memory", value: positive },
   default_maxmemory: { to: "hypervisor.default_maxmemory", value: positive },
-  memory_slots: same("hypervisor.memory_slots"),
+  memory_slots: { to: "hypervisor.memory_slots", value: positive },
   file_mem_backend: { to: "hypervisor.file_mem_backend", value: text },
   enable_hugepages: same("hypervisor.enable_hugepages"),
   enable_mem_prealloc: same("hypervisor.enable_mem_prealloc"),

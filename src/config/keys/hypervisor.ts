@@ -137,14 +137,14 @@ export const hypervisor = section("The virtual machine monitor and the machine i
     annotation: true,
   }),
   memory_slots: integer({
-    about: "Slots for memory plugged in later.",
+    about:
+      "How often memory can be plugged into a virtual machine that grows (runtime.static_sandbox_resource_mgmt: false). virtiofsd and the vsock daemon take eight pieces of memory, of which a machine begins with one or two.",
     unit: "slots",
-    min: 0,
+    min: 1,
     max: 255,
-    default: 0,
+    default: 6,
     since,
     annotation: true,
-    planned: true,
   }),
   memory_backend: choice({
     about: "What backs guest memory: an anonymous shared file (memfd), or a file in file_mem_backend.",

@@ -46,11 +46,10 @@ export const runtime = section("What the runtime does on the host, around the vi
   }),
   static_sandbox_resource_mgmt: boolean({
     about:
-      "Size the virtual machine once, from the pod's limits; false plugs in CPUs and memory as containers come.",
+      "Size the virtual machine once, from the pod's limits. false: it is booted with that size and grows, by CPUs and memory that are plugged in, with the limits of the containers that come and are updated; it does not shrink.",
     default: true,
     since,
     annotation: true,
-    planned: true,
   }),
   sandbox_overhead_memory: integer({
     about:

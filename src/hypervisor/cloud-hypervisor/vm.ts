@@ -1,5 +1,5 @@
 import { Deadline } from "../../core/deadline.ts";
-import { HullError, invalidArgument, unavailable } from "../../core/errors.ts";
+import { failedPrecondition, HullError, invalidArgument, unavailable } from "../../core/errors.ts";
 import { SerialQueue } from "../../core/serial-queue.ts";
 import { StateMachine } from "../../core/state-machine.ts";
 import type { HotplugDevice, Vm, VmExit } from "../hypervisor.ts";
@@ -80,6 +80,14 @@ export class CloudHypervisorVm implements Vm {
         return removal;
       };
     });
+  }
+
+  async addVcpu(): Promise<void> {
+    throw failedPrecondition(`VM ${this.name}: add a vCPU: it was started with a fixed size`);
+  }
+
+  async addMemory(): Promise<void> {
+    throw failedPrecondition(`VM ${this.name}: add memory: it was started with a fixed size`);
   }
 
   /** Asks for other sizes: vCPUs up to MachineOptions.maxVcpus, memory up to hotplugMemoryMib more, the balloon. */

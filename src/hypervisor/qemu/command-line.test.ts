@@ -26,6 +26,9 @@ const spec: VmSpec = {
   extraArgs: ["-d", "guest_errors"],
 };
 
+const APPEND =
+  "console=ttyS0 quiet oops=panic panic=-1 cryptomgr.notests 8250.nr_uarts=1 init_on_alloc=0 reboot=t";
+
 test("a q35 machine with one device of every kind", () => {
   const argv = commandLine(spec, (path) => path.startsWith("/dev/"));
   const ports = Array.from({ length: 4 }, (_, index) => [
@@ -57,7 +60,7 @@ test("a q35 machine with one device of every kind", () => {
     "-initrd",
     "/g/initrd.img",
     "-append",
-    "console=ttyS0 quiet oops=panic panic=-1 cryptomgr.notests 8250.nr_uarts=1 init_on_alloc=0 reboot=t hull.debug=1",
+    `${APPEND} hull.debug=1`,
     "-chardev",
     "stdio,id=console,signal=off",
     "-serial",
@@ -148,6 +151,19 @@ test("a single emulated CPU keeps its memory barriers; KVM needs no help", () =>
   assert.equal(smp("tcg", 1), "1,maxcpus=2");
   assert.equal(smp("tcg", 2), "2");
   assert.equal(smp("kvm", 1), "1");
+});
+
+test("a machine that can grow has room for CPUs and memory, and sets none aside for what cannot reach it", () => {
+  const growth = { maxVcpus: 4, maxMemoryMib: 4096, memorySlots: 6 };
+  assert.deepEqual(changed({ growth }), {
+    added: ["2,maxcpus=4", "256M,slots=6,maxmem=4096M", `${APPEND} swiotlb=noforce hull.debug=1`],
+    gone: ["2", "256M", `${APPEND} hull.debug=1`],
+  });
+  // QEMU takes neither slots without memory for them nor fewer CPUs at most than at first.
+  const size = (maxVcpus: number, maxMemoryMib: number) =>
+    changed({ growth: { ...growth, maxVcpus, maxMemoryMib } }).added.slice(0, -1);
+  assert.deepEqual(size(1, 256), []);
+  assert.deepEqual(size(2, 128), []);
 });
 
 /** The words of the command line that these settings change, beside those of the plain machine. */

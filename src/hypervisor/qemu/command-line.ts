@@ -53,10 +53,10 @@ export function commandLine(spec: VmSpec, isBlockDevice: (path: string) => boole
     ...(pci ? [] : ["-global", "virtio-mmio.force-legacy=false"]),
     ...["-cpu", [escapeValue(spec.cpuModel), ...(spec.cpuFeatures ?? []).map(cpuFeature)].join(",")],
     ...["-smp", smp(spec)],
-    ...["-m", `${spec.memoryMib}M`],
+    ...["-m", memorySize(spec)],
     ...["-object", memoryBackend(spec)],
     ...["-kernel", spec.kernel, "-initrd", spec.initrd],
-    ...["-append", [...KERNEL_PARAMETERS, RESET, ...clockParameters(spec), ...spec.kernelParams].join(" ")],
+    ...["-append", kernelParameters(spec).join(" ")],
     ...["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"],
     ...["-chardev", `socket,id=qmp,fd=${QMP_FD}`, "-mon", "chardev=qmp,mode=control"],
     ...entropy(spec.entropySource, bus("virtio-rng", pci)),
@@ -83,6 +83,16 @@ export function commandLine(spec: VmSpec, isBlockDevice: (path: string) => boole
   }
   return [...argv, ...spec.extraArgs];
 }
+
+const kernelParameters = (spec: VmSpec) => [
+  ...KERNEL_PARAMETERS,
+  RESET,
+  ...clockParameters(spec),
+  // Memory that could be plugged in above 4 GiB makes the kernel set 64 MiB aside for devices that cannot reach there.
+  // There are none.
+  ...(spec.growth ? ["swiotlb=noforce"] : []),
+  ...spec.kernelParams,
+];
 
 /**
  * An emulated microvm has no timer but the PIT, against which a busy host's guest cannot measure its TSC: it then hangs.
@@ -119,8 +129,15 @@ function entropy(source: string | undefined, driver: string): string[] {
  * (tcg_gen_mb looks at CF_PARALLEL; 8.0 stopped that). But vhost-user back ends run beside it, and virtio rings need
  * the barriers. A second CPU that could be plugged in keeps them.
  */
-function smp({ accel, vcpus }: VmSpec): string {
-  return accel === "tcg" && vcpus === 1 ? "1,maxcpus=2" : String(vcpus);
+function smp({ accel, vcpus, growth }: VmSpec): string {
+  const most = Math.max(vcpus, growth?.maxVcpus ?? 0, accel === "tcg" ? 2 : 1);
+  return most > vcpus ? `${vcpus},maxcpus=${most}` : String(vcpus);
+}
+
+/** QEMU refuses slots for no memory, and memory for no slots. */
+function memorySize({ memoryMib, growth }: VmSpec): string {
+  if (!growth || growth.memorySlots === 0 || growth.maxMemoryMib <= memoryMib) return `${memoryMib}M`;
+  return `${memoryMib}M,slots=${growth.memorySlots},maxmem=${growth.maxMemoryMib}M`;
 }
 
 function machine(spec: VmSpec): string {

@@ -30,7 +30,29 @@ export interface QmpCommands {
   migrate: { arguments: { uri: string }; result: unknown };
   "migrate-incoming": { arguments: { uri: string }; result: unknown };
   device_add: { arguments: { driver: string; id: string } & Record<string, unknown>; result: unknown };
+  "query-hotpluggable-cpus": { arguments: undefined; result: HotpluggableCpu[] };
+  "object-add": { arguments: MemoryObject; result: unknown };
+  "object-del": { arguments: { id: string }; result: unknown };
   device_del: { arguments: { id: string }; result: unknown };
+}
+
+/** A place for a CPU. */
+export interface HotpluggableCpu {
+  /** The driver for `device_add`, which takes `props`. */
+  type: string;
+  props: Record<string, number>;
+  /** Of the CPU that is there. */
+  "qom-path"?: string;
+}
+
+/** Anonymous memory, in bytes. */
+export interface MemoryObject {
+  "qom-type": "memory-backend-memfd";
+  id: string;
+  size: number;
+  share: boolean;
+  hugetlb?: boolean;
+  prealloc?: boolean;
 }
 
 /** BlockdevCacheOptions of QEMU's QAPI schema. */
@@ -57,6 +79,8 @@ export interface QmpEvents {
   MIGRATION: { status: string };
   /** The guest has let go of a device. */
   DEVICE_DELETED: { device?: string; path: string };
+  /** The guest has dealt with a CPU or memory that was plugged in or is to go (ACPI, _OST): status 0 is success. */
+  ACPI_DEVICE_OST: { info: { device?: string; source: number; status: number } };
   /** The guest refused to let go of a device. */
   DEVICE_UNPLUG_GUEST_ERROR: { device?: string; path: string };
 }

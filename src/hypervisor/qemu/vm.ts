@@ -9,6 +9,7 @@ import { CLONE_FD, hotplugPorts, portName } from "./command-line.ts";
 import { chardevArguments, type DeviceModel, deviceModel, vsockModel } from "./devices.ts";
 import { isBlockDevice } from "./driver.ts";
 import { exitReason } from "./exit-reason.ts";
+import { QemuGrowth } from "./growth.ts";
 import type { QmpClient } from "./qmp-client.ts";
 import type { QmpEvents } from "./qmp-types.ts";
 import { reachedDevice } from "./reached.ts";
@@ -28,6 +29,7 @@ export class QemuVm implements Vm {
   #shutdown: QmpEvents["SHUTDOWN"] | undefined;
   #plugged = 0;
   readonly #freePorts: string[];
+  readonly #growth: QemuGrowth;
 
   constructor(
     readonly spec: VmSpec,
@@ -50,6 +52,7 @@ export class QemuVm implements Vm {
       };
       return this.#ended;
     });
+    this.#growth = new QemuGrowth(qmp, spec, this.exited);
   }
 
   console(): string {
@@ -104,6 +107,20 @@ export class QemuVm implements Vm {
       });
       return removal;
     };
+  }
+
+  async addVcpu(deadline: Deadline): Promise<void> {
+    this.#requireRunning("add a vCPU to");
+    await this.#growth.addVcpu(deadline).catch((thrown: unknown) => {
+      throw this.#failure("add a vCPU", thrown);
+    });
+  }
+
+  async addMemory(mib: number, deadline: Deadline): Promise<void> {
+    this.#requireRunning("add memory to");
+    await this.#growth.addMemory(mib, deadline).catch((thrown: unknown) => {
+      throw this.#failure(`add ${mib} MiB of memory`, thrown);
+    });
   }
 
   async snapshot(directory: string, deadline: Deadline): Promise<void> {

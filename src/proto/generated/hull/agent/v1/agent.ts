@@ -86,6 +86,15 @@ export interface UpdateNetworkRequest {
 export interface UpdateNetworkResponse {
 }
 
+/** What the VM has in all, from its start and plugged in. */
+export interface OnlineResourcesRequest {
+  vcpus: number;
+  memoryMib: number;
+}
+
+export interface OnlineResourcesResponse {
+}
+
 /** A route of the main table. */
 export interface Route {
   /** CIDR; its address family is the route's. */
@@ -1060,6 +1069,116 @@ export const UpdateNetworkResponse: MessageFns<UpdateNetworkResponse> = {
   },
   fromPartial(_: DeepPartial<UpdateNetworkResponse>): UpdateNetworkResponse {
     const message = createBaseUpdateNetworkResponse();
+    return message;
+  },
+};
+
+function createBaseOnlineResourcesRequest(): OnlineResourcesRequest {
+  return { vcpus: 0, memoryMib: 0 };
+}
+
+export const OnlineResourcesRequest: MessageFns<OnlineResourcesRequest> = {
+  encode(message: OnlineResourcesRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.vcpus !== 0) {
+      writer.uint32(8).uint32(message.vcpus);
+    }
+    if (message.memoryMib !== 0) {
+      writer.uint32(16).uint32(message.memoryMib);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): OnlineResourcesRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseOnlineResourcesRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.vcpus = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.memoryMib = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<OnlineResourcesRequest>): OnlineResourcesRequest {
+    return OnlineResourcesRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<OnlineResourcesRequest>): OnlineResourcesRequest {
+    const message = createBaseOnlineResourcesRequest();
+    message.vcpus = object.vcpus ?? 0;
+    message.memoryMib = object.memoryMib ?? 0;
+    return message;
+  },
+};
+
+function createBaseOnlineResourcesResponse(): OnlineResourcesResponse {
+  return {};
+}
+
+export const OnlineResourcesResponse: MessageFns<OnlineResourcesResponse> = {
+  encode(_: OnlineResourcesResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): OnlineResourcesResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseOnlineResourcesResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<OnlineResourcesResponse>): OnlineResourcesResponse {
+    return OnlineResourcesResponse.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<OnlineResourcesResponse>): OnlineResourcesResponse {
+    const message = createBaseOnlineResourcesResponse();
     return message;
   },
 };
@@ -3380,6 +3499,18 @@ export const AgentDefinition = {
       requestType: UpdateNetworkRequest as typeof UpdateNetworkRequest,
       requestStream: false,
       responseType: UpdateNetworkResponse as typeof UpdateNetworkResponse,
+      responseStream: false,
+      options: {},
+    },
+    /**
+     * Puts CPUs and memory into use that were plugged in. Answers FailedPrecondition when the kernel then has less than is
+     * asked for; what there is stays in use. Idempotent.
+     */
+    onlineResources: {
+      name: "OnlineResources",
+      requestType: OnlineResourcesRequest as typeof OnlineResourcesRequest,
+      requestStream: false,
+      responseType: OnlineResourcesResponse as typeof OnlineResourcesResponse,
       responseStream: false,
       options: {},
     },

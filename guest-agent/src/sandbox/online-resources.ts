@@ -1,0 +1,66 @@
+import { failedPrecondition } from "../../../src/core/errors.ts";
+import { readText } from "../files.ts";
+import { errnoName, type Sys } from "../sys.ts";
+
+const CPUS = "/sys/devices/system/cpu";
+/** The kernel has memory in blocks of one size, 128 MiB in most guests (kernel documentation, admin-guide/mm/memory-hotplug). */
+const MEMORY = "/sys/devices/system/memory";
+const MIB = 2 ** 20;
+
+/** What the machine has in all. */
+export interface MachineSize {
+  readonly vcpus: number;
+  readonly memoryMib: number;
+}
+
+/**
+ * Puts every CPU and memory block into use that the kernel knows and does not use: those that were plugged in. Throws
+ * FailedPrecondition where it then has less than `size`; the kernel's own messages say why.
+ */
+export function onlineResources(sys: Sys, { vcpus, memoryMib }: MachineSize): void {
+  // Memory first: a CPU's own data takes some.
+  const blocks = onlineAll(sys, MEMORY, /^memory\d+$/, "state", { from: "offline", to: "online" });
+  const mib = blocks === 0 ? 0 : blocks * blockMib(sys);
+  const cpus = onlineAll(sys, CPUS, /^cpu\d+$/, "online", { from: "0", to: "1" });
+  if (cpus < vcpus) throw tooFew(`${cpus} of ${vcpus} CPUs`);
+  // The last block of what it was booted with may be a part of one; what is plugged in comes in whole blocks.
+  if (mib < memoryMib) throw tooFew(`${mib} of ${memoryMib} MiB of memory`);
+}
+
+/** The file has hexadecimal digits. */
+const blockMib = (sys: Sys) => Number(`0x${readText(sys, `${MEMORY}/block_size_bytes`).trim()}`) / MIB;
+
+/** Returns how many of the folders' devices are in use. CPU 0 has no file for it: it always is. */
+function onlineAll(
+  sys: Sys,
+  folder: string,
+  name: RegExp,
+  file: string,
+  { from, to }: { from: string; to: string },
+): number {
+  const devices = namesIn(sys, folder).filter((one) => name.test(one));
+  for (const device of devices) {
+    const path = `${folder}/${device}/${file}`;
+    try {
+      if (readText(sys, path).trim() === from) sys.writeFile(path, to, sys.O_WRONLY);
+    } catch (error) {
+      if (errnoName(error) !== "ENOENT") throw error;
+    }
+  }
+  return devices.length;
+}
+
+/** A kernel without memory hot-plug does not have the folder. */
+function namesIn(sys: Sys, folder: string): string[] {
+  try {
+    return sys.readdir(folder);
+  } catch (error) {
+    if (errnoName(error) !== "ENOENT") throw error;
+    return [];
+  }
+}
+
+const tooFew = (what: string) =>
+  failedPrecondition(
+    `the guest has ${what}: its kernel did not take what was plugged in, for which it needs ACPI hot-plug`,
+  );
