@@ -10,6 +10,7 @@
  *   dist/bin/containerd-shim-hull-v2     the small static front, by hack/lib/qjs-build
  *   dist/bin/hull                        launcher of the CLI
  *   dist/libexec/pod-localhost           the helper behind port-forward, from native/
+ *   dist/libexec/copy-sparse             copies a template's memory for a clone, from native/
  *   dist/lib/vsock.node                  the kernel's vsock for the daemon, from native/
  *   dist/configs/                        configs/ with @HULL@ replaced by dist's path, so that they work in place
  *
@@ -133,11 +134,11 @@ async function bundle({ entry, output, options }) {
   writeFileSync(join(dist, "lib", `${output}.meta.json`), JSON.stringify(result.metafile));
 }
 
-/** The helper behind port-forward. Static: it runs beside every pod and shall be small. */
-function podLocalhost() {
-  const output = join(dist, "libexec/pod-localhost");
+/** Helpers that are programs of their own. Static: they start at every pod's start, one runs beside it. */
+function nativeProgram(name) {
   const flags = ["-O2", "-static", "-s", "-Wall", "-Wextra", "-Werror"];
-  execFileSync("cc", [...flags, "-o", output, join(root, "native/pod-localhost.c")], { stdio: "inherit" });
+  const files = ["-o", join(dist, "libexec", name), join(root, "native", `${name}.c`)];
+  execFileSync("cc", [...flags, ...files], { stdio: "inherit" });
 }
 
 /** The headers of Node-API lie beside the Node that builds. Its functions are found in the Node that loads it. */
@@ -220,7 +221,9 @@ async function buildAll() {
   await step("launcher", [], join(dist, "bin/hull"), launcher);
   const frontInputs = [...sources, ...inputs("guest-agent/sys", "hack/lib/qjs-build")];
   await step("front", frontInputs, join(dist, "bin", FRONT.output), front);
-  await step("pod-localhost", inputs("native"), join(dist, "libexec/pod-localhost"), podLocalhost);
+  for (const name of ["pod-localhost", "copy-sparse"]) {
+    await step(name, inputs("native"), join(dist, "libexec", name), () => nativeProgram(name));
+  }
   await step("vsock", inputs("native"), join(dist, "lib/vsock.node"), vsockAddon);
   await step("configs", inputs("configs"), join(dist, "configs"), configs);
 }

@@ -33,7 +33,11 @@ export async function templateCreate(context: CliContext, options: TemplateOptio
   try {
     const places = { installation: context.installation, path: context.env.PATH };
     const path = await findProgram("hypervisor.path", hypervisor.path, places);
-    const { driver, accel } = await openHypervisor({ ...hypervisor, path }, warn, deadline);
+    const { driver, accel } = await openHypervisor(
+      { ...hypervisor, path, installation: context.installation },
+      warn,
+      deadline,
+    );
     const spec: VmSpec = {
       ...machine(hypervisor, { path, accel }),
       ...{ name: "template", directory: settings.template_path, netns: undefined, vsock: undefined },

@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { readdir, readFile } from "node:fs/promises";
+import { readdir, readFile, readlink } from "node:fs/promises";
 import { HullError } from "../core/errors.ts";
 
 /** The environment variable that marks every process a pod has on the host: `HULL_POD=<namespace>/<pod>`. */
@@ -65,6 +65,30 @@ export async function childrenOf(pid: number): Promise<number[]> {
     if (isGone(error)) return [];
     throw error;
   }
+}
+
+/** Set in the flags of a socket that listens (__SO_ACCEPTCON of the kernel's include/linux/socket.h). */
+const ACCEPTS = 0x1_0000;
+
+/**
+ * Whether a process of this network namespace has a unix socket that listens and was bound to a path that ends in
+ * `name`. False when there is no such process.
+ */
+export async function listensOn(pid: number, name: string): Promise<boolean> {
+  const folder = `/proc/${pid}/fd`;
+  const gone = (error: unknown) => {
+    if (isGone(error)) return undefined;
+    throw error;
+  };
+  const numbers = (await readdir(folder).catch(gone)) ?? [];
+  const links = await Promise.all(numbers.map((number) => readlink(`${folder}/${number}`).catch(gone)));
+  const lines = (await readFile("/proc/net/unix", "latin1")).split("\n").slice(1);
+  // Num RefCount Protocol Flags Type St Inode Path
+  return lines.some((line) => {
+    const [, , , flags = "", , , inode, path = ""] = line.split(/ +/);
+    const listens = (Number.parseInt(flags, 16) & ACCEPTS) !== 0;
+    return listens && path.endsWith(`/${name}`) && links.includes(`socket:[${inode}]`);
+  });
 }
 
 /** ENOENT before the open, ESRCH between open and read; EACCES for a kernel thread or another user's process. */

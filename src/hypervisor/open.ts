@@ -7,6 +7,8 @@ export interface HypervisorChoice extends GuestImage {
   readonly accel: "auto" | "kvm" | "tcg";
   /** The VMM's executable. */
   readonly path: string;
+  /** The folder that holds hull's own helpers in libexec/. */
+  readonly installation: string;
 }
 
 /** A driver, and what `accel: auto` comes to on this machine. */
@@ -27,7 +29,7 @@ export async function openHypervisor(
   }
   await checkGuestImage(choice); // the probe below would only find that there is nothing to try
   const { Qemu } = await import("./qemu/driver.ts");
-  if (choice.accel !== "auto") return { driver: new Qemu(), accel: choice.accel };
+  if (choice.accel !== "auto") return { driver: new Qemu(choice.installation), accel: choice.accel };
   const { resolveAccel } = await import("./qemu/accel.ts");
-  return { driver: new Qemu(), accel: await resolveAccel({ ...choice, warn }, deadline) };
+  return { driver: new Qemu(choice.installation), accel: await resolveAccel({ ...choice, warn }, deadline) };
 }

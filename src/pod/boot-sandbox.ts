@@ -105,7 +105,11 @@ async function boot(
   // None of these needs another. A failure waits for the rest, so that the undoing finds all that was made.
   const [cgroup, hypervisor, network, virtiofsd, link, nodes] = await allSettled([
     placed,
-    openHypervisor({ ...config.hypervisor, path: vmm }, context.warn, deadline).then((opened) => {
+    openHypervisor(
+      { ...config.hypervisor, path: vmm, installation: context.installation },
+      context.warn,
+      deadline,
+    ).then((opened) => {
       timeline.mark("accelerator known");
       return opened;
     }),

@@ -4,6 +4,7 @@ import { Deadline } from "../core/deadline.ts";
 import { deferred } from "../core/deferred.ts";
 import { HullError, unavailable } from "../core/errors.ts";
 import type { Ledger } from "../core/ledger.ts";
+import { TEMPLATE_PARAMETER } from "../core/template-parameter.ts";
 import { killAll } from "../host/kill.ts";
 import { findByMark } from "../host/proc.ts";
 import type { Hypervisor, Vm, VmSpec } from "../hypervisor/hypervisor.ts";
@@ -11,8 +12,8 @@ import { templateFacts } from "./key.ts";
 import { writeManifest } from "./manifest.ts";
 import type { Template, TemplateStore } from "./store.ts";
 
-/** The mark (host/process-launcher.ts) of a builder's VMM: no pod has this name, which has no slash. */
-const BUILDER_MARK = "hull-template";
+/** The mark (host/process-launcher.ts) of a builder's VMM: the store's path, which begins as no pod's name does. */
+const builderMark = ({ directory }: TemplateStore) => directory;
 
 /** What the guest agent writes to the console when it listens (guest-agent/src/boot/boot.ts). */
 const READY = "hull-agent: info: ready";
@@ -46,14 +47,16 @@ export async function buildTemplate(
   const { deadline, log } = context;
   const started = performance.now();
   // The VMM of a builder that was killed may still be dying.
-  await killAll(await findByMark(BUILDER_MARK), deadline);
+  const mark = builderMark(store);
+  await killAll(await findByMark(mark), deadline);
   const directory = await store.begin(key);
   try {
     const memoryFile = join(directory, "memory.raw");
     // Root's, as all that is in the store: nothing of a pod's runs in it.
     const bare = { user: undefined, netns: undefined, vsock: undefined, shares: [], nics: [], disks: [] };
-    const machine: VmSpec = { ...spec, ...bare, name: "template", directory, memoryFile };
-    await bootAndSave(hypervisor, machine, context);
+    const kernelParams = [...spec.kernelParams, TEMPLATE_PARAMETER];
+    const machine: VmSpec = { ...spec, ...bare, name: "template", directory, memoryFile, kernelParams };
+    await bootAndSave(hypervisor, machine, mark, context);
     await rm(memoryFile, { force: true });
     const buildMs = Math.round(performance.now() - started);
     await writeManifest(directory, { key, facts: templateFacts(hypervisor.type, spec), buildMs });
@@ -66,7 +69,12 @@ export async function buildTemplate(
   }
 }
 
-async function bootAndSave(hypervisor: Hypervisor, spec: VmSpec, context: BuildContext): Promise<void> {
+async function bootAndSave(
+  hypervisor: Hypervisor,
+  spec: VmSpec,
+  mark: string,
+  context: BuildContext,
+): Promise<void> {
   const { deadline, log } = context;
   const ready = deferred<void>();
   let tail = "";
@@ -74,7 +82,7 @@ async function bootAndSave(hypervisor: Hypervisor, spec: VmSpec, context: BuildC
     tail = (tail + data.toString("latin1")).slice(-1024);
     if (tail.includes(READY)) ready.resolve();
   };
-  const vm = await hypervisor.boot(spec, { deadline, log, ledger: NO_LEDGER, pod: BUILDER_MARK, onConsole });
+  const vm = await hypervisor.boot(spec, { deadline, log, ledger: NO_LEDGER, pod: mark, onConsole });
   try {
     await deadline.race(Promise.race([ready.promise, failed(vm)])).catch((thrown: unknown) => {
       const { code, message } = HullError.from(thrown);

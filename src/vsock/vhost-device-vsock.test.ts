@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { chmod, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
@@ -24,10 +26,15 @@ async function fakeDaemon(script: string): Promise<string> {
   return path;
 }
 
-test("resolves when the socket appears; stop leaves nothing", async () => {
-  const path = await fakeDaemon('sleep 0.2; : > "$SOCKET"; : > "$6"; exec sleep 60');
-  const daemon = await startVsockDaemon({ path, directory, pod: "test/p" }, ledger, within(5000));
+test("resolves when the socket listens, not when its name appears; stop leaves nothing", async () => {
+  const listen =
+    'require("fs").unlinkSync(process.argv[1]); require("net").createServer().listen(process.argv[1])';
+  const path = await fakeDaemon(`: > "$SOCKET"; : > "$6"; sleep 0.3; exec node -e '${listen}' "$SOCKET"`);
+  const daemon = await startVsockDaemon({ path, directory, pod: "test/p" }, ledger, within(20_000));
   assert.equal(daemon.vhostUserSocket, join(directory, "vhu.sock"));
+  const client = connect(daemon.vhostUserSocket);
+  await once(client, "connect");
+  client.destroy();
   assert.equal(ledger.resources.length, 3);
   await daemon.stop(within(5000));
   assert.deepEqual(ledger.resources, []);

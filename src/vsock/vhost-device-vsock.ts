@@ -4,6 +4,7 @@ import { basename, dirname, join } from "node:path";
 import type { Deadline } from "../core/deadline.ts";
 import { HullError, unavailable } from "../core/errors.ts";
 import type { Ledger } from "../core/ledger.ts";
+import { listensOn } from "../host/proc.ts";
 import { type HostProcess, launch, type ProcessExit } from "../host/process-launcher.ts";
 import type { ProcessUser } from "../host/process-user.ts";
 import { Reach } from "../host/reach.ts";
@@ -79,6 +80,7 @@ export async function startVsockDaemon(
     });
     died.catch(() => undefined); // after the start its end is for the owner of `process.exited`
     await deadline.race(Promise.race([appeared.promise, died]));
+    await untilListening(process.pid, basename(vhostUserSocket), deadline);
     return { vhostUserSocket, hybridSocket, process, stop };
   } catch (thrown) {
     await stop(deadline);
@@ -95,10 +97,7 @@ async function removeSocket(path: string): Promise<void> {
   });
 }
 
-/**
- * Resolves when the file exists, told by inotify(7). The daemon listens right behind the bind; a VMM takes
- * longer to start than that, and a connect must not be tried for a test (README.md).
- */
+/** Resolves when the file exists, told by inotify(7). */
 function watchFor(path: string): { promise: Promise<void>; close(): void } {
   let watcher: FSWatcher | undefined;
   const promise = new Promise<void>((resolve, reject) => {
@@ -110,4 +109,16 @@ function watchFor(path: string): { promise: Promise<void>; close(): void } {
   });
   promise.catch(() => undefined); // awaited once the daemon has been started
   return { promise, close: () => watcher?.close() };
+}
+
+/** Between two looks whether a bound socket listens, which nothing tells: mostly it does at the first look. */
+const FIRST_LOOK_MS = 1;
+const LONGEST_LOOK_MS = 50;
+
+/** The name is there from the bind on, and a connect must not be tried for a test (README.md). */
+async function untilListening(pid: number, name: string, deadline: Deadline): Promise<void> {
+  for (let wait = FIRST_LOOK_MS; !(await listensOn(pid, name)); wait = Math.min(2 * wait, LONGEST_LOOK_MS)) {
+    deadline.check();
+    await new Promise((resolve) => setTimeout(resolve, wait));
+  }
 }

@@ -33,7 +33,11 @@ export class RawBoot {
     });
     await mkdir(directory, { recursive: true });
     const deadline = Deadline.after(LIMIT_MS, "find out the accelerator");
-    const { accel } = await openHypervisor({ ...hypervisor, path }, () => undefined, deadline);
+    const { accel } = await openHypervisor(
+      { ...hypervisor, path, installation: DIST },
+      () => undefined,
+      deadline,
+    );
     deadline.dispose();
     const spec = vmSpec(hypervisor, {
       ...{ name: "hull-bench-raw", path, directory, netns: undefined, accel },

@@ -17,7 +17,8 @@ import { type ComplianceSetup, hypervisorCompliance } from "../testkit/hyperviso
 import { MemoryLedger } from "../testkit/memory-ledger.ts";
 
 // Real QEMU with the built guest image. hack/test builds it; HULL_VHOST_DEVICE_VSOCK names the vsock daemon.
-const guest = join(import.meta.dirname ?? __dirname, "../../dist/guest");
+const dist = join(import.meta.dirname ?? __dirname, "../../dist");
+const guest = join(dist, "guest");
 const vsockPath = process.env.HULL_VHOST_DEVICE_VSOCK ?? "/usr/bin/vhost-device-vsock";
 const missing = [
   join(guest, "vmlinux"),
@@ -56,7 +57,7 @@ async function setUp(): Promise<ComplianceSetup> {
     extraArgs: [],
   };
   return {
-    hypervisor: new Qemu(),
+    hypervisor: new Qemu(dist),
     spec,
     ready: async () => {
       const limit = Deadline.after(40_000, "boot");

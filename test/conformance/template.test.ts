@@ -32,7 +32,7 @@ describe("templates with QEMU", { skip }, () => {
   let root: string;
   let deadline: Deadline;
   let template: Template;
-  const driver = new Qemu();
+  const driver = new Qemu(dist);
   const spec = (name: string): VmSpec => ({
     ...{
       name,

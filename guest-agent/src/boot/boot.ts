@@ -18,6 +18,7 @@ import type { Sys } from "../sys.ts";
 import { FdTransport } from "../transport/fd-transport.ts";
 import { HostCall } from "../transport/host-call.ts";
 import { Listener } from "../transport/listener.ts";
+import { becomesTemplate, clearFreeMemory } from "./free-memory.ts";
 import { prepareGuest } from "./guest.ts";
 import { loadModules, readModuleList } from "./modules.ts";
 import { mountAll } from "./mounts.ts";
@@ -53,6 +54,7 @@ export function boot(sys: Sys, log: Log, version: string): void {
   // A host that has the kernel's vsock dials instead: its port would be all guests'.
   const server = serve(sys, log, version, listeners, crunBinary, () => call.stop());
   const call = new HostCall(sys, HOST_PORT, (fd) => server.serve(new FdTransport(sys, fd)));
+  if (becomesTemplate(sys)) clearFreeMemory(sys);
   log("info", `ready after ${sys.monotonicMs().toFixed(0)} ms, ${residentKib(sys)} KiB resident`);
 }
 

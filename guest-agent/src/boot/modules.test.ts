@@ -29,14 +29,22 @@ describe("module list", () => {
   it("goes on past a module that fails and says so", () => {
     const lines: string[] = [];
     const loaded: string[] = [];
+    const removed: string[] = [];
     const sys = {
       loadModule: (path: string): void => {
         if (path === "/bad") throw sysError("ENOEXEC", "finit_module /bad");
         loaded.push(path);
       },
+      unlink: (path: string) => removed.push(path),
     };
     loadModules(sys, (level, text) => lines.push(`${level}: ${text}`), ["/a", "/bad", "/b"]);
-    assert.deepEqual(loaded, ["/a", "/b"]);
+    assert.deepEqual(
+      [loaded, removed],
+      [
+        ["/a", "/b"],
+        ["/a", "/b"],
+      ],
+    );
     assert.deepEqual(lines, ["warn: kernel module /bad: finit_module /bad: ENOEXEC"]);
   });
 });

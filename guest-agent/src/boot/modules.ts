@@ -30,11 +30,19 @@ export function readModuleList(sys: Pick<Sys, "readFile">, path = MODULE_LIST): 
   return { transport: paths.slice(0, split), rest: paths.slice(split) };
 }
 
-/** Loads them in order. One that fails is logged: what needs it will say so where it is missing. */
-export function loadModules(sys: Pick<Sys, "loadModule">, log: Log, paths: readonly string[]): void {
+/**
+ * Loads them in order; their files, which take memory in an initramfs, go. One that fails is logged: what needs it will
+ * say so where it is missing.
+ */
+export function loadModules(
+  sys: Pick<Sys, "loadModule" | "unlink">,
+  log: Log,
+  paths: readonly string[],
+): void {
   for (const path of paths) {
     try {
       sys.loadModule(path, "");
+      sys.unlink(path);
     } catch (error) {
       log("warn", `kernel module ${path}: ${describe(error)}`);
     }

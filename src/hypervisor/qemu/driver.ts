@@ -1,5 +1,6 @@
 import { constants, statSync } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
+import { join } from "node:path";
 import type { Duplex } from "node:stream";
 import { Deadline } from "../../core/deadline.ts";
 import { HullError, internal, invalidArgument, unavailable } from "../../core/errors.ts";
@@ -18,6 +19,9 @@ import { QemuVm } from "./vm.ts";
 /** Runs virtual machines with QEMU, driven over QMP. */
 export class Qemu implements Hypervisor {
   readonly type = "qemu";
+
+  /** `installation`: the folder that holds hull's own helpers in libexec/. */
+  constructor(private readonly installation: string) {}
 
   async boot(spec: VmSpec, context: VmContext): Promise<Vm> {
     await checkSpec(spec);
@@ -41,7 +45,7 @@ export class Qemu implements Hypervisor {
   }
 
   async restore(template: string, spec: VmSpec, context: VmContext): Promise<Vm> {
-    const clone = await openClone(template, spec.user);
+    const clone = await openClone(template, spec.user, join(this.installation, "libexec/copy-sparse"));
     try {
       // The memory is copied while QEMU starts: it is not looked at before the state is loaded.
       const copied = clone.copyMemory(context.deadline);

@@ -76,7 +76,12 @@ export async function memoryFileIn(folder: string, user: ProcessUser | undefined
   return file;
 }
 
-export async function openClone(template: string, user: ProcessUser | undefined): Promise<Clone> {
+/** `copier`: the program native/copy-sparse.c. */
+export async function openClone(
+  template: string,
+  user: ProcessUser | undefined,
+  copier: string,
+): Promise<Clone> {
   const files: FileHandle[] = [];
   const close = async () => {
     for (const file of files) await file.close();
@@ -98,9 +103,7 @@ export async function openClone(template: string, user: ProcessUser | undefined)
       memory: memory.fd,
       state: state.fd,
       copyMemory: async (deadline) => {
-        // Not cp: it would cut the file to nothing first, and QEMU looks at its size.
-        const copy = ["conv=notrunc,sparse", "bs=64K", "status=none"];
-        await run(["dd", `if=${at(source)}`, `of=${at(memory)}`, ...copy], deadline);
+        await run([copier, at(source), at(memory)], deadline);
       },
       close,
     };
