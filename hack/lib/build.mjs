@@ -10,7 +10,7 @@
  *   dist/bin/containerd-shim-hull-v2     the small static front, by hack/lib/qjs-build
  *   dist/bin/hull                        launcher of the CLI
  *   dist/libexec/pod-localhost           the helper behind port-forward, from native/
- *   dist/lib/vsock.node                  the kernel's vsock for the daemon, from native/
+ *   dist/lib/vsock.node, memory.node     the kernel's vsock, and memory for the kernel, from native/
  *   dist/configs/                        configs/ with @HULL@ replaced by dist's path, so that they work in place
  *
  * A step whose inputs did not change is skipped (dist/.stamps holds a hash of each step's inputs).
@@ -140,11 +140,11 @@ function podLocalhost() {
   execFileSync("cc", [...flags, "-o", output, join(root, "native/pod-localhost.c")], { stdio: "inherit" });
 }
 
-/** The headers of Node-API lie beside the Node that builds. Its functions are found in the Node that loads it. */
-function vsockAddon() {
+/** The headers of Node-API lie beside the Node that builds. Its functions are found in the Node that loads the addon. */
+function addon(name) {
   const headers = join(dirname(dirname(realpathSync(process.execPath))), "include/node");
   const flags = ["-O2", "-shared", "-fPIC", "-s", "-Wall", "-Wextra", "-Werror", "-isystem", headers];
-  const files = ["-o", join(dist, "lib/vsock.node"), join(root, "native/vsock.c")];
+  const files = ["-o", join(dist, "lib", `${name}.node`), join(root, "native", `${name}.c`)];
   execFileSync("cc", [...flags, ...files], { stdio: "inherit" });
 }
 
@@ -220,8 +220,15 @@ async function buildAll() {
   await step("launcher", [], join(dist, "bin/hull"), launcher);
   const frontInputs = [...sources, ...inputs("guest-agent/sys", "hack/lib/qjs-build")];
   await step("front", frontInputs, join(dist, "bin", FRONT.output), front);
-  await step("pod-localhost", inputs("native"), join(dist, "libexec/pod-localhost"), podLocalhost);
-  await step("vsock", inputs("native"), join(dist, "lib/vsock.node"), vsockAddon);
+  await step(
+    "pod-localhost",
+    inputs("native/pod-localhost.c"),
+    join(dist, "libexec/pod-localhost"),
+    podLocalhost,
+  );
+  for (const name of ["vsock", "memory"]) {
+    await step(name, inputs(`native/${name}.c`), join(dist, "lib", `${name}.node`), () => addon(name));
+  }
   await step("configs", inputs("configs"), join(dist, "configs"), configs);
 }
 
