@@ -59,7 +59,7 @@ export class Daemon {
     this.#events = new EventPublisher({
       address: record.ttrpcAddress,
       namespace,
-      log: (level, message, fields) => this.#log[level](fields ?? {}, message),
+      log: (level, message, fields) => this.#log[level](message, fields),
     });
     this.#ledger = new StateFile(paths.directory, namespace, id);
     this.#config = loadConfig({
@@ -85,7 +85,7 @@ export class Daemon {
             config: loaded.config,
             ledger: this.#ledger,
             timeline: this.#timeline,
-            log: (message, fields) => this.#log.debug(fields ?? {}, message),
+            log: (message, fields) => this.#log.debug(message, fields),
             warn: (message) => this.#log.warn(message),
           },
           deadline,
@@ -93,7 +93,7 @@ export class Daemon {
       },
       timeline: this.#timeline,
       publish: (event) => this.#publish(event),
-      log: (message, fields) => this.#log.warn(fields ?? {}, message),
+      log: (message, fields) => this.#log.warn(message, fields),
     });
     this.#sandbox = this.#sandboxService();
   }
@@ -108,7 +108,7 @@ export class Daemon {
     }
     daemon.#saveMemory();
     daemon.#timeline.mark("daemon: serving");
-    daemon.#log.debug({ pid: process.pid }, "shim: serving");
+    daemon.#log.debug("shim: serving", { pid: process.pid });
     return daemon;
   }
 
@@ -118,7 +118,7 @@ export class Daemon {
       served(SandboxDefinition, this.#sandbox.handlers()),
       served(TaskDefinition, this.#taskService(), TASK_SERVICES),
     ];
-    const report = (where: string, error: unknown) => this.#log.error({ err: error }, where);
+    const report = (where: string, error: unknown) => this.#log.error(where, { err: error });
     const where = { fd: LISTENER_FD };
     if (!existsSync(this.#paths.answer)) return await serveTtrpc(services, where, report);
     const { serveGrpc } = await import("./serve/grpc.ts");
@@ -133,7 +133,7 @@ export class Daemon {
     try {
       giveBackWhenIdle(loadMemoryAddon(join(installation(), "lib/memory.node")));
     } catch (error) {
-      this.#log.warn({ err: error }, "shim: idle memory is kept");
+      this.#log.warn("shim: idle memory is kept", { err: error });
     }
   }
 
@@ -152,7 +152,7 @@ export class Daemon {
     this.#serving?.close();
     const limit = Deadline.after(REMOVE_LIMIT_MS, `remove ${this.#paths.directory}`);
     await removePodDirectory(this.#paths.directory, limit).catch((error) =>
-      this.#log.error({ err: error }, "shim: clean-up"),
+      this.#log.error("shim: clean-up", { err: error }),
     );
     limit.dispose();
   }
@@ -208,7 +208,7 @@ export class Daemon {
     this.#timelineTold = true;
     this.#timeline.mark("container started");
     const since = this.#record.startedAt ?? performance.timeOrigin;
-    this.#log.debug({ since, timeline: this.#timeline.marks(since) }, "timeline of the start");
+    this.#log.debug("timeline of the start", { since, timeline: this.#timeline.marks(since) });
   }
 
   #publish(event: PodEvent): void {
