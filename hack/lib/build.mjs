@@ -40,10 +40,12 @@ const dist = join(root, "dist");
 
 /**
  * What every pod's shim holds in memory is made small: names are shortened (hull-shim.cjs.map has the long ones), which
- * saves 1 MiB a pod, and the text is wrapped as a module here, not by a copy of it at every start (src/bin/shim.ts).
+ * saves 1 MiB a pod, and the text is wrapped as a module and ASCII, so that it can be used as it lies in the file
+ * (src/bin/shim.ts).
  */
 const COMPACT = {
   minifyIdentifiers: true,
+  charset: "ascii",
   sourcemap: "external",
   banner: { js: "(function (exports, require, module, __filename, __dirname) {" },
   footer: { js: "})" },
@@ -110,7 +112,8 @@ async function bundle({ entry, output, options }) {
   requireEntry(entry);
   const { build } = await import("esbuild");
   // V8 tells a compiled form of another text by the text's length only: there must never be an old one beside a new text.
-  rmSync(join(dist, "lib", `${output}.code`), { force: true });
+  // And a new text is a new file: running shims have the old one mapped.
+  for (const old of [output, `${output}.code`]) rmSync(join(dist, "lib", old), { force: true });
   const result = await build({
     absWorkingDir: root,
     entryPoints: [entry],

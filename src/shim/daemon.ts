@@ -1,7 +1,6 @@
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { setFlagsFromString } from "node:v8";
 import { type LoadedConfig, loadConfig } from "../config/load.ts";
 import { Deadline } from "../core/deadline.ts";
 import { Timeline } from "../core/timeline.ts";
@@ -127,9 +126,6 @@ export class Daemon {
 
   /** Without the addon the daemon works, and needs twice the memory after many calls. */
   #saveMemory(): void {
-    // Baseline code of what is called a few times is 0.3 MiB; what is called often is optimised all the same. Not on the
-    // command line: there, any flag of V8's makes Node compile its own modules anew at every start.
-    setFlagsFromString("--no-sparkplug");
     try {
       giveBackWhenIdle(loadMemoryAddon(join(installation(), "lib/memory.node")));
     } catch (error) {
