@@ -1,6 +1,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { Script } from "node:vm";
+import type { MemoryAddon } from "../shim/idle-memory.ts";
 
 /**
  * Loads the daemon's bundle from beside this program with V8's compiled form of it (`hull-shim.cjs.code`, made by the
@@ -13,7 +14,7 @@ const code = `${bundle}.code`;
 
 /** V8 reads the text when a function is called that is not compiled: pages of the file do, which all shims share. */
 function text(): string {
-  const memory: { exports: { text?(path: string): string | undefined } } = { exports: {} };
+  const memory: { exports: Partial<MemoryAddon> } = { exports: {} };
   try {
     process.dlopen(memory, join(folder, "memory.node"));
   } catch {

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { getHeapSpaceStatistics } from "node:v8";
@@ -48,6 +49,13 @@ test("the memory of a burst of work is given back, after each burst once more", 
     clearInterval(alive);
     idle.stop();
   }
+});
+
+test("a file's text needs no copy of it", () => {
+  const { text } = loadMemoryAddon(addon);
+  const file = import.meta.filename;
+  assert.equal(text(file), readFileSync(file, "utf8"));
+  assert.equal(text("/no/such/file"), undefined);
 });
 
 test("an addon that is missing is named", () => {

@@ -6,6 +6,8 @@ import { HullError } from "../core/errors.ts";
 export interface MemoryAddon {
   /** Collects all garbage and returns free pages to the kernel: 10 to 20 ms for a shim. */
   giveBack(): void;
+  /** An ASCII file's text, which stays in the file: it must never be written to. Undefined when that is not possible. */
+  text(path: string): string | undefined;
 }
 
 /** A shim with calls or output has a collection of young objects more often than this. */
@@ -34,7 +36,7 @@ const KEEP_BYTECODE = "--bytecode-old-age=5";
  * That there was work is told by V8's collections of young objects: one for each half MiB or more that was allocated.
  * So a pod that is asked for its state now and then pays for one round in many calls, not for one each time.
  */
-export function giveBackWhenIdle(addon: MemoryAddon, idleMs = IDLE_MS): { stop(): void } {
+export function giveBackWhenIdle(addon: Pick<MemoryAddon, "giveBack">, idleMs = IDLE_MS): { stop(): void } {
   // Baseline code of what is called a few times is 0.3 MiB; what is called often is optimised all the same. Flags on the
   // command line would make Node compile its own modules anew at every start.
   setFlagsFromString("--no-sparkplug");
