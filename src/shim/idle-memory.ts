@@ -4,7 +4,7 @@ import { HullError } from "../core/errors.ts";
 
 /** native/memory.c */
 export interface MemoryAddon {
-  /** Collects all garbage and returns free pages to the kernel: 10 to 20 ms for a shim. */
+  /** Collects all garbage and returns free pages to the kernel: about 20 ms for a shim. */
   giveBack(): void;
   /** An ASCII file's text, which stays in the file: it must never be written to. Undefined when that is not possible. */
   text(path: string): string | undefined;
