@@ -11,7 +11,7 @@
  *   dist/bin/hull                        launcher of the CLI
  *   dist/libexec/pod-localhost           the helper behind port-forward, from native/
  *   dist/libexec/copy-sparse             copies a template's memory for a clone, from native/
- *   dist/lib/vsock.node                  the kernel's vsock for the daemon, from native/
+ *   dist/lib/vsock.node, memory.node     the kernel's vsock, and memory for the kernel, from native/
  *   dist/configs/                        configs/ with @HULL@ replaced by dist's path, so that they work in place
  *
  * A step whose inputs did not change is skipped (dist/.stamps holds a hash of each step's inputs).
@@ -41,10 +41,12 @@ const dist = join(root, "dist");
 
 /**
  * What every pod's shim holds in memory is made small: names are shortened (hull-shim.cjs.map has the long ones), which
- * saves 1 MiB a pod, and the text is wrapped as a module here, not by a copy of it at every start (src/bin/shim.ts).
+ * saves 1 MiB a pod, and the text is wrapped as a module and ASCII, so that it can be used as it lies in the file
+ * (src/bin/shim.ts).
  */
 const COMPACT = {
   minifyIdentifiers: true,
+  charset: "ascii",
   sourcemap: "external",
   banner: { js: "(function (exports, require, module, __filename, __dirname) {" },
   footer: { js: "})" },
@@ -111,7 +113,8 @@ async function bundle({ entry, output, options }) {
   requireEntry(entry);
   const { build } = await import("esbuild");
   // V8 tells a compiled form of another text by the text's length only: there must never be an old one beside a new text.
-  rmSync(join(dist, "lib", `${output}.code`), { force: true });
+  // And a new text is a new file: running shims have the old one mapped.
+  for (const old of [output, `${output}.code`]) rmSync(join(dist, "lib", old), { force: true });
   const result = await build({
     absWorkingDir: root,
     entryPoints: [entry],
@@ -141,11 +144,11 @@ function nativeProgram(name) {
   execFileSync("cc", [...flags, ...files], { stdio: "inherit" });
 }
 
-/** The headers of Node-API lie beside the Node that builds. Its functions are found in the Node that loads it. */
-function vsockAddon() {
+/** The headers of Node-API lie beside the Node that builds. Its functions are found in the Node that loads the addon. */
+function addon(name) {
   const headers = join(dirname(dirname(realpathSync(process.execPath))), "include/node");
   const flags = ["-O2", "-shared", "-fPIC", "-s", "-Wall", "-Wextra", "-Werror", "-isystem", headers];
-  const files = ["-o", join(dist, "lib/vsock.node"), join(root, "native/vsock.c")];
+  const files = ["-o", join(dist, "lib", `${name}.node`), join(root, "native", `${name}.c`)];
   execFileSync("cc", [...flags, ...files], { stdio: "inherit" });
 }
 
@@ -222,9 +225,11 @@ async function buildAll() {
   const frontInputs = [...sources, ...inputs("guest-agent/sys", "hack/lib/qjs-build")];
   await step("front", frontInputs, join(dist, "bin", FRONT.output), front);
   for (const name of ["pod-localhost", "copy-sparse"]) {
-    await step(name, inputs("native"), join(dist, "libexec", name), () => nativeProgram(name));
+    await step(name, inputs(`native/${name}.c`), join(dist, "libexec", name), () => nativeProgram(name));
   }
-  await step("vsock", inputs("native"), join(dist, "lib/vsock.node"), vsockAddon);
+  for (const name of ["vsock", "memory"]) {
+    await step(name, inputs(`native/${name}.c`), join(dist, "lib", `${name}.node`), () => addon(name));
+  }
   await step("configs", inputs("configs"), join(dist, "configs"), configs);
 }
 

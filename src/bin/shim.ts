@@ -1,15 +1,27 @@
 import { readFileSync, writeFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { Script } from "node:vm";
+import type { MemoryAddon } from "../shim/idle-memory.ts";
 
 /**
  * Loads the daemon's bundle from beside this program with V8's compiled form of it (`hull-shim.cjs.code`, made by the
  * build with `--keep-code`). V8 itself refuses a form that another Node has made, or one of another text; then it
  * compiles, which takes 10 ms longer and is right all the same.
  */
-const bundle = join(dirname(process.argv[1] ?? ""), "hull-shim.cjs");
+const folder = dirname(process.argv[1] ?? "");
+const bundle = join(folder, "hull-shim.cjs");
 const code = `${bundle}.code`;
+
+/** V8 reads the text when a function is called that is not compiled: pages of the file do, which all shims share. */
+function text(): string {
+  const memory: { exports: Partial<MemoryAddon> } = { exports: {} };
+  try {
+    process.dlopen(memory, join(folder, "memory.node"));
+  } catch {
+    // Without the addon, which the daemon tells, there is a copy in every shim.
+  }
+  return memory.exports.text?.(bundle) ?? readFileSync(bundle, "utf8");
+}
 
 function compiled(): Buffer | undefined {
   try {
@@ -21,7 +33,7 @@ function compiled(): Buffer | undefined {
 
 const keep = process.argv[2] === "--keep-code";
 const cachedData = keep ? undefined : compiled();
-const script = new Script(readFileSync(bundle, "utf8"), {
+const script = new Script(text(), {
   filename: bundle,
   ...(cachedData && { cachedData }),
 });
@@ -37,10 +49,4 @@ type Wrapper = (
   folder: string,
 ) => void;
 const module = { exports: {} };
-(script.runInThisContext() as Wrapper)(
-  module.exports,
-  createRequire(bundle),
-  module,
-  bundle,
-  dirname(bundle),
-);
+(script.runInThisContext() as Wrapper)(module.exports, require, module, bundle, folder);

@@ -1,18 +1,19 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { messageOf } from "../../test/testkit/message.ts";
 import { bytes, hex } from "../../test/testkit/ttrpc/hex.ts";
 import { BootstrapParams, LogLevel } from "./generated/containerd/runtime/bootstrap/v1/bootstrap.ts";
 import { CreateTaskRequest, UpdateTaskRequest } from "./generated/containerd/task/v2/task.ts";
 import { Timestamp } from "./generated/google/protobuf/timestamp.ts";
 import { Metrics as MetricsV1 } from "./generated/io/containerd/cgroups/v1/metrics.ts";
-import { Metrics } from "./generated/io/containerd/cgroups/v2/metrics.ts";
+import { MemoryStat, Metrics, PidsStat } from "./generated/io/containerd/cgroups/v2/metrics.ts";
 
 // The generator's settings where a wrong one would lose data: vectors written by hand from the protobuf encoding rules.
 
 test("64-bit counters are exact, negative int64 is ten bytes", () => {
-  const metrics = Metrics.create({
-    memory: { usageLimit: 0xffff_ffff_ffff_ffffn },
-    pids: { limit: 2n ** 53n + 1n },
+  const metrics = messageOf(Metrics, {
+    memory: messageOf(MemoryStat, { usageLimit: 0xffff_ffff_ffff_ffffn }),
+    pids: messageOf(PidsStat, { limit: 2n ** 53n + 1n }),
   });
   const encoded = Metrics.encode(metrics).finish();
   assert.equal(
@@ -20,13 +21,13 @@ test("64-bit counters are exact, negative int64 is ten bytes", () => {
     `${"0a09"}${"1081808080808080" + "10"}${"220c"}${"8802" + "ffffffffffffffffff01"}`,
   );
   assert.deepEqual(Metrics.decode(encoded), metrics);
-  const year1 = Timestamp.create({ seconds: -62_135_596_800n });
+  const year1 = messageOf(Timestamp, { seconds: -62_135_596_800n });
   assert.equal(hex(Timestamp.encode(year1).finish()), "088092b8c398feffffff01");
   assert.equal(Timestamp.decode(bytes("088092b8c398feffffff01")).seconds, -62_135_596_800n);
 });
 
 test("negative enum values are read and written, unknown ones kept", () => {
-  const params = BootstrapParams.create({ logLevel: LogLevel.LOG_LEVEL_DEBUG });
+  const params = messageOf(BootstrapParams, { logLevel: LogLevel.LOG_LEVEL_DEBUG });
   assert.equal(hex(BootstrapParams.encode(params).finish()), "18fcffffffffffffffff01");
   assert.equal(BootstrapParams.decode(bytes("18fcffffffffffffffff01")).logLevel, -4);
   assert.equal(BootstrapParams.decode(bytes("1863")).logLevel, 99);
@@ -42,7 +43,7 @@ test("packed numbers are read in both forms", () => {
 test("optional fields tell empty from absent, maps take any key, unknown fields are passed over", () => {
   assert.equal(BootstrapParams.decode(bytes("")).socketDir, undefined);
   assert.equal(BootstrapParams.decode(bytes("4a00")).socketDir, "");
-  const update = UpdateTaskRequest.create({ annotations: { constructor: "x", "": "y" } });
+  const update = messageOf(UpdateTaskRequest, { annotations: { constructor: "x", "": "y" } });
   assert.deepEqual(
     UpdateTaskRequest.decode(UpdateTaskRequest.encode(update).finish()).annotations,
     update.annotations,

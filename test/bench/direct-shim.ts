@@ -11,6 +11,7 @@ import { Options } from "../../src/proto/generated/runtimeoptions/v1/options.ts"
 import { type Client, ClientConnection, createClient } from "../../src/ttrpc/client.ts";
 import { socketTransport } from "../../src/ttrpc/node/socket-transport.ts";
 import { connectUnix } from "../../src/ttrpc/node/unix-socket.ts";
+import { messageOf } from "../testkit/message.ts";
 import type { Subject } from "./subject.ts";
 
 const CALL_LIMIT_MS = 60_000;
@@ -80,10 +81,10 @@ export class DirectShim {
   async exec(execId: string, args: readonly string[], output = ""): Promise<void> {
     const { id } = this.place;
     const process = { args, cwd: "/", env: ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"], user: { uid: 0, gid: 0 } };
-    const spec = Any.fromPartial({
+    const spec = {
       typeUrl: "types.containerd.io/opencontainers/runtime-spec/1/Process",
       value: Buffer.from(JSON.stringify(process)),
-    });
+    };
     await this.call((deadline) =>
       this.task.exec(
         { id, execId, terminal: false, stdin: "", stdout: output, stderr: output, spec },
@@ -173,8 +174,8 @@ export class DirectShim {
   #options(): Any | undefined {
     const { config } = this.place.subject;
     if (config === undefined) return undefined;
-    const value = Options.encode(Options.fromPartial({ configPath: config })).finish();
-    return Any.fromPartial({ typeUrl: "runtimeoptions.v1.Options", value: Buffer.from(value) });
+    const value = Options.encode(messageOf(Options, { configPath: config })).finish();
+    return { typeUrl: "runtimeoptions.v1.Options", value };
   }
 
   async #action(action: "start" | "delete"): Promise<Ended> {

@@ -15,6 +15,7 @@ import { socketTransport } from "../../src/ttrpc/node/socket-transport.ts";
 import { connectUnix } from "../../src/ttrpc/node/unix-socket.ts";
 import { Server } from "../../src/ttrpc/server.ts";
 import type { Transport } from "../../src/ttrpc/transport.ts";
+import { messageOf } from "../testkit/message.ts";
 import { EventsContainerd } from "../testkit/ttrpc/events-containerd.ts";
 import { bytes } from "../testkit/ttrpc/hex.ts";
 import { transportPair } from "../testkit/ttrpc/memory-transport.ts";
@@ -37,8 +38,8 @@ const dial = async () => socketTransport(await connectUnix(containerd.ttrpcAddre
 const exitedAt = { seconds: 1_700_000_000n, nanos: 5 };
 
 function exitEvent(id: string): ForwardRequest {
-  const exit = TaskExit.create({ containerId: "pod", id, pid: 4_000_000_000, exitStatus: 137, exitedAt });
-  return ForwardRequest.create({
+  const exit = messageOf(TaskExit, { containerId: "pod", id, pid: 4_000_000_000, exitStatus: 137, exitedAt });
+  return messageOf(ForwardRequest, {
     envelope: {
       timestamp: exitedAt,
       namespace: "hull-test",
@@ -102,7 +103,7 @@ test("containerd takes requests with a time limit and metadata", async () => {
 /** Frames good and bad; returns how many answers they get. Ids that go down are not among them: ttrpc 1.1 (containerd 1.6) takes those. */
 function provoke(peer: RawPeer): number {
   const request = (service: string, method: string, payload: Uint8Array) =>
-    Request.encode(Request.create({ service, method, payload })).finish();
+    Request.encode(messageOf(Request, { service, method, payload })).finish();
   const forward = (payload: Uint8Array) => request(EventsDefinition.fullName, "Forward", payload);
   const good = ForwardRequest.encode(exitEvent("raw")).finish();
   peer.frame(1, 1, 0, forward(good));

@@ -1,8 +1,8 @@
 import { status } from "@grpc/grpc-js";
-import { Any } from "../../src/proto/generated/google/protobuf/any.ts";
 import { Options } from "../../src/proto/generated/runtimeoptions/v1/options.ts";
 import { BUSYBOX, type Ctr } from "./ctr.ts";
 import { type GrpcClient, GrpcSocket } from "./grpc-client.ts";
+import { messageOf } from "./message.ts";
 import { ContainersDefinition } from "./proto/generated/containerd/services/containers.ts";
 import { EventsDefinition } from "./proto/generated/containerd/services/events.ts";
 import { SnapshotsDefinition } from "./proto/generated/containerd/services/snapshots.ts";
@@ -107,10 +107,10 @@ export class ContainerdClient {
     const options =
       configPath === undefined
         ? undefined
-        : Any.fromPartial({
+        : {
             typeUrl: "runtimeoptions.v1.Options",
-            value: Options.encode(Options.fromPartial({ configPath })).finish(),
-          });
+            value: Options.encode(messageOf(Options, { configPath })).finish(),
+          };
     await this.containers.create({
       container: {
         ...{ id, image: BUSYBOX, snapshotter, snapshotKey: id, labels: {} },

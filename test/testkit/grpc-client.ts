@@ -6,11 +6,13 @@ import {
   Metadata,
 } from "@grpc/grpc-js";
 import type {
+  MessageCodec,
   MethodDefinition,
   RequestOf,
   ResponseOf,
   ServiceDefinition,
 } from "../../src/ttrpc/definition.ts";
+import { messageOf } from "./message.ts";
 
 export interface CallOptions {
   /** Default 60 s for unary calls, none for streams. */
@@ -122,10 +124,14 @@ export class GrpcSocket {
   }
 }
 
-/** The codecs read every field of a message: the missing ones come from `fromPartial`, which ts-proto generates. */
+/**
+ * The codecs read every field of a message. The missing ones come from `fromPartial`, also below the first level, which
+ * ts-proto generates for the clients' messages (test/testkit/proto), but not for those that hull serves (src/proto).
+ */
 function encoder(method: MethodDefinition) {
-  const codec = method.requestType as typeof method.requestType & { fromPartial(value: object): unknown };
-  return (request: object) => Buffer.from(codec.encode(codec.fromPartial(request)).finish());
+  const codec = method.requestType as MessageCodec<object> & { fromPartial?(value: object): object };
+  const complete = (request: object) => codec.fromPartial?.(request) ?? messageOf(codec, request);
+  return (request: object) => Buffer.from(codec.encode(complete(request)).finish());
 }
 
 function metadataOf(metadata: Readonly<Record<string, string>>): Metadata {

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import fc from "fast-check";
+import { messageOf } from "../../../test/testkit/message.ts";
 import { BootstrapParams } from "../../proto/generated/containerd/runtime/bootstrap/v1/bootstrap.ts";
 import { RuntimeInfo } from "../../proto/generated/containerd/types/introspection.ts";
 import { parseFlags } from "./flags.ts";
@@ -64,7 +65,7 @@ test("start's stdin: nothing, options, BootstrapParams", () => {
   assert.equal(Buffer.from(any?.value ?? []).toString("latin1", 2), "/tmp/x.yaml");
 
   const params = BootstrapParams.encode(
-    BootstrapParams.fromPartial({
+    messageOf(BootstrapParams, {
       instanceId: "c1",
       namespace: "ns",
       logLevel: -4,

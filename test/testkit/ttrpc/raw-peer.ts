@@ -4,6 +4,7 @@ import { KeyValue, Request } from "../../../src/proto/generated/ttrpc/ttrpc.ts";
 import { decodeResponse } from "../../../src/ttrpc/envelope.ts";
 import { FrameDecoder, FrameType, HEADER_LENGTH, writeHeader } from "../../../src/ttrpc/frame.ts";
 import type { Transport } from "../../../src/ttrpc/transport.ts";
+import { messageOf } from "../message.ts";
 import { hex } from "./hex.ts";
 
 /** An end of a connection that sends whatever frames a test wants and notes the answers in readable form. */
@@ -43,13 +44,13 @@ export class RawPeer {
     flags = 0,
     service = "hull.test.Echo",
   ): void {
-    const payload = message ? KeyValue.encode(KeyValue.create(message)).finish() : new Uint8Array();
-    const request = Request.create({ service, method, payload });
+    const payload = message ? KeyValue.encode(messageOf(KeyValue, message)).finish() : new Uint8Array();
+    const request = messageOf(Request, { service, method, payload });
     this.frame(id, FrameType.Request, flags, Request.encode(request).finish());
   }
 
   data(id: number, message: Partial<KeyValue>, flags = 0): void {
-    this.frame(id, FrameType.Data, flags, KeyValue.encode(KeyValue.create(message)).finish());
+    this.frame(id, FrameType.Data, flags, KeyValue.encode(messageOf(KeyValue, message)).finish());
   }
 
   /** The next `count` answers, sorted: for a peer in another process. */

@@ -124,21 +124,6 @@ export const Request: MessageFns<Request> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<Request>): Request {
-    return Request.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<Request>): Request {
-    const message = createBaseRequest();
-    message.service = object.service ?? "";
-    message.method = object.method ?? "";
-    message.payload = object.payload ?? new Uint8Array(0);
-    message.timeoutNano = (object.timeoutNano !== undefined && object.timeoutNano !== null)
-      ? BigInt(object.timeoutNano)
-      : 0n;
-    message.metadata = object.metadata?.map((e) => KeyValue.fromPartial(e)) || [];
-    return message;
-  },
 };
 
 function createBaseResponse(): Response {
@@ -195,18 +180,6 @@ export const Response: MessageFns<Response> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<Response>): Response {
-    return Response.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<Response>): Response {
-    const message = createBaseResponse();
-    message.status = (object.status !== undefined && object.status !== null)
-      ? Status.fromPartial(object.status)
-      : undefined;
-    message.payload = object.payload ?? new Uint8Array(0);
-    return message;
   },
 };
 
@@ -265,30 +238,9 @@ export const KeyValue: MessageFns<KeyValue> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<KeyValue>): KeyValue {
-    return KeyValue.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<KeyValue>): KeyValue {
-    const message = createBaseKeyValue();
-    message.key = object.key ?? "";
-    message.value = object.value ?? "";
-    return message;
-  },
 };
-
-type Builtin = Date | Function | Uint8Array | string | number | boolean | bigint | undefined;
-
-export type DeepPartial<T> = T extends bigint ? string | number | bigint
-  : T extends Builtin ? T : T extends globalThis.Array<infer U> ? globalThis.Array<DeepPartial<U>>
-  : T extends ReadonlyArray<infer U> ? ReadonlyArray<DeepPartial<U>>
-  : T extends { $case: string; value: unknown } ? { $case: T["$case"]; value?: DeepPartial<T["value"]> }
-  : T extends {} ? { [K in keyof T]?: DeepPartial<T[K]> }
-  : Partial<T>;
 
 export interface MessageFns<T> {
   encode(message: T, writer?: BinaryWriter): BinaryWriter;
   decode(input: BinaryReader | Uint8Array, length?: number): T;
-  create(base?: DeepPartial<T>): T;
-  fromPartial(object: DeepPartial<T>): T;
 }

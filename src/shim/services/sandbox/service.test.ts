@@ -4,13 +4,17 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { FakeSandbox } from "../../../../test/testkit/fake-sandbox.ts";
+import { messageOf } from "../../../../test/testkit/message.ts";
 import { Deadline } from "../../../core/deadline.ts";
 import { HullError, unavailable } from "../../../core/errors.ts";
 import { Pod } from "../../../pod/pod.ts";
 import type { SandboxRequest } from "../../../pod/sandbox.ts";
 import type { CreateSandboxRequest } from "../../../proto/generated/containerd/runtime/sandbox/v1/sandbox.ts";
 import { Metrics } from "../../../proto/generated/io/containerd/cgroups/v2/metrics.ts";
-import { PodSandboxConfig } from "../../../proto/generated/runtime/v1/pod_sandbox_config.ts";
+import {
+  LinuxPodSandboxConfig,
+  PodSandboxConfig,
+} from "../../../proto/generated/runtime/v1/pod_sandbox_config.ts";
 import type { CallContext } from "../../../ttrpc/server.ts";
 import { resolvConf } from "./pod-files.ts";
 import { SandboxService } from "./service.ts";
@@ -53,10 +57,8 @@ describe("the sandbox service", () => {
     return { sandbox, requests, pod, service, handlers, shutdowns: () => shutdowns };
   }
 
-  function createRequest(
-    config: Parameters<typeof PodSandboxConfig.fromPartial>[0] = {},
-  ): CreateSandboxRequest {
-    const value = PodSandboxConfig.encode(PodSandboxConfig.fromPartial(config)).finish();
+  function createRequest(config: Partial<PodSandboxConfig> = {}): CreateSandboxRequest {
+    const value = PodSandboxConfig.encode(messageOf(PodSandboxConfig, config)).finish();
     return {
       sandboxId: "p1",
       bundlePath: directory,
@@ -76,7 +78,7 @@ describe("the sandbox service", () => {
         hostname: "web",
         dnsConfig: { servers: ["10.0.0.10"], searches: ["svc.local"], options: ["ndots:5"] },
         annotations: { "a/pod": "1" },
-        linux: { sysctls: { "net.core.somaxconn": "99" } },
+        linux: messageOf(LinuxPodSandboxConfig, { sysctls: { "net.core.somaxconn": "99" } }),
       }),
       context,
     );

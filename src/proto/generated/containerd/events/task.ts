@@ -169,18 +169,6 @@ export const TaskIO: MessageFns<TaskIO> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<TaskIO>): TaskIO {
-    return TaskIO.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<TaskIO>): TaskIO {
-    const message = createBaseTaskIO();
-    message.stdin = object.stdin ?? "";
-    message.stdout = object.stdout ?? "";
-    message.stderr = object.stderr ?? "";
-    message.terminal = object.terminal ?? false;
-    return message;
-  },
 };
 
 function createBaseTaskCreate(): TaskCreate {
@@ -282,20 +270,6 @@ export const TaskCreate: MessageFns<TaskCreate> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<TaskCreate>): TaskCreate {
-    return TaskCreate.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<TaskCreate>): TaskCreate {
-    const message = createBaseTaskCreate();
-    message.containerId = object.containerId ?? "";
-    message.bundle = object.bundle ?? "";
-    message.rootfs = object.rootfs?.map((e) => Mount.fromPartial(e)) || [];
-    message.io = (object.io !== undefined && object.io !== null) ? TaskIO.fromPartial(object.io) : undefined;
-    message.checkpoint = object.checkpoint ?? "";
-    message.pid = object.pid ?? 0;
-    return message;
-  },
 };
 
 function createBaseTaskStart(): TaskStart {
@@ -352,16 +326,6 @@ export const TaskStart: MessageFns<TaskStart> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<TaskStart>): TaskStart {
-    return TaskStart.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<TaskStart>): TaskStart {
-    const message = createBaseTaskStart();
-    message.containerId = object.containerId ?? "";
-    message.pid = object.pid ?? 0;
-    return message;
   },
 };
 
@@ -453,21 +417,6 @@ export const TaskExit: MessageFns<TaskExit> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<TaskExit>): TaskExit {
-    return TaskExit.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<TaskExit>): TaskExit {
-    const message = createBaseTaskExit();
-    message.containerId = object.containerId ?? "";
-    message.id = object.id ?? "";
-    message.pid = object.pid ?? 0;
-    message.exitStatus = object.exitStatus ?? 0;
-    message.exitedAt = (object.exitedAt !== undefined && object.exitedAt !== null)
-      ? Timestamp.fromPartial(object.exitedAt)
-      : undefined;
-    return message;
-  },
 };
 
 function createBaseTaskDelete(): TaskDelete {
@@ -558,21 +507,6 @@ export const TaskDelete: MessageFns<TaskDelete> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<TaskDelete>): TaskDelete {
-    return TaskDelete.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<TaskDelete>): TaskDelete {
-    const message = createBaseTaskDelete();
-    message.containerId = object.containerId ?? "";
-    message.pid = object.pid ?? 0;
-    message.exitStatus = object.exitStatus ?? 0;
-    message.exitedAt = (object.exitedAt !== undefined && object.exitedAt !== null)
-      ? Timestamp.fromPartial(object.exitedAt)
-      : undefined;
-    message.id = object.id ?? "";
-    return message;
-  },
 };
 
 function createBaseTaskOOM(): TaskOOM {
@@ -618,15 +552,6 @@ export const TaskOOM: MessageFns<TaskOOM> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<TaskOOM>): TaskOOM {
-    return TaskOOM.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<TaskOOM>): TaskOOM {
-    const message = createBaseTaskOOM();
-    message.containerId = object.containerId ?? "";
-    return message;
   },
 };
 
@@ -684,16 +609,6 @@ export const TaskExecAdded: MessageFns<TaskExecAdded> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<TaskExecAdded>): TaskExecAdded {
-    return TaskExecAdded.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<TaskExecAdded>): TaskExecAdded {
-    const message = createBaseTaskExecAdded();
-    message.containerId = object.containerId ?? "";
-    message.execId = object.execId ?? "";
-    return message;
   },
 };
 
@@ -763,17 +678,6 @@ export const TaskExecStarted: MessageFns<TaskExecStarted> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<TaskExecStarted>): TaskExecStarted {
-    return TaskExecStarted.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<TaskExecStarted>): TaskExecStarted {
-    const message = createBaseTaskExecStarted();
-    message.containerId = object.containerId ?? "";
-    message.execId = object.execId ?? "";
-    message.pid = object.pid ?? 0;
-    return message;
-  },
 };
 
 function createBaseTaskPaused(): TaskPaused {
@@ -820,15 +724,6 @@ export const TaskPaused: MessageFns<TaskPaused> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<TaskPaused>): TaskPaused {
-    return TaskPaused.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<TaskPaused>): TaskPaused {
-    const message = createBaseTaskPaused();
-    message.containerId = object.containerId ?? "";
-    return message;
-  },
 };
 
 function createBaseTaskResumed(): TaskResumed {
@@ -874,15 +769,6 @@ export const TaskResumed: MessageFns<TaskResumed> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<TaskResumed>): TaskResumed {
-    return TaskResumed.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<TaskResumed>): TaskResumed {
-    const message = createBaseTaskResumed();
-    message.containerId = object.containerId ?? "";
-    return message;
   },
 };
 
@@ -941,30 +827,9 @@ export const TaskCheckpointed: MessageFns<TaskCheckpointed> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<TaskCheckpointed>): TaskCheckpointed {
-    return TaskCheckpointed.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<TaskCheckpointed>): TaskCheckpointed {
-    const message = createBaseTaskCheckpointed();
-    message.containerId = object.containerId ?? "";
-    message.checkpoint = object.checkpoint ?? "";
-    return message;
-  },
 };
-
-type Builtin = Date | Function | Uint8Array | string | number | boolean | bigint | undefined;
-
-export type DeepPartial<T> = T extends bigint ? string | number | bigint
-  : T extends Builtin ? T : T extends globalThis.Array<infer U> ? globalThis.Array<DeepPartial<U>>
-  : T extends ReadonlyArray<infer U> ? ReadonlyArray<DeepPartial<U>>
-  : T extends { $case: string; value: unknown } ? { $case: T["$case"]; value?: DeepPartial<T["value"]> }
-  : T extends {} ? { [K in keyof T]?: DeepPartial<T[K]> }
-  : Partial<T>;
 
 export interface MessageFns<T> {
   encode(message: T, writer?: BinaryWriter): BinaryWriter;
   decode(input: BinaryReader | Uint8Array, length?: number): T;
-  create(base?: DeepPartial<T>): T;
-  fromPartial(object: DeepPartial<T>): T;
 }

@@ -89,16 +89,6 @@ export const RuntimeVersion: MessageFns<RuntimeVersion> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<RuntimeVersion>): RuntimeVersion {
-    return RuntimeVersion.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<RuntimeVersion>): RuntimeVersion {
-    const message = createBaseRuntimeVersion();
-    message.version = object.version ?? "";
-    message.revision = object.revision ?? "";
-    return message;
-  },
 };
 
 function createBaseRuntimeInfo(): RuntimeInfo {
@@ -192,33 +182,6 @@ export const RuntimeInfo: MessageFns<RuntimeInfo> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<RuntimeInfo>): RuntimeInfo {
-    return RuntimeInfo.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<RuntimeInfo>): RuntimeInfo {
-    const message = createBaseRuntimeInfo();
-    message.name = object.name ?? "";
-    message.version = (object.version !== undefined && object.version !== null)
-      ? RuntimeVersion.fromPartial(object.version)
-      : undefined;
-    message.options = (object.options !== undefined && object.options !== null)
-      ? Any.fromPartial(object.options)
-      : undefined;
-    message.features = (object.features !== undefined && object.features !== null)
-      ? Any.fromPartial(object.features)
-      : undefined;
-    message.annotations = (globalThis.Object.entries(object.annotations ?? {}) as [string, string][]).reduce(
-      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
-        if (value !== undefined) {
-          acc[key] = globalThis.String(value);
-        }
-        return acc;
-      },
-      {},
-    );
-    return message;
-  },
 };
 
 function createBaseRuntimeInfo_AnnotationsEntry(): RuntimeInfo_AnnotationsEntry {
@@ -276,30 +239,9 @@ export const RuntimeInfo_AnnotationsEntry: MessageFns<RuntimeInfo_AnnotationsEnt
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<RuntimeInfo_AnnotationsEntry>): RuntimeInfo_AnnotationsEntry {
-    return RuntimeInfo_AnnotationsEntry.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<RuntimeInfo_AnnotationsEntry>): RuntimeInfo_AnnotationsEntry {
-    const message = createBaseRuntimeInfo_AnnotationsEntry();
-    message.key = object.key ?? "";
-    message.value = object.value ?? "";
-    return message;
-  },
 };
-
-type Builtin = Date | Function | Uint8Array | string | number | boolean | bigint | undefined;
-
-export type DeepPartial<T> = T extends bigint ? string | number | bigint
-  : T extends Builtin ? T : T extends globalThis.Array<infer U> ? globalThis.Array<DeepPartial<U>>
-  : T extends ReadonlyArray<infer U> ? ReadonlyArray<DeepPartial<U>>
-  : T extends { $case: string; value: unknown } ? { $case: T["$case"]; value?: DeepPartial<T["value"]> }
-  : T extends {} ? { [K in keyof T]?: DeepPartial<T[K]> }
-  : Partial<T>;
 
 export interface MessageFns<T> {
   encode(message: T, writer?: BinaryWriter): BinaryWriter;
   decode(input: BinaryReader | Uint8Array, length?: number): T;
-  create(base?: DeepPartial<T>): T;
-  fromPartial(object: DeepPartial<T>): T;
 }

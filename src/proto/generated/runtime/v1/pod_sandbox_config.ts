@@ -163,33 +163,6 @@ export const PodSandboxConfig: MessageFns<PodSandboxConfig> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<PodSandboxConfig>): PodSandboxConfig {
-    return PodSandboxConfig.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<PodSandboxConfig>): PodSandboxConfig {
-    const message = createBasePodSandboxConfig();
-    message.metadata = (object.metadata !== undefined && object.metadata !== null)
-      ? PodSandboxMetadata.fromPartial(object.metadata)
-      : undefined;
-    message.hostname = object.hostname ?? "";
-    message.dnsConfig = (object.dnsConfig !== undefined && object.dnsConfig !== null)
-      ? DNSConfig.fromPartial(object.dnsConfig)
-      : undefined;
-    message.annotations = (globalThis.Object.entries(object.annotations ?? {}) as [string, string][]).reduce(
-      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
-        if (value !== undefined) {
-          acc[key] = globalThis.String(value);
-        }
-        return acc;
-      },
-      {},
-    );
-    message.linux = (object.linux !== undefined && object.linux !== null)
-      ? LinuxPodSandboxConfig.fromPartial(object.linux)
-      : undefined;
-    return message;
-  },
 };
 
 function createBasePodSandboxConfig_AnnotationsEntry(): PodSandboxConfig_AnnotationsEntry {
@@ -246,16 +219,6 @@ export const PodSandboxConfig_AnnotationsEntry: MessageFns<PodSandboxConfig_Anno
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<PodSandboxConfig_AnnotationsEntry>): PodSandboxConfig_AnnotationsEntry {
-    return PodSandboxConfig_AnnotationsEntry.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<PodSandboxConfig_AnnotationsEntry>): PodSandboxConfig_AnnotationsEntry {
-    const message = createBasePodSandboxConfig_AnnotationsEntry();
-    message.key = object.key ?? "";
-    message.value = object.value ?? "";
-    return message;
   },
 };
 
@@ -325,17 +288,6 @@ export const PodSandboxMetadata: MessageFns<PodSandboxMetadata> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<PodSandboxMetadata>): PodSandboxMetadata {
-    return PodSandboxMetadata.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<PodSandboxMetadata>): PodSandboxMetadata {
-    const message = createBasePodSandboxMetadata();
-    message.name = object.name ?? "";
-    message.uid = object.uid ?? "";
-    message.namespace = object.namespace ?? "";
-    return message;
-  },
 };
 
 function createBaseDNSConfig(): DNSConfig {
@@ -403,17 +355,6 @@ export const DNSConfig: MessageFns<DNSConfig> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<DNSConfig>): DNSConfig {
-    return DNSConfig.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<DNSConfig>): DNSConfig {
-    const message = createBaseDNSConfig();
-    message.servers = object.servers?.map((e) => e) || [];
-    message.searches = object.searches?.map((e) => e) || [];
-    message.options = object.options?.map((e) => e) || [];
-    return message;
   },
 };
 
@@ -483,17 +424,6 @@ export const NamespaceOption: MessageFns<NamespaceOption> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<NamespaceOption>): NamespaceOption {
-    return NamespaceOption.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<NamespaceOption>): NamespaceOption {
-    const message = createBaseNamespaceOption();
-    message.network = object.network ?? 0;
-    message.pid = object.pid ?? 0;
-    message.ipc = object.ipc ?? 0;
-    return message;
-  },
 };
 
 function createBaseLinuxSandboxSecurityContext(): LinuxSandboxSecurityContext {
@@ -539,17 +469,6 @@ export const LinuxSandboxSecurityContext: MessageFns<LinuxSandboxSecurityContext
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<LinuxSandboxSecurityContext>): LinuxSandboxSecurityContext {
-    return LinuxSandboxSecurityContext.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<LinuxSandboxSecurityContext>): LinuxSandboxSecurityContext {
-    const message = createBaseLinuxSandboxSecurityContext();
-    message.namespaceOptions = (object.namespaceOptions !== undefined && object.namespaceOptions !== null)
-      ? NamespaceOption.fromPartial(object.namespaceOptions)
-      : undefined;
-    return message;
   },
 };
 
@@ -642,20 +561,6 @@ export const LinuxContainerResources: MessageFns<LinuxContainerResources> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<LinuxContainerResources>): LinuxContainerResources {
-    return LinuxContainerResources.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<LinuxContainerResources>): LinuxContainerResources {
-    const message = createBaseLinuxContainerResources();
-    message.cpuPeriod = (object.cpuPeriod !== undefined && object.cpuPeriod !== null) ? BigInt(object.cpuPeriod) : 0n;
-    message.cpuQuota = (object.cpuQuota !== undefined && object.cpuQuota !== null) ? BigInt(object.cpuQuota) : 0n;
-    message.cpuShares = (object.cpuShares !== undefined && object.cpuShares !== null) ? BigInt(object.cpuShares) : 0n;
-    message.memoryLimitInBytes = (object.memoryLimitInBytes !== undefined && object.memoryLimitInBytes !== null)
-      ? BigInt(object.memoryLimitInBytes)
-      : 0n;
-    return message;
-  },
 };
 
 function createBaseLinuxPodSandboxConfig(): LinuxPodSandboxConfig {
@@ -738,30 +643,6 @@ export const LinuxPodSandboxConfig: MessageFns<LinuxPodSandboxConfig> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<LinuxPodSandboxConfig>): LinuxPodSandboxConfig {
-    return LinuxPodSandboxConfig.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<LinuxPodSandboxConfig>): LinuxPodSandboxConfig {
-    const message = createBaseLinuxPodSandboxConfig();
-    message.cgroupParent = object.cgroupParent ?? "";
-    message.securityContext = (object.securityContext !== undefined && object.securityContext !== null)
-      ? LinuxSandboxSecurityContext.fromPartial(object.securityContext)
-      : undefined;
-    message.sysctls = (globalThis.Object.entries(object.sysctls ?? {}) as [string, string][]).reduce(
-      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
-        if (value !== undefined) {
-          acc[key] = globalThis.String(value);
-        }
-        return acc;
-      },
-      {},
-    );
-    message.resources = (object.resources !== undefined && object.resources !== null)
-      ? LinuxContainerResources.fromPartial(object.resources)
-      : undefined;
-    return message;
-  },
 };
 
 function createBaseLinuxPodSandboxConfig_SysctlsEntry(): LinuxPodSandboxConfig_SysctlsEntry {
@@ -819,30 +700,9 @@ export const LinuxPodSandboxConfig_SysctlsEntry: MessageFns<LinuxPodSandboxConfi
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<LinuxPodSandboxConfig_SysctlsEntry>): LinuxPodSandboxConfig_SysctlsEntry {
-    return LinuxPodSandboxConfig_SysctlsEntry.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<LinuxPodSandboxConfig_SysctlsEntry>): LinuxPodSandboxConfig_SysctlsEntry {
-    const message = createBaseLinuxPodSandboxConfig_SysctlsEntry();
-    message.key = object.key ?? "";
-    message.value = object.value ?? "";
-    return message;
-  },
 };
-
-type Builtin = Date | Function | Uint8Array | string | number | boolean | bigint | undefined;
-
-export type DeepPartial<T> = T extends bigint ? string | number | bigint
-  : T extends Builtin ? T : T extends globalThis.Array<infer U> ? globalThis.Array<DeepPartial<U>>
-  : T extends ReadonlyArray<infer U> ? ReadonlyArray<DeepPartial<U>>
-  : T extends { $case: string; value: unknown } ? { $case: T["$case"]; value?: DeepPartial<T["value"]> }
-  : T extends {} ? { [K in keyof T]?: DeepPartial<T[K]> }
-  : Partial<T>;
 
 export interface MessageFns<T> {
   encode(message: T, writer?: BinaryWriter): BinaryWriter;
   decode(input: BinaryReader | Uint8Array, length?: number): T;
-  create(base?: DeepPartial<T>): T;
-  fromPartial(object: DeepPartial<T>): T;
 }

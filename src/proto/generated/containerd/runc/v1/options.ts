@@ -209,26 +209,6 @@ export const Options: MessageFns<Options> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<Options>): Options {
-    return Options.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<Options>): Options {
-    const message = createBaseOptions();
-    message.noPivotRoot = object.noPivotRoot ?? false;
-    message.noNewKeyring = object.noNewKeyring ?? false;
-    message.shimCgroup = object.shimCgroup ?? "";
-    message.ioUid = object.ioUid ?? 0;
-    message.ioGid = object.ioGid ?? 0;
-    message.binaryName = object.binaryName ?? "";
-    message.root = object.root ?? "";
-    message.systemdCgroup = object.systemdCgroup ?? false;
-    message.criuImagePath = object.criuImagePath ?? "";
-    message.criuWorkPath = object.criuWorkPath ?? "";
-    message.taskApiAddress = object.taskApiAddress ?? "";
-    message.taskApiVersion = object.taskApiVersion ?? 0;
-    return message;
-  },
 };
 
 function createBaseProcessDetails(): ProcessDetails {
@@ -275,29 +255,9 @@ export const ProcessDetails: MessageFns<ProcessDetails> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<ProcessDetails>): ProcessDetails {
-    return ProcessDetails.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<ProcessDetails>): ProcessDetails {
-    const message = createBaseProcessDetails();
-    message.execId = object.execId ?? "";
-    return message;
-  },
 };
-
-type Builtin = Date | Function | Uint8Array | string | number | boolean | bigint | undefined;
-
-export type DeepPartial<T> = T extends bigint ? string | number | bigint
-  : T extends Builtin ? T : T extends globalThis.Array<infer U> ? globalThis.Array<DeepPartial<U>>
-  : T extends ReadonlyArray<infer U> ? ReadonlyArray<DeepPartial<U>>
-  : T extends { $case: string; value: unknown } ? { $case: T["$case"]; value?: DeepPartial<T["value"]> }
-  : T extends {} ? { [K in keyof T]?: DeepPartial<T[K]> }
-  : Partial<T>;
 
 export interface MessageFns<T> {
   encode(message: T, writer?: BinaryWriter): BinaryWriter;
   decode(input: BinaryReader | Uint8Array, length?: number): T;
-  create(base?: DeepPartial<T>): T;
-  fromPartial(object: DeepPartial<T>): T;
 }

@@ -329,26 +329,6 @@ export const CreateTaskRequest: MessageFns<CreateTaskRequest> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<CreateTaskRequest>): CreateTaskRequest {
-    return CreateTaskRequest.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<CreateTaskRequest>): CreateTaskRequest {
-    const message = createBaseCreateTaskRequest();
-    message.id = object.id ?? "";
-    message.bundle = object.bundle ?? "";
-    message.rootfs = object.rootfs?.map((e) => Mount.fromPartial(e)) || [];
-    message.terminal = object.terminal ?? false;
-    message.stdin = object.stdin ?? "";
-    message.stdout = object.stdout ?? "";
-    message.stderr = object.stderr ?? "";
-    message.checkpoint = object.checkpoint ?? "";
-    message.parentCheckpoint = object.parentCheckpoint ?? "";
-    message.options = (object.options !== undefined && object.options !== null)
-      ? Any.fromPartial(object.options)
-      : undefined;
-    return message;
-  },
 };
 
 function createBaseCreateTaskResponse(): CreateTaskResponse {
@@ -394,15 +374,6 @@ export const CreateTaskResponse: MessageFns<CreateTaskResponse> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<CreateTaskResponse>): CreateTaskResponse {
-    return CreateTaskResponse.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<CreateTaskResponse>): CreateTaskResponse {
-    const message = createBaseCreateTaskResponse();
-    message.pid = object.pid ?? 0;
-    return message;
   },
 };
 
@@ -461,16 +432,6 @@ export const StartRequest: MessageFns<StartRequest> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<StartRequest>): StartRequest {
-    return StartRequest.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<StartRequest>): StartRequest {
-    const message = createBaseStartRequest();
-    message.id = object.id ?? "";
-    message.execId = object.execId ?? "";
-    return message;
-  },
 };
 
 function createBaseStartResponse(): StartResponse {
@@ -516,15 +477,6 @@ export const StartResponse: MessageFns<StartResponse> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<StartResponse>): StartResponse {
-    return StartResponse.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<StartResponse>): StartResponse {
-    const message = createBaseStartResponse();
-    message.pid = object.pid ?? 0;
-    return message;
   },
 };
 
@@ -582,16 +534,6 @@ export const DeleteRequest: MessageFns<DeleteRequest> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<DeleteRequest>): DeleteRequest {
-    return DeleteRequest.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<DeleteRequest>): DeleteRequest {
-    const message = createBaseDeleteRequest();
-    message.id = object.id ?? "";
-    message.execId = object.execId ?? "";
-    return message;
   },
 };
 
@@ -661,19 +603,6 @@ export const DeleteResponse: MessageFns<DeleteResponse> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<DeleteResponse>): DeleteResponse {
-    return DeleteResponse.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<DeleteResponse>): DeleteResponse {
-    const message = createBaseDeleteResponse();
-    message.pid = object.pid ?? 0;
-    message.exitStatus = object.exitStatus ?? 0;
-    message.exitedAt = (object.exitedAt !== undefined && object.exitedAt !== null)
-      ? Timestamp.fromPartial(object.exitedAt)
-      : undefined;
-    return message;
-  },
 };
 
 function createBaseStateRequest(): StateRequest {
@@ -730,16 +659,6 @@ export const StateRequest: MessageFns<StateRequest> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<StateRequest>): StateRequest {
-    return StateRequest.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<StateRequest>): StateRequest {
-    const message = createBaseStateRequest();
-    message.id = object.id ?? "";
-    message.execId = object.execId ?? "";
-    return message;
   },
 };
 
@@ -909,27 +828,6 @@ export const StateResponse: MessageFns<StateResponse> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<StateResponse>): StateResponse {
-    return StateResponse.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<StateResponse>): StateResponse {
-    const message = createBaseStateResponse();
-    message.id = object.id ?? "";
-    message.bundle = object.bundle ?? "";
-    message.pid = object.pid ?? 0;
-    message.status = object.status ?? 0;
-    message.stdin = object.stdin ?? "";
-    message.stdout = object.stdout ?? "";
-    message.stderr = object.stderr ?? "";
-    message.terminal = object.terminal ?? false;
-    message.exitStatus = object.exitStatus ?? 0;
-    message.exitedAt = (object.exitedAt !== undefined && object.exitedAt !== null)
-      ? Timestamp.fromPartial(object.exitedAt)
-      : undefined;
-    message.execId = object.execId ?? "";
-    return message;
-  },
 };
 
 function createBasePidsRequest(): PidsRequest {
@@ -975,15 +873,6 @@ export const PidsRequest: MessageFns<PidsRequest> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<PidsRequest>): PidsRequest {
-    return PidsRequest.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<PidsRequest>): PidsRequest {
-    const message = createBasePidsRequest();
-    message.id = object.id ?? "";
-    return message;
   },
 };
 
@@ -1031,15 +920,6 @@ export const PidsResponse: MessageFns<PidsResponse> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<PidsResponse>): PidsResponse {
-    return PidsResponse.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<PidsResponse>): PidsResponse {
-    const message = createBasePidsResponse();
-    message.processes = object.processes?.map((e) => ProcessInfo.fromPartial(e)) || [];
-    return message;
-  },
 };
 
 function createBasePauseRequest(): PauseRequest {
@@ -1086,15 +966,6 @@ export const PauseRequest: MessageFns<PauseRequest> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<PauseRequest>): PauseRequest {
-    return PauseRequest.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<PauseRequest>): PauseRequest {
-    const message = createBasePauseRequest();
-    message.id = object.id ?? "";
-    return message;
-  },
 };
 
 function createBaseResumeRequest(): ResumeRequest {
@@ -1140,15 +1011,6 @@ export const ResumeRequest: MessageFns<ResumeRequest> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<ResumeRequest>): ResumeRequest {
-    return ResumeRequest.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<ResumeRequest>): ResumeRequest {
-    const message = createBaseResumeRequest();
-    message.id = object.id ?? "";
-    return message;
   },
 };
 
@@ -1217,19 +1079,6 @@ export const CheckpointTaskRequest: MessageFns<CheckpointTaskRequest> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<CheckpointTaskRequest>): CheckpointTaskRequest {
-    return CheckpointTaskRequest.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<CheckpointTaskRequest>): CheckpointTaskRequest {
-    const message = createBaseCheckpointTaskRequest();
-    message.id = object.id ?? "";
-    message.path = object.path ?? "";
-    message.options = (object.options !== undefined && object.options !== null)
-      ? Any.fromPartial(object.options)
-      : undefined;
-    return message;
   },
 };
 
@@ -1309,18 +1158,6 @@ export const KillRequest: MessageFns<KillRequest> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<KillRequest>): KillRequest {
-    return KillRequest.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<KillRequest>): KillRequest {
-    const message = createBaseKillRequest();
-    message.id = object.id ?? "";
-    message.execId = object.execId ?? "";
-    message.signal = object.signal ?? 0;
-    message.all = object.all ?? false;
-    return message;
   },
 };
 
@@ -1434,21 +1271,6 @@ export const ExecProcessRequest: MessageFns<ExecProcessRequest> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<ExecProcessRequest>): ExecProcessRequest {
-    return ExecProcessRequest.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<ExecProcessRequest>): ExecProcessRequest {
-    const message = createBaseExecProcessRequest();
-    message.id = object.id ?? "";
-    message.execId = object.execId ?? "";
-    message.terminal = object.terminal ?? false;
-    message.stdin = object.stdin ?? "";
-    message.stdout = object.stdout ?? "";
-    message.stderr = object.stderr ?? "";
-    message.spec = (object.spec !== undefined && object.spec !== null) ? Any.fromPartial(object.spec) : undefined;
-    return message;
-  },
 };
 
 function createBaseResizePtyRequest(): ResizePtyRequest {
@@ -1528,18 +1350,6 @@ export const ResizePtyRequest: MessageFns<ResizePtyRequest> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<ResizePtyRequest>): ResizePtyRequest {
-    return ResizePtyRequest.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<ResizePtyRequest>): ResizePtyRequest {
-    const message = createBaseResizePtyRequest();
-    message.id = object.id ?? "";
-    message.execId = object.execId ?? "";
-    message.width = object.width ?? 0;
-    message.height = object.height ?? 0;
-    return message;
-  },
 };
 
 function createBaseCloseIORequest(): CloseIORequest {
@@ -1607,17 +1417,6 @@ export const CloseIORequest: MessageFns<CloseIORequest> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<CloseIORequest>): CloseIORequest {
-    return CloseIORequest.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<CloseIORequest>): CloseIORequest {
-    const message = createBaseCloseIORequest();
-    message.id = object.id ?? "";
-    message.execId = object.execId ?? "";
-    message.stdin = object.stdin ?? false;
-    return message;
   },
 };
 
@@ -1690,27 +1489,6 @@ export const UpdateTaskRequest: MessageFns<UpdateTaskRequest> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<UpdateTaskRequest>): UpdateTaskRequest {
-    return UpdateTaskRequest.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<UpdateTaskRequest>): UpdateTaskRequest {
-    const message = createBaseUpdateTaskRequest();
-    message.id = object.id ?? "";
-    message.resources = (object.resources !== undefined && object.resources !== null)
-      ? Any.fromPartial(object.resources)
-      : undefined;
-    message.annotations = (globalThis.Object.entries(object.annotations ?? {}) as [string, string][]).reduce(
-      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
-        if (value !== undefined) {
-          acc[key] = globalThis.String(value);
-        }
-        return acc;
-      },
-      {},
-    );
-    return message;
-  },
 };
 
 function createBaseUpdateTaskRequest_AnnotationsEntry(): UpdateTaskRequest_AnnotationsEntry {
@@ -1767,16 +1545,6 @@ export const UpdateTaskRequest_AnnotationsEntry: MessageFns<UpdateTaskRequest_An
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<UpdateTaskRequest_AnnotationsEntry>): UpdateTaskRequest_AnnotationsEntry {
-    return UpdateTaskRequest_AnnotationsEntry.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<UpdateTaskRequest_AnnotationsEntry>): UpdateTaskRequest_AnnotationsEntry {
-    const message = createBaseUpdateTaskRequest_AnnotationsEntry();
-    message.key = object.key ?? "";
-    message.value = object.value ?? "";
-    return message;
   },
 };
 
@@ -1835,16 +1603,6 @@ export const WaitRequest: MessageFns<WaitRequest> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<WaitRequest>): WaitRequest {
-    return WaitRequest.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<WaitRequest>): WaitRequest {
-    const message = createBaseWaitRequest();
-    message.id = object.id ?? "";
-    message.execId = object.execId ?? "";
-    return message;
-  },
 };
 
 function createBaseWaitResponse(): WaitResponse {
@@ -1902,18 +1660,6 @@ export const WaitResponse: MessageFns<WaitResponse> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<WaitResponse>): WaitResponse {
-    return WaitResponse.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<WaitResponse>): WaitResponse {
-    const message = createBaseWaitResponse();
-    message.exitStatus = object.exitStatus ?? 0;
-    message.exitedAt = (object.exitedAt !== undefined && object.exitedAt !== null)
-      ? Timestamp.fromPartial(object.exitedAt)
-      : undefined;
-    return message;
-  },
 };
 
 function createBaseStatsRequest(): StatsRequest {
@@ -1959,15 +1705,6 @@ export const StatsRequest: MessageFns<StatsRequest> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<StatsRequest>): StatsRequest {
-    return StatsRequest.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<StatsRequest>): StatsRequest {
-    const message = createBaseStatsRequest();
-    message.id = object.id ?? "";
-    return message;
   },
 };
 
@@ -2015,15 +1752,6 @@ export const StatsResponse: MessageFns<StatsResponse> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<StatsResponse>): StatsResponse {
-    return StatsResponse.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<StatsResponse>): StatsResponse {
-    const message = createBaseStatsResponse();
-    message.stats = (object.stats !== undefined && object.stats !== null) ? Any.fromPartial(object.stats) : undefined;
-    return message;
-  },
 };
 
 function createBaseConnectRequest(): ConnectRequest {
@@ -2069,15 +1797,6 @@ export const ConnectRequest: MessageFns<ConnectRequest> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<ConnectRequest>): ConnectRequest {
-    return ConnectRequest.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<ConnectRequest>): ConnectRequest {
-    const message = createBaseConnectRequest();
-    message.id = object.id ?? "";
-    return message;
   },
 };
 
@@ -2147,17 +1866,6 @@ export const ConnectResponse: MessageFns<ConnectResponse> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<ConnectResponse>): ConnectResponse {
-    return ConnectResponse.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<ConnectResponse>): ConnectResponse {
-    const message = createBaseConnectResponse();
-    message.shimPid = object.shimPid ?? 0;
-    message.taskPid = object.taskPid ?? 0;
-    message.version = object.version ?? "";
-    return message;
-  },
 };
 
 function createBaseShutdownRequest(): ShutdownRequest {
@@ -2214,16 +1922,6 @@ export const ShutdownRequest: MessageFns<ShutdownRequest> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<ShutdownRequest>): ShutdownRequest {
-    return ShutdownRequest.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<ShutdownRequest>): ShutdownRequest {
-    const message = createBaseShutdownRequest();
-    message.id = object.id ?? "";
-    message.now = object.now ?? false;
-    return message;
   },
 };
 
@@ -2374,18 +2072,7 @@ export const TaskDefinition = {
   },
 } as const;
 
-type Builtin = Date | Function | Uint8Array | string | number | boolean | bigint | undefined;
-
-export type DeepPartial<T> = T extends bigint ? string | number | bigint
-  : T extends Builtin ? T : T extends globalThis.Array<infer U> ? globalThis.Array<DeepPartial<U>>
-  : T extends ReadonlyArray<infer U> ? ReadonlyArray<DeepPartial<U>>
-  : T extends { $case: string; value: unknown } ? { $case: T["$case"]; value?: DeepPartial<T["value"]> }
-  : T extends {} ? { [K in keyof T]?: DeepPartial<T[K]> }
-  : Partial<T>;
-
 export interface MessageFns<T> {
   encode(message: T, writer?: BinaryWriter): BinaryWriter;
   decode(input: BinaryReader | Uint8Array, length?: number): T;
-  create(base?: DeepPartial<T>): T;
-  fromPartial(object: DeepPartial<T>): T;
 }

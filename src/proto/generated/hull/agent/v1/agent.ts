@@ -364,15 +364,6 @@ export const HelloRequest: MessageFns<HelloRequest> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<HelloRequest>): HelloRequest {
-    return HelloRequest.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<HelloRequest>): HelloRequest {
-    const message = createBaseHelloRequest();
-    message.protocolMajor = object.protocolMajor ?? 0;
-    return message;
-  },
 };
 
 function createBaseHelloResponse(): HelloResponse {
@@ -462,19 +453,6 @@ export const HelloResponse: MessageFns<HelloResponse> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<HelloResponse>): HelloResponse {
-    return HelloResponse.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<HelloResponse>): HelloResponse {
-    const message = createBaseHelloResponse();
-    message.protocolMajor = object.protocolMajor ?? 0;
-    message.protocolMinor = object.protocolMinor ?? 0;
-    message.agentVersion = object.agentVersion ?? "";
-    message.kernelRelease = object.kernelRelease ?? "";
-    message.features = object.features?.map((e) => e) || [];
-    return message;
   },
 };
 
@@ -641,34 +619,6 @@ export const StartSandboxRequest: MessageFns<StartSandboxRequest> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<StartSandboxRequest>): StartSandboxRequest {
-    return StartSandboxRequest.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<StartSandboxRequest>): StartSandboxRequest {
-    const message = createBaseStartSandboxRequest();
-    message.hostname = object.hostname ?? "";
-    message.timeUnixNano = (object.timeUnixNano !== undefined && object.timeUnixNano !== null)
-      ? BigInt(object.timeUnixNano)
-      : 0n;
-    message.entropy = object.entropy ?? new Uint8Array(0);
-    message.shares = object.shares?.map((e) => Share.fromPartial(e)) || [];
-    message.sysctls = (globalThis.Object.entries(object.sysctls ?? {}) as [string, string][]).reduce(
-      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
-        if (value !== undefined) {
-          acc[key] = globalThis.String(value);
-        }
-        return acc;
-      },
-      {},
-    );
-    message.interfaces = object.interfaces?.map((e) => NetworkInterface.fromPartial(e)) || [];
-    message.routes = object.routes?.map((e) => Route.fromPartial(e)) || [];
-    message.neighbours = object.neighbours?.map((e) => Neighbour.fromPartial(e)) || [];
-    message.shmSize = (object.shmSize !== undefined && object.shmSize !== null) ? BigInt(object.shmSize) : 0n;
-    message.maxShareFiles = object.maxShareFiles ?? 0;
-    return message;
-  },
 };
 
 function createBaseStartSandboxRequest_SysctlsEntry(): StartSandboxRequest_SysctlsEntry {
@@ -726,16 +676,6 @@ export const StartSandboxRequest_SysctlsEntry: MessageFns<StartSandboxRequest_Sy
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<StartSandboxRequest_SysctlsEntry>): StartSandboxRequest_SysctlsEntry {
-    return StartSandboxRequest_SysctlsEntry.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<StartSandboxRequest_SysctlsEntry>): StartSandboxRequest_SysctlsEntry {
-    const message = createBaseStartSandboxRequest_SysctlsEntry();
-    message.key = object.key ?? "";
-    message.value = object.value ?? "";
-    return message;
-  },
 };
 
 function createBaseStartSandboxResponse(): StartSandboxResponse {
@@ -770,14 +710,6 @@ export const StartSandboxResponse: MessageFns<StartSandboxResponse> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<StartSandboxResponse>): StartSandboxResponse {
-    return StartSandboxResponse.fromPartial(base ?? {});
-  },
-  fromPartial(_: DeepPartial<StartSandboxResponse>): StartSandboxResponse {
-    const message = createBaseStartSandboxResponse();
-    return message;
   },
 };
 
@@ -846,17 +778,6 @@ export const Share: MessageFns<Share> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<Share>): Share {
-    return Share.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<Share>): Share {
-    const message = createBaseShare();
-    message.tag = object.tag ?? "";
-    message.target = object.target ?? "";
-    message.readOnly = object.readOnly ?? false;
-    return message;
   },
 };
 
@@ -937,18 +858,6 @@ export const NetworkInterface: MessageFns<NetworkInterface> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<NetworkInterface>): NetworkInterface {
-    return NetworkInterface.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<NetworkInterface>): NetworkInterface {
-    const message = createBaseNetworkInterface();
-    message.mac = object.mac ?? "";
-    message.name = object.name ?? "";
-    message.mtu = object.mtu ?? 0;
-    message.addresses = object.addresses?.map((e) => e) || [];
-    return message;
-  },
 };
 
 function createBaseUpdateNetworkRequest(): UpdateNetworkRequest {
@@ -1017,17 +926,6 @@ export const UpdateNetworkRequest: MessageFns<UpdateNetworkRequest> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<UpdateNetworkRequest>): UpdateNetworkRequest {
-    return UpdateNetworkRequest.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<UpdateNetworkRequest>): UpdateNetworkRequest {
-    const message = createBaseUpdateNetworkRequest();
-    message.interfaces = object.interfaces?.map((e) => NetworkInterface.fromPartial(e)) || [];
-    message.routes = object.routes?.map((e) => Route.fromPartial(e)) || [];
-    message.neighbours = object.neighbours?.map((e) => Neighbour.fromPartial(e)) || [];
-    return message;
-  },
 };
 
 function createBaseUpdateNetworkResponse(): UpdateNetworkResponse {
@@ -1062,14 +960,6 @@ export const UpdateNetworkResponse: MessageFns<UpdateNetworkResponse> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<UpdateNetworkResponse>): UpdateNetworkResponse {
-    return UpdateNetworkResponse.fromPartial(base ?? {});
-  },
-  fromPartial(_: DeepPartial<UpdateNetworkResponse>): UpdateNetworkResponse {
-    const message = createBaseUpdateNetworkResponse();
-    return message;
   },
 };
 
@@ -1337,24 +1227,6 @@ export const Route: MessageFns<Route> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<Route>): Route {
-    return Route.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<Route>): Route {
-    const message = createBaseRoute();
-    message.destination = object.destination ?? "";
-    message.gateway = object.gateway ?? "";
-    message.device = object.device ?? "";
-    message.source = object.source ?? "";
-    message.scope = object.scope ?? "";
-    message.metric = object.metric ?? 0;
-    message.onlink = object.onlink ?? false;
-    message.type = object.type ?? "";
-    message.mtu = object.mtu ?? 0;
-    message.nextHops = object.nextHops?.map((e) => NextHop.fromPartial(e)) || [];
-    return message;
-  },
 };
 
 function createBaseNextHop(): NextHop {
@@ -1434,18 +1306,6 @@ export const NextHop: MessageFns<NextHop> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<NextHop>): NextHop {
-    return NextHop.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<NextHop>): NextHop {
-    const message = createBaseNextHop();
-    message.gateway = object.gateway ?? "";
-    message.device = object.device ?? "";
-    message.weight = object.weight ?? 0;
-    message.onlink = object.onlink ?? false;
-    return message;
-  },
 };
 
 function createBaseNeighbour(): Neighbour {
@@ -1513,17 +1373,6 @@ export const Neighbour: MessageFns<Neighbour> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<Neighbour>): Neighbour {
-    return Neighbour.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<Neighbour>): Neighbour {
-    const message = createBaseNeighbour();
-    message.address = object.address ?? "";
-    message.mac = object.mac ?? "";
-    message.device = object.device ?? "";
-    return message;
   },
 };
 
@@ -1626,20 +1475,6 @@ export const Stdio: MessageFns<Stdio> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<Stdio>): Stdio {
-    return Stdio.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<Stdio>): Stdio {
-    const message = createBaseStdio();
-    message.terminal = object.terminal ?? false;
-    message.stdinToken = object.stdinToken ?? "";
-    message.stdoutToken = object.stdoutToken ?? "";
-    message.stderrToken = object.stderrToken ?? "";
-    message.terminalWidth = object.terminalWidth ?? 0;
-    message.terminalHeight = object.terminalHeight ?? 0;
-    return message;
-  },
 };
 
 function createBaseCreateContainerRequest(): CreateContainerRequest {
@@ -1730,21 +1565,6 @@ export const CreateContainerRequest: MessageFns<CreateContainerRequest> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<CreateContainerRequest>): CreateContainerRequest {
-    return CreateContainerRequest.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<CreateContainerRequest>): CreateContainerRequest {
-    const message = createBaseCreateContainerRequest();
-    message.containerId = object.containerId ?? "";
-    message.spec = object.spec ?? new Uint8Array(0);
-    message.stdio = (object.stdio !== undefined && object.stdio !== null) ? Stdio.fromPartial(object.stdio) : undefined;
-    message.blockDevices = object.blockDevices?.map((e) => BlockDevice.fromPartial(e)) || [];
-    message.rootDisk = (object.rootDisk !== undefined && object.rootDisk !== null)
-      ? RootDisk.fromPartial(object.rootDisk)
-      : undefined;
-    return message;
-  },
 };
 
 function createBaseRootDisk(): RootDisk {
@@ -1824,18 +1644,6 @@ export const RootDisk: MessageFns<RootDisk> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<RootDisk>): RootDisk {
-    return RootDisk.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<RootDisk>): RootDisk {
-    const message = createBaseRootDisk();
-    message.serial = object.serial ?? "";
-    message.fsType = object.fsType ?? "";
-    message.readOnly = object.readOnly ?? false;
-    message.options = object.options?.map((e) => e) || [];
-    return message;
-  },
 };
 
 function createBaseBlockDevice(): BlockDevice {
@@ -1904,17 +1712,6 @@ export const BlockDevice: MessageFns<BlockDevice> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<BlockDevice>): BlockDevice {
-    return BlockDevice.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<BlockDevice>): BlockDevice {
-    const message = createBaseBlockDevice();
-    message.serial = object.serial ?? "";
-    message.path = object.path ?? "";
-    message.access = object.access ?? "";
-    return message;
-  },
 };
 
 function createBaseCreateContainerResponse(): CreateContainerResponse {
@@ -1960,15 +1757,6 @@ export const CreateContainerResponse: MessageFns<CreateContainerResponse> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<CreateContainerResponse>): CreateContainerResponse {
-    return CreateContainerResponse.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<CreateContainerResponse>): CreateContainerResponse {
-    const message = createBaseCreateContainerResponse();
-    message.pid = object.pid ?? 0;
-    return message;
   },
 };
 
@@ -2049,18 +1837,6 @@ export const CreateExecRequest: MessageFns<CreateExecRequest> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<CreateExecRequest>): CreateExecRequest {
-    return CreateExecRequest.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<CreateExecRequest>): CreateExecRequest {
-    const message = createBaseCreateExecRequest();
-    message.containerId = object.containerId ?? "";
-    message.execId = object.execId ?? "";
-    message.process = object.process ?? new Uint8Array(0);
-    message.stdio = (object.stdio !== undefined && object.stdio !== null) ? Stdio.fromPartial(object.stdio) : undefined;
-    return message;
-  },
 };
 
 function createBaseCreateExecResponse(): CreateExecResponse {
@@ -2095,14 +1871,6 @@ export const CreateExecResponse: MessageFns<CreateExecResponse> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<CreateExecResponse>): CreateExecResponse {
-    return CreateExecResponse.fromPartial(base ?? {});
-  },
-  fromPartial(_: DeepPartial<CreateExecResponse>): CreateExecResponse {
-    const message = createBaseCreateExecResponse();
-    return message;
   },
 };
 
@@ -2149,15 +1917,6 @@ export const ContainerRequest: MessageFns<ContainerRequest> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<ContainerRequest>): ContainerRequest {
-    return ContainerRequest.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<ContainerRequest>): ContainerRequest {
-    const message = createBaseContainerRequest();
-    message.containerId = object.containerId ?? "";
-    return message;
   },
 };
 
@@ -2216,16 +1975,6 @@ export const ProcessRequest: MessageFns<ProcessRequest> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<ProcessRequest>): ProcessRequest {
-    return ProcessRequest.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<ProcessRequest>): ProcessRequest {
-    const message = createBaseProcessRequest();
-    message.containerId = object.containerId ?? "";
-    message.execId = object.execId ?? "";
-    return message;
-  },
 };
 
 function createBaseStartProcessResponse(): StartProcessResponse {
@@ -2271,15 +2020,6 @@ export const StartProcessResponse: MessageFns<StartProcessResponse> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<StartProcessResponse>): StartProcessResponse {
-    return StartProcessResponse.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<StartProcessResponse>): StartProcessResponse {
-    const message = createBaseStartProcessResponse();
-    message.pid = object.pid ?? 0;
-    return message;
   },
 };
 
@@ -2379,25 +2119,6 @@ export const WaitProcessResponse: MessageFns<WaitProcessResponse> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<WaitProcessResponse>): WaitProcessResponse {
-    return WaitProcessResponse.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<WaitProcessResponse>): WaitProcessResponse {
-    const message = createBaseWaitProcessResponse();
-    message.exitStatus = object.exitStatus ?? 0;
-    message.exitedAtUnixNano = (object.exitedAtUnixNano !== undefined && object.exitedAtUnixNano !== null)
-      ? BigInt(object.exitedAtUnixNano)
-      : 0n;
-    message.oomKilled = object.oomKilled ?? false;
-    message.stdoutBytes = (object.stdoutBytes !== undefined && object.stdoutBytes !== null)
-      ? BigInt(object.stdoutBytes)
-      : 0n;
-    message.stderrBytes = (object.stderrBytes !== undefined && object.stderrBytes !== null)
-      ? BigInt(object.stderrBytes)
-      : 0n;
-    return message;
   },
 };
 
@@ -2500,20 +2221,6 @@ export const SignalProcessRequest: MessageFns<SignalProcessRequest> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<SignalProcessRequest>): SignalProcessRequest {
-    return SignalProcessRequest.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<SignalProcessRequest>): SignalProcessRequest {
-    const message = createBaseSignalProcessRequest();
-    message.containerId = object.containerId ?? "";
-    message.execId = object.execId ?? "";
-    message.signal = object.signal ?? 0;
-    message.all = object.all ?? false;
-    message.escalation = object.escalation ?? 0;
-    message.escalationMs = object.escalationMs ?? 0;
-    return message;
-  },
 };
 
 function createBaseSignalProcessResponse(): SignalProcessResponse {
@@ -2548,14 +2255,6 @@ export const SignalProcessResponse: MessageFns<SignalProcessResponse> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<SignalProcessResponse>): SignalProcessResponse {
-    return SignalProcessResponse.fromPartial(base ?? {});
-  },
-  fromPartial(_: DeepPartial<SignalProcessResponse>): SignalProcessResponse {
-    const message = createBaseSignalProcessResponse();
-    return message;
   },
 };
 
@@ -2636,18 +2335,6 @@ export const ResizeTerminalRequest: MessageFns<ResizeTerminalRequest> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<ResizeTerminalRequest>): ResizeTerminalRequest {
-    return ResizeTerminalRequest.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<ResizeTerminalRequest>): ResizeTerminalRequest {
-    const message = createBaseResizeTerminalRequest();
-    message.containerId = object.containerId ?? "";
-    message.execId = object.execId ?? "";
-    message.width = object.width ?? 0;
-    message.height = object.height ?? 0;
-    return message;
-  },
 };
 
 function createBaseResizeTerminalResponse(): ResizeTerminalResponse {
@@ -2682,14 +2369,6 @@ export const ResizeTerminalResponse: MessageFns<ResizeTerminalResponse> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<ResizeTerminalResponse>): ResizeTerminalResponse {
-    return ResizeTerminalResponse.fromPartial(base ?? {});
-  },
-  fromPartial(_: DeepPartial<ResizeTerminalResponse>): ResizeTerminalResponse {
-    const message = createBaseResizeTerminalResponse();
-    return message;
   },
 };
 
@@ -2726,14 +2405,6 @@ export const DeleteProcessResponse: MessageFns<DeleteProcessResponse> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<DeleteProcessResponse>): DeleteProcessResponse {
-    return DeleteProcessResponse.fromPartial(base ?? {});
-  },
-  fromPartial(_: DeepPartial<DeleteProcessResponse>): DeleteProcessResponse {
-    const message = createBaseDeleteProcessResponse();
-    return message;
-  },
 };
 
 function createBasePauseContainerResponse(): PauseContainerResponse {
@@ -2769,14 +2440,6 @@ export const PauseContainerResponse: MessageFns<PauseContainerResponse> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<PauseContainerResponse>): PauseContainerResponse {
-    return PauseContainerResponse.fromPartial(base ?? {});
-  },
-  fromPartial(_: DeepPartial<PauseContainerResponse>): PauseContainerResponse {
-    const message = createBasePauseContainerResponse();
-    return message;
-  },
 };
 
 function createBaseResumeContainerResponse(): ResumeContainerResponse {
@@ -2811,14 +2474,6 @@ export const ResumeContainerResponse: MessageFns<ResumeContainerResponse> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<ResumeContainerResponse>): ResumeContainerResponse {
-    return ResumeContainerResponse.fromPartial(base ?? {});
-  },
-  fromPartial(_: DeepPartial<ResumeContainerResponse>): ResumeContainerResponse {
-    const message = createBaseResumeContainerResponse();
-    return message;
   },
 };
 
@@ -2865,15 +2520,6 @@ export const ListProcessesResponse: MessageFns<ListProcessesResponse> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<ListProcessesResponse>): ListProcessesResponse {
-    return ListProcessesResponse.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<ListProcessesResponse>): ListProcessesResponse {
-    const message = createBaseListProcessesResponse();
-    message.processes = object.processes?.map((e) => ListProcessesResponse_Process.fromPartial(e)) || [];
-    return message;
   },
 };
 
@@ -2932,16 +2578,6 @@ export const ListProcessesResponse_Process: MessageFns<ListProcessesResponse_Pro
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<ListProcessesResponse_Process>): ListProcessesResponse_Process {
-    return ListProcessesResponse_Process.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<ListProcessesResponse_Process>): ListProcessesResponse_Process {
-    const message = createBaseListProcessesResponse_Process();
-    message.pid = object.pid ?? 0;
-    message.execId = object.execId ?? "";
-    return message;
-  },
 };
 
 function createBaseUpdateContainerRequest(): UpdateContainerRequest {
@@ -2999,16 +2635,6 @@ export const UpdateContainerRequest: MessageFns<UpdateContainerRequest> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<UpdateContainerRequest>): UpdateContainerRequest {
-    return UpdateContainerRequest.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<UpdateContainerRequest>): UpdateContainerRequest {
-    const message = createBaseUpdateContainerRequest();
-    message.containerId = object.containerId ?? "";
-    message.resources = object.resources ?? new Uint8Array(0);
-    return message;
-  },
 };
 
 function createBaseUpdateContainerResponse(): UpdateContainerResponse {
@@ -3043,14 +2669,6 @@ export const UpdateContainerResponse: MessageFns<UpdateContainerResponse> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<UpdateContainerResponse>): UpdateContainerResponse {
-    return UpdateContainerResponse.fromPartial(base ?? {});
-  },
-  fromPartial(_: DeepPartial<UpdateContainerResponse>): UpdateContainerResponse {
-    const message = createBaseUpdateContainerResponse();
-    return message;
   },
 };
 
@@ -3112,24 +2730,6 @@ export const StatsContainerResponse: MessageFns<StatsContainerResponse> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<StatsContainerResponse>): StatsContainerResponse {
-    return StatsContainerResponse.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<StatsContainerResponse>): StatsContainerResponse {
-    const message = createBaseStatsContainerResponse();
-    message.cgroupFiles = (globalThis.Object.entries(object.cgroupFiles ?? {}) as [string, string][]).reduce(
-      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
-        if (value !== undefined) {
-          acc[key] = globalThis.String(value);
-        }
-        return acc;
-      },
-      {},
-    );
-    message.netDev = object.netDev ?? "";
-    return message;
-  },
 };
 
 function createBaseStatsContainerResponse_CgroupFilesEntry(): StatsContainerResponse_CgroupFilesEntry {
@@ -3187,16 +2787,6 @@ export const StatsContainerResponse_CgroupFilesEntry: MessageFns<StatsContainerR
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<StatsContainerResponse_CgroupFilesEntry>): StatsContainerResponse_CgroupFilesEntry {
-    return StatsContainerResponse_CgroupFilesEntry.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<StatsContainerResponse_CgroupFilesEntry>): StatsContainerResponse_CgroupFilesEntry {
-    const message = createBaseStatsContainerResponse_CgroupFilesEntry();
-    message.key = object.key ?? "";
-    message.value = object.value ?? "";
-    return message;
-  },
 };
 
 function createBaseEventsRequest(): EventsRequest {
@@ -3231,14 +2821,6 @@ export const EventsRequest: MessageFns<EventsRequest> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<EventsRequest>): EventsRequest {
-    return EventsRequest.fromPartial(base ?? {});
-  },
-  fromPartial(_: DeepPartial<EventsRequest>): EventsRequest {
-    const message = createBaseEventsRequest();
-    return message;
   },
 };
 
@@ -3287,22 +2869,6 @@ export const Event: MessageFns<Event> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<Event>): Event {
-    return Event.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<Event>): Event {
-    const message = createBaseEvent();
-    switch (object.event?.$case) {
-      case "oom": {
-        if (object.event?.value !== undefined && object.event?.value !== null) {
-          message.event = { $case: "oom", value: OomEvent.fromPartial(object.event.value) };
-        }
-        break;
-      }
-    }
-    return message;
   },
 };
 
@@ -3364,18 +2930,6 @@ export const OomEvent: MessageFns<OomEvent> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<OomEvent>): OomEvent {
-    return OomEvent.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<OomEvent>): OomEvent {
-    const message = createBaseOomEvent();
-    message.containerId = object.containerId ?? "";
-    message.oomKillCount = (object.oomKillCount !== undefined && object.oomKillCount !== null)
-      ? BigInt(object.oomKillCount)
-      : 0n;
-    return message;
-  },
 };
 
 function createBaseShutdownRequest(): ShutdownRequest {
@@ -3411,14 +2965,6 @@ export const ShutdownRequest: MessageFns<ShutdownRequest> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<ShutdownRequest>): ShutdownRequest {
-    return ShutdownRequest.fromPartial(base ?? {});
-  },
-  fromPartial(_: DeepPartial<ShutdownRequest>): ShutdownRequest {
-    const message = createBaseShutdownRequest();
-    return message;
-  },
 };
 
 function createBaseShutdownResponse(): ShutdownResponse {
@@ -3453,14 +2999,6 @@ export const ShutdownResponse: MessageFns<ShutdownResponse> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<ShutdownResponse>): ShutdownResponse {
-    return ShutdownResponse.fromPartial(base ?? {});
-  },
-  fromPartial(_: DeepPartial<ShutdownResponse>): ShutdownResponse {
-    const message = createBaseShutdownResponse();
-    return message;
   },
 };
 
@@ -3636,18 +3174,7 @@ export const AgentDefinition = {
   },
 } as const;
 
-type Builtin = Date | Function | Uint8Array | string | number | boolean | bigint | undefined;
-
-export type DeepPartial<T> = T extends bigint ? string | number | bigint
-  : T extends Builtin ? T : T extends globalThis.Array<infer U> ? globalThis.Array<DeepPartial<U>>
-  : T extends ReadonlyArray<infer U> ? ReadonlyArray<DeepPartial<U>>
-  : T extends { $case: string; value: unknown } ? { $case: T["$case"]; value?: DeepPartial<T["value"]> }
-  : T extends {} ? { [K in keyof T]?: DeepPartial<T[K]> }
-  : Partial<T>;
-
 export interface MessageFns<T> {
   encode(message: T, writer?: BinaryWriter): BinaryWriter;
   decode(input: BinaryReader | Uint8Array, length?: number): T;
-  create(base?: DeepPartial<T>): T;
-  fromPartial(object: DeepPartial<T>): T;
 }

@@ -202,23 +202,6 @@ export const BootstrapParams: MessageFns<BootstrapParams> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<BootstrapParams>): BootstrapParams {
-    return BootstrapParams.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<BootstrapParams>): BootstrapParams {
-    const message = createBaseBootstrapParams();
-    message.instanceId = object.instanceId ?? "";
-    message.namespace = object.namespace ?? "";
-    message.logLevel = object.logLevel ?? 0;
-    message.containerdVersion = object.containerdVersion ?? "";
-    message.containerdTtrpcAddress = object.containerdTtrpcAddress ?? "";
-    message.containerdGrpcAddress = object.containerdGrpcAddress ?? "";
-    message.containerdBinary = object.containerdBinary ?? "";
-    message.extensions = object.extensions?.map((e) => Extension.fromPartial(e)) || [];
-    message.socketDir = object.socketDir ?? undefined;
-    return message;
-  },
 };
 
 function createBaseExtension(): Extension {
@@ -264,15 +247,6 @@ export const Extension: MessageFns<Extension> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<Extension>): Extension {
-    return Extension.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<Extension>): Extension {
-    const message = createBaseExtension();
-    message.value = (object.value !== undefined && object.value !== null) ? Any.fromPartial(object.value) : undefined;
-    return message;
   },
 };
 
@@ -381,27 +355,6 @@ export const BootstrapResult: MessageFns<BootstrapResult> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<BootstrapResult>): BootstrapResult {
-    return BootstrapResult.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<BootstrapResult>): BootstrapResult {
-    const message = createBaseBootstrapResult();
-    message.version = object.version ?? 0;
-    message.address = object.address ?? "";
-    message.protocol = object.protocol ?? "";
-    message.capabilities = object.capabilities?.map((e) => e) || [];
-    message.metadata = (globalThis.Object.entries(object.metadata ?? {}) as [string, string][]).reduce(
-      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
-        if (value !== undefined) {
-          acc[key] = globalThis.String(value);
-        }
-        return acc;
-      },
-      {},
-    );
-    return message;
-  },
 };
 
 function createBaseBootstrapResult_MetadataEntry(): BootstrapResult_MetadataEntry {
@@ -459,30 +412,9 @@ export const BootstrapResult_MetadataEntry: MessageFns<BootstrapResult_MetadataE
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<BootstrapResult_MetadataEntry>): BootstrapResult_MetadataEntry {
-    return BootstrapResult_MetadataEntry.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<BootstrapResult_MetadataEntry>): BootstrapResult_MetadataEntry {
-    const message = createBaseBootstrapResult_MetadataEntry();
-    message.key = object.key ?? "";
-    message.value = object.value ?? "";
-    return message;
-  },
 };
-
-type Builtin = Date | Function | Uint8Array | string | number | boolean | bigint | undefined;
-
-export type DeepPartial<T> = T extends bigint ? string | number | bigint
-  : T extends Builtin ? T : T extends globalThis.Array<infer U> ? globalThis.Array<DeepPartial<U>>
-  : T extends ReadonlyArray<infer U> ? ReadonlyArray<DeepPartial<U>>
-  : T extends { $case: string; value: unknown } ? { $case: T["$case"]; value?: DeepPartial<T["value"]> }
-  : T extends {} ? { [K in keyof T]?: DeepPartial<T[K]> }
-  : Partial<T>;
 
 export interface MessageFns<T> {
   encode(message: T, writer?: BinaryWriter): BinaryWriter;
   decode(input: BinaryReader | Uint8Array, length?: number): T;
-  create(base?: DeepPartial<T>): T;
-  fromPartial(object: DeepPartial<T>): T;
 }

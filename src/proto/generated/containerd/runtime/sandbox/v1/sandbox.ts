@@ -214,30 +214,6 @@ export const CreateSandboxRequest: MessageFns<CreateSandboxRequest> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<CreateSandboxRequest>): CreateSandboxRequest {
-    return CreateSandboxRequest.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<CreateSandboxRequest>): CreateSandboxRequest {
-    const message = createBaseCreateSandboxRequest();
-    message.sandboxId = object.sandboxId ?? "";
-    message.bundlePath = object.bundlePath ?? "";
-    message.rootfs = object.rootfs?.map((e) => Mount.fromPartial(e)) || [];
-    message.options = (object.options !== undefined && object.options !== null)
-      ? Any.fromPartial(object.options)
-      : undefined;
-    message.netnsPath = object.netnsPath ?? "";
-    message.annotations = (globalThis.Object.entries(object.annotations ?? {}) as [string, string][]).reduce(
-      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
-        if (value !== undefined) {
-          acc[key] = globalThis.String(value);
-        }
-        return acc;
-      },
-      {},
-    );
-    return message;
-  },
 };
 
 function createBaseCreateSandboxRequest_AnnotationsEntry(): CreateSandboxRequest_AnnotationsEntry {
@@ -295,16 +271,6 @@ export const CreateSandboxRequest_AnnotationsEntry: MessageFns<CreateSandboxRequ
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<CreateSandboxRequest_AnnotationsEntry>): CreateSandboxRequest_AnnotationsEntry {
-    return CreateSandboxRequest_AnnotationsEntry.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<CreateSandboxRequest_AnnotationsEntry>): CreateSandboxRequest_AnnotationsEntry {
-    const message = createBaseCreateSandboxRequest_AnnotationsEntry();
-    message.key = object.key ?? "";
-    message.value = object.value ?? "";
-    return message;
-  },
 };
 
 function createBaseCreateSandboxResponse(): CreateSandboxResponse {
@@ -339,14 +305,6 @@ export const CreateSandboxResponse: MessageFns<CreateSandboxResponse> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<CreateSandboxResponse>): CreateSandboxResponse {
-    return CreateSandboxResponse.fromPartial(base ?? {});
-  },
-  fromPartial(_: DeepPartial<CreateSandboxResponse>): CreateSandboxResponse {
-    const message = createBaseCreateSandboxResponse();
-    return message;
   },
 };
 
@@ -393,15 +351,6 @@ export const StartSandboxRequest: MessageFns<StartSandboxRequest> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<StartSandboxRequest>): StartSandboxRequest {
-    return StartSandboxRequest.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<StartSandboxRequest>): StartSandboxRequest {
-    const message = createBaseStartSandboxRequest();
-    message.sandboxId = object.sandboxId ?? "";
-    return message;
   },
 };
 
@@ -471,19 +420,6 @@ export const StartSandboxResponse: MessageFns<StartSandboxResponse> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<StartSandboxResponse>): StartSandboxResponse {
-    return StartSandboxResponse.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<StartSandboxResponse>): StartSandboxResponse {
-    const message = createBaseStartSandboxResponse();
-    message.pid = object.pid ?? 0;
-    message.createdAt = (object.createdAt !== undefined && object.createdAt !== null)
-      ? Timestamp.fromPartial(object.createdAt)
-      : undefined;
-    message.spec = (object.spec !== undefined && object.spec !== null) ? Any.fromPartial(object.spec) : undefined;
-    return message;
-  },
 };
 
 function createBasePlatformRequest(): PlatformRequest {
@@ -530,15 +466,6 @@ export const PlatformRequest: MessageFns<PlatformRequest> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<PlatformRequest>): PlatformRequest {
-    return PlatformRequest.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<PlatformRequest>): PlatformRequest {
-    const message = createBasePlatformRequest();
-    message.sandboxId = object.sandboxId ?? "";
-    return message;
-  },
 };
 
 function createBasePlatformResponse(): PlatformResponse {
@@ -584,17 +511,6 @@ export const PlatformResponse: MessageFns<PlatformResponse> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<PlatformResponse>): PlatformResponse {
-    return PlatformResponse.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<PlatformResponse>): PlatformResponse {
-    const message = createBasePlatformResponse();
-    message.platform = (object.platform !== undefined && object.platform !== null)
-      ? Platform.fromPartial(object.platform)
-      : undefined;
-    return message;
   },
 };
 
@@ -653,16 +569,6 @@ export const StopSandboxRequest: MessageFns<StopSandboxRequest> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<StopSandboxRequest>): StopSandboxRequest {
-    return StopSandboxRequest.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<StopSandboxRequest>): StopSandboxRequest {
-    const message = createBaseStopSandboxRequest();
-    message.sandboxId = object.sandboxId ?? "";
-    message.timeoutSecs = object.timeoutSecs ?? 0;
-    return message;
-  },
 };
 
 function createBaseStopSandboxResponse(): StopSandboxResponse {
@@ -697,14 +603,6 @@ export const StopSandboxResponse: MessageFns<StopSandboxResponse> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<StopSandboxResponse>): StopSandboxResponse {
-    return StopSandboxResponse.fromPartial(base ?? {});
-  },
-  fromPartial(_: DeepPartial<StopSandboxResponse>): StopSandboxResponse {
-    const message = createBaseStopSandboxResponse();
-    return message;
   },
 };
 
@@ -751,15 +649,6 @@ export const WaitSandboxRequest: MessageFns<WaitSandboxRequest> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<WaitSandboxRequest>): WaitSandboxRequest {
-    return WaitSandboxRequest.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<WaitSandboxRequest>): WaitSandboxRequest {
-    const message = createBaseWaitSandboxRequest();
-    message.sandboxId = object.sandboxId ?? "";
-    return message;
   },
 };
 
@@ -818,18 +707,6 @@ export const WaitSandboxResponse: MessageFns<WaitSandboxResponse> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<WaitSandboxResponse>): WaitSandboxResponse {
-    return WaitSandboxResponse.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<WaitSandboxResponse>): WaitSandboxResponse {
-    const message = createBaseWaitSandboxResponse();
-    message.exitStatus = object.exitStatus ?? 0;
-    message.exitedAt = (object.exitedAt !== undefined && object.exitedAt !== null)
-      ? Timestamp.fromPartial(object.exitedAt)
-      : undefined;
-    return message;
-  },
 };
 
 function createBaseSandboxStatusRequest(): SandboxStatusRequest {
@@ -886,16 +763,6 @@ export const SandboxStatusRequest: MessageFns<SandboxStatusRequest> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<SandboxStatusRequest>): SandboxStatusRequest {
-    return SandboxStatusRequest.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<SandboxStatusRequest>): SandboxStatusRequest {
-    const message = createBaseSandboxStatusRequest();
-    message.sandboxId = object.sandboxId ?? "";
-    message.verbose = object.verbose ?? false;
-    return message;
   },
 };
 
@@ -1012,33 +879,6 @@ export const SandboxStatusResponse: MessageFns<SandboxStatusResponse> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<SandboxStatusResponse>): SandboxStatusResponse {
-    return SandboxStatusResponse.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<SandboxStatusResponse>): SandboxStatusResponse {
-    const message = createBaseSandboxStatusResponse();
-    message.sandboxId = object.sandboxId ?? "";
-    message.pid = object.pid ?? 0;
-    message.state = object.state ?? "";
-    message.info = (globalThis.Object.entries(object.info ?? {}) as [string, string][]).reduce(
-      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
-        if (value !== undefined) {
-          acc[key] = globalThis.String(value);
-        }
-        return acc;
-      },
-      {},
-    );
-    message.createdAt = (object.createdAt !== undefined && object.createdAt !== null)
-      ? Timestamp.fromPartial(object.createdAt)
-      : undefined;
-    message.exitedAt = (object.exitedAt !== undefined && object.exitedAt !== null)
-      ? Timestamp.fromPartial(object.exitedAt)
-      : undefined;
-    message.extra = (object.extra !== undefined && object.extra !== null) ? Any.fromPartial(object.extra) : undefined;
-    return message;
-  },
 };
 
 function createBaseSandboxStatusResponse_InfoEntry(): SandboxStatusResponse_InfoEntry {
@@ -1096,16 +936,6 @@ export const SandboxStatusResponse_InfoEntry: MessageFns<SandboxStatusResponse_I
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<SandboxStatusResponse_InfoEntry>): SandboxStatusResponse_InfoEntry {
-    return SandboxStatusResponse_InfoEntry.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<SandboxStatusResponse_InfoEntry>): SandboxStatusResponse_InfoEntry {
-    const message = createBaseSandboxStatusResponse_InfoEntry();
-    message.key = object.key ?? "";
-    message.value = object.value ?? "";
-    return message;
-  },
 };
 
 function createBasePingRequest(): PingRequest {
@@ -1152,15 +982,6 @@ export const PingRequest: MessageFns<PingRequest> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<PingRequest>): PingRequest {
-    return PingRequest.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<PingRequest>): PingRequest {
-    const message = createBasePingRequest();
-    message.sandboxId = object.sandboxId ?? "";
-    return message;
-  },
 };
 
 function createBasePingResponse(): PingResponse {
@@ -1195,14 +1016,6 @@ export const PingResponse: MessageFns<PingResponse> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<PingResponse>): PingResponse {
-    return PingResponse.fromPartial(base ?? {});
-  },
-  fromPartial(_: DeepPartial<PingResponse>): PingResponse {
-    const message = createBasePingResponse();
-    return message;
   },
 };
 
@@ -1250,15 +1063,6 @@ export const ShutdownSandboxRequest: MessageFns<ShutdownSandboxRequest> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<ShutdownSandboxRequest>): ShutdownSandboxRequest {
-    return ShutdownSandboxRequest.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<ShutdownSandboxRequest>): ShutdownSandboxRequest {
-    const message = createBaseShutdownSandboxRequest();
-    message.sandboxId = object.sandboxId ?? "";
-    return message;
-  },
 };
 
 function createBaseShutdownSandboxResponse(): ShutdownSandboxResponse {
@@ -1293,14 +1097,6 @@ export const ShutdownSandboxResponse: MessageFns<ShutdownSandboxResponse> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<ShutdownSandboxResponse>): ShutdownSandboxResponse {
-    return ShutdownSandboxResponse.fromPartial(base ?? {});
-  },
-  fromPartial(_: DeepPartial<ShutdownSandboxResponse>): ShutdownSandboxResponse {
-    const message = createBaseShutdownSandboxResponse();
-    return message;
   },
 };
 
@@ -1348,15 +1144,6 @@ export const SandboxMetricsRequest: MessageFns<SandboxMetricsRequest> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<SandboxMetricsRequest>): SandboxMetricsRequest {
-    return SandboxMetricsRequest.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<SandboxMetricsRequest>): SandboxMetricsRequest {
-    const message = createBaseSandboxMetricsRequest();
-    message.sandboxId = object.sandboxId ?? "";
-    return message;
-  },
 };
 
 function createBaseSandboxMetricsResponse(): SandboxMetricsResponse {
@@ -1402,17 +1189,6 @@ export const SandboxMetricsResponse: MessageFns<SandboxMetricsResponse> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<SandboxMetricsResponse>): SandboxMetricsResponse {
-    return SandboxMetricsResponse.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<SandboxMetricsResponse>): SandboxMetricsResponse {
-    const message = createBaseSandboxMetricsResponse();
-    message.metrics = (object.metrics !== undefined && object.metrics !== null)
-      ? Metric.fromPartial(object.metrics)
-      : undefined;
-    return message;
   },
 };
 
@@ -1496,18 +1272,7 @@ export const SandboxDefinition = {
   },
 } as const;
 
-type Builtin = Date | Function | Uint8Array | string | number | boolean | bigint | undefined;
-
-export type DeepPartial<T> = T extends bigint ? string | number | bigint
-  : T extends Builtin ? T : T extends globalThis.Array<infer U> ? globalThis.Array<DeepPartial<U>>
-  : T extends ReadonlyArray<infer U> ? ReadonlyArray<DeepPartial<U>>
-  : T extends { $case: string; value: unknown } ? { $case: T["$case"]; value?: DeepPartial<T["value"]> }
-  : T extends {} ? { [K in keyof T]?: DeepPartial<T[K]> }
-  : Partial<T>;
-
 export interface MessageFns<T> {
   encode(message: T, writer?: BinaryWriter): BinaryWriter;
   decode(input: BinaryReader | Uint8Array, length?: number): T;
-  create(base?: DeepPartial<T>): T;
-  fromPartial(object: DeepPartial<T>): T;
 }

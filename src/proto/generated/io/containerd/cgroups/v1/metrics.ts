@@ -297,31 +297,6 @@ export const Metrics: MessageFns<Metrics> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<Metrics>): Metrics {
-    return Metrics.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<Metrics>): Metrics {
-    const message = createBaseMetrics();
-    message.hugetlb = object.hugetlb?.map((e) => HugetlbStat.fromPartial(e)) || [];
-    message.pids = (object.pids !== undefined && object.pids !== null) ? PidsStat.fromPartial(object.pids) : undefined;
-    message.cpu = (object.cpu !== undefined && object.cpu !== null) ? CPUStat.fromPartial(object.cpu) : undefined;
-    message.memory = (object.memory !== undefined && object.memory !== null)
-      ? MemoryStat.fromPartial(object.memory)
-      : undefined;
-    message.blkio = (object.blkio !== undefined && object.blkio !== null)
-      ? BlkIOStat.fromPartial(object.blkio)
-      : undefined;
-    message.rdma = (object.rdma !== undefined && object.rdma !== null) ? RdmaStat.fromPartial(object.rdma) : undefined;
-    message.network = object.network?.map((e) => NetworkStat.fromPartial(e)) || [];
-    message.cgroupStats = (object.cgroupStats !== undefined && object.cgroupStats !== null)
-      ? CgroupStats.fromPartial(object.cgroupStats)
-      : undefined;
-    message.memoryOomControl = (object.memoryOomControl !== undefined && object.memoryOomControl !== null)
-      ? MemoryOomControl.fromPartial(object.memoryOomControl)
-      : undefined;
-    return message;
-  },
 };
 
 function createBaseHugetlbStat(): HugetlbStat {
@@ -410,18 +385,6 @@ export const HugetlbStat: MessageFns<HugetlbStat> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<HugetlbStat>): HugetlbStat {
-    return HugetlbStat.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<HugetlbStat>): HugetlbStat {
-    const message = createBaseHugetlbStat();
-    message.usage = (object.usage !== undefined && object.usage !== null) ? BigInt(object.usage) : 0n;
-    message.max = (object.max !== undefined && object.max !== null) ? BigInt(object.max) : 0n;
-    message.failcnt = (object.failcnt !== undefined && object.failcnt !== null) ? BigInt(object.failcnt) : 0n;
-    message.pagesize = object.pagesize ?? "";
-    return message;
-  },
 };
 
 function createBasePidsStat(): PidsStat {
@@ -485,16 +448,6 @@ export const PidsStat: MessageFns<PidsStat> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<PidsStat>): PidsStat {
-    return PidsStat.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<PidsStat>): PidsStat {
-    const message = createBasePidsStat();
-    message.current = (object.current !== undefined && object.current !== null) ? BigInt(object.current) : 0n;
-    message.limit = (object.limit !== undefined && object.limit !== null) ? BigInt(object.limit) : 0n;
-    return message;
-  },
 };
 
 function createBaseCPUStat(): CPUStat {
@@ -551,20 +504,6 @@ export const CPUStat: MessageFns<CPUStat> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<CPUStat>): CPUStat {
-    return CPUStat.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<CPUStat>): CPUStat {
-    const message = createBaseCPUStat();
-    message.usage = (object.usage !== undefined && object.usage !== null)
-      ? CPUUsage.fromPartial(object.usage)
-      : undefined;
-    message.throttling = (object.throttling !== undefined && object.throttling !== null)
-      ? Throttle.fromPartial(object.throttling)
-      : undefined;
-    return message;
   },
 };
 
@@ -671,18 +610,6 @@ export const CPUUsage: MessageFns<CPUUsage> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<CPUUsage>): CPUUsage {
-    return CPUUsage.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<CPUUsage>): CPUUsage {
-    const message = createBaseCPUUsage();
-    message.total = (object.total !== undefined && object.total !== null) ? BigInt(object.total) : 0n;
-    message.kernel = (object.kernel !== undefined && object.kernel !== null) ? BigInt(object.kernel) : 0n;
-    message.user = (object.user !== undefined && object.user !== null) ? BigInt(object.user) : 0n;
-    message.perCpu = object.perCpu?.map((e) => BigInt(e)) || [];
-    return message;
-  },
 };
 
 function createBaseThrottle(): Throttle {
@@ -759,21 +686,6 @@ export const Throttle: MessageFns<Throttle> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<Throttle>): Throttle {
-    return Throttle.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<Throttle>): Throttle {
-    const message = createBaseThrottle();
-    message.periods = (object.periods !== undefined && object.periods !== null) ? BigInt(object.periods) : 0n;
-    message.throttledPeriods = (object.throttledPeriods !== undefined && object.throttledPeriods !== null)
-      ? BigInt(object.throttledPeriods)
-      : 0n;
-    message.throttledTime = (object.throttledTime !== undefined && object.throttledTime !== null)
-      ? BigInt(object.throttledTime)
-      : 0n;
-    return message;
   },
 };
 
@@ -1339,106 +1251,6 @@ export const MemoryStat: MessageFns<MemoryStat> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<MemoryStat>): MemoryStat {
-    return MemoryStat.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<MemoryStat>): MemoryStat {
-    const message = createBaseMemoryStat();
-    message.cache = (object.cache !== undefined && object.cache !== null) ? BigInt(object.cache) : 0n;
-    message.rss = (object.rss !== undefined && object.rss !== null) ? BigInt(object.rss) : 0n;
-    message.rssHuge = (object.rssHuge !== undefined && object.rssHuge !== null) ? BigInt(object.rssHuge) : 0n;
-    message.mappedFile = (object.mappedFile !== undefined && object.mappedFile !== null)
-      ? BigInt(object.mappedFile)
-      : 0n;
-    message.dirty = (object.dirty !== undefined && object.dirty !== null) ? BigInt(object.dirty) : 0n;
-    message.writeback = (object.writeback !== undefined && object.writeback !== null) ? BigInt(object.writeback) : 0n;
-    message.pgPgIn = (object.pgPgIn !== undefined && object.pgPgIn !== null) ? BigInt(object.pgPgIn) : 0n;
-    message.pgPgOut = (object.pgPgOut !== undefined && object.pgPgOut !== null) ? BigInt(object.pgPgOut) : 0n;
-    message.pgFault = (object.pgFault !== undefined && object.pgFault !== null) ? BigInt(object.pgFault) : 0n;
-    message.pgMajFault = (object.pgMajFault !== undefined && object.pgMajFault !== null)
-      ? BigInt(object.pgMajFault)
-      : 0n;
-    message.inactiveAnon = (object.inactiveAnon !== undefined && object.inactiveAnon !== null)
-      ? BigInt(object.inactiveAnon)
-      : 0n;
-    message.activeAnon = (object.activeAnon !== undefined && object.activeAnon !== null)
-      ? BigInt(object.activeAnon)
-      : 0n;
-    message.inactiveFile = (object.inactiveFile !== undefined && object.inactiveFile !== null)
-      ? BigInt(object.inactiveFile)
-      : 0n;
-    message.activeFile = (object.activeFile !== undefined && object.activeFile !== null)
-      ? BigInt(object.activeFile)
-      : 0n;
-    message.unevictable = (object.unevictable !== undefined && object.unevictable !== null)
-      ? BigInt(object.unevictable)
-      : 0n;
-    message.hierarchicalMemoryLimit =
-      (object.hierarchicalMemoryLimit !== undefined && object.hierarchicalMemoryLimit !== null)
-        ? BigInt(object.hierarchicalMemoryLimit)
-        : 0n;
-    message.hierarchicalSwapLimit =
-      (object.hierarchicalSwapLimit !== undefined && object.hierarchicalSwapLimit !== null)
-        ? BigInt(object.hierarchicalSwapLimit)
-        : 0n;
-    message.totalCache = (object.totalCache !== undefined && object.totalCache !== null)
-      ? BigInt(object.totalCache)
-      : 0n;
-    message.totalRss = (object.totalRss !== undefined && object.totalRss !== null) ? BigInt(object.totalRss) : 0n;
-    message.totalRssHuge = (object.totalRssHuge !== undefined && object.totalRssHuge !== null)
-      ? BigInt(object.totalRssHuge)
-      : 0n;
-    message.totalMappedFile = (object.totalMappedFile !== undefined && object.totalMappedFile !== null)
-      ? BigInt(object.totalMappedFile)
-      : 0n;
-    message.totalDirty = (object.totalDirty !== undefined && object.totalDirty !== null)
-      ? BigInt(object.totalDirty)
-      : 0n;
-    message.totalWriteback = (object.totalWriteback !== undefined && object.totalWriteback !== null)
-      ? BigInt(object.totalWriteback)
-      : 0n;
-    message.totalPgPgIn = (object.totalPgPgIn !== undefined && object.totalPgPgIn !== null)
-      ? BigInt(object.totalPgPgIn)
-      : 0n;
-    message.totalPgPgOut = (object.totalPgPgOut !== undefined && object.totalPgPgOut !== null)
-      ? BigInt(object.totalPgPgOut)
-      : 0n;
-    message.totalPgFault = (object.totalPgFault !== undefined && object.totalPgFault !== null)
-      ? BigInt(object.totalPgFault)
-      : 0n;
-    message.totalPgMajFault = (object.totalPgMajFault !== undefined && object.totalPgMajFault !== null)
-      ? BigInt(object.totalPgMajFault)
-      : 0n;
-    message.totalInactiveAnon = (object.totalInactiveAnon !== undefined && object.totalInactiveAnon !== null)
-      ? BigInt(object.totalInactiveAnon)
-      : 0n;
-    message.totalActiveAnon = (object.totalActiveAnon !== undefined && object.totalActiveAnon !== null)
-      ? BigInt(object.totalActiveAnon)
-      : 0n;
-    message.totalInactiveFile = (object.totalInactiveFile !== undefined && object.totalInactiveFile !== null)
-      ? BigInt(object.totalInactiveFile)
-      : 0n;
-    message.totalActiveFile = (object.totalActiveFile !== undefined && object.totalActiveFile !== null)
-      ? BigInt(object.totalActiveFile)
-      : 0n;
-    message.totalUnevictable = (object.totalUnevictable !== undefined && object.totalUnevictable !== null)
-      ? BigInt(object.totalUnevictable)
-      : 0n;
-    message.usage = (object.usage !== undefined && object.usage !== null)
-      ? MemoryEntry.fromPartial(object.usage)
-      : undefined;
-    message.swap = (object.swap !== undefined && object.swap !== null)
-      ? MemoryEntry.fromPartial(object.swap)
-      : undefined;
-    message.kernel = (object.kernel !== undefined && object.kernel !== null)
-      ? MemoryEntry.fromPartial(object.kernel)
-      : undefined;
-    message.kernelTcp = (object.kernelTcp !== undefined && object.kernelTcp !== null)
-      ? MemoryEntry.fromPartial(object.kernelTcp)
-      : undefined;
-    return message;
-  },
 };
 
 function createBaseMemoryEntry(): MemoryEntry {
@@ -1530,18 +1342,6 @@ export const MemoryEntry: MessageFns<MemoryEntry> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<MemoryEntry>): MemoryEntry {
-    return MemoryEntry.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<MemoryEntry>): MemoryEntry {
-    const message = createBaseMemoryEntry();
-    message.limit = (object.limit !== undefined && object.limit !== null) ? BigInt(object.limit) : 0n;
-    message.usage = (object.usage !== undefined && object.usage !== null) ? BigInt(object.usage) : 0n;
-    message.max = (object.max !== undefined && object.max !== null) ? BigInt(object.max) : 0n;
-    message.failcnt = (object.failcnt !== undefined && object.failcnt !== null) ? BigInt(object.failcnt) : 0n;
-    return message;
-  },
 };
 
 function createBaseMemoryOomControl(): MemoryOomControl {
@@ -1618,19 +1418,6 @@ export const MemoryOomControl: MessageFns<MemoryOomControl> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<MemoryOomControl>): MemoryOomControl {
-    return MemoryOomControl.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<MemoryOomControl>): MemoryOomControl {
-    const message = createBaseMemoryOomControl();
-    message.oomKillDisable = (object.oomKillDisable !== undefined && object.oomKillDisable !== null)
-      ? BigInt(object.oomKillDisable)
-      : 0n;
-    message.underOom = (object.underOom !== undefined && object.underOom !== null) ? BigInt(object.underOom) : 0n;
-    message.oomKill = (object.oomKill !== undefined && object.oomKill !== null) ? BigInt(object.oomKill) : 0n;
-    return message;
   },
 };
 
@@ -1764,22 +1551,6 @@ export const BlkIOStat: MessageFns<BlkIOStat> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<BlkIOStat>): BlkIOStat {
-    return BlkIOStat.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<BlkIOStat>): BlkIOStat {
-    const message = createBaseBlkIOStat();
-    message.ioServiceBytesRecursive = object.ioServiceBytesRecursive?.map((e) => BlkIOEntry.fromPartial(e)) || [];
-    message.ioServicedRecursive = object.ioServicedRecursive?.map((e) => BlkIOEntry.fromPartial(e)) || [];
-    message.ioQueuedRecursive = object.ioQueuedRecursive?.map((e) => BlkIOEntry.fromPartial(e)) || [];
-    message.ioServiceTimeRecursive = object.ioServiceTimeRecursive?.map((e) => BlkIOEntry.fromPartial(e)) || [];
-    message.ioWaitTimeRecursive = object.ioWaitTimeRecursive?.map((e) => BlkIOEntry.fromPartial(e)) || [];
-    message.ioMergedRecursive = object.ioMergedRecursive?.map((e) => BlkIOEntry.fromPartial(e)) || [];
-    message.ioTimeRecursive = object.ioTimeRecursive?.map((e) => BlkIOEntry.fromPartial(e)) || [];
-    message.sectorsRecursive = object.sectorsRecursive?.map((e) => BlkIOEntry.fromPartial(e)) || [];
-    return message;
-  },
 };
 
 function createBaseBlkIOEntry(): BlkIOEntry {
@@ -1879,19 +1650,6 @@ export const BlkIOEntry: MessageFns<BlkIOEntry> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<BlkIOEntry>): BlkIOEntry {
-    return BlkIOEntry.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<BlkIOEntry>): BlkIOEntry {
-    const message = createBaseBlkIOEntry();
-    message.op = object.op ?? "";
-    message.device = object.device ?? "";
-    message.major = (object.major !== undefined && object.major !== null) ? BigInt(object.major) : 0n;
-    message.minor = (object.minor !== undefined && object.minor !== null) ? BigInt(object.minor) : 0n;
-    message.value = (object.value !== undefined && object.value !== null) ? BigInt(object.value) : 0n;
-    return message;
-  },
 };
 
 function createBaseRdmaStat(): RdmaStat {
@@ -1948,16 +1706,6 @@ export const RdmaStat: MessageFns<RdmaStat> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<RdmaStat>): RdmaStat {
-    return RdmaStat.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<RdmaStat>): RdmaStat {
-    const message = createBaseRdmaStat();
-    message.current = object.current?.map((e) => RdmaEntry.fromPartial(e)) || [];
-    message.limit = object.limit?.map((e) => RdmaEntry.fromPartial(e)) || [];
-    return message;
   },
 };
 
@@ -2026,17 +1774,6 @@ export const RdmaEntry: MessageFns<RdmaEntry> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<RdmaEntry>): RdmaEntry {
-    return RdmaEntry.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<RdmaEntry>): RdmaEntry {
-    const message = createBaseRdmaEntry();
-    message.device = object.device ?? "";
-    message.hcaHandles = object.hcaHandles ?? 0;
-    message.hcaObjects = object.hcaObjects ?? 0;
-    return message;
   },
 };
 
@@ -2206,23 +1943,6 @@ export const NetworkStat: MessageFns<NetworkStat> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<NetworkStat>): NetworkStat {
-    return NetworkStat.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<NetworkStat>): NetworkStat {
-    const message = createBaseNetworkStat();
-    message.name = object.name ?? "";
-    message.rxBytes = (object.rxBytes !== undefined && object.rxBytes !== null) ? BigInt(object.rxBytes) : 0n;
-    message.rxPackets = (object.rxPackets !== undefined && object.rxPackets !== null) ? BigInt(object.rxPackets) : 0n;
-    message.rxErrors = (object.rxErrors !== undefined && object.rxErrors !== null) ? BigInt(object.rxErrors) : 0n;
-    message.rxDropped = (object.rxDropped !== undefined && object.rxDropped !== null) ? BigInt(object.rxDropped) : 0n;
-    message.txBytes = (object.txBytes !== undefined && object.txBytes !== null) ? BigInt(object.txBytes) : 0n;
-    message.txPackets = (object.txPackets !== undefined && object.txPackets !== null) ? BigInt(object.txPackets) : 0n;
-    message.txErrors = (object.txErrors !== undefined && object.txErrors !== null) ? BigInt(object.txErrors) : 0n;
-    message.txDropped = (object.txDropped !== undefined && object.txDropped !== null) ? BigInt(object.txDropped) : 0n;
-    return message;
-  },
 };
 
 function createBaseCgroupStats(): CgroupStats {
@@ -2328,37 +2048,9 @@ export const CgroupStats: MessageFns<CgroupStats> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<CgroupStats>): CgroupStats {
-    return CgroupStats.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<CgroupStats>): CgroupStats {
-    const message = createBaseCgroupStats();
-    message.nrSleeping = (object.nrSleeping !== undefined && object.nrSleeping !== null)
-      ? BigInt(object.nrSleeping)
-      : 0n;
-    message.nrRunning = (object.nrRunning !== undefined && object.nrRunning !== null) ? BigInt(object.nrRunning) : 0n;
-    message.nrStopped = (object.nrStopped !== undefined && object.nrStopped !== null) ? BigInt(object.nrStopped) : 0n;
-    message.nrUninterruptible = (object.nrUninterruptible !== undefined && object.nrUninterruptible !== null)
-      ? BigInt(object.nrUninterruptible)
-      : 0n;
-    message.nrIoWait = (object.nrIoWait !== undefined && object.nrIoWait !== null) ? BigInt(object.nrIoWait) : 0n;
-    return message;
-  },
 };
-
-type Builtin = Date | Function | Uint8Array | string | number | boolean | bigint | undefined;
-
-export type DeepPartial<T> = T extends bigint ? string | number | bigint
-  : T extends Builtin ? T : T extends globalThis.Array<infer U> ? globalThis.Array<DeepPartial<U>>
-  : T extends ReadonlyArray<infer U> ? ReadonlyArray<DeepPartial<U>>
-  : T extends { $case: string; value: unknown } ? { $case: T["$case"]; value?: DeepPartial<T["value"]> }
-  : T extends {} ? { [K in keyof T]?: DeepPartial<T[K]> }
-  : Partial<T>;
 
 export interface MessageFns<T> {
   encode(message: T, writer?: BinaryWriter): BinaryWriter;
   decode(input: BinaryReader | Uint8Array, length?: number): T;
-  create(base?: DeepPartial<T>): T;
-  fromPartial(object: DeepPartial<T>): T;
 }

@@ -275,26 +275,6 @@ export const Metrics: MessageFns<Metrics> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<Metrics>): Metrics {
-    return Metrics.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<Metrics>): Metrics {
-    const message = createBaseMetrics();
-    message.pids = (object.pids !== undefined && object.pids !== null) ? PidsStat.fromPartial(object.pids) : undefined;
-    message.cpu = (object.cpu !== undefined && object.cpu !== null) ? CPUStat.fromPartial(object.cpu) : undefined;
-    message.memory = (object.memory !== undefined && object.memory !== null)
-      ? MemoryStat.fromPartial(object.memory)
-      : undefined;
-    message.rdma = (object.rdma !== undefined && object.rdma !== null) ? RdmaStat.fromPartial(object.rdma) : undefined;
-    message.io = (object.io !== undefined && object.io !== null) ? IOStat.fromPartial(object.io) : undefined;
-    message.hugetlb = object.hugetlb?.map((e) => HugeTlbStat.fromPartial(e)) || [];
-    message.memoryEvents = (object.memoryEvents !== undefined && object.memoryEvents !== null)
-      ? MemoryEvents.fromPartial(object.memoryEvents)
-      : undefined;
-    message.network = object.network?.map((e) => NetworkStat.fromPartial(e)) || [];
-    return message;
-  },
 };
 
 function createBasePSIData(): PSIData {
@@ -377,18 +357,6 @@ export const PSIData: MessageFns<PSIData> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<PSIData>): PSIData {
-    return PSIData.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<PSIData>): PSIData {
-    const message = createBasePSIData();
-    message.avg10 = object.avg10 ?? 0;
-    message.avg60 = object.avg60 ?? 0;
-    message.avg300 = object.avg300 ?? 0;
-    message.total = (object.total !== undefined && object.total !== null) ? BigInt(object.total) : 0n;
-    return message;
-  },
 };
 
 function createBasePSIStats(): PSIStats {
@@ -445,16 +413,6 @@ export const PSIStats: MessageFns<PSIStats> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<PSIStats>): PSIStats {
-    return PSIStats.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<PSIStats>): PSIStats {
-    const message = createBasePSIStats();
-    message.some = (object.some !== undefined && object.some !== null) ? PSIData.fromPartial(object.some) : undefined;
-    message.full = (object.full !== undefined && object.full !== null) ? PSIData.fromPartial(object.full) : undefined;
-    return message;
   },
 };
 
@@ -518,16 +476,6 @@ export const PidsStat: MessageFns<PidsStat> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<PidsStat>): PidsStat {
-    return PidsStat.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<PidsStat>): PidsStat {
-    const message = createBasePidsStat();
-    message.current = (object.current !== undefined && object.current !== null) ? BigInt(object.current) : 0n;
-    message.limit = (object.limit !== undefined && object.limit !== null) ? BigInt(object.limit) : 0n;
-    return message;
   },
 };
 
@@ -696,29 +644,6 @@ export const CPUStat: MessageFns<CPUStat> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<CPUStat>): CPUStat {
-    return CPUStat.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<CPUStat>): CPUStat {
-    const message = createBaseCPUStat();
-    message.usageUsec = (object.usageUsec !== undefined && object.usageUsec !== null) ? BigInt(object.usageUsec) : 0n;
-    message.userUsec = (object.userUsec !== undefined && object.userUsec !== null) ? BigInt(object.userUsec) : 0n;
-    message.systemUsec = (object.systemUsec !== undefined && object.systemUsec !== null)
-      ? BigInt(object.systemUsec)
-      : 0n;
-    message.nrPeriods = (object.nrPeriods !== undefined && object.nrPeriods !== null) ? BigInt(object.nrPeriods) : 0n;
-    message.nrThrottled = (object.nrThrottled !== undefined && object.nrThrottled !== null)
-      ? BigInt(object.nrThrottled)
-      : 0n;
-    message.throttledUsec = (object.throttledUsec !== undefined && object.throttledUsec !== null)
-      ? BigInt(object.throttledUsec)
-      : 0n;
-    message.psi = (object.psi !== undefined && object.psi !== null) ? PSIStats.fromPartial(object.psi) : undefined;
-    message.nrBursts = (object.nrBursts !== undefined && object.nrBursts !== null) ? BigInt(object.nrBursts) : 0n;
-    message.burstUsec = (object.burstUsec !== undefined && object.burstUsec !== null) ? BigInt(object.burstUsec) : 0n;
-    return message;
   },
 };
 
@@ -1323,97 +1248,6 @@ export const MemoryStat: MessageFns<MemoryStat> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<MemoryStat>): MemoryStat {
-    return MemoryStat.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<MemoryStat>): MemoryStat {
-    const message = createBaseMemoryStat();
-    message.anon = (object.anon !== undefined && object.anon !== null) ? BigInt(object.anon) : 0n;
-    message.file = (object.file !== undefined && object.file !== null) ? BigInt(object.file) : 0n;
-    message.kernelStack = (object.kernelStack !== undefined && object.kernelStack !== null)
-      ? BigInt(object.kernelStack)
-      : 0n;
-    message.slab = (object.slab !== undefined && object.slab !== null) ? BigInt(object.slab) : 0n;
-    message.sock = (object.sock !== undefined && object.sock !== null) ? BigInt(object.sock) : 0n;
-    message.shmem = (object.shmem !== undefined && object.shmem !== null) ? BigInt(object.shmem) : 0n;
-    message.fileMapped = (object.fileMapped !== undefined && object.fileMapped !== null)
-      ? BigInt(object.fileMapped)
-      : 0n;
-    message.fileDirty = (object.fileDirty !== undefined && object.fileDirty !== null) ? BigInt(object.fileDirty) : 0n;
-    message.fileWriteback = (object.fileWriteback !== undefined && object.fileWriteback !== null)
-      ? BigInt(object.fileWriteback)
-      : 0n;
-    message.anonThp = (object.anonThp !== undefined && object.anonThp !== null) ? BigInt(object.anonThp) : 0n;
-    message.inactiveAnon = (object.inactiveAnon !== undefined && object.inactiveAnon !== null)
-      ? BigInt(object.inactiveAnon)
-      : 0n;
-    message.activeAnon = (object.activeAnon !== undefined && object.activeAnon !== null)
-      ? BigInt(object.activeAnon)
-      : 0n;
-    message.inactiveFile = (object.inactiveFile !== undefined && object.inactiveFile !== null)
-      ? BigInt(object.inactiveFile)
-      : 0n;
-    message.activeFile = (object.activeFile !== undefined && object.activeFile !== null)
-      ? BigInt(object.activeFile)
-      : 0n;
-    message.unevictable = (object.unevictable !== undefined && object.unevictable !== null)
-      ? BigInt(object.unevictable)
-      : 0n;
-    message.slabReclaimable = (object.slabReclaimable !== undefined && object.slabReclaimable !== null)
-      ? BigInt(object.slabReclaimable)
-      : 0n;
-    message.slabUnreclaimable = (object.slabUnreclaimable !== undefined && object.slabUnreclaimable !== null)
-      ? BigInt(object.slabUnreclaimable)
-      : 0n;
-    message.pgfault = (object.pgfault !== undefined && object.pgfault !== null) ? BigInt(object.pgfault) : 0n;
-    message.pgmajfault = (object.pgmajfault !== undefined && object.pgmajfault !== null)
-      ? BigInt(object.pgmajfault)
-      : 0n;
-    message.workingsetRefault = (object.workingsetRefault !== undefined && object.workingsetRefault !== null)
-      ? BigInt(object.workingsetRefault)
-      : 0n;
-    message.workingsetActivate = (object.workingsetActivate !== undefined && object.workingsetActivate !== null)
-      ? BigInt(object.workingsetActivate)
-      : 0n;
-    message.workingsetNodereclaim =
-      (object.workingsetNodereclaim !== undefined && object.workingsetNodereclaim !== null)
-        ? BigInt(object.workingsetNodereclaim)
-        : 0n;
-    message.pgrefill = (object.pgrefill !== undefined && object.pgrefill !== null) ? BigInt(object.pgrefill) : 0n;
-    message.pgscan = (object.pgscan !== undefined && object.pgscan !== null) ? BigInt(object.pgscan) : 0n;
-    message.pgsteal = (object.pgsteal !== undefined && object.pgsteal !== null) ? BigInt(object.pgsteal) : 0n;
-    message.pgactivate = (object.pgactivate !== undefined && object.pgactivate !== null)
-      ? BigInt(object.pgactivate)
-      : 0n;
-    message.pgdeactivate = (object.pgdeactivate !== undefined && object.pgdeactivate !== null)
-      ? BigInt(object.pgdeactivate)
-      : 0n;
-    message.pglazyfree = (object.pglazyfree !== undefined && object.pglazyfree !== null)
-      ? BigInt(object.pglazyfree)
-      : 0n;
-    message.pglazyfreed = (object.pglazyfreed !== undefined && object.pglazyfreed !== null)
-      ? BigInt(object.pglazyfreed)
-      : 0n;
-    message.thpFaultAlloc = (object.thpFaultAlloc !== undefined && object.thpFaultAlloc !== null)
-      ? BigInt(object.thpFaultAlloc)
-      : 0n;
-    message.thpCollapseAlloc = (object.thpCollapseAlloc !== undefined && object.thpCollapseAlloc !== null)
-      ? BigInt(object.thpCollapseAlloc)
-      : 0n;
-    message.usage = (object.usage !== undefined && object.usage !== null) ? BigInt(object.usage) : 0n;
-    message.usageLimit = (object.usageLimit !== undefined && object.usageLimit !== null)
-      ? BigInt(object.usageLimit)
-      : 0n;
-    message.swapUsage = (object.swapUsage !== undefined && object.swapUsage !== null) ? BigInt(object.swapUsage) : 0n;
-    message.swapLimit = (object.swapLimit !== undefined && object.swapLimit !== null) ? BigInt(object.swapLimit) : 0n;
-    message.maxUsage = (object.maxUsage !== undefined && object.maxUsage !== null) ? BigInt(object.maxUsage) : 0n;
-    message.swapMaxUsage = (object.swapMaxUsage !== undefined && object.swapMaxUsage !== null)
-      ? BigInt(object.swapMaxUsage)
-      : 0n;
-    message.psi = (object.psi !== undefined && object.psi !== null) ? PSIStats.fromPartial(object.psi) : undefined;
-    return message;
-  },
 };
 
 function createBaseMemoryEvents(): MemoryEvents {
@@ -1533,22 +1367,6 @@ export const MemoryEvents: MessageFns<MemoryEvents> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<MemoryEvents>): MemoryEvents {
-    return MemoryEvents.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<MemoryEvents>): MemoryEvents {
-    const message = createBaseMemoryEvents();
-    message.low = (object.low !== undefined && object.low !== null) ? BigInt(object.low) : 0n;
-    message.high = (object.high !== undefined && object.high !== null) ? BigInt(object.high) : 0n;
-    message.max = (object.max !== undefined && object.max !== null) ? BigInt(object.max) : 0n;
-    message.oom = (object.oom !== undefined && object.oom !== null) ? BigInt(object.oom) : 0n;
-    message.oomKill = (object.oomKill !== undefined && object.oomKill !== null) ? BigInt(object.oomKill) : 0n;
-    message.oomGroupKill = (object.oomGroupKill !== undefined && object.oomGroupKill !== null)
-      ? BigInt(object.oomGroupKill)
-      : 0n;
-    return message;
-  },
 };
 
 function createBaseRdmaStat(): RdmaStat {
@@ -1605,16 +1423,6 @@ export const RdmaStat: MessageFns<RdmaStat> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<RdmaStat>): RdmaStat {
-    return RdmaStat.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<RdmaStat>): RdmaStat {
-    const message = createBaseRdmaStat();
-    message.current = object.current?.map((e) => RdmaEntry.fromPartial(e)) || [];
-    message.limit = object.limit?.map((e) => RdmaEntry.fromPartial(e)) || [];
-    return message;
   },
 };
 
@@ -1684,17 +1492,6 @@ export const RdmaEntry: MessageFns<RdmaEntry> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<RdmaEntry>): RdmaEntry {
-    return RdmaEntry.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<RdmaEntry>): RdmaEntry {
-    const message = createBaseRdmaEntry();
-    message.device = object.device ?? "";
-    message.hcaHandles = object.hcaHandles ?? 0;
-    message.hcaObjects = object.hcaObjects ?? 0;
-    return message;
-  },
 };
 
 function createBaseIOStat(): IOStat {
@@ -1751,16 +1548,6 @@ export const IOStat: MessageFns<IOStat> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<IOStat>): IOStat {
-    return IOStat.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<IOStat>): IOStat {
-    const message = createBaseIOStat();
-    message.usage = object.usage?.map((e) => IOEntry.fromPartial(e)) || [];
-    message.psi = (object.psi !== undefined && object.psi !== null) ? PSIStats.fromPartial(object.psi) : undefined;
-    return message;
   },
 };
 
@@ -1881,20 +1668,6 @@ export const IOEntry: MessageFns<IOEntry> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<IOEntry>): IOEntry {
-    return IOEntry.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<IOEntry>): IOEntry {
-    const message = createBaseIOEntry();
-    message.major = (object.major !== undefined && object.major !== null) ? BigInt(object.major) : 0n;
-    message.minor = (object.minor !== undefined && object.minor !== null) ? BigInt(object.minor) : 0n;
-    message.rbytes = (object.rbytes !== undefined && object.rbytes !== null) ? BigInt(object.rbytes) : 0n;
-    message.wbytes = (object.wbytes !== undefined && object.wbytes !== null) ? BigInt(object.wbytes) : 0n;
-    message.rios = (object.rios !== undefined && object.rios !== null) ? BigInt(object.rios) : 0n;
-    message.wios = (object.wios !== undefined && object.wios !== null) ? BigInt(object.wios) : 0n;
-    return message;
-  },
 };
 
 function createBaseHugeTlbStat(): HugeTlbStat {
@@ -1982,18 +1755,6 @@ export const HugeTlbStat: MessageFns<HugeTlbStat> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<HugeTlbStat>): HugeTlbStat {
-    return HugeTlbStat.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<HugeTlbStat>): HugeTlbStat {
-    const message = createBaseHugeTlbStat();
-    message.current = (object.current !== undefined && object.current !== null) ? BigInt(object.current) : 0n;
-    message.max = (object.max !== undefined && object.max !== null) ? BigInt(object.max) : 0n;
-    message.pagesize = object.pagesize ?? "";
-    message.failcnt = (object.failcnt !== undefined && object.failcnt !== null) ? BigInt(object.failcnt) : 0n;
-    return message;
   },
 };
 
@@ -2163,37 +1924,9 @@ export const NetworkStat: MessageFns<NetworkStat> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<NetworkStat>): NetworkStat {
-    return NetworkStat.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<NetworkStat>): NetworkStat {
-    const message = createBaseNetworkStat();
-    message.name = object.name ?? "";
-    message.rxBytes = (object.rxBytes !== undefined && object.rxBytes !== null) ? BigInt(object.rxBytes) : 0n;
-    message.rxPackets = (object.rxPackets !== undefined && object.rxPackets !== null) ? BigInt(object.rxPackets) : 0n;
-    message.rxErrors = (object.rxErrors !== undefined && object.rxErrors !== null) ? BigInt(object.rxErrors) : 0n;
-    message.rxDropped = (object.rxDropped !== undefined && object.rxDropped !== null) ? BigInt(object.rxDropped) : 0n;
-    message.txBytes = (object.txBytes !== undefined && object.txBytes !== null) ? BigInt(object.txBytes) : 0n;
-    message.txPackets = (object.txPackets !== undefined && object.txPackets !== null) ? BigInt(object.txPackets) : 0n;
-    message.txErrors = (object.txErrors !== undefined && object.txErrors !== null) ? BigInt(object.txErrors) : 0n;
-    message.txDropped = (object.txDropped !== undefined && object.txDropped !== null) ? BigInt(object.txDropped) : 0n;
-    return message;
-  },
 };
-
-type Builtin = Date | Function | Uint8Array | string | number | boolean | bigint | undefined;
-
-export type DeepPartial<T> = T extends bigint ? string | number | bigint
-  : T extends Builtin ? T : T extends globalThis.Array<infer U> ? globalThis.Array<DeepPartial<U>>
-  : T extends ReadonlyArray<infer U> ? ReadonlyArray<DeepPartial<U>>
-  : T extends { $case: string; value: unknown } ? { $case: T["$case"]; value?: DeepPartial<T["value"]> }
-  : T extends {} ? { [K in keyof T]?: DeepPartial<T[K]> }
-  : Partial<T>;
 
 export interface MessageFns<T> {
   encode(message: T, writer?: BinaryWriter): BinaryWriter;
   decode(input: BinaryReader | Uint8Array, length?: number): T;
-  create(base?: DeepPartial<T>): T;
-  fromPartial(object: DeepPartial<T>): T;
 }

@@ -61,17 +61,6 @@ export const ForwardRequest: MessageFns<ForwardRequest> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<ForwardRequest>): ForwardRequest {
-    return ForwardRequest.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<ForwardRequest>): ForwardRequest {
-    const message = createBaseForwardRequest();
-    message.envelope = (object.envelope !== undefined && object.envelope !== null)
-      ? Envelope.fromPartial(object.envelope)
-      : undefined;
-    return message;
-  },
 };
 
 export type EventsDefinition = typeof EventsDefinition;
@@ -91,18 +80,7 @@ export const EventsDefinition = {
   },
 } as const;
 
-type Builtin = Date | Function | Uint8Array | string | number | boolean | bigint | undefined;
-
-export type DeepPartial<T> = T extends bigint ? string | number | bigint
-  : T extends Builtin ? T : T extends globalThis.Array<infer U> ? globalThis.Array<DeepPartial<U>>
-  : T extends ReadonlyArray<infer U> ? ReadonlyArray<DeepPartial<U>>
-  : T extends { $case: string; value: unknown } ? { $case: T["$case"]; value?: DeepPartial<T["value"]> }
-  : T extends {} ? { [K in keyof T]?: DeepPartial<T[K]> }
-  : Partial<T>;
-
 export interface MessageFns<T> {
   encode(message: T, writer?: BinaryWriter): BinaryWriter;
   decode(input: BinaryReader | Uint8Array, length?: number): T;
-  create(base?: DeepPartial<T>): T;
-  fromPartial(object: DeepPartial<T>): T;
 }
