@@ -58,7 +58,7 @@ export class Daemon {
     this.#events = new EventPublisher({
       address: record.ttrpcAddress,
       namespace,
-      log: (level, message, fields) => this.#log[level](message, fields),
+      log: (level, message, fields) => this.#log[level](fields ?? {}, message),
     });
     this.#ledger = new StateFile(paths.directory, namespace, id);
     this.#config = loadConfig({
@@ -84,7 +84,7 @@ export class Daemon {
             config: loaded.config,
             ledger: this.#ledger,
             timeline: this.#timeline,
-            log: (message, fields) => this.#log.debug(message, fields),
+            log: (message, fields) => this.#log.debug(fields ?? {}, message),
             warn: (message) => this.#log.warn(message),
           },
           deadline,
@@ -92,7 +92,7 @@ export class Daemon {
       },
       timeline: this.#timeline,
       publish: (event) => this.#publish(event),
-      log: (message, fields) => this.#log.warn(message, fields),
+      log: (message, fields) => this.#log.warn(fields ?? {}, message),
     });
     this.#sandbox = this.#sandboxService();
   }
@@ -107,7 +107,7 @@ export class Daemon {
     }
     daemon.#saveMemory();
     daemon.#timeline.mark("daemon: serving");
-    daemon.#log.debug("shim: serving", { pid: process.pid });
+    daemon.#log.debug({ pid: process.pid }, "shim: serving");
     return daemon;
   }
 
@@ -117,7 +117,7 @@ export class Daemon {
       served(SandboxDefinition, this.#sandbox.handlers()),
       served(TaskDefinition, this.#taskService(), TASK_SERVICES),
     ];
-    const report = (where: string, error: unknown) => this.#log.error(where, { err: error });
+    const report = (where: string, error: unknown) => this.#log.error({ err: error }, where);
     const where = { fd: LISTENER_FD };
     if (!existsSync(this.#paths.answer)) return await serveTtrpc(services, where, report);
     const { serveGrpc } = await import("./serve/grpc.ts");
@@ -129,7 +129,7 @@ export class Daemon {
     try {
       giveBackWhenIdle(loadMemoryAddon(join(installation(), "lib/memory.node")));
     } catch (error) {
-      this.#log.warn("shim: idle memory is kept", { err: error });
+      this.#log.warn({ err: error }, "shim: idle memory is kept");
     }
   }
 
@@ -148,7 +148,7 @@ export class Daemon {
     this.#serving?.close();
     const limit = Deadline.after(REMOVE_LIMIT_MS, `remove ${this.#paths.directory}`);
     await removePodDirectory(this.#paths.directory, limit).catch((error) =>
-      this.#log.error("shim: clean-up", { err: error }),
+      this.#log.error({ err: error }, "shim: clean-up"),
     );
     limit.dispose();
   }
@@ -204,7 +204,7 @@ export class Daemon {
     this.#timelineTold = true;
     this.#timeline.mark("container started");
     const since = this.#record.startedAt ?? performance.timeOrigin;
-    this.#log.debug("timeline of the start", { since, timeline: this.#timeline.marks(since) });
+    this.#log.debug({ since, timeline: this.#timeline.marks(since) }, "timeline of the start");
   }
 
   #publish(event: PodEvent): void {

@@ -1,20 +1,7 @@
 import { writeSync } from "node:fs";
-import { HullError } from "../../core/errors.ts";
-import type { LogLevel } from "../bootstrap/start-input.ts";
+import { type Logger, pino } from "pino";
 
-type Write = (message: string, fields?: Readonly<Record<string, unknown>>) => void;
-/** A method for each level. */
-export type Logger = Readonly<Record<LogLevel, Write>>;
-
-/** pino's numbers: tools that read logs of JSON lines know them. */
-const LEVELS: readonly (readonly [LogLevel, number])[] = [
-  ["trace", 10],
-  ["debug", 20],
-  ["info", 30],
-  ["warn", 40],
-  ["error", 50],
-  ["fatal", 60],
-];
+export type { Logger };
 
 /** The shim's standard error: containerd's `log` FIFO, opened by the front for both directions, non-blocking. */
 const LOG_FD = 2;
@@ -75,40 +62,11 @@ export class FifoSink implements LineSink {
   }
 }
 
-/**
- * The shim's logger: one JSON line a message, to containerd's log, without the messages below `level`. The lines are
- * pino's; pino itself would be 0.4 MiB of every pod's shim, most of it for what a shim does not log with.
- */
+/** The shim's logger: one JSON line a message, to containerd's log. */
 export function createLog(
-  level: LogLevel,
-  base: Readonly<Record<string, unknown>>,
+  level: string,
+  fields: Record<string, unknown>,
   sink: LineSink = new FifoSink(LOG_FD),
 ): Logger {
-  const lowest = LEVELS.findIndex(([name]) => name === level);
-  const writers = LEVELS.map(([name, number], index): [LogLevel, Write] => [
-    name,
-    (msg, fields) => {
-      if (index < lowest) return;
-      const start = { level: number, time: new Date().toISOString(), ...base };
-      sink.write(`${lineOf(start, fields, msg)}\n`);
-    },
-  ]);
-  return Object.fromEntries(writers) as Record<LogLevel, Write>;
-}
-
-/** What JSON cannot hold in the fields must not cost the message. */
-function lineOf(start: object, fields: object | undefined, msg: string): string {
-  try {
-    return JSON.stringify({ ...start, ...fields, msg }, toJson);
-  } catch (error) {
-    const reason = HullError.from(error).message;
-    return JSON.stringify({ ...start, fields: `could not be written: ${reason}`, msg });
-  }
-}
-
-function toJson(_key: string, value: unknown): unknown {
-  if (typeof value === "bigint") return value.toString();
-  if (!(value instanceof Error)) return value;
-  const { name, message, stack, cause } = value;
-  return { ...value, type: name, message, stack, cause };
+  return pino({ level, base: fields, timestamp: pino.stdTimeFunctions.isoTime, messageKey: "msg" }, sink);
 }
