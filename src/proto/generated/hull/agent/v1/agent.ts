@@ -1018,16 +1018,6 @@ export const OnlineResourcesRequest: MessageFns<OnlineResourcesRequest> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<OnlineResourcesRequest>): OnlineResourcesRequest {
-    return OnlineResourcesRequest.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<OnlineResourcesRequest>): OnlineResourcesRequest {
-    const message = createBaseOnlineResourcesRequest();
-    message.vcpus = object.vcpus ?? 0;
-    message.memoryMib = object.memoryMib ?? 0;
-    return message;
-  },
 };
 
 function createBaseOnlineResourcesResponse(): OnlineResourcesResponse {
@@ -1062,14 +1052,6 @@ export const OnlineResourcesResponse: MessageFns<OnlineResourcesResponse> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<OnlineResourcesResponse>): OnlineResourcesResponse {
-    return OnlineResourcesResponse.fromPartial(base ?? {});
-  },
-  fromPartial(_: DeepPartial<OnlineResourcesResponse>): OnlineResourcesResponse {
-    const message = createBaseOnlineResourcesResponse();
-    return message;
   },
 };
 
