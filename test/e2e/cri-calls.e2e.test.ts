@@ -27,18 +27,6 @@ forEveryHandler(
       assert.equal(stdout, "gone\n");
     });
 
-    it("gives the kubelet URLs for exec, attach and port-forward", async () => {
-      const container = await pod().run(IDLE);
-      const { runtime } = target().cri;
-      const streams = { stdin: true, stdout: true, stderr: true, tty: false, containerId: container.id };
-      const urls = [
-        await runtime.exec({ ...streams, cmd: ["true"] }),
-        await runtime.attach(streams),
-        await runtime.portForward({ podSandboxId: pod().id, port: [80] }),
-      ];
-      for (const { url } of urls) assert.match(url, /^https?:\/\/.+\/(exec|attach|portforward)\//);
-    });
-
     it("tells statistics that fit a known load", async () => {
       const container = await pod().run([
         "sh",
