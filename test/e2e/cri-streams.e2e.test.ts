@@ -8,6 +8,8 @@ import { ContainerState } from "../testkit/proto/generated/runtime/v1/container.
 import { forEveryHandler, IDLE, sharedPod } from "./cri-fixture.ts";
 
 const CTRL_C = "\x03";
+/** Prints its terminal's size until Ctrl-C. */
+const SIZES = ["sh", "-c", "trap 'exit 4' INT; while :; do stty size; sleep 0.1; done"];
 const DATA = Buffer.alloc(1 << 19, "0123456789abcde\n");
 const sha256 = (data: Buffer | string) => createHash("sha256").update(data).digest("hex");
 
@@ -38,10 +40,7 @@ forEveryHandler(
 
     it("exec: a terminal with its size, resizes and Ctrl-C", async () => {
       const container = await pod().run(IDLE);
-      const script =
-        "trap 'stty size' WINCH; trap 'echo interrupted; exit 3' INT; echo up; while :; do read -r x; done";
-      const shell = await RemoteCommand.exec(container, ["sh", "-c", script], { stdin: true, tty: true });
-      await shell.stdout.printed("up\r\n");
+      const shell = await RemoteCommand.exec(container, SIZES, { stdin: true, tty: true });
       for (const [columns, rows] of [
         [100, 40],
         [132, 50],
@@ -50,15 +49,22 @@ forEveryHandler(
         await shell.stdout.printed(`${rows} ${columns}\r\n`);
       }
       shell.stdin?.write(CTRL_C);
-      assert.equal(await shell.exitCode(), 3);
-      assert.match(shell.stdout.text, /interrupted\r\n$/);
+      assert.equal(await shell.exitCode(), 4);
     });
 
     it("attach: everybody gets the output, anybody gives input, and the container outlives those who leave", async () => {
-      const script = "while read -r line; do echo out $line; echo err $line >&2; done";
-      const container = await pod().run(["sh", "-c", script], { stdin: true });
-      const first = await RemoteCommand.attach(container, { stdin: true });
-      const second = await RemoteCommand.attach(container);
+      const beats = "while :; do echo beat; echo beat >&2; sleep 0.2; done";
+      const answers = "while read -r line; do echo out $line; echo err $line >&2; done";
+      const container = await pod().run(["sh", "-c", `${beats} & ${answers}`], { stdin: true });
+      const attach = async (stdin: boolean) => {
+        const attached = await RemoteCommand.attach(container, { stdin });
+        // The server attaches behind its answer.
+        await attached.stdout.printed("beat\n");
+        await attached.stderr?.printed("beat\n");
+        return attached;
+      };
+      const first = await attach(true);
+      const second = await attach(false);
       first.stdin?.write("one\n");
       for (const { stdout, stderr } of [first, second]) {
         await stdout.printed("out one\n");
@@ -66,10 +72,10 @@ forEveryHandler(
       }
       first.stdin?.end(); // not the container's input: without stdinOnce that stays open
       first.detach();
-      const third = await RemoteCommand.attach(container, { stdin: true });
+      const third = await attach(true);
       third.stdin?.write("two\n");
       for (const { stdout } of [second, third]) await stdout.printed("out two\n");
-      assert.equal(third.stdout.text, "out two\n", "output from before is in the log");
+      assert.doesNotMatch(third.stdout.text, /one/, "output from before is in the log");
       assert.equal((await container.status()).state, ContainerState.CONTAINER_RUNNING);
       second.detach();
       third.detach();
@@ -85,19 +91,21 @@ forEveryHandler(
     });
 
     it("attach: to a terminal, and again", async () => {
-      const container = await pod().run(["sh"], { stdin: true, tty: true });
-      const type = async (command: string, expected: string, columns: number) => {
+      const container = await pod().run(SIZES, { stdin: true, tty: true });
+      const attach = async (columns: number) => {
         const attached = await RemoteCommand.attach(container, { stdin: true, tty: true });
         attached.resize(columns, 30);
-        attached.stdin?.write(`${command}\n`);
-        await attached.stdout.printed(expected);
         return attached;
       };
-      (await type("until stty size | grep 111; do sleep 0.1; done", "\n30 111\r\n", 111)).detach();
+      const first = await attach(111);
+      await first.stdout.printed("30 111\r\n");
+      first.detach();
       assert.equal((await container.status()).state, ContainerState.CONTAINER_RUNNING);
-      const last = await type("until stty size | grep 77; do sleep 0.1; done; exit 4", "\n30 77\r\n", 77);
+      const second = await attach(77);
+      await second.stdout.printed("30 77\r\n");
+      second.stdin?.write(CTRL_C);
       assert.equal((await container.exited()).exitCode, 4);
-      last.detach();
+      second.detach();
     });
 
     it("port-forward: many connections, both ways at once, and none to a port that is closed", async () => {
@@ -130,8 +138,9 @@ forEveryHandler(
 
       const closed = forward.connect(9);
       await closed.error.ended;
-      // hull's relay has taken the connection before it knows: docs/network.md.
-      assert.match(closed.error.text, target().hull ? /connection reset/ : /connection refused/);
+      // hull's relay has taken the connection before it knows (docs/network.md); containerd 1.7 only logs a reset.
+      const reset = target().containerd.line === "1.7" ? /^$/ : /connection reset by peer/;
+      assert.match(closed.error.text, target().hull ? reset : /connection refused/);
       assert.equal(await text(closed.data), "");
       forward.close();
     });
