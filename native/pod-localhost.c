@@ -209,6 +209,15 @@ static int dial(const char *where, in_port_t port) {
   return fd >= 0 && write_all(fd, &port, sizeof(port)) ? fd : -1;
 }
 
+/* Has a connection end with a reset once all have closed it, as the end of the stream would pass for an
+ * answer. Wakes who reads from it. */
+static void break_off(int tcp) {
+  struct linger at_once = {.l_onoff = 1};
+  setsockopt(tcp, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+  shutdown(tcp, SHUT_RD);
+}
+
+/* Where the guest takes no more, the other direction sees the end of it. */
 static void to_guest(int tcp, int guest) {
   unsigned char frame[2 + FRAME];
   for (;;) {
@@ -218,11 +227,7 @@ static void to_guest(int tcp, int guest) {
     size_t length = got > 0 ? (size_t)got : 0;
     frame[0] = (unsigned char)(length >> 8);
     frame[1] = (unsigned char)length;
-    if (!write_all(guest, frame, 2 + length)) {
-      shutdown(tcp, SHUT_RDWR);
-      return;
-    }
-    if (length == 0)
+    if (!write_all(guest, frame, 2 + length) || length == 0)
       return;
   }
 }
@@ -238,8 +243,8 @@ static void from_guest(int guest, int tcp) {
     if (!read_all(guest, content, length) || !write_all(tcp, content, length))
       break;
   }
-  /* The other direction ends with it, too. */
-  shutdown(tcp, SHUT_RDWR);
+  /* Nothing listens there, or one of both has broken it off: the other direction ends with it, too. */
+  break_off(tcp);
   shutdown(guest, SHUT_RDWR);
 }
 
@@ -248,8 +253,10 @@ static void serve(int tcp, const char *path) {
   struct sockaddr_in6 local; /* large enough for both; the port lies at the same place */
   socklen_t size = sizeof(local);
   int guest;
-  if (getsockname(tcp, (struct sockaddr *)&local, &size) || (guest = dial(path, local.sin6_port)) < 0)
+  if (getsockname(tcp, (struct sockaddr *)&local, &size) || (guest = dial(path, local.sin6_port)) < 0) {
+    break_off(tcp);
     return;
+  }
   pid_t self = getpid(), child = fork();
   if (child == 0) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);

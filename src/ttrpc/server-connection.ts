@@ -65,6 +65,11 @@ export class ServerConnection {
     await this.#channel.flushed();
   }
 
+  /** Resolves when the connection is over. */
+  get over(): Promise<void> {
+    return new Promise((resolve) => this.#life.onEnd(() => resolve()));
+  }
+
   close(): void {
     this.#channel.close();
   }

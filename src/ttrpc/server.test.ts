@@ -242,6 +242,24 @@ test("shutdown does not wait longer than it was told", async () => {
   assert.ok(near.closed);
 });
 
+test("shutdown leaves it to the clients to hang up, for as long as it was told", async () => {
+  const gate = deferred<void>();
+  const { server, peer, near } = start({ echo: (request) => gate.promise.then(() => request) });
+  peer.request(1, "Echo");
+  await peer.settle();
+  const done = server.shutdown(60_000, 60_000);
+  gate.resolve();
+  assert.deepEqual(await peer.settle(), ["1 response 0"]);
+  assert.equal(near.closed, false);
+  near.close();
+  await done;
+
+  const { server: other, peer: silent, near: open } = start({});
+  await other.shutdown(60_000, 20);
+  await silent.settle();
+  assert.ok(open.closed);
+});
+
 test("a handler that stops reading a client's stream keeps its call", async () => {
   const { peer } = start({
     collect: async (requests) => {

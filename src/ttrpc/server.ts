@@ -116,19 +116,16 @@ export class Server {
   }
 
   /**
-   * Refuses new calls with Unavailable, waits at most `graceMs` for those under way, sends what is answered and
-   * closes every connection. Handlers that still run are left to themselves. Do not await it inside a handler
-   * without a bound: that handler's own call is one it waits for. The listener is its owner's to close, before this.
+   * Refuses new calls with Unavailable, waits at most `graceMs` for those under way, sends what is answered, waits at
+   * most `hangUpMs` for the clients to hang up and closes every connection that is left. Handlers that still run are
+   * left to themselves. Do not await it inside a handler without a bound: that handler's own call is one it waits for.
+   * The listener is its owner's to close, before this.
    */
-  async shutdown(graceMs: number): Promise<void> {
+  async shutdown(graceMs: number, hangUpMs = 0): Promise<void> {
     this.#stopping = true;
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const grace = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, graceMs);
-    });
-    const idle = Promise.all([...this.#connections].map((connection) => connection.idle()));
-    await Promise.race([idle, grace]);
-    clearTimeout(timer);
+    const connections = [...this.#connections];
+    await atMost(graceMs, Promise.all(connections.map((connection) => connection.idle())));
+    await atMost(hangUpMs, Promise.all(connections.map((connection) => connection.over)));
     for (const connection of [...this.#connections]) connection.close();
   }
 
@@ -140,6 +137,16 @@ export class Server {
     if (!route) throw unimplemented(`method ${method}`);
     return route;
   }
+}
+
+/** Waits for `done`, but not longer than `ms`. */
+async function atMost(ms: number, done: Promise<unknown>): Promise<void> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, ms);
+  });
+  await Promise.race([done, late]);
+  clearTimeout(timer);
 }
 
 function refuse(name: string): never {

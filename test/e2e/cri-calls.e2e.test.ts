@@ -1,11 +1,25 @@
 /** The calls of CRI that the kubelet makes of a running pod. */
 import assert from "node:assert/strict";
-import { mkdir, readFile } from "node:fs/promises";
+import { mkdir, readFile, rename } from "node:fs/promises";
 import { join } from "node:path";
 import { it } from "node:test";
-import { ContainerState } from "../testkit/proto/generated/runtime/v1/container.ts";
-import { LinuxContainerResources } from "../testkit/proto/generated/runtime/v1/pod.ts";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { CriPod } from "../testkit/cri.ts";
+import { ContainerFilter, ContainerState } from "../testkit/proto/generated/runtime/v1/container.ts";
+import { LinuxContainerResources, PodSandboxState } from "../testkit/proto/generated/runtime/v1/pod.ts";
+import {
+  type ContainerEventResponse,
+  ContainerEventType,
+} from "../testkit/proto/generated/runtime/v1/runtime.ts";
 import { forEveryHandler, IDLE, sharedPod } from "./cri-fixture.ts";
+
+const DELETED = ContainerEventType.CONTAINER_DELETED_EVENT;
+const KINDS: Readonly<Record<number, string>> = {
+  [ContainerEventType.CONTAINER_CREATED_EVENT]: "created",
+  [ContainerEventType.CONTAINER_STARTED_EVENT]: "started",
+  [ContainerEventType.CONTAINER_STOPPED_EVENT]: "stopped",
+  [DELETED]: "deleted",
+};
 
 forEveryHandler(
   "calls",
@@ -25,39 +39,6 @@ forEveryHandler(
       assert.ok(seconds(begin) < 20, `${seconds(begin)} s`);
       const { stdout } = await container.sh("ps -o args | grep '^sleep 60'; echo gone");
       assert.equal(stdout, "gone\n");
-    });
-
-    it("gives the kubelet URLs for exec, attach and port-forward", async () => {
-      const container = await pod().run(IDLE);
-      const { runtime } = target().cri;
-      const streams = { stdin: true, stdout: true, stderr: true, tty: false, containerId: container.id };
-      const urls = [
-        await runtime.exec({ ...streams, cmd: ["true"] }),
-        await runtime.attach(streams),
-        await runtime.portForward({ podSandboxId: pod().id, port: [80] }),
-      ];
-      for (const { url } of urls) assert.match(url, /^https?:\/\/.+\/(exec|attach|portforward)\//);
-    });
-
-    it("tells statistics that fit a known load", async () => {
-      const container = await pod().run([
-        "sh",
-        "-c",
-        "dd if=/dev/zero of=/dev/shm/x bs=1M count=20; while :; do :; done",
-      ]);
-      const usage = async () => {
-        const { stats } = await target().cri.runtime.containerStats({ containerId: container.id });
-        return stats;
-      };
-      const first = await usage();
-      await container.sh("sleep 3");
-      const second = await usage();
-      const cpu = (stats: typeof first) => Number(stats?.cpu?.usageCoreNanoSeconds?.value ?? 0n);
-      assert.ok(
-        cpu(second) - cpu(first) > 0.5e9,
-        `${cpu(second) - cpu(first)} ns of CPU time in 3 s of a busy loop`,
-      );
-      assert.ok((second?.memory?.workingSetBytes?.value ?? 0n) > 20n << 20n);
     });
 
     it("changes limits of a running container", async () => {
@@ -80,14 +61,31 @@ forEveryHandler(
         await container.sh("until test -e /trapped; do sleep 0.1; done");
         return container;
       };
-      const polite = await run("exit 0");
-      await polite.stop(20);
-      assert.equal((await polite.exited()).exitCode, 0);
-      const stubborn = await run("");
+      const [polite, stubborn] = await Promise.all([run("sleep 2; exit 3"), run("")]);
       const begin = performance.now();
-      await stubborn.stop(2);
-      assert.ok(seconds(begin) >= 2, `${seconds(begin)} s`);
+      await Promise.all([
+        polite.stop(30),
+        stubborn.stop(2).then(() => assert.ok(seconds(begin) >= 2, `${seconds(begin)} s`)),
+      ]);
+      assert.equal((await polite.exited()).exitCode, 3, "it was given the time that it takes");
       assert.equal((await stubborn.exited()).exitCode, 137);
+    });
+
+    it("keeps what became of a container until it is removed", async () => {
+      const failed = await pod().run(["sh", "-c", "exit 7"]);
+      const done = await pod().run(["true"]);
+      for (const [container, code, reason] of [
+        [failed, 7, "Error"],
+        [done, 0, "Completed"],
+      ] as const) {
+        const { exitCode, reason: why, createdAt, finishedAt } = await container.exited();
+        assert.deepEqual([exitCode, why], [code, reason]);
+        assert.ok(finishedAt > createdAt && createdAt > 0n);
+      }
+      const state = { state: ContainerState.CONTAINER_EXITED };
+      const filter = ContainerFilter.fromPartial({ podSandboxId: pod().id, state });
+      const { containers } = await target().cri.runtime.listContainers({ filter });
+      assert.deepEqual(containers.map(({ id }) => id).sort(), [failed.id, done.id].sort());
     });
 
     it("removes a running container, and knows nothing of it then", async () => {
@@ -97,20 +95,102 @@ forEveryHandler(
       await assert.rejects(container.status(), /not found/i);
     });
 
-    it("writes the kubelet's log files", async () => {
+    it("writes the kubelet's log files: whole lines, parts of long ones, and a new file when it is told", async () => {
       const logs = join(target().directory, "logs");
       await mkdir(logs);
       const other = await target().runPod({ logDirectory: logs });
-      const container = await other.run(["sh", "-c", "echo to stdout; echo to stderr >&2; seq 3000"], {
-        logPath: "c.log",
-      });
+      const script =
+        "echo to stdout; echo to stderr >&2; seq 3000; head -c 40000 /dev/zero | tr '\\0' x; echo; until test -e /go; do sleep 0.1; done; echo later";
+      const container = await other.run(["sh", "-c", script], { logPath: "c.log" });
+      const file = join(logs, "c.log");
+      const before = await logged(file, / F x+$/m);
+      assert.match(before, / stdout F to stdout$/m);
+      assert.match(before, / stderr F to stderr$/m);
+      assert.equal(before.match(/ stdout F \d+$/gm)?.length, 3000);
+      const parts = [...before.matchAll(/ stdout ([PF]) (x+)$/gm)].map(([, tag, text]) => [
+        tag,
+        text?.length,
+      ]);
+      assert.deepEqual(parts, [
+        ["P", 16384],
+        ["P", 16384],
+        ["F", 40000 - 2 * 16384],
+      ]);
+      await rename(file, `${file}.1`);
+      await target().cri.runtime.reopenContainerLog({ containerId: container.id });
+      await container.sh("touch /go");
       await container.exited();
-      const text = await readFile(join(logs, "c.log"), "utf8");
-      assert.match(text, / stdout F to stdout$/m);
-      assert.match(text, / stderr F to stderr$/m);
-      assert.equal(text.match(/ stdout F \d+$/gm)?.length, 3000);
+      assert.match(await readFile(file, "utf8"), /^\S+ stdout F later\n$/);
+      assert.equal(await readFile(`${file}.1`, "utf8"), before);
       await other.remove();
+    });
+
+    it("removes a pod with all that runs in it, and knows nothing of it then", async () => {
+      const { runtime } = target().cri;
+      const other = await target().runPod();
+      const running = await other.run(IDLE);
+      for (const _ of ["once", "and again"]) await runtime.removePodSandbox({ podSandboxId: other.id });
+      target().cri.forget(other);
+      await assert.rejects(other.status(), /not found/i);
+      await assert.rejects(running.status(), /not found/i);
+    });
+
+    it("tells the events of a pod and its containers in order, with what they have become", async (test) => {
+      if (target().containerd.line !== "2")
+        return test.skip("containerd 1.6 has no such call, 1.7 loses an event to every client that has left");
+      const stream = target().cri.runtime.getContainerEvents({}, { timeoutMs: 120_000 });
+      const made = target().runPod();
+      const seen = eventsOf(made, stream);
+      seen.catch(() => undefined); // who waits for it gets it
+      const pod = await made;
+      const container = await pod.run(["sh", "-c", "exit 7"]);
+      await container.exited();
+      await container.remove();
+      const idle = await pod.run(IDLE);
+      await pod.remove();
+      const events = await seen;
+      const names = new Map([
+        [pod.id, "pod"],
+        [container.id, "first"],
+        [idle.id, "second"],
+      ]);
+      const said = events.map(
+        (event) => `${names.get(event.containerId)} ${KINDS[event.containerEventType]}`,
+      );
+      assert.equal(
+        said.join(", "),
+        "pod created, pod started, first created, first started, first stopped, first deleted, " +
+          "second created, second started, second stopped, pod stopped, second deleted, pod deleted",
+      );
+      const after = (event: string) => events[said.indexOf(event)];
+      const [stopped] = after("first stopped")?.containersStatuses ?? [];
+      assert.deepEqual(
+        [stopped?.id, stopped?.state, stopped?.exitCode],
+        [container.id, ContainerState.CONTAINER_EXITED, 7],
+      );
+      assert.equal(after("second stopped")?.containersStatuses[0]?.exitCode, 137);
+      assert.equal(after("pod stopped")?.podSandboxStatus?.state, PodSandboxState.SANDBOX_NOTREADY);
     });
   },
   ["2"],
 );
+
+/** What a stream tells of a pod until that is deleted. */
+async function eventsOf(pod: Promise<CriPod>, stream: AsyncIterable<ContainerEventResponse>) {
+  const events: ContainerEventResponse[] = [];
+  for await (const event of stream) {
+    const { id } = await pod;
+    if (event.podSandboxStatus?.id === id) events.push(event);
+    if (event.containerId === id && event.containerEventType === DELETED) return events;
+  }
+  throw new Error("the stream of events ended before the pod was deleted");
+}
+
+/** A log's text once it matches: containerd writes it behind the container's back. */
+async function logged(file: string, expected: RegExp): Promise<string> {
+  for (const end = performance.now() + 30_000; ; await sleep(50)) {
+    const text = await readFile(file, "utf8");
+    if (expected.test(text)) return text;
+    if (performance.now() > end) throw new Error(`no ${expected} in the log: ${text.slice(-500)}`);
+  }
+}

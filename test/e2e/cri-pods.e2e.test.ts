@@ -103,8 +103,9 @@ forEveryHandler(
         names.map(({ stdout }) => stdout),
         containers.map((_, index) => `${index}\n`),
       );
-      const order = containers.map((_, index) => (index * 5 + 3) % MANY);
-      for (const index of new Set(order)) await containers[index]?.remove();
+      const odd = containers.filter((_, index) => index % 2 === 1);
+      const even = containers.filter((_, index) => index % 2 === 0).reverse();
+      for (const container of [...odd, ...even]) await container.remove();
     });
 
     for (const namespace of ["network", "pid", "ipc"] as const) {

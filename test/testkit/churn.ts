@@ -41,7 +41,7 @@ async function onePod(cri: Cri, options: Churn, index: number): Promise<CriPod> 
   const check = async (container: number) => {
     const mark = `pod ${index} container ${container}`;
     const logPath = `${container}.log`;
-    const script = `trap 'exit 0' TERM; echo ${mark}; while :; do sleep 0.2; done`;
+    const script = `trap 'exit 0' TERM; echo ${mark}; sleep 100000 & wait`;
     const running = await pod.run(["sh", "-c", script], {
       metadata: { name: `c${container}`, attempt: 0 },
       logPath,

@@ -1,13 +1,14 @@
 import { createHash } from "node:crypto";
 import { constants, openSync } from "node:fs";
 import { Socket } from "node:net";
+import type { Readable } from "node:stream";
 
 /** Bytes that are kept as text; counts and checksums cover all. */
 const KEPT = 1 << 20;
 
-/** The reading end of a stream's FIFO: what containerd's clients have. */
+/** Collects what a stream brings and tells when something expected has come. */
 export class OutputReader {
-  readonly #socket: Socket;
+  readonly #stream: Readable;
   readonly #hash = createHash("sha256");
   readonly #waiting = new Set<() => void>();
   #text = "";
@@ -16,25 +17,32 @@ export class OutputReader {
   /** Resolves at end of file, or when it is closed. */
   readonly ended: Promise<void>;
 
-  constructor(path: string) {
-    const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
-    // A stream that nobody ever writes, of an exec that was refused, must not keep the tests from ending.
-    this.#socket = new Socket({ fd, readable: true, writable: false }).unref();
-    this.#socket.on("data", (chunk: Buffer) => {
+  constructor(stream: Readable) {
+    this.#stream = stream;
+    stream.on("data", (chunk: Buffer) => {
       this.#hash.update(chunk);
       this.#bytes += chunk.length;
       if (this.#text.length < KEPT) this.#text += chunk.toString("utf8");
       for (const check of this.#waiting) check();
     });
     this.ended = new Promise((resolve, reject) => {
-      this.#socket.on("error", reject);
-      this.#socket.on("close", () => {
+      stream.on("error", reject);
+      const end = () => {
         this.#over = true;
         for (const check of this.#waiting) check();
         resolve();
-      });
+      };
+      stream.on("end", end);
+      stream.on("close", end);
     });
     this.ended.catch(() => undefined); // whoever asks gets it
+  }
+
+  /** The reading end of a stream's FIFO: what containerd's clients have. */
+  static fifo(path: string): OutputReader {
+    const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    // A stream that nobody ever writes, of an exec that was refused, must not keep the tests from ending.
+    return new OutputReader(new Socket({ fd, readable: true, writable: false }).unref());
   }
 
   get text(): string {
@@ -52,15 +60,15 @@ export class OutputReader {
 
   /** Stops to read until `resume`: a slow client. */
   pause(): void {
-    this.#socket.pause();
+    this.#stream.pause();
   }
 
   resume(): void {
-    this.#socket.resume();
+    this.#stream.resume();
   }
 
   close(): void {
-    this.#socket.destroy();
+    this.#stream.destroy();
   }
 
   /** Resolves when the text holds `expected`; rejects at end of file or after `withinMs`. */

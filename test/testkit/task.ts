@@ -62,8 +62,8 @@ export class TaskProcess {
   /** Opens the reading ends. */
   read(): void {
     const { stdout, stderr } = this.paths;
-    if (stdout.startsWith("/")) this.stdout = new OutputReader(stdout);
-    if (stderr.startsWith("/")) this.stderr = new OutputReader(stderr);
+    if (stdout.startsWith("/")) this.stdout = OutputReader.fifo(stdout);
+    if (stderr.startsWith("/")) this.stderr = OutputReader.fifo(stderr);
   }
 
   async start(timeoutMs?: number): Promise<this> {

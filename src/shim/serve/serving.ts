@@ -15,7 +15,10 @@ export interface ServedService {
 export interface Serving {
   /** Takes no further connection. */
   close(): void;
-  /** Lets the calls under way be answered, at most `graceMs` milliseconds, then closes every connection. */
+  /**
+   * Lets the calls under way be answered, at most `graceMs` milliseconds, and then clients hang up, at most as long;
+   * closes every connection that is left.
+   */
   shutdown(graceMs: number): Promise<void>;
 }
 
@@ -42,5 +45,9 @@ export async function serveTtrpc(
     server.register(definition, handlers, { as: [...names] });
   }
   const listener = await listen(server, where);
-  return { close: () => void listener.close(), shutdown: (graceMs) => server.shutdown(graceMs) };
+  return {
+    close: () => void listener.close(),
+    // Go's client may take the end of a connection for that of its call when it finds both at once (its `dispatch`).
+    shutdown: (graceMs) => server.shutdown(graceMs, graceMs),
+  };
 }

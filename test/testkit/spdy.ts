@@ -1,0 +1,165 @@
+import { request } from "node:http";
+import type { Socket } from "node:net";
+import { Duplex } from "node:stream";
+import { constants, deflateRawSync } from "node:zlib";
+
+/** Control frames (SPDY/3.1, section 2.6); the version stands in each. */
+const VERSION = 3;
+const SYN_STREAM = 1;
+const RST_STREAM = 3;
+const PING = 6;
+const CONTROL = 0x80000000;
+/** A reason of RST_STREAM. */
+const CANCEL = 5;
+const FLAG_FIN = 1;
+/** Frames begin with eight bytes, of which the last three are the length of the rest. */
+const HEAD_BYTES = 8;
+/** The start of zlib data without a preset dictionary (RFC 1950). */
+const ZLIB_HEAD = Buffer.from([0x78, 0x01]);
+
+/**
+ * A client of SPDY/3.1 as Kubernetes uses it between kubelet and runtime: the client opens all streams, and there is no
+ * flow control (github.com/moby/spdystream). In the streaming protocol, only SPDY can tell the end of one stream.
+ */
+export class SpdyConnection {
+  readonly #socket: Socket;
+  readonly #streams = new Map<number, SpdyStream>();
+  #nextId = 1;
+  #unread: Buffer;
+  #failure: string | undefined;
+
+  private constructor(socket: Socket, head: Buffer) {
+    this.#socket = socket;
+    this.#unread = head;
+    socket.on("data", (chunk: Buffer) => this.#read(chunk));
+    socket.on("error", (error) => {
+      this.#failure = error.message;
+    });
+    socket.on("close", () => this.#end());
+    this.#read(Buffer.alloc(0));
+  }
+
+  /** Connects to a URL that CRI answered. `protocol`: what the streams are to mean, `v4.channel.k8s.io` for example. */
+  static async connect(url: string, protocol: string): Promise<SpdyConnection> {
+    return await new Promise((resolve, reject) => {
+      const headers = {
+        Connection: "Upgrade",
+        Upgrade: "SPDY/3.1",
+        "X-Stream-Protocol-Version": protocol,
+      };
+      const asked = request(url, { method: "POST", headers });
+      asked.on("upgrade", ({ headers }, socket, head) => {
+        const spoken = headers["x-stream-protocol-version"];
+        if (spoken === protocol) return resolve(new SpdyConnection(socket as Socket, head));
+        socket.destroy();
+        reject(new Error(`${url}: the server speaks ${spoken}, not ${protocol}`));
+      });
+      asked.on("response", ({ statusCode }) => reject(new Error(`${url}: status ${statusCode}`)));
+      asked.on("error", reject);
+      asked.end();
+    });
+  }
+
+  /** Opens a stream; its headers say what it is. Ending it ends our direction only. */
+  open(headers: Readonly<Record<string, string>>): Duplex {
+    const id = this.#nextId;
+    this.#nextId += 2;
+    const stream = new SpdyStream((data, flags) => {
+      if (!this.#socket.destroyed) this.#socket.write(frame(id, flags, data));
+    });
+    this.#streams.set(id, stream);
+    const block = deflateRawSync(headerBlock(headers), { finishFlush: constants.Z_SYNC_FLUSH });
+    // One zlib stream for all header blocks of the connection: whole deflate blocks can be put one behind the other.
+    const parts = [uint32(id), uint32(0), Buffer.alloc(2), ...(id === 1 ? [ZLIB_HEAD] : []), block];
+    this.#socket.write(frame(CONTROL + VERSION * 0x10000 + SYN_STREAM, 0, Buffer.concat(parts)));
+    return stream;
+  }
+
+  /** Breaks the connection off: what a client that goes away does. */
+  close(): void {
+    this.#socket.destroy();
+  }
+
+  #read(chunk: Buffer): void {
+    this.#unread = Buffer.concat([this.#unread, chunk]);
+    while (this.#unread.length >= HEAD_BYTES) {
+      const end = HEAD_BYTES + this.#unread.readUIntBE(5, 3);
+      if (this.#unread.length < end) return;
+      const frame = this.#unread.subarray(0, end);
+      this.#unread = this.#unread.subarray(end);
+      this.#handle(frame.readUInt32BE(0), frame.readUInt8(4), frame.subarray(HEAD_BYTES));
+    }
+  }
+
+  #handle(word: number, flags: number, body: Buffer): void {
+    if (word < CONTROL) {
+      if (body.length > 0) this.#streams.get(word)?.push(body);
+      if (flags & FLAG_FIN) this.#endStream(word);
+      return;
+    }
+    // SYN_REPLY says nothing that a client needs; SETTINGS, GOAWAY and WINDOW_UPDATE do not matter here.
+    const type = word & 0xffff;
+    if (type === PING) this.#socket.write(frame(word, 0, body));
+    if (type === RST_STREAM) {
+      const reason = body.readUInt32BE(4);
+      // A server that is done cancels all of its streams.
+      this.#endStream(body.readUInt32BE(0), reason === CANCEL ? undefined : `reset with status ${reason}`);
+    }
+  }
+
+  #endStream(id: number, failure?: string): void {
+    const stream = this.#streams.get(id);
+    this.#streams.delete(id);
+    if (failure) stream?.destroy(new Error(`stream ${id}: ${failure}`));
+    else stream?.push(null);
+  }
+
+  #end(): void {
+    for (const id of [...this.#streams.keys()]) this.#endStream(id, this.#failure);
+  }
+}
+
+class SpdyStream extends Duplex {
+  readonly #send: (data: Buffer, flags: number) => void;
+
+  constructor(send: (data: Buffer, flags: number) => void) {
+    super({ allowHalfOpen: true });
+    this.#send = send;
+  }
+
+  override _read(): void {
+    // Frames are pushed as they come.
+  }
+
+  override _write(chunk: Buffer, _encoding: BufferEncoding, done: () => void): void {
+    this.#send(chunk, 0);
+    done();
+  }
+
+  override _final(done: () => void): void {
+    this.#send(Buffer.alloc(0), FLAG_FIN);
+    done();
+  }
+}
+
+function uint32(value: number): Buffer {
+  const bytes = Buffer.alloc(4);
+  bytes.writeUInt32BE(value);
+  return bytes;
+}
+
+/** `first`: the stream of data; or the control bit, version and type. */
+function frame(first: number, flags: number, body: Buffer): Buffer {
+  const head = Buffer.alloc(HEAD_BYTES);
+  head.writeUInt32BE(first);
+  head.writeUInt8(flags, 4);
+  head.writeUIntBE(body.length, 5, 3);
+  return Buffer.concat([head, body]);
+}
+
+/** A count, then names and values, each with its length before it. */
+function headerBlock(headers: Readonly<Record<string, string>>): Buffer {
+  const entries = Object.entries(headers);
+  const strings = entries.flat().flatMap((text) => [uint32(Buffer.byteLength(text)), Buffer.from(text)]);
+  return Buffer.concat([uint32(entries.length), ...strings]);
+}
