@@ -26,6 +26,7 @@ export const tasks: Measure = {
         add("task Create", await timed(() => shim.create()));
         add("task Start", await timed(() => shim.startProcess()));
         if (subject.name !== "runc") {
+          report.add("start of a program that does nothing", "host", "ms", await member.startNothing());
           add("shim start, further container of a pod", (await member.start()).startMs);
           // The member has no task: its `delete` finds nothing to clean up.
           add("shim delete, nothing left", await member.deleteAction());
