@@ -5,7 +5,8 @@ import { errnoOf, ifExists, type Sys } from "./sys.ts";
 
 const S_IFMT = 0o170000;
 const S_IFDIR = 0o040000;
-const MAKE_ATTEMPTS = 100;
+/** Two calls each, some hundredths of a millisecond. */
+const MAKE_ATTEMPTS = 10_000;
 
 /** A pod's folder that is complete but has not its name yet: it appears with its socket listening, or not at all. */
 export interface StagedPod {
