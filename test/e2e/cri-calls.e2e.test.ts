@@ -4,14 +4,14 @@ import { mkdir, readFile, rename } from "node:fs/promises";
 import { join } from "node:path";
 import { it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { CriPod } from "../testkit/cri.ts";
+import { type CriPod, IDLE } from "../testkit/cri.ts";
 import { ContainerFilter, ContainerState } from "../testkit/proto/generated/runtime/v1/container.ts";
 import { LinuxContainerResources, PodSandboxState } from "../testkit/proto/generated/runtime/v1/pod.ts";
 import {
   type ContainerEventResponse,
   ContainerEventType,
 } from "../testkit/proto/generated/runtime/v1/runtime.ts";
-import { forEveryHandler, IDLE, sharedPod } from "./cri-fixture.ts";
+import { forEveryHandler, sharedPod } from "./cri-fixture.ts";
 
 const DELETED = ContainerEventType.CONTAINER_DELETED_EVENT;
 const KINDS: Readonly<Record<number, string>> = {

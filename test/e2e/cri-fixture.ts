@@ -11,9 +11,6 @@ import { chosenLines, chosenRuntimes } from "./fixture.ts";
 /** CRI's runtime handlers in hack/containerd's configuration; `hull-sandbox` is there on line 2 only. */
 export type Handler = "hull" | "hull-sandbox" | "runc";
 
-/** A container that lives until it is told to end, and does nothing meanwhile: loops of many fill an emulated CPU. */
-export const IDLE = ["sh", "-c", "trap 'exit 0' TERM; sleep 100000 & wait"] as const;
-
 /** What the cases of a suite work with: one handler of one containerd. */
 export class CriTarget {
   constructor(

@@ -1,8 +1,9 @@
 /** Pods and their containers as the kubelet makes them: namespaces, names, lives of their own. */
 import assert from "node:assert/strict";
 import { it } from "node:test";
+import { IDLE } from "../testkit/cri.ts";
 import { PodSandboxState } from "../testkit/proto/generated/runtime/v1/pod.ts";
-import { forEveryHandler, IDLE, sharedPod } from "./cri-fixture.ts";
+import { forEveryHandler, sharedPod } from "./cri-fixture.ts";
 
 const POD = 0;
 const CONTAINER = 1;

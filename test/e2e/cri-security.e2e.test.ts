@@ -1,8 +1,8 @@
 /** A container's securityContext: what is asked for holds in the guest. */
 import assert from "node:assert/strict";
 import { it } from "node:test";
-import type { ContainerSettings } from "../testkit/cri.ts";
-import { forEveryHandler, IDLE, sharedPod } from "./cri-fixture.ts";
+import { type ContainerSettings, IDLE } from "../testkit/cri.ts";
+import { forEveryHandler, sharedPod } from "./cri-fixture.ts";
 
 type Security = NonNullable<NonNullable<NonNullable<ContainerSettings>["linux"]>["securityContext"]>;
 

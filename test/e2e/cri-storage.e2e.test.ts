@@ -5,8 +5,8 @@ import { mkdir, readFile, rename, stat, symlink, truncate, writeFile } from "nod
 import { join } from "node:path";
 import { after, before, it } from "node:test";
 import { promisify } from "node:util";
-import type { ContainerSettings } from "../testkit/cri.ts";
-import { forEveryHandler, IDLE, sharedPod } from "./cri-fixture.ts";
+import { type ContainerSettings, IDLE } from "../testkit/cri.ts";
+import { forEveryHandler, sharedPod } from "./cri-fixture.ts";
 
 const run = promisify(execFile);
 

@@ -3,9 +3,10 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { text } from "node:stream/consumers";
 import { it } from "node:test";
+import { IDLE } from "../testkit/cri.ts";
 import { PortForward, RemoteCommand } from "../testkit/cri-streams.ts";
 import { ContainerState } from "../testkit/proto/generated/runtime/v1/container.ts";
-import { forEveryHandler, IDLE, sharedPod } from "./cri-fixture.ts";
+import { forEveryHandler, sharedPod } from "./cri-fixture.ts";
 
 const CTRL_C = "\x03";
 /** Prints its terminal's size until Ctrl-C. */

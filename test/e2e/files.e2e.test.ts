@@ -8,8 +8,9 @@ import { dirname, join } from "node:path";
 import { after, before, it } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { IDLE } from "../testkit/cri.ts";
 import { processes } from "../testkit/resources.ts";
-import { forEveryHandler, IDLE, sharedPod } from "./cri-fixture.ts";
+import { forEveryHandler, sharedPod } from "./cri-fixture.ts";
 import { forEveryRunner } from "./fixture.ts";
 import { writeConfig } from "./hull-config.ts";
 

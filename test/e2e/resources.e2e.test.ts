@@ -6,11 +6,12 @@ import { join } from "node:path";
 import { it } from "node:test";
 import { hostHierarchies } from "../../src/resources/pod-cgroup.ts";
 import { ContainerdClient, ociAny, type Spec } from "../testkit/containerd-client.ts";
+import { IDLE } from "../testkit/cri.ts";
 import { cgroupsOf, podProcesses } from "../testkit/pod-processes.ts";
 import { LinuxContainerResources } from "../testkit/proto/generated/runtime/v1/pod.ts";
 import { cgroups } from "../testkit/resources.ts";
 import { Task } from "../testkit/task.ts";
-import { forEveryHandler, IDLE } from "./cri-fixture.ts";
+import { forEveryHandler } from "./cri-fixture.ts";
 import { forEveryRunner, RUNTIMES } from "./fixture.ts";
 import { writeConfig } from "./hull-config.ts";
 

@@ -7,10 +7,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { churn } from "../testkit/churn.ts";
 import { Containerd } from "../testkit/containerd.ts";
-import { Cri } from "../testkit/cri.ts";
+import { Cri, IDLE } from "../testkit/cri.ts";
 import { leaksSince, snapshot } from "../testkit/leaks.ts";
 
-const IDLE = ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.2; done"];
 /** What a process may have more at the end than after the first round: heaps breathe. */
 const MEMORY_ALLOWANCE_KIB = 16 * 1024;
 const DESCRIPTOR_ALLOWANCE = 8;

@@ -10,6 +10,9 @@ import { ImageServiceDefinition } from "./proto/generated/runtime/v1/image.ts";
 import { PodSandboxConfig, type PodSandboxStatus } from "./proto/generated/runtime/v1/pod.ts";
 import { RuntimeServiceDefinition } from "./proto/generated/runtime/v1/runtime.ts";
 
+/** A container that lives until it is told to end, and does nothing meanwhile: loops of many fill an emulated CPU. */
+export const IDLE = ["sh", "-c", "trap 'exit 0' TERM; sleep 100000 & wait"] as const;
+
 export type PodSettings = Parameters<typeof PodSandboxConfig.fromPartial>[0];
 export type ContainerSettings = Parameters<typeof ContainerConfig.fromPartial>[0];
 
