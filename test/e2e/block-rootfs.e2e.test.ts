@@ -3,13 +3,13 @@ import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { after, it } from "node:test";
 import { promisify } from "node:util";
+import { IDLE } from "../testkit/cri.ts";
 import { BUSYBOX } from "../testkit/ctr.ts";
 import { forEveryRunner, RUNTIMES } from "./fixture.ts";
 
 const run = promisify(execFile);
 const SNAPSHOTTER = ["--snapshotter", "blockfile"];
 const ROOT = "awk '$2 == \"/\" { print $1, $3, $4 }' /proc/mounts | tail -n 1 | cut -d , -f 1";
-const IDLE = ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.2; done"];
 
 forEveryRunner(
   "block-rootfs",

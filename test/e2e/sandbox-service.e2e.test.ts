@@ -2,13 +2,12 @@
 import assert from "node:assert/strict";
 import { after, afterEach, before, describe, it } from "node:test";
 import { Containerd } from "../testkit/containerd.ts";
-import { Cri } from "../testkit/cri.ts";
+import { Cri, IDLE } from "../testkit/cri.ts";
 import { assertNoLeaks, type LeakScope, snapshot } from "../testkit/leaks.ts";
 import { PodSandboxState } from "../testkit/proto/generated/runtime/v1/pod.ts";
 import { chosenLines } from "./fixture.ts";
 
 const HANDLER = "hull-sandbox";
-const IDLE = ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.2; done"];
 
 describe("containerd 2: the shim as sandboxer", { skip: !chosenLines().includes("2") }, () => {
   let containerd: Containerd | undefined;
