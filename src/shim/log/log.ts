@@ -1,7 +1,9 @@
 import { writeSync } from "node:fs";
-import { type Logger, pino } from "pino";
+import type { Logger as Pino } from "pino";
+import type { LogLevel } from "../bootstrap/start-input.ts";
 
-export type { Logger };
+const LEVELS: readonly LogLevel[] = ["trace", "debug", "info", "warn", "error", "fatal"];
+export type Logger = Pick<Pino, LogLevel>;
 
 /** The shim's standard error: containerd's `log` FIFO, opened by the front for both directions, non-blocking. */
 const LOG_FD = 2;
@@ -62,11 +64,27 @@ export class FifoSink implements LineSink {
   }
 }
 
-/** The shim's logger: one JSON line a message, to containerd's log. */
+/**
+ * The shim's logger: one JSON line a message, to containerd's log. pino, which is 0.4 MiB of a shim, is loaded for the
+ * first line that is written: at level `info` most shims write none.
+ */
 export function createLog(
-  level: string,
+  level: LogLevel,
   fields: Record<string, unknown>,
   sink: LineSink = new FifoSink(LOG_FD),
 ): Logger {
-  return pino({ level, base: fields, timestamp: pino.stdTimeFunctions.isoTime, messageKey: "msg" }, sink);
+  let loaded: Pino | undefined;
+  const load = () => {
+    const { pino } = require("pino") as typeof import("pino");
+    return pino({ level, base: fields, timestamp: pino.stdTimeFunctions.isoTime, messageKey: "msg" }, sink);
+  };
+  const method = (name: LogLevel) => (first: object, message?: string) => {
+    loaded ??= load();
+    loaded[name](first, message);
+  };
+  const silent = () => undefined;
+  const lowest = LEVELS.indexOf(level);
+  return Object.fromEntries(
+    LEVELS.map((name, index) => [name, index < lowest ? silent : method(name)]),
+  ) as unknown as Logger;
 }
