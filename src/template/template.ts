@@ -20,7 +20,7 @@ export interface TemplateContext extends BuildContext {
 }
 
 /**
- * MiB that a template of a VM takes: what the guest touched when it booted, which is 75 and 1/64 of its memory for the
+ * MiB that a template of a VM takes: what a booted guest has in use, which is 45 and 1/64 of its memory for the
  * kernel's descriptions of pages. With room for other kernels.
  */
 const expectedMib = (memoryMib: number) => Math.min(memoryMib, 128 + Math.ceil(memoryMib / 32));
