@@ -1,9 +1,7 @@
 import { writeSync } from "node:fs";
-import type { Logger as Pino } from "pino";
-import type { LogLevel } from "../bootstrap/start-input.ts";
+import { type Logger, pino } from "pino";
 
-const LEVELS: readonly LogLevel[] = ["trace", "debug", "info", "warn", "error", "fatal"];
-export type Logger = Pick<Pino, LogLevel>;
+export type { Logger };
 
 /** The shim's standard error: containerd's `log` FIFO, opened by the front for both directions, non-blocking. */
 const LOG_FD = 2;
@@ -64,27 +62,11 @@ export class FifoSink implements LineSink {
   }
 }
 
-/**
- * The shim's logger: one JSON line a message, to containerd's log. pino, which is 0.4 MiB of a shim, is loaded for the
- * first line that is written: at level `info` most shims write none.
- */
+/** The shim's logger: one JSON line a message, to containerd's log. */
 export function createLog(
-  level: LogLevel,
+  level: string,
   fields: Record<string, unknown>,
   sink: LineSink = new FifoSink(LOG_FD),
 ): Logger {
-  let loaded: Pino | undefined;
-  const load = () => {
-    const { pino } = require("pino") as typeof import("pino");
-    return pino({ level, base: fields, timestamp: pino.stdTimeFunctions.isoTime, messageKey: "msg" }, sink);
-  };
-  const method = (name: LogLevel) => (first: object, message?: string) => {
-    loaded ??= load();
-    loaded[name](first, message);
-  };
-  const silent = () => undefined;
-  const lowest = LEVELS.indexOf(level);
-  return Object.fromEntries(
-    LEVELS.map((name, index) => [name, index < lowest ? silent : method(name)]),
-  ) as unknown as Logger;
+  return pino({ level, base: fields, timestamp: pino.stdTimeFunctions.isoTime, messageKey: "msg" }, sink);
 }
