@@ -4,6 +4,7 @@ import { basename, dirname, join } from "node:path";
 import type { Deadline } from "../core/deadline.ts";
 import { HullError, unavailable } from "../core/errors.ts";
 import type { Ledger } from "../core/ledger.ts";
+import { until } from "../core/until.ts";
 import { listensOn } from "../host/proc.ts";
 import { type HostProcess, launch, type ProcessExit } from "../host/process-launcher.ts";
 import type { ProcessUser } from "../host/process-user.ts";
@@ -80,7 +81,9 @@ export async function startVsockDaemon(
     });
     died.catch(() => undefined); // after the start its end is for the owner of `process.exited`
     await deadline.race(Promise.race([appeared.promise, died]));
-    await untilListening(process.pid, basename(vhostUserSocket), deadline);
+    // The name is there from the bind on, and a connect must not be tried for a test (README.md).
+    const { pid } = process;
+    await until(() => listensOn(pid, basename(vhostUserSocket)), deadline);
     return { vhostUserSocket, hybridSocket, process, stop };
   } catch (thrown) {
     await stop(deadline);
@@ -109,16 +112,4 @@ function watchFor(path: string): { promise: Promise<void>; close(): void } {
   });
   promise.catch(() => undefined); // awaited once the daemon has been started
   return { promise, close: () => watcher?.close() };
-}
-
-/** Between two looks whether a bound socket listens, which nothing tells: mostly it does at the first look. */
-const FIRST_LOOK_MS = 1;
-const LONGEST_LOOK_MS = 50;
-
-/** The name is there from the bind on, and a connect must not be tried for a test (README.md). */
-async function untilListening(pid: number, name: string, deadline: Deadline): Promise<void> {
-  for (let wait = FIRST_LOOK_MS; !(await listensOn(pid, name)); wait = Math.min(2 * wait, LONGEST_LOOK_MS)) {
-    deadline.check();
-    await new Promise((resolve) => setTimeout(resolve, wait));
-  }
 }
