@@ -15,7 +15,7 @@ export function becomesTemplate(sys: Sys): boolean {
 }
 
 /**
- * Fills free memory with zeros. Half of what a boot has touched is free at its end (the initrd, the kernel's own start-up
+ * Fills free memory with zeros. A fifth of what a boot has touched is free at its end (the initrd, the kernel's own start-up
  * code and tables); zeros are neither saved in a template nor copied for each of its clones.
  */
 export function clearFreeMemory(sys: Sys): void {
