@@ -37,7 +37,7 @@ export class AgentConnection implements GuestAgent {
 
   private constructor(socket: Socket, dial: Dial) {
     this.#dial = dial;
-    this.#connection = new ClientConnection(socketTransport(socket));
+    this.#connection = new ClientConnection(socketTransport(socket), { peer: "the guest agent" });
     this.#client = createClient(this.#connection, AgentDefinition);
     this.lost = this.#connection.closed.then(
       (cause) => cause ?? unavailable("the guest agent closed the connection"),

@@ -29,9 +29,9 @@ const CODE_OF_STATUS = new Map<number, ErrorCode>(
   Object.entries(STATUS).map(([code, status]) => [status, code as ErrorCode]),
 );
 
-/** The error class of a gRPC status number; `Unknown` for a number that has none. */
-export function codeOfStatus(status: number): ErrorCode {
-  return CODE_OF_STATUS.get(status) ?? "Unknown";
+/** The error class of a gRPC status number; undefined for a number that has none. */
+export function codeOfStatus(status: number): ErrorCode | undefined {
+  return CODE_OF_STATUS.get(status);
 }
 
 /** errno names whose meaning is the same wherever they come from. */

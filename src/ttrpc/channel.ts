@@ -1,5 +1,5 @@
-import { resourceExhausted } from "../core/errors.ts";
-import { FrameDecoder, type FrameSink } from "./frame.ts";
+import { internal, resourceExhausted } from "../core/errors.ts";
+import { FrameDecoder, type FrameSink, MAX_PAYLOAD } from "./frame.ts";
 import type { Transport } from "./transport.ts";
 
 /** Small frames that are ready together are written together, up to this size. */
@@ -11,7 +11,15 @@ const MAX_BURST = 64;
 /** Where a peer that does not read is given up. */
 export const MAX_QUEUED_BYTES = 32 << 20;
 
-export interface ChannelSink extends FrameSink {
+/** The longest payload that is thrown away as it arrives. A peer that announces more has lost the thread. */
+const MAX_SKIPPED = 4 * MAX_PAYLOAD;
+
+export interface ChannelSink extends Pick<FrameSink, "frame"> {
+  /**
+   * A frame whose payload is too large, within reason: it is thrown away as it arrives, and this may answer it.
+   * Left out by an end that has no answer to give: there such a frame ends the connection.
+   */
+  oversize?: FrameSink["oversize"];
   /** The connection is over; called once. */
   closed(error: Error | undefined): void;
 }
@@ -51,7 +59,9 @@ export class FrameChannel {
         if (!this.#closed) sink.frame(streamId, type, flags, payload);
       },
       oversize: (streamId, type, length) => {
-        if (!this.#closed) sink.oversize(streamId, type, length);
+        if (this.#closed) return;
+        if (sink.oversize && length <= MAX_SKIPPED) sink.oversize(streamId, type, length);
+        else this.close(internal(`the peer announces a frame of ${length} bytes, more than ttrpc allows`));
       },
     });
     transport.onClose((error) => this.#finish(error));
@@ -59,7 +69,9 @@ export class FrameChannel {
       this.#blocked = false;
       this.#flush();
     });
-    transport.onData((bytes) => decoder.push(bytes));
+    transport.onData((bytes) => {
+      if (!this.#closed) decoder.push(bytes);
+    });
   }
 
   get queuedBytes(): number {

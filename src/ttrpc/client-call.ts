@@ -4,6 +4,18 @@ import type { MessageCodec } from "./definition.ts";
 import { Flag } from "./frame.ts";
 import { Inbox } from "./inbox.ts";
 
+/** What the peer answered: the class and the words are its own choice. It is the `cause` of what a caller gets. */
+export class PeerError extends HullError {}
+
+/** Throws Internal, in words of ours, when `read` cannot make sense of what the peer sent. */
+export function decodeAnswer<T>(read: () => T): T {
+  try {
+    return read();
+  } catch (thrown) {
+    throw internal(`answer cannot be decoded: ${HullError.from(thrown).message}`);
+  }
+}
+
 /** A call under way, as the connection sees it. It is over after `response`, after `fail`, or when it says so. */
 export abstract class Call {
   id = 0;
@@ -17,7 +29,7 @@ export abstract class Call {
     return this.#over;
   }
 
-  /** The final answer of a successful call. */
+  /** The final answer of a successful call. Throws what breaks the protocol, as `data` does. */
   abstract response(payload: Uint8Array): void;
   abstract data(flags: number, payload: Uint8Array): void;
   /** Ends the call with an error, once. */
@@ -35,15 +47,6 @@ export abstract class Call {
     this.detachDeadline?.();
     return true;
   }
-
-  protected decode<T>(codec: MessageCodec<T>, payload: Uint8Array): T | undefined {
-    try {
-      return codec.decode(payload);
-    } catch (thrown) {
-      this.fail(internal(`answer cannot be decoded: ${HullError.from(thrown).message}`));
-      return undefined;
-    }
-  }
 }
 
 export class UnaryCall<Resp> extends Call {
@@ -56,12 +59,12 @@ export class UnaryCall<Resp> extends Call {
   }
 
   override response(payload: Uint8Array): void {
-    const message = this.decode(this.codec, payload);
-    if (message !== undefined && this.release()) this.resolve(message);
+    const message = decodeAnswer(() => this.codec.decode(payload));
+    if (this.release()) this.resolve(message);
   }
 
   override data(): void {
-    this.fail(internal("the server sent stream data in a call without streams"));
+    throw internal("stream data in a call without streams");
   }
 
   protected override rejected(error: HullError): void {
@@ -129,23 +132,21 @@ export class StreamCall<Req, Resp> extends Call implements AsyncIterable<Resp> {
   }
 
   override response(payload: Uint8Array): void {
-    const message = this.decode(this.#responseType, payload);
-    if (message === undefined) return;
-    this.#inbox.push(message, payload.length);
+    this.#push(payload);
     this.#complete();
   }
 
   override data(flags: number, payload: Uint8Array): void {
-    if (!this.#serverStreams) {
-      this.fail(internal("the server sent stream data in a call with one answer"));
-      return;
-    }
-    if ((flags & Flag.NoData) === 0) {
-      const message = this.decode(this.#responseType, payload);
-      if (message === undefined) return;
-      this.#inbox.push(message, payload.length);
-    }
+    if (!this.#serverStreams) throw internal("stream data in a call with one answer");
+    if ((flags & Flag.NoData) === 0) this.#push(payload);
     if ((flags & Flag.RemoteClosed) !== 0) this.#complete();
+  }
+
+  #push(payload: Uint8Array): void {
+    this.#inbox.push(
+      decodeAnswer(() => this.#responseType.decode(payload)),
+      payload.length,
+    );
   }
 
   protected override rejected(error: HullError): void {

@@ -1,7 +1,7 @@
 import type { Deadline } from "../core/deadline.ts";
 import { codeOfStatus, HullError, internal, resourceExhausted, unavailable } from "../core/errors.ts";
 import { FrameChannel } from "./channel.ts";
-import { type Call, StreamCall, UnaryCall } from "./client-call.ts";
+import { type Call, decodeAnswer, PeerError, StreamCall, UnaryCall } from "./client-call.ts";
 import type {
   MessageCodec,
   Metadata,
@@ -77,7 +77,8 @@ export interface ClientRoute {
 
 /**
  * The client end of a ttrpc connection: any number of calls at a time, answered in any order.
- * When the connection is lost every call under way fails with Unavailable, with the reason.
+ * When the connection is lost every call under way fails with Unavailable, with the reason. A server that breaks the
+ * protocol (a frame that is too large, cannot be decoded or belongs to no call) loses it.
  */
 export class ClientConnection {
   /** Resolves when the connection is over, with the error that ended it if there was one. */
@@ -104,10 +105,6 @@ export class ClientConnection {
       transport,
       {
         frame: (streamId, type, flags, payload) => this.#receive(streamId, type, flags, payload),
-        oversize: (streamId, _type, length) =>
-          this.#calls
-            .get(streamId)
-            ?.fail(resourceExhausted(`answer of ${length} bytes is larger than ttrpc allows`)),
         closed: (error) => {
           this.#lose(error);
           resolveClosed(error);
@@ -193,20 +190,34 @@ export class ClientConnection {
   }
 
   #receive(streamId: number, type: number, flags: number, payload: Uint8Array): void {
-    // A frame of a call that is over (its deadline passed) is nothing special.
     const call = this.#calls.get(streamId);
-    if (!call) return;
-    if (type === FrameType.Data) {
-      call.data(flags, payload);
-    } else if (type === FrameType.Response) {
-      try {
-        const response = decodeResponse(payload);
-        if (response.code === 0) call.response(response.payload);
-        else call.fail(new HullError(codeOfStatus(response.code), response.message));
-      } catch (thrown) {
-        call.fail(internal(`answer cannot be decoded: ${HullError.from(thrown).message}`));
-      }
+    try {
+      if (type !== FrameType.Data && type !== FrameType.Response) throw internal(`a frame of type ${type}`);
+      if (!call) this.#checkOver(streamId);
+      else if (type === FrameType.Data) call.data(flags, payload);
+      else this.#respond(call, payload);
+    } catch (thrown) {
+      // Who sends one frame that makes no sense is not to be believed in the next.
+      const { message } = HullError.from(thrown);
+      this.channel.close(internal(`it broke the protocol: ${call ? `${call.name}: ` : ""}${message}`));
     }
+  }
+
+  /** A frame of a call that is over (its deadline passed) is nothing special; one of a call that never was is. */
+  #checkOver(streamId: number): void {
+    if (streamId % 2 === 1 && streamId < this.#nextId) return;
+    throw internal(`a frame of stream ${streamId}, which was never opened`);
+  }
+
+  #respond(call: Call, payload: Uint8Array): void {
+    const response = decodeAnswer(() => decodeResponse(payload));
+    if (response.code === 0) {
+      call.response(response.payload);
+      return;
+    }
+    const code = codeOfStatus(response.code);
+    if (code === undefined) throw internal(`a status of code ${response.code}`);
+    call.fail(new PeerError(code, response.message));
   }
 
   #lose(cause: Error | undefined): void {

@@ -92,6 +92,19 @@ test("frames of unknown type are ignored, oversize ones refused", async () => {
   assert.deepEqual(answers.slice(1), ["3 response 0"]);
 });
 
+test("a frame that would be skipped for long ends the connection instead", async () => {
+  const { peer, near, reports } = start(echo);
+  peer.bytes(bytes("01000000 00000001 01 00"));
+  assert.match((await peer.settle())[0] ?? "", /^1 response 8 message of 16777216 bytes/);
+  assert.equal(near.closed, false);
+  const { peer: garbage, near: end, reports: told } = start(echo);
+  garbage.bytes(bytes("7fffffff 00000001 01 00"));
+  await garbage.settle();
+  assert.ok(end.closed, "2 GiB are awaited");
+  assert.deepEqual(reports, []);
+  assert.match(told[0] ?? "", /announces a frame of 2147483647 bytes, more than ttrpc allows/);
+});
+
 test("what a handler throws becomes a status; what is not a HullError is reported", async () => {
   const { peer, reports } = start({
     echo: (request) => {
