@@ -145,7 +145,7 @@ const DAMAGES: { name: string; damage: (path: string) => Promise<unknown>; says:
     },
   ];
 for (const { name, damage, says, root: needsRoot } of DAMAGES) {
-  const skip = needsRoot && process.getuid?.() !== 0;
+  const skip = needsRoot === true && process.getuid?.() !== 0 && "needs root";
   test(`it is never restored, told once and made anew: ${name}`, { skip }, async () => {
     const { path, key } = await made();
     await damage(path);

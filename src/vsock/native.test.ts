@@ -88,7 +88,7 @@ test("a host without a guest of that id says so before the deadline is over by m
 });
 
 test("a host without vhost-vsock cannot reserve a context id", {
-  skip: existsSync("/dev/vhost-vsock") && "it has one",
+  skip: existsSync("/dev/vhost-vsock") && "this host has /dev/vhost-vsock",
 }, () => {
   const vsock = new NativeVsock(join(root, "dist/lib/vsock.node"));
   assert.throws(() => vsock.reserveCid(), { code: "NotFound" });

@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -15,19 +14,16 @@ import { startVsockDaemon } from "../../src/vsock/vhost-device-vsock.ts";
 import { dialUntilReady } from "../testkit/dial-until-ready.ts";
 import { type ComplianceSetup, hypervisorCompliance } from "../testkit/hypervisor-compliance.ts";
 import { MemoryLedger } from "../testkit/memory-ledger.ts";
+import { requireFiles } from "../testkit/required-files.ts";
 
 // Real QEMU with the built guest image. hack/test builds it; HULL_VHOST_DEVICE_VSOCK names the vsock daemon.
 const dist = join(import.meta.dirname ?? __dirname, "../../dist");
 const guest = join(dist, "guest");
 const vsockPath = process.env.HULL_VHOST_DEVICE_VSOCK ?? "/usr/bin/vhost-device-vsock";
-const missing = [
-  join(guest, "vmlinux"),
-  join(guest, "initrd.img"),
-  vsockPath,
-  "/usr/bin/qemu-system-x86_64",
-].filter((path) => !existsSync(path));
-const skip = missing.length > 0;
-if (skip) console.log(`skipped: ${missing.join(", ")} missing`);
+requireFiles(
+  [join(guest, "vmlinux"), join(guest, "initrd.img"), vsockPath, "/usr/bin/qemu-system-x86_64"],
+  "run hack/setup and hack/build-guest",
+);
 
 const POD = "test/conformance";
 
@@ -79,9 +75,9 @@ async function setUp(): Promise<ComplianceSetup> {
   };
 }
 
-hypervisorCompliance("qemu", setUp, skip);
+hypervisorCompliance("qemu", setUp);
 
-test("a guest without its root panics, and the reason says so", { skip }, async () => {
+test("a guest without its root panics, and the reason says so", async () => {
   const setup = await setUp();
   const ledger = new MemoryLedger();
   const deadline = Deadline.after(60_000, "boot");
@@ -95,9 +91,7 @@ test("a guest without its root panics, and the reason says so", { skip }, async 
   await setup.release();
 });
 
-test("a machine grows to what it was given room for", {
-  skip,
-}, async () => {
+test("a machine grows to what it was given room for", async () => {
   const setup = await setUp();
   const ledger = new MemoryLedger();
   const deadline = Deadline.after(90_000, "boot and grow");
@@ -123,7 +117,7 @@ test("a machine grows to what it was given room for", {
   await setup.release();
 });
 
-test("a guest boots with a share that the real virtiofsd serves", { skip }, async () => {
+test("a guest boots with a share that the real virtiofsd serves", async () => {
   const setup = await setUp();
   const ledger = new MemoryLedger();
   const deadline = Deadline.after(60_000, "boot");

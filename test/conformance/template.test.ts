@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, readdir, rm, truncate } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
@@ -14,21 +13,17 @@ import { connect } from "../../src/vsock/hybrid.ts";
 import { startVsockDaemon } from "../../src/vsock/vhost-device-vsock.ts";
 import { dialUntilReady } from "../testkit/dial-until-ready.ts";
 import { MemoryLedger } from "../testkit/memory-ledger.ts";
+import { requireFiles } from "../testkit/required-files.ts";
 
 // Real QEMU with the built guest image. hack/test builds it; HULL_VHOST_DEVICE_VSOCK names the vsock daemon.
 const dist = join(import.meta.dirname ?? __dirname, "../../dist");
-const vsockPath = [
-  process.env.HULL_VHOST_DEVICE_VSOCK ?? "",
-  join(dist, "libexec/vhost-device-vsock"),
-  "/usr/bin/vhost-device-vsock",
-].find((path) => existsSync(path));
-const missing = [join(dist, "guest/vmlinux"), join(dist, "guest/initrd.img"), "/usr/bin/qemu-system-x86_64"]
-  .filter((path) => !existsSync(path))
-  .concat(vsockPath === undefined ? ["vhost-device-vsock"] : []);
-const skip = missing.length > 0;
-if (skip) console.log(`skipped: ${missing.join(", ")} missing`);
+const vsockPath = process.env.HULL_VHOST_DEVICE_VSOCK ?? join(dist, "libexec/vhost-device-vsock");
+requireFiles(
+  [join(dist, "guest/vmlinux"), join(dist, "guest/initrd.img"), vsockPath, "/usr/bin/qemu-system-x86_64"],
+  "run hack/setup and hack/build-guest",
+);
 
-describe("templates with QEMU", { skip }, () => {
+describe("templates with QEMU", () => {
   let root: string;
   let deadline: Deadline;
   let template: Template;

@@ -22,12 +22,8 @@ const BOOT_MS = 60_000;
 const STEP_MS = 20_000;
 
 /** The behaviour that every driver has. */
-export function hypervisorCompliance(
-  name: string,
-  setUp: () => Promise<ComplianceSetup>,
-  skip = false,
-): void {
-  describe(`hypervisor compliance: ${name}`, { skip }, () => {
+export function hypervisorCompliance(name: string, setUp: () => Promise<ComplianceSetup>): void {
+  describe(`hypervisor compliance: ${name}`, () => {
     let setup: ComplianceSetup;
     let ledger: MemoryLedger;
     let vm: Vm | undefined;

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -9,6 +9,7 @@ import {
   guestAnswers,
 } from "../../../test/testkit/cloud-hypervisor-machine.ts";
 import { hypervisorCompliance } from "../../../test/testkit/hypervisor-compliance.ts";
+import { requireFiles } from "../../../test/testkit/required-files.ts";
 import { Deadline } from "../../core/deadline.ts";
 import { resolveAccel } from "../qemu/accel.ts";
 import { CloudHypervisor } from "./driver.ts";
@@ -21,8 +22,8 @@ const KERNEL = join(GUEST, "vmlinux");
 /** Why the real program is not tried here; undefined when it is. */
 async function obstacle(): Promise<string | undefined> {
   if (!PROGRAM) return "HULL_CLOUD_HYPERVISOR does not name a cloud-hypervisor";
-  if (!existsSync(PROGRAM)) return `HULL_CLOUD_HYPERVISOR: ${PROGRAM} does not exist`;
-  if (!existsSync(KERNEL)) return `${KERNEL} has not been built`;
+  requireFiles([PROGRAM], "HULL_CLOUD_HYPERVISOR names it");
+  requireFiles([KERNEL], "run hack/build-guest");
   const directory = mkdtempSync(join(tmpdir(), "hull-accel-"));
   const deadline = Deadline.after(30_000, "the KVM probe");
   try {
@@ -31,7 +32,7 @@ async function obstacle(): Promise<string | undefined> {
       reason = message;
     };
     const accel = await resolveAccel({ path: QEMU, kernel: KERNEL, directory, warn }, deadline);
-    return accel === "kvm" ? undefined : reason;
+    return accel === "kvm" ? undefined : `no working KVM: ${reason}`;
   } finally {
     deadline.dispose();
     rmSync(directory, { recursive: true, force: true });
@@ -47,7 +48,7 @@ function realMachine(): FakeMachine {
 async function register(): Promise<void> {
   const why = await obstacle();
   if (why !== undefined) {
-    test("the real Cloud Hypervisor", { skip: `real Cloud Hypervisor: ${why}` }, () => undefined);
+    test("the real Cloud Hypervisor", { skip: why }, () => undefined);
     return;
   }
 

@@ -9,7 +9,7 @@ import { resolveAccel } from "./accel.ts";
 
 let directory: string;
 let warnings: string[];
-const kvm = existsSync("/dev/kvm");
+const noKvm = !existsSync("/dev/kvm") && "this host has no /dev/kvm";
 
 beforeEach(async () => {
   directory = await mkdtemp(join(tmpdir(), "hull-accel-"));
@@ -33,7 +33,7 @@ async function fakeQemu(script: string) {
 
 const runs = async () => (await readFile(join(directory, "runs"), "utf8")).trim().split("\n").length;
 
-test("a kernel that comes to its panic proves KVM; asked once by many", { skip: !kvm }, async () => {
+test("a kernel that comes to its panic proves KVM; asked once by many", { skip: noKvm }, async () => {
   const probe = await fakeQemu("sleep 0.2; echo 'Kernel panic - not syncing: VFS: no root'");
   const answers = await Promise.all([1, 2, 3].map(() => resolveAccel(probe, Deadline.after(5000))));
   assert.deepEqual(answers, ["kvm", "kvm", "kvm"]);
@@ -41,7 +41,9 @@ test("a kernel that comes to its panic proves KVM; asked once by many", { skip: 
   assert.deepEqual(warnings, []);
 });
 
-test("a guest that hangs, resets or fails means TCG, one warning, and a memory", { skip: !kvm }, async () => {
+test("a guest that hangs, resets or fails means TCG, one warning, and a memory", {
+  skip: noKvm,
+}, async () => {
   const probe = await fakeQemu("exit 0");
   assert.equal(await resolveAccel(probe, Deadline.after(5000)), "tcg");
   assert.equal(await resolveAccel(probe, Deadline.after(5000)), "tcg");
@@ -55,7 +57,7 @@ test("a guest that hangs, resets or fails means TCG, one warning, and a memory",
 const answers = async () => (await readdir(directory)).filter((name) => name.startsWith("accel-"));
 
 test("an answer that others could have written is not believed, nor is a dead prober waited for", {
-  skip: !kvm,
+  skip: noKvm,
 }, async () => {
   const probe = await fakeQemu("exit 1");
   await resolveAccel(probe, Deadline.after(5000));
@@ -66,7 +68,7 @@ test("an answer that others could have written is not believed, nor is a dead pr
   assert.equal(await runs(), 2);
 });
 
-test("the caller's deadline ends the probe without an answer", { skip: !kvm }, async () => {
+test("the caller's deadline ends the probe without an answer", { skip: noKvm }, async () => {
   const probe = await fakeQemu("exec sleep 60");
   await assert.rejects(resolveAccel(probe, Deadline.after(100)), { code: "DeadlineExceeded" });
   assert.deepEqual(await answers(), []);
