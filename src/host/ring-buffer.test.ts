@@ -27,7 +27,14 @@ test("does not alias the writer's buffer", () => {
   assert.equal(ring.text(), "abc");
 });
 
+test("what a guest or a VMM writes for terminals to obey is not kept as text", () => {
+  const ring = new RingBuffer();
+  ring.write(Buffer.from("\x1b]0;title\x07boot\r\n\x1b[31mKernel panic\x1b[0m\b\b \xc2\x9b2J", "latin1"));
+  assert.equal(ring.text(), "boot\nKernel panic ");
+});
+
 test("last lines leave out empty lines and terminal control", () => {
   assert.equal(lastLines("one\r\n\x1b[2Jtwo\r\n\r\n\x1bcthree\n", 2), "two\nthree");
   assert.equal(lastLines("", 3), "");
+  assert.equal(lastLines("x".repeat(64 << 10), 3).length, 500);
 });

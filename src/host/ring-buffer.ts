@@ -1,3 +1,5 @@
+import { printable } from "../core/printable.ts";
+
 /** Keeps the last `capacity` bytes of a stream: a console, a child's stderr. */
 export class RingBuffer {
   readonly #chunks: Buffer[] = [];
@@ -27,21 +29,21 @@ export class RingBuffer {
     return this.#length;
   }
 
-  /** The kept bytes as UTF-8, bytes that are none replaced. */
+  /** The kept bytes as text for people: UTF-8, bytes that are none replaced, nothing that a terminal obeys. */
   text(): string {
-    return Buffer.concat(this.#chunks).toString("utf8");
+    return printable(Buffer.concat(this.#chunks).toString("utf8"));
   }
 }
 
-/** The last `count` lines of a text that are not empty, without terminal control sequences and carriage returns. */
+/** Characters of one line that are told. */
+const MAX_LINE = 500;
+
+/** The last `count` lines of a text that are not empty, printable and none of them long. */
 export function lastLines(text: string, count: number): string {
-  return (
-    text
-      // biome-ignore lint/suspicious/noControlCharactersInRegex: terminal control sequences begin with ESC
-      .replace(/\x1b(?:\[[0-9;?]*[ -/]*[@-~]|[@-Z\\-_c])/g, "")
-      .split(/[\r\n]+/)
-      .filter((line) => line.trim() !== "")
-      .slice(-count)
-      .join("\n")
-  );
+  return printable(text)
+    .split("\n")
+    .filter((line) => line.trim() !== "")
+    .slice(-count)
+    .map((line) => printable(line, MAX_LINE))
+    .join("\n");
 }

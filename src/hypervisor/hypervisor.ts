@@ -151,7 +151,7 @@ export interface VmExit {
   /** One sentence: "qemu ended with status 1", "qemu was killed by signal 9 (out of memory: ...)". */
   readonly reason: string;
   readonly requested: boolean;
-  /** The end of the guest's console and of the VMM's stderr, at most 64 KiB each. */
+  /** The end of the guest's console and of the VMM's stderr, at most 64 KiB each, printable. */
   readonly console: string;
   readonly stderr: string;
 }
@@ -162,7 +162,7 @@ export interface Vm {
   readonly pid: number;
   /** Resolves (never rejects) when the VMM has ended, however. */
   readonly exited: Promise<VmExit>;
-  /** The guest's console so far (the last 64 KiB). */
+  /** The guest's console so far (the last 64 KiB), printable. */
   console(): string;
   pause(deadline: Deadline): Promise<void>;
   resume(deadline: Deadline): Promise<void>;

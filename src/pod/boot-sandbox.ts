@@ -8,6 +8,7 @@ import { Disposer } from "../core/disposer.ts";
 import { HullError, unavailable } from "../core/errors.ts";
 import type { Ledger } from "../core/ledger.ts";
 import type { Timeline } from "../core/timeline.ts";
+import { lastLines } from "../host/ring-buffer.ts";
 import type { Vm } from "../hypervisor/hypervisor.ts";
 import { openHypervisor } from "../hypervisor/open.ts";
 import { startPodLocalhost } from "../network/pod-localhost.ts";
@@ -298,8 +299,8 @@ async function orVmEnd<T>(vm: Vm, step: () => Promise<T>): Promise<T> {
 const TAIL_LINES = 8;
 
 function consoleTail(console: string): string {
-  const lines = console.trimEnd().split("\n").slice(-TAIL_LINES);
-  return lines.join("") === "" ? "" : `; the guest's last console lines:\n${lines.join("\n")}`;
+  const lines = lastLines(console, TAIL_LINES);
+  return lines === "" ? "" : `; the guest's last console lines:\n${lines}`;
 }
 
 function virtiofsdSpec({ hypervisor }: Config) {

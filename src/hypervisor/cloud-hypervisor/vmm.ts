@@ -142,7 +142,7 @@ export class Vmm {
 
   #reason(exit: ProcessExit): string {
     if (this.#requested) return `${exit.reason} (the VM was stopped)`;
-    const panic = /Kernel panic - not syncing: [^\r\n]*/.exec(this.console())?.[0];
+    const panic = /Kernel panic - not syncing: [^\n]{0,500}/.exec(this.console())?.[0];
     if (this.#cause && panic) return `the guest's kernel died: ${panic}`;
     return this.#cause ?? exit.reason;
   }

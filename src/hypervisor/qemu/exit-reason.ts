@@ -12,7 +12,7 @@ export function exitReason(
   console: string,
 ): string {
   if (exit.requested) return `${exit.reason} (the VM was stopped)`;
-  const panic = /Kernel panic - not syncing: [^\r\n]*/.exec(console)?.[0];
+  const panic = /Kernel panic - not syncing: [^\n]{0,500}/.exec(console)?.[0];
   if (panic)
     return `the guest's kernel died: ${panic}${/memory|System is deadlocked/i.test(panic) ? MEMORY_ADVICE : ""}`;
   if (exit.signal === null && exit.code === 0 && shutdown) {

@@ -1,10 +1,12 @@
 import type { Duplex } from "node:stream";
 import type { Deadline } from "../../core/deadline.ts";
 import { HullError, internal, unavailable } from "../../core/errors.ts";
+import { printable } from "../../core/printable.ts";
 import type { QmpCommand, QmpCommands, QmpEvent, QmpEvents } from "./qmp-types.ts";
 
 /** QMP answers are small; a line beyond this is a broken peer. */
 const MAX_LINE = 1024 * 1024;
+const MAX_DESCRIPTION = 1000;
 const LOG_LINES = 12;
 const LOG_LINE_LENGTH = 240;
 
@@ -25,7 +27,7 @@ export class QmpError extends HullError {
   ) {
     super(
       errorClass === "DeviceNotFound" ? "NotFound" : "FailedPrecondition",
-      `qemu: ${command}: ${description}`,
+      `qemu: ${command}: ${printable(description, MAX_DESCRIPTION)}`,
     );
   }
 }
@@ -155,7 +157,7 @@ export class QmpClient {
   }
 
   #note(line: string): void {
-    this.#log.push(line.slice(0, LOG_LINE_LENGTH));
+    this.#log.push(printable(line, LOG_LINE_LENGTH));
     if (this.#log.length > LOG_LINES) this.#log.shift();
   }
 
