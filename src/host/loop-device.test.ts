@@ -35,6 +35,18 @@ test("a device of an image file, recorded while it is there; detaching twice is 
   assert.deepEqual(ledger.resources, []);
 });
 
+test("a detach that fails is not remembered as done", async () => {
+  const loop = await attachLoop(image, false, ledger, within(5_000));
+  const over = within(5_000);
+  over.cancel("no time left");
+  await assert.rejects(loop.detach(over), /no time left/);
+  assert.deepEqual(await attached(), [loop.path, "0"]);
+  assert.deepEqual(ledger.resources, [{ kind: "loop", file: image }]);
+  await loop.detach(within(5_000));
+  assert.deepEqual(await attached(), [""]);
+  assert.deepEqual(ledger.resources, []);
+});
+
 test("what a dead daemon attached is found by its file", async () => {
   await attachLoop(image, false, ledger, within(5_000));
   await releaseLoop(image, within(5_000));

@@ -10,7 +10,7 @@ const UNDO_LIMIT_MS = 2_000;
 export interface LoopDevice {
   /** `/dev/loopN`. */
   readonly path: string;
-  /** Idempotent. */
+  /** Idempotent; one that has failed can be called again. */
   detach(deadline: Deadline): Promise<void>;
 }
 
@@ -24,12 +24,13 @@ export async function attachLoop(
   try {
     const how = ["--find", "--show", ...(readOnly ? ["--read-only"] : [])];
     const path = (await run(["losetup", ...how, "--", file], deadline)).trim();
-    let detached: Promise<void> | undefined;
+    let attached = true;
     const detach = async (by: Deadline) => {
-      await run(["losetup", "--detach", path], by);
+      if (attached) await run(["losetup", "--detach", path], by);
+      attached = false; // its number may be another file's from here on
       await entry.forget();
     };
-    return { path, detach: (by) => (detached ??= detach(by)) };
+    return { path, detach };
   } catch (thrown) {
     // A losetup that was killed may have done it all the same; then the record stays until that is undone.
     if (deadline.reason) await undo(file);

@@ -51,6 +51,18 @@ describe("macvtap", () => {
       await run("ip", ["netns", "del", name]);
     });
 
+    it("tries a release that has failed again", async () => {
+      const before = await state();
+      const ledger = new MemoryLedger();
+      const network = await open(ledger);
+      const over = Deadline.none();
+      over.cancel("no time left");
+      await assert.rejects(network.release(over), /no time left/);
+      assert.equal(ledger.resources.length, 1);
+      await network.release(Deadline.none());
+      assert.deepEqual([ledger.resources, await state()], [[], before]);
+    });
+
     it("gives each nic the interface's MAC and a device, also of one that comes later, and leaves all as it was", async () => {
       const before = await state();
       const ledger = new MemoryLedger();

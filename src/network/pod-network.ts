@@ -145,7 +145,7 @@ export class PodNetwork {
 
   /** Takes everything out of the namespace again, and the namespace away if it is the pod's own. Idempotent. */
   async release(deadline: Deadline): Promise<void> {
-    const recorded = this.#recorded.splice(0);
+    const recorded = [...this.#recorded];
     // With an own namespace all that is in it goes, too.
     if (this.#releaseOwn) await this.#releaseOwn(deadline);
     else if (recorded.length > 0)
@@ -154,6 +154,8 @@ export class PodNetwork {
         deadline,
       );
     await Promise.all(recorded.map(({ entry }) => entry.forget()));
+    // Not before: what could not be released is tried again by the next call.
+    this.#recorded.splice(0, recorded.length);
     this.#releaseOwn = undefined;
   }
 }

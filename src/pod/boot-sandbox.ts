@@ -3,8 +3,8 @@ import { AgentConnection } from "../agent/agent-connection.ts";
 import { findProgram } from "../config/program.ts";
 import type { Config } from "../config/schema.ts";
 import { allSettled } from "../core/all-settled.ts";
-import { Deadline } from "../core/deadline.ts";
-import { Disposer } from "../core/disposer.ts";
+import type { Deadline } from "../core/deadline.ts";
+import type { Disposer } from "../core/disposer.ts";
 import { HullError, unavailable } from "../core/errors.ts";
 import type { Ledger } from "../core/ledger.ts";
 import type { Timeline } from "../core/timeline.ts";
@@ -15,6 +15,7 @@ import { startPodLocalhost } from "../network/pod-localhost.ts";
 import { GUEST_SHARE, SHARE_TAG, SharedDirectory } from "../storage/shared-directory.ts";
 import { shmSize } from "../storage/shm-size.ts";
 import { startVirtiofsd } from "../storage/virtiofsd.ts";
+import { cloneOrBoot } from "./clone-or-boot.ts";
 import { containerShare } from "./container-share.ts";
 import { GrowingCapacity } from "./growing-capacity.ts";
 import { openGuestLink } from "./guest-link.ts";
@@ -22,7 +23,7 @@ import { enterPodCgroup, podVmSize } from "./pod-placement.ts";
 import type { Sandbox, SandboxRequest } from "./sandbox.ts";
 import { SandboxDisks } from "./sandbox-disks.ts";
 import { SandboxNetwork } from "./sandbox-network.ts";
-import { CloneError, startVm } from "./start-vm.ts";
+import { startVm } from "./start-vm.ts";
 import { FixedCapacity } from "./vm-capacity.ts";
 import { VmFolder } from "./vm-folder.ts";
 import { sizingRule, vmGrowth, vmSpec } from "./vm-spec.ts";
@@ -45,8 +46,6 @@ export interface BootContext {
 
 /** How long a guest may take to write its data back; the rest of the time for stopping is the host's. */
 const SHUTDOWN_LIMIT_MS = 1_500;
-/** How long undoing a boot that failed may take. */
-const UNDO_LIMIT_MS = 5_000;
 
 /** Boots a pod's VM and makes it the pod's. On failure everything is undone and the cause is told. */
 export async function bootSandbox(
@@ -55,24 +54,12 @@ export async function bootSandbox(
   caller: Deadline,
 ): Promise<Sandbox> {
   const deadline = caller.shorter(context.config.agent.boot_timeout, "boot the VM");
-  const attempt = async (clone: boolean) => {
-    const disposer = new Disposer();
-    try {
-      return await boot(request, context, clone, disposer, deadline);
-    } catch (error) {
-      // A limit of its own: undoing must not fail because the boot ran out of time.
-      const undo = Deadline.after(UNDO_LIMIT_MS, "undo the boot");
-      await disposer.dispose(undo).catch((left) => context.warn(`boot: undoing it failed: ${left.message}`));
-      undo.dispose();
-      throw error;
-    }
-  };
   try {
-    return await attempt(context.config.hypervisor.template.enable).catch(async (error: unknown) => {
-      if (!(error instanceof CloneError)) throw error;
-      context.warn(`${error.message}; the pod is booted without a template`);
-      return await attempt(false);
-    });
+    return await cloneOrBoot(
+      (clone, disposer) => boot(request, context, clone, disposer, deadline),
+      context.config.hypervisor.template.enable,
+      context.warn,
+    );
   } catch (error) {
     throw HullError.wrap("boot the VM", error);
   } finally {
@@ -229,7 +216,16 @@ async function boot(
         memoryLimitMib: async () => await cgroup?.currentMemoryLimitMib(),
       })
     : new FixedCapacity(size);
-  let stopping: Promise<void> | undefined;
+  let stopping: Promise<unknown> | undefined;
+  const shutDown = (by: Deadline) =>
+    Promise.all([
+      agent
+        .shutdown(by.shorter(SHUTDOWN_LIMIT_MS, "the guest's own shutdown"))
+        // A guest that does not answer any more has nothing to write back; its VM is ended all the same.
+        .catch((error) => context.log("the guest did not shut down by itself", { err: error })),
+      // While the guest ends: it takes as long as entering did.
+      cgroup?.leave().catch((error) => context.log("leaving the pod's cgroup failed", { err: error })),
+    ]);
   // Without any one of these the guest cannot go on.
   const ends = [
     vm.exited.then(({ reason, console }) => `${reason}${consoleTail(console)}`),
@@ -251,19 +247,10 @@ async function boot(
         });
       }
     }),
-    stop: (by) => {
-      if (stopping !== undefined) return stopping;
-      // While the guest ends: it takes as long as entering did.
-      const left = cgroup
-        ?.leave()
-        .catch((error) => context.log("leaving the pod's cgroup failed", { err: error }));
-      stopping = agent
-        .shutdown(by.shorter(SHUTDOWN_LIMIT_MS, "the guest's own shutdown"))
-        // A guest that does not answer any more has nothing to write back; its VM is ended all the same.
-        .catch((error) => context.log("the guest did not shut down by itself", { err: error }))
-        .then(() => left)
-        .then(() => disposer.dispose(by));
-      return stopping;
+    stop: async (by) => {
+      stopping ??= shutDown(by);
+      await stopping;
+      await disposer.dispose(by);
     },
   };
 }

@@ -1,4 +1,5 @@
 import type { GuestBlockDevice, GuestRootDisk } from "../agent/guest-agent.ts";
+import { allSettled } from "../core/all-settled.ts";
 import type { Deadline } from "../core/deadline.ts";
 import { HullError } from "../core/errors.ts";
 import { GUEST_ROOTS } from "../core/guest-paths.ts";
@@ -64,10 +65,17 @@ export class ContainerHost {
     return { serial: disk.serial, path, access };
   }
 
-  /** Frees it all, the disks before the mounts. Idempotent. */
+  /**
+   * Frees it all, the disks before the mounts, also when some of it fails: that is tried again by the next call.
+   * Idempotent.
+   */
   async release(): Promise<void> {
-    await Promise.all(this.#disks.splice(0).map((disk) => disk.unplug()));
-    await this.#shared.release();
+    const unplugged = [...this.#disks].map(async (disk) => {
+      await disk.unplug();
+      this.#disks.splice(this.#disks.indexOf(disk), 1);
+    });
+    await Promise.allSettled(unplugged);
+    await allSettled([...unplugged, this.#shared.release()]);
   }
 }
 

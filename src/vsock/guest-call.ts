@@ -25,16 +25,12 @@ export async function expectGuestCall(hybridSocket: string, ledger: Ledger): Pro
   const entry = await ledger.record({ kind: "socket", path });
   const call = deferred<Socket>();
   call.promise.catch(() => undefined); // whoever waits for it sees it, too
-  let closed: Promise<void> | undefined;
-  const close = () => {
-    closed ??= (async () => {
-      server.close();
-      await unlink(path).catch((error: NodeJS.ErrnoException) => {
-        if (error.code !== "ENOENT") throw error;
-      });
-      await entry.forget();
-    })();
-    return closed;
+  const close = async () => {
+    server.close();
+    await unlink(path).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== "ENOENT") throw error;
+    });
+    await entry.forget();
   };
   const server = createServer((socket) => {
     server.close(); // what comes after the first call is not listened to

@@ -1,0 +1,37 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { FakeSandbox } from "../../test/testkit/fake-sandbox.ts";
+import { within } from "../../test/testkit/within.ts";
+import { ContainerHost } from "./container-host.ts";
+
+/** A sandbox in which letting go of one disk fails until `busy` is false. */
+class BusySandbox extends FakeSandbox {
+  busy = true;
+  tries = 0;
+
+  override async plugDisk(...[disk]: Parameters<FakeSandbox["plugDisk"]>) {
+    const plugged = await super.plugDisk(disk);
+    const held = "major" in disk.source && disk.source.minor === 1;
+    const unplug = async () => {
+      this.tries++;
+      if (held && this.busy) throw new Error("the disk is busy");
+      await plugged.unplug();
+    };
+    return { ...plugged, unplug };
+  }
+}
+
+test("what cannot be freed keeps nothing else from it, and is tried again, alone", async () => {
+  const sandbox = new BusySandbox();
+  const source = { mounts: [], path: "/rootfs", readOnly: false };
+  const deadline = within(5_000);
+  const host = await ContainerHost.prepare(sandbox, "c", source, () => undefined, deadline);
+  for (const minor of [0, 1, 2])
+    await host.plug({ path: `/dev/${minor}`, access: "rw", major: 8, minor }, deadline);
+  await assert.rejects(host.release(), /the disk is busy/);
+  assert.deepEqual([[...sandbox.disks], [...sandbox.shared], sandbox.tries], [["8:1"], [], 3]);
+  sandbox.busy = false;
+  await host.release();
+  await host.release();
+  assert.deepEqual([[...sandbox.disks], sandbox.tries], [[], 4]);
+});
