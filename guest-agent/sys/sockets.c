@@ -228,6 +228,20 @@ static JSValue js_accept(ARGS) {
   return sys_count(ctx, connection, "accept", NULL);
 }
 
+static JSValue js_peer_cid(ARGS) {
+  UNUSED;
+  int fd;
+  if (!sys_int(ctx, argv[0], &fd))
+    return JS_EXCEPTION;
+  struct sockaddr_vm peer;
+  socklen_t length = sizeof(peer);
+  if (getpeername(fd, (struct sockaddr *)&peer, &length))
+    return sys_throw(ctx, "getpeername", NULL);
+  if (peer.svm_family != AF_VSOCK || length < sizeof(peer))
+    return sys_throw_errno(ctx, EAFNOSUPPORT, "getpeername", NULL);
+  return JS_NewInt64(ctx, peer.svm_cid);
+}
+
 static JSValue js_shutdown(ARGS) {
   UNUSED;
   int fd, how;
@@ -299,6 +313,7 @@ static const JSCFunctionListEntry functions[] = {
     JS_CFUNC_DEF("vsockConnect", 2, js_vsock_connect),
     JS_CFUNC_DEF("tcpConnect", 2, js_tcp_connect),
     JS_CFUNC_DEF("accept", 1, js_accept),
+    JS_CFUNC_DEF("peerCid", 1, js_peer_cid),
     JS_CFUNC_DEF("shutdown", 2, js_shutdown),
     JS_CFUNC_DEF("socketError", 1, js_socket_error),
     JS_CFUNC_DEF("receiveFd", 1, js_receive_fd),

@@ -95,6 +95,8 @@ declare module "sys" {
   export function tcpConnect(address: string, port: number): number;
   /** A new connection, or -1 when there is none. */
   export function accept(fd: number): number;
+  /** The context id of a vsock connection's peer. Throws EAFNOSUPPORT for other sockets, ENOTCONN when it has gone. */
+  export function peerCid(fd: number): number;
   export const SHUT_RD: 0, SHUT_WR: 1, SHUT_RDWR: 2;
   export function shutdown(fd: number, how: number): void;
   export function socketError(fd: number): number;

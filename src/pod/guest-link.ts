@@ -12,7 +12,7 @@ import type { ProcessUser } from "../host/process-user.ts";
 import { checkSocketPath } from "../host/socket-path.ts";
 import type { VsockDevice } from "../hypervisor/hypervisor.ts";
 import { expectGuestCall } from "../vsock/guest-call.ts";
-import { connect } from "../vsock/hybrid.ts";
+import { HybridVsock } from "../vsock/hybrid.ts";
 import { NativeVsock } from "../vsock/native.ts";
 import { GUEST_CID, startVsockDaemon } from "../vsock/vhost-device-vsock.ts";
 
@@ -78,12 +78,13 @@ export async function openGuestLink(context: GuestLinkContext, deadline: Deadlin
 async function openOwn({ directory, ledger }: GuestLinkContext): Promise<GuestLink> {
   const socket = checkSocketPath(join(directory, "vs"));
   const call = await expectGuestCall(socket, ledger);
+  const vsock = new HybridVsock(socket);
   return {
     // Every VM has a device of its own: nobody else sees the context id.
     device: { kind: "hybrid", cid: GUEST_CID, socket },
     address: socket,
     agent: (by) => call.answered(by),
-    connect: (port, by) => connect(socket, port, by),
+    connect: (port, by) => vsock.connect(port, by),
     lost: NEVER,
     pids: [],
     close: () => call.close(),
@@ -101,11 +102,12 @@ async function openDaemon(context: GuestLinkContext, deadline: Deadline): Promis
   const { hybridSocket } = daemon;
   try {
     const call = await expectGuestCall(hybridSocket, ledger);
+    const vsock = new HybridVsock(hybridSocket);
     return {
       device: { kind: "vhost-user", socket: daemon.vhostUserSocket },
       address: hybridSocket,
       agent: (by) => call.answered(by),
-      connect: (port, by) => connect(hybridSocket, port, by),
+      connect: (port, by) => vsock.connect(port, by),
       pids: [daemon.process.pid],
       lost: daemon.process.exited.then(({ reason }) => reason),
       close: async (by) => void (await allSettled([call.close(), daemon.stop(by)])),

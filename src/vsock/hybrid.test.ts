@@ -7,8 +7,9 @@ import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
 import { dialUntilReady } from "../../test/testkit/dial-until-ready.ts";
 import { within } from "../../test/testkit/within.ts";
+import { until } from "../core/until.ts";
 import { checkSocketPath } from "../host/socket-path.ts";
-import { connect } from "./hybrid.ts";
+import { HybridVsock } from "./hybrid.ts";
 
 let directory: string;
 let path: string;
@@ -43,7 +44,7 @@ const PACE = { firstMs: 20, factor: 1, longestMs: 20 };
 
 test("what the guest sends right behind the answer is not lost", async () => {
   behave = (socket) => socket.write("OK 1024\nhello");
-  const socket = await connect(path, 1024, within(5000));
+  const socket = await new HybridVsock(path).connect(1024, within(5000));
   const [data] = (await once(socket, "data")) as [Buffer];
   assert.equal(data.toString(), "hello");
   socket.destroy();
@@ -55,7 +56,7 @@ test("an answer in pieces is put together", async () => {
     const next = () => socket.write(pieces.shift() ?? "", () => pieces.length > 0 && setImmediate(next));
     next();
   };
-  (await connect(path, 1024, within(5000))).destroy();
+  (await new HybridVsock(path).connect(1024, within(5000))).destroy();
 });
 
 for (const [name, answer] of [
@@ -65,7 +66,7 @@ for (const [name, answer] of [
 ] as const) {
   test(`a wrong answer is refused: ${name}`, async () => {
     behave = (socket) => socket.write(answer);
-    await assert.rejects(connect(path, 1024, within(5000)), {
+    await assert.rejects(new HybridVsock(path).connect(1024, within(5000)), {
       code: "Unavailable",
       message: /no answer to CONNECT/,
     });
@@ -74,13 +75,15 @@ for (const [name, answer] of [
 
 test("a close instead of an answer, and a missing socket, are Unavailable or NotFound", async () => {
   behave = (socket) => socket.destroy();
-  await assert.rejects(connect(path, 1024, within(5000)), { code: "Unavailable" });
-  await assert.rejects(connect(join(directory, "none"), 1024, within(5000)), { code: "NotFound" });
+  await assert.rejects(new HybridVsock(path).connect(1024, within(5000)), { code: "Unavailable" });
+  await assert.rejects(new HybridVsock(join(directory, "none")).connect(1024, within(5000)), {
+    code: "NotFound",
+  });
 });
 
 test("a dial that nobody answers is not closed before its answer came", async () => {
   behave = () => undefined;
-  await assert.rejects(connect(path, 1024, within(50)), { code: "DeadlineExceeded" });
+  await assert.rejects(new HybridVsock(path).connect(1024, within(50)), { code: "DeadlineExceeded" });
   const socket = sockets[0] as Socket;
   socket.resume();
   let closed = false;
@@ -91,6 +94,30 @@ test("a dial that nobody answers is not closed before its answer came", async ()
   assert.equal(closed, false);
   socket.write("OK 1\n");
   await once(socket, "end");
+});
+
+test("a guest that answers nothing gets a bounded number of dials, and those that wait go on when it does", async () => {
+  behave = () => undefined;
+  const guest = new HybridVsock(path);
+  const arrived = async (count: number) => {
+    const limit = within(20_000, `${count} dials`);
+    await until(() => sockets.length >= count, limit);
+    limit.dispose();
+  };
+  const given = Array.from({ length: 128 }, () => {
+    const deadline = within(20_000);
+    return { deadline, result: guest.connect(1024, deadline) };
+  });
+  await arrived(128);
+  for (const { deadline } of given) deadline.cancel();
+  for (const { result } of given) await assert.rejects(result, { code: "Canceled" });
+  await assert.rejects(guest.connect(1024, within(50)), { code: "DeadlineExceeded" });
+  assert.equal(sockets.length, 128, "a dial too many");
+  const waiting = guest.connect(1024, within(20_000));
+  behave = (socket) => socket.write("OK 1024\n");
+  sockets[7]?.write("OK 1024\n");
+  (await waiting).destroy();
+  assert.equal(sockets.length, 129);
 });
 
 test("dialing goes on until a try is answered, and keeps its pace", async () => {

@@ -1,9 +1,15 @@
 import { createConnection, type Socket } from "node:net";
 import type { Deadline } from "../core/deadline.ts";
 import { HullError, unavailable } from "../core/errors.ts";
+import { Semaphore } from "../core/semaphore.ts";
 
 /** `OK <port>\n` is at most 14 bytes; more than this without a line end is no answer. */
 const MAX_ANSWER = 32;
+/**
+ * A guest that answers no more leaves each dial open (README.md). Beyond this number others wait: one that answers does
+ * so within milliseconds.
+ */
+const MAX_UNANSWERED = 128;
 
 /** One CONNECT to a hybrid vsock socket. It is not closed before it was answered, see README.md. */
 export class Dial {
@@ -71,17 +77,34 @@ function badAnswer(path: string, answer: string): HullError {
   return unavailable(`connect to ${path}: ${JSON.stringify(answer)} is no answer to CONNECT`);
 }
 
-/**
- * Connects to a guest port that is known to be listened on. Rejects with Unavailable when the socket refuses or
- * closes, DeadlineExceeded when the guest does not answer in time.
- */
-export async function connect(path: string, port: number, deadline: Deadline): Promise<Socket> {
-  deadline.check();
-  const dial = new Dial(path, port);
-  try {
-    return await deadline.race(dial.answered);
-  } catch (thrown) {
-    dial.abandon();
-    throw HullError.wrap(`guest port ${port}`, thrown, "Unavailable");
+/** The host's end of one guest's ports. */
+export class HybridVsock {
+  readonly #path: string;
+  readonly #unanswered = new Semaphore(MAX_UNANSWERED);
+
+  /** `path`: the hybrid vsock socket. */
+  constructor(path: string) {
+    this.#path = path;
+  }
+
+  /**
+   * Connects to a guest port that is known to be listened on. Rejects with Unavailable when the socket refuses or
+   * closes, DeadlineExceeded when the guest does not answer in time, or has not answered too many others yet.
+   */
+  async connect(port: number, deadline: Deadline): Promise<Socket> {
+    try {
+      deadline.check();
+      const release = await this.#unanswered.acquire(deadline);
+      const dial = new Dial(this.#path, port);
+      dial.answered.then(release, release);
+      try {
+        return await deadline.race(dial.answered);
+      } catch (thrown) {
+        dial.abandon();
+        throw thrown;
+      }
+    } catch (thrown) {
+      throw HullError.wrap(`guest port ${port}`, thrown, "Unavailable");
+    }
   }
 }

@@ -4,6 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { getSystemErrorName } from "node:util";
 import type { Deadline } from "../core/deadline.ts";
 import { HullError, resourceExhausted } from "../core/errors.ts";
+import { Semaphore } from "../core/semaphore.ts";
 
 /** native/vsock.c. A negative answer is an error number. */
 interface Addon {
@@ -30,6 +31,8 @@ const ANY_CID = 0xffffffff;
 /** Random ids among 2^32 that are all taken mean that something else is wrong. */
 const RESERVE_TRIES = 16;
 const LONGEST_CONNECT_MS = 60_000;
+/** Each connect has a thread until it is answered; beyond this number others wait. */
+const MAX_CONNECTS = 64;
 const BACKLOG = 128;
 const FIRST_PAUSE_MS = 10;
 const LONGEST_PAUSE_MS = 500;
@@ -37,6 +40,7 @@ const LONGEST_PAUSE_MS = 500;
 /** The kernel's vsock(7): streams between host and guest without a process between them. */
 export class NativeVsock {
   readonly #addon: Addon;
+  readonly #connects = new Semaphore(MAX_CONNECTS);
 
   /** `path`: the addon, built from native/vsock.c. Throws Unavailable when it cannot be loaded. */
   constructor(path: string) {
@@ -56,16 +60,18 @@ export class NativeVsock {
   async connect(cid: number, port: number, deadline: Deadline): Promise<Socket> {
     deadline.check();
     const step = `connect to vsock ${cid}:${port}`;
+    const release = await this.#connects.acquire(deadline);
     let wanted = true;
     const connected = new Promise<Socket>((resolve, reject) => {
       const limit = Math.max(1, Math.ceil(Math.min(deadline.remainingMs, LONGEST_CONNECT_MS)));
       const done = (fd: number) => {
+        release();
         if (fd >= 0 && !wanted) this.#addon.close(fd);
         else if (fd >= 0) resolve(this.#stream(fd));
         else reject(errorOf(step, fd));
       };
       const started = this.#addon.connect(cid, port, limit, done);
-      if (started < 0) reject(errorOf(step, started));
+      if (started < 0) done(started);
     });
     try {
       return await deadline.race(connected);

@@ -9,7 +9,7 @@ import type { VmSpec } from "../../src/hypervisor/hypervisor.ts";
 import { Qemu } from "../../src/hypervisor/qemu/driver.ts";
 import type { Template } from "../../src/template/store.ts";
 import { obtainTemplate } from "../../src/template/template.ts";
-import { connect } from "../../src/vsock/hybrid.ts";
+import { HybridVsock } from "../../src/vsock/hybrid.ts";
 import { startVsockDaemon } from "../../src/vsock/vhost-device-vsock.ts";
 import { dialUntilReady } from "../testkit/dial-until-ready.ts";
 import { MemoryLedger } from "../testkit/memory-ledger.ts";
@@ -70,7 +70,8 @@ describe("templates with QEMU", () => {
         await vm.plug({ kind: "vhost-user", socket: vsock.vhostUserSocket }, deadline);
         await vm.resume(deadline);
         const socket = await dialUntilReady(vsock.hybridSocket, AGENT_PORT.ttrpc, deadline);
-        const dial = (port: number, by: Deadline) => connect(vsock.hybridSocket, port, by);
+        const link = new HybridVsock(vsock.hybridSocket);
+        const dial = (port: number, by: Deadline) => link.connect(port, by);
         const agent = await AgentConnection.connect(socket, dial, deadline);
         await use(agent);
         agent.close();

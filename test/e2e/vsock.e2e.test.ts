@@ -55,7 +55,7 @@ forEveryRunner(
         { flags, timeoutMs: 150_000 },
       );
       assert.equal(result.code, 0, `${result.stdout}\n${result.stderr}`);
-      assert.match(result.stdout, /^# pass 8$/m);
+      assert.match(result.stdout, /^# pass 11$/m);
     });
   },
   ["hull"],

@@ -10,6 +10,7 @@ import type { Server, Socket } from "node:net";
 import { afterEach, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Deadline } from "../../src/core/deadline.ts";
+import { AGENT_PORT } from "../../src/core/guest-ports.ts";
 import { NativeVsock } from "../../src/vsock/native.ts";
 
 const vsock = new NativeVsock(process.env.HULL_VSOCK_ADDON ?? "");
@@ -36,9 +37,9 @@ function listen(onConnection: (socket: Socket) => void): void {
   servers.push(server);
 }
 
-async function connect(ms = 20_000): Promise<Socket> {
-  const deadline = Deadline.after(ms, "connect");
-  const socket = await vsock.connect(LOCAL, PORT, deadline).finally(() => deadline.dispose());
+async function connect(port = PORT): Promise<Socket> {
+  const deadline = Deadline.after(20_000, "connect");
+  const socket = await vsock.connect(LOCAL, port, deadline).finally(() => deadline.dispose());
   sockets.push(socket);
   return socket;
 }
@@ -136,6 +137,22 @@ test("sixty streams at once, and no descriptor stays", async () => {
   for (let tries = 0; tries < 100 && count() > before; tries++) await sleep(20);
   assert.ok(count() <= before, `${count()} descriptors, ${before} before`);
 });
+
+for (const port of [AGENT_PORT.ttrpc, AGENT_PORT.stdio, AGENT_PORT.forward]) {
+  test(`the agent of this guest closes a container's connection to port ${port}`, async () => {
+    const socket = await connect(port).catch((error: unknown) => {
+      // The end may overtake the answer to the connect.
+      assert.match(String(error), /ECONNRESET|ETIMEDOUT/);
+    });
+    if (!socket) return;
+    const ended = Promise.race([once(socket, "end"), once(socket, "error"), once(socket, "close")]);
+    // Nothing is sent: who waits for a token or a call keeps the connection.
+    await Promise.race([ended, sleep(20_000).then(() => assert.fail("it was kept"))]).catch((error) => {
+      if (error?.code !== "ECONNRESET") throw error;
+    });
+    socket.on("error", () => undefined).destroy();
+  });
+}
 
 test("without /dev/vhost-vsock there is no context id to reserve", () => {
   assert.throws(() => vsock.reserveCid(), { code: "NotFound", message: /vhost-vsock: ENOENT/ });

@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { describe, it } from "node:test";
 import { FakeSys } from "../testing/fake-sys.ts";
 import { sysError } from "../testing/sys-error.ts";
@@ -46,5 +48,12 @@ describe("module list", () => {
       ],
     );
     assert.deepEqual(lines, ["warn: kernel module /bad: finit_module /bad: ENOEXEC"]);
+  });
+
+  it("has no vsock loopback in it, and neither has the lean kernel", () => {
+    const read = (path: string) => readFileSync(join(import.meta.dirname, "../..", path), "utf8");
+    assert.doesNotMatch(read("image/modules.list"), /loopback/);
+    // `default y` in the kernel's net/vmw_vsock/Kconfig: leaving it out is not enough.
+    assert.match(read("kernel/kernel.config"), /^CONFIG_VSOCKETS_LOOPBACK=n$/m);
   });
 });

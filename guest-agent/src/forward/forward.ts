@@ -2,6 +2,8 @@ import { errnoName, type Sys } from "../sys.ts";
 import { End } from "./end.ts";
 
 const CHUNK = 16_384;
+/** Generous, as for the token of a stream; a connection that tells no port must not take another's place for ever. */
+const PORT_TIME_LIMIT_MS = 60_000;
 /** v4 first, as most programs listen there. */
 const ADDRESSES = ["127.0.0.1", "::1"];
 
@@ -14,6 +16,7 @@ export class Forward {
   readonly #sys: Sys;
   readonly #host: End;
   readonly #done: () => void;
+  readonly #limit: number;
   #tcp: End | undefined;
   /** Received and not yet taken apart. */
   #input = new Uint8Array();
@@ -29,6 +32,7 @@ export class Forward {
     this.#sys = sys;
     this.#host = new End(sys, fd);
     this.#done = done;
+    this.#limit = sys.setTimer(PORT_TIME_LIMIT_MS, () => this.#close());
     this.#update();
   }
 
@@ -78,6 +82,7 @@ export class Forward {
     if (this.#port === 0) {
       if (input.length < 2) return;
       this.#port = this.#take();
+      this.#sys.clearTimer(this.#limit);
       this.#connect();
     }
     this.#takeFrames();
@@ -144,6 +149,7 @@ export class Forward {
   }
 
   #close(): void {
+    this.#sys.clearTimer(this.#limit);
     this.#host.close();
     this.#tcp?.close();
     this.#done();

@@ -45,7 +45,15 @@ export class ConsoleSocket {
   }
 
   #accept(): void {
-    const connection = this.#sys.accept(this.#listening);
+    let connection: number;
+    try {
+      connection = this.#sys.accept(this.#listening);
+    } catch (error) {
+      // What waits in the backlog would wake the loop for ever: the process fails to start, and can be started again.
+      this.#sys.unwatch(this.#listening);
+      this.#master.reject(error);
+      return;
+    }
     if (connection < 0) return;
     if (this.#connection !== undefined || this.#received !== undefined) {
       this.#sys.close(connection);

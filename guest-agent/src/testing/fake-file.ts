@@ -28,6 +28,8 @@ export interface OpenFile {
   references: number;
   input?: FakePipe;
   output?: FakePipe;
+  /** A connection's peer in vsock. */
+  peerCid?: number;
   /** A listener's connections that wait. */
   backlog?: OpenFile[];
   /** Open files sent to this socket (SCM_RIGHTS). */

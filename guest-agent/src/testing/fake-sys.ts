@@ -37,6 +37,10 @@ export class FakeSys {
   /** What runs for a spawned program, by base name. */
   readonly programs = new Map<string, (child: Child) => void>();
   readonly relays: Relay[] = [];
+  /** Set: accept fails with this error. */
+  acceptFails: string | undefined;
+  /** How often accept was called. */
+  accepts = 0;
   onKill: (pid: number, signal: number) => void = () => undefined;
   #files = new Map<number, OpenFile>();
   #watches = new Map<number, Watch>();
@@ -110,11 +114,12 @@ export class FakeSys {
     return this.#living.has(pid);
   }
 
-  /** Connects to a listening descriptor or unix path; the other end is the caller's. */
-  dial(to: number | string): OpenFile {
+  /** Connects to a listening descriptor or unix path, as the host without another `cid`; the other end is the caller's. */
+  dial(to: number | string, cid = 2): OpenFile {
     const listener = typeof to === "number" ? this.#file(to) : this.#listeners.get(to);
     if (!listener) throw sysError("ECONNREFUSED", `connect ${to}`);
     const [client, server] = openPair("socket");
+    server.peerCid = cid;
     listener.backlog?.push(server);
     this.poke();
     return client;
@@ -265,8 +270,16 @@ export class FakeSys {
     this.calls.push(`setWindowSize ${columns}x${rows}`);
   }
   accept(fd: number): number {
+    this.accepts++;
+    if (this.acceptFails !== undefined) throw sysError(this.acceptFails, `accept ${fd}`);
     const connection = this.#file(fd).backlog?.shift();
     return connection ? this.#add(connection) : -1;
+  }
+  peerCid(fd: number): number {
+    const file = this.#file(fd);
+    if (file.peerCid === undefined) throw sysError("EAFNOSUPPORT", `getpeername ${fd}`);
+    if (file.input?.writers === 0) throw sysError("ENOTCONN", `getpeername ${fd}`);
+    return file.peerCid;
   }
   unixListen(path: string): number {
     const fd = this.listen();

@@ -1,7 +1,6 @@
 import { errnoName, type Sys } from "../sys.ts";
+import { HOST_CID } from "./host-cid.ts";
 
-/** VMADDR_CID_HOST (vsock(7)). */
-const HOST_CID = 2;
 const FIRST_RETRY_MS = 10;
 const LONGEST_RETRY_MS = 500;
 /** A uevent has at most 2 KiB (UEVENT_BUFFER_SIZE in the kernel's include/linux/kobject.h) and a header. */

@@ -1,36 +1,82 @@
 import { describe, type Log } from "../log.ts";
-import type { Sys } from "../sys.ts";
+import { errnoName, type Sys } from "../sys.ts";
+import { HOST_CID } from "./host-cid.ts";
 
 const MAX_PER_TURN = 64;
+/** A connection that could not be accepted waits in the backlog, and would wake the loop at once again. */
+const PAUSE_MS = 100;
 
-/** Accepts the connections of a listening socket, which it owns, and gives each to `onConnection`. */
+/**
+ * Accepts the host's connections to a listening vsock socket, which it owns, and gives each to `onConnection`. What
+ * comes from anyone else, a container over vsock's loopback above all, is closed at once.
+ */
 export class Listener {
   readonly #sys: Sys;
   readonly #fd: number;
+  readonly #onConnection: (fd: number) => void;
+  readonly #log: Log;
+  /** Kinds of trouble that have been told: a container that tries again and again must not fill the console. */
+  readonly #told = new Set<string>();
+  #paused: number | undefined;
   #closed = false;
 
   constructor(sys: Sys, fd: number, onConnection: (fd: number) => void, log: Log) {
     this.#sys = sys;
     this.#fd = fd;
-    sys.watch(fd, { read: true }, () => {
-      for (let count = 0; count < MAX_PER_TURN && !this.#closed; count++) {
-        let connection: number;
-        try {
-          connection = sys.accept(fd);
-        } catch (error) {
-          log("warn", `accept: ${describe(error)}`);
-          return;
-        }
-        if (connection < 0) return;
-        onConnection(connection);
-      }
-    });
+    this.#onConnection = onConnection;
+    this.#log = log;
+    this.#watch();
   }
 
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
+    if (this.#paused !== undefined) this.#sys.clearTimer(this.#paused);
     this.#sys.unwatch(this.#fd);
     this.#sys.close(this.#fd);
+  }
+
+  #watch(): void {
+    this.#sys.watch(this.#fd, { read: true }, () => {
+      for (let count = 0; count < MAX_PER_TURN && !this.#closed; count++) {
+        const connection = this.#accept();
+        if (connection < 0) return;
+        if (this.#isOfHost(connection)) this.#onConnection(connection);
+        else this.#sys.close(connection);
+      }
+    });
+  }
+
+  #accept(): number {
+    try {
+      return this.#sys.accept(this.#fd);
+    } catch (error) {
+      // EMFILE, ENFILE, ENOMEM: it passes when others have closed something.
+      this.#tellOnce("accept", `accept: ${describe(error)}; tried again every ${PAUSE_MS} ms`);
+      this.#sys.unwatch(this.#fd);
+      this.#paused = this.#sys.setTimer(PAUSE_MS, () => {
+        this.#paused = undefined;
+        this.#watch();
+      });
+      return -1;
+    }
+  }
+
+  #isOfHost(connection: number): boolean {
+    try {
+      const cid = this.#sys.peerCid(connection);
+      if (cid === HOST_CID) return true;
+      this.#tellOnce("peer", `vsock: closed a connection of context id ${cid}, which is not the host`);
+    } catch (error) {
+      // ENOTCONN: the peer has gone already.
+      if (errnoName(error) !== "ENOTCONN") this.#tellOnce("name", `vsock: ${describe(error)}`);
+    }
+    return false;
+  }
+
+  #tellOnce(kind: string, text: string): void {
+    if (this.#told.has(kind)) return;
+    this.#told.add(kind);
+    this.#log("warn", text);
   }
 }

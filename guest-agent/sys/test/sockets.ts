@@ -46,6 +46,17 @@ test("failures of sockets leave no descriptor", () => {
   equal(openDescriptors(), before);
 });
 
+test("only a vsock connection has a context id", () => {
+  const path = `${scratch()}/s`;
+  const listener = sys.unixListen(path, 1, 0o600);
+  throwsCode("ENOTCONN", () => sys.peerCid(listener));
+  const client = sys.unixConnect(path);
+  throwsCode("EAFNOSUPPORT", () => sys.peerCid(client));
+  sys.close(client);
+  throwsCode("EBADF", () => sys.peerCid(client));
+  sys.close(listener);
+});
+
 test("a full backlog is EAGAIN, not a wait", () => {
   const path = `${scratch()}/s`;
   const listener = sys.unixListen(path, 0, 0o600);

@@ -1,0 +1,18 @@
+import assert from "node:assert/strict";
+import { it } from "node:test";
+import { FakeSys } from "../testing/fake-sys.ts";
+import { ConsoleSocket } from "./console-socket.ts";
+
+it("an accept that fails ends the terminal's start, not the agent", async () => {
+  const fake = new FakeSys();
+  fake.tree.mkdirp("/run");
+  const socket = new ConsoleSocket(fake.sys, "/run/console");
+  const master = socket.master();
+  fake.acceptFails = "EMFILE";
+  fake.dial("/run/console");
+  for (let turn = 0; turn < 20; turn++) fake.turn();
+  await assert.rejects(master, { code: "EMFILE" });
+  assert.equal(fake.accepts, 1);
+  socket.close();
+  assert.deepEqual([fake.openFds, fake.watchCount], [0, 0]);
+});

@@ -1,0 +1,115 @@
+import assert from "node:assert/strict";
+import { it } from "node:test";
+import { ForwardListener } from "../forward/forward-listener.ts";
+import { StreamListener } from "../stdio/stream-listener.ts";
+import { TokenTable } from "../stdio/tokens.ts";
+import { FakeGuest } from "../testing/fake-guest.ts";
+import { FakeSys } from "../testing/fake-sys.ts";
+import { Listener } from "./listener.ts";
+
+/** VMADDR_CID_LOCAL, and the context id of another machine (vsock(7)). */
+const STRANGERS = [1, 5];
+
+function listening() {
+  const fake = new FakeSys();
+  const fd = fake.listen();
+  const accepted: number[] = [];
+  const lines: string[] = [];
+  const listener = new Listener(
+    fake.sys,
+    fd,
+    (connection) => accepted.push(connection),
+    (level, text) => lines.push(`${level}: ${text}`),
+  );
+  return { fake, fd, accepted, lines, listener };
+}
+
+it("takes the host's connections only, and tells of others once", async () => {
+  const { fake, fd, accepted, lines } = listening();
+  const strangers = [...STRANGERS, ...STRANGERS].map((cid) => fake.dial(fd, cid));
+  const host = fake.dial(fd);
+  await fake.settle();
+  assert.deepEqual(
+    strangers.map((file) => file.input?.writers),
+    [0, 0, 0, 0],
+  );
+  assert.equal(accepted.length, 1);
+  assert.equal(host.input?.writers, 1);
+  assert.deepEqual(lines, ["warn: vsock: closed a connection of context id 1, which is not the host"]);
+});
+
+it("goes on when a peer has gone before it was taken", async () => {
+  const { fake, fd, accepted, lines } = listening();
+  fake.hangUp(fake.dial(fd));
+  fake.dial(fd);
+  await fake.settle();
+  assert.deepEqual([accepted.length, lines], [1, []]);
+});
+
+it("closes strangers on every port of the agent", async () => {
+  const guest = new FakeGuest();
+  const { fake } = guest;
+  const forward = fake.listen();
+  new ForwardListener(fake.sys, forward, () => undefined);
+  for (const port of [guest.listeners.agent, guest.listeners.stdio, forward]) {
+    const before = fake.openFds;
+    const [stranger, host] = [fake.dial(port, STRANGERS[0]), fake.dial(port)];
+    await fake.settle();
+    assert.deepEqual([stranger.input?.writers, host.input?.writers, fake.openFds], [0, 1, before + 1]);
+  }
+});
+
+for (const error of ["EMFILE", "ENFILE", "ENOMEM"]) {
+  it(`does not spin while accept fails with ${error}, and takes what waited afterwards`, async () => {
+    const { fake, fd, accepted, lines } = listening();
+    fake.acceptFails = error;
+    fake.dial(fd);
+    for (let turn = 0; turn < 20; turn++) fake.turn();
+    assert.equal(fake.accepts, 1);
+    for (let again = 0; again < 5; again++) {
+      fake.advance(100);
+      for (let turn = 0; turn < 20; turn++) fake.turn();
+    }
+    assert.equal(fake.accepts, 6);
+    assert.equal(lines.length, 1);
+    fake.acceptFails = undefined;
+    fake.advance(100);
+    await fake.settle();
+    assert.equal(accepted.length, 1);
+  });
+}
+
+it("leaves nothing when it is closed while it pauses", () => {
+  const { fake, fd, listener } = listening();
+  fake.acceptFails = "EMFILE";
+  fake.dial(fd);
+  fake.turn();
+  listener.close();
+  assert.deepEqual([fake.openFds, fake.timerCount, fake.watchCount], [0, 0, 0]);
+});
+
+it("stdio: connections without a token are bounded in number and time", async () => {
+  const fake = new FakeSys();
+  const fd = fake.listen();
+  new StreamListener(fake.sys, fd, new TokenTable(), () => undefined);
+  const files = Array.from({ length: 2_100 }, () => fake.dial(fd));
+  await fake.settle();
+  const open = () => files.filter((file) => file.input?.writers === 1).length;
+  assert.equal(open(), 2_048);
+  fake.advance(60_000);
+  assert.deepEqual([open(), fake.openFds, fake.timerCount], [0, 1, 0]);
+});
+
+it("forward: connections are bounded in number, and those without a port in time", async () => {
+  const fake = new FakeSys();
+  const fd = fake.listen();
+  new ForwardListener(fake.sys, fd, () => undefined);
+  const files = Array.from({ length: 300 }, () => fake.dial(fd));
+  await fake.settle();
+  const open = () => files.filter((file) => file.input?.writers === 1).length;
+  assert.equal(open(), 256);
+  fake.send(files[0] as (typeof files)[0], new Uint8Array([0])); // half a port is none
+  await fake.settle();
+  fake.advance(60_000);
+  assert.deepEqual([open(), fake.openFds, fake.timerCount], [0, 1, 0]);
+});
