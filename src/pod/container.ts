@@ -251,6 +251,7 @@ export class Container {
    */
   delete(guest: boolean, deadline: Deadline): Promise<Exit> {
     return this.#queue.run(async () => {
+      if (this.init.machine.is("deleted")) throw notFound(`container ${this.id} was deleted`);
       this.init.machine.require("delete", "created", "stopped");
       if (this.init.machine.is("created")) {
         await this.init.signal({ signal: 9, all: true, escalation: "never" }, deadline).catch(ignoreGone);

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { FakeSandbox, fakeIo } from "../../test/testkit/fake-sandbox.ts";
+import { create, FakeSandbox, fakeIo } from "../../test/testkit/fake-sandbox.ts";
 import {
   expected,
   type ModelContainer,
@@ -37,7 +37,7 @@ function request(id: string, kind: "sandbox" | "container") {
 
 async function perform(pod: Pod, sandbox: FakeSandbox, op: Op): Promise<void> {
   if (op.op === "create") {
-    await pod.create(request(op.c, "container"), forever);
+    await create(pod, request(op.c, "container"));
     return;
   }
   const container = pod.container(op.c);
@@ -119,7 +119,7 @@ test("random calls: answers, states and events agree with the model", async () =
         publish: (event) => events.push(event),
         log: () => undefined,
       });
-      await pod.create(request("p1", "sandbox"), forever);
+      await create(pod, request("p1", "sandbox"));
       const model = new Map<string, ModelContainer>();
       for (const op of ops) {
         const want = expected(model, op);

@@ -3,7 +3,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import { FakeSandbox, fakeIo } from "../../test/testkit/fake-sandbox.ts";
+import { create, FakeSandbox, fakeIo } from "../../test/testkit/fake-sandbox.ts";
 import { Deadline } from "../core/deadline.ts";
 import { deferred } from "../core/deferred.ts";
 import { HullError, invalidArgument, unavailable } from "../core/errors.ts";
@@ -32,7 +32,7 @@ function setUp(boot: (sandbox: FakeSandbox) => Promise<Sandbox> = async (sandbox
 function request(
   id: string,
   annotations?: Record<string, string>,
-): CreateRequest & { io: ReturnType<typeof fakeIo> } {
+): CreateRequest & { id: string; io: ReturnType<typeof fakeIo> } {
   const spec: OciSpec = {
     process: { args: ["true"] },
     root: { path: "rootfs" },
@@ -56,7 +56,7 @@ const withCode =
 
 test("a single container's life: create, start, exit, delete, in this order of events; the VM ends with it", async () => {
   const { pod, sandbox, kinds, events } = setUp();
-  const container = await pod.create(request("p1"), forever);
+  const container = await create(pod, request("p1"));
   assert.equal(container.status("").state, "created");
   await container.start("", forever);
   assert.equal(container.status("").state, "running");
@@ -76,7 +76,7 @@ test("a single container's life: create, start, exit, delete, in this order of e
 
 test("an exit before the start was answered is told of after the start", async () => {
   const { pod, sandbox, kinds } = setUp();
-  const container = await pod.create(request("p1"), forever);
+  const container = await create(pod, request("p1"));
   const gate = deferred<void>();
   sandbox.agent.faults.set("start", gate.promise);
   const starting = container.start("", forever);
@@ -99,14 +99,11 @@ test("a container is made once its VM has room for it, and counts until it is go
     change: async (id) => void calls.push(`change ${id}`),
     forget: (id) => calls.push(`forget ${id}`),
   };
-  await pod.create(request("p1", asSandbox), forever);
+  await create(pod, request("p1", asSandbox));
   assert.deepEqual(calls, []);
-  await assert.rejects(
-    pod.create(request("large", inSandbox), forever),
-    withCode("FailedPrecondition", /no room/),
-  );
+  await assert.rejects(create(pod, request("large", inSandbox)), withCode("FailedPrecondition", /no room/));
   assert.equal(sandbox.shared.size, 0);
-  const container = await pod.create(request("c1", inSandbox), forever);
+  const container = await create(pod, request("c1", inSandbox));
   await container.update({ memory: { limit: 1 } }, forever);
   await pod.delete("c1", forever);
   assert.deepEqual(calls, ["admit large", "forget large", "admit c1", "change c1", "forget c1"]);
@@ -117,8 +114,8 @@ test("a container is made once its VM has room for it, and counts until it is go
 test("unknown ids are NotFound, known ones AlreadyExists, wrong states FailedPrecondition", async () => {
   const { pod } = setUp();
   assert.throws(() => pod.container("x"), withCode("NotFound", /container x/));
-  const container = await pod.create(request("p1"), forever);
-  await assert.rejects(pod.create(request("p1"), forever), withCode("AlreadyExists"));
+  const container = await create(pod, request("p1"));
+  await assert.rejects(create(pod, request("p1")), withCode("AlreadyExists"));
   assert.throws(
     () => container.addExec("e", {}, request("p1").stdio, fakeIo()),
     withCode("FailedPrecondition", /created state/),
@@ -138,7 +135,7 @@ test("unknown ids are NotFound, known ones AlreadyExists, wrong states FailedPre
 
 test("a container that never started is deleted by killing it first", async () => {
   const { pod, kinds, sandbox } = setUp();
-  await pod.create(request("p1"), forever);
+  await create(pod, request("p1"));
   const exit = await pod.delete("p1", forever);
   assert.equal(exit.status, 137);
   assert.deepEqual(kinds(), ["create", "exit", "delete"]);
@@ -149,44 +146,30 @@ test("a failing creation leaves nothing, and the VM of a single container is end
   const { pod, sandbox, kinds } = setUp();
   sandbox.agent.faults.set("createContainer", invalidArgument("no such program"));
   await assert.rejects(
-    pod.create(request("p1"), forever),
+    create(pod, request("p1")),
     withCode("InvalidArgument", /create container p1: no such program/),
   );
   assert.deepEqual(kinds(), []);
   assert.equal(sandbox.shared.size, 0);
   assert.equal(sandbox.stops, 1);
   assert.ok(pod.empty);
-  await assert.rejects(pod.create(request("p1"), forever), withCode("FailedPrecondition", /has ended/));
+  await assert.rejects(create(pod, request("p1")), withCode("FailedPrecondition", /has ended/));
 });
 
 test("a boot that fails is reported by the creation with its cause", async () => {
   const { pod } = setUp(async () => {
     throw unavailable("qemu ended with status 1");
   });
-  await assert.rejects(
-    pod.create(request("p1"), forever),
-    withCode("Unavailable", /qemu ended with status 1/),
-  );
+  await assert.rejects(create(pod, request("p1")), withCode("Unavailable", /qemu ended with status 1/));
   assert.equal(pod.state, "stopped");
-});
-
-test("deleting a container that is being created gives the creation up", async () => {
-  const gate = deferred<Sandbox>();
-  const { pod } = setUp(() => gate.promise);
-  const deadline = Deadline.none();
-  const creating = pod.create(request("p1"), deadline);
-  await assert.rejects(pod.delete("p1", forever), withCode("NotFound"));
-  gate.reject(unavailable("canceled"));
-  await assert.rejects(creating);
-  assert.ok(pod.empty);
 });
 
 test("a pod's containers live and die on their own; the pause container never reaches the guest", async () => {
   const { pod, sandbox, kinds } = setUp();
-  const pause = await pod.create(request("p1", asSandbox), forever);
+  const pause = await create(pod, request("p1", asSandbox));
   await pause.start("", forever);
-  const first = await pod.create(request("c1", inSandbox), forever);
-  const second = await pod.create(request("c2", inSandbox), forever);
+  const first = await create(pod, request("c1", inSandbox));
+  const second = await create(pod, request("c2", inSandbox));
   await first.start("", forever);
   await second.start("", forever);
   sandbox.agent.end({ containerId: "c1", execId: "" }, 1);
@@ -204,14 +187,14 @@ test("a pod's containers live and die on their own; the pause container never re
 test("a container of a pod that does not run is refused", async () => {
   const { pod } = setUp();
   await assert.rejects(
-    pod.create(request("c1", inSandbox), forever),
+    create(pod, request("c1", inSandbox)),
     withCode("FailedPrecondition", /pod p1 is not running/),
   );
 });
 
 test("exec: added, started, ended, deleted; its exit comes before the container's", async () => {
   const { pod, sandbox, kinds } = setUp();
-  const container = await pod.create(request("p1"), forever);
+  const container = await create(pod, request("p1"));
   await container.start("", forever);
   container.addExec("e1", { args: ["a"] }, request("p1").stdio, fakeIo());
   assert.deepEqual([container.status("e1").state, container.status("e1").pid], ["created", 0]);
@@ -240,7 +223,7 @@ test("exec: added, started, ended, deleted; its exit comes before the container'
 
 test("an exec whose program is missing fails at its start, can be deleted, and the container lives on", async () => {
   const { pod, sandbox } = setUp();
-  const container = await pod.create(request("p1"), forever);
+  const container = await create(pod, request("p1"));
   await container.start("", forever);
   container.addExec("e1", { args: ["nope"] }, request("p1").stdio, fakeIo());
   sandbox.agent.faults.set("createExec", invalidArgument('exec: "nope": not found'));
@@ -251,7 +234,7 @@ test("an exec whose program is missing fails at its start, can be deleted, and t
 
 test("pause and resume: execs show it, a kill gets through", async () => {
   const { pod, kinds } = setUp();
-  const container = await pod.create(request("p1"), forever);
+  const container = await create(pod, request("p1"));
   await container.start("", forever);
   container.addExec("e1", {}, request("p1").stdio, fakeIo());
   await container.start("e1", forever);
@@ -274,7 +257,7 @@ test("pause and resume: execs show it, a kill gets through", async () => {
 
 test("a stuck pause does not hold up a kill, a state or the exit", async () => {
   const { pod, sandbox } = setUp();
-  const container = await pod.create(request("p1"), forever);
+  const container = await create(pod, request("p1"));
   await container.start("", forever);
   const gate = deferred<void>();
   sandbox.agent.faults.set("pause", gate.promise);
@@ -289,7 +272,7 @@ test("a stuck pause does not hold up a kill, a state or the exit", async () => {
 
 /** Calls of a pod's container that can take for ever; `agent` is what hangs in the guest. */
 const HANGING: readonly { agent: string; call: (pod: Pod, container: Container) => Promise<unknown> }[] = [
-  { agent: "createContainer", call: (pod) => pod.create(request("other", inSandbox), forever) },
+  { agent: "createContainer", call: (pod) => create(pod, request("other", inSandbox)) },
   { agent: "stats", call: (_, container) => container.stats(forever) },
   { agent: "pause", call: (_, container) => container.pause(forever) },
   { agent: "update", call: (_, container) => container.update({}, forever) },
@@ -301,8 +284,8 @@ const HANGING: readonly { agent: string; call: (pod: Pod, container: Container) 
 for (const { agent, call } of HANGING) {
   test(`a kill is answered, and the end told, while ${agent} hangs in the guest`, async () => {
     const { pod, sandbox } = setUp();
-    await pod.create(request("p1", asSandbox), forever);
-    const container = await pod.create(request("c1", inSandbox), forever);
+    await create(pod, request("p1", asSandbox));
+    const container = await create(pod, request("c1", inSandbox));
     await container.start("", forever);
     const { stdio } = request("c1");
     for (const id of ["e1", "e2"])
@@ -326,7 +309,7 @@ for (const { agent, call } of HANGING) {
 
 test("a lost VM ends every process with 137 and the pod", async () => {
   const { pod, sandbox, kinds } = setUp();
-  const container = await pod.create(request("p1"), forever);
+  const container = await create(pod, request("p1"));
   await container.start("", forever);
   sandbox.lose("qemu was killed by signal 9");
   assert.equal((await container.init.exited).status, 137);
@@ -342,13 +325,13 @@ test("a lost VM ends every process with 137 and the pod", async () => {
 test("root file systems on disks are plugged in while the VM takes disks, then shared; all are taken out again", async () => {
   const { pod, sandbox } = setUp();
   sandbox.ports = 1;
-  await pod.create(request("p1", asSandbox), forever);
+  await create(pod, request("p1", asSandbox));
   const directory = await mkdtemp(join(tmpdir(), "hull-pod-"));
   const make = async (id: string) => {
     const source = join(directory, id);
     await writeFile(source, "");
     const rootfs = [{ type: "ext4", source, target: "", options: ["loop"] }];
-    await pod.create({ ...request(id, inSandbox), rootfs }, forever);
+    await create(pod, { ...request(id, inSandbox), rootfs });
     const { rootDisk, spec } = sandbox.agent.created.get(id) ?? {};
     return { fsType: rootDisk?.fsType, path: (spec as OciSpec | undefined)?.root?.path };
   };
@@ -368,7 +351,7 @@ test("root file systems on disks are plugged in while the VM takes disks, then s
 
 test("OOM kills are told of each time, for known containers only", async () => {
   const { pod, sandbox, kinds } = setUp();
-  await pod.create(request("p1"), forever);
+  await create(pod, request("p1"));
   sandbox.agent.oom("p1");
   sandbox.agent.oom("p1");
   sandbox.agent.oom("somebody-else");
@@ -378,7 +361,7 @@ test("OOM kills are told of each time, for known containers only", async () => {
 test("dispose frees what still runs", async () => {
   const { pod, sandbox } = setUp();
   const first = request("p1");
-  const container = await pod.create(first, forever);
+  const container = await create(pod, first);
   await container.start("", forever);
   await pod.dispose();
   assert.ok(first.io.closed);
@@ -388,7 +371,7 @@ test("dispose frees what still runs", async () => {
 
 test("a killed container's last statistics outlive its VM", async () => {
   const { pod, sandbox } = setUp();
-  const container = await pod.create(request("p1"), forever);
+  const container = await create(pod, request("p1"));
   await container.start("", forever);
   sandbox.agent.end({ containerId: "p1", execId: "" }, 137);
   await container.process("").exited;
@@ -400,7 +383,7 @@ test("a killed container's last statistics outlive its VM", async () => {
 
 test("an OOM kill is told even when the guest has no numbers any more", async () => {
   const { pod, sandbox } = setUp();
-  const container = await pod.create(request("p1"), forever);
+  const container = await create(pod, request("p1"));
   await container.start("", forever);
   sandbox.agent.faults.set("stats", unavailable("the VM is gone"));
   await assert.rejects(container.stats(forever), withCode("Unavailable"));
@@ -412,7 +395,7 @@ test("an OOM kill is told even when the guest has no numbers any more", async ()
 
 test("statistics of a guest that does not answer fail within their limit while the container runs", async () => {
   const { pod, sandbox } = setUp();
-  const container = await pod.create(request("p1"), forever);
+  const container = await create(pod, request("p1"));
   await container.start("", forever);
   sandbox.agent.faults.set("stats", deferred<void>().promise);
   await assert.rejects(container.stats(Deadline.after(50)), withCode("DeadlineExceeded"));

@@ -34,6 +34,8 @@ export interface PodOptions {
   readonly boot: BootSandbox;
   readonly publish: (event: PodEvent) => void;
   readonly log: (message: string, fields?: Record<string, unknown>) => void;
+  /** Called when the last container, also one that was only being created, is gone. */
+  readonly emptied?: () => void;
   /** Where the steps of the start are noted. */
   readonly timeline?: Timeline;
 }
@@ -45,8 +47,15 @@ export interface PodEnd {
   readonly reason: string | undefined;
 }
 
+/** A container that is being created. */
+interface Creation {
+  /** Over when the caller's is, or by `cancel` when the container is deleted or the pod is stopped. */
+  readonly deadline: Deadline;
+  /** Resolves when the container is there or all that was made of it has been undone. */
+  readonly settled: Promise<void>;
+}
+
 export interface CreateRequest {
-  readonly id: string;
   readonly bundle: string;
   readonly spec: OciSpec;
   readonly rootfs: RootfsSource["mounts"];
@@ -61,10 +70,11 @@ const STOP_LIMIT_MS = 2_500;
 export class Pod {
   readonly #machine: StateMachine<PodState>;
   readonly #containers = new Map<string, Container>();
-  /** Containers that are being created, with what cancels it. */
-  readonly #creating = new Map<string, Deadline>();
+  readonly #creating = new Map<string, Creation>();
   readonly #options: PodOptions;
   #sandbox: Promise<Sandbox> | undefined;
+  /** Cancels the boot. */
+  #booting: Deadline | undefined;
   #stopped: Promise<void> | undefined;
   readonly #ended = deferred<PodEnd>();
   /** Files of the pod that its containers see where they bring none of their own. */
@@ -72,6 +82,8 @@ export class Pod {
   #shmSource: string | undefined;
   /** A pod of a single container ends with it; a CRI pod outlives its containers. */
   #single = false;
+  /** The container that the pod is made for: the single one or the sandbox's. There is one at a time. */
+  #founder: string | undefined;
 
   constructor(options: PodOptions) {
     this.#options = options;
@@ -102,40 +114,70 @@ export class Pod {
     return container;
   }
 
-  /** Creates a container, and boots the VM for the first one. On failure nothing of it is left. */
-  async create(request: CreateRequest, callerDeadline: Deadline): Promise<Container> {
-    const { id } = request;
+  /**
+   * Creates a container, and boots the VM for the first one. `prepare` tells what is to be created; the streams it
+   * opens are the pod's from then on. On failure nothing of it is left.
+   */
+  async create(
+    id: string,
+    prepare: (deadline: Deadline) => Promise<CreateRequest>,
+    callerDeadline: Deadline,
+  ): Promise<Container> {
     if (this.#containers.has(id) || this.#creating.has(id))
       throw alreadyExists(`container ${id} exists already`);
     this.#options.timeline?.mark("create called");
     const deadline = callerDeadline.shorter(Number.POSITIVE_INFINITY);
-    this.#creating.set(id, deadline);
+    const settled = deferred<void>();
+    this.#creating.set(id, { deadline, settled: settled.promise });
+    let request: CreateRequest | undefined;
     try {
-      const container = await this.#create(request, deadline);
+      request = await prepare(deadline);
+      deadline.check();
+      const container = await this.#create(id, request, deadline);
       this.#containers.set(id, container);
       const { bundle, rootfs, stdio } = request;
       this.#options.publish({ kind: "create", containerId: id, pid: container.pid, bundle, rootfs, stdio });
       return container;
     } catch (error) {
-      this.#creating.delete(id);
-      if (this.#single && this.empty) await this.stop();
+      if (this.#single && this.#founder === id) await this.stop();
+      this.#left(id);
+      await request?.io.close();
       throw HullError.wrap(`create container ${id}`, error);
     } finally {
       this.#creating.delete(id);
       deadline.dispose();
+      settled.resolve();
+      this.#tellEmpty();
     }
   }
 
-  /** Deletes a container; one that is still being created is given up. */
+  /**
+   * Deletes a container. The creation of one that is still being created is given up: NotFound then says that nothing
+   * of it is left, DeadlineExceeded that its undoing goes on.
+   */
   async delete(id: string, deadline: Deadline): Promise<Exit> {
-    this.#creating.get(id)?.cancel(`container ${id} was deleted while it was being created`);
+    const creation = this.#creating.get(id);
+    if (creation) {
+      creation.deadline.cancel(`container ${id} was deleted while it was being created`);
+      await deadline.race(creation.settled);
+    }
     const container = this.container(id);
     const last = this.#single && this.#containers.size === 1;
     if (last && container.init.machine.is("stopped")) await this.stop();
     const exit = await container.delete(!last && this.#machine.is("running"), deadline);
     this.#containers.delete(id);
+    this.#left(id);
     if (this.#single && this.empty) await this.stop();
+    this.#tellEmpty();
     return exit;
+  }
+
+  #left(id: string): void {
+    if (this.#founder === id) this.#founder = undefined;
+  }
+
+  #tellEmpty(): void {
+    if (this.empty) this.#options.emptied?.();
   }
 
   /** Boots the VM of a pod that has no container yet (the Sandbox service). Throws FailedPrecondition when it ran before. */
@@ -144,7 +186,8 @@ export class Pod {
       this.#machine.transition("booting");
       this.#files = request.files ?? [];
       this.#shmSource = request.shmSource;
-      this.#sandbox = this.#boot(request, deadline);
+      this.#booting = deadline.shorter(Number.POSITIVE_INFINITY);
+      this.#sandbox = this.#boot(request, this.#booting);
     }
     return await this.#sandbox;
   }
@@ -156,8 +199,9 @@ export class Pod {
   }
 
   async #stop(): Promise<void> {
-    for (const deadline of this.#creating.values())
-      deadline.cancel(`pod ${this.#options.id} is being stopped`);
+    const why = `pod ${this.#options.id} is being stopped`;
+    for (const { deadline } of this.#creating.values()) deadline.cancel(why);
+    this.#booting?.cancel(why);
     const sandbox = await this.#sandbox?.catch(() => undefined); // its failure was told to whoever asked for it
     if (this.#machine.is("running")) this.#machine.transition("stopping");
     const deadline = Deadline.after(STOP_LIMIT_MS, `stop pod ${this.#options.id}`);
@@ -172,6 +216,7 @@ export class Pod {
   /** Stops the VM and frees every container, stopped or not. For the end of the shim. */
   async dispose(): Promise<void> {
     await this.stop();
+    await Promise.all([...this.#creating.values()].map(({ settled }) => settled));
     for (const container of this.#containers.values()) {
       await container
         .dispose()
@@ -201,18 +246,19 @@ export class Pod {
     }
   }
 
-  async #create(request: CreateRequest, deadline: Deadline): Promise<Container> {
-    const { id, spec, bundle } = request;
+  async #create(id: string, request: CreateRequest, deadline: Deadline): Promise<Container> {
+    const { spec, bundle } = request;
     const kind = containerKind(spec.annotations);
     if (kind.kind === "container") {
       if (!this.#sandbox) throw failedPrecondition(`its pod ${kind.sandboxId} is not running`);
-    } else if (this.#sandbox && (this.#single || !this.empty)) {
-      if (this.#containers.size > 0) throw alreadyExists(`pod ${this.#options.id} is running already`);
+    } else if (this.#founder !== undefined || this.#containers.size > 0) {
+      throw alreadyExists(`pod ${this.#options.id} has its container already`);
     }
     if (this.#machine.is("stopping", "stopped")) {
       throw failedPrecondition(`pod ${this.#options.id} has ended: delete it and create a new one`);
     }
     if (kind.kind === "single") this.#single = true;
+    if (kind.kind !== "container") this.#founder = id;
     const sandbox = await this.start(sandboxRequest(spec, this.#options.id), deadline);
     const hooks = new ContainerHooks(spec, id, bundle, (message, err) => this.#options.log(message, { err }));
     try {
@@ -221,7 +267,7 @@ export class Pod {
         await hooks.creating(sandbox.pid, deadline);
         await sandbox.refreshNetwork(deadline);
       }
-      return await this.#createInGuest(request, sandbox, kind.kind === "sandbox", hooks, deadline);
+      return await this.#createInGuest(id, request, sandbox, kind.kind === "sandbox", hooks, deadline);
     } catch (error) {
       sandbox.capacity.forget(id);
       await hooks.stopped();
@@ -230,14 +276,15 @@ export class Pod {
   }
 
   async #createInGuest(
+    id: string,
     request: CreateRequest,
     sandbox: Sandbox,
     pause: boolean,
     hooks: ContainerHooks,
     deadline: Deadline,
   ): Promise<Container> {
-    const { id, spec, bundle, io } = request;
-    if (pause) return this.#container(request, sandbox, new PauseProcess(sandbox.lost), undefined, hooks);
+    const { spec, bundle, io } = request;
+    if (pause) return this.#container(id, request, sandbox, new PauseProcess(sandbox.lost), undefined, hooks);
     const { spec: usable, disks: wanted } = guestDevices(spec);
     const host = await ContainerHost.prepare(sandbox, id, rootfsSource(request), this.#options.log, deadline);
     this.#options.timeline?.mark("root file system mounted");
@@ -257,7 +304,7 @@ export class Pod {
       await runner.create(adjusted, io, { blockDevices, rootDisk: host.rootDisk }, deadline);
       this.#options.timeline?.mark("guest: container created");
       deadline.check();
-      return this.#container(request, sandbox, runner, host, hooks);
+      return this.#container(id, request, sandbox, runner, host, hooks);
     } catch (error) {
       await this.#undo(runner, host);
       throw error;
@@ -282,6 +329,7 @@ export class Pod {
   }
 
   #container(
+    id: string,
     request: CreateRequest,
     sandbox: Sandbox,
     runner: ProcessRunner,
@@ -289,7 +337,7 @@ export class Pod {
     hooks: ContainerHooks,
   ) {
     const container = new Container({
-      id: request.id,
+      id,
       bundle: request.bundle,
       stdio: request.stdio,
       io: request.io,
@@ -304,7 +352,7 @@ export class Pod {
       release: async () => {
         await host?.release();
         await hooks.stopped();
-        sandbox.capacity.forget(request.id);
+        sandbox.capacity.forget(id);
       },
     });
     if (this.#single) {

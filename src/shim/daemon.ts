@@ -20,6 +20,7 @@ import { giveBackWhenIdle, loadMemoryAddon } from "./idle-memory.ts";
 import { installation } from "./installation.ts";
 import { openProcessIo } from "./io/process-io.ts";
 import { createLog, type Logger } from "./log/log.ts";
+import { Retirement } from "./retirement.ts";
 import { type ServedService, type Serving, served, serveTtrpc } from "./serve/serving.ts";
 import { SandboxService } from "./services/sandbox/service.ts";
 import { type CgroupMode, hostCgroupMode } from "./services/stats/metrics-any.ts";
@@ -32,6 +33,8 @@ const LISTENER_FD = 3;
 /** How long pending events may hold up the end: containerd waits 3 s for Shutdown. */
 const FLUSH_LIMIT_MS = 1_000;
 const REMOVE_LIMIT_MS = 2_000;
+/** How long a pod's end may take, whatever was under way in it. What is left then is for `delete`. */
+const END_LIMIT_MS = 15_000;
 
 /** The daemon of one pod: serves containerd until Shutdown or a signal, then leaves nothing behind. */
 export class Daemon {
@@ -48,6 +51,7 @@ export class Daemon {
   #timelineTold = false;
   #serving: Serving | undefined;
   #ended: Promise<void> | undefined;
+  readonly #retirement: Retirement;
 
   private constructor(paths: PodPaths, record: BootstrapRecord) {
     const { namespace, id } = record;
@@ -92,9 +96,17 @@ export class Daemon {
       },
       timeline: this.#timeline,
       publish: (event) => this.#publish(event),
+      emptied: () => this.#retirement.emptied(),
       log: (message, fields) => this.#log.warn(fields ?? {}, message),
     });
     this.#sandbox = this.#sandboxService();
+    this.#retirement = new Retirement({
+      unused: () => this.#pod.empty && !this.#sandbox.owns,
+      retire: () => {
+        this.#log.info("shim: no container is left and nobody has called Shutdown: ending");
+        void this.#shutdown();
+      },
+    });
   }
 
   /** Starts serving on the inherited socket. */
@@ -135,22 +147,38 @@ export class Daemon {
 
   /** Ends the pod and removes everything it had. Idempotent, never rejects. */
   end(): Promise<void> {
+    this.#retirement.cancel();
     this.#ended ??= this.#end();
     return this.#ended;
   }
 
   async #end(): Promise<void> {
-    await this.#pod.dispose();
+    const freed = await this.#freePod();
     const flush = Deadline.after(FLUSH_LIMIT_MS, "deliver the last events");
     await this.#events.flush(flush);
     flush.dispose();
     this.#events.close();
     this.#serving?.close();
+    if (!freed) return; // the record says what is left
     const limit = Deadline.after(REMOVE_LIMIT_MS, `remove ${this.#paths.directory}`);
     await removePodDirectory(this.#paths.directory, limit).catch((error) =>
       this.#log.error({ err: error }, "shim: clean-up"),
     );
     limit.dispose();
+  }
+
+  /** False when it is not done within the limit. */
+  async #freePod(): Promise<boolean> {
+    const limit = Deadline.after(END_LIMIT_MS, "end the pod");
+    try {
+      await limit.race(this.#pod.dispose());
+      return true;
+    } catch (error) {
+      this.#log.error({ err: error }, "shim: the pod's end");
+      return false;
+    } finally {
+      limit.dispose();
+    }
   }
 
   #taskService() {

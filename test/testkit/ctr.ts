@@ -68,6 +68,11 @@ export class RunningCtr {
     this.#child.stdin.end(last);
   }
 
+  /** Takes ctr away as SIGKILL does: containerd is told nothing but that its client is gone. */
+  kill(): void {
+    this.#child.kill("SIGKILL");
+  }
+
   async #end(): Promise<CtrResult> {
     const [code, signal] = (await once(this.#child, "close")) as [number | null, NodeJS.Signals | null];
     for (const check of this.#waiting) check();

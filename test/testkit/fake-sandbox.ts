@@ -1,5 +1,8 @@
+import { Deadline } from "../../src/core/deadline.ts";
 import { type Deferred, deferred } from "../../src/core/deferred.ts";
 import { resourceExhausted } from "../../src/core/errors.ts";
+import type { Container } from "../../src/pod/container.ts";
+import type { CreateRequest, Pod } from "../../src/pod/pod.ts";
 import type { ProcessIo } from "../../src/pod/process-io.ts";
 import type { ContainerShare, HostDisk, PluggedDisk, Sandbox } from "../../src/pod/sandbox.ts";
 import { FixedCapacity, type VmCapacity } from "../../src/pod/vm-capacity.ts";
@@ -72,4 +75,13 @@ export function fakeIo(): ProcessIo & { closed: boolean } {
       this.closed = true;
     },
   };
+}
+
+/** Creates a container from a request that needs no preparation. */
+export function create(
+  pod: Pod,
+  { id, ...request }: CreateRequest & { readonly id: string },
+  deadline: Deadline = Deadline.none(),
+): Promise<Container> {
+  return pod.create(id, async () => request, deadline);
 }

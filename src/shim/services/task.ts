@@ -27,7 +27,7 @@ export interface TaskServiceOptions {
   openIo(owner: ProcessRef, stdio: StdioPaths, deadline: Deadline): Promise<ProcessIo>;
   /** Whether the pod is to live on without containers: the sandbox service ends it. */
   outlivesContainers(): boolean;
-  /** Called by Shutdown once no container is left; resolves when everything of the pod has been freed. */
+  /** Called by Shutdown where there is no container, at most ones that are being created; resolves when everything of the pod has been freed. */
   shutdown(): Promise<void>;
 }
 
@@ -45,18 +45,13 @@ export function taskService(options: TaskServiceOptions): Handlers<typeof TaskDe
       if (request.checkpoint)
         throw unimplemented(`create container ${request.id}: a VM can't be started from a checkpoint`);
       const stdio = stdioPaths(request);
-      const spec = await readSpec(request.bundle);
-      const io = await options.openIo({ containerId: request.id, execId: "" }, stdio, deadline);
-      try {
-        const container = await pod.create(
-          { id: request.id, bundle: request.bundle, spec, rootfs: request.rootfs, stdio, io },
-          deadline,
-        );
-        return { pid: container.pid };
-      } catch (error) {
-        await io.close();
-        throw error;
-      }
+      const { id, bundle, rootfs } = request;
+      const prepare = async (limit: Deadline) => {
+        const spec = await readSpec(bundle);
+        const io = await options.openIo({ containerId: id, execId: "" }, stdio, limit);
+        return { bundle, spec, rootfs, stdio, io };
+      };
+      return { pid: (await pod.create(id, prepare, deadline)).pid };
     },
 
     async start({ id, execId }, { deadline }) {
@@ -165,7 +160,8 @@ export function taskService(options: TaskServiceOptions): Handlers<typeof TaskDe
     },
 
     async shutdown() {
-      if (pod.empty && !options.outlivesContainers()) await options.shutdown();
+      // What is only being created ends with the shim.
+      if (pod.containers.length === 0 && !options.outlivesContainers()) await options.shutdown();
       return {};
     },
   };
