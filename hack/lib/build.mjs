@@ -12,6 +12,7 @@
  *   dist/libexec/pod-localhost           the helper behind port-forward, from native/
  *   dist/libexec/copy-sparse             copies a template's memory for a clone, from native/
  *   dist/lib/vsock.node, memory.node     the kernel's vsock, and memory for the kernel, from native/
+ *   dist/lib/mount-api.node             mounts by descriptor, from native/
  *   dist/configs/                        configs/ with @HULL@ replaced by dist's path, so that they work in place
  *
  * A step whose inputs did not change is skipped (dist/.stamps holds a hash of each step's inputs).
@@ -227,7 +228,7 @@ async function buildAll() {
   for (const name of ["pod-localhost", "copy-sparse"]) {
     await step(name, inputs(`native/${name}.c`), join(dist, "libexec", name), () => nativeProgram(name));
   }
-  for (const name of ["vsock", "memory"]) {
+  for (const name of ["vsock", "memory", "mount-api"]) {
     await step(name, inputs(`native/${name}.c`), join(dist, "lib", `${name}.node`), () => addon(name));
   }
   await step("configs", inputs("configs"), join(dist, "configs"), configs);

@@ -17,31 +17,11 @@ export interface MountSpec {
 /** mount(2) copies one page of options; its closing NUL takes a byte. */
 const MAX_OPTIONS = 4095;
 
-/**
- * Mounts a list in order on `target`. On a failure what was mounted is taken off again.
- * Throws InvalidArgument when the options of an overlay are too long even when written relative.
- */
-export async function mountAll(
-  mounts: readonly MountSpec[],
-  target: string,
-  deadline: Deadline,
-): Promise<void> {
-  try {
-    for (const one of mounts) await mount(one, below(target, one.target), deadline);
-  } catch (thrown) {
-    await unmountTree(target, deadline);
-    throw thrown;
-  }
-}
-
-/** Mounts one file system by mount(8). */
+/** Mounts one file system, no bind (MountApi), by mount(8). */
 export async function mount(spec: MountSpec, target: string, deadline: Deadline): Promise<void> {
   const { options, cwd } = fitOptions(spec.options, target);
   const argv: [string, ...string[]] = ["mount"];
-  // A bind is an operation, not a file system type.
-  if (spec.type === "bind" || options.some((option) => option === "bind" || option === "rbind")) {
-    if (!options.some((option) => option === "bind" || option === "rbind")) options.unshift("bind");
-  } else if (spec.type !== "") argv.push("-t", spec.type);
+  if (spec.type !== "") argv.push("-t", spec.type);
   if (options.length > 0) argv.push("-o", options.join(","));
   argv.push("--", spec.source === "" ? "none" : spec.source, target);
   try {
@@ -55,26 +35,6 @@ export async function mount(spec: MountSpec, target: string, deadline: Deadline)
     throw new HullError(code, `mount ${spec.source} (${spec.type}) on ${target}: ${cause}`, {
       cause: thrown,
     });
-  }
-}
-
-/** Makes `path` a mount point whose mounts show in namespaces made from this one (shared, mount_namespaces(7)). */
-export async function makeShared(path: string, deadline: Deadline): Promise<void> {
-  // Private first: what is mounted below must not spread to the peers of the file system that it was bound from.
-  // mount(8) does the three steps in this order (2.23 and later).
-  await run(["mount", "--bind", "--make-private", "--make-shared", "--", path, path], deadline);
-}
-
-/**
- * Makes the mounts at and below `path` read-only, each by itself: mount(8) knows the recursive call from 2.39 on, and the
- * option `ro` of a bind is for its top only (mount_setattr(2)).
- */
-export async function makeReadOnly(path: string, deadline: Deadline): Promise<void> {
-  const below = await mountsBelow(path);
-  for (const { target, options } of await readMountInfo()) {
-    if (!below.includes(target)) continue;
-    const kept = options.filter((option) => option !== "rw" && option !== "ro");
-    await run(["mount", "-o", ["remount", "bind", "ro", ...kept].join(","), "--", target], deadline);
   }
 }
 
@@ -109,11 +69,6 @@ export async function mountsBelow(path: string): Promise<string[]> {
   return infos
     .map((info) => info.target)
     .filter((target) => target === real || target.startsWith(`${real}/`));
-}
-
-function below(target: string, path: string): string {
-  if (path.split("/").includes("..")) throw invalidArgument(`mount target ${path}: it must not contain ".."`);
-  return path === "" ? target : `${target}/${path.replace(/^\/+/, "")}`;
 }
 
 /**

@@ -8,11 +8,12 @@ import type { Disposer } from "../core/disposer.ts";
 import { HullError, unavailable } from "../core/errors.ts";
 import type { Ledger } from "../core/ledger.ts";
 import type { Timeline } from "../core/timeline.ts";
+import { MountApi } from "../host/mount-api.ts";
 import { lastLines } from "../host/ring-buffer.ts";
 import type { Vm } from "../hypervisor/hypervisor.ts";
 import { openHypervisor } from "../hypervisor/open.ts";
 import { startPodLocalhost } from "../network/pod-localhost.ts";
-import { GUEST_SHARE, SHARE_TAG, SharedDirectory } from "../storage/shared-directory.ts";
+import { GUEST_SHARE, SHARE_TAG, SharedTree } from "../storage/shared-tree.ts";
 import { shmSize } from "../storage/shm-size.ts";
 import { startVirtiofsd } from "../storage/virtiofsd.ts";
 import { cloneOrBoot } from "./clone-or-boot.ts";
@@ -117,11 +118,11 @@ async function boot(
       disposer.push("network", () => network.release());
       return network;
     }),
-    SharedDirectory.create(join(directory, "shared"), deadline).then(async (share) => {
-      timeline.mark("shared directory mounted");
-      disposer.push("shared directory", (by) => share.dispose(by));
+    openTree(context, deadline).then(async (share) => {
+      timeline.mark("shared tree mounted");
+      disposer.push("shared tree", (by) => share.dispose(by));
       const daemon = await startVirtiofsd(
-        { ...virtiofsdSpec(config), path: daemonPath, directory: folder.path, shared: share.path, pod },
+        { ...virtiofsdSpec(config), path: daemonPath, directory: folder.path, shared: share.exported, pod },
         ledger,
         deadline,
       );
@@ -253,6 +254,12 @@ async function boot(
       await disposer.dispose(by);
     },
   };
+}
+
+/** What the guest shall see of the host; empty so far. */
+async function openTree({ directory, installation }: BootContext, deadline: Deadline): Promise<SharedTree> {
+  const api = new MountApi(join(installation, "lib/mount-api.node"));
+  return await SharedTree.create(join(directory, "shared"), api, deadline);
 }
 
 /** An executable that the configuration names. */

@@ -1,30 +1,33 @@
+import { allSettled } from "../core/all-settled.ts";
 import { Deadline } from "../core/deadline.ts";
-import type { SharedDirectory } from "../storage/shared-directory.ts";
+import type { SharedPath, SharedTree } from "../storage/shared-tree.ts";
 import type { ContainerShare, RootfsSource } from "./sandbox.ts";
 
 /** How long freeing a container's mounts may take. */
 const RELEASE_LIMIT_MS = 2_000;
 
-/** What containers of a pod see of its shared directory. */
-export function containerShare(share: SharedDirectory): ContainerShare {
+/** What containers of a pod see of its shared tree. */
+export function containerShare(tree: SharedTree): ContainerShare {
   return {
     add: async (containerId, source, deadline) => {
-      const release = async () => {
-        const limit = Deadline.after(RELEASE_LIMIT_MS, `free the mounts of container ${containerId}`);
-        await share.remove(containerId, limit);
-        limit.dispose();
+      // Also what is still under way when it all is released, since another mount has failed.
+      const held: Promise<SharedPath>[] = [];
+      const hold = async (path: Promise<SharedPath>) => {
+        held.push(path);
+        return (await path).guestPath;
       };
-      try {
-        const rootfs = source && (await share.addRootfs(containerId, rootfsMounts(source), deadline));
-        return {
-          rootfs,
-          bind: (mount) => share.addBind(containerId, mount.source ?? "", mount.options ?? [], deadline),
-          release,
-        };
-      } catch (error) {
-        await release();
-        throw error;
-      }
+      return {
+        rootfs: source && (await hold(tree.addRootfs(rootfsMounts(source), deadline))),
+        bind: (mount) => hold(tree.addBind(mount.source ?? "", mount.options ?? [], deadline)),
+        release: async () => {
+          const limit = Deadline.after(RELEASE_LIMIT_MS, `free the mounts of container ${containerId}`);
+          const released = held.map(async (path) => {
+            const made = await path.catch(() => undefined); // told to who asked for it, and undone
+            await made?.release(limit);
+          });
+          await allSettled(released).finally(() => limit.dispose());
+        },
+      };
     },
   };
 }

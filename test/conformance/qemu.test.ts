@@ -1,14 +1,15 @@
 import assert from "node:assert/strict";
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { test } from "node:test";
 import { findProgram } from "../../src/config/program.ts";
 import { Deadline } from "../../src/core/deadline.ts";
 import { AGENT_PORT } from "../../src/core/guest-ports.ts";
-import { makeShared, unmountTree } from "../../src/host/mount.ts";
+import { MountApi } from "../../src/host/mount-api.ts";
 import type { VmSpec } from "../../src/hypervisor/hypervisor.ts";
 import { Qemu } from "../../src/hypervisor/qemu/driver.ts";
+import { SharedTree } from "../../src/storage/shared-tree.ts";
 import { startVirtiofsd } from "../../src/storage/virtiofsd.ts";
 import { startVsockDaemon } from "../../src/vsock/vhost-device-vsock.ts";
 import { dialUntilReady } from "../testkit/dial-until-ready.ts";
@@ -121,13 +122,12 @@ test("a guest boots with a share that the real virtiofsd serves", async () => {
   const setup = await setUp();
   const ledger = new MemoryLedger();
   const deadline = Deadline.after(60_000, "boot");
-  const shared = join(setup.spec.directory, "shared");
-  await mkdir(shared);
-  await makeShared(shared, deadline);
+  const api = new MountApi(join(import.meta.dirname, "../../dist/lib/mount-api.node"));
+  const tree = await SharedTree.create(join(setup.spec.directory, "shared"), api, deadline);
   const places = { installation: dirname(guest), path: process.env.PATH };
   const path = await findProgram("hypervisor.virtio_fs_daemon", "virtiofsd", places);
   const daemon = await startVirtiofsd(
-    { path, cache: "auto", extraArgs: [], directory: setup.spec.directory, shared, pod: POD },
+    { path, cache: "auto", extraArgs: [], directory: setup.spec.directory, shared: tree.exported, pod: POD },
     ledger,
     deadline,
   );
@@ -139,7 +139,7 @@ test("a guest boots with a share that the real virtiofsd serves", async () => {
   await setup.ready(vm);
   await vm.stop(Deadline.after(2000));
   await daemon.stop(Deadline.after(2000));
-  await unmountTree(shared, deadline);
+  await tree.dispose(deadline);
   deadline.dispose();
   assert.deepEqual(ledger.resources, []);
   await setup.release();

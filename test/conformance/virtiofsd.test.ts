@@ -1,13 +1,14 @@
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
-import { mkdir, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { createConnection } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { Deadline } from "../../src/core/deadline.ts";
-import { makeShared, mount, unmountTree } from "../../src/host/mount.ts";
+import { MountApi } from "../../src/host/mount-api.ts";
 import { parseMountInfo } from "../../src/host/mountinfo.ts";
+import { GUEST_SHARE, type SharedPath, SharedTree } from "../../src/storage/shared-tree.ts";
 import { startVirtiofsd } from "../../src/storage/virtiofsd.ts";
 import { MemoryLedger } from "../testkit/memory-ledger.ts";
 
@@ -16,12 +17,11 @@ const there = ["/usr/lib/qemu/virtiofsd", "/usr/libexec/virtiofsd"].filter((path
 for (const path of there) {
   test(`what is mounted later shows in the sandbox of ${path}`, async () => {
     const directory = await mkdtemp(join(tmpdir(), "hull-fs-"));
-    const shared = join(directory, "shared");
     const deadline = Deadline.after(20_000, "test");
     const ledger = new MemoryLedger();
-    await mkdir(shared);
-    await makeShared(shared, deadline);
-    await mkdir(join(shared, "late"));
+    const api = new MountApi(join(import.meta.dirname, "../../dist/lib/mount-api.node"));
+    const tree = await SharedTree.create(join(directory, "shared"), api, deadline);
+    const shared = tree.exported;
     const spec = { path, cache: "auto", extraArgs: [], directory, shared, pod: "test/fs" } as const;
     const daemon = await startVirtiofsd(spec, ledger, deadline);
     // The daemon builds its sandbox when a VMM has connected.
@@ -30,20 +30,27 @@ for (const path of there) {
       const own = await until(deadline, async () => {
         for (const pid of await sandboxed(daemon.process.pid)) {
           const mounts = parseMountInfo(await readFile(`/proc/${pid}/mountinfo`, "utf8"));
-          if (mounts.some(({ target, root }) => target === "/" && root.endsWith("/shared"))) return pid;
+          if (mounts.some(({ target, root }) => target === "/" && root.endsWith("/shared/tree"))) return pid;
         }
         return undefined;
       });
-      await mount({ type: "tmpfs", source: "late", target: "", options: [] }, join(shared, "late"), deadline);
-      const mounts = parseMountInfo(await readFile(`/proc/${own}/mountinfo`, "utf8"));
-      assert.ok(mounts.some(({ target, source }) => target === "/late" && source === "late"));
-      await unmountTree(join(shared, "late"), deadline);
-      const after = parseMountInfo(await readFile(`/proc/${own}/mountinfo`, "utf8"));
-      assert.ok(!after.some(({ target }) => target === "/late"), "it is still mounted in the sandbox");
+      const mounts = async () => parseMountInfo(await readFile(`/proc/${own}/mountinfo`, "utf8"));
+      const top = (await mounts()).find(({ target }) => target === "/");
+      assert.ok(top?.options.includes("ro"), "the guest could make names at the top");
+      const late = { type: "tmpfs", source: "late", target: "", options: [] };
+      const rootfs = await tree.addRootfs([late], deadline);
+      const volume = await tree.addBind(import.meta.dirname, ["rbind", "ro"], deadline);
+      const at = ({ guestPath }: SharedPath) => guestPath.slice(GUEST_SHARE.length);
+      const made = await mounts();
+      assert.ok(made.some(({ target, source }) => target === at(rootfs) && source === "late"));
+      assert.ok(made.find(({ target }) => target === at(volume))?.options.includes("ro"));
+      for (const path of [rootfs, volume]) await path.release(deadline);
+      const left = (await mounts()).map(({ target }) => target);
+      assert.ok(!left.includes(at(rootfs)) && !left.includes(at(volume)), "still mounted in the sandbox");
     } finally {
       vmm.destroy();
       await daemon.stop(Deadline.after(1000));
-      await unmountTree(shared, deadline);
+      await tree.dispose(deadline);
       await rm(directory, { recursive: true });
       deadline.dispose();
     }

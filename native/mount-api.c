@@ -1,0 +1,171 @@
+/*
+ * Mounts and files by descriptor, which neither Node nor mount(8) can do: src/host/mount-api.ts makes methods
+ * of it. Every function runs on a thread of Node's pool, since file systems may make any of these calls wait,
+ * and answers a promise of a descriptor or 0, or of a negative error number, as libuv does.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/mount.h>
+#include <linux/openat2.h>
+#include <node_api.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define MAX_ARGUMENTS 5
+
+/* An argument: a number, or a text that the job owns. */
+union value {
+  int64_t number;
+  char *text;
+};
+
+struct function {
+  const char *name;
+  /* A letter an argument: n for a number, s for a text. */
+  const char *arguments;
+  long (*run)(const union value *given);
+};
+
+/* A call on its way through the pool. */
+struct job {
+  const struct function *function;
+  napi_async_work work;
+  napi_deferred promise;
+  union value given[MAX_ARGUMENTS];
+  int result;
+};
+
+/* open(directory, path, flags, mode): no step of the path leaves the directory or is a link of any kind. */
+static long open_beneath(const union value *given) {
+  struct open_how how = {.flags = (uint64_t)given[2].number | O_CLOEXEC,
+                         .mode = (uint64_t)given[3].number,
+                         .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS};
+  return syscall(SYS_openat2, (int)given[0].number, given[1].text, &how, sizeof(how));
+}
+
+/* clone(path, recursive): a copy of what is mounted there, and below it if recursive, that is mounted nowhere
+ * yet. */
+static long clone_mount(const union value *given) {
+  unsigned flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (given[1].number != 0 ? AT_RECURSIVE : 0);
+  return syscall(SYS_open_tree, AT_FDCWD, given[0].text, flags);
+}
+
+/* change(mount, recursive, set, clear, propagation) */
+static long change_mount(const union value *given) {
+  struct mount_attr change = {.attr_set = (uint64_t)given[2].number,
+                              .attr_clr = (uint64_t)given[3].number,
+                              .propagation = (uint64_t)given[4].number};
+  unsigned flags = AT_EMPTY_PATH | (given[1].number != 0 ? AT_RECURSIVE : 0);
+  return syscall(SYS_mount_setattr, (int)given[0].number, "", flags, &change, sizeof(change));
+}
+
+/* attach(mount, place): where the descriptor `place` is. */
+static long attach_mount(const union value *given) {
+  unsigned flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH;
+  return syscall(SYS_move_mount, (int)given[0].number, "", (int)given[1].number, "", flags);
+}
+
+/* detach(path, flags): umount2(2) */
+static long detach_mount(const union value *given) {
+  return syscall(SYS_umount2, given[0].text, (int)given[1].number);
+}
+
+static const struct function functions[] = {
+    {"open", "nsnn", open_beneath}, {"clone", "sn", clone_mount},   {"change", "nnnnn", change_mount},
+    {"attach", "nn", attach_mount}, {"detach", "sn", detach_mount},
+};
+
+static void free_job(struct job *job) {
+  for (size_t index = 0; job->function->arguments[index] != '\0'; index++)
+    if (job->function->arguments[index] == 's')
+      free(job->given[index].text);
+  free(job);
+}
+
+static void execute(napi_env env, void *data) {
+  (void)env;
+  struct job *job = data;
+  long result = job->function->run(job->given);
+  job->result = result < 0 ? -errno : (int)result;
+}
+
+static void complete(napi_env env, napi_status status, void *data) {
+  struct job *job = data;
+  napi_value result;
+  if (napi_create_int32(env, status == napi_ok ? job->result : -ECANCELED, &result) == napi_ok)
+    napi_resolve_deferred(env, job->promise, result);
+  napi_delete_async_work(env, job->work);
+  free_job(job);
+}
+
+/* A text without a NUL in it, or NULL. */
+static char *text_of(napi_env env, napi_value value) {
+  size_t length;
+  if (napi_get_value_string_utf8(env, value, NULL, 0, &length) != napi_ok)
+    return NULL;
+  char *text = malloc(length + 1);
+  if (text != NULL &&
+      (napi_get_value_string_utf8(env, value, text, length + 1, NULL) != napi_ok || strlen(text) != length)) {
+    free(text);
+    text = NULL;
+  }
+  return text;
+}
+
+/* False when the arguments are not what the function takes. */
+static bool take(napi_env env, napi_callback_info info, struct job *job) {
+  napi_value arguments[MAX_ARGUMENTS];
+  const char *wanted = job->function->arguments;
+  size_t count = MAX_ARGUMENTS;
+  if (napi_get_cb_info(env, info, &count, arguments, NULL, NULL) != napi_ok || count != strlen(wanted))
+    return false;
+  for (size_t index = 0; index < count; index++) {
+    union value *to = &job->given[index];
+    if (wanted[index] == 's' ? (to->text = text_of(env, arguments[index])) == NULL
+                             : napi_get_value_int64(env, arguments[index], &to->number) != napi_ok)
+      return false;
+  }
+  return true;
+}
+
+static napi_value start(napi_env env, napi_callback_info info) {
+  void *function = NULL;
+  napi_value name, promise;
+  struct job *job = calloc(1, sizeof(*job));
+  if (job == NULL || napi_get_cb_info(env, info, NULL, NULL, NULL, &function) != napi_ok) {
+    free(job);
+    return NULL;
+  }
+  job->function = function;
+  if (!take(env, info, job)) {
+    free_job(job);
+    napi_throw_type_error(env, "ERR_INVALID_ARG_TYPE", "mount-api: wrong arguments");
+    return NULL;
+  }
+  if (napi_create_string_utf8(env, job->function->name, NAPI_AUTO_LENGTH, &name) != napi_ok ||
+      napi_create_async_work(env, NULL, name, execute, complete, job, &job->work) != napi_ok ||
+      napi_create_promise(env, &job->promise, &promise) != napi_ok ||
+      napi_queue_async_work(env, job->work) != napi_ok) {
+    if (job->work != NULL)
+      napi_delete_async_work(env, job->work);
+    free_job(job);
+    napi_throw_error(env, NULL, "mount-api: Node cannot start the call");
+    return NULL;
+  }
+  return promise;
+}
+
+NAPI_MODULE_INIT() {
+  for (size_t index = 0; index < sizeof(functions) / sizeof(functions[0]); index++) {
+    const struct function *function = &functions[index];
+    napi_value method;
+    if (napi_create_function(env, function->name, NAPI_AUTO_LENGTH, start, (void *)function, &method) ==
+        napi_ok)
+      napi_set_named_property(env, exports, function->name, method);
+  }
+  return exports;
+}

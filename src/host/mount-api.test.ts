@@ -1,0 +1,66 @@
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { mkdtemp, realpath, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { after, before, test } from "node:test";
+import { promisify } from "node:util";
+import { MountApi } from "./mount-api.ts";
+
+const run = promisify(execFile);
+const root = join(import.meta.dirname, "../..");
+let directory: string;
+let library: string;
+
+before(async () => {
+  directory = await mkdtemp(join(tmpdir(), "hull-mount-api-"));
+  const headers = join(dirname(dirname(await realpath(process.execPath))), "include/node");
+  const flags = ["-g", "-shared", "-fPIC", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"];
+  const files = ["-o", join(directory, "mount-api.node"), join(root, "native/mount-api.c")];
+  await run("cc", [...flags, "-Wall", "-Wextra", "-Werror", "-isystem", headers, ...files]);
+  library = (await run("cc", ["-print-file-name=libasan.so"])).stdout.trim();
+});
+after(() => rm(directory, { recursive: true }));
+
+/** Runs a script with `addon` under the sanitizers; they end the process when they find something. */
+async function sanitized(script: string): Promise<string> {
+  const lines = [
+    "const m = { exports: {} }; process.dlopen(m, process.argv[1]); const addon = m.exports;",
+    'const assert = require("node:assert/strict");',
+    `(async () => { ${script} })();`,
+  ];
+  const env = { ...process.env, LD_PRELOAD: library, ASAN_OPTIONS: "detect_leaks=0", NODE_OPTIONS: "" };
+  const { stdout } = await run(
+    process.execPath,
+    ["-e", lines.join("\n"), join(directory, "mount-api.node")],
+    { env, timeout: 60_000 },
+  );
+  return stdout.trim();
+}
+
+test("wrong arguments are refused, not used", async () => {
+  const script = `
+    for (const name of Object.keys(addon)) {
+      for (const wrong of [[], ["x"], [1, 2, 3, 4, 5, 6], [{}, [], null, 4], ["a\\0b", 0], [-1, "a\\0b", 0, 0]])
+        assert.throws(() => addon[name](...wrong), { code: "ERR_INVALID_ARG_TYPE" }, name);
+    }
+    console.log(Object.keys(addon).join());`;
+  assert.equal(await sanitized(script), "open,clone,change,attach,detach");
+});
+
+test("many calls at once each have their own answer, also when Node ends first", async () => {
+  const script = `
+    const answers = await Promise.all(Array.from({ length: 200 }, (_, i) => addon.clone("/none/" + i, 0)));
+    assert.ok(answers.every((answer) => answer === -2));
+    assert.equal(await addon.open(999999, "x", 0, 0), -9);
+    assert.equal(await addon.open(-100, "/etc", 0, 0), -18);
+    assert.equal(await addon.change(999999, 1, 1, 0, 0), -9);
+    console.log("all");
+    for (let i = 0; i < 50; i++) addon.open(-100, ".", 0o10000000, 0);
+    process.exit();`;
+  assert.equal(await sanitized(script), "all");
+});
+
+test("an addon that cannot be loaded is Unavailable", () => {
+  assert.throws(() => new MountApi("/no/such/mount-api.node"), { code: "Unavailable" });
+});

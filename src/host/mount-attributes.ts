@@ -1,0 +1,73 @@
+/** How mounts made below one show in its copies (mount_namespaces(7)). */
+export type Propagation = "unbindable" | "private" | "slave" | "shared";
+
+/** What mount_setattr(2) changes of a mount: MOUNT_ATTR_* to set and to clear. */
+export interface MountAttributes {
+  readonly set?: number;
+  readonly clear?: number;
+  readonly propagation?: Propagation;
+}
+
+export const READ_ONLY = 0x1;
+/** When times of access are written is one choice of several: it is cleared as a whole. */
+const ACCESS_TIME = 0x70;
+const CHOICE: Readonly<Record<string, number>> = { relatime: 0, noatime: 0x10, strictatime: 0x20 };
+const FLAG: Readonly<Record<string, number>> = {
+  ro: READ_ONLY,
+  nosuid: 0x2,
+  nodev: 0x4,
+  noexec: 0x8,
+  nodiratime: 0x80,
+  nosymfollow: 0x20_0000,
+};
+const OPPOSITE: Readonly<Record<string, string>> = {
+  rw: "ro",
+  suid: "nosuid",
+  dev: "nodev",
+  exec: "noexec",
+  diratime: "nodiratime",
+  symfollow: "nosymfollow",
+};
+
+/** What the options of a bind mount ask for: of its top, and of all mounts in it. */
+export interface BindAttributes {
+  readonly recursive: boolean;
+  readonly top: MountAttributes;
+  readonly all: MountAttributes;
+}
+
+/**
+ * Reads the options of a bind mount (mount(8), and the recursive ones of the OCI runtime specification, `rro`). Of two that
+ * contradict each other the later counts. None takes away what the source's mount has: a read-only one stays so with `rw`.
+ * A mount is never a peer of its source, only its slave or private: what is unmounted in it stays at the source.
+ */
+export function bindAttributes(options: readonly string[]): BindAttributes {
+  const top = new Flags();
+  const all = new Flags();
+  for (const option of options) {
+    top.take(option);
+    if (option.startsWith("r")) all.take(option.slice(1));
+  }
+  const isPrivate = options.some((option) => /^r?(private|unbindable)$/.test(option));
+  return {
+    recursive: options.includes("rbind"),
+    top: top.attributes(),
+    all: { ...all.attributes(), propagation: isPrivate ? "private" : "slave" },
+  };
+}
+
+class Flags {
+  readonly #flags = new Set<string>();
+  #choice: number | undefined;
+
+  take(option: string): void {
+    if (option in FLAG) this.#flags.add(option);
+    else if (option in CHOICE) this.#choice = CHOICE[option];
+    else this.#flags.delete(OPPOSITE[option] ?? "");
+  }
+
+  attributes(): MountAttributes {
+    const set = [...this.#flags].reduce((sum, option) => sum | (FLAG[option] ?? 0), this.#choice ?? 0);
+    return { set, clear: this.#choice === undefined ? 0 : ACCESS_TIME };
+  }
+}

@@ -1,0 +1,183 @@
+import { randomBytes } from "node:crypto";
+import { constants } from "node:fs";
+import { mkdir, open, rmdir, stat, unlink } from "node:fs/promises";
+import { join } from "node:path";
+import type { Deadline } from "../core/deadline.ts";
+import { HullError } from "../core/errors.ts";
+import type { MountSpec } from "../host/mount.ts";
+import type { MountApi, Place } from "../host/mount-api.ts";
+import { READ_ONLY } from "../host/mount-attributes.ts";
+import { isBind, mountAll } from "../host/mount-list.ts";
+import { removeTree } from "../host/remove-tree.ts";
+
+/** Where the guest mounts the share, and the share's virtio-fs tag. */
+export const GUEST_SHARE = "/run/hull/shared";
+export const SHARE_TAG = "hull";
+
+/** Something of the host that the guest sees, until it is released. */
+export interface SharedPath {
+  readonly guestPath: string;
+  /** Unmounts and removes it, unless somebody else has it, too. Idempotent; after a failure it can be tried again. */
+  release(deadline: Deadline): Promise<void>;
+}
+
+/** A mount in the tree, and how many have it. */
+interface Entry {
+  readonly name: string;
+  readonly mounted: Promise<void>;
+  users: number;
+}
+
+/**
+ * What a pod's guest sees of the host. The shim works in `tree`, which nobody else gets to see. virtiofsd serves `export`,
+ * a bind of it: read-only at its top, so that the guest can make no name there, and its slave, so that what is
+ * mounted in `tree` shows with its own flags and goes on into virtiofsd's namespace (mount_namespaces(7)). A mount is whole
+ * before it is attached: flags that are set later stay behind in `tree`. Names are random. Host paths are mounted once for
+ * all containers of the pod that ask for the same: what one of them writes, unlinks, locks or maps, the others see at once,
+ * as on one machine. All mounts live in the shim's mount namespace.
+ */
+export class SharedTree {
+  readonly #directory: string;
+  readonly #mounts: MountApi;
+  /** By what they are: the same path may name another file after a rename. */
+  readonly #binds = new Map<string, Entry>();
+
+  private constructor(directory: string, mounts: MountApi) {
+    this.#directory = directory;
+    this.#mounts = mounts;
+  }
+
+  /** Makes the trees in `directory`, which must not exist. On failure nothing is left. */
+  static async create(directory: string, mounts: MountApi, deadline: Deadline): Promise<SharedTree> {
+    const shared = new SharedTree(directory, mounts);
+    await mkdir(directory, { mode: 0o700 });
+    try {
+      await shared.#build();
+    } catch (thrown) {
+      await shared.dispose(deadline);
+      throw HullError.wrap(`share ${directory}`, thrown);
+    }
+    return shared;
+  }
+
+  /** The directory for virtiofsd to serve. */
+  get exported(): string {
+    return join(this.#directory, "export");
+  }
+
+  get #tree(): string {
+    return join(this.#directory, "tree");
+  }
+
+  /** Mounts a container's root file system. */
+  async addRootfs(mounts: readonly MountSpec[], deadline: Deadline): Promise<SharedPath> {
+    const [only] = mounts;
+    const bind = mounts.length === 1 && only && isBind(only) && only.target === "";
+    const entry = this.#enter(true, (at) =>
+      bind ? this.#mounts.bind(only.source, only.options, at) : this.#assemble(mounts, at, deadline),
+    );
+    return await this.#hold(entry, deadline);
+  }
+
+  /** Bind-mounts a file or directory of the host. Throws NotFound. */
+  async addBind(source: string, options: readonly string[], deadline: Deadline): Promise<SharedPath> {
+    const found = await stat(source).catch((error: unknown) => {
+      throw HullError.wrap(`mount source ${source}`, error);
+    });
+    const key = JSON.stringify([source, found.dev, found.ino, options]);
+    const known = this.#binds.get(key);
+    const entry = known ?? this.#enter(found.isDirectory(), (at) => this.#mounts.bind(source, options, at));
+    this.#binds.set(key, entry);
+    return await this.#hold(entry, deadline, () => this.#binds.delete(key));
+  }
+
+  /** Unmounts and removes everything. Idempotent. */
+  async dispose(deadline: Deadline): Promise<void> {
+    await deadline.race(this.#mounts.unmount(this.#directory));
+    await removeTree(this.#directory, deadline);
+  }
+
+  /** Private, so that nothing of it shows elsewhere; in it the host's tree, and as its slave the export. */
+  async #build(): Promise<void> {
+    const at = (directory: string) => ({ directory, path: "" });
+    await this.#mounts.withClone(this.#directory, false, async (mount) => {
+      await mount.change({ propagation: "private" });
+      await mount.attach(at(this.#directory));
+      await mount.change({ propagation: "private" }); // below a shared mount it became shared
+    });
+    for (const path of [this.#tree, this.exported, join(this.#directory, "stage")])
+      await mkdir(path, { mode: 0o700 });
+    await this.#mounts.withClone(this.#tree, false, async (mount) => {
+      await mount.attach(at(this.#tree));
+      await mount.change({ propagation: "shared" });
+    });
+    await this.#mounts.withClone(this.#tree, false, async (mount) => {
+      await mount.change({ set: READ_ONLY, propagation: "slave" });
+      await mount.attach(at(this.exported));
+      await mount.change({ propagation: "shared" });
+    });
+  }
+
+  #enter(directory: boolean, mount: (at: Place) => Promise<void>): Entry {
+    const name = randomBytes(16).toString("hex");
+    const at = { directory: this.#tree, path: name };
+    const path = join(this.#tree, name);
+    const make = async () => {
+      if (directory) await mkdir(path, { mode: 0o700 });
+      else await (await open(path, PLACEHOLDER, 0o600)).close();
+      await mount(at);
+    };
+    return { name, mounted: make(), users: 0 };
+  }
+
+  /** Makes the caller one of those that have the entry; `forget` is called when nobody has it any more. */
+  async #hold(entry: Entry, deadline: Deadline, forget: () => void = () => undefined): Promise<SharedPath> {
+    let held = true;
+    entry.users++;
+    const release = async (by: Deadline) => {
+      if (held) entry.users--;
+      held = false;
+      if (entry.users > 0) return;
+      forget();
+      await by.race(this.#leave(entry));
+    };
+    try {
+      await deadline.race(entry.mounted);
+    } catch (thrown) {
+      await release(deadline).catch(() => undefined); // what is left goes with the tree; the cause is told
+      throw thrown;
+    }
+    return { guestPath: `${GUEST_SHARE}/${entry.name}`, release };
+  }
+
+  async #leave({ name, mounted }: Entry): Promise<void> {
+    const at = join(this.#tree, name);
+    await mounted.catch(() => undefined); // told to those that asked for it; what there is of it goes
+    await this.#mounts.unmount(at);
+    // Never recursively: what is there is empty, or it is somebody's.
+    await rmdir(at)
+      .catch((error: NodeJS.ErrnoException) => {
+        if (error.code !== "ENOTDIR") throw error;
+        return unlink(at);
+      })
+      .catch((error: NodeJS.ErrnoException) => {
+        if (error.code !== "ENOENT") throw error;
+      });
+  }
+
+  /** Mounts a list where nobody sees it, then all of it at once at `at`. */
+  async #assemble(mounts: readonly MountSpec[], at: Place, deadline: Deadline): Promise<void> {
+    const stage = join(this.#directory, "stage", randomBytes(16).toString("hex"));
+    await mkdir(stage, { mode: 0o700 });
+    try {
+      await mountAll(mounts, stage, this.#mounts, deadline);
+      await this.#mounts.withClone(stage, true, (mount) => mount.attach(at));
+    } finally {
+      await this.#mounts.unmount(stage);
+      await rmdir(stage);
+    }
+  }
+}
+
+/** A file that is only there to be mounted on. */
+const PLACEHOLDER = constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW | constants.O_WRONLY;
