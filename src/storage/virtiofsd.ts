@@ -22,7 +22,7 @@ export interface VirtiofsdSpec {
   readonly extraArgs: readonly string[];
   /** The socket `fs.sock` goes here. */
   readonly directory: string;
-  /** The directory to share: a shared mount (makeShared), or later mounts below it do not show in the guest. */
+  /** The directory to share: a shared mount (SharedTree), or later mounts below it do not show in the guest. */
   readonly shared: string;
   /** `<namespace>/<pod>`. */
   readonly pod: string;
