@@ -12,7 +12,7 @@ export class Deadline {
   #reason: HullError | undefined;
   #timer: Timer | undefined;
   #detach: (() => void) | undefined;
-  readonly #end: number;
+  #end: number;
 
   private constructor(ms: number, parent: Deadline | undefined, what: string) {
     this.#end = Math.min(performance.now() + ms, parent ? parent.#end : Number.POSITIVE_INFINITY);
@@ -20,15 +20,7 @@ export class Deadline {
       this.#reason = parent.reason;
       return;
     }
-    if (Number.isFinite(ms)) {
-      // setTimeout overflows at 2^31 ms: a longer limit is no limit.
-      if (ms < 2 ** 31) {
-        this.#timer = setTimeout(
-          () => this.#finish(deadlineExceeded(`${what}: not done within ${ms} ms`)),
-          Math.max(0, ms),
-        );
-      }
-    }
+    this.#arm(ms, what);
     this.#detach = parent?.onEnd((reason) => this.#finish(reason));
   }
 
@@ -45,6 +37,14 @@ export class Deadline {
   /** A deadline that is over after `ms` milliseconds or with this one, whichever is first. */
   shorter(ms: number, what = "operation"): Deadline {
     return new Deadline(ms, this, what);
+  }
+
+  /** Brings its end forward, to `ms` milliseconds from now; a later one than it has changes nothing. */
+  shorten(ms: number, what = "operation"): void {
+    if (this.#reason || ms >= this.remainingMs) return;
+    this.#end = performance.now() + ms;
+    clearTimeout(this.#timer);
+    this.#arm(ms, what);
   }
 
   /** Why it is over; undefined while it is not. */
@@ -94,6 +94,13 @@ export class Deadline {
     clearTimeout(this.#timer);
     this.#detach?.();
     this.#listeners.clear();
+  }
+
+  #arm(ms: number, what: string): void {
+    // setTimeout overflows at 2^31 ms: a longer limit is no limit.
+    if (!(ms < 2 ** 31)) return;
+    const over = () => this.#finish(deadlineExceeded(`${what}: not done within ${ms} ms`));
+    this.#timer = setTimeout(over, Math.max(0, ms));
   }
 
   #finish(reason: HullError): void {

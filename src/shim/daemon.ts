@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { type LoadedConfig, loadConfig } from "../config/load.ts";
+import { loadConfig } from "../config/load.ts";
 import { Deadline } from "../core/deadline.ts";
 import { Timeline } from "../core/timeline.ts";
 import { bootSandbox } from "../pod/boot-sandbox.ts";
@@ -20,6 +20,7 @@ import { giveBackWhenIdle, loadMemoryAddon } from "./idle-memory.ts";
 import { installation } from "./installation.ts";
 import { openProcessIo } from "./io/process-io.ts";
 import { createLog, type Logger } from "./log/log.ts";
+import { logLevel, PodConfig } from "./pod-config.ts";
 import { Retirement } from "./retirement.ts";
 import { type ServedService, type Serving, served, serveTtrpc } from "./serve/serving.ts";
 import { SandboxService } from "./services/sandbox/service.ts";
@@ -45,7 +46,7 @@ export class Daemon {
   readonly #ledger: StateFile;
   readonly #pod: Pod;
   readonly #sandbox: SandboxService;
-  readonly #config: Promise<LoadedConfig>;
+  readonly #config: PodConfig;
   #cgroupMode: Promise<CgroupMode> | undefined;
   readonly #timeline = new Timeline();
   #timelineTold = false;
@@ -65,17 +66,19 @@ export class Daemon {
       log: (level, message, fields) => this.#log[level](fields ?? {}, message),
     });
     this.#ledger = new StateFile(paths.directory, namespace, id);
-    this.#config = loadConfig({
+    const files = loadConfig({
       runtimeOptions: record.options,
       env: process.env,
       installation: installation(),
       cache: CONFIG_CACHE,
     });
-    this.#config.catch(() => undefined); // told to whoever creates the first container
+    this.#config = new PodConfig(files, (loaded) => {
+      this.#log.level = logLevel(record.logLevel, loaded);
+    });
     this.#pod = new Pod({
       id,
       boot: async (request, deadline) => {
-        const loaded = (await this.#config).withAnnotations(request.annotations);
+        const loaded = await this.#config.ofPod(request.annotations);
         this.#timeline.mark("configuration loaded");
         for (const warning of loaded.warnings) this.#log.warn(warning);
         return await bootSandbox(
@@ -185,10 +188,8 @@ export class Daemon {
     return taskService({
       pod: this.#pod,
       version: VERSION,
-      escalation: async () => {
-        const chosen = (await this.#config).config.runtime.sigterm_escalation;
-        return typeof chosen === "string" ? chosen : { afterMs: chosen.after };
-      },
+      escalation: () => this.#config.escalation(),
+      createLimitMs: (annotations) => this.#config.createLimitMs(annotations),
       cgroupMode: () => this.#hostCgroupMode(),
       openIo: (owner, stdio, deadline) =>
         openProcessIo(stdio, {

@@ -130,6 +130,22 @@ describe(`containerd ${line}: sigterm`, () => {
     });
   }
 
+  it("an annotation that is allowed chooses for its pod", async () => {
+    const config = { sigterm_escalation: "never", enable_annotations: ["runtime.sigterm_escalation"] };
+    const edit = (spec: Spec) => {
+      spec.annotations = { "io.hull.config.runtime.sigterm_escalation": "immediate" };
+    };
+    const task = await subject().create(TARGETS["who ignores it"], { id: "annotated", config, edit });
+    try {
+      await task.start();
+      await task.stdout?.printed("ready");
+      await task.kill(SIGTERM);
+      assert.equal(await task.exited(15_000), 137);
+    } finally {
+      await task.remove();
+    }
+  });
+
   it("a kill is answered while creations, execs and statistics of the same pod are under way", async () => {
     const task = await subject().create(["sleep", "1000"]);
     try {

@@ -43,7 +43,7 @@ kernel_modules = []
 internetworking_model = "tcfilter"
 disable_guest_seccomp = true
 sandbox_cgroup_only = false
-create_container_timeout = 120
+create_container_timeout = 90
 static_sandbox_resource_mgmt = false
 experimental = []
 `;
@@ -68,7 +68,7 @@ agent:
   boot_timeout: 45s
 runtime:
   log_level: debug
-  create_container_timeout: 2m
+  create_container_timeout: 90s
   sandbox_cgroup_only: false
   static_sandbox_resource_mgmt: false
   enable_annotations: [hypervisor.default_memory, hypervisor.kernel_params, hypervisor.enable_iothreads]

@@ -5,7 +5,8 @@ const since = "0.1.0";
 /** What the shim does on the host around the virtual machine. */
 export const runtime = section("What the runtime does on the host, around the virtual machine.", {
   log_level: choice({
-    about: "The least severe messages that reach containerd's log.",
+    about:
+      "The least severe messages that reach containerd's log. Where it is not set containerd says; containerd's --debug gives more than is set here.",
     choices: ["trace", "debug", "info", "warn", "error"],
     default: "info",
     since,
@@ -23,10 +24,11 @@ export const runtime = section("What the runtime does on the host, around the vi
     example: "{after: 10s}",
   }),
   create_container_timeout: duration({
-    about: "The limit of creating a container for which containerd gave none.",
+    about:
+      "The longest that creating a container may take, the boot of its pod included; a shorter limit of containerd's holds.",
     min: 1_000,
     max: 3_600_000,
-    default: 60_000,
+    default: 120_000,
     since,
     annotation: true,
   }),

@@ -1,10 +1,15 @@
 import assert from "node:assert/strict";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test } from "node:test";
 import { create, fakeIo } from "../../../test/testkit/fake-sandbox.ts";
+import { messageOf } from "../../../test/testkit/message.ts";
 import { Deadline } from "../../core/deadline.ts";
 import { deferred } from "../../core/deferred.ts";
 import { HullError } from "../../core/errors.ts";
 import { Pod } from "../../pod/pod.ts";
+import { CreateTaskRequest } from "../../proto/generated/containerd/task/v2/task.ts";
 import type { CallContext } from "../../ttrpc/server.ts";
 import { taskService } from "./task.ts";
 
@@ -29,6 +34,7 @@ test("Shutdown ends the shim while its only container is being created, once tha
     pod,
     version: "0",
     escalation: async () => "never",
+    createLimitMs: async () => Number.POSITIVE_INFINITY,
     cgroupMode: async () => "v2",
     openIo: async () => fakeIo(),
     outlivesContainers: () => false,
@@ -41,4 +47,35 @@ test("Shutdown ends the shim while its only container is being created, once tha
   await shutdown({ id: "p1", now: false }, { deadline: Deadline.none() } as CallContext);
   assert.deepEqual(steps, ["undone"]);
   assert.equal(await created, "Canceled");
+});
+
+test("a Create without a limit of the caller's ends after that of the configuration", async (t) => {
+  const bundle = await mkdtemp(join(tmpdir(), "hull-task-"));
+  t.after(() => rm(bundle, { recursive: true }));
+  const spec = { ociVersion: "1.0.2", process: { args: ["true"], cwd: "/" }, annotations: { is: "asked" } };
+  await writeFile(join(bundle, "config.json"), JSON.stringify(spec));
+  const pod = new Pod({
+    id: "p",
+    boot: async (_, deadline) => await deadline.race(new Promise<never>(() => undefined)),
+    publish: () => undefined,
+    log: () => undefined,
+  });
+  let closed = 0;
+  const service = taskService({
+    pod,
+    version: "0",
+    escalation: async () => "never",
+    createLimitMs: async ({ is }) => (is === "asked" ? 20 : Number.POSITIVE_INFINITY),
+    cgroupMode: async () => "v2",
+    openIo: async () => ({ ...fakeIo(), close: async () => void closed++ }),
+    outlivesContainers: () => false,
+    shutdown: async () => undefined,
+  });
+  const request = messageOf(CreateTaskRequest, { id: "c", bundle });
+  const context = { deadline: Deadline.none() } as CallContext;
+  await assert.rejects(async () => await service.create?.(request, context), {
+    code: "DeadlineExceeded",
+    message: /create container c: not done within 20 ms/,
+  });
+  assert.equal(closed, 1);
 });

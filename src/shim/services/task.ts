@@ -21,6 +21,8 @@ export interface TaskServiceOptions {
   readonly version: string;
   /** What follows a SIGTERM, from the configuration. */
   escalation(): Promise<SignalRequest["escalation"]>;
+  /** The limit of a Create whose container has these annotations, from the configuration. */
+  createLimitMs(annotations: Readonly<Record<string, string>>): Promise<number>;
   /** Which metrics the host's containerd wants. */
   cgroupMode(): Promise<CgroupMode>;
   /** Opens the client's ends of a process's streams. */
@@ -48,6 +50,7 @@ export function taskService(options: TaskServiceOptions): Handlers<typeof TaskDe
       const { id, bundle, rootfs } = request;
       const prepare = async (limit: Deadline) => {
         const spec = await readSpec(bundle);
+        limit.shorten(await options.createLimitMs(spec.annotations ?? {}), `create container ${id}`);
         const io = await options.openIo({ containerId: id, execId: "" }, stdio, limit);
         return { bundle, spec, rootfs, stdio, io };
       };
