@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import type { Socket } from "node:net";
 import type { Deadline } from "../core/deadline.ts";
-import { HullError, invalidArgument, unavailable } from "../core/errors.ts";
+import { invalidArgument, unavailable } from "../core/errors.ts";
 import { AGENT_PORT } from "../core/guest-ports.ts";
 import type { NetworkSettings } from "../network/network-settings.ts";
 import { AgentDefinition, SigtermEscalation, type Stdio } from "../proto/generated/hull/agent/v1/agent.ts";
@@ -26,7 +26,7 @@ const PROTOCOL_MAJOR = 1;
 /** Opens a stream to a vsock port of the guest. */
 export type Dial = (port: number, deadline: Deadline) => Promise<Socket>;
 
-/** The agent of one VM over ttrpc. The guest is not trusted: every answer is checked before it is believed. */
+/** The agent of one VM over ttrpc, word for word. The guest is not trusted: `BoundedAgent` is for everybody else. */
 export class AgentConnection implements GuestAgent {
   readonly lost: Promise<Error>;
   readonly #connection: ClientConnection;
@@ -55,8 +55,8 @@ export class AgentConnection implements GuestAgent {
             "the guest image and the shim are of different releases, install both from one build",
         );
       }
-      agent.version = hello.agentVersion.slice(0, 64);
-      agent.kernelRelease = hello.kernelRelease.slice(0, 128);
+      agent.version = hello.agentVersion;
+      agent.kernelRelease = hello.kernelRelease;
       return agent;
     } catch (error) {
       agent.close();
@@ -119,14 +119,9 @@ export class AgentConnection implements GuestAgent {
 
   async wait(process: ProcessRef): Promise<GuestExit> {
     const answer = await this.#client.waitProcess({ ...process });
-    if (answer.exitStatus > 255) {
-      throw new HullError("DataLoss", `guest agent: exit status ${answer.exitStatus} is out of range`);
-    }
-    const at = new Date(Number(answer.exitedAtUnixNano / 1_000_000n));
     return {
       status: answer.exitStatus,
-      // A guest's clock that makes no sense must not make the host's records senseless.
-      at: Number.isNaN(at.getTime()) || answer.exitedAtUnixNano <= 0n ? new Date() : at,
+      at: new Date(Number(answer.exitedAtUnixNano / 1_000_000n)),
       oomKilled: answer.oomKilled,
       output: { stdout: answer.stdoutBytes, stderr: answer.stderrBytes },
     };

@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { AgentConnection } from "../agent/agent-connection.ts";
+import { BoundedAgent } from "../agent/bounded-agent.ts";
 import { findProgram } from "../config/program.ts";
 import type { Config } from "../config/schema.ts";
 import { allSettled } from "../core/all-settled.ts";
@@ -189,7 +190,10 @@ async function boot(
     orVmEnd(vm, async () => {
       const socket = await link.agent(limit);
       timeline.mark("guest: agent called");
-      return await AgentConnection.connect(socket, dial, limit);
+      return await BoundedAgent.connect(AgentConnection.connect(socket, dial, limit), {
+        requestTimeout: config.agent.request_timeout,
+        warn: context.warn,
+      });
     }),
   );
   disposer.push("agent connection", async () => agent.close());

@@ -1,0 +1,232 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { evilAgent } from "../../test/testkit/evil-agent.ts";
+import { FakeAgent } from "../../test/testkit/fake-agent.ts";
+import { Deadline } from "../core/deadline.ts";
+import { type ErrorCode, HullError, STATUS } from "../core/errors.ts";
+import { BoundedAgent } from "./bounded-agent.ts";
+import type { GuestAgent } from "./guest-agent.ts";
+
+const ref = { containerId: "c1", execId: "" };
+const none = Deadline.none();
+const never = () => new Promise<never>(() => undefined);
+
+const EXIT = { exitStatus: 0, exitedAtUnixNano: 0n, oomKilled: false, stdoutBytes: 0n, stderrBytes: 0n };
+
+const spec = { containerId: "c1", spec: {}, stdio: { terminal: false } };
+const sandbox = {
+  hostname: "",
+  shares: [],
+  network: { interfaces: [], routes: [], neighbours: [] },
+  sysctls: {},
+  shmSize: 0n,
+  maxShareFiles: 0,
+};
+const signal = { signal: 9, all: false, escalation: "never" } as const;
+
+/** Every call with a limit that goes to the guest. */
+const calls: Record<string, (agent: GuestAgent, deadline: Deadline) => Promise<unknown>> = {
+  startSandbox: (agent, deadline) => agent.startSandbox(sandbox, deadline),
+  updateNetwork: (agent, deadline) => agent.updateNetwork(sandbox.network, deadline),
+  onlineResources: (agent, deadline) => agent.onlineResources({ vcpus: 1, memoryMib: 1 }, deadline),
+  createContainer: (agent, deadline) => agent.createContainer(spec, deadline),
+  createExec: (agent, deadline) =>
+    agent.createExec({ ...ref, execId: "e", process: {}, stdio: { terminal: false } }, deadline),
+  start: (agent, deadline) => agent.start(ref, deadline),
+  signal: (agent, deadline) => agent.signal(ref, signal, deadline),
+  resize: (agent, deadline) => agent.resize(ref, { width: 1, height: 1 }, deadline),
+  delete: (agent, deadline) => agent.delete(ref, deadline),
+  pause: (agent, deadline) => agent.pause("c1", deadline),
+  resume: (agent, deadline) => agent.resume("c1", deadline),
+  update: (agent, deadline) => agent.update("c1", {}, deadline),
+  stats: (agent, deadline) => agent.stats("c1", deadline),
+  shutdown: (agent, deadline) => agent.shutdown(deadline),
+};
+
+/** A guest that does with every call what `behave` does. */
+const all = (behave: () => Promise<never>) => ({
+  ...{ startSandbox: behave, updateNetwork: behave, onlineResources: behave, createContainer: behave },
+  ...{ createExec: behave, startProcess: behave, waitProcess: behave, signalProcess: behave },
+  ...{ resizeTerminal: behave, deleteProcess: behave, pauseContainer: behave, resumeContainer: behave },
+  ...{ updateContainer: behave, statsContainer: behave, shutdown: behave },
+});
+
+test("a guest that is silent holds no call: the caller's limit counts, else agent.request_timeout", async (t) => {
+  const { connecting } = await evilAgent(t, all(never), 30);
+  const agent = await connecting;
+  for (const [name, call] of Object.entries(calls)) {
+    await assert.rejects(call(agent, none), { code: "DeadlineExceeded", message: /request_timeout/ }, name);
+    const own = Deadline.after(20, "the caller");
+    await assert.rejects(call(agent, own), { code: "DeadlineExceeded", message: /the caller/ }, name);
+  }
+});
+
+test("a limit that no timer can hold is none", async (t) => {
+  const { connecting } = await evilAgent(t, all(never), 30);
+  const agent = await connecting;
+  const long = Deadline.after(2 ** 32);
+  await assert.rejects(agent.start(ref, long), { code: "DeadlineExceeded", message: /request_timeout/ });
+  long.dispose();
+});
+
+test("an agent that does not look at its limit is bounded as well; wait is not", async () => {
+  const fake = new FakeAgent();
+  const agent = new BoundedAgent(fake, { requestTimeout: 30, warn: assert.fail });
+  await agent.createContainer(spec, none);
+  fake.faults.set("start", never());
+  await assert.rejects(agent.start(ref, none), { code: "DeadlineExceeded" });
+  fake.faults.delete("start");
+  await agent.start(ref, none);
+  const exit = agent.wait(ref);
+  fake.faults.set("pause", never());
+  await assert.rejects(agent.pause("c1", none), { code: "DeadlineExceeded" }); // the limit has passed meanwhile
+  fake.end(ref, 3);
+  assert.equal((await exit).status, 3);
+});
+
+test("the guest does not choose the class of a failure: of every code only what the call can mean is left", async (t) => {
+  let code: ErrorCode = "Unknown";
+  const { connecting } = await evilAgent(
+    t,
+    all(() => Promise.reject(new HullError(code, "because"))),
+  );
+  const agent = await connecting;
+  const wait = (_agent: GuestAgent, _deadline: Deadline) => agent.wait(ref);
+  const passed: Record<string, string> = {};
+  for (const [name, call] of Object.entries({ ...calls, wait })) {
+    const seen: string[] = [];
+    for (code of Object.keys(STATUS) as ErrorCode[]) {
+      const failure = await call(agent, none).then(
+        () => undefined,
+        (error: HullError) => error,
+      );
+      if (!failure) seen.push(`${code}=success`);
+      else if (failure.code === code) seen.push(code);
+      else assert.ok(failure.code === "Unknown" && failure.message.includes(`because (told as ${code})`));
+    }
+    passed[name] = seen.filter((one) => one !== "Unknown").join(" ");
+  }
+  assert.deepEqual(passed, {
+    startSandbox: "InvalidArgument ResourceExhausted FailedPrecondition",
+    updateNetwork: "InvalidArgument ResourceExhausted FailedPrecondition",
+    onlineResources: "FailedPrecondition",
+    createContainer: "InvalidArgument NotFound ResourceExhausted FailedPrecondition",
+    createExec: "InvalidArgument ResourceExhausted FailedPrecondition",
+    start: "InvalidArgument NotFound ResourceExhausted FailedPrecondition",
+    signal: "InvalidArgument NotFound",
+    resize: "FailedPrecondition",
+    delete: "NotFound=success FailedPrecondition",
+    pause: "FailedPrecondition",
+    resume: "FailedPrecondition",
+    update: "InvalidArgument ResourceExhausted FailedPrecondition",
+    stats: "FailedPrecondition",
+    shutdown: "",
+    wait: "",
+  });
+});
+
+test("a greeting that fails has no class of the guest's choice, nor its control characters", async (t) => {
+  const { connecting } = await evilAgent(t, {
+    hello: () => Promise.reject(new HullError("NotFound", "\x1b]0;title\x07no\x9b2J\x00 \ud800way")),
+  });
+  await assert.rejects(connecting, {
+    code: "Unknown",
+    message: /Hello: no \ufffd+way \(told as NotFound\)$/,
+  });
+});
+
+test("what only the host knows is told as it is: a lost connection, and no file of its own is the caller's", async (t) => {
+  const { connecting, guest } = await evilAgent(t, {});
+  const agent = await connecting;
+  await assert.rejects(agent.openStream("0".repeat(32), none), { code: "Unknown", message: /ENOENT/ });
+  const waiting = agent.wait(ref);
+  guest.destroy();
+  await assert.rejects(waiting, { code: "Unavailable" });
+  await agent.lost;
+  await assert.rejects(agent.start(ref, none), { code: "Unavailable", message: /guest agent is lost/ });
+});
+
+test("texts of the guest are printable and short", async (t) => {
+  const { connecting } = await evilAgent(t, {
+    hello: () => ({
+      ...{ protocolMajor: 1, protocolMinor: 0, features: [] },
+      ...{ agentVersion: `\x1b[2J${"1".repeat(5000)}`, kernelRelease: "6.1\r\n\x07" },
+    }),
+    startProcess: () => Promise.reject(new HullError("InvalidArgument", `\x1b[31m${"x".repeat(1 << 20)}`)),
+    statsContainer: () => ({
+      cgroupFiles: { "memory.stat\x1b[m": "anon 1\n\x1b[2J" },
+      netDev: "eth0\x9b2J:\t1\n",
+    }),
+  });
+  const agent = await connecting;
+  assert.ok(agent.version.length <= 128);
+  assert.match(agent.version, /^1+…$|^1+$/);
+  assert.equal(agent.kernelRelease, "6.1\n");
+  const failure = await agent.start(ref, none).then(
+    () => assert.fail("started"),
+    (error: HullError) => error,
+  );
+  assert.equal(failure.code, "InvalidArgument");
+  assert.ok(failure.message.length <= 4096);
+  assert.doesNotMatch(failure.message, /\[31m/);
+  assert.deepEqual(await agent.stats("c1", none), {
+    cgroupFiles: { "memory.stat": "anon 1\n" },
+    netDev: "eth0:\t1\n",
+  });
+});
+
+const breaches: [string, (agent: BoundedAgent) => Promise<unknown>, RegExp][] = [
+  ["an exit status out of range", (agent) => agent.wait(ref), /exit status 4242 of container c1/],
+  ["statistics without end", (agent) => agent.stats("c1", none), /statistics of c1 of 2000000 characters/],
+];
+
+for (const [what, call, told] of breaches) {
+  test(`a breach of the protocol is logged and ends the pod: ${what}`, async (t) => {
+    const { connecting, warnings } = await evilAgent(t, {
+      waitProcess: () => ({ ...EXIT, exitStatus: 4242 }),
+      statsContainer: () => ({ cgroupFiles: {}, netDev: "x".repeat(2_000_000) }),
+    });
+    const agent = await connecting;
+    await assert.rejects(call(agent), { code: "DataLoss", message: told });
+    assert.match((await agent.lost).message, told);
+    assert.equal(warnings.length, 1);
+    assert.match(warnings[0] ?? "", told);
+    await assert.rejects(agent.start(ref, none), { code: "Unavailable" });
+  });
+}
+
+test("a wait that fails says why in the log, once; one that the host itself ends says nothing", async (t) => {
+  const { connecting, warnings } = await evilAgent(t, {
+    waitProcess: ({ execId }) => (execId === "" ? never() : Promise.reject(new Error("lost it"))),
+  });
+  const agent = await connecting;
+  await assert.rejects(agent.wait({ ...ref, execId: "e1" }), { code: "Unknown" });
+  assert.equal(warnings.length, 1);
+  assert.match(warnings[0] ?? "", /^exec e1 of container c1: its end cannot be known: .*lost it/);
+  const waiting = agent.wait(ref);
+  agent.close();
+  await assert.rejects(waiting, { code: "Unavailable" });
+  assert.equal(warnings.length, 1);
+});
+
+test("frames that are no ttrpc end the pod with that reason", async (t) => {
+  const { connecting, guest } = await evilAgent(t, { waitProcess: never });
+  const agent = await connecting;
+  const waiting = assert.rejects(agent.wait(ref), { message: /announces a frame of 2147483647 bytes/ });
+  guest.write(Buffer.from("7fffffff000000010200", "hex"));
+  assert.match((await agent.lost).message, /announces a frame of 2147483647 bytes/);
+  await waiting;
+});
+
+test("an exit is told for a time between the call and now, whatever the guest's clock says", async (t) => {
+  const times = [0n, 2n ** 63n - 1n, -(2n ** 63n), 1n, BigInt(Date.UTC(2200, 0)) * 1_000_000n];
+  const { connecting } = await evilAgent(t, {
+    waitProcess: () => ({ ...EXIT, exitedAtUnixNano: times[0] ?? 0n }),
+  });
+  const agent = await connecting;
+  for (; times.length > 0; times.shift()) {
+    const before = Date.now();
+    const { at } = await agent.wait(ref);
+    assert.ok(at.getTime() >= before && at.getTime() <= Date.now(), `${times[0]}: ${at}`);
+  }
+});

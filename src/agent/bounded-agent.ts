@@ -1,0 +1,209 @@
+import type { Socket } from "node:net";
+import type { Deadline } from "../core/deadline.ts";
+import { deferred } from "../core/deferred.ts";
+import { HullError } from "../core/errors.ts";
+import { printable } from "../core/printable.ts";
+import type { NetworkSettings } from "../network/network-settings.ts";
+import type {
+  CreateContainer,
+  CreateExec,
+  GuestAgent,
+  GuestExit,
+  GuestSize,
+  GuestStats,
+  ProcessRef,
+  SandboxSettings,
+  SignalRequest,
+  TerminalSize,
+} from "./guest-agent.ts";
+import { type GuestCall, guestFailure } from "./guest-failure.ts";
+
+export interface AgentBounds {
+  /** Milliseconds a call may take whose caller gave no limit (`agent.request_timeout`). */
+  readonly requestTimeout: number;
+  warn(message: string): void;
+}
+
+/** Characters of version and kernel release. */
+const MAX_NAME = 128;
+/** Characters of all statistics of one container, names included. */
+const MAX_STATS = 1 << 20;
+/** A timer holds no more milliseconds: a longer limit is none (see `Deadline`). */
+const NO_LIMIT = 2 ** 31;
+const MAX_STATUS = 255;
+
+/**
+ * The one place where the guest's word is believed, as far as it is: every call but `wait` ends in time, failures have a
+ * class that the call can have, texts are printable and short, numbers are in range. A guest that breaks the protocol is
+ * logged and given up: `lost` tells, and the connection is closed.
+ */
+export class BoundedAgent implements GuestAgent {
+  readonly lost: Promise<Error>;
+  readonly #agent: GuestAgent;
+  readonly #bounds: AgentBounds;
+  readonly #broken = deferred<Error>();
+  /** By us: what fails for it has its reason told elsewhere. */
+  #closed = false;
+
+  constructor(agent: GuestAgent, bounds: AgentBounds) {
+    this.#agent = agent;
+    this.#bounds = bounds;
+    this.lost = Promise.race([this.#broken.promise, agent.lost]);
+  }
+
+  /** The agent that `connecting` gives, bounded; so is the failure to connect. */
+  static async connect(connecting: Promise<GuestAgent>, bounds: AgentBounds): Promise<BoundedAgent> {
+    try {
+      return new BoundedAgent(await connecting, bounds);
+    } catch (error) {
+      throw guestFailure("hello", error);
+    }
+  }
+
+  get version(): string {
+    return printable(this.#agent.version, MAX_NAME);
+  }
+
+  get kernelRelease(): string {
+    return printable(this.#agent.kernelRelease, MAX_NAME);
+  }
+
+  startSandbox(settings: SandboxSettings, deadline: Deadline): Promise<void> {
+    return this.#call("startSandbox", deadline, (limit) => this.#agent.startSandbox(settings, limit));
+  }
+
+  updateNetwork(network: NetworkSettings, deadline: Deadline): Promise<void> {
+    return this.#call("updateNetwork", deadline, (limit) => this.#agent.updateNetwork(network, limit));
+  }
+
+  onlineResources(size: GuestSize, deadline: Deadline): Promise<void> {
+    return this.#call("onlineResources", deadline, (limit) => this.#agent.onlineResources(size, limit));
+  }
+
+  createContainer(request: CreateContainer, deadline: Deadline): Promise<void> {
+    return this.#call("createContainer", deadline, (limit) => this.#agent.createContainer(request, limit));
+  }
+
+  createExec(request: CreateExec, deadline: Deadline): Promise<void> {
+    return this.#call("createExec", deadline, (limit) => this.#agent.createExec(request, limit));
+  }
+
+  start(process: ProcessRef, deadline: Deadline): Promise<void> {
+    return this.#call("start", deadline, (limit) => this.#agent.start(process, limit));
+  }
+
+  /** A failure is logged, once for each process: it will be told to containerd as an exit by SIGKILL. */
+  async wait(process: ProcessRef): Promise<GuestExit> {
+    const begun = new Date();
+    const exit = await this.#agent.wait(process).catch((error) => {
+      const failure = guestFailure("wait", error);
+      if (!this.#closed) this.#bounds.warn(`${nameOf(process)}: its end cannot be known: ${failure.message}`);
+      throw failure;
+    });
+    if (!Number.isInteger(exit.status) || exit.status < 0 || exit.status > MAX_STATUS) {
+      throw this.#breach(`exit status ${exit.status} of ${nameOf(process)}`);
+    }
+    return { ...exit, at: within(exit.at, begun, new Date()) };
+  }
+
+  signal(process: ProcessRef, request: SignalRequest, deadline: Deadline): Promise<void> {
+    return this.#call("signal", deadline, (limit) => this.#agent.signal(process, request, limit));
+  }
+
+  resize(process: ProcessRef, size: TerminalSize, deadline: Deadline): Promise<void> {
+    return this.#call("resize", deadline, (limit) => this.#agent.resize(process, size, limit));
+  }
+
+  /** What the guest does not have (any more: an earlier deletion may have passed its deadline) is deleted. */
+  delete(process: ProcessRef, deadline: Deadline): Promise<void> {
+    return this.#call("delete", deadline, (limit) =>
+      this.#agent.delete(process, limit).catch((error: unknown) => {
+        if (!(error instanceof HullError && error.code === "NotFound")) throw error;
+      }),
+    );
+  }
+
+  pause(containerId: string, deadline: Deadline): Promise<void> {
+    return this.#call("pause", deadline, (limit) => this.#agent.pause(containerId, limit));
+  }
+
+  resume(containerId: string, deadline: Deadline): Promise<void> {
+    return this.#call("resume", deadline, (limit) => this.#agent.resume(containerId, limit));
+  }
+
+  update(containerId: string, resources: object, deadline: Deadline): Promise<void> {
+    return this.#call("update", deadline, (limit) => this.#agent.update(containerId, resources, limit));
+  }
+
+  async stats(containerId: string, deadline: Deadline): Promise<GuestStats> {
+    const { cgroupFiles, netDev } = await this.#call("stats", deadline, (limit) =>
+      this.#agent.stats(containerId, limit),
+    );
+    const files = Object.entries(cgroupFiles);
+    const length = files.reduce((sum, [name, text]) => sum + name.length + text.length, netDev.length);
+    if (length > MAX_STATS) throw this.#breach(`statistics of ${containerId} of ${length} characters`);
+    return {
+      cgroupFiles: Object.fromEntries(files.map(([name, text]) => [printable(name), printable(text)])),
+      netDev: printable(netDev),
+    };
+  }
+
+  /** Not raced against the limit, which ends the dialling itself: a stream that came too late would have no owner. */
+  async openStream(token: string, deadline: Deadline): Promise<Socket> {
+    return await this.#limited("openStream", deadline, (limit) => this.#agent.openStream(token, limit));
+  }
+
+  onOom(listener: (containerId: string) => void): void {
+    this.#agent.onOom((containerId) => listener(printable(containerId, MAX_NAME)));
+  }
+
+  shutdown(deadline: Deadline): Promise<void> {
+    return this.#call("shutdown", deadline, (limit) => this.#agent.shutdown(limit));
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#agent.close();
+  }
+
+  #call<T>(name: GuestCall, deadline: Deadline, run: (limit: Deadline) => Promise<T>): Promise<T> {
+    return this.#limited(name, deadline, (limit) => limit.race(run(limit)));
+  }
+
+  /** The caller's limit where it has one. */
+  async #limited<T>(name: GuestCall, caller: Deadline, run: (limit: Deadline) => Promise<T>): Promise<T> {
+    const limit =
+      caller.remainingMs < NO_LIMIT
+        ? caller
+        : caller.shorter(this.#bounds.requestTimeout, `the guest agent's ${name} (agent.request_timeout)`);
+    try {
+      return await run(limit);
+    } catch (error) {
+      throw guestFailure(name, error);
+    } finally {
+      if (limit !== caller) limit.dispose();
+    }
+  }
+
+  /** Gives the guest up. Returns what the call fails with that found it out. */
+  #breach(what: string): HullError {
+    const error = new HullError(
+      "DataLoss",
+      `the guest agent broke the protocol: ${printable(what, MAX_NAME)}`,
+    );
+    this.#bounds.warn(`${error.message}; the pod is ended`);
+    this.#broken.resolve(error);
+    this.close();
+    return error;
+  }
+}
+
+function nameOf({ containerId, execId }: ProcessRef): string {
+  return execId === "" ? `container ${containerId}` : `exec ${execId} of container ${containerId}`;
+}
+
+/** A guest's clock that makes no sense must not make the host's records senseless. */
+function within(at: Date, from: Date, to: Date): Date {
+  if (Number.isNaN(at.getTime()) || at > to) return to;
+  return at < from ? from : at;
+}

@@ -1,0 +1,56 @@
+import { once } from "node:events";
+import { mkdtemp, rm } from "node:fs/promises";
+import { connect, createServer, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { TestContext } from "node:test";
+import { AgentConnection } from "../../src/agent/agent-connection.ts";
+import { BoundedAgent } from "../../src/agent/bounded-agent.ts";
+import { Deadline } from "../../src/core/deadline.ts";
+import { AgentDefinition } from "../../src/proto/generated/hull/agent/v1/agent.ts";
+import { socketTransport } from "../../src/ttrpc/node/socket-transport.ts";
+import { type Handlers, Server } from "../../src/ttrpc/server.ts";
+
+const HELLO = {
+  protocolMajor: 1,
+  protocolMinor: 0,
+  agentVersion: "1",
+  kernelRelease: "6.1",
+  features: [],
+};
+
+/** An agent that answers as `handlers` say, as the shim has it: over a socket, bounded. `guest` is the guest's end. */
+export async function evilAgent(
+  t: TestContext,
+  handlers: Handlers<typeof AgentDefinition>,
+  requestTimeout = 60_000,
+): Promise<{ connecting: Promise<BoundedAgent>; warnings: string[]; guest: Socket }> {
+  const [host, guest] = await socketPair(t);
+  const server = new Server();
+  server.register(AgentDefinition, { hello: () => HELLO, ...handlers });
+  server.serve(socketTransport(guest));
+  const warnings: string[] = [];
+  const noDial = () => Promise.reject(Object.assign(new Error("connect ENOENT"), { code: "ENOENT" }));
+  const connecting = BoundedAgent.connect(AgentConnection.connect(host, noDial, Deadline.none()), {
+    requestTimeout,
+    warn: (message) => void warnings.push(message),
+  });
+  connecting.catch(() => undefined); // the test's own to look at
+  return { connecting, warnings, guest };
+}
+
+async function socketPair(t: TestContext): Promise<[Socket, Socket]> {
+  const folder = await mkdtemp(join(tmpdir(), "evil-agent-"));
+  const server = createServer().listen(join(folder, "socket"));
+  await once(server, "listening");
+  const near = connect(join(folder, "socket"));
+  const [far] = (await once(server, "connection")) as [Socket];
+  near.on("error", () => undefined); // whichever end is closed first breaks the other
+  t.after(async () => {
+    near.destroy();
+    far.destroy();
+    server.close();
+    await rm(folder, { recursive: true });
+  });
+  return [near, far];
+}
