@@ -4,6 +4,8 @@ import { HullError } from "../core/errors.ts";
 
 /** The environment variable that marks every process a pod has on the host: `HULL_POD=<namespace>/<pod>`. */
 export const POD_MARK = "HULL_POD";
+/** The one that says which of the pod's processes it is: `HULL_ROLE=virtiofsd`. Forks have both. */
+export const ROLE_MARK = "HULL_ROLE";
 
 /** Field 22 of /proc/PID/stat (proc(5)), the start time in clock ticks since boot; undefined when there is none. */
 function parseStartTime(stat: string): string | undefined {
@@ -36,9 +38,12 @@ export interface ProcessIdentity {
   readonly startTime: string;
 }
 
-/** All processes that carry the mark of `pod` (`<namespace>/<pod>`) in the environment they were started with. */
-export async function findByMark(pod: string): Promise<ProcessIdentity[]> {
-  const mark = `\0${POD_MARK}=${pod}\0`;
+/**
+ * All processes that carry the mark of `pod` (`<namespace>/<pod>`), of all roles or of one, in the environment they were
+ * started with.
+ */
+export async function findByMark(pod: string, role?: string): Promise<ProcessIdentity[]> {
+  const marks = [`\0${POD_MARK}=${pod}\0`, ...(role === undefined ? [] : [`\0${ROLE_MARK}=${role}\0`])];
   const found: ProcessIdentity[] = [];
   for (const name of await readdir("/proc")) {
     if (!/^\d+$/.test(name)) continue;
@@ -50,7 +55,7 @@ export async function findByMark(pod: string): Promise<ProcessIdentity[]> {
       if (isGone(error)) continue;
       throw error;
     }
-    const startTime = environment.includes(mark) ? startTimeOf(pid) : undefined;
+    const startTime = marks.every((mark) => environment.includes(mark)) ? startTimeOf(pid) : undefined;
     if (startTime !== undefined) found.push({ pid, startTime });
   }
   return found;
@@ -65,6 +70,16 @@ export async function childrenOf(pid: number): Promise<number[]> {
     if (isGone(error)) return [];
     throw error;
   }
+}
+
+/** The children of a process, their children, and so on. */
+export async function descendantsOf(pid: number): Promise<ProcessIdentity[]> {
+  const found: ProcessIdentity[] = [];
+  for (const child of await childrenOf(pid)) {
+    const startTime = startTimeOf(child);
+    if (startTime !== undefined) found.push({ pid: child, startTime }, ...(await descendantsOf(child)));
+  }
+  return found;
 }
 
 /** Set in the flags of a socket that listens (__SO_ACCEPTCON of the kernel's include/linux/socket.h). */

@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { MemoryLedger } from "../../test/testkit/memory-ledger.ts";
 import { Deadline } from "../core/deadline.ts";
+import { deferred } from "../core/deferred.ts";
 import { findByMark, isAlive, startTimeOf } from "./proc.ts";
 import { launch } from "./process-launcher.ts";
 
@@ -61,6 +62,26 @@ test("a missing program is NotFound and leaves no record", async () => {
   assert.deepEqual(ledger.history, []);
 });
 
+for (const [name, end] of [
+  ["it is told to end", (_pid: number, stop: () => Promise<void>) => stop()],
+  ["somebody kills it", async (pid: number) => void process.kill(pid, "SIGKILL")],
+] as const) {
+  test(`a stopped child of its own does not outlive a process when ${name}`, async () => {
+    const argv = ["/bin/sh", "-c", "sleep 60 & kill -STOP $!; echo $!; wait"] as const;
+    const forked = deferred<number>();
+    const onStdout = (data: Buffer) => forked.resolve(Number(String(data)));
+    const ledger = new MemoryLedger();
+    const started = await launch({ role: "forker", argv, pod, onStdout }, ledger);
+    const child = await forked.promise;
+    const startTime = startTimeOf(child) ?? "";
+    assert.ok(isAlive(child, startTime));
+    await end(started.pid, () => started.stop(Deadline.after(5000)));
+    await started.exited;
+    assert.ok(!isAlive(child, startTime));
+    assert.deepEqual(ledger.resources, []);
+  });
+}
+
 test("a process that ignores SIGTERM is killed at the deadline", async () => {
   const argv = ["/bin/sh", "-c", "trap '' TERM; echo ready; while :; do sleep 1; done"] as const;
   let ready = () => undefined as unknown;
@@ -82,8 +103,8 @@ test("a polite step is tried first, and its failure turns into SIGTERM", async (
   assert.equal((await second.exited).signal, "SIGTERM");
 });
 
-test("an exit is told although a grandchild keeps the pipes open", async () => {
-  const argv = ["/bin/sh", "-c", "sleep 3 & exit 0"] as const;
+test("an exit is told although a process that is not the pod's any more keeps the pipes open", async () => {
+  const argv = ["/bin/sh", "-c", "env -u HULL_POD sleep 3 & exit 0"] as const;
   const before = performance.now();
   await (await launch({ role: "helper", argv, pod }, new MemoryLedger())).exited;
   assert.ok(performance.now() - before < 2000);
@@ -98,7 +119,7 @@ test("inherited descriptors are numbered from 3; the environment is scrubbed", a
   ).exited;
   closeSync(file);
   assert.equal(exit.code, 0);
-  assert.equal(await readFile(join(directory, "out"), "utf8"), "A HULL_POD LC_ALL PATH PWD ");
+  assert.equal(await readFile(join(directory, "out"), "utf8"), "A HULL_POD HULL_ROLE LC_ALL PATH PWD ");
   await rm(directory, { recursive: true });
 });
 

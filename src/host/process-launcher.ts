@@ -2,10 +2,11 @@ import { type ChildProcess, type StdioOptions, spawn } from "node:child_process"
 import { constants, readFileSync } from "node:fs";
 import { access } from "node:fs/promises";
 import type { Duplex } from "node:stream";
-import type { Deadline } from "../core/deadline.ts";
+import { Deadline } from "../core/deadline.ts";
 import { HullError, internal, notFound } from "../core/errors.ts";
 import type { Ledger, LedgerEntry } from "../core/ledger.ts";
-import { POD_MARK, startTimeOf } from "./proc.ts";
+import { killAll } from "./kill.ts";
+import { descendantsOf, findByMark, POD_MARK, type ProcessIdentity, ROLE_MARK, startTimeOf } from "./proc.ts";
 import { dropTo, type ProcessUser } from "./process-user.ts";
 import { Reach } from "./reach.ts";
 import { lastLines, RingBuffer } from "./ring-buffer.ts";
@@ -56,7 +57,7 @@ export interface ProcessExit {
 export interface HostProcess {
   readonly role: string;
   readonly pid: number;
-  /** Resolves (never rejects) when the process is gone and forgotten by the ledger. */
+  /** Resolves (never rejects) when the process is gone with all that it forked, and forgotten by the ledger. */
   readonly exited: Promise<ProcessExit>;
   /** The shim's end of the socket pair, where one was asked for. */
   readonly channel: Duplex | undefined;
@@ -71,6 +72,8 @@ export interface HostProcess {
 
 /** How long the pipes of a dead process may stay open (a grandchild can hold them) before its exit is told. */
 const DRAIN_MS = 200;
+/** How long killing what a dead process has forked may take. */
+const FORKS_MS = 2_000;
 
 /**
  * Starts a process: parent-death signal by setpriv(1), network namespace by nsenter(1), both of which exec in place,
@@ -117,7 +120,7 @@ async function spawnChild(spec: LaunchSpec, program: string, folders: number[]):
     ...(spec.fds ?? []).map((fd) => (fd === "channel" ? "pipe" : fd)),
     ...folders,
   ];
-  const env = scrubbedEnvironment({ ...spec.env, [POD_MARK]: spec.pod });
+  const env = scrubbedEnvironment({ ...spec.env, [POD_MARK]: spec.pod, [ROLE_MARK]: spec.role });
   const child = spawn(argv[0] as string, argv.slice(1), { stdio, env });
   if (child.pid === undefined) {
     const error = await new Promise<Error>((resolve) => child.once("error", resolve));
@@ -136,6 +139,9 @@ class ChildHandle implements HostProcess {
   readonly exited: Promise<ProcessExit>;
   readonly #ring = new RingBuffer();
   readonly #oomKillsBefore = hostOomKills();
+  readonly #pod: string;
+  /** What it had forked when it was told to end. */
+  #forks: readonly ProcessIdentity[] | undefined;
   #requested = false;
   #ended = false;
 
@@ -145,6 +151,7 @@ class ChildHandle implements HostProcess {
     readonly entry: LedgerEntry,
   ) {
     this.role = spec.role;
+    this.#pod = spec.pod;
     if (child.pid === undefined) throw internal(`${spec.role}: started without a pid`);
     this.pid = child.pid;
     // Synchronously after the spawn: the child cannot have been reaped yet.
@@ -172,8 +179,11 @@ class ChildHandle implements HostProcess {
   }
 
   async stop(deadline: Deadline, polite?: () => Promise<unknown>): Promise<void> {
+    // Before it is told to end: afterwards nothing says whose children they were.
+    const forks = this.#ended ? [] : await descendantsOf(this.pid);
     if (!this.#ended) {
       this.#requested = true;
+      this.#forks = forks;
       const detach = deadline.onEnd(() => this.child.kill("SIGKILL"));
       // A polite step that fails leaves nothing to wait for.
       if (polite) void polite().catch(() => this.child.kill("SIGTERM"));
@@ -193,8 +203,9 @@ class ChildHandle implements HostProcess {
       this.child.once("exit", (...ending) => resolve(ending));
     });
     this.#ended = true;
+    const alone = await this.#killForks();
     await this.#drained(closed);
-    await this.entry.forget();
+    if (alone) await this.entry.forget();
     return {
       code,
       signal,
@@ -202,6 +213,22 @@ class ChildHandle implements HostProcess {
       stderr: this.#ring.text(),
       requested: this.#requested,
     };
+  }
+
+  /**
+   * What it has forked ends with it, also when it is stopped (SIGSTOP) and so takes no signal but SIGKILL: virtiofsd does
+   * its work in a child. False when something lives on; the record stays then.
+   */
+  async #killForks(): Promise<boolean> {
+    const limit = Deadline.after(FORKS_MS, `end what ${this.role} has forked`);
+    try {
+      await killAll(this.#forks ?? (await findByMark(this.#pod, this.role)), limit);
+      return true;
+    } catch {
+      return false; // the pod's clean-up tries again and tells it
+    } finally {
+      limit.dispose();
+    }
   }
 
   async #drained(closed: Promise<void>): Promise<void> {
