@@ -1,52 +1,37 @@
-import { readFile } from "node:fs/promises";
-import { join } from "node:path";
 import type { Deadline } from "../core/deadline.ts";
-import { HullError, invalidArgument } from "../core/errors.ts";
-import type { Resource } from "../core/ledger.ts";
-import { killAll } from "../host/kill.ts";
-import { releaseLoop } from "../host/loop-device.ts";
-import { unmountTree } from "../host/mount.ts";
-import { findByMark, type ProcessIdentity } from "../host/proc.ts";
-import { releaseNetwork } from "../network/release.ts";
-import { releaseCgroup } from "../resources/pod-cgroup.ts";
+import { findTaps } from "../network/find-taps.ts";
 import { removePodDirectory } from "./pod-directory.ts";
-import { type PodRecord, STATE_FILE } from "./state-file.ts";
+import { readState } from "./read-state.ts";
+import { releaseRecorded } from "./release.ts";
+import { StateFile } from "./state-file.ts";
+
+/** A pod of whose daemon only the folder is left. */
+export interface DeadPod {
+  readonly directory: string;
+  readonly namespace: string;
+  readonly id: string;
+}
 
 /**
  * Releases whatever the ledger of a pod names although its daemon is gone (SIGKILL, a crash), then the pod's folder.
- * Running it again is harmless. Throws when something could not be released; the ledger stays then.
+ * Where the ledger cannot be read as a whole, what carries the pod's name is looked for, too, and `warn` is told: its
+ * processes by their mark, its taps in the named network namespaces, all mounts in its folder. Running it again is
+ * harmless. Throws with everything that could not be released; ledger and folder stay then.
  */
-export async function cleanUpPod(directory: string, pod: string, deadline: Deadline): Promise<void> {
-  const record = await readRecord(directory);
-  const of = <K extends Resource["kind"]>(kind: K) =>
-    record.resources.filter((resource): resource is Extract<Resource, { kind: K }> => resource.kind === kind);
-  await killAll([...of("process").flatMap(identity), ...(await findByMark(pod))], deadline);
-  await releaseNetwork([...of("tap"), ...of("qdisc")], deadline);
-  for (const record of of("cgroup")) await releaseCgroup(record, deadline);
-  for (const { file } of of("loop")) await releaseLoop(file, deadline);
-  for (const { path } of of("mount").reverse()) await unmountTree(path, deadline);
-  for (const { path } of of("directory").reverse()) {
-    if (!path.startsWith(`${directory}/`))
-      throw invalidArgument(`${directory}/${STATE_FILE}: directory ${path} is not the pod's`);
+export async function cleanUpPod(
+  { directory, namespace, id }: DeadPod,
+  warn: (message: string) => void,
+  deadline: Deadline,
+): Promise<void> {
+  const pod = `${namespace}/${id}`;
+  const { resources, problem } = await readState(directory);
+  const found = problem === undefined ? [] : await findTaps(pod, deadline);
+  if (problem !== undefined) {
+    warn(
+      `${problem}: pod ${pod} is released by what can be read of it and by the pod's name; look for a cgroup of the pod that is left`,
+    );
   }
+  const state = new StateFile(directory, namespace, id, [...resources, ...found]);
+  await releaseRecorded(state, deadline);
   await removePodDirectory(directory, deadline);
-}
-
-/** The record, or an empty one when the daemon did not come as far as writing it. */
-async function readRecord(directory: string): Promise<Pick<PodRecord, "resources">> {
-  const path = join(directory, STATE_FILE);
-  let text: string;
-  try {
-    text = await readFile(path, "utf8");
-  } catch (error) {
-    if (HullError.from(error).code === "NotFound") return { resources: [] };
-    throw error;
-  }
-  // Written by us, renamed into place, in a folder that only root can write to: what is there is whole.
-  return JSON.parse(text) as PodRecord;
-}
-
-function identity(resource: Extract<Resource, { kind: "process" }>): ProcessIdentity[] {
-  const { pid, startTime } = resource;
-  return pid !== undefined && startTime !== undefined ? [{ pid, startTime }] : [];
 }

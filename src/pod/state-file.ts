@@ -4,13 +4,14 @@ import type { Ledger, LedgerEntry, Resource } from "../core/ledger.ts";
 
 /** Content of `state.json` in the pod's folder: what `cleanup` needs to release a pod whose daemon is gone. */
 export interface PodRecord {
-  readonly version: 1;
+  readonly version: typeof STATE_VERSION;
   readonly namespace: string;
   readonly id: string;
   readonly resources: readonly Resource[];
 }
 
 export const STATE_FILE = "state.json";
+export const STATE_VERSION = 1;
 
 /**
  * The pod's ledger on disk. Every change is on disk (written aside, then renamed) before its promise resolves;
@@ -26,7 +27,11 @@ export class StateFile implements Ledger {
     readonly directory: string,
     readonly namespace: string,
     readonly id: string,
-  ) {}
+    /** What an earlier daemon has recorded. */
+    before: readonly Resource[] = [],
+  ) {
+    for (const resource of before) this.#resources.set(this.#next++, resource);
+  }
 
   get resources(): Resource[] {
     return [...this.#resources.values()];
@@ -48,6 +53,14 @@ export class StateFile implements Ledger {
     };
   }
 
+  /** Takes out resources that `resources` named, once they have been released. */
+  async forget(released: readonly Resource[]): Promise<void> {
+    for (const [key, resource] of [...this.#resources]) {
+      if (released.includes(resource)) this.#resources.delete(key);
+    }
+    await this.#save();
+  }
+
   #save(): Promise<void> {
     if (!this.#writing) {
       this.#writing = this.#write().finally(() => {
@@ -66,7 +79,7 @@ export class StateFile implements Ledger {
 
   async #write(): Promise<void> {
     const record: PodRecord = {
-      version: 1,
+      version: STATE_VERSION,
       namespace: this.namespace,
       id: this.id,
       resources: this.resources,

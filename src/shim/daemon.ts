@@ -8,6 +8,7 @@ import { bootSandbox } from "../pod/boot-sandbox.ts";
 import type { PodEvent } from "../pod/events.ts";
 import { Pod } from "../pod/pod.ts";
 import { removePodDirectory } from "../pod/pod-directory.ts";
+import { releaseRecorded } from "../pod/release.ts";
 import { StateFile } from "../pod/state-file.ts";
 import { SandboxDefinition } from "../proto/generated/containerd/runtime/sandbox/v1/sandbox.ts";
 import { TaskDefinition } from "../proto/generated/containerd/task/v2/task.ts";
@@ -156,32 +157,33 @@ export class Daemon {
   }
 
   async #end(): Promise<void> {
-    const freed = await this.#freePod();
+    await this.#freePod();
     const flush = Deadline.after(FLUSH_LIMIT_MS, "deliver the last events");
     await this.#events.flush(flush);
     flush.dispose();
     this.#events.close();
     this.#serving?.close();
-    if (!freed) return; // the record says what is left
     const limit = Deadline.after(REMOVE_LIMIT_MS, `remove ${this.#paths.directory}`);
-    await removePodDirectory(this.#paths.directory, limit).catch((error) =>
-      this.#log.error({ err: error }, "shim: clean-up"),
-    );
+    await this.#removeAll(limit).catch((error) => this.#log.error({ err: error }, "shim: clean-up"));
     limit.dispose();
   }
 
-  /** False when it is not done within the limit. */
-  async #freePod(): Promise<boolean> {
+  /** Whatever this leaves is in the record. */
+  async #freePod(): Promise<void> {
     const limit = Deadline.after(END_LIMIT_MS, "end the pod");
     try {
       await limit.race(this.#pod.dispose());
-      return true;
     } catch (error) {
       this.#log.error({ err: error }, "shim: the pod's end");
-      return false;
     } finally {
       limit.dispose();
     }
+  }
+
+  /** The ledger is empty unless something could not be released: where it still cannot, it stays for `delete`. */
+  async #removeAll(limit: Deadline): Promise<void> {
+    if (this.#ledger.resources.length > 0) await releaseRecorded(this.#ledger, limit);
+    await removePodDirectory(this.#paths.directory, limit);
   }
 
   #taskService() {

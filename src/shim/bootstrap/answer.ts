@@ -36,7 +36,7 @@ export function decideAnswer(
 ): string {
   if (!configurationTexts(sys, installation, options).some((text) => SAYS_GRPC.test(text)))
     return paths.address;
-  const protocol = runDaemonBinary(sys, installation, "protocol", paths, PROTOCOL_LIMIT_MS).trim();
+  const protocol = runDaemonBinary(sys, installation, "protocol", paths, PROTOCOL_LIMIT_MS).stdout.trim();
   if (protocol !== "grpc") return paths.address;
   const version = shimVersionForGrpc(asker.version || versionOf(sys, asker.binary));
   // gRPC is dialled by a plain path (containerd runtime/v2, makeConnection).

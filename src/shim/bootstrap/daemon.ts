@@ -91,19 +91,22 @@ export function adjustOomScore(sys: Sys, pid: number): void {
     sys.writeFile(`/proc/${pid}/oom_score_adj`, String(score), sys.O_WRONLY);
 }
 
-/** Releases all that a dead daemon left of its pod, `limitMs` at most. Throws when that fails. */
-export function cleanUp(sys: Sys, installation: Installation, paths: PodPaths, limitMs: number): string {
+/**
+ * Releases all that a dead daemon left of its pod, `limitMs` at most. Throws when that fails. Its
+ * stderr has warnings.
+ */
+export function cleanUp(sys: Sys, installation: Installation, paths: PodPaths, limitMs: number): ChildResult {
   return runDaemonBinary(sys, installation, "cleanup", paths, limitMs);
 }
 
-/** Runs a short action of the daemon binary and returns what it printed. Throws when it fails. */
+/** Runs a short action of the daemon binary and returns its end with what it printed. Throws when it fails. */
 export function runDaemonBinary(
   sys: Sys,
   installation: Installation,
   action: "cleanup" | "protocol",
   paths: PodPaths,
   limitMs: number,
-): string {
+): ChildResult {
   const what = `${action} of ${paths.directory}`;
   installation.check(sys);
   let result: ChildResult;
@@ -118,7 +121,7 @@ export function runDaemonBinary(
     const said = result.stderr.trim().split("\n").slice(-3).join(" | ");
     throw failedPrecondition(`${what} ended with ${how}: ${said || "it said nothing"}`);
   }
-  return result.stdout;
+  return result;
 }
 
 /**

@@ -7,7 +7,7 @@ import { podOf } from "./membership.ts";
 import { sweepStaging } from "./pod-directory.ts";
 import { PodPaths } from "./pod-paths.ts";
 import { unmountRootfs } from "./rootfs.ts";
-import { ifExists, type Sys } from "./sys.ts";
+import { ifExists, type Sys, writeAll } from "./sys.ts";
 import { MessageWriter } from "./wire.ts";
 
 /** containerd kills `delete` after 5 s. */
@@ -55,7 +55,9 @@ function release(sys: Sys, installation: Installation, paths: PodPaths, ending: 
     limit -= TEARDOWN_MS;
   }
   if (ifExists(() => sys.lstat(paths.directory)) === undefined) return ending; // it cleaned up after itself
-  return { ...ending, ...parseEnding(cleanUp(sys, installation, paths, limit)) };
+  const { stdout, stderr } = cleanUp(sys, installation, paths, limit);
+  writeAll(sys, 2, stderr); // containerd logs what `delete` warns of
+  return { ...ending, ...parseEnding(stdout) };
 }
 
 /** What the clean-up knows of the end of the pod's process; it prints nothing when it knows no better. */

@@ -4,7 +4,7 @@ import { remove } from "./delete.ts";
 import { type Flags, parseFlags } from "./flags.ts";
 import { runtimeInfo } from "./info.ts";
 import { start } from "./start.ts";
-import type { Sys } from "./sys.ts";
+import { type Sys, writeAll } from "./sys.ts";
 import { RUNTIME_NAME, VERSION } from "./version.ts";
 
 const USAGE = `containerd starts this program: ${RUNTIME_NAME} is the runtime's name.
@@ -23,14 +23,14 @@ export function front(sys: Sys, args: readonly string[]): number {
       throw invalidArgument(flags.action ? `no such action: ${flags.action}` : "no action given");
     }
   } catch (error) {
-    print(sys, 2, `hull: ${oneLine(error)}\n${USAGE}\n`);
+    writeAll(sys, 2, `hull: ${oneLine(error)}\n${USAGE}\n`);
     return 2;
   }
   try {
-    print(sys, 1, answer(sys, flags));
+    writeAll(sys, 1, answer(sys, flags));
     return 0;
   } catch (error) {
-    print(sys, 2, `hull: ${flags.action || "info"} ${flags.id.slice(0, 80)}: ${oneLine(error)}\n`);
+    writeAll(sys, 2, `hull: ${flags.action || "info"} ${flags.id.slice(0, 80)}: ${oneLine(error)}\n`);
     return 1;
   }
 }
@@ -58,16 +58,6 @@ function readInput(sys: Sys): Uint8Array {
     const count = sys.read(0, input, length, input.length - length);
     if (count <= 0) return input.subarray(0, length);
     length += count;
-  }
-}
-
-function print(sys: Sys, fd: number, text: string | Uint8Array): void {
-  const bytes = typeof text === "string" ? new TextEncoder().encode(text) : text;
-  for (let at = 0; at < bytes.length; ) {
-    const count = sys.write(fd, bytes, at, bytes.length - at);
-    if (count < 0)
-      sys.setNonblock(fd, false); // a full pipe of somebody who reads slowly
-    else at += count;
   }
 }
 

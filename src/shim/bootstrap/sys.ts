@@ -19,3 +19,13 @@ export function ifExists<T>(read: () => T): T | undefined {
     throw error;
   }
 }
+
+/** Writes all of it, also to a full pipe of somebody who reads slowly. */
+export function writeAll(sys: Sys, fd: number, text: string | Uint8Array): void {
+  const bytes = typeof text === "string" ? new TextEncoder().encode(text) : text;
+  for (let at = 0; at < bytes.length; ) {
+    const count = sys.write(fd, bytes, at, bytes.length - at);
+    if (count < 0) sys.setNonblock(fd, false);
+    else at += count;
+  }
+}

@@ -1,0 +1,156 @@
+import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
+import { mkdir, mkdtemp, readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, it } from "node:test";
+import { MemoryLedger } from "../../test/testkit/memory-ledger.ts";
+import { within } from "../../test/testkit/within.ts";
+import type { Resource } from "../core/ledger.ts";
+import { findByMark, startTimeOf } from "../host/proc.ts";
+import { type HostProcess, launch } from "../host/process-launcher.ts";
+import { run } from "../host/run.ts";
+import { cleanUpPod } from "./cleanup.ts";
+import { STATE_FILE, StateFile } from "./state-file.ts";
+
+const ROOT = process.geteuid?.() === 0;
+const namespace = "test";
+const id = `cleanup-${process.pid}`;
+const pod = `${namespace}/${id}`;
+
+let root: string;
+let directory: string;
+let state: StateFile;
+let warnings: string[];
+
+beforeEach(async () => {
+  root = await mkdtemp(join(tmpdir(), "hull-cleanup-"));
+  directory = join(root, namespace, id);
+  await mkdir(directory, { recursive: true });
+  state = new StateFile(directory, namespace, id);
+  warnings = [];
+});
+afterEach(async () => {
+  await rm(root, { recursive: true, force: true });
+});
+
+const cleanUp = () =>
+  cleanUpPod({ directory, namespace, id }, (text) => void warnings.push(text), within(20_000));
+const recorded = async () => JSON.parse(await readFile(join(directory, STATE_FILE), "utf8")).resources;
+const exists = () => existsSync(directory);
+/** A process of the pod, recorded as its daemon did that. */
+const helper = async (): Promise<HostProcess> => {
+  const started = await launch({ role: "helper", argv: ["/bin/sleep", "60"], pod }, new MemoryLedger());
+  const { pid } = started;
+  await state.record({ kind: "process", role: "helper", pid, startTime: startTimeOf(pid) ?? "" });
+  return started;
+};
+
+/** Nothing may remove it: it is not in the pod's folder. */
+const FOREIGN: Resource = { kind: "directory", path: "/nobody/removes/this" };
+
+describe("the clean-up of a pod whose daemon is gone", () => {
+  it("releases what is recorded, and the folder", async () => {
+    await state.record({ kind: "directory", path: join(directory, "vm") });
+    await mkdir(join(directory, "vm"));
+    const { exited } = await helper();
+    await cleanUp();
+    assert.equal((await exited).signal, "SIGKILL");
+    assert.deepEqual([exists(), warnings], [false, []]);
+    await cleanUp();
+  });
+
+  it("tries every step, tells all failures together, keeps what is left, and does that only the next time", async () => {
+    await state.record(FOREIGN);
+    await state.record({ kind: "socket", path: join(directory, "vm", "..", "..", "other") });
+    await state.record({ kind: "directory", path: join(directory, "vm") });
+    await mkdir(join(directory, "vm"));
+    const { exited } = await helper();
+    await assert.rejects(cleanUp(), (error: Error) => {
+      assert.match(error.message, /socket .*other: it is not in the pod's folder/);
+      assert.match(error.message, /directory \/nobody\/removes\/this: it is not in the pod's folder/);
+      return true;
+    });
+    await exited;
+    assert.deepEqual(await readdir(directory), [STATE_FILE]);
+    assert.deepEqual(
+      (await recorded()).map(({ kind }: Resource) => kind),
+      ["directory", "socket"],
+    );
+    await writeFile(join(directory, STATE_FILE), JSON.stringify({ version: 1, resources: [] }));
+    await cleanUp();
+    assert.equal(exists(), false);
+  });
+
+  const BROKEN: { name: string; says: RegExp; spoil: (path: string) => Promise<unknown> }[] = [
+    { name: "empty", says: /cut off or damaged/, spoil: (path) => truncate(path, 0) },
+    {
+      name: "cut off",
+      says: /cut off or damaged/,
+      spoil: async (path) => truncate(path, (await readFile(path)).length - 4),
+    },
+    {
+      name: "another version's",
+      says: /its version is 2, this program's is 1/,
+      spoil: async (path) =>
+        writeFile(path, (await readFile(path, "utf8")).replace('"version":1', '"version":2')),
+    },
+    {
+      name: "with a kind that is not known",
+      says: /it names what is not known: \[\{"kind":"tunnel"/,
+      spoil: async (path) =>
+        writeFile(path, (await readFile(path, "utf8")).replace("[", '[{"kind":"tunnel","name":"t"},')),
+    },
+    {
+      name: "a folder",
+      says: /EISDIR/,
+      spoil: async (path) => {
+        await rm(path);
+        await mkdir(path);
+      },
+    },
+  ];
+  for (const { name, says, spoil } of BROKEN) {
+    it(`a ledger that is ${name}: told, the processes are ended and the folder is removed`, async () => {
+      const { exited } = await helper();
+      await state.record({ kind: "socket", path: join(directory, "fs.sock") });
+      await spoil(join(directory, STATE_FILE));
+      await cleanUp();
+      await exited;
+      assert.deepEqual(await findByMark(pod), []);
+      assert.equal(exists(), false);
+      assert.equal(warnings.length, 1);
+      assert.match(warnings[0] ?? "", says);
+    });
+  }
+
+  it("what a ledger that is cut off still names is not lost", { skip: !ROOT }, async () => {
+    const image = join(root, "image");
+    await writeFile(image, "");
+    await truncate(image, 1 << 20);
+    await run(["losetup", "--find", "--", image], within(5_000));
+    await state.record({ kind: "loop", file: image });
+    await state.record({ kind: "socket", path: join(directory, "fs.sock") });
+    await truncate(join(directory, STATE_FILE), (await readFile(join(directory, STATE_FILE))).length - 10);
+    await cleanUp();
+    assert.equal((await run(["losetup", "-n", "-O", "NAME", "-j", image], within(5_000))).trim(), "");
+    assert.equal(exists(), false);
+  });
+
+  it("finds the taps of a pod whose ledger is lost", { skip: !ROOT }, async () => {
+    const { tapPrefix } = await import("../network/pod-network.ts");
+    const netns = `hull-cleanup-${process.pid}`;
+    const ip = (...args: string[]) => run(["ip", ...args], within(5_000));
+    await ip("netns", "add", netns);
+    try {
+      for (const name of [`${tapPrefix(pod)}0`, "hull-other-0"])
+        await ip("-n", netns, "tuntap", "add", name, "mode", "tap");
+      await writeFile(join(directory, STATE_FILE), "garbage");
+      await cleanUp();
+      const links = await ip("-n", netns, "-o", "link");
+      assert.deepEqual([links.includes(tapPrefix(pod)), links.includes("hull-other-0")], [false, true]);
+    } finally {
+      await ip("netns", "del", netns);
+    }
+  });
+});
