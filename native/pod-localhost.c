@@ -5,8 +5,11 @@
  * (BPF_PROG_TYPE_SK_LOOKUP, Linux 5.9), so no port need be known before. The BPF program's link ends with
  * this process: nothing is left behind.
  *
- *   pod-localhost SOCKET    the VM's hybrid vsock socket: "CONNECT <port>\n", answered by "OK <n>\n"
- *   pod-localhost cid:N     the VM's context id in the host kernel's vsock
+ *   pod-localhost SOCKET [USER]    the VM's hybrid vsock socket: "CONNECT <port>\n", answered by "OK <n>\n"
+ *   pod-localhost cid:N [USER]     the VM's context id in the host kernel's vsock
+ *
+ * It is started as root, for the BPF program, and then gives up all of root's rights: it goes on as USER (a
+ * number), or as a root without any capability. Whatever it can not serve it resets.
  *
  * On vsock port 1027 the agent takes two bytes, the TCP port, and then frames both ways: two bytes of length,
  * content; length 0 is the end of that direction. Numbers are big-endian. Frames, because the end of a vsock
@@ -26,6 +29,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
@@ -34,11 +38,15 @@
 
 #include <linux/vm_sockets.h>
 
+#include "confine.h"
+
 #define AGENT_PORT 1027
 #define TEXT(NUMBER) #NUMBER
 #define CONNECT_LINE(NUMBER) "CONNECT " TEXT(NUMBER) "\n"
 #define FRAME 16384
 #define ANSWER_SECONDS 10
+#define MAX_CONNECTIONS 128 /* two processes each */
+#define PAUSE_MS 100
 
 static void die(const char *step) {
   fprintf(stderr, "%s: %s\n", step, strerror(errno));
@@ -107,7 +115,8 @@ static int load_program(int map) {
 static int listen_on(int family) {
   struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
   struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
-  int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  /* Non-blocking: who was there when poll(2) said so may have gone. */
+  int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   int failed = family == AF_INET ? bind(fd, (struct sockaddr *)&v4, sizeof(v4))
                                  : bind(fd, (struct sockaddr *)&v6, sizeof(v6));
   if (fd >= 0 && (failed || listen(fd, 128))) {
@@ -180,41 +189,59 @@ static int dial_kernel(unsigned long cid) {
   return fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) ? -1 : fd;
 }
 
-/* A stream to the agent's relay through a hybrid vsock socket, or -1. */
-static int dial_hybrid(const char *path) {
-  struct sockaddr_un address = {.sun_family = AF_UNIX};
-  if (strlen(path) >= sizeof(address.sun_path))
-    return -1;
-  strcpy(address.sun_path, path);
-  int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  struct timeval limit = {.tv_sec = ANSWER_SECONDS}, none = {0};
-  static const char greeting[] = CONNECT_LINE(AGENT_PORT);
-  char answer = 0;
-  if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) ||
-      connect(fd, (struct sockaddr *)&address, sizeof(address)) ||
-      !write_all(fd, greeting, sizeof(greeting) - 1))
-    return -1;
-  for (int length = 0; answer != '\n'; length++) {
-    if (length == 32 || !read_all(fd, &answer, 1) || (length == 0 && answer != 'O'))
-      return -1;
-  }
-  setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &none, sizeof(none));
-  return fd;
-}
-
-/* A stream to the agent's relay for a TCP port, or -1. Who gets -1 ends at once: nothing is left open. */
-static int dial(const char *where, in_port_t port) {
-  int cid = strncmp(where, "cid:", 4) == 0;
-  int fd = cid ? dial_kernel(strtoul(where + 4, NULL, 10)) : dial_hybrid(where);
-  return fd >= 0 && write_all(fd, &port, sizeof(port)) ? fd : -1;
-}
-
 /* Has a connection end with a reset once all have closed it, as the end of the stream would pass for an
  * answer. Wakes who reads from it. */
 static void break_off(int tcp) {
   struct linger at_once = {.l_onoff = 1};
   setsockopt(tcp, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
   shutdown(tcp, SHUT_RD);
+}
+
+/* Whether the answer is OK. False with EAGAIN: there is none yet. */
+static int read_answer(int fd) {
+  char answer = 0;
+  for (int length = 0; answer != '\n'; length++) {
+    errno = 0;
+    if (length == 32 || !read_all(fd, &answer, 1) || (length == 0 && answer != 'O'))
+      return 0;
+  }
+  return 1;
+}
+
+static int set_limits(int fd, time_t seconds) {
+  struct timeval limit = {.tv_sec = seconds};
+  return setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) ||
+         setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+}
+
+/* A stream to the agent's relay through a hybrid vsock socket, or -1. */
+static int dial_hybrid(const char *name, int tcp) {
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  strcpy(address.sun_path, name); /* main has looked at the length */
+  int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  static const char greeting[] = CONNECT_LINE(AGENT_PORT);
+  if (fd < 0 || set_limits(fd, ANSWER_SECONDS) || connect(fd, (struct sockaddr *)&address, sizeof(address)) ||
+      !write_all(fd, greeting, sizeof(greeting) - 1))
+    return -1;
+  if (!read_answer(fd)) {
+    if (errno == EAGAIN) {
+      /* The client is let go. The answer is waited for: vhost-device-vsock dies of one that nobody takes. */
+      break_off(tcp);
+      close(tcp);
+      set_limits(fd, 0);
+      read_answer(fd);
+    }
+    return -1;
+  }
+  set_limits(fd, 0);
+  return fd;
+}
+
+/* A stream to the agent's relay for a TCP port, or -1. Who gets -1 ends at once: nothing is left open. */
+static int dial(const char *where, int tcp, in_port_t port) {
+  int cid = strncmp(where, "cid:", 4) == 0;
+  int fd = cid ? dial_kernel(strtoul(where + 4, NULL, 10)) : dial_hybrid(where, tcp);
+  return fd >= 0 && write_all(fd, &port, sizeof(port)) ? fd : -1;
 }
 
 /* Where the guest takes no more, the other direction sees the end of it. */
@@ -249,11 +276,11 @@ static void from_guest(int guest, int tcp) {
 }
 
 /* Serves one connection: a process for each direction, so that neither waits for the other. */
-static void serve(int tcp, const char *path) {
+static void serve(int tcp, const char *where) {
   struct sockaddr_in6 local; /* large enough for both; the port lies at the same place */
   socklen_t size = sizeof(local);
   int guest;
-  if (getsockname(tcp, (struct sockaddr *)&local, &size) || (guest = dial(path, local.sin6_port)) < 0) {
+  if (getsockname(tcp, (struct sockaddr *)&local, &size) || (guest = dial(where, tcp, local.sin6_port)) < 0) {
     break_off(tcp);
     return;
   }
@@ -266,39 +293,109 @@ static void serve(int tcp, const char *path) {
   }
   if (child > 0)
     from_guest(guest, tcp);
+  else
+    break_off(tcp);
   while (wait(NULL) > 0 || errno == EINTR)
     ;
 }
 
+/* Takes a connection, if there is one. One that can not be served is reset. Returns how many more are served
+ * now. */
+static int take(int listener, int may_serve, const char *where, pid_t self) {
+  int tcp = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+  if (tcp < 0) {
+    /* The connection waits, and poll(2) would tell of it at once again. */
+    if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
+      poll(NULL, 0, PAUSE_MS);
+    return 0;
+  }
+  pid_t child = may_serve ? fork() : -1;
+  if (child == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() == self)
+      serve(tcp, where);
+    _exit(0);
+  }
+  if (child < 0)
+    break_off(tcp);
+  close(tcp);
+  return child > 0;
+}
+
+/* How many have ended. */
+static int reap(int ended) {
+  struct signalfd_siginfo info;
+  int count = 0;
+  while (read(ended, &info, sizeof(info)) > 0)
+    ;
+  while (waitpid(-1, NULL, WNOHANG) > 0)
+    count++;
+  return count;
+}
+
+/* Makes the folder of a hybrid socket the working directory, as the user may not come to it by its path;
+ * returns what it is called there. */
+static const char *enter_folder(char *where) {
+  char *name = strrchr(where, '/');
+  struct sockaddr_un address;
+  if (strncmp(where, "cid:", 4) == 0 || !name)
+    return where;
+  *name++ = 0;
+  if (strlen(name) >= sizeof(address.sun_path)) {
+    errno = ENAMETOOLONG;
+    die(name);
+  }
+  if (chdir(where))
+    die(where);
+  return name;
+}
+
+/* Takes away all rights. A change of the user ends the parent-death signal, too. */
+static void give_up_rights(uid_t user) {
+  pid_t parent = getppid();
+  const char *failed = confine(user);
+  if (failed)
+    die(failed);
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (getppid() != parent)
+    exit(1);
+}
+
+static int watch_children(void) {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGCHLD);
+  int fd = sigprocmask(SIG_BLOCK, &set, NULL) ? -1 : signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+  if (fd < 0)
+    die("signalfd");
+  return fd;
+}
+
 int main(int argc, char **argv) {
-  if (argc != 2) {
-    fprintf(stderr, "usage: pod-localhost SOCKET\n");
+  if (argc != 2 && argc != 3) {
+    fprintf(stderr, "usage: pod-localhost SOCKET|cid:N [USER]\n");
     return 2;
   }
   signal(SIGPIPE, SIG_IGN);
-  signal(SIGCHLD, SIG_IGN); /* the kernel reaps */
-  pid_t self = getpid();
+  signal(SIGCHLD, SIG_DFL);
   const int listeners[2] = {listen_on(AF_INET), listen_on(AF_INET6)};
   if (listeners[0] < 0 && listeners[1] < 0)
     die("listen on localhost");
+  const char *where = enter_folder(argv[1]);
+  int ended = watch_children();
   attach(listeners);
-  struct pollfd ready[2] = {{.fd = listeners[0], .events = POLLIN}, {.fd = listeners[1], .events = POLLIN}};
+  give_up_rights(argc == 3 ? (uid_t)strtoul(argv[2], NULL, 10) : 0);
+  pid_t self = getpid();
+  int connections = 0;
+  struct pollfd ready[3] = {{.fd = ended, .events = POLLIN},
+                            {.fd = listeners[0], .events = POLLIN},
+                            {.fd = listeners[1], .events = POLLIN}};
   for (;;) {
-    if (poll(ready, 2, -1) < 0 && errno != EINTR)
+    if (poll(ready, 3, -1) < 0 && errno != EINTR)
       die("poll");
-    for (int family = 0; family < 2; family++) {
-      if (!(ready[family].revents & POLLIN))
-        continue;
-      int tcp = accept4(ready[family].fd, NULL, NULL, SOCK_CLOEXEC);
-      if (tcp < 0)
-        continue;
-      if (fork() == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        if (getppid() == self)
-          serve(tcp, argv[1]);
-        _exit(0);
-      }
-      close(tcp);
-    }
+    connections -= reap(ended);
+    for (int each = 1; each < 3; each++)
+      if (ready[each].revents & POLLIN)
+        connections += take(ready[each].fd, connections < MAX_CONNECTIONS, where, self);
   }
 }

@@ -139,9 +139,9 @@ async function bundle({ entry, output, options }) {
 }
 
 /** Helpers that are programs of their own. Static: they start at every pod's start, one runs beside it. */
-function nativeProgram(name) {
+function nativeProgram(name, sources) {
   const flags = ["-O2", "-static", "-s", "-Wall", "-Wextra", "-Werror"];
-  const files = ["-o", join(dist, "libexec", name), join(root, "native", `${name}.c`)];
+  const files = ["-o", join(dist, "libexec", name), ...sources.map((file) => join(root, file))];
   execFileSync("cc", [...flags, ...files], { stdio: "inherit" });
 }
 
@@ -225,8 +225,14 @@ async function buildAll() {
   await step("launcher", [], join(dist, "bin/hull"), launcher);
   const frontInputs = [...sources, ...inputs("guest-agent/sys", "hack/lib/qjs-build")];
   await step("front", frontInputs, join(dist, "bin", FRONT.output), front);
-  for (const name of ["pod-localhost", "copy-sparse"]) {
-    await step(name, inputs(`native/${name}.c`), join(dist, "libexec", name), () => nativeProgram(name));
+  for (const [name, parts] of [
+    ["pod-localhost", ["confine"]],
+    ["copy-sparse", []],
+  ]) {
+    const files = [name, ...parts].map((part) => `native/${part}.c`);
+    const headers = parts.map((part) => `native/${part}.h`);
+    const output = join(dist, "libexec", name);
+    await step(name, inputs(...files, ...headers), output, () => nativeProgram(name, files));
   }
   for (const name of ["vsock", "memory", "mount-api"]) {
     await step(name, inputs(`native/${name}.c`), join(dist, "lib", `${name}.node`), () => addon(name));

@@ -1,5 +1,6 @@
 import type { Ledger } from "../core/ledger.ts";
 import { type HostProcess, launch } from "../host/process-launcher.ts";
+import type { ProcessUser } from "../host/process-user.ts";
 
 export interface PodLocalhostSpec {
   /** The helper's executable (native/pod-localhost.c). */
@@ -8,6 +9,8 @@ export interface PodLocalhostSpec {
   readonly netns: string;
   /** The VM's hybrid vsock socket, or `cid:<context id>` in the kernel's vsock. */
   readonly vsock: string;
+  /** Whom it goes on as once it has attached its BPF program; without one as a root that has no capabilities. */
+  readonly user?: ProcessUser | undefined;
 }
 
 /**
@@ -15,6 +18,7 @@ export interface PodLocalhostSpec {
  * port-forward does. Where the kernel lacks BPF socket lookup (before Linux 5.9) it ends at once, saying so.
  */
 export async function startPodLocalhost(spec: PodLocalhostSpec, ledger: Ledger): Promise<HostProcess> {
-  const { path, pod, netns, vsock } = spec;
-  return await launch({ role: "pod-localhost", argv: [path, vsock], pod, netns }, ledger);
+  const { path, pod, netns, vsock, user } = spec;
+  const argv = [path, vsock, ...(user ? [String(user.id)] : [])] as [string, ...string[]];
+  return await launch({ role: "pod-localhost", argv, pod, netns }, ledger);
 }

@@ -176,7 +176,7 @@ async function boot(
   if (request.netns !== undefined) {
     const path = join(context.installation, "libexec/pod-localhost");
     const { netns } = network;
-    const helper = await startPodLocalhost({ path, pod, netns, vsock: link.address }, ledger);
+    const helper = await startPodLocalhost({ path, pod, netns, user, vsock: link.address }, ledger);
     disposer.push("pod-localhost", (by) => helper.stop(by));
     void helper.exited.then(({ reason, requested }) => {
       if (!requested) context.log("port-forward does not work in this pod", { reason });

@@ -79,6 +79,9 @@ forEveryRunner(
         assert.equal(vmm.status.Seccomp, "2");
         const [vsock] = await podProcesses("vhost-device-vsock", `${runner().ctr.namespace}/${name}`);
         if (vsock) assert.equal(unprivileged(vsock), user);
+        const [localhost] = await podProcesses("pod-localhost", `${runner().ctr.namespace}/${name}`);
+        assert.equal(localhost !== undefined, name === "clone", "only a namespace with a path has one");
+        if (localhost) assert.equal(unprivileged(localhost), user);
         assert.ok(user > FIRST_ID && user < FIRST_ID + 4_194_304, String(user));
         users.push(user);
       }

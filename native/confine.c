@@ -1,0 +1,84 @@
+/* man 7 capabilities; man 2 prctl, seccomp. */
+#define _GNU_SOURCE
+#include "confine.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <linux/audit.h>
+#include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#if defined(__x86_64__)
+#define ARCHITECTURE AUDIT_ARCH_X86_64
+#elif defined(__aarch64__)
+#define ARCHITECTURE AUDIT_ARCH_AARCH64
+#else
+#error "name this architecture's AUDIT_ARCH"
+#endif
+
+#define COUNT(ARRAY) (sizeof(ARRAY) / sizeof(*(ARRAY)))
+
+/* No file, no exec, no signal to others, no bpf, no new namespace. */
+static const int allowed[] = {
+    SYS_read,           SYS_write,        SYS_close,           SYS_socket,     SYS_connect,
+    SYS_accept4,        SYS_getsockname,  SYS_setsockopt,      SYS_shutdown,
+#ifdef SYS_poll
+    SYS_poll,
+#endif
+    SYS_ppoll,          SYS_clone, /* fork: the filter goes with it */
+    SYS_wait4,          SYS_getpid,       SYS_getppid,         SYS_prctl,      SYS_set_robust_list,
+    SYS_rt_sigprocmask, SYS_rt_sigreturn, SYS_restart_syscall, SYS_exit_group,
+};
+
+static int filter_calls(void) {
+  struct sock_filter program[COUNT(allowed) + 6];
+  size_t length = 0;
+#define ADD(...) program[length++] = (struct sock_filter)__VA_ARGS__
+  ADD(BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)));
+  ADD(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ARCHITECTURE, 1, 0));
+  ADD(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS));
+  ADD(BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)));
+  for (size_t i = 0; i < COUNT(allowed); i++)
+    ADD(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)allowed[i], (unsigned char)(COUNT(allowed) - i), 0));
+  ADD(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM));
+  ADD(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW));
+#undef ADD
+  struct sock_fprog filter = {(unsigned short)length, program};
+  return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter);
+}
+
+static int drop_bounding_set(void) {
+  for (int capability = 0; prctl(PR_CAPBSET_READ, capability) >= 0; capability++)
+    if (prctl(PR_CAPBSET_DROP, capability))
+      return -1;
+  return 0;
+}
+
+static int drop_capabilities(void) {
+  struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+  struct __user_cap_data_struct none[2] = {0};
+  return (int)syscall(SYS_capset, &header, none);
+}
+
+const char *confine(uid_t user) {
+  if (drop_bounding_set())
+    return "empty the bounding set";
+  if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0))
+    return "empty the ambient set";
+  if (setgroups(0, NULL))
+    return "leave all groups";
+  if (user != 0 && (setresgid(user, user, user) || setresuid(user, user, user)))
+    return "become the pod's user";
+  if (drop_capabilities())
+    return "drop all capabilities";
+  if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)) /* who else is this user may not look into it */
+    return "forbid tracing";
+  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+    return "set no_new_privs";
+  return filter_calls() ? "set the seccomp filter" : NULL;
+}

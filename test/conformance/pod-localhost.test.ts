@@ -1,0 +1,214 @@
+/** The helper behind port-forward, with a fake guest: what it may still do, and what it does when it can serve no more. */
+import assert from "node:assert/strict";
+import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { once } from "node:events";
+import { chown, mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
+import { createServer, type Server, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, afterEach, before, beforeEach, test } from "node:test";
+import { promisify } from "node:util";
+import { Deadline } from "../../src/core/deadline.ts";
+import { until } from "../../src/core/until.ts";
+import type { HostProcess } from "../../src/host/process-launcher.ts";
+import { createNetns } from "../../src/network/own-netns.ts";
+import { startPodLocalhost } from "../../src/network/pod-localhost.ts";
+import { ROOT } from "../testkit/containerd.ts";
+import { MemoryLedger } from "../testkit/memory-ledger.ts";
+
+const run = promisify(execFile);
+const HELPER = join(ROOT, "dist/libexec/pod-localhost");
+const USER = { id: 1_500_000_001 };
+const LIMIT_MS = 120_000;
+const NONE = "0000000000000000";
+const MOST = 128;
+
+let root: string;
+let netns: string;
+let release: Awaited<ReturnType<typeof createNetns>>;
+let directory: string;
+let guest: Server;
+/** What the fake guest does with a connection once it has been asked for. */
+let behave: (socket: Socket) => void;
+let helper: HostProcess | undefined;
+let shell: ChildProcess | undefined;
+const sockets: Socket[] = [];
+
+before(async () => {
+  root = await mkdtemp(join(tmpdir(), "hull-localhost-"));
+  netns = join(root, "netns");
+  release = await inTime((deadline) => createNetns(netns, new MemoryLedger(), deadline));
+});
+after(async () => {
+  await inTime(release);
+  await rm(root, { recursive: true });
+});
+
+beforeEach(async () => {
+  directory = await mkdtemp(join(root, "pod-"));
+  const folder = join(directory, "vm");
+  await mkdir(folder, { mode: 0o700 });
+  guest = createServer({ allowHalfOpen: true }, (socket) => {
+    sockets.push(socket);
+    socket.on("error", () => undefined);
+    socket.once("data", (line) => {
+      assert.equal(String(line), "CONNECT 1027\n");
+      behave(socket);
+    });
+  });
+  guest.listen(join(folder, "vs"));
+  await once(guest, "listening");
+});
+afterEach(async () => {
+  await inTime(async (deadline) => await helper?.stop(deadline));
+  helper = undefined;
+  shell?.kill("SIGKILL");
+  shell = undefined;
+  for (const socket of sockets.splice(0)) socket.destroy();
+  guest.close();
+});
+
+/** Sends the frames back as they come; the two bytes of the port are none. */
+function echo(socket: Socket): void {
+  socket.write("OK 1\n");
+  let port = 2;
+  socket.on("data", (data: Buffer) => {
+    const frames = data.subarray(port);
+    port = Math.max(0, port - data.length);
+    socket.write(frames);
+  });
+  socket.on("end", () => socket.end());
+}
+
+/** As in a pod: the socket is in a folder of the pod's user, below one that only root may enter. */
+async function handOver(user: { id: number }): Promise<void> {
+  for (const path of ["vm/vs", "vm"]) await chown(join(directory, path), user.id, user.id);
+}
+
+async function start(user?: { id: number }): Promise<HostProcess> {
+  const vsock = join(directory, "vm/vs");
+  if (user) await handOver(user);
+  helper = await startPodLocalhost({ path: HELPER, pod: "test/p", netns, vsock, user }, new MemoryLedger());
+  // The filter is the last that it sets before it serves.
+  await eventually(async () => (await statusOf((helper as HostProcess).pid)).Seccomp === "2");
+  return helper;
+}
+
+async function inTime<T>(work: (deadline: Deadline) => Promise<T>): Promise<T> {
+  const deadline = Deadline.after(LIMIT_MS);
+  return await work(deadline).finally(() => deadline.dispose());
+}
+
+const eventually = (holds: () => boolean | Promise<boolean>) => inTime((deadline) => until(holds, deadline));
+
+/** Starts it as a child of a shell, by way of another program. */
+async function startBelow(...by: readonly string[]): Promise<number> {
+  await handOver(USER);
+  const argv = [...by, "nsenter", `--net=${netns}`, "--", HELPER, join(directory, "vm/vs"), String(USER.id)];
+  const started = spawn("sh", ["-c", '"$@" & echo $!; wait', "sh", ...argv]);
+  shell = started;
+  const [line] = (await once(started.stdout, "data")) as [Buffer];
+  const pid = Number(line);
+  await eventually(async () => (await statusOf(pid)).Seccomp === "2");
+  return pid;
+}
+
+async function statusOf(pid: number): Promise<Record<string, string>> {
+  const text = await readFile(`/proc/${pid}/status`, "utf8").catch(() => "");
+  return Object.fromEntries(text.split("\n").map((line) => line.split(":\t")));
+}
+
+/** The processes below `pid`, their own ones included. */
+async function childrenOf(pid: number): Promise<number[]> {
+  const text = await readFile(`/proc/${pid}/task/${pid}/children`, "utf8").catch(() => "");
+  const own = text.split(" ").filter(Boolean).map(Number);
+  return [...own, ...(await Promise.all(own.map(childrenOf))).flat()];
+}
+
+/** Runs a script in the namespace. `connect()` there gives `echoed`, or how the connection ended. */
+async function inPod(script: string): Promise<unknown> {
+  const source = `
+    const net = require("node:net");
+    const connect = () => new Promise((resolve) => {
+      const socket = net.connect({ port: 80, host: "127.0.0.1", allowHalfOpen: true });
+      socket.on("error", (error) => resolve({ socket, end: error.code }));
+      socket.on("end", () => resolve({ socket, end: "end" }));
+      socket.on("data", () => resolve({ socket, end: "echoed" }));
+      socket.write("x");
+    });
+    (async () => console.log(JSON.stringify(await (async () => { ${script} })())))().then(() => process.exit(0));`;
+  const argv = [`--net=${netns}`, "--", process.execPath, "-e", source];
+  return JSON.parse((await run("nsenter", argv, { timeout: LIMIT_MS })).stdout);
+}
+
+for (const user of [USER, undefined]) {
+  test(`has no right left as ${user ? "the pod's user" : "root"}, and its children have none`, async () => {
+    const { pid } = await start(user);
+    const seen: Record<string, string>[] = [];
+    behave = (socket) => {
+      socket.write("OK 1\n");
+      let bytes = 0;
+      socket.on("data", async (data: Buffer) => {
+        bytes += data.length;
+        // The port, and the frame of one byte: both directions have their process now.
+        if (bytes < 5) return;
+        for (const each of [pid, ...(await childrenOf(pid))]) seen.push(await statusOf(each));
+        socket.write(Buffer.from([0, 1, 120]));
+      });
+    };
+    assert.equal(await inPod("return (await connect()).end"), "echoed");
+    assert.equal(seen.length, 3);
+    for (const status of seen) {
+      const ids = `${status.Uid}\t${status.Gid}`.split("\t").map(Number);
+      assert.deepEqual(new Set(ids), new Set([user?.id ?? 0]));
+      assert.equal(status.Groups?.trim(), "");
+      for (const set of ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"])
+        assert.equal(status[set], NONE, set);
+      assert.deepEqual([status.NoNewPrivs, status.Seccomp], ["1", "2"]);
+    }
+  });
+}
+
+test(`serves ${MOST} connections at a time, resets what comes then, and goes on when one has ended`, async () => {
+  behave = echo;
+  const { pid } = await start(USER);
+  const result = await inPod(`
+    const first = await Promise.all(Array.from({ length: ${MOST} }, connect));
+    const further = [(await connect()).end, (await connect()).end];
+    first[0].socket.destroy();
+    let tries = 0, again;
+    while ((again = (await connect()).end) !== "echoed" && ++tries < 1000) await new Promise((resolve) => setTimeout(resolve, 20));
+    return [first.filter(({ end }) => end === "echoed").length, ...further, again];`);
+  assert.deepEqual(result, [MOST, "ECONNRESET", "ECONNRESET", "echoed"]);
+  await eventually(async () => (await childrenOf(pid)).length === 0);
+});
+
+test("resets a connection for which it cannot make a process", async () => {
+  behave = echo;
+  await startBelow("prlimit", "--nproc=1");
+  assert.equal(await inPod("return (await connect()).end"), "ECONNRESET");
+});
+
+test("a guest that does not answer: the client is reset, and the late answer still finds somebody", async () => {
+  const { pid } = await start(USER);
+  const asked = new Promise<Socket>((resolve) => {
+    behave = resolve;
+  });
+  assert.equal(await inPod("return (await connect()).end"), "ECONNRESET");
+  const socket = await asked;
+  assert.equal(socket.readableEnded, false);
+  assert.equal((await childrenOf(pid)).length, 1);
+  const ended = once(socket.resume(), "end");
+  socket.write("OK 1\n");
+  await ended;
+  await eventually(async () => (await childrenOf(pid)).length === 0);
+});
+
+test("ends with who has started it, though it has become another user", async () => {
+  const pid = await startBelow();
+  // The signal comes behind the filter: it is set for sure once the next call has been answered.
+  behave = echo;
+  assert.equal(await inPod("return (await connect()).end"), "echoed");
+  shell?.kill("SIGKILL");
+  await eventually(async () => /^(|Z.*)$/.test((await statusOf(pid)).State ?? ""));
+});
