@@ -94,6 +94,25 @@ test("a process that ignores SIGTERM is killed at the deadline", async () => {
   assert.equal((await started.exited).signal, "SIGKILL");
 });
 
+test("a stopped process that handles SIGTERM is killed long before the deadline", async () => {
+  for (const polite of [undefined, () => new Promise(() => undefined)]) {
+    let ready = () => undefined as unknown;
+    const announced = new Promise<void>((resolve) => {
+      ready = resolve;
+    });
+    const argv = ["/bin/sh", "-c", "trap 'exit 0' TERM; echo ready; while :; do sleep 1; done"] as const;
+    const spec = { role: "stopped", argv, pod, onStdout: () => ready() };
+    const started = await launch(spec, new MemoryLedger());
+    await announced;
+    process.kill(started.pid, "SIGSTOP");
+    const deadline = Deadline.after(60_000);
+    await started.stop(deadline, polite);
+    assert.equal(deadline.reason, undefined);
+    assert.equal((await started.exited).signal, "SIGKILL");
+    deadline.dispose();
+  }
+});
+
 test("a polite step is tried first, and its failure turns into SIGTERM", async () => {
   const first = await launch({ role: "sleeper", argv: ["/bin/sleep", "60"], pod }, new MemoryLedger());
   await first.stop(Deadline.after(5000), async () => process.kill(first.pid, "SIGINT"));

@@ -64,12 +64,14 @@ export interface HostProcess {
   /** The last 64 KiB of stderr so far. */
   stderr(): string;
   /**
-   * Ends the process: `polite` (by default SIGTERM) first, SIGKILL when the deadline is over. Resolves when it is
-   * gone. Idempotent.
+   * Ends the process: `polite` (by default SIGTERM) first, SIGKILL half a second later or at half of the deadline: one
+   * that is stopped or hangs takes no notice of anything else. Resolves when it is gone. Idempotent.
    */
   stop(deadline: Deadline, polite?: () => Promise<unknown>): Promise<void>;
 }
 
+/** How long a process may take to end politely. */
+const POLITE_MS = 500;
 /** How long the pipes of a dead process may stay open (a grandchild can hold them) before its exit is told. */
 const DRAIN_MS = 200;
 /** How long killing what a dead process has forked may take. */
@@ -184,12 +186,16 @@ class ChildHandle implements HostProcess {
     if (!this.#ended) {
       this.#requested = true;
       this.#forks = forks;
-      const detach = deadline.onEnd(() => this.child.kill("SIGKILL"));
+      const patience = deadline.shorter(
+        Math.min(POLITE_MS, deadline.remainingMs / 2),
+        `${this.role}: its end`,
+      );
+      patience.onEnd(() => this.child.kill("SIGKILL"));
       // A polite step that fails leaves nothing to wait for.
       if (polite) void polite().catch(() => this.child.kill("SIGTERM"));
       else this.child.kill("SIGTERM");
       await this.exited;
-      detach();
+      patience.dispose();
     }
     await this.exited;
   }

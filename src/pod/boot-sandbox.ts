@@ -4,7 +4,7 @@ import { BoundedAgent } from "../agent/bounded-agent.ts";
 import { findProgram } from "../config/program.ts";
 import type { Config } from "../config/schema.ts";
 import { allSettled } from "../core/all-settled.ts";
-import type { Deadline } from "../core/deadline.ts";
+import { Deadline } from "../core/deadline.ts";
 import type { Disposer } from "../core/disposer.ts";
 import { HullError, unavailable } from "../core/errors.ts";
 import type { Ledger } from "../core/ledger.ts";
@@ -252,6 +252,13 @@ async function boot(
         });
       }
     }),
+    killTimeoutMs: config.runtime.kill_timeout,
+    kill: async () => {
+      const now = Deadline.after(0, "kill the VM");
+      await vm.stop(now);
+      // The daemon of the guest's sockets may be what hangs: the connection need not end with the VM.
+      agent.close();
+    },
     stop: async (by) => {
       stopping ??= shutDown(by);
       await stopping;

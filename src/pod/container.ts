@@ -8,6 +8,7 @@ import { guestResources } from "./guest-resources.ts";
 import type { OciResources } from "./oci-spec.ts";
 import { type Exit, Process, type ProcessRunner, type ProcessState } from "./process.ts";
 import type { ProcessIo } from "./process-io.ts";
+import { SIGKILL, Sigkill, type SigkillOptions } from "./sigkill.ts";
 import type { VmCapacity } from "./vm-capacity.ts";
 
 export type { GuestStats } from "../agent/guest-agent.ts";
@@ -42,6 +43,7 @@ export interface ContainerOptions {
   /** Of the pod's VM: what a container can be given. */
   readonly capacity: VmCapacity;
   readonly publish: (event: PodEvent) => void;
+  readonly sigkill: SigkillOptions;
   /** Runs before the init process is started; when it fails, so does the start. */
   readonly beforeStart: (deadline: Deadline) => Promise<void>;
   /** Runs once the init process has been started; never rejects. */
@@ -75,12 +77,14 @@ export class Container {
   readonly #options: ContainerOptions;
   readonly #execs = new Map<string, Exec>();
   readonly #queue = new SerialQueue();
+  readonly #sigkill: Sigkill;
   #lastStats: GuestStats = { cgroupFiles: {}, netDev: "" };
 
   constructor(options: ContainerOptions) {
     this.id = options.id;
     this.bundle = options.bundle;
     this.#options = options;
+    this.#sigkill = new Sigkill(options.sigkill);
     this.init = new Process(`container ${this.id}`, options.io, options.runner, {
       started: () => this.#publish({ kind: "start", containerId: this.id, pid: this.pid }),
       beforeExit: async (ended) => {
@@ -158,11 +162,17 @@ export class Container {
     this.#publish({ kind: "exec-added", containerId: this.id, execId: id });
   }
 
-  /** Signals a process at once, whatever else is under way. */
+  /**
+   * Signals a process at once, whatever else is under way. SIGKILL works whatever the guest does: where it must, the VM
+   * ends with the process.
+   */
   async signal(execId: string, request: SignalRequest, deadline: Deadline): Promise<void> {
     const process = this.process(execId);
     if (execId !== "") process.machine.require("kill", "running", "stopped");
-    await process.signal(request, deadline);
+    if (request.signal !== SIGKILL) await process.signal(request, deadline);
+    // An exec that cannot be killed ends the VM only where the guest does not answer: the container may be well.
+    else if (execId === "") await this.#sigkill.send(process, request, deadline);
+    else await new Sigkill(this.#options.sigkill).send(process, request, deadline);
   }
 
   async resize(execId: string, size: TerminalSize, deadline: Deadline): Promise<void> {
@@ -231,9 +241,10 @@ export class Container {
     return this.#lastStats;
   }
 
-  deleteExec(execId: string, deadline: Deadline): Promise<Exit> {
-    return this.#queue.run(async () => {
-      const { process } = this.#exec(execId);
+  async deleteExec(execId: string, deadline: Deadline): Promise<Exit> {
+    const { process } = this.#exec(execId);
+    return await process.exclusively(async () => {
+      if (process.machine.is("deleted")) throw notFound(`exec ${execId} of container ${this.id} was deleted`);
       process.machine.require("delete", "created", "stopped");
       await process.runner.delete(deadline).catch(ignoreGone);
       if (process.machine.is("created")) process.abandon();
@@ -242,7 +253,7 @@ export class Container {
       this.#execs.delete(execId);
       // As with runc there is no event: most who listen take any TaskDelete for the container's.
       return await process.exited;
-    });
+    }, deadline);
   }
 
   /**
@@ -254,8 +265,7 @@ export class Container {
       if (this.init.machine.is("deleted")) throw notFound(`container ${this.id} was deleted`);
       this.init.machine.require("delete", "created", "stopped");
       if (this.init.machine.is("created")) {
-        await this.init.signal({ signal: 9, all: true, escalation: "never" }, deadline).catch(ignoreGone);
-        await deadline.race(this.init.exited);
+        await this.#sigkill.end(this.init, { signal: SIGKILL, all: true, escalation: "never" }, deadline);
       }
       const exit = await this.init.exited;
       if (guest) await this.init.runner.delete(deadline).catch(ignoreGone);

@@ -77,6 +77,8 @@ export class Pod {
   #booting: Deadline | undefined;
   #stopped: Promise<void> | undefined;
   readonly #ended = deferred<PodEnd>();
+  /** Why the VM was killed, where it was. */
+  #killed: string | undefined;
   /** Files of the pod that its containers see where they bring none of their own. */
   #files: readonly PodFile[] = [];
   #shmSource: string | undefined;
@@ -229,7 +231,8 @@ export class Pod {
       const sandbox = await this.#options.boot(request, deadline);
       this.#machine.transition("running");
       sandbox.lost
-        .then(async (reason) => {
+        .then(async (cause) => {
+          const reason = this.#killed ?? cause;
           this.#options.log("pod: the VM was lost", { reason });
           this.#ended.resolve({ at: new Date(), reason });
           await this.stop();
@@ -346,6 +349,13 @@ export class Pod {
       pid: sandbox.pid,
       capacity: sandbox.capacity,
       publish: this.#options.publish,
+      sigkill: {
+        timeoutMs: sandbox.killTimeoutMs,
+        endVm: async (reason) => {
+          this.#killed ??= `the VM was ended: ${reason}`;
+          await sandbox.kill();
+        },
+      },
       // Docker connects a container to its networks between create and start.
       beforeStart: (deadline) => sandbox.refreshNetwork(deadline),
       afterStart: (deadline) => hooks.started(sandbox.pid, deadline),

@@ -2,6 +2,7 @@ import type { GuestExit, SignalRequest, TerminalSize } from "../agent/guest-agen
 import { Deadline } from "../core/deadline.ts";
 import { deferred } from "../core/deferred.ts";
 import { notFound } from "../core/errors.ts";
+import { SerialQueue } from "../core/serial-queue.ts";
 import { StateMachine, type TransitionTable } from "../core/state-machine.ts";
 import type { ProcessIo } from "./process-io.ts";
 
@@ -58,6 +59,7 @@ export class Process {
   #exit: Exit | undefined;
   #starting: Promise<unknown> = Promise.resolve();
   #followed = false;
+  readonly #queue = new SerialQueue();
 
   constructor(
     readonly subject: string,
@@ -93,18 +95,30 @@ export class Process {
     end().catch((error) => this.#exited.reject(error));
   }
 
-  async start(deadline: Deadline): Promise<void> {
-    this.machine.require("start", "created");
-    const starting = this.runner.start(deadline);
-    this.#starting = starting.then(
-      () => {
-        this.machine.transition("running");
-        this.hooks.started();
-      },
-      () => undefined,
-    );
-    await starting;
-    await this.#starting;
+  /** Starts a created process. A second Start, or a deletion, waits for it and then finds what it has come to. */
+  start(deadline: Deadline): Promise<void> {
+    return this.exclusively(async () => {
+      this.machine.require("start", "created");
+      const starting = this.runner.start(deadline);
+      this.#starting = starting.then(
+        () => {
+          this.machine.transition("running");
+          this.hooks.started();
+        },
+        () => undefined,
+      );
+      await starting;
+      await this.#starting;
+    }, deadline);
+  }
+
+  /** Runs a change of the process when the one before is done. Rejects when the deadline is over first. */
+  exclusively<T>(change: () => Promise<T>, deadline: Deadline): Promise<T> {
+    const turn = this.#queue.run(async () => {
+      deadline.check(); // nobody waits for it any more
+      return await change();
+    });
+    return deadline.race(turn);
   }
 
   /** Throws NotFound when the process has ended, as containerd expects of a late kill. */

@@ -55,6 +55,14 @@ export class FakeSandbox implements Sandbox {
     this.agent.lose("the VM was stopped");
   }
 
+  killTimeoutMs = 5_000;
+  kills = 0;
+
+  async kill(): Promise<void> {
+    this.kills++;
+    this.lose("qemu was killed by SIGKILL");
+  }
+
   /** The VM dies. */
   lose(reason: string): void {
     this.agent.lose(reason);

@@ -32,6 +32,15 @@ export const runtime = section("What the runtime does on the host, around the vi
     since,
     annotation: true,
   }),
+  kill_timeout: duration({
+    about:
+      "How long the guest may take to carry out a SIGKILL. When it has not answered by then, or the process still lives when SIGKILL is sent again, the virtual machine is ended, and with it every container of the pod.",
+    min: 100,
+    max: 600_000,
+    default: 5_000,
+    since,
+    annotation: true,
+  }),
   internetworking_model: choice({
     about:
       "How the pod's network interfaces reach the guest: tcfilter mirrors each one to a tap, macvtap (QEMU only) lays a macvtap over it, none leaves the guest without.",

@@ -1,0 +1,124 @@
+/** SIGKILL works whatever the guest does. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { create, FakeSandbox, fakeIo } from "../../test/testkit/fake-sandbox.ts";
+import { Deadline } from "../core/deadline.ts";
+import { HullError, internal } from "../core/errors.ts";
+import type { PodEvent } from "./events.ts";
+import { Pod } from "./pod.ts";
+
+const forever = Deadline.none();
+const KILL = { signal: 9, all: false, escalation: "never" } as const;
+const silence = new Promise(() => undefined);
+const stdio = { stdin: "", stdout: "", stderr: "", terminal: false };
+const code = (error: unknown) => HullError.from(error).code;
+
+/** A pod of one running container whose guest has 20 ms for a SIGKILL. */
+async function setUp() {
+  const sandbox = new FakeSandbox();
+  sandbox.killTimeoutMs = 20;
+  const events: PodEvent[] = [];
+  const reasons: unknown[] = [];
+  const pod = new Pod({
+    id: "p1",
+    boot: async () => sandbox,
+    publish: (event) => events.push(event),
+    log: (_, fields) => reasons.push(fields?.reason),
+  });
+  const spec = { process: { args: ["true"] }, root: { path: "rootfs" } };
+  const container = await create(pod, { id: "p1", bundle: "/b", spec, rootfs: [], stdio, io: fakeIo() });
+  return { sandbox, pod, container, events, reasons };
+}
+
+test("a guest that does not answer SIGKILL loses its VM, and everybody is told the truth", async () => {
+  const { sandbox, pod, container, events, reasons } = await setUp();
+  await container.start("", forever);
+  sandbox.agent.faults.set("signal", silence);
+  await container.signal("", KILL, forever);
+  assert.equal(sandbox.kills, 1);
+  assert.equal((await container.init.exited).status, 137);
+  assert.equal(container.status("").state, "stopped");
+  assert.deepEqual(
+    events.map(({ kind }) => kind),
+    ["create", "start", "exit"],
+  );
+  const told = /the VM was ended: container p1 cannot be killed: .*SIGKILL: not done within 20 ms/;
+  assert.match((await pod.ended).reason ?? "", told);
+  assert.match(String(reasons[0]), told);
+  await pod.delete("p1", forever);
+  assert.equal(sandbox.shared.size, 0);
+});
+
+test("a caller who waits no longer does not save the guest", async () => {
+  const { sandbox, container } = await setUp();
+  await container.start("", forever);
+  sandbox.agent.faults.set("signal", silence);
+  const impatient = Deadline.none();
+  const killed = container.signal("", KILL, impatient).then(() => "OK", code);
+  impatient.cancel();
+  assert.equal(await killed, "Canceled");
+  assert.equal(sandbox.kills, 0);
+  assert.equal((await container.init.exited).status, 137);
+  assert.equal(sandbox.kills, 1);
+});
+
+test("a guest that refuses SIGKILL loses its VM", async () => {
+  const { sandbox, pod, container } = await setUp();
+  await container.start("", forever);
+  sandbox.agent.faults.set("signal", internal("no"));
+  await container.signal("", KILL, forever);
+  assert.equal((await container.init.exited).status, 137);
+  assert.match((await pod.ended).reason ?? "", /container p1 cannot be killed: no/);
+});
+
+test("a guest that answers and does nothing is believed once", async () => {
+  const { sandbox, pod, container } = await setUp();
+  await container.start("", forever);
+  sandbox.agent.signal = async () => undefined;
+  await container.signal("", KILL, forever);
+  await container.signal("", KILL, forever);
+  assert.equal(sandbox.kills, 0);
+  await new Promise((resolve) => setTimeout(resolve, 2 * sandbox.killTimeoutMs));
+  assert.equal(sandbox.kills, 0);
+  assert.equal(container.status("").state, "running");
+  await container.signal("", KILL, forever);
+  assert.equal(sandbox.kills, 1);
+  assert.equal((await container.init.exited).status, 137);
+  assert.match((await pod.ended).reason ?? "", /container p1 still lives \d+ ms after .* answered SIGKILL/);
+});
+
+test("Delete of a created container works with a guest that says nothing, or does nothing", async () => {
+  for (const signal of [() => silence, async () => undefined]) {
+    const { sandbox, pod } = await setUp();
+    sandbox.agent.signal = signal as () => Promise<void>;
+    assert.equal((await pod.delete("p1", forever)).status, 137);
+    assert.equal(sandbox.kills, 1);
+    assert.equal(sandbox.shared.size, 0);
+  }
+});
+
+test("an exec that lives on does not end the VM, a guest that says nothing about it does", async () => {
+  const { sandbox, container } = await setUp();
+  await container.start("", forever);
+  container.addExec("e1", {}, stdio, fakeIo());
+  await container.start("e1", forever);
+  const { signal } = sandbox.agent;
+  sandbox.agent.signal = async () => undefined;
+  await container.signal("e1", KILL, forever);
+  await new Promise((resolve) => setTimeout(resolve, 2 * sandbox.killTimeoutMs));
+  await container.signal("e1", KILL, forever);
+  assert.equal(sandbox.kills, 0);
+  sandbox.agent.signal = signal;
+  sandbox.agent.faults.set("signal", silence);
+  await container.signal("e1", KILL, forever);
+  assert.equal(sandbox.kills, 1);
+  assert.equal((await container.process("e1").exited).status, 137);
+});
+
+test("other signals end nothing", async () => {
+  const { sandbox, container } = await setUp();
+  await container.start("", forever);
+  sandbox.agent.faults.set("signal", internal("no"));
+  await assert.rejects(container.signal("", { ...KILL, signal: 15 }, forever), { code: "Internal" });
+  assert.equal(sandbox.kills, 0);
+});

@@ -1,0 +1,89 @@
+import type { SignalRequest } from "../agent/guest-agent.ts";
+import { Deadline } from "../core/deadline.ts";
+import { HullError } from "../core/errors.ts";
+import type { Process } from "./process.ts";
+
+export const SIGKILL = 9;
+
+export interface SigkillOptions {
+  /** How long the guest may take (`runtime.kill_timeout`). */
+  readonly timeoutMs: number;
+  /** Ends the VM at once, with what lives in it; resolves when it is gone. `reason` is what the log says. */
+  readonly endVm: (reason: string) => Promise<void>;
+}
+
+/**
+ * SIGKILL that does not depend on the guest. Where the guest does not carry it out in time the VM is ended, which ends
+ * the process: that is what SIGKILL promises.
+ *
+ * A guest that has answered is believed at first: a process in an uninterruptible wait may end later. Whoever sends
+ * SIGKILL again when the time is over has waited long enough.
+ */
+export class Sigkill {
+  readonly #options: SigkillOptions;
+  /** When the guest first said that it had sent it; of performance.now(). */
+  #answeredAt: number | undefined;
+
+  constructor(options: SigkillOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Sends SIGKILL to a process. Goes on when the caller's deadline is over: that ends only the caller's waiting. Throws
+   * NotFound when the process has ended, DeadlineExceeded.
+   */
+  send(process: Process, request: SignalRequest, deadline: Deadline): Promise<void> {
+    return deadline.race(this.#send(process, request));
+  }
+
+  /** As `send`, for a process of which the guest has no reason to keep it: resolves when it has ended. */
+  end(process: Process, request: SignalRequest, deadline: Deadline): Promise<void> {
+    return deadline.race(this.#end(process, request));
+  }
+
+  async #send(process: Process, request: SignalRequest): Promise<void> {
+    const { timeoutMs, endVm } = this.#options;
+    const { subject } = process;
+    if (process.alive && this.#answeredAt !== undefined) {
+      const sinceMs = Math.round(performance.now() - this.#answeredAt);
+      if (sinceMs >= timeoutMs) {
+        await endVm(`${subject} still lives ${sinceMs} ms after the guest agent has answered SIGKILL`);
+        return;
+      }
+    }
+    const limit = Deadline.after(timeoutMs, `${subject}: SIGKILL`);
+    try {
+      await limit.race(process.signal(request, limit));
+      this.#answeredAt ??= performance.now();
+    } catch (error) {
+      const { code, message } = HullError.from(error);
+      if (code === "NotFound") {
+        // Its exit is on its way, if the guest says the truth.
+        this.#answeredAt ??= performance.now();
+        throw error;
+      }
+      if (!(await endsWithin(process, limit))) await endVm(`${subject} cannot be killed: ${message}`);
+    } finally {
+      limit.dispose();
+    }
+  }
+
+  async #end(process: Process, request: SignalRequest): Promise<void> {
+    const { timeoutMs, endVm } = this.#options;
+    await this.#send(process, request).catch((error: unknown) => {
+      if (HullError.from(error).code !== "NotFound") throw error;
+    });
+    const limit = Deadline.after(timeoutMs, `${process.subject}: its end after SIGKILL`);
+    const ended = await endsWithin(process, limit);
+    limit.dispose();
+    if (!ended) await endVm(`${process.subject} has not ended ${timeoutMs} ms after SIGKILL`);
+    await process.exited;
+  }
+}
+
+async function endsWithin(process: Process, limit: Deadline): Promise<boolean> {
+  return await limit.race(process.exited).then(
+    () => true,
+    () => false,
+  );
+}
