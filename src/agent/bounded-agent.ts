@@ -148,9 +148,12 @@ export class BoundedAgent implements GuestAgent {
     };
   }
 
-  /** Not raced against the limit, which ends the dialling itself: a stream that came too late would have no owner. */
-  async openStream(token: string, deadline: Deadline): Promise<Socket> {
-    return await this.#limited("openStream", deadline, (limit) => this.#agent.openStream(token, limit));
+  openStream(token: string, deadline: Deadline): Promise<Socket> {
+    return this.#call("openStream", deadline, async (limit) => {
+      const socket = await this.#agent.openStream(token, limit);
+      if (limit.reason) socket.destroy(); // it came too late: nobody waits for it any more
+      return socket;
+    });
   }
 
   onOom(listener: (containerId: string) => void): void {
@@ -166,18 +169,14 @@ export class BoundedAgent implements GuestAgent {
     this.#agent.close();
   }
 
-  #call<T>(name: GuestCall, deadline: Deadline, run: (limit: Deadline) => Promise<T>): Promise<T> {
-    return this.#limited(name, deadline, (limit) => limit.race(run(limit)));
-  }
-
-  /** The caller's limit where it has one. */
-  async #limited<T>(name: GuestCall, caller: Deadline, run: (limit: Deadline) => Promise<T>): Promise<T> {
+  /** The caller's limit counts where it has one. */
+  async #call<T>(name: GuestCall, caller: Deadline, run: (limit: Deadline) => Promise<T>): Promise<T> {
     const limit =
       caller.remainingMs < NO_LIMIT
         ? caller
         : caller.shorter(this.#bounds.requestTimeout, `the guest agent's ${name} (agent.request_timeout)`);
     try {
-      return await run(limit);
+      return await limit.race(run(limit));
     } catch (error) {
       throw guestFailure(name, error);
     } finally {

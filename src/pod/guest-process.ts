@@ -6,7 +6,7 @@ import type {
   SignalRequest,
   TerminalSize,
 } from "../agent/guest-agent.ts";
-import type { Deadline } from "../core/deadline.ts";
+import { Deadline } from "../core/deadline.ts";
 import { deferred } from "../core/deferred.ts";
 import { HullError } from "../core/errors.ts";
 import type { ProcessRunner } from "./process.ts";
@@ -53,10 +53,18 @@ export class GuestInit implements ProcessRunner {
   }
 }
 
+/** How much longer than its caller waits the guest may take for a start, before the exec is given up for the time being. */
+const SETTLE_MS = 30_000;
+/** How long killing and deleting an exec in the guest may take. */
+const UNDO_LIMIT_MS = 10_000;
+
 /** An exec: it only exists on the host until it is started. */
 export class GuestExec implements ProcessRunner {
   #size: TerminalSize | undefined;
-  #inGuest = false;
+  /** `stray`: its start failed, and it could not be deleted since. */
+  #guest: "absent" | "present" | "stray" = "absent";
+  /** Resolves (never rejects) when nothing undoes a failed start any more. */
+  #undone: Promise<void> = Promise.resolve();
 
   constructor(
     readonly agent: GuestAgent,
@@ -67,18 +75,21 @@ export class GuestExec implements ProcessRunner {
     readonly created: () => void,
   ) {}
 
+  /** A start that fails, or that its caller gives up, leaves nothing in the guest: it is undone in a time of its own. */
   async start(deadline: Deadline): Promise<void> {
+    await this.#clear(deadline);
     const stdio = stdioTokens(this.io, this.#size);
-    await this.agent.createExec({ ...this.ref, process: this.process, stdio }, deadline);
-    this.#inGuest = true;
+    this.#guest = "present";
+    let starting = Promise.resolve();
     try {
+      await this.agent.createExec({ ...this.ref, process: this.process, stdio }, deadline);
       this.io.attach(await openStreams(stdio, (token) => this.agent.openStream(token, deadline)));
-      await this.agent.start(this.ref, deadline);
+      starting = this.#startInGuest(deadline);
+      await deadline.race(starting);
     } catch (error) {
-      this.#inGuest = false;
-      await this.agent.delete(this.ref, deadline).catch((undo) => {
-        throw HullError.wrap(`${HullError.from(error).message}; undoing it`, undo);
-      });
+      this.#undone = this.#undo(starting);
+      // Whoever is told of the failure may start it again; one that waits no longer finds it being undone.
+      await deadline.race(this.#undone).catch(() => undefined);
       throw error;
     }
     this.created();
@@ -94,12 +105,52 @@ export class GuestExec implements ProcessRunner {
 
   async resize(size: TerminalSize, deadline: Deadline): Promise<void> {
     this.#size = size;
-    if (this.#inGuest) await this.agent.resize(this.ref, size, deadline);
+    if (this.#guest === "present") await this.agent.resize(this.ref, size, deadline);
   }
 
   async delete(deadline: Deadline): Promise<void> {
-    if (this.#inGuest) await this.agent.delete(this.ref, deadline);
+    await this.#clear(deadline);
+    if (this.#guest === "present") await this.agent.delete(this.ref, deadline);
   }
+
+  /** While a start is under way the guest can neither kill nor delete the exec, so its end is awaited past the deadline. */
+  async #startInGuest(deadline: Deadline): Promise<void> {
+    const { remainingMs } = deadline;
+    const limit = Number.isFinite(remainingMs) ? Deadline.after(remainingMs + SETTLE_MS) : Deadline.none();
+    await this.agent.start(this.ref, limit).finally(() => limit.dispose());
+  }
+
+  async #undo(starting: Promise<void>): Promise<void> {
+    await starting.catch(() => undefined); // it has failed already, or its caller has been told that it took too long
+    const limit = Deadline.after(UNDO_LIMIT_MS, `kill and delete exec ${this.ref.execId}`);
+    await this.#remove(limit).catch(() => {
+      this.#guest = "stray"; // the next call about it tries again, and tells
+    });
+    limit.dispose();
+  }
+
+  /** Waits until a failed start has been undone; what that left is removed now. */
+  async #clear(deadline: Deadline): Promise<void> {
+    await deadline.race(this.#undone);
+    if (this.#guest === "stray") await this.#remove(deadline);
+  }
+
+  /** Takes it out of the guest, whatever it does there. */
+  async #remove(deadline: Deadline): Promise<void> {
+    const kill = { signal: SIGKILL, all: false, escalation: "never" } as const;
+    const killed = await this.agent.signal(this.ref, kill, deadline).then(() => true, ifNotFound(false));
+    if (killed) await deadline.race(this.agent.wait(this.ref));
+    await this.agent.delete(this.ref, deadline).catch(ifNotFound(undefined));
+    this.#guest = "absent";
+  }
+}
+
+/** What a step comes to about whose object the guest says that it does not exist (any more, or yet). */
+function ifNotFound<T>(value: T): (error: unknown) => T {
+  return (error) => {
+    if (HullError.from(error).code === "NotFound") return value;
+    throw error;
+  };
 }
 
 /** The pause container of a pod: the VM itself holds the pod's namespaces, so nothing needs to run. */

@@ -18,7 +18,7 @@ import { type Deferred, deferred } from "../../src/core/deferred.ts";
 import { alreadyExists, failedPrecondition, notFound, unavailable } from "../../src/core/errors.ts";
 
 interface FakeProcess {
-  state: "created" | "running" | "ended";
+  state: "created" | "starting" | "running" | "ended";
   readonly exit: Deferred<GuestExit>;
 }
 
@@ -67,9 +67,14 @@ export class FakeAgent implements GuestAgent {
   }
 
   async start(ref: ProcessRef): Promise<void> {
-    await this.#call("start", key(ref));
     const process = this.#get(ref);
     if (process.state !== "created") throw failedPrecondition(`${key(ref)} is ${process.state}`);
+    // As in the guest: an exec whose start fails has ended.
+    if (ref.execId !== "") process.state = "starting";
+    await this.#call("start", key(ref)).catch((error) => {
+      if (ref.execId !== "") this.#end(process, 255);
+      throw error;
+    });
     process.state = "running";
   }
 
@@ -87,6 +92,7 @@ export class FakeAgent implements GuestAgent {
     await this.#call("signal", `${key(ref)} ${signal}`);
     const process = this.#get(ref);
     if (process.state === "ended") throw notFound(`${key(ref)}: process already finished`);
+    if (ref.execId !== "" && process.state !== "running") throw notFound(`${key(ref)}: has not been started`);
     if (signal === 9 || signal === 15) this.end(ref, 128 + signal);
   }
 
@@ -96,7 +102,8 @@ export class FakeAgent implements GuestAgent {
 
   async delete(ref: ProcessRef): Promise<void> {
     await this.#call("delete", key(ref));
-    if (this.#get(ref).state === "running") throw failedPrecondition(`${key(ref)} is running`);
+    const { state } = this.#get(ref);
+    if (state === "running" || state === "starting") throw failedPrecondition(`${key(ref)} is ${state}`);
     for (const name of [...this.#processes.keys()]) {
       if (name === key(ref) || (ref.execId === "" && name.startsWith(`${ref.containerId}/`)))
         this.#processes.delete(name);
@@ -147,6 +154,11 @@ export class FakeAgent implements GuestAgent {
       }
     }
     this.#end(this.#get(ref), status, oomKilled);
+  }
+
+  /** The processes that have not been deleted: `container/` and `container/exec`. */
+  get processes(): string[] {
+    return [...this.#processes.keys()];
   }
 
   /** The connection breaks. */

@@ -1,0 +1,72 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { FakeAgent } from "../../test/testkit/fake-agent.ts";
+import { fakeIo } from "../../test/testkit/fake-sandbox.ts";
+import { BoundedAgent } from "../agent/bounded-agent.ts";
+import { Deadline } from "../core/deadline.ts";
+import { deferred } from "../core/deferred.ts";
+import { unavailable } from "../core/errors.ts";
+import { GuestExec } from "./guest-process.ts";
+
+const none = Deadline.none();
+const exec = { containerId: "c1", execId: "e1" };
+
+/** An exec of a running container, with an agent that honours deadlines. */
+async function setUp() {
+  const fake = new FakeAgent();
+  const agent = new BoundedAgent(fake, { requestTimeout: 60_000, warn: () => undefined });
+  await agent.createContainer({ containerId: "c1", spec: {}, stdio: { terminal: false } }, none);
+  await agent.start({ containerId: "c1", execId: "" }, none);
+  let followed = 0;
+  const runner = new GuestExec(agent, exec, {}, fakeIo(), () => void followed++);
+  return { fake, runner, followed: () => followed };
+}
+
+for (const step of ["createExec", "openStream", "start"]) {
+  test(`an exec whose start passes its deadline in ${step} is killed and deleted in the guest`, async () => {
+    const { fake, runner, followed } = await setUp();
+    const slow = deferred<void>();
+    fake.faults.set(step, slow.promise);
+    await assert.rejects(runner.start(Deadline.after(20)), { code: "DeadlineExceeded" });
+    slow.resolve(); // the guest does it all the same
+    fake.faults.clear();
+    await runner.delete(none);
+    assert.deepEqual(fake.processes, ["c1/"]);
+    assert.equal(followed(), 0);
+    await runner.start(none);
+    assert.deepEqual(fake.processes, ["c1/", "c1/e1"]);
+    assert.equal(followed(), 1);
+  });
+
+  test(`an exec whose start fails in ${step} is gone from the guest when that is told`, async () => {
+    const { fake, runner } = await setUp();
+    fake.faults.set(step, new Error("broken"));
+    await assert.rejects(runner.start(none), { message: "broken" });
+    assert.deepEqual(fake.processes, ["c1/"]);
+  });
+}
+
+test("an exec that runs after its start was given up is killed without a call about it", async () => {
+  const { fake, runner } = await setUp();
+  const slow = deferred<void>();
+  const deleted = deferred<void>();
+  fake.faults.set("start", slow.promise);
+  await assert.rejects(runner.start(Deadline.after(20)), { code: "DeadlineExceeded" });
+  const original = fake.delete.bind(fake);
+  fake.delete = (ref) => original(ref).finally(() => deleted.resolve());
+  slow.resolve();
+  await deleted.promise;
+  assert.deepEqual(fake.processes, ["c1/"]);
+  assert.ok(fake.calls.includes("signal c1/e1 9"));
+});
+
+test("what could not be undone is tried again by the next call, which tells of a failure", async () => {
+  const { fake, runner } = await setUp();
+  fake.faults.set("openStream", new Error("no stream"));
+  fake.faults.set("delete", unavailable("no delete"));
+  await assert.rejects(runner.start(none), { message: "no stream" });
+  await assert.rejects(runner.delete(none), { message: "no delete" });
+  fake.faults.clear();
+  await runner.delete(none);
+  assert.deepEqual(fake.processes, ["c1/"]);
+});
