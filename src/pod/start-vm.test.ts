@@ -10,6 +10,7 @@ import type { Deadline } from "../core/deadline.ts";
 import { deadlineExceeded, unavailable } from "../core/errors.ts";
 import { Timeline } from "../core/timeline.ts";
 import type { VmSpec } from "../hypervisor/hypervisor.ts";
+import { TemplateStore } from "../template/store.ts";
 import { CloneError, startVm } from "./start-vm.ts";
 
 let root: string;
@@ -45,6 +46,10 @@ const start = (change: Partial<VmSpec> = {}, clone = true) =>
     ...{ deadline, ledger: new MemoryLedger(), pod: "ns/p", timeline: new Timeline() },
     ...{ log: () => undefined, warn: (text: string) => warnings.push(text) },
   });
+const discardAll = async () => {
+  const store = new TemplateStore(join(root, "templates"));
+  for (const { key } of await store.list()) await store.discard(key);
+};
 const templates = async () => (await readdir(join(root, "templates"))).filter((name) => name !== "lock");
 
 test("a pod is a clone with its own devices, vsock first, which runs when they are in", async () => {
@@ -108,4 +113,61 @@ test("the caller's end is not the clone's failure", async () => {
     }),
     { code: "Canceled", message: /containerd gave up/ },
   );
+});
+
+test("a template that is discarded before it is opened costs its clone, not the pod", async (t) => {
+  await start();
+  const { restore } = FakeHypervisor.prototype;
+  t.mock.method(driver, "restore", async (...args: Parameters<typeof restore>) => {
+    await discardAll();
+    return await restore.apply(driver, args);
+  });
+  const { vm, proving } = await start();
+  assert.deepEqual((vm as FakeVm).calls, []);
+  assert.equal(await proving(async () => 7), 7);
+  assert.deepEqual(warnings, []);
+});
+
+test("a template that is discarded while its clone starts is not missed", async () => {
+  const { vm, proving } = await start();
+  assert.equal((vm as FakeVm).calls[0], "restore");
+  await discardAll();
+  assert.equal(await proving(async () => 7), 7);
+  assert.deepEqual(warnings, []);
+});
+
+test("a clone that failed takes no template away but its own", async () => {
+  const { proving } = await start();
+  await discardAll();
+  await start();
+  const failure = async () => {
+    throw unavailable("qemu ended");
+  };
+  await assert.rejects(proving(failure), CloneError);
+  assert.equal((await templates()).length, 1);
+});
+
+test("starts and discards at the same time disturb each other in nothing", async () => {
+  const store = new TemplateStore(join(root, "templates"));
+  let busy = true;
+  const discarding = (async () => {
+    while (busy) {
+      for (const { key, problem } of await store.list()) {
+        assert.equal(problem, undefined);
+        await store.discard(key);
+      }
+      await new Promise(setImmediate);
+    }
+  })();
+  const starting = Array.from({ length: 8 }, async () => {
+    for (let round = 0; round < 3; round++) {
+      const { proving } = await start();
+      assert.equal(await proving(async () => round), round);
+    }
+  });
+  await Promise.all(starting).finally(() => {
+    busy = false;
+  });
+  await discarding;
+  assert.deepEqual(warnings, []);
 });

@@ -50,11 +50,7 @@ export async function startVm(
           return undefined;
         })
       : undefined;
-  if (!template) {
-    const vm = await driver.boot(spec, context);
-    timeline.mark("VMM runs the guest");
-    return { vm, proving: (step) => step(deadline) };
-  }
+  if (!template) return await bootVm(driver, spec, context);
   timeline.mark("template found");
   const use = new TemplateUse(settings.template_path, template);
   const limit = deadline.shorter(CLONE_LIMIT_MS, "start from a template");
@@ -68,14 +64,32 @@ export async function startVm(
       throw new CloneError(thrown);
     }
   };
-  const vm = await attempt((by) => cloneVm(driver, template, spec, { ...context, deadline: by }));
+  // Others may discard it while it is opened; nothing has been started by then.
+  const vm = await attempt((by) =>
+    cloneVm(driver, template, spec, { ...context, deadline: by }).catch(async (error: unknown) => {
+      if (HullError.from(error).code === "NotFound" && (await use.isGone())) return undefined;
+      throw error;
+    }),
+  );
+  if (!vm) {
+    limit.dispose();
+    context.log("the template was discarded before it was opened; the pod is booted", { key: template.key });
+    return await bootVm(driver, spec, context);
+  }
   const proving = async <T>(step: (by: Deadline) => Promise<T>): Promise<T> => {
     const result = await attempt(step);
     limit.dispose();
-    await use.count();
+    // The pod runs: that it was not counted is no reason to take it down.
+    await use.count().catch((error) => context.log("a use of the template was not counted", { err: error }));
     return result;
   };
   return { vm, proving };
+}
+
+async function bootVm(driver: Hypervisor, spec: VmSpec, context: StartContext): Promise<StartedVm> {
+  const vm = await driver.boot(spec, context);
+  context.timeline.mark("VMM runs the guest");
+  return { vm, proving: (step) => step(context.deadline) };
 }
 
 async function cloneVm(

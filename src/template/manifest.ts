@@ -51,15 +51,47 @@ export async function writeManifest(
   await writeFile(join(directory, MANIFEST_FILE), JSON.stringify(manifest), { mode: 0o600, flag: "wx" });
 }
 
+/** A template as it was found. */
+export interface CheckedTemplate {
+  readonly manifest: Manifest;
+  readonly folder: FolderIdentity;
+}
+
 /**
- * The manifest of a template that may be restored. Rejects with NotFound when there is none in `directory`, with
- * DataLoss and the reason when it is not whole, not root's alone, of another format, or changed since it was made.
+ * What tells a template's folder from one that takes its place, which may get the same inode. Once it is whole, nothing
+ * gets a name in it any more, so the time stays.
  */
-export async function checkTemplate(directory: string, key: string): Promise<Manifest> {
+export type FolderIdentity = Pick<Stats, "ino" | "mtimeMs">;
+
+/**
+ * The template in `directory`, if it may be restored. Rejects with NotFound when there is none, or none any more: others
+ * may discard it at any moment. Rejects with DataLoss and the reason when it is not whole, not root's alone, of another
+ * format, or changed since it was made.
+ */
+export async function checkTemplate(directory: string, key: string): Promise<CheckedTemplate> {
   const folder = await lstat(directory).catch((error: unknown) => {
     throw HullError.wrap(`template ${directory}`, error);
   });
   if (!folder.isDirectory()) throw damaged(directory, "not a folder");
+  try {
+    return { manifest: await checkFolder(directory, key, folder), folder };
+  } catch (error) {
+    // What is being discarded loses its name first and its files after that: it is gone, not damaged.
+    if (await isThere(directory, folder)) throw error;
+    throw new HullError("NotFound", `template ${directory}: it was discarded meanwhile`, { cause: error });
+  }
+}
+
+/** Whether that folder still has its name. */
+export async function isThere(directory: string, { ino, mtimeMs }: FolderIdentity): Promise<boolean> {
+  const found = await lstat(directory).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") return undefined;
+    throw error;
+  });
+  return found?.ino === ino && found.mtimeMs === mtimeMs;
+}
+
+async function checkFolder(directory: string, key: string, folder: Stats): Promise<Manifest> {
   requirePrivate(directory, folder);
   const manifest = parse(directory, await readPrivate(join(directory, MANIFEST_FILE)));
   if (manifest.format !== TEMPLATE_FORMAT) {

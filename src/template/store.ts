@@ -1,9 +1,18 @@
-import { appendFile, lstat, mkdir, readdir, rename, rm, stat } from "node:fs/promises";
+import { randomBytes } from "node:crypto";
+import { constants } from "node:fs";
+import { lstat, mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Deadline } from "../core/deadline.ts";
 import { HullError, resourceExhausted } from "../core/errors.ts";
 import { type FileLock, lockFile } from "../host/file-lock.ts";
-import { checkTemplate, HITS_FILE, type Manifest, requirePrivate } from "./manifest.ts";
+import {
+  checkTemplate,
+  type FolderIdentity,
+  HITS_FILE,
+  isThere,
+  type Manifest,
+  requirePrivate,
+} from "./manifest.ts";
 
 const MIB = 1 << 20;
 const KEY = /^[0-9a-f]{32}$/;
@@ -15,6 +24,8 @@ export interface Template {
   readonly key: string;
   readonly path: string;
   readonly manifest: Manifest;
+  /** Another template may take its name. */
+  readonly folder: FolderIdentity;
 }
 
 /** One line of `hull template status`. */
@@ -47,12 +58,22 @@ export class TemplateStore {
   async find(key: string): Promise<Template> {
     requirePrivate(this.directory, await lstat(this.directory).catch(wrapped(this.directory)));
     const path = join(this.directory, key);
-    return { key, path, manifest: await checkTemplate(path, key) };
+    return { key, path, ...(await checkTemplate(path, key)) };
   }
 
-  /** Counts a clone. */
+  /** Whether it has not been discarded. Others may do so at any moment. */
+  async has({ path, folder }: Template): Promise<boolean> {
+    return await isThere(path, folder);
+  }
+
+  /** Counts a clone. One of a template that was discarded meanwhile counts nowhere. */
   async countUse({ path }: Template): Promise<void> {
-    await appendFile(join(path, HITS_FILE), ".", { mode: 0o600 });
+    const flags = constants.O_WRONLY | constants.O_APPEND | constants.O_NOFOLLOW;
+    const file = await open(join(path, HITS_FILE), flags).catch((error: NodeJS.ErrnoException) => {
+      if (error.code === "ENOENT") return undefined;
+      throw error;
+    });
+    await file?.write(".").finally(() => file.close());
   }
 
   /** One builder at a time, of whatever template. undefined when another one is at it and `wait` is false. */
@@ -63,30 +84,33 @@ export class TemplateStore {
   /** An empty folder to make a template in, what dead builders left removed. The caller has the lock. */
   async begin(key: string): Promise<string> {
     for (const name of await readdir(this.directory)) {
-      if (name.endsWith(BUILDING)) await rm(join(this.directory, name), { recursive: true, force: true });
+      if (name.endsWith(BUILDING)) await removeFolder(join(this.directory, name));
     }
     const path = join(this.directory, `${key}${BUILDING}`);
     await mkdir(path, { mode: 0o700 });
     return path;
   }
 
-  /** Gives a finished template its name: from here on it is found. */
+  /** Gives a finished template its name: from here on it is found, and may be discarded. */
   async publish(key: string, building: string): Promise<Template> {
+    const checked = await checkTemplate(building, key);
     await this.discard(key);
-    await rename(building, join(this.directory, key));
-    return await this.find(key);
+    const path = join(this.directory, key);
+    await rename(building, path);
+    return { key, path, ...checked };
   }
 
   /** Removes a template. Clones that are being made of it have it open and are not disturbed. Idempotent. */
   async discard(key: string): Promise<void> {
-    const gone = join(this.directory, `${key}.${process.pid}${BUILDING}`);
+    // A name of its own: the same key may be made and discarded again before this one's files are removed.
+    const gone = join(this.directory, `${key}.${randomBytes(8).toString("hex")}${BUILDING}`);
     try {
       await rename(join(this.directory, key), gone);
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === "ENOENT") return;
       throw error;
     }
-    await rm(gone, { recursive: true, force: true });
+    await removeFolder(gone);
   }
 
   /**
@@ -114,10 +138,12 @@ export class TemplateStore {
       if (error.code === "ENOENT") return [];
       throw HullError.wrap(`template folder ${this.directory}`, error);
     });
-    return await Promise.all(names.filter((name) => KEY.test(name)).map((key) => this.#status(key)));
+    const found = await Promise.all(names.filter((name) => KEY.test(name)).map((key) => this.#status(key)));
+    return found.flatMap((status) => status ?? []);
   }
 
-  async #status(key: string): Promise<TemplateStatus> {
+  /** undefined when it has been discarded meanwhile. */
+  async #status(key: string): Promise<TemplateStatus | undefined> {
     const path = join(this.directory, key);
     const files = await readdir(path).catch(() => []); // not a folder, or gone: the check below tells
     const stats = await Promise.all(files.map((name) => lstat(join(path, name)).catch(() => undefined)));
@@ -128,7 +154,25 @@ export class TemplateStore {
       const { manifest } = await this.find(key);
       return { key, path, ...use, manifest, problem: undefined };
     } catch (error) {
-      return { key, path, ...use, manifest: undefined, problem: HullError.from(error).message };
+      const { code, message } = HullError.from(error);
+      if (code === "NotFound") return undefined;
+      return { key, path, ...use, manifest: undefined, problem: message };
+    }
+  }
+}
+
+/** How often a folder is tried to be removed from which somebody else removes files at the same time. */
+const REMOVE_ATTEMPTS = 10;
+
+/** Discarding and a builder's clearing up may remove the same folder at once: each is content when it is gone. */
+async function removeFolder(path: string): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      await rm(path, { recursive: true, force: true });
+      return;
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if ((code !== "ENOENT" && code !== "ENOTEMPTY") || attempt === REMOVE_ATTEMPTS) throw error;
     }
   }
 }

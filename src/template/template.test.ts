@@ -240,3 +240,27 @@ test("a clone's failure removes its template unless it can't be the reason", asy
   await use.failed(unavailable("qemu ended"));
   assert.deepEqual(await store.list(), []);
 });
+
+test("whoever looks while a template is discarded finds it whole or not at all", async () => {
+  const store = new TemplateStore(directory);
+  for (let round = 0; round < 16; round++) {
+    const { key } = await made();
+    const looks = Array.from({ length: 8 }, () => store.find(key));
+    const [found, listed] = await Promise.all([
+      Promise.allSettled(looks),
+      store.list(),
+      // Several at once, as far into the looks as the round says.
+      ...[1, 2].map(async () => {
+        for (let turn = 0; turn < round % 8; turn++) await new Promise(setImmediate);
+        await store.discard(key);
+      }),
+    ]);
+    for (const look of found)
+      if (look.status === "rejected") assert.equal(look.reason.code, "NotFound", look.reason);
+    assert.deepEqual(
+      listed.flatMap(({ problem }) => problem ?? []),
+      [],
+    );
+  }
+  assert.deepEqual(await readdir(directory), ["lock"]);
+});

@@ -58,9 +58,15 @@ export class TemplateUse {
     await this.#store.countUse(this.template);
   }
 
+  /** Whether it was discarded since it was found: what failed for that says nothing of anything. */
+  async isGone(): Promise<boolean> {
+    return !(await this.#store.has(this.template));
+  }
+
   /** The clone did not come up: a template that may be the reason is not used again. */
   async failed(cause: unknown): Promise<void> {
-    if (!NOT_THE_TEMPLATE.includes(HullError.from(cause).code)) await this.#store.discard(this.template.key);
+    if (NOT_THE_TEMPLATE.includes(HullError.from(cause).code) || (await this.isGone())) return;
+    await this.#store.discard(this.template.key);
   }
 }
 

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { mkdtemp, readdir, rm, truncate } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, it } from "node:test";
+import { TemplateStore } from "../../src/template/store.ts";
 import type { CtrResult } from "../testkit/ctr.ts";
 import { forEveryRunner, newestLine } from "./fixture.ts";
 import { writeConfig } from "./hull-config.ts";
@@ -53,6 +54,22 @@ forEveryRunner(
       assertOk(await sh("true"));
       assert.deepEqual(await keys(), [key]);
       assertOk(await sh("true"));
+    });
+
+    it("starts pods while their template is discarded again and again", async () => {
+      const store = new TemplateStore(templates);
+      let busy = true;
+      const discarding = (async () => {
+        for (; busy; await new Promise((resolve) => setTimeout(resolve, 50)))
+          for (const key of await keys()) await store.discard(key);
+      })();
+      const results = await Promise.all(Array.from({ length: 3 }, () => sh("echo up"))).finally(() => {
+        busy = false;
+      });
+      await discarding;
+      for (const result of results) assertOk(result);
+      assertOk(await sh("true"));
+      assert.equal((await keys()).length, 1);
     });
 
     it("makes another template for another machine", async () => {
