@@ -6,12 +6,15 @@ import { join } from "node:path";
 import { after, before, it } from "node:test";
 import { CniNetns, hostLocal } from "../testkit/cni.ts";
 import type { RunningCtr } from "../testkit/ctr.ts";
-import { type PodProcess, podProcesses } from "../testkit/host-processes.ts";
+import { type PodProcess, podProcesses, rightsOf } from "../testkit/host-processes.ts";
 import { forEveryRunner, newestLine } from "./fixture.ts";
 import { writeConfig } from "./hull-config.ts";
 
 const FIRST_ID = 1_500_000_000;
 const NONE = "0000000000000000";
+
+/** CHOWN, DAC_OVERRIDE, FOWNER, FSETID, SETGID, SETUID, SYS_ADMIN, MKNOD and SETFCAP (capabilities(7)). */
+const VIRTIOFSD_CAPABILITIES = "00000000882000db";
 
 /** The user of a process that has no right on the host. */
 function unprivileged({ argv, status }: PodProcess): number {
@@ -88,6 +91,41 @@ forEveryRunner(
       assert.notEqual(users[0], users[1]);
       await end(clone);
       await end(booted);
+    });
+
+    it("leaves each process what docs/security.md says, and no more", async () => {
+      const pod = await start("rights", {}, "true", ["--with-ns", `network:${netns.path}`]);
+      await pod.printed("ready\n");
+      const rights = async (program: string) => {
+        const found = await podProcesses(program, `${runner().ctr.namespace}/rights`);
+        return await Promise.all(found.map(rightsOf));
+      };
+      const user = (await rights("qemu-system-x86_64"))[0]?.user ?? 0;
+      assert.ok(user > FIRST_ID);
+      const nobody = { user, capabilities: NONE, noNewPrivs: "1", namespaces: ["mnt", "net"] };
+      const [vmm, ...otherVmms] = await rights("qemu-system-x86_64");
+      const allowed = ["/dev/kvm", "/dev/net/tun", "/dev/vhost-net", "/dev/vhost-vsock"];
+      assert.deepEqual(
+        { ...vmm, devices: vmm?.devices.filter((path) => !allowed.includes(path)) },
+        { ...nobody, seccomp: "2", devices: [] },
+      );
+      assert.deepEqual(otherVmms, []);
+      assert.deepEqual(await rights("pod-localhost"), [{ ...nobody, seccomp: "2", devices: [] }]);
+      // Where the kernel carries vsock there is none.
+      for (const vsock of await rights("vhost-device-vsock"))
+        assert.deepEqual(vsock, { ...nobody, seccomp: "0", namespaces: ["mnt"], devices: [] });
+      // The parent waits for the worker, and has nothing left but root's name.
+      const [parent, worker, ...others] = (await rights("virtiofsd")).sort(
+        (a, b) => Number(a.seccomp) - Number(b.seccomp),
+      );
+      const waiting = { user: 0, capabilities: NONE, noNewPrivs: "0", seccomp: "0", devices: [] };
+      assert.deepEqual(parent, { ...waiting, namespaces: ["mnt", "net"] });
+      assert.deepEqual(worker, {
+        ...{ user: 0, capabilities: VIRTIOFSD_CAPABILITIES, noNewPrivs: "1", seccomp: "2" },
+        ...{ namespaces: ["mnt", "net", "pid"], devices: [] },
+      });
+      assert.deepEqual(others, []);
+      await end(pod);
     });
 
     it("runs QEMU as root where the configuration says so", async () => {

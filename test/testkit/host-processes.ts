@@ -1,4 +1,4 @@
-import { readdir, readFile } from "node:fs/promises";
+import { readdir, readFile, readlink } from "node:fs/promises";
 
 /** A process of a pod on the host, as /proc shows it. */
 export interface PodProcess {
@@ -24,4 +24,33 @@ export async function podProcesses(program: string, pod: string): Promise<PodPro
     found.push({ pid: Number(pid), argv, status: Object.fromEntries(fields) });
   }
   return found;
+}
+
+/** What a process may do on the host, as /proc shows it. */
+export interface ProcessRights {
+  readonly user: number;
+  readonly capabilities: string;
+  readonly noNewPrivs: string;
+  readonly seccomp: string;
+  /** The kinds of namespaces that are not this process's own. */
+  readonly namespaces: readonly string[];
+  /** The host's devices that it has open, without /dev/null. */
+  readonly devices: readonly string[];
+}
+
+export async function rightsOf({ pid, status }: PodProcess): Promise<ProcessRights> {
+  const links = async (owner: number | "self", folder: string) => {
+    const names = await readdir(`/proc/${owner}/${folder}`);
+    const targets = names.map((name) => readlink(`/proc/${owner}/${folder}/${name}`).catch(() => ""));
+    return new Map((await Promise.all(targets)).map((target, index) => [names[index] ?? "", target]));
+  };
+  const [own, other, files] = [await links("self", "ns"), await links(pid, "ns"), await links(pid, "fd")];
+  return {
+    user: Number(status.Uid?.split("\t")[0]),
+    capabilities: status.CapEff ?? "",
+    noNewPrivs: status.NoNewPrivs ?? "",
+    seccomp: status.Seccomp ?? "",
+    namespaces: ["mnt", "net", "pid"].filter((kind) => own.get(kind) !== other.get(kind)),
+    devices: [...new Set(files.values())].filter((path) => /^\/dev\/(?!null$|shm\/)/.test(path)).sort(),
+  };
 }
