@@ -1,0 +1,201 @@
+/** A guest that has taken over its kernel has the whole share: it must not lead the host anywhere with it. */
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { lstat, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { it } from "node:test";
+import { parseMountInfo } from "../../src/host/mountinfo.ts";
+import { type ContainerSettings, type CriContainer, IDLE } from "../testkit/cri.ts";
+import { forEveryHandler } from "./cri-fixture.ts";
+import { forEveryRunner, newestLine } from "./fixture.ts";
+
+const HOSTILE: ContainerSettings = {
+  linux: { securityContext: { capabilities: { addCapabilities: ["ALL"] }, seccomp: { profileType: 1 } } },
+};
+
+/**
+ * $1: where links lead, $2: a container's id. Says of each attempt how it ended. Nothing is removed recursively: what
+ * the names stand for are real volumes.
+ */
+const ATTACK = `
+try() { if words=$("$@" 2>&1); then echo "$*: done"; else echo "$*: \${words##*: }"; fi; }
+cd /evil
+for name in made .volumes "$2"; do
+  try ln -sT "$1" $name; try mkdir $name; try mkfifo $name; try mknod $name b 7 0; try mknod $name c 1 3
+  try dd if=/dev/zero of=$name count=1
+done
+for number in 0 1 2 3 4 5 6 7 8 9; do try ln -sT "$1/file" .volumes/$number; try mkdir .volumes/$number; done
+try ln -sT "$1" "$2/rootfs"
+for name in $(ls -A); do
+  try mv $name moved
+  if [ -d $name ]; then try rmdir $name; else try unlink $name; try ln -T $name linked; fi
+done
+try chmod 777 .; try touch .; try mount -o remount,rw /evil
+true`;
+
+/**
+ * The hostile container's program. While /go is there: renames, links and folders at every name that shows, in a hurry.
+ * $1: where links lead.
+ */
+const RACE = `
+trap 'exit 0' TERM
+mkdir /evil && mount -t virtiofs hull /evil && cd /evil && echo >/mounted || exit 1
+until [ -e /stop ]; do
+  [ -e /go ] || { sleep 0.1; continue; }
+  for name in $(ls -A) next .volumes/0 .volumes/1 .volumes/2 .volumes/3; do
+    mv $name taken && echo "mv $name"; ln -sT "$1/file" $name && echo "ln $name"
+    [ -d $name ] && rmdir $name && mkdir $name && echo "mkdir $name"
+  done
+done >/won 2>/dev/null
+echo >/stopped
+sleep 100000 & wait`;
+
+/** A line of shell that waits for a file; exec's own limit ends it. */
+const until = (path: string) => `until [ -e ${path} ]; do sleep 0.1; done`;
+
+/** Every path, its kind and what is in it. */
+async function checksum(folder: string): Promise<string> {
+  const hash = createHash("sha256");
+  for (const name of (await readdir(folder, { recursive: true })).sort()) {
+    const { mode } = await lstat(join(folder, name));
+    hash.update(`${name}\0${mode}\0`);
+    if ((mode & 0o170000) === 0o100000) hash.update(await readFile(join(folder, name)));
+  }
+  return hash.digest("hex");
+}
+
+/** The mount points of a process that are neither the pod's own nor another test's, which has its in the folder for such. */
+async function mountPoints(pid: number | "self", podFolder: string, ours: string): Promise<string[]> {
+  const below = (path: string, folder: string) => path.startsWith(`${folder}/`);
+  return parseMountInfo(await readFile(`/proc/${pid}/mountinfo`, "utf8"))
+    .filter(({ type }) => type !== "nsfs")
+    .map(({ target }) => target)
+    .filter((path) => !below(path, podFolder) && (below(path, ours) || !below(path, tmpdir())))
+    .sort();
+}
+
+/** What the host has outside the pod, in `folder`: it must be as it was after `step`, however that ended. */
+async function guarded(folder: string, step: (canary: string) => Promise<void>): Promise<void> {
+  const canary = join(folder, "canary");
+  await mkdir(join(canary, "folder"), { recursive: true });
+  await writeFile(join(canary, "file"), "the host's\n");
+  await writeFile(join(canary, "folder/inner"), "the host's, too\n");
+  const before = await checksum(canary);
+  const failure = await step(canary).then(
+    () => undefined,
+    (error: unknown) => ({ error }),
+  );
+  assert.equal(await checksum(canary), before, "files of the host outside the pod were changed");
+  if (failure) throw failure.error;
+}
+
+/** That every attempt failed, for the reason that counts; and that there was something to try it with. */
+function assertRefused(said: readonly string[], names: number): void {
+  // Where the folder of the attempt does not even exist the answer is another; remounting is the guest's own affair.
+  const expected = (line: string) =>
+    /: Read-only file system$/.test(line) ||
+    (/ \S+\/\S*: No such file or directory$/.test(line) && !line.includes("/evil")) ||
+    line.startsWith("mount ");
+  assert.deepEqual(
+    said.filter((line) => !expected(line)),
+    [],
+  );
+  const seen = said.filter((line) => / [0-9a-f]{32} moved: Read-only/.test(line));
+  assert.ok(seen.length >= names, `the guest saw too few names: ${seen.join()}`);
+}
+
+forEveryHandler("hostile share", (target, handler) => {
+  if (handler === "runc") return; // it shares nothing with a guest
+  it("gives a guest no name to make, and takes volumes nowhere else while it tries", () =>
+    guarded(target().directory, async (canary) => {
+      const at = (name: string) => join(target().directory, name);
+      await mkdir(at("volume"));
+      const pod = await target().runPod();
+      const folder = `/run/hull/k8s.io/${pod.id}`;
+      const shim = Number.parseInt(await readFile(join(folder, "shim.pid"), "utf8"), 10);
+      const mounts = () =>
+        Promise.all((["self", shim] as const).map((pid) => mountPoints(pid, folder, target().directory)));
+      const mounted = await mounts();
+      const evil = await pod.run(["sh", "-c", RACE, "sh", canary], HOSTILE);
+      await evil.sh(until("/mounted"));
+      const attack = async (id: string): Promise<string[]> => {
+        const { code, stdout, stderr } = await evil.exec(["sh", "-c", ATTACK, "sh", canary, id]);
+        assert.equal(code, 0, stderr);
+        return stdout.trimEnd().split("\n");
+      };
+      const said = await attack(evil.id);
+      for (const round of [1, 2, 3]) {
+        await writeFile(at("single"), `single ${round}\n`);
+        await writeFile(at("volume/file"), `volume ${round}\n`);
+        const racing = round === 2;
+        if (racing) await evil.sh("touch /go");
+        const victim = await pod.create(IDLE, {
+          mounts: [
+            { hostPath: at("single"), containerPath: "/etc/single" },
+            { hostPath: at("volume"), containerPath: "/volume" },
+          ],
+        });
+        const started = await victim.start().then(
+          () => true,
+          (error: unknown) => {
+            // A guest that looks at a name before the mount is on it can spoil a container of its own pod, and no more.
+            if (!racing) throw error;
+            return false;
+          },
+        );
+        if (started) {
+          await assertHasVolumes(victim, round);
+          assert.equal(await readFile(at("single"), "utf8"), `single ${round}\nwritten\n`);
+          assert.equal(await readFile(at("volume/new"), "utf8"), `${round}\n`);
+        }
+        if (racing) await evil.sh("rm /go");
+        said.push(...(await attack(victim.id)));
+        await victim.remove();
+      }
+      await evil.sh(`touch /stop; ${until("/stopped")}`);
+      assert.deepEqual(await mounts(), mounted, "something is mounted where nobody asked for it");
+      const { stdout } = await evil.sh("ls -A /evil; cat /won");
+      assert.match(stdout, /^([0-9a-f]{32}\n)+$/, "a name that the guest made, or a race that it won");
+      assertRefused(said, 8); // its own, and two others with two volumes each
+    }));
+});
+
+forEveryRunner(
+  "hostile-share",
+  (runner) => {
+    it("gives a privileged container of ctr no name to make", async () => {
+      const folder = await mkdtemp(join(tmpdir(), "hull-share-"));
+      try {
+        await guarded(folder, async (canary) => {
+          const single = join(folder, "single");
+          await writeFile(single, "single\n");
+          const id = runner().id();
+          const script = `cat /etc/single; mkdir /evil && mount -t virtiofs hull /evil || exit 1\n${ATTACK}`;
+          const mount = `type=bind,src=${single},dst=/etc/single,options=rbind:rw`;
+          const flags = ["--privileged", "--privileged-without-host-devices", "--mount", mount];
+          const { code, stdout, stderr } = await runner().run(["sh", "-c", script, "sh", canary, id], {
+            id,
+            flags,
+            timeoutMs: 120_000,
+          });
+          assert.equal(code, 0, stderr);
+          const [content, ...said] = stdout.trimEnd().split("\n");
+          assert.equal(content, "single");
+          assertRefused(said, 2);
+        });
+      } finally {
+        await rm(folder, { recursive: true });
+      }
+    });
+  },
+  ["hull"],
+  newestLine(),
+);
+
+async function assertHasVolumes(container: CriContainer, round: number): Promise<void> {
+  const script = `cat /etc/single /volume/file; echo written >>/etc/single; echo ${round} >/volume/new`;
+  const { code, stdout, stderr } = await container.sh(script);
+  assert.equal(code, 0, stderr);
+  assert.equal(stdout, `single ${round}\nvolume ${round}\n`);
+}
