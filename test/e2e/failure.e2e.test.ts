@@ -6,6 +6,7 @@ import assert from "node:assert/strict";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { it } from "node:test";
+import { podProcesses } from "../testkit/pod-processes.ts";
 import { forEveryRunner, RUNTIMES, type Runner } from "./fixture.ts";
 import { writeConfig } from "./hull-config.ts";
 
@@ -135,6 +136,25 @@ forEveryRunner(
       await writeFile(file, "version: 1\nhypervisor: [\n");
       const message = await failingRun(runner(), runner().id(), ["--runtime-config-path", file], AT_ONCE);
       assert.match(message, /garbage\.yaml:\d+/);
+    });
+
+    /** A container that runs; its `ended` is that of `ctr run --rm`. */
+    const running = async (id: string) => {
+      const started = runner().start(["sh", "-c", "echo up; exec sleep 600"], { id });
+      await started.printed("up");
+      return { started, processes: await podProcesses(runner().ctr.namespace, id) };
+    };
+
+    it("a child of virtiofsd that is stopped ends with its pod", async () => {
+      const id = runner().id();
+      const { started, processes } = await running(id);
+      const [, ...children] = processes.get("virtiofsd") ?? [];
+      assert.ok(children.length > 0, "virtiofsd has no child");
+      for (const pid of children) process.kill(pid, "SIGSTOP");
+      await runner().ctr.expect(["task", "kill", "--signal", "KILL", id]);
+      await started.ended;
+      const again = await runner().sh("exit 6", { id });
+      assert.equal(again.code, 6, again.stderr);
     });
 
     it("an OCI spec without a program: fails, and the id works again", async () => {
