@@ -54,6 +54,9 @@ const CODE_OF_ERRNO: Readonly<Record<string, ErrorCode>> = {
   ETIMEDOUT: "DeadlineExceeded",
 };
 
+/** Classes that speak of the caller's object: an errno only has them where the path was the caller's. */
+const OF_THE_CALLERS_OBJECT: readonly (ErrorCode | undefined)[] = ["NotFound", "AlreadyExists"];
+
 /** A failure with a containerd error class. The message names the object, the step, the cause and the remedy. */
 export class HullError extends Error {
   override readonly name = "HullError";
@@ -71,17 +74,23 @@ export class HullError extends Error {
     return STATUS[this.code];
   }
 
-  /** Turns anything thrown into a HullError: kept as it is, mapped by its errno, or `fallback`. */
-  static from(thrown: unknown, fallback: ErrorCode = "Unknown"): HullError {
+  /**
+   * Turns anything thrown into a HullError: kept as it is, mapped by its errno, or `fallback`. Who names a fallback says
+   * that the step's paths are hull's own: a file that is missing there (or in the way) is not the caller's NotFound
+   * (AlreadyExists), which containerd would take for the state of its object.
+   */
+  static from(thrown: unknown, fallback?: ErrorCode): HullError {
     if (thrown instanceof HullError) return thrown;
-    if (!(thrown instanceof Error)) return new HullError(fallback, String(thrown));
+    const otherwise = fallback ?? "Unknown";
+    if (!(thrown instanceof Error)) return new HullError(otherwise, String(thrown));
     const errno = (thrown as { code?: unknown }).code;
     const code = typeof errno === "string" ? CODE_OF_ERRNO[errno] : undefined;
-    return new HullError(code ?? fallback, thrown.message, { cause: thrown });
+    const ours = fallback !== undefined && OF_THE_CALLERS_OBJECT.includes(code);
+    return new HullError((ours ? undefined : code) ?? otherwise, thrown.message, { cause: thrown });
   }
 
   /** The same failure told one level up: `step: message`, the class unchanged. */
-  static wrap(step: string, thrown: unknown, fallback: ErrorCode = "Unknown"): HullError {
+  static wrap(step: string, thrown: unknown, fallback?: ErrorCode): HullError {
     const inner = HullError.from(thrown, fallback);
     return new HullError(inner.code, `${step}: ${inner.message}`, { cause: thrown });
   }

@@ -121,6 +121,16 @@ test("what a handler throws becomes a status; what is not a HullError is reporte
   assert.deepEqual(reports, ["hull.test.Echo/Echo: TypeError: x is undefined"]);
 });
 
+test("a file that a handler misses is not the object that the client asked for", async () => {
+  const { peer } = start({
+    echo: () => {
+      throw Object.assign(new Error("ENOENT: losetup"), { code: "ENOENT" });
+    },
+  });
+  peer.request(1, "Echo");
+  assert.deepEqual(await peer.settle(), ["1 response 2 ENOENT: losetup"]);
+});
+
 test("calls run concurrently: one that waits holds up nothing", async () => {
   const gate = deferred<void>();
   const { peer } = start({

@@ -73,11 +73,11 @@ for (const [name, answer] of [
   });
 }
 
-test("a close instead of an answer, and a missing socket, are Unavailable or NotFound", async () => {
+test("a close instead of an answer, and a missing socket, are Unavailable", async () => {
   behave = (socket) => socket.destroy();
   await assert.rejects(new HybridVsock(path).connect(1024, within(5000)), { code: "Unavailable" });
   await assert.rejects(new HybridVsock(join(directory, "none")).connect(1024, within(5000)), {
-    code: "NotFound",
+    code: "Unavailable",
   });
 });
 

@@ -91,7 +91,7 @@ test("a host without vhost-vsock cannot reserve a context id", {
   skip: existsSync("/dev/vhost-vsock") && "this host has /dev/vhost-vsock",
 }, () => {
   const vsock = new NativeVsock(join(root, "dist/lib/vsock.node"));
-  assert.throws(() => vsock.reserveCid(), { code: "NotFound" });
+  assert.throws(() => vsock.reserveCid(), { code: "Unavailable" });
 });
 
 test("two reservations are two context ids, and one is free again after its release", {

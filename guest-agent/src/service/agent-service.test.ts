@@ -4,6 +4,7 @@ import type { HullError } from "../../../src/core/errors.ts";
 import { SigtermEscalation } from "../../../src/proto/generated/hull/agent/v1/agent.ts";
 import { connectAgent, NO_STDIO, newToken, openStream, processOf, specOf } from "../testing/agent-client.ts";
 import { FakeGuest } from "../testing/fake-guest.ts";
+import { sysError } from "../testing/sys-error.ts";
 
 const text = (bytes: Uint8Array): string => new TextDecoder().decode(bytes);
 const code = (expected: string) => (error: HullError) => error.code === expected;
@@ -89,6 +90,14 @@ describe("agent: containers", () => {
       /mount `x` to `y`: Invalid argument/,
     );
     await create("c", "idle", { ...NO_STDIO, stdoutToken: token });
+  });
+
+  it("does not take a file of its own that is missing for a container that is gone", async () => {
+    await run("c", "exit3");
+    guest.fake.lstat = () => {
+      throw sysError("ENOENT", "lstat");
+    };
+    await assert.rejects(agent.deleteProcess(ref("c")), code("Internal"));
   });
 
   it("deletes a container that was never started, and one whose init was killed before", async () => {
