@@ -11,6 +11,14 @@ const CONTROL = /[\0-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\p{Bidi_Control}]/gu;
 const LONE_SURROGATE = /\p{Surrogate}/gu;
 
 /**
+ * A value of somebody's JSON as text: itself where it is a string, else as JSON. String() would ask an object for the
+ * `toString` that its sender gave it, and throw.
+ */
+export function textOf(value: unknown): string {
+  return typeof value === "string" ? value : (JSON.stringify(value) ?? "nothing");
+}
+
+/**
  * A text of somebody who is not trusted (a guest, its console, a VMM) as it may be shown on a terminal, logged, and
  * sent on as UTF-8: at most `limit` characters, of control characters only newline and tab, no part of an escape
  * sequence. Ends of lines become newlines.

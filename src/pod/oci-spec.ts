@@ -118,12 +118,10 @@ export function parseSpec(text: string, path: string): OciSpec {
     fail("`process.args` must be a list of strings with at least one entry");
   if (spec.root !== undefined && !(isObject(spec.root) && isString(spec.root.path)))
     fail("`root.path` must be a string");
+  if (!isOptional(spec.hostname, isString)) fail("`hostname` must be a string");
   if (spec.mounts !== undefined && !isArrayOf(spec.mounts, isMount))
     fail("`mounts` must be a list of mounts, each with an absolute `destination`");
-  if (
-    spec.annotations !== undefined &&
-    !(isObject(spec.annotations) && Object.values(spec.annotations).every(isString))
-  )
+  if (spec.annotations !== undefined && !isMapOfStrings(spec.annotations))
     fail("`annotations` must map strings to strings");
   const linux = spec.linux;
   if (linux !== undefined) {
@@ -132,11 +130,46 @@ export function parseSpec(text: string, path: string): OciSpec {
       fail("`linux.namespaces` must be a list of objects with a `type`");
     if (linux.devices !== undefined && !isArrayOf(linux.devices, isDevice))
       fail("`linux.devices` must be a list of devices, each with a `path`, a `type` and its numbers");
-    const rules = isObject(linux.resources) ? linux.resources.devices : undefined;
-    if (rules !== undefined && rules !== null && !isArrayOf(rules, isObject))
-      fail("`linux.resources.devices` must be a list of objects");
+    if (!isOptional(linux.cgroupsPath, isString)) fail("`linux.cgroupsPath` must be a string");
+    if (!isOptional(linux.sysctl, isMapOfStrings)) fail("`linux.sysctl` must map strings to strings");
+    checkResources(linux.resources, fail);
   }
   return spec as OciSpec;
+}
+
+/** What is null was left out. */
+function checkResources(resources: unknown, fail: (rule: string) => never): void {
+  if (!isOptional(resources, isObject)) fail("`linux.resources` must be an object");
+  const { devices, memory, cpu } = (resources ?? {}) as Record<string, unknown>;
+  if (!isOptional(devices, (list) => isArrayOf(list, isDeviceRule)))
+    fail("`linux.resources.devices` must be a list of rules");
+  if (!isOptional(memory, isObject) || !isOptional(memory?.limit, isNumber))
+    fail("`linux.resources.memory` must be an object whose `limit` is a number");
+  if (
+    !isOptional(cpu, isObject) ||
+    ![cpu?.shares, cpu?.quota, cpu?.period].every((value) => isOptional(value, isNumber)) ||
+    ![cpu?.cpus, cpu?.mems].every((value) => isOptional(value, isString))
+  )
+    fail("`linux.resources.cpu` must be an object of numbers, and of lists of CPUs and memory nodes");
+}
+
+function isOptional<T>(
+  value: unknown,
+  is: ((value: unknown) => value is T) | ((value: unknown) => boolean),
+): value is T | null | undefined {
+  return value === undefined || value === null || is(value);
+}
+
+function isNumber(value: unknown): value is number {
+  return typeof value === "number";
+}
+
+function isMapOfStrings(value: unknown): value is Record<string, string> {
+  return isObject(value) && Object.values(value).every(isString);
+}
+
+function isDeviceRule(value: unknown): value is OciDeviceRule {
+  return isObject(value) && isOptional(value.access, isString);
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

@@ -7,11 +7,11 @@ import { Server } from "../../src/ttrpc/server.ts";
 import { EchoDefinition } from "../testkit/ttrpc/echo-service.ts";
 import { type MemoryTransport, transportPair } from "../testkit/ttrpc/memory-transport.ts";
 import { RawPeer } from "../testkit/ttrpc/raw-peer.ts";
+import { mutate, mutations, numRuns } from "./mutations.ts";
 
 // Well-formed conversations with bytes changed, dropped and doubled: closer to the code than random bytes.
 // HULL_FUZZ_RUNS sets how many.
 
-const numRuns = Number(process.env.HULL_FUZZ_RUNS ?? 300);
 const word = { key: "word", value: "value" };
 
 /** What a client writes in one conversation with all four shapes of call. */
@@ -56,23 +56,6 @@ function startServer(): Server {
 const reports: string[] = [];
 
 const joined = (transport: MemoryTransport) => Uint8Array.from(Buffer.concat(transport.written));
-
-const mutations = fc.array(
-  fc.record({ at: fc.nat(), byte: fc.nat(255), how: fc.constantFrom("set", "drop", "double", "cut") }),
-  { minLength: 1, maxLength: 6 },
-);
-
-function mutate(bytes: Uint8Array, list: { at: number; byte: number; how: string }[]): Uint8Array {
-  let result = [...bytes];
-  for (const { at, byte, how } of list) {
-    const index = at % Math.max(1, result.length);
-    if (how === "set") result[index] = byte;
-    else if (how === "drop") result.splice(index, 1 + (byte % 8));
-    else if (how === "double") result.splice(index, 0, ...result.slice(index, index + byte));
-    else result = result.slice(0, index);
-  }
-  return Uint8Array.from(result);
-}
 
 test("a server survives damaged conversations", async () => {
   const { requests } = await conversation();

@@ -1,6 +1,7 @@
 import { Agent, type IncomingMessage, request } from "node:http";
 import type { Deadline } from "../../core/deadline.ts";
 import { type ErrorCode, HullError, resourceExhausted } from "../../core/errors.ts";
+import { printable, textOf } from "../../core/printable.ts";
 import type {
   DiskConfig,
   FsConfig,
@@ -16,6 +17,9 @@ import type {
 
 /** The largest answer that is read: vm.info with its device tree stays far below. */
 const MAX_BODY_BYTES = 4 << 20;
+
+/** Characters of a refusal's reason that are told. */
+const MAX_REASON = 1_000;
 
 /** The statuses of the published document; what is not here is a fault of the VMM. */
 const CODE_OF_STATUS: Readonly<Record<number, ErrorCode>> = {
@@ -179,13 +183,16 @@ async function collect(action: string, response: IncomingMessage): Promise<strin
 
 /** An error body is a JSON array, the chain of causes from the outermost in; older releases send plain text. */
 function reasonOf(body: string): string {
+  return printable(chainOf(body) ?? body.trim(), MAX_REASON) || "no reason given";
+}
+
+function chainOf(body: string): string | undefined {
   try {
     const chain: unknown = JSON.parse(body);
-    if (Array.isArray(chain) && chain.length > 0) return chain.map(String).join(": ");
+    return Array.isArray(chain) && chain.length > 0 ? chain.map(textOf).join(": ") : undefined;
   } catch {
-    return body.trim().slice(0, 1000) || "no reason given";
+    return undefined; // plain text
   }
-  return body.trim().slice(0, 1000) || "no reason given";
 }
 
 function decode<T>(action: string, text: string, is: (value: unknown) => value is T): T {

@@ -1,3 +1,5 @@
+import { textOf } from "../../core/printable.ts";
+
 /** One line of the VMM's own account of itself (`--event-monitor`). */
 export interface VmmEvent {
   /** Who tells: `vmm`, `vm`, `guest`, `virtio-device`. */
@@ -56,6 +58,6 @@ function parse(text: string): VmmEvent | undefined {
   return {
     source,
     event,
-    properties: Object.fromEntries(pairs.map(([key, entry]) => [key, String(entry)])),
+    properties: Object.fromEntries(pairs.map(([key, entry]) => [key, textOf(entry)])),
   };
 }

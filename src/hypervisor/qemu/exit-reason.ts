@@ -1,3 +1,4 @@
+import { printable, textOf } from "../../core/printable.ts";
 import type { ProcessExit } from "../../host/process-launcher.ts";
 import type { VmSpec } from "../hypervisor.ts";
 import type { QmpEvents } from "./qmp-types.ts";
@@ -24,7 +25,7 @@ export function exitReason(
       case "guest-panic":
         return "the guest's kernel died";
       default:
-        return `${exit.reason} (QEMU's reason: ${String(shutdown.reason).slice(0, 100)})`;
+        return `${exit.reason} (QEMU's reason: ${printable(textOf(shutdown.reason), 100)})`;
     }
   }
   return exit.reason;

@@ -1,7 +1,7 @@
 import type { Duplex } from "node:stream";
 import type { Deadline } from "../../core/deadline.ts";
 import { HullError, internal, unavailable } from "../../core/errors.ts";
-import { printable } from "../../core/printable.ts";
+import { printable, textOf } from "../../core/printable.ts";
 import type { QmpCommand, QmpCommands, QmpEvent, QmpEvents } from "./qmp-types.ts";
 
 /** QMP answers are small; a line beyond this is a broken peer. */
@@ -134,17 +134,27 @@ export class QmpClient {
     const message = parse(line);
     if (!message) this.#end(internal(`qemu: ${JSON.stringify(line.slice(0, LOG_LINE_LENGTH))} is not QMP`));
     else if ("QMP" in message) this.#greeted?.();
-    else if (typeof message.event === "string") {
-      for (const listener of [...(this.#listeners.get(message.event) ?? [])])
-        listener((message.data ?? {}) as never);
-    } else if (typeof message.id === "number") this.#reply(message.id, message);
+    else if (typeof message.event === "string") this.#tell(message.event, message.data ?? {});
+    else if (typeof message.id === "number") this.#reply(message.id, message);
+  }
+
+  /** Listeners believe that an event has its documented form; one that has not ends the connection. */
+  #tell(event: string, data: unknown): void {
+    try {
+      for (const listener of [...(this.#listeners.get(event) ?? [])]) listener(data as never);
+    } catch {
+      const text = printable(textOf(data), LOG_LINE_LENGTH);
+      this.#end(
+        internal(`qemu: the event ${printable(event, LOG_LINE_LENGTH)} has an unknown form: ${text}`),
+      );
+    }
   }
 
   #reply(id: number, message: Record<string, unknown>): void {
     const pending = this.#pending.get(id);
     if (!pending) return; // its caller's deadline was over
     const error = message.error as { class?: unknown; desc?: unknown } | undefined;
-    if (error) pending.reject(new QmpError(pending.command, String(error.class), String(error.desc)));
+    if (error) pending.reject(new QmpError(pending.command, textOf(error.class), textOf(error.desc)));
     else pending.resolve(message.return);
   }
 

@@ -1,0 +1,45 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { duplexPair } from "../../../test/testkit/duplex-pair.ts";
+import { Deadline } from "../../core/deadline.ts";
+import { exitReason } from "./exit-reason.ts";
+import { QmpClient } from "./qmp-client.ts";
+
+const NOT_TEXT = { toString: 1, valueOf: 1 };
+
+/** A client and the end that plays QEMU, after the handshake. */
+async function connected() {
+  const [near, far] = duplexPair();
+  far.once("data", () => far.write('{"return": {}, "id": 1}\n'));
+  const deadline = Deadline.after(30_000, "QMP");
+  const connecting = QmpClient.connect(near, deadline);
+  far.write('{"QMP": {}}\n');
+  return { client: await connecting, far, deadline };
+}
+
+test("an event that lacks what its listeners read ends the connection, not the shim", async () => {
+  const { client, far, deadline } = await connected();
+  client.on("ACPI_DEVICE_OST", ({ info }) => info.device);
+  const pending = client.execute("query-status", undefined, deadline);
+  far.write('{"event": "ACPI_DEVICE_OST", "data": {}}\n');
+  await assert.rejects(pending, {
+    code: "Internal",
+    message: /event ACPI_DEVICE_OST has an unknown form: \{\}/,
+  });
+  deadline.dispose();
+});
+
+test("an error whose words are no text is an error all the same", async () => {
+  const { client, far, deadline } = await connected();
+  const pending = client.execute("query-status", undefined, deadline);
+  far.write(`${JSON.stringify({ id: 2, error: { class: NOT_TEXT, desc: NOT_TEXT } })}\n`);
+  await assert.rejects(pending, { code: "FailedPrecondition", message: /query-status: \{"toString":1/ });
+  client.close();
+  deadline.dispose();
+});
+
+test("a shutdown whose reason is no text still has a reason", () => {
+  const exit = { code: 0, signal: null, requested: false, reason: "it ended", stderr: "" };
+  const shutdown = { guest: true, reason: NOT_TEXT as unknown as string };
+  assert.match(exitReason(exit, shutdown, ""), /^it ended \(QEMU's reason: \{"toString"/);
+});
