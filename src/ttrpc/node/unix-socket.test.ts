@@ -67,7 +67,7 @@ test("connecting to nothing says to what, and keeps to its deadline", async () =
   const path = join(directory, "nothing.sock");
   const error = await connectUnix(path, limit).catch((thrown) => thrown);
   assert.ok(
-    error instanceof HullError && error.code === "NotFound" && error.message.includes(path),
+    error instanceof HullError && error.code === "Unavailable" && error.message.includes(path),
     String(error),
   );
   const over = limit.shorter(1000);

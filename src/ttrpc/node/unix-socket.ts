@@ -10,7 +10,7 @@ import { HullError } from "../../core/errors.ts";
 import type { Server } from "../server.ts";
 import { socketTransport } from "./socket-transport.ts";
 
-/** Connects to a unix socket. Throws Unavailable, NotFound (no such path), or the deadline's reason. */
+/** Connects to a unix socket. Throws Unavailable, also where there is no such path, or the deadline's reason. */
 export async function connectUnix(path: string, deadline: Deadline): Promise<Socket> {
   deadline.check();
   const socket = createConnection({ path });
