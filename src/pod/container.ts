@@ -172,7 +172,7 @@ export class Container {
     if (request.signal !== SIGKILL) await process.signal(request, deadline);
     // An exec that cannot be killed ends the VM only where the guest does not answer: the container may be well.
     else if (execId === "") await this.#sigkill.send(process, request, deadline);
-    else await new Sigkill(this.#options.sigkill).send(process, request, deadline);
+    else await new Sigkill({ ...this.#options.sigkill, alone: false }).send(process, request, deadline);
   }
 
   async resize(execId: string, size: TerminalSize, deadline: Deadline): Promise<void> {

@@ -351,9 +351,13 @@ export class Pod {
       publish: this.#options.publish,
       sigkill: {
         timeoutMs: sandbox.killTimeoutMs,
+        alone: this.#single,
         endVm: async (reason) => {
           this.#killed ??= `the VM was ended: ${reason}`;
-          await sandbox.kill();
+          await sandbox.kill().catch((error: unknown) => {
+            this.#options.log("pod: the VM cannot be ended", { err: error });
+            throw error;
+          });
         },
       },
       // Docker connects a container to its networks between create and start.

@@ -14,7 +14,7 @@ const stdio = { stdin: "", stdout: "", stderr: "", terminal: false };
 const code = (error: unknown) => HullError.from(error).code;
 
 /** A pod of one running container whose guest has 20 ms for a SIGKILL. */
-async function setUp() {
+async function setUp(annotations: Record<string, string> = {}) {
   const sandbox = new FakeSandbox();
   sandbox.killTimeoutMs = 20;
   const events: PodEvent[] = [];
@@ -25,7 +25,7 @@ async function setUp() {
     publish: (event) => events.push(event),
     log: (_, fields) => reasons.push(fields?.reason),
   });
-  const spec = { process: { args: ["true"] }, root: { path: "rootfs" } };
+  const spec = { process: { args: ["true"] }, root: { path: "rootfs" }, annotations };
   const container = await create(pod, { id: "p1", bundle: "/b", spec, rootfs: [], stdio, io: fakeIo() });
   return { sandbox, pod, container, events, reasons };
 }
@@ -71,8 +71,27 @@ test("a guest that refuses SIGKILL loses its VM", async () => {
   assert.match((await pod.ended).reason ?? "", /container p1 cannot be killed: no/);
 });
 
-test("a guest that answers and does nothing is believed once", async () => {
+test("a VM whose only container outlives an answered SIGKILL is ended", async () => {
   const { sandbox, pod, container } = await setUp();
+  await container.start("", forever);
+  sandbox.agent.signal = async () => undefined;
+  await container.signal("", KILL, forever);
+  assert.equal((await container.init.exited).status, 137);
+  assert.equal(sandbox.kills, 1);
+  assert.match((await pod.ended).reason ?? "", /container p1 has not ended 20 ms after SIGKILL/);
+});
+
+test("in a pod of several a guest that answers and does nothing is believed once", async () => {
+  const { sandbox, pod } = await setUp({ "io.kubernetes.cri.container-type": "sandbox" });
+  const spec = {
+    process: { args: ["true"] },
+    root: { path: "rootfs" },
+    annotations: {
+      "io.kubernetes.cri.container-type": "container",
+      "io.kubernetes.cri.sandbox-id": "p1",
+    },
+  };
+  const container = await create(pod, { id: "c1", bundle: "/b", spec, rootfs: [], stdio, io: fakeIo() });
   await container.start("", forever);
   sandbox.agent.signal = async () => undefined;
   await container.signal("", KILL, forever);
@@ -84,7 +103,7 @@ test("a guest that answers and does nothing is believed once", async () => {
   await container.signal("", KILL, forever);
   assert.equal(sandbox.kills, 1);
   assert.equal((await container.init.exited).status, 137);
-  assert.match((await pod.ended).reason ?? "", /container p1 still lives \d+ ms after .* answered SIGKILL/);
+  assert.match((await pod.ended).reason ?? "", /container c1 still lives \d+ ms after .* answered SIGKILL/);
 });
 
 test("Delete of a created container works with a guest that says nothing, or does nothing", async () => {

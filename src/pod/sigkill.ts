@@ -8,16 +8,22 @@ export const SIGKILL = 9;
 export interface SigkillOptions {
   /** How long the guest may take (`runtime.kill_timeout`). */
   readonly timeoutMs: number;
-  /** Ends the VM at once, with what lives in it; resolves when it is gone. `reason` is what the log says. */
+  /**
+   * Ends the VM at once, with what lives in it; resolves when it is gone. `reason` is what the log says. Logs it where
+   * that fails, and rejects.
+   */
   readonly endVm: (reason: string) => Promise<void>;
+  /** Whether the VM has no other container: then nobody is hurt when it ends. */
+  readonly alone: boolean;
 }
 
 /**
  * SIGKILL that does not depend on the guest. Where the guest does not carry it out in time the VM is ended, which ends
  * the process: that is what SIGKILL promises.
  *
- * A guest that has answered is believed at first: a process in an uninterruptible wait may end later. Whoever sends
- * SIGKILL again when the time is over has waited long enough.
+ * A guest that has answered is believed at first: a process in an uninterruptible wait may end later. A VM with nothing
+ * else in it is ended when the time is over; where there are other containers, whoever sends SIGKILL again by then has
+ * waited long enough.
  */
 export class Sigkill {
   readonly #options: SigkillOptions;
@@ -54,12 +60,12 @@ export class Sigkill {
     const limit = Deadline.after(timeoutMs, `${subject}: SIGKILL`);
     try {
       await limit.race(process.signal(request, limit));
-      this.#answeredAt ??= performance.now();
+      this.#answered(process);
     } catch (error) {
       const { code, message } = HullError.from(error);
       if (code === "NotFound") {
         // Its exit is on its way, if the guest says the truth.
-        this.#answeredAt ??= performance.now();
+        this.#answered(process);
         throw error;
       }
       if (!(await endsWithin(process, limit))) await endVm(`${subject} cannot be killed: ${message}`);
@@ -69,15 +75,26 @@ export class Sigkill {
   }
 
   async #end(process: Process, request: SignalRequest): Promise<void> {
-    const { timeoutMs, endVm } = this.#options;
     await this.#send(process, request).catch((error: unknown) => {
       if (HullError.from(error).code !== "NotFound") throw error;
     });
+    await this.#endVmUnlessEnded(process);
+    await process.exited;
+  }
+
+  #answered(process: Process): void {
+    if (this.#answeredAt !== undefined) return;
+    this.#answeredAt = performance.now();
+    if (!this.#options.alone) return;
+    this.#endVmUnlessEnded(process).catch(() => undefined); // a VM that cannot be ended is in the log
+  }
+
+  async #endVmUnlessEnded(process: Process): Promise<void> {
+    const { timeoutMs, endVm } = this.#options;
     const limit = Deadline.after(timeoutMs, `${process.subject}: its end after SIGKILL`);
     const ended = await endsWithin(process, limit);
     limit.dispose();
     if (!ended) await endVm(`${process.subject} has not ended ${timeoutMs} ms after SIGKILL`);
-    await process.exited;
   }
 }
 

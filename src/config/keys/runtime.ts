@@ -34,7 +34,7 @@ export const runtime = section("What the runtime does on the host, around the vi
   }),
   kill_timeout: duration({
     about:
-      "How long the guest may take to carry out a SIGKILL. When it has not answered by then, or the process still lives when SIGKILL is sent again, the virtual machine is ended, and with it every container of the pod.",
+      "How long the guest may take to carry out a SIGKILL. When it has not answered by then, the virtual machine is ended, and with it every container of the pod; also when the pod's only container still lives by then, or one of several when SIGKILL is sent again.",
     min: 100,
     max: 600_000,
     default: 5_000,
