@@ -155,5 +155,5 @@ for (const port of [AGENT_PORT.ttrpc, AGENT_PORT.stdio, AGENT_PORT.forward]) {
 }
 
 test("without /dev/vhost-vsock there is no context id to reserve", () => {
-  assert.throws(() => vsock.reserveCid(), { code: "NotFound", message: /vhost-vsock: ENOENT/ });
+  assert.throws(() => vsock.reserveCid(), { code: "Unavailable", message: /vhost-vsock: ENOENT/ });
 });
