@@ -2,6 +2,7 @@ import { closeSync, constants } from "node:fs";
 import { open } from "node:fs/promises";
 import { getSystemErrorName } from "node:util";
 import { failedPrecondition, HullError, internal, unimplemented } from "../core/errors.ts";
+import { loadAddon } from "./addon.ts";
 import { bindAttributes, type MountAttributes, type Propagation } from "./mount-attributes.ts";
 
 /** native/mount-api.c. A negative answer is an error number. */
@@ -38,13 +39,7 @@ export class MountApi {
 
   /** `path`: the addon, built from native/mount-api.c. Throws Unavailable when it cannot be loaded. */
   constructor(path: string) {
-    const holder = { exports: {} };
-    try {
-      process.dlopen(holder, path);
-    } catch (error) {
-      throw HullError.wrap(`mount addon ${path}`, error, "Unavailable");
-    }
-    this.#addon = holder.exports as Addon;
+    this.#addon = loadAddon<Addon>("mount", path);
   }
 
   /**

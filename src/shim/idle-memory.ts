@@ -1,6 +1,6 @@
 import { constants, type PerformanceEntry, PerformanceObserver } from "node:perf_hooks";
 import { setFlagsFromString } from "node:v8";
-import { HullError } from "../core/errors.ts";
+import { loadAddon } from "../host/addon.ts";
 
 /** native/memory.c */
 export interface MemoryAddon {
@@ -15,13 +15,7 @@ const IDLE_MS = 5_000;
 
 /** Loads `lib/memory.node`. Throws Unavailable when it cannot be loaded. */
 export function loadMemoryAddon(path: string): MemoryAddon {
-  const holder = { exports: {} };
-  try {
-    process.dlopen(holder, path);
-  } catch (error) {
-    throw HullError.wrap(`memory addon ${path}`, error, "Unavailable");
-  }
-  return holder.exports as MemoryAddon;
+  return loadAddon<MemoryAddon>("memory", path);
 }
 
 /** How many collections V8 keeps the bytecode of a function that nobody calls; all, and its default. */

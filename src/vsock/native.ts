@@ -5,6 +5,7 @@ import { getSystemErrorName } from "node:util";
 import type { Deadline } from "../core/deadline.ts";
 import { HullError, resourceExhausted } from "../core/errors.ts";
 import { Semaphore } from "../core/semaphore.ts";
+import { loadAddon } from "../host/addon.ts";
 
 /** native/vsock.c. A negative answer is an error number. */
 interface Addon {
@@ -44,13 +45,7 @@ export class NativeVsock {
 
   /** `path`: the addon, built from native/vsock.c. Throws Unavailable when it cannot be loaded. */
   constructor(path: string) {
-    const holder = { exports: {} };
-    try {
-      process.dlopen(holder, path);
-    } catch (error) {
-      throw HullError.wrap(`vsock addon ${path}`, error, "Unavailable");
-    }
-    this.#addon = holder.exports as Addon;
+    this.#addon = loadAddon<Addon>("vsock", path);
   }
 
   /**
