@@ -18,6 +18,7 @@ export type Resource =
 /** A recorded resource: `update` when more is known of it, `forget` once it has been released. */
 export interface LedgerEntry {
   update(resource: Resource): Promise<void>;
+  /** Never rejects: a record that cannot be taken out (no space) stays, and releasing it once more is harmless. */
   forget(): Promise<void>;
 }
 

@@ -182,7 +182,8 @@ class ChildHandle implements HostProcess {
 
   async stop(deadline: Deadline, polite?: () => Promise<unknown>): Promise<void> {
     // Before it is told to end: afterwards nothing says whose children they were.
-    const forks = this.#ended ? [] : await descendantsOf(this.pid);
+    // Where that cannot be read (no descriptor is free) they are looked for by their mark.
+    const forks = this.#ended ? [] : await descendantsOf(this.pid).catch(() => undefined);
     if (!this.#ended) {
       this.#requested = true;
       this.#forks = forks;
@@ -262,7 +263,14 @@ class ChildHandle implements HostProcess {
   }
 }
 
-/** Processes that the kernel has killed for want of memory since boot, by a cgroup's limit or the host's. */
+/**
+ * Processes that the kernel has killed for want of memory since boot, by a cgroup's limit or the host's. NaN where that
+ * cannot be read: it is only a guess at a cause.
+ */
 function hostOomKills(): number {
-  return Number(/^oom_kill (\d+)$/m.exec(readFileSync("/proc/vmstat", "latin1"))?.[1] ?? 0);
+  try {
+    return Number(/^oom_kill (\d+)$/m.exec(readFileSync("/proc/vmstat", "latin1"))?.[1] ?? 0);
+  } catch {
+    return Number.NaN;
+  }
 }

@@ -11,6 +11,7 @@ import { findByMark, startTimeOf } from "../host/proc.ts";
 import { type HostProcess, launch } from "../host/process-launcher.ts";
 import { run } from "../host/run.ts";
 import { cleanUpPod } from "./cleanup.ts";
+import { releaseRecorded } from "./release.ts";
 import { STATE_FILE, StateFile } from "./state-file.ts";
 
 const ROOT = process.geteuid?.() === 0;
@@ -27,8 +28,8 @@ beforeEach(async () => {
   root = await mkdtemp(join(tmpdir(), "hull-cleanup-"));
   directory = join(root, namespace, id);
   await mkdir(directory, { recursive: true });
-  state = new StateFile(directory, namespace, id);
   warnings = [];
+  state = new StateFile(directory, namespace, id, (text) => void warnings.push(text));
 });
 afterEach(async () => {
   await rm(root, { recursive: true, force: true });
@@ -152,5 +153,23 @@ describe("the clean-up of a pod whose daemon is gone", () => {
     } finally {
       await ip("netns", "del", netns);
     }
+  });
+});
+
+describe("a ledger that cannot be written", () => {
+  it("does not keep a process from ending: what is forgotten stays recorded, is told, and goes the next time", async () => {
+    const started = await launch({ role: "helper", argv: ["/bin/sleep", "60"], pod }, state);
+    const inTheWay = join(directory, `${STATE_FILE}.new`);
+    await mkdir(inTheWay);
+    await started.stop(within(5_000));
+    assert.equal((await started.exited).requested, true);
+    assert.deepEqual(
+      state.resources.map(({ kind }) => kind),
+      ["process"],
+    );
+    assert.match(warnings.join(), /state\.json: EISDIR.*a process that was released stays recorded/);
+    await rm(inTheWay, { recursive: true });
+    await releaseRecorded(state, within(5_000));
+    assert.deepEqual([state.resources, await recorded()], [[], []]);
   });
 });

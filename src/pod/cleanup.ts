@@ -31,7 +31,7 @@ export async function cleanUpPod(
       `${problem}: pod ${pod} is released by what can be read of it and by the pod's name; look for a cgroup of the pod that is left`,
     );
   }
-  const state = new StateFile(directory, namespace, id, [...resources, ...found]);
+  const state = new StateFile(directory, namespace, id, warn, [...resources, ...found]);
   await releaseRecorded(state, deadline);
   await removePodDirectory(directory, deadline);
 }

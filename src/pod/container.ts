@@ -44,6 +44,8 @@ export interface ContainerOptions {
   readonly capacity: VmCapacity;
   readonly publish: (event: PodEvent) => void;
   readonly sigkill: SigkillOptions;
+  /** A failure of the guest as it is to be told: where the VM was ended, with the reason of that. */
+  readonly explain: (error: unknown) => unknown;
   /** Runs before the init process is started; when it fails, so does the start. */
   readonly beforeStart: (deadline: Deadline) => Promise<void>;
   /** Runs once the init process has been started; never rejects. */
@@ -123,18 +125,12 @@ export class Container {
   }
 
   async start(execId: string, deadline: Deadline): Promise<void> {
-    if (execId === "") {
-      await this.#queue.run(async () => {
-        this.init.machine.require("start", "created");
-        await this.#options.beforeStart(deadline);
-        await this.init.start(deadline);
-        await this.#options.afterStart(deadline);
-      });
-      return;
+    try {
+      if (execId === "") await this.#startInit(deadline);
+      else await this.#startExec(execId, deadline);
+    } catch (error) {
+      throw this.#options.explain(error);
     }
-    const exec = this.#exec(execId);
-    this.#requireRunning(`start exec ${execId} in`);
-    await exec.process.start(deadline);
   }
 
   /** Registers an exec; nothing runs before `start`. */
@@ -282,6 +278,21 @@ export class Container {
       [this.init, ...[...this.#execs.values()].map((exec) => exec.process)].map((p) => p.io.close()),
     );
     await this.#options.release();
+  }
+
+  async #startInit(deadline: Deadline): Promise<void> {
+    await this.#queue.run(async () => {
+      this.init.machine.require("start", "created");
+      await this.#options.beforeStart(deadline);
+      await this.init.start(deadline);
+      await this.#options.afterStart(deadline);
+    });
+  }
+
+  async #startExec(execId: string, deadline: Deadline): Promise<void> {
+    const exec = this.#exec(execId);
+    this.#requireRunning(`start exec ${execId} in`);
+    await exec.process.start(deadline);
   }
 
   #exec(id: string): Exec {

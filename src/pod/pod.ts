@@ -354,12 +354,13 @@ export class Pod {
         alone: this.#single,
         endVm: async (reason) => {
           this.#killed ??= `the VM was ended: ${reason}`;
-          await sandbox.kill().catch((error: unknown) => {
-            this.#options.log("pod: the VM cannot be ended", { err: error });
-            throw error;
-          });
+          await sandbox.kill();
         },
       },
+      explain: (error) =>
+        this.#killed !== undefined && HullError.from(error).code === "Unavailable"
+          ? new HullError("Unavailable", this.#killed, { cause: error })
+          : error,
       // Docker connects a container to its networks between create and start.
       beforeStart: (deadline) => sandbox.refreshNetwork(deadline),
       afterStart: (deadline) => hooks.started(sandbox.pid, deadline),

@@ -58,6 +58,7 @@ export class Process {
   readonly #exited = deferred<Exit>();
   #exit: Exit | undefined;
   #starting: Promise<unknown> = Promise.resolve();
+  #isStarting = false;
   #followed = false;
   readonly #queue = new SerialQueue();
 
@@ -84,6 +85,11 @@ export class Process {
     return !this.machine.is("stopped", "deleted");
   }
 
+  /** Whether the guest is asked to start it and has not answered. Its end is told after that answer. */
+  get starting(): boolean {
+    return this.#isStarting;
+  }
+
   /** Begins to wait for the end. Called once, as soon as there is something in the guest to wait for. */
   follow(): void {
     if (this.#followed) return;
@@ -99,7 +105,10 @@ export class Process {
   start(deadline: Deadline): Promise<void> {
     return this.exclusively(async () => {
       this.machine.require("start", "created");
-      const starting = this.runner.start(deadline);
+      this.#isStarting = true;
+      const starting = this.runner.start(deadline).finally(() => {
+        this.#isStarting = false;
+      });
       this.#starting = starting.then(
         () => {
           this.machine.transition("running");

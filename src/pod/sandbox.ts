@@ -19,7 +19,7 @@ export interface Sandbox {
   readonly lost: Promise<string>;
   /** How long the guest may take to carry out a SIGKILL (`runtime.kill_timeout`). */
   readonly killTimeoutMs: number;
-  /** Ends the VM at once, without the guest's help; `lost` tells. Resolves when it is gone. */
+  /** Ends the VM at once, without the guest's help; `lost` tells. Resolves when it is gone. Never rejects. */
   kill(): Promise<void>;
   /** Writes the guest's data back, ends the VM and its helpers, frees all they had. Idempotent. */
   stop(deadline: Deadline): Promise<void>;

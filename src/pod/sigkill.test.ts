@@ -3,7 +3,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { create, FakeSandbox, fakeIo } from "../../test/testkit/fake-sandbox.ts";
 import { Deadline } from "../core/deadline.ts";
-import { HullError, internal } from "../core/errors.ts";
+import { deferred } from "../core/deferred.ts";
+import { HullError, internal, notFound } from "../core/errors.ts";
 import type { PodEvent } from "./events.ts";
 import { Pod } from "./pod.ts";
 
@@ -29,6 +30,24 @@ async function setUp(annotations: Record<string, string> = {}) {
   const container = await create(pod, { id: "p1", bundle: "/b", spec, rootfs: [], stdio, io: fakeIo() });
   return { sandbox, pod, container, events, reasons };
 }
+
+/** A pod of several: the pause container, and one that was created in it. */
+async function setUpMember() {
+  const { pod, ...rest } = await setUp({ "io.kubernetes.cri.container-type": "sandbox" });
+  const spec = {
+    process: { args: ["true"] },
+    root: { path: "rootfs" },
+    annotations: {
+      "io.kubernetes.cri.container-type": "container",
+      "io.kubernetes.cri.sandbox-id": "p1",
+    },
+  };
+  const container = await create(pod, { id: "c1", bundle: "/b", spec, rootfs: [], stdio, io: fakeIo() });
+  return { ...rest, pod, container };
+}
+
+const mayEnd = (sandbox: FakeSandbox) =>
+  new Promise((resolve) => setTimeout(resolve, 2 * sandbox.killTimeoutMs));
 
 test("a guest that does not answer SIGKILL loses its VM, and everybody is told the truth", async () => {
   const { sandbox, pod, container, events, reasons } = await setUp();
@@ -82,28 +101,63 @@ test("a VM whose only container outlives an answered SIGKILL is ended", async ()
 });
 
 test("in a pod of several a guest that answers and does nothing is believed once", async () => {
-  const { sandbox, pod } = await setUp({ "io.kubernetes.cri.container-type": "sandbox" });
-  const spec = {
-    process: { args: ["true"] },
-    root: { path: "rootfs" },
-    annotations: {
-      "io.kubernetes.cri.container-type": "container",
-      "io.kubernetes.cri.sandbox-id": "p1",
-    },
-  };
-  const container = await create(pod, { id: "c1", bundle: "/b", spec, rootfs: [], stdio, io: fakeIo() });
+  const { sandbox, pod, container } = await setUpMember();
   await container.start("", forever);
   sandbox.agent.signal = async () => undefined;
   await container.signal("", KILL, forever);
   await container.signal("", KILL, forever);
   assert.equal(sandbox.kills, 0);
-  await new Promise((resolve) => setTimeout(resolve, 2 * sandbox.killTimeoutMs));
+  await mayEnd(sandbox);
   assert.equal(sandbox.kills, 0);
   assert.equal(container.status("").state, "running");
   await container.signal("", KILL, forever);
   assert.equal(sandbox.kills, 1);
   assert.equal((await container.init.exited).status, 137);
   assert.match((await pod.ended).reason ?? "", /container c1 still lives \d+ ms after .* answered SIGKILL/);
+});
+
+test("SIGKILL while the guest's Start hangs ends the VM, and Start says why it failed", async () => {
+  for (const [kind, signals] of [
+    ["kills it", undefined],
+    ["does nothing", async () => undefined],
+    ["does not know it", () => Promise.reject(notFound("process already finished"))],
+    ["is silent", () => silence as Promise<void>],
+  ] as const) {
+    for (const several of [true, false]) {
+      const { sandbox, pod, container, events } = await (several ? setUpMember() : setUp());
+      sandbox.agent.faults.set("start", silence);
+      const started = container.start("", forever).catch((error: unknown) => String(error));
+      await new Promise(setImmediate);
+      if (signals) sandbox.agent.signal = signals;
+      await container.signal("", KILL, forever).catch((error) => assert.equal(code(error), "NotFound"));
+      const subject = `${container.id}: a guest that ${kind}`;
+      assert.equal((await container.init.exited).status, 137, subject);
+      assert.equal(sandbox.kills, 1, subject);
+      assert.match(String(await started), /the VM was ended: container .1 (has not ended 20 ms|cannot be)/);
+      assert.equal(container.status("").state, "stopped");
+      const exits = events.filter((event) => event.kind === "exit" && event.containerId === container.id);
+      assert.deepEqual(
+        exits.map((event) => event.kind === "exit" && event.exit.status),
+        [137],
+      );
+      assert.match((await pod.ended).reason ?? "", /the VM was ended: container/);
+    }
+  }
+});
+
+test("SIGKILL in a pod of several during a Start that goes on to its end ends no VM", async () => {
+  const { sandbox, container } = await setUpMember();
+  const gate = deferred<void>();
+  sandbox.agent.faults.set("start", gate.promise);
+  const started = container.start("", forever);
+  await new Promise(setImmediate);
+  sandbox.agent.signal = async () => undefined; // it sleeps where no signal wakes it
+  await container.signal("", KILL, forever);
+  gate.resolve();
+  await started;
+  await mayEnd(sandbox);
+  assert.equal(sandbox.kills, 0);
+  assert.equal(container.status("").state, "running");
 });
 
 test("Delete of a created container works with a guest that says nothing, or does nothing", async () => {
@@ -124,7 +178,7 @@ test("an exec that lives on does not end the VM, a guest that says nothing about
   const { signal } = sandbox.agent;
   sandbox.agent.signal = async () => undefined;
   await container.signal("e1", KILL, forever);
-  await new Promise((resolve) => setTimeout(resolve, 2 * sandbox.killTimeoutMs));
+  await mayEnd(sandbox);
   await container.signal("e1", KILL, forever);
   assert.equal(sandbox.kills, 0);
   sandbox.agent.signal = signal;

@@ -8,10 +8,7 @@ export const SIGKILL = 9;
 export interface SigkillOptions {
   /** How long the guest may take (`runtime.kill_timeout`). */
   readonly timeoutMs: number;
-  /**
-   * Ends the VM at once, with what lives in it; resolves when it is gone. `reason` is what the log says. Logs it where
-   * that fails, and rejects.
-   */
+  /** Ends the VM at once, with what lives in it; resolves when it is gone. `reason` is what the log says. Never rejects. */
   readonly endVm: (reason: string) => Promise<void>;
   /** Whether the VM has no other container: then nobody is hurt when it ends. */
   readonly alone: boolean;
@@ -22,16 +19,21 @@ export interface SigkillOptions {
  * the process: that is what SIGKILL promises.
  *
  * A guest that has answered is believed at first: a process in an uninterruptible wait may end later. A VM with nothing
- * else in it is ended when the time is over; where there are other containers, whoever sends SIGKILL again by then has
- * waited long enough.
+ * else in it is ended when the time is over, and one that still owes the answer to the process's start, too: only then
+ * could its end be told. Where there are other containers, whoever sends SIGKILL again by then has waited long enough.
  */
 export class Sigkill {
   readonly #options: SigkillOptions;
   /** When the guest first said that it had sent it; of performance.now(). */
   #answeredAt: number | undefined;
+  /** From then on: ends the VM where that has to be. */
+  #watching: Promise<void> | undefined;
+  /** The guest has no reason to keep the process. */
+  #mustEnd: boolean;
 
   constructor(options: SigkillOptions) {
     this.#options = options;
+    this.#mustEnd = options.alone;
   }
 
   /**
@@ -75,26 +77,27 @@ export class Sigkill {
   }
 
   async #end(process: Process, request: SignalRequest): Promise<void> {
+    this.#mustEnd = true;
     await this.#send(process, request).catch((error: unknown) => {
       if (HullError.from(error).code !== "NotFound") throw error;
     });
-    await this.#endVmUnlessEnded(process);
+    await this.#watching;
     await process.exited;
   }
 
   #answered(process: Process): void {
-    if (this.#answeredAt !== undefined) return;
-    this.#answeredAt = performance.now();
-    if (!this.#options.alone) return;
-    this.#endVmUnlessEnded(process).catch(() => undefined); // a VM that cannot be ended is in the log
+    this.#answeredAt ??= performance.now();
+    this.#watching ??= this.#watch(process);
   }
 
-  async #endVmUnlessEnded(process: Process): Promise<void> {
+  async #watch(process: Process): Promise<void> {
     const { timeoutMs, endVm } = this.#options;
     const limit = Deadline.after(timeoutMs, `${process.subject}: its end after SIGKILL`);
     const ended = await endsWithin(process, limit);
     limit.dispose();
-    if (!ended) await endVm(`${process.subject} has not ended ${timeoutMs} ms after SIGKILL`);
+    if (ended || !(this.#mustEnd || process.starting)) return;
+    const start = process.starting ? ", and its start goes on" : "";
+    await endVm(`${process.subject} has not ended ${timeoutMs} ms after SIGKILL${start}`);
   }
 }
 

@@ -1,5 +1,6 @@
 import { rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { HullError } from "../core/errors.ts";
 import type { Ledger, LedgerEntry, Resource } from "../core/ledger.ts";
 
 /** Content of `state.json` in the pod's folder: what `cleanup` needs to release a pod whose daemon is gone. */
@@ -27,6 +28,8 @@ export class StateFile implements Ledger {
     readonly directory: string,
     readonly namespace: string,
     readonly id: string,
+    /** Told of what stays recorded although it was released. */
+    readonly warn: (message: string) => void,
     /** What an earlier daemon has recorded. */
     before: readonly Resource[] = [],
   ) {
@@ -47,9 +50,7 @@ export class StateFile implements Ledger {
         this.#resources.set(key, changed);
         await this.#save();
       },
-      forget: async () => {
-        if (this.#resources.delete(key)) await this.#save();
-      },
+      forget: () => this.#forgetOne(key),
     };
   }
 
@@ -59,6 +60,21 @@ export class StateFile implements Ledger {
       if (released.includes(resource)) this.#resources.delete(key);
     }
     await this.#save();
+  }
+
+  async #forgetOne(key: number): Promise<void> {
+    const resource = this.#resources.get(key);
+    if (!resource) return;
+    this.#resources.delete(key);
+    try {
+      await this.#save();
+    } catch (error) {
+      this.#resources.set(key, resource);
+      const { message } = HullError.wrap(join(this.directory, STATE_FILE), error, "Internal");
+      this.warn(
+        `${message}: a ${resource.kind} that was released stays recorded, and is released again later`,
+      );
+    }
   }
 
   #save(): Promise<void> {

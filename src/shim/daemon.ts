@@ -66,7 +66,8 @@ export class Daemon {
       namespace,
       log: (level, message, fields) => this.#log[level](fields ?? {}, message),
     });
-    this.#ledger = new StateFile(paths.directory, namespace, id);
+    const warn = (message: string) => this.#log.warn(message);
+    this.#ledger = new StateFile(paths.directory, namespace, id, warn);
     const files = loadConfig({
       runtimeOptions: record.options,
       env: process.env,
@@ -93,7 +94,7 @@ export class Daemon {
             ledger: this.#ledger,
             timeline: this.#timeline,
             log: (message, fields) => this.#log.debug(fields ?? {}, message),
-            warn: (message) => this.#log.warn(message),
+            warn,
           },
           deadline,
         );

@@ -80,12 +80,7 @@ export class FakeAgent implements GuestAgent {
 
   async wait(ref: ProcessRef): Promise<GuestExit> {
     const { exit } = this.#get(ref);
-    return await Promise.race([
-      exit.promise,
-      this.lost.then((cause) => {
-        throw unavailable(cause.message);
-      }),
-    ]);
+    return await Promise.race([exit.promise, this.#unavailable()]);
   }
 
   async signal(ref: ProcessRef, { signal }: SignalRequest): Promise<void> {
@@ -186,11 +181,16 @@ export class FakeAgent implements GuestAgent {
     return process;
   }
 
+  async #unavailable(): Promise<never> {
+    throw unavailable((await this.lost).message);
+  }
+
   async #call(name: string, subject: string): Promise<void> {
     this.calls.push(subject ? `${name} ${subject}` : name);
     const fault = this.faults.get(name);
     if (fault instanceof Error) throw fault;
-    await fault;
+    // No call outlives the connection.
+    if (fault !== undefined) await Promise.race([fault, this.#unavailable()]);
   }
 }
 
