@@ -6,6 +6,7 @@ import type { PodEvent } from "./events.ts";
 import { GuestExec } from "./guest-process.ts";
 import { guestResources } from "./guest-resources.ts";
 import type { OciResources } from "./oci-spec.ts";
+import { OomEvents } from "./oom-events.ts";
 import { type Exit, Process, type ProcessRunner, type ProcessState } from "./process.ts";
 import type { ProcessIo } from "./process-io.ts";
 import { SIGKILL, Sigkill, type SigkillOptions } from "./sigkill.ts";
@@ -80,6 +81,7 @@ export class Container {
   readonly #execs = new Map<string, Exec>();
   readonly #queue = new SerialQueue();
   readonly #sigkill: Sigkill;
+  readonly #oomEvents = new OomEvents();
   #lastStats: GuestStats = { cgroupFiles: {}, netDev: "" };
 
   constructor(options: ContainerOptions) {
@@ -270,6 +272,11 @@ export class Container {
       this.#publish({ kind: "delete", containerId: this.id, execId: "", pid: this.pid, exit });
       return exit;
     });
+  }
+
+  /** The guest says that the OOM killer struck in it. */
+  oomKilled(): void {
+    if (this.#oomEvents.next()) this.#publish({ kind: "oom", containerId: this.id });
   }
 
   /** Closes every stream and frees what the container has on the host. Idempotent. */

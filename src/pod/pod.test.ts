@@ -358,6 +358,17 @@ test("OOM kills are told of each time, for known containers only", async () => {
   assert.deepEqual(kinds(), ["create", "oom", "oom"]);
 });
 
+test("a guest that tells of OOM kills without end does not crowd out other events", async () => {
+  const { pod, sandbox, kinds } = setUp();
+  await create(pod, request("p1"));
+  for (let kill = 0; kill < 100_000; kill++) sandbox.agent.oom("p1");
+  sandbox.agent.end({ containerId: "p1", execId: "" }, 137, true);
+  await pod.container("p1").init.exited;
+  const ooms = kinds().filter((kind) => kind === "oom").length;
+  assert.ok(ooms >= 1 && ooms < 1_000, `${ooms} events`);
+  assert.equal(kinds().at(-1), "exit");
+});
+
 test("dispose frees what still runs", async () => {
   const { pod, sandbox } = setUp();
   const first = request("p1");

@@ -238,9 +238,7 @@ export class Pod {
           await this.stop();
         })
         .catch((error) => this.#options.log("pod: cannot follow the VM", { err: error }));
-      sandbox.agent.onOom((containerId) => {
-        if (this.#containers.has(containerId)) this.#options.publish({ kind: "oom", containerId });
-      });
+      sandbox.agent.onOom((containerId) => this.#containers.get(containerId)?.oomKilled());
       return sandbox;
     } catch (error) {
       this.#machine.transition("stopped");

@@ -5,8 +5,10 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
+import { within } from "../../../test/testkit/within.ts";
 import { Deadline } from "../../core/deadline.ts";
-import { invalidArgument } from "../../core/errors.ts";
+import { type HullError, invalidArgument, notFound, resourceExhausted } from "../../core/errors.ts";
+import { until } from "../../core/until.ts";
 import { TaskExit } from "../../proto/generated/containerd/events/task.ts";
 import { EventsDefinition } from "../../proto/generated/containerd/services/events/ttrpc/v1/events.ts";
 import { socketTransport } from "../../ttrpc/node/socket-transport.ts";
@@ -23,10 +25,13 @@ const exit = (status: number) =>
     exit: { status, at: new Date(1_700_000_000_123) },
   });
 
-/** A containerd that may go away and come back; it refuses the exit statuses in `refused`. */
+/** A containerd that may go away and come back; it refuses the exit statuses in `refused`, with the error there. */
 class FakeContainerd {
   readonly got: { status: number; namespace: string; topic: string }[] = [];
-  readonly refused = new Set<number>();
+  readonly refused = new Map<number, HullError>();
+  readonly refusals: number[] = [];
+  /** Connections that it answers with bytes that are no ttrpc. */
+  senseless = 0;
   #net: NetServer | undefined;
   readonly #sockets = new Set<Socket>();
 
@@ -37,7 +42,11 @@ class FakeContainerd {
     server.register(EventsDefinition, {
       forward: async ({ envelope }) => {
         const { exitStatus } = TaskExit.decode(envelope?.event?.value ?? new Uint8Array());
-        if (this.refused.has(exitStatus)) throw invalidArgument("not this one");
+        const refusal = this.refused.get(exitStatus);
+        if (refusal) {
+          this.refusals.push(exitStatus);
+          throw refusal;
+        }
         assert.ok((envelope?.timestamp?.seconds ?? 0n) > 0n);
         this.got.push({
           status: exitStatus,
@@ -49,6 +58,12 @@ class FakeContainerd {
     });
     const net = createServer((socket) => {
       this.#sockets.add(socket);
+      if (this.senseless-- > 0) {
+        socket
+          .on("error", () => undefined)
+          .once("data", () => socket.write("HTTP/1.1 400 Bad Request\r\n\r\n"));
+        return;
+      }
       server.serve(socketTransport(socket));
     });
     this.#net = net;
@@ -132,12 +147,35 @@ test("too many waiting: the oldest are kept, the loss is counted and logged", as
 
 test("an event that containerd refuses does not hold up the others for ever", async (t) => {
   const { containerd, publisher, flush } = setUp(t);
-  containerd.refused.add(2);
+  containerd.refused.set(2, invalidArgument("not this one"));
   await containerd.up();
   for (let i = 1; i <= 3; i++) publisher.publish(exit(i));
   await flush();
   assert.deepEqual(statuses(containerd), [1, 3]);
   assert.equal(publisher.lost, 1);
+});
+
+test("NotFound is a refusal where containerd says it; one that has no room is asked for as long as it takes", async (t) => {
+  const { containerd, publisher, flush } = setUp(t);
+  containerd.refused.set(1, notFound("no such service"));
+  containerd.refused.set(2, resourceExhausted("later"));
+  await containerd.up();
+  for (let i = 1; i <= 3; i++) publisher.publish(exit(i));
+  await until(() => containerd.refusals.filter((status) => status === 2).length > 10, within(10_000));
+  assert.deepEqual([publisher.lost, publisher.pending], [1, 2]);
+  containerd.refused.clear();
+  await flush();
+  assert.deepEqual(statuses(containerd), [2, 3]);
+});
+
+test("an event to which containerd gives no sensible answer is not sent for ever", async (t) => {
+  const { containerd, publisher, logs, flush } = setUp(t);
+  containerd.senseless = 6;
+  await containerd.up();
+  for (let i = 1; i <= 3; i++) publisher.publish(exit(i));
+  await flush();
+  assert.deepEqual([statuses(containerd), publisher.lost], [[2, 3], 1]);
+  assert.match(logs.join("\n"), /event \/tasks\/exit is lost \(1 so far\): .*more than ttrpc allows/);
 });
 
 test("flush ends with its deadline", async (t) => {

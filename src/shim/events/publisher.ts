@@ -3,6 +3,7 @@ import { type ErrorCode, HullError } from "../../core/errors.ts";
 import { EventsDefinition } from "../../proto/generated/containerd/services/events/ttrpc/v1/events.ts";
 import { toTimestamp } from "../../proto/timestamp.ts";
 import { type Client, ClientConnection, createClient } from "../../ttrpc/client.ts";
+import { PeerError } from "../../ttrpc/client-call.ts";
 import { socketTransport } from "../../ttrpc/node/socket-transport.ts";
 import { connectUnix } from "../../ttrpc/node/unix-socket.ts";
 import type { TaskEvent } from "./task-event.ts";
@@ -22,14 +23,15 @@ const LIMIT = 4096;
 const BACKOFF = { first: 100, longest: 3_000 };
 /** For connecting and for one call each, as containerd's own shims have it. */
 const CALL_MS = 5_000;
-/** Answers of a containerd that is away, restarting or overloaded: try again for as long as it takes. */
+/** Failures of a containerd that is away or restarting: try again for as long as it takes. */
 const AWAY: readonly ErrorCode[] = [
   "Unavailable",
   "DeadlineExceeded",
-  "NotFound",
   "PermissionDenied",
   "ResourceExhausted",
 ];
+/** The same, where containerd itself says so. */
+const OVERLOADED: readonly ErrorCode[] = ["Unavailable", "DeadlineExceeded", "ResourceExhausted"];
 /** How often an event is sent that a containerd which is there fails to take, before it is given up. */
 const REFUSALS = 5;
 
@@ -109,7 +111,7 @@ export class EventPublisher {
       } catch (error) {
         if (this.#closed) break;
         const failure = HullError.from(error);
-        if (!AWAY.includes(failure.code) && ++refusals >= REFUSALS) {
+        if (isRefusal(failure) && ++refusals >= REFUSALS) {
           this.#queue.shift();
           this.#lose(event, failure.message);
           wait = refusals = 0;
@@ -143,6 +145,17 @@ export class EventPublisher {
     this.#lost++;
     this.#options.log("warn", `event ${event.topic} is lost (${this.#lost} so far): ${why}`);
   }
+}
+
+/** Whether containerd is there and does not take the event. An answer that makes no sense says that, too. */
+function isRefusal(failure: HullError): boolean {
+  let cause: unknown = failure;
+  while (cause instanceof HullError) {
+    if (cause instanceof PeerError) return !OVERLOADED.includes(cause.code);
+    if (cause.code === "Internal") return true; // what broke the protocol, as the cause of the connection's end
+    cause = cause.cause;
+  }
+  return !AWAY.includes(failure.code);
 }
 
 /** The connection to containerd: made at the first event, and again after it was lost. */
