@@ -294,10 +294,6 @@ export const REFUSED_FILES: readonly (readonly [text: string, message: string])[
     'config.yaml:2:14: hypervisor.enable_hugepages: must be true or false, not "maybe"',
   ],
   [
-    "version: 1\nhypervisor: {type: cloud-hypervisor, rootless: true}\n",
-    "config.yaml:2:38: hypervisor.rootless: is for qemu so far; cloud-hypervisor runs as root, behind its own seccomp filters; delete the line, or choose hypervisor.type: qemu",
-  ],
-  [
     "version: 1\nhypervisor: {rootless_first_id: 0}\n",
     "config.yaml:2:14: hypervisor.rootless_first_id: must be a whole number of user ids from 1000 to 4290772990, not 0",
   ],

@@ -97,12 +97,6 @@ export function conflicts({ hypervisor, runtime }: Config): Conflict[] {
     `${hypervisor.minimum_memory} MiB is more than hypervisor.default_maxmemory (${hypervisor.default_maxmemory} MiB)`,
     "lower it, or raise the other",
   );
-  when(
-    hypervisor.type === "cloud-hypervisor" && hypervisor.rootless,
-    "hypervisor.rootless",
-    "is for qemu so far; cloud-hypervisor runs as root, behind its own seccomp filters",
-    "delete the line, or choose hypervisor.type: qemu",
-  );
   for (const [key, wrong] of QEMU_ONLY) {
     when(
       hypervisor.type === "cloud-hypervisor" && wrong(hypervisor),

@@ -172,6 +172,7 @@ async function boot(
     outsidePod: (step) => (cgroup ? cgroup.outside(step) : step()),
   });
   disposer.push("VM", (by) => vm.stop(by));
+  await link.seal();
   await network.remember(vm);
   if (request.netns !== undefined) {
     const path = join(context.installation, "libexec/pod-localhost");

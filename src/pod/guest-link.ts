@@ -15,6 +15,7 @@ import { expectGuestCall } from "../vsock/guest-call.ts";
 import { HybridVsock } from "../vsock/hybrid.ts";
 import { NativeVsock } from "../vsock/native.ts";
 import { GUEST_CID, startVsockDaemon } from "../vsock/vhost-device-vsock.ts";
+import { MonitorFolder } from "./monitor-folder.ts";
 
 /** A pod's vsock: the machine's device, and the host's end of it. */
 export interface GuestLink {
@@ -29,6 +30,8 @@ export interface GuestLink {
   readonly lost: Promise<string>;
   /** The processes that carry it. */
   readonly pids: readonly number[];
+  /** Once the VM runs: nobody but root makes names any more where the sockets are. */
+  seal(): Promise<void>;
   /** Idempotent. */
   close(deadline: Deadline): Promise<void>;
 }
@@ -41,7 +44,7 @@ export interface GuestLinkContext {
   /** The folder that holds lib/vsock.node. */
   readonly installation: string;
   readonly hypervisor: Pick<Config["hypervisor"], "type" | "vsock">;
-  /** Whom vhost-device-vsock runs as; root without one. */
+  /** Whom vhost-device-vsock and the monitor run as; root without one. */
   readonly user?: ProcessUser | undefined;
   readonly ledger: Ledger;
   /** Finds the program vhost-device-vsock, where it is needed. */
@@ -75,9 +78,11 @@ export async function openGuestLink(context: GuestLinkContext, deadline: Deadlin
 }
 
 /** Cloud Hypervisor has the device and serves its socket itself. */
-async function openOwn({ directory, ledger }: GuestLinkContext): Promise<GuestLink> {
-  const socket = checkSocketPath(join(directory, "vs"));
+async function openOwn({ directory, user, ledger }: GuestLinkContext): Promise<GuestLink> {
+  const folder = user ? await MonitorFolder.create(join(directory, "clh"), user) : undefined;
+  const socket = checkSocketPath(join(folder?.path ?? directory, "vs"));
   const call = await expectGuestCall(socket, ledger);
+  await folder?.give(call.path);
   const vsock = new HybridVsock(socket);
   return {
     // Every VM has a device of its own: nobody else sees the context id.
@@ -87,6 +92,7 @@ async function openOwn({ directory, ledger }: GuestLinkContext): Promise<GuestLi
     connect: (port, by) => vsock.connect(port, by),
     lost: NEVER,
     pids: [],
+    seal: async () => await folder?.seal(socket),
     close: () => call.close(),
   };
 }
@@ -109,6 +115,7 @@ async function openDaemon(context: GuestLinkContext, deadline: Deadline): Promis
       agent: (by) => call.answered(by),
       connect: (port, by) => vsock.connect(port, by),
       pids: [daemon.process.pid],
+      seal: async () => undefined, // its sockets are there before the VM is (VmFolder)
       lost: daemon.process.exited.then(({ reason }) => reason),
       close: async (by) => void (await allSettled([call.close(), daemon.stop(by)])),
     };
@@ -133,6 +140,7 @@ function openNative({ installation }: GuestLinkContext): GuestLink {
       connect: (port, by) => vsock.connect(cid, port, by),
       lost: NEVER,
       pids: [],
+      seal: async () => undefined,
       close: async () => release(),
     };
   } catch (error) {

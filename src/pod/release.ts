@@ -21,7 +21,8 @@ const RELEASE: { readonly [K in Single]: (resource: Of<K>, pod: StateFile, by: D
     cgroup: (record, _pod, by) => releaseCgroup(record, by),
     loop: ({ file }, _pod, by) => releaseLoop(file, by),
     mount: ({ path }, pod, by) => unmountTree(ownPath(path, pod), by),
-    socket: ({ path }, pod) => rm(ownPath(path, pod), { force: true }),
+    // Recursively: a monitor that was taken over may have put a folder in its place.
+    socket: ({ path }, pod) => rm(ownPath(path, pod), { force: true, recursive: true }),
     directory: ({ path }, pod, by) => removeTree(ownPath(path, pod), by),
   };
 

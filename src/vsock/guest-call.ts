@@ -9,6 +9,8 @@ import { checkSocketPath } from "../host/socket-path.ts";
 
 /** A call that the guest is expected to make. */
 export interface GuestCall {
+  /** The unix socket at which it arrives. */
+  readonly path: string;
   /** The connection, once the guest has called. The first one counts; there is no second. */
   answered(deadline: Deadline): Promise<Socket>;
   /** Stops waiting. Idempotent. */
@@ -47,6 +49,7 @@ export async function expectGuestCall(hybridSocket: string, ledger: Ledger): Pro
     throw HullError.wrap(`listen on ${path}`, error, "Unavailable");
   });
   return {
+    path,
     answered: async (deadline) => {
       const socket = await deadline.race(call.promise);
       await close();

@@ -4,45 +4,37 @@
  * guest: its pod comes as far as a VM that is running and an agent that does not answer.
  */
 import assert from "node:assert/strict";
+import { chmod, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { it } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
-import { Deadline } from "../../src/core/deadline.ts";
-import { ApiClient } from "../../src/hypervisor/cloud-hypervisor/api-client.ts";
+import { after, it } from "node:test";
 import type { VmConfig } from "../../src/hypervisor/cloud-hypervisor/api-types.ts";
 import { fakeCloudHypervisor } from "../testkit/fake-cloud-hypervisor.ts";
 import { podProcesses } from "../testkit/host-processes.ts";
+import { runningCloudHypervisor } from "../testkit/running-cloud-hypervisor.ts";
 import { forEveryRunner, newestLine } from "./fixture.ts";
 import { writeConfig } from "./hull-config.ts";
 
 const commandLines = async (program: string, pod: string) =>
   (await podProcesses(program, pod)).map(({ argv }) => argv);
 
-/** What the API of the VM answers, as soon as the VM runs. */
-async function runningVm(socket: string) {
-  const deadline = Deadline.after(20_000, "the VM of hull-clh");
-  const client = new ApiClient(socket);
-  try {
-    while (true) {
-      const info = await client.info(deadline).catch(() => undefined); // not created yet
-      if (info?.state === "Running") return info;
-      await deadline.race(sleep(50));
-    }
-  } finally {
-    client.close();
-    deadline.dispose();
-  }
-}
-
 forEveryRunner(
   "handlers",
   (runner) => {
+    let programs: string | undefined;
+    after(async () => {
+      if (programs) await rm(programs, { recursive: true });
+    });
+
     it("runs QEMU and Cloud Hypervisor side by side, each with its own file", async () => {
       const { directory } = runner().containerd;
       const { namespace } = runner().ctr;
       const [qemuFile, clhFile] = [join(directory, "hull.yaml"), join(directory, "hull-clh.yaml")];
       await writeConfig(qemuFile, { hypervisor: { default_memory: 200, default_vcpus: 2 } });
-      const path = fakeCloudHypervisor(join(directory, "fake-clh"));
+      // Its user can come there.
+      programs = await mkdtemp(join(tmpdir(), "hull-e2e-clh-"));
+      await chmod(programs, 0o755);
+      const path = fakeCloudHypervisor(programs);
       await writeConfig(clhFile, {
         hypervisor: {
           type: "cloud-hypervisor",
@@ -65,13 +57,13 @@ forEveryRunner(
 
       const tooEarly = clh.then(({ stderr }) => assert.fail(`hull-clh ended before its VM ran: ${stderr}`));
       const socket = `/run/hull/${namespace}/${second}/vm/clh.sock`;
-      const info = await Promise.race([runningVm(socket), tooEarly]);
+      const { info } = await Promise.race([runningCloudHypervisor(socket), tooEarly]);
       const config = info.config as unknown as VmConfig;
       assert.equal(config.memory?.size, 300 << 20);
       assert.equal(config.memory?.shared, true);
       assert.equal(config.cpus?.boot_vcpus, 3);
       assert.match(config.payload.cmdline ?? "", /loglevel=5$/);
-      assert.equal(config.vsock?.socket, `/run/hull/${namespace}/${second}/vm/vs`);
+      assert.match(config.vsock?.socket ?? "", /^\/proc\/self\/fd\/\d+\/clh\/vs$/);
       assert.equal(config.fs?.length, 1);
 
       await qemu.printed("ready\n2\n");

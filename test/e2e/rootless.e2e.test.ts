@@ -1,12 +1,15 @@
 /** Whom a pod's processes run as, seen from the host. */
 import assert from "node:assert/strict";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { chmod, mkdtemp, readFile, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, it } from "node:test";
+import type { VmConfig } from "../../src/hypervisor/cloud-hypervisor/api-types.ts";
 import { CniNetns, hostLocal } from "../testkit/cni.ts";
 import type { RunningCtr } from "../testkit/ctr.ts";
-import { type PodProcess, podProcesses, rightsOf } from "../testkit/host-processes.ts";
+import { fakeCloudHypervisor } from "../testkit/fake-cloud-hypervisor.ts";
+import { hostProcess, type PodProcess, podProcesses, rightsOf } from "../testkit/host-processes.ts";
+import { runningCloudHypervisor } from "../testkit/running-cloud-hypervisor.ts";
 import { forEveryRunner, newestLine } from "./fixture.ts";
 import { writeConfig } from "./hull-config.ts";
 
@@ -126,6 +129,41 @@ forEveryRunner(
       });
       assert.deepEqual(others, []);
       await end(pod);
+    });
+
+    it("leaves Cloud Hypervisor what docs/security.md says, and no more", async () => {
+      await chmod(root, 0o755); // the program's user reads it by its path
+      const path = fakeCloudHypervisor(join(root, "fake"));
+      const clh = { type: "cloud-hypervisor", path, accel: "kvm", template: { enable: false } };
+      const pod = await start("clh", clh, "true", ["--with-ns", `network:${netns.path}`]);
+      const { namespace } = runner().ctr;
+      const { pid, info } = await Promise.race([
+        runningCloudHypervisor(`/run/hull/${namespace}/clh/vm/clh.sock`),
+        pod.ended.then(({ stderr }) => assert.fail(`it ended before its VM ran: ${stderr}`)),
+      ]);
+      // The kit's program has opened KVM, the tap and the share by now, and bound its vsock, as the real one does.
+      const config = info.config as unknown as VmConfig;
+      assert.deepEqual([config.net?.length, config.fs?.length, config.vsock?.cid], [1, 1, 3]);
+      const vmm = await hostProcess(pid);
+      const user = unprivileged(vmm);
+      assert.ok(user > FIRST_ID);
+      assert.deepEqual(vmm.argv.slice(-6), [
+        ...["--api-socket", "fd=3", "--event-monitor", "fd=4", "--seccomp", "true"],
+      ]);
+      const { devices, ...rights } = await rightsOf(vmm);
+      assert.deepEqual(
+        devices.filter((device) => device !== "/dev/kvm" && device !== "/dev/urandom"),
+        [],
+      );
+      // Its seccomp filters are its own: the kit's program has none.
+      assert.deepEqual(rights, {
+        ...{ user, capabilities: NONE, noNewPrivs: "1", seccomp: "0", namespaces: ["mnt", "net"] },
+      });
+      // Names where its socket is are root's once the guest runs.
+      const folder = await stat(`/run/hull/${namespace}/clh/vm/clh`);
+      assert.deepEqual([folder.uid, folder.gid, folder.mode & 0o777], [0, user, 0o710]);
+      process.kill(pid, "SIGKILL");
+      assert.match((await pod.ended).stderr, /killed by SIGKILL before the guest agent answered/);
     });
 
     it("runs QEMU as root where the configuration says so", async () => {

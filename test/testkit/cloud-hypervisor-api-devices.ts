@@ -1,28 +1,61 @@
-import { existsSync, readFileSync, rmSync } from "node:fs";
+import { type ChildProcess, spawn } from "node:child_process";
+import { closeSync, existsSync, openSync, readFileSync, rmSync } from "node:fs";
 import { connect, createServer, type Server, type Socket } from "node:net";
 import type { Device } from "./cloud-hypervisor-api-vm.ts";
 
 /** The host sides of the fake VM's devices: what the real VMM opens, connects to or binds when a device is made. */
 export class FakeVmDevices {
+  readonly #files: number[] = [];
+  readonly #taps: ChildProcess[] = [];
   readonly #sockets = new Set<Socket>();
   readonly #servers = new Map<Server, string>();
 
-  constructor(readonly checkHost: boolean) {}
+  /** `tapOpener`: the program open-tap.c. */
+  constructor(
+    readonly checkHost: boolean,
+    readonly tapOpener: string | undefined,
+  ) {}
+
+  /** What every VM opens at its boot, whatever its devices. */
+  boot(rng: string): void {
+    if (!this.checkHost) return;
+    if (existsSync("/dev/kvm")) this.#open("/dev/kvm", "r+", "Failed to open KVM");
+    this.#open(rng, "r", "Failed to open the source of random numbers");
+  }
 
   /** Rejects with the real one's innermost reasons when the device's host side is not there. */
   async attach(kind: "disks" | "net" | "fs" | "vsock", device: Device): Promise<void> {
     if (kind === "vsock") return await this.#bind(String(device.socket));
     if (!this.checkHost) return;
-    if (kind === "disks" && !existsSync(String(device.path))) {
-      throw new Error(`Failed to open disk path: No such file or directory (os error 2)`);
-    }
-    if (kind === "net" && !interfaces().includes(String(device.tap))) {
-      throw new Error(`Failed to open taps: no interface ${device.tap} in this network namespace`);
-    }
+    if (kind === "disks")
+      this.#open(String(device.path), device.readonly ? "r" : "r+", "Failed to open disk path");
+    if (kind === "net") await this.#openTap(String(device.tap), device.mtu);
     if (kind === "fs") await this.#dial(String(device.socket));
   }
 
+  #open(path: string, flags: string, what: string): void {
+    this.#files.push(opened(path, flags, what));
+  }
+
+  /** As the one that it is run as, in the same namespace: with the same rights. */
+  async #openTap(tap: string, mtu: unknown): Promise<void> {
+    if (!interfaces().includes(tap))
+      throw new Error(`Failed to open taps: no interface ${tap} in this network namespace`);
+    if (!this.tapOpener) return;
+    const arguments_ = typeof mtu === "number" ? [tap, String(mtu)] : [tap];
+    const child = spawn(this.tapOpener, arguments_, { stdio: ["pipe", "pipe", "ignore"] });
+    const answer = await new Promise<string>((resolve, reject) => {
+      child.once("error", reject);
+      child.stdout.once("data", (data: Buffer) => resolve(String(data).trim()));
+      child.once("exit", (code) => resolve(`it ended with status ${code}`));
+    });
+    if (answer !== "ready") throw new Error(`Failed to open taps: ${answer}`);
+    this.#taps.push(child);
+  }
+
   async detachAll(): Promise<void> {
+    for (const file of this.#files.splice(0)) closeSync(file);
+    for (const tap of this.#taps.splice(0)) tap.kill();
     for (const socket of this.#sockets) socket.destroy();
     this.#sockets.clear();
     for (const [server, path] of this.#servers) {
@@ -41,7 +74,9 @@ export class FakeVmDevices {
       socket.once("data", () => socket.end());
     });
     await new Promise<void>((resolve, reject) => {
-      server.once("error", reject);
+      server.once("error", (error: NodeJS.ErrnoException) =>
+        reject(new Error(`Error binding to the host-side Unix socket: ${error.code}`)),
+      );
       server.listen(path, resolve);
     });
     this.#servers.set(server, path);
@@ -57,6 +92,17 @@ export class FakeVmDevices {
     });
     socket.on("error", () => socket.destroy());
     this.#sockets.add(socket);
+  }
+}
+
+/** The descriptor of a file, or an error as the real one words it. */
+export function opened(path: string, flags: string, what: string): number {
+  try {
+    return openSync(path, flags);
+  } catch (error) {
+    const { code, errno } = error as NodeJS.ErrnoException;
+    const words = { ENOENT: "No such file or directory", EACCES: "Permission denied" }[code ?? ""] ?? code;
+    throw new Error(`${what}: ${words} (os error ${-(errno ?? 0)})`);
   }
 }
 

@@ -16,6 +16,7 @@ export interface Script {
   readonly faults?: readonly Fault[];
   readonly happenings?: readonly Happening[];
   readonly checkHost?: boolean;
+  readonly tapOpener?: string;
 }
 
 /** The options of the real command line that the fake takes; all but -v have one value. */
@@ -38,6 +39,7 @@ export async function main(script: Script, argv: readonly string[]): Promise<voi
   const fake = new FakeCloudHypervisor({
     ...(script.faults && { faults: script.faults }),
     ...(script.checkHost !== undefined && { checkHost: script.checkHost }),
+    ...(script.tapOpener !== undefined && { tapOpener: script.tapOpener }),
     onEvent: emit,
     onPrint: (text) => writeSync(1, text),
     onExit: (how) => (how === "died" ? die() : process.exit(0)),

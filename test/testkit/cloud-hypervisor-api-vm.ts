@@ -1,5 +1,6 @@
-import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { closeSync, existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { opened } from "./cloud-hypervisor-api-devices.ts";
 
 /** A refusal as the real server words it: the status and the chain of causes that becomes the body. */
 export class Refusal extends Error {
@@ -23,6 +24,8 @@ export interface FakeVmHost {
   emit(event: FakeEvent): void;
   /** The guest prints on its serial port. */
   print(text: string): void;
+  /** What every VM opens, `rng` among it: throws a Refusal's inner reasons when it may not. */
+  boot(rng: string): void;
   /** A device's host side is taken up: throws a Refusal's inner reasons when it is not there. */
   attach(kind: "disks" | "net" | "fs" | "vsock", device: Device): Promise<void>;
   /** The host side of all devices is let go. */
@@ -98,9 +101,17 @@ export class FakeVm {
       ["Cannot open kernel file", config.payload.kernel],
       ["Cannot open initramfs file", config.payload.initramfs],
     ] as const) {
-      if (path !== undefined && !existsSync(path)) {
-        throw refuse("vm.boot", 500, what, "No such file or directory (os error 2)");
+      if (path === undefined) continue;
+      try {
+        closeSync(opened(path, "r", what));
+      } catch (error) {
+        throw refuse("vm.boot", 500, (error as Error).message);
       }
+    }
+    try {
+      this.host.boot(String((config.rng as { src?: string } | undefined)?.src ?? "/dev/urandom"));
+    } catch (error) {
+      throw refuse("vm.boot", 500, (error as Error).message);
     }
     await this.#attachAll("vm.boot", config);
     this.#state = "Running";

@@ -22,6 +22,8 @@ export interface FakeOptions {
   readonly faults?: readonly Fault[];
   /** Check that disks, taps and virtiofsd sockets exist, as the real one does. Default true. */
   readonly checkHost?: boolean;
+  /** The program open-tap.c: taps are opened by it. */
+  readonly tapOpener?: string;
   readonly onEvent?: (event: FakeEvent) => void;
   /** The guest's serial output. */
   readonly onPrint?: (text: string) => void;
@@ -50,10 +52,11 @@ export class FakeCloudHypervisor {
       fault,
       left: fault.times ?? Number.POSITIVE_INFINITY,
     }));
-    this.#devices = new FakeVmDevices(options.checkHost ?? true);
+    this.#devices = new FakeVmDevices(options.checkHost ?? true, options.tapOpener);
     this.vm = new FakeVm({
       emit: (event) => options.onEvent?.(event),
       print: (text) => options.onPrint?.(text),
+      boot: (rng) => this.#devices.boot(rng),
       attach: (kind, device) => this.#devices.attach(kind, device),
       detachAll: () => this.#devices.detachAll(),
     });

@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Deadline } from "../../src/core/deadline.ts";
@@ -24,11 +24,15 @@ export interface FakeMachine {
 /** Lays out a machine whose VMM behaves as `script` says. */
 export function fakeMachine(script: Script = {}, change: Partial<VmSpec> = {}): FakeMachine {
   const directory = mkdtempSync(join(tmpdir(), "hull-clh-"));
+  // Where every user can run it: it reads its own files by their paths.
+  const programs = mkdtempSync(join(tmpdir(), "hull-clh-program-"));
+  chmodSync(programs, 0o755);
   const ledger = new MemoryLedger();
   const lines: FakeMachine["lines"] = [];
   const deadlines: Deadline[] = [];
-  const kernel = join(directory, "vmlinux");
-  const initrd = join(directory, "initrd.img");
+  const kernel = join(directory, "guest/vmlinux");
+  const initrd = join(directory, "guest/initrd.img");
+  mkdirSync(join(directory, "guest"), { mode: 0o755 });
   writeFileSync(kernel, "kernel");
   writeFileSync(initrd, "initrd");
   const vm = join(directory, "vm");
@@ -36,7 +40,7 @@ export function fakeMachine(script: Script = {}, change: Partial<VmSpec> = {}): 
   const spec: VmSpec = {
     name: "pod1",
     directory: vm,
-    path: fakeCloudHypervisor(directory, script),
+    path: fakeCloudHypervisor(programs, script),
     machine: "q35",
     accel: "kvm",
     cpuModel: "host",
@@ -70,7 +74,7 @@ export function fakeMachine(script: Script = {}, change: Partial<VmSpec> = {}): 
     },
     dispose: () => {
       for (const deadline of deadlines) deadline.dispose();
-      rmSync(directory, { recursive: true, force: true });
+      for (const made of [directory, programs]) rmSync(made, { recursive: true, force: true });
     },
   };
 }

@@ -1,4 +1,6 @@
-import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { buildSync } from "esbuild";
 import type { Script } from "./cloud-hypervisor-api-main.ts";
@@ -6,18 +8,24 @@ import type { Script } from "./cloud-hypervisor-api-main.ts";
 export type { Happening, Script } from "./cloud-hypervisor-api-main.ts";
 
 let bundle: string | undefined;
+let tapOpener: Buffer | undefined;
 
 /**
  * Writes an executable `cloud-hypervisor` into `directory` that serves the real one's API and event stream without
- * a guest, and behaves as `script` says. Returns its path. The name ends up in the process list, as the real one's.
+ * a guest, and behaves as `script` says. Returns its path. The name ends up in the process list, as the real one's. It
+ * opens what the real one opens, with the rights of its user; it reads its own files by their paths, so who runs it as
+ * another user puts them where that one can.
  */
 export function fakeCloudHypervisor(directory: string, script: Script = {}): string {
   bundle ??= build();
+  tapOpener ??= compile();
   mkdirSync(directory, { recursive: true });
+  const opener = join(directory, "open-tap");
+  writeFileSync(opener, tapOpener, { mode: 0o755 });
   const program = join(directory, "cloud-hypervisor.cjs");
   writeFileSync(
     program,
-    `${bundle}\nfake.main(${JSON.stringify(script)}, process.argv.slice(2)).catch((error) => {\n  console.error(error);\n  process.exit(1);\n});\n`,
+    `${bundle}\nfake.main(${JSON.stringify({ tapOpener: opener, ...script })}, process.argv.slice(2)).catch((error) => {\n  console.error(error);\n  process.exit(1);\n});\n`,
   );
   const path = join(directory, "cloud-hypervisor");
   writeFileSync(path, `#!/bin/sh\nexec '${process.execPath}' --no-warnings '${program}' "$@"\n`);
@@ -36,4 +44,17 @@ function build(): string {
     write: false,
   });
   return result.outputFiles[0]?.text ?? "";
+}
+
+/** The program that opens taps: Node has no ioctl(2). */
+function compile(): Buffer {
+  const directory = mkdtempSync(join(tmpdir(), "hull-open-tap-"));
+  try {
+    const program = join(directory, "open-tap");
+    const source = join(import.meta.dirname, "open-tap.c");
+    execFileSync("cc", ["-O1", "-Wall", "-Wextra", "-Werror", "-o", program, source]);
+    return readFileSync(program);
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
 }

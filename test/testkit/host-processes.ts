@@ -13,17 +13,20 @@ export async function podProcesses(program: string, pod: string): Promise<PodPro
   const found: PodProcess[] = [];
   for (const pid of await readdir("/proc")) {
     if (!/^\d+$/.test(pid)) continue;
-    const [line = "", environment, status = ""] = await Promise.all(
-      ["cmdline", "environ", "status"].map((file) =>
-        readFile(`/proc/${pid}/${file}`, "utf8").catch(() => ""),
-      ),
-    );
-    const argv = line.split("\0").slice(0, -1);
-    if (!argv[0]?.endsWith(program) || !environment?.includes(`=${pod}\0`)) continue;
-    const fields = status.split("\n").map((field) => field.split(":\t"));
-    found.push({ pid: Number(pid), argv, status: Object.fromEntries(fields) });
+    const one = await hostProcess(Number(pid));
+    const environment = await readFile(`/proc/${pid}/environ`, "utf8").catch(() => "");
+    if (one.argv[0]?.endsWith(program) && environment.includes(`=${pod}\0`)) found.push(one);
   }
   return found;
+}
+
+/** The process `pid`; without arguments and fields when it has ended. */
+export async function hostProcess(pid: number): Promise<PodProcess> {
+  const [line = "", status = ""] = await Promise.all(
+    ["cmdline", "status"].map((file) => readFile(`/proc/${pid}/${file}`, "utf8").catch(() => "")),
+  );
+  const fields = status.split("\n").map((field) => field.split(":\t"));
+  return { pid, argv: line.split("\0").slice(0, -1), status: Object.fromEntries(fields) };
 }
 
 /** What a process may do on the host, as /proc shows it. */

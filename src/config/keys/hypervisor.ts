@@ -221,7 +221,6 @@ export const hypervisor = section("The virtual machine monitor and the machine i
     about:
       "Run the monitor and the vsock daemon as an unprivileged user of the pod's own, without any capability. virtiofsd confines itself.",
     default: true,
-    defaultFor: { "cloud-hypervisor": false },
     since,
     annotation: true,
   }),

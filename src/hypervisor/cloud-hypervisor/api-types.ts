@@ -52,7 +52,6 @@ export interface NetConfig {
   id?: string;
   tap: string;
   mac: string;
-  mtu?: number;
   num_queues?: number;
   queue_size?: number;
 }

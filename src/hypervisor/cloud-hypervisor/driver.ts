@@ -1,14 +1,16 @@
 import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { HullError } from "../../core/errors.ts";
+import { failedPrecondition, HullError } from "../../core/errors.ts";
+import { Reach } from "../../host/reach.ts";
 import { lastLines } from "../../host/ring-buffer.ts";
 import { checkGuestImage } from "../guest-image.ts";
 import type { Hypervisor, VmContext, VmSpec } from "../hypervisor.ts";
+import { reachedSpec } from "../reached.ts";
 import { ApiClient } from "./api-client.ts";
 import { layOutClone } from "./template.ts";
 import { CloudHypervisorVm } from "./vm.ts";
 import { type MachineOptions, vmConfig } from "./vm-config.ts";
-import { Vmm } from "./vmm.ts";
+import { OWN_FDS, Vmm } from "./vmm.ts";
 
 /** Runs guests with Cloud Hypervisor (https://www.cloudhypervisor.org), by its HTTP API. Needs KVM. */
 export class CloudHypervisor implements Hypervisor {
@@ -17,26 +19,40 @@ export class CloudHypervisor implements Hypervisor {
   constructor(readonly options: MachineOptions = {}) {}
 
   async boot(spec: VmSpec, context: VmContext): Promise<CloudHypervisorVm> {
-    const config = vmConfig(spec, this.options);
+    vmConfig(spec, this.options); // what cannot be is refused before anything is made
     await checkGuestImage(spec).catch((error: unknown) => {
       throw HullError.wrap(`VM ${spec.name}: boot`, error);
     });
-    return await this.#start(spec, context, "running", async (client) => {
-      await client.create(config, context.deadline);
-      await client.boot(context.deadline);
-    });
+    const reach = new Reach(spec.user, OWN_FDS.first + OWN_FDS.count);
+    try {
+      await mkdir(spec.directory, { recursive: true, mode: 0o700 });
+      const config = vmConfig(await reachedSpec(spec, reach), this.options);
+      return await this.#start(spec, context, reach, "running", async (client) => {
+        await client.create(config, context.deadline);
+        await client.boot(context.deadline);
+      });
+    } finally {
+      await reach.close();
+    }
   }
 
   /**
    * Continues a VM from `template`, a folder that `CloudHypervisorVm.snapshot` has filled, in place of a boot. Memory
    * and vCPUs are the template's. The VM is paused when this resolves: plug shares, NICs and disks in, then resume it.
+   * An unprivileged VMM can not open a template, which is root's.
    */
   async restore(template: string, spec: VmSpec, context: VmContext): Promise<CloudHypervisorVm> {
+    if (spec.user) {
+      throw failedPrecondition(
+        `VM ${spec.name}: restore: cloud-hypervisor opens templates as root only; set hypervisor.rootless: false`,
+      );
+    }
     const directory = join(spec.directory, "clh-restore");
     const entry = await context.ledger.record({ kind: "directory", path: directory });
     try {
       await layOutClone(template, directory, spec);
-      return await this.#start(spec, context, "paused", async (client) => {
+      const reach = new Reach(undefined, 0);
+      return await this.#start(spec, context, reach, "paused", async (client) => {
         await client.restore({ source_url: `file://${directory}` }, context.deadline);
       });
     } finally {
@@ -48,19 +64,19 @@ export class CloudHypervisor implements Hypervisor {
   async #start(
     spec: VmSpec,
     context: VmContext,
+    reach: Reach,
     state: "running" | "paused",
     bring: (client: ApiClient) => Promise<void>,
   ): Promise<CloudHypervisorVm> {
     context.deadline.check();
-    await mkdir(spec.directory, { recursive: true, mode: 0o700 });
-    const vmm = await Vmm.start(spec, context);
+    const vmm = await Vmm.start(spec, context, reach.fds);
     const client = new ApiClient(vmm.socketPath);
     void vmm.exited.then(() => client.close());
     try {
       const { version } = await client.ping(context.deadline);
       context.log("cloud-hypervisor answers", { version, pid: vmm.pid });
       await bring(client);
-      return new CloudHypervisorVm(spec.name, vmm, client, state, context.log);
+      return new CloudHypervisorVm(spec.name, vmm, client, reach, state, context.log);
     } catch (error) {
       throw await this.#failed(spec, vmm, error);
     }
@@ -71,8 +87,9 @@ export class CloudHypervisor implements Hypervisor {
     const ended = HullError.from(error).code === "Unavailable" ? await vmm.exitWithin(1000) : undefined;
     await vmm.kill("boot failed");
     const { stderr, console } = await vmm.exited;
+    const failure = ended ? ended.reason : HullError.from(error).message;
     const words = [
-      ended ? ended.reason : HullError.from(error).message,
+      `${failure}${adviceFor(`${failure}\n${stderr}`, spec)}`,
       stderr && `cloud-hypervisor said: ${lastLines(stderr, 3)}`,
       console && `the guest's console ends: ${lastLines(console, 3)}`,
     ];
@@ -83,4 +100,8 @@ export class CloudHypervisor implements Hypervisor {
   }
 }
 
-/** The VMM's own word for it would be an internal error. */
+/** What to do about a start that failed, by the VMM's words; empty when they say nothing we know. */
+function adviceFor(words: string, { user }: VmSpec): string {
+  if (!user || !/Permission denied|Operation not permitted/.test(words)) return "";
+  return `; cloud-hypervisor runs as user ${user.id}, who may not do that: see hypervisor.rootless`;
+}

@@ -48,7 +48,7 @@ test("the whole body of vm.create", () => {
         queue_size: 1024,
       },
     ],
-    net: [{ id: "net-tap0", tap: "tap0", mac: "02:00:00:00:00:01", mtu: 1450 }],
+    net: [{ id: "net-tap0", tap: "tap0", mac: "02:00:00:00:00:01" }],
     disks: [{ id: "disk-rootfs", path: "/dev/loop0", readonly: true, serial: "rootfs", image_type: "Raw" }],
     vsock: { id: "vsock", cid: 3, socket: "/run/hull/default/pod1/vsock.sock" },
     pvpanic: true,

@@ -91,9 +91,12 @@ export function fsConfig(share: ShareDevice): FsConfig {
   return { id: `fs-${share.tag}`, tag: share.tag, socket: share.socket, num_queues: 1, queue_size: 1024 };
 }
 
-/** The VMM opens the tap by name in its own network namespace, and sets the tap's MTU to the device's. */
+/**
+ * The VMM opens the tap by name in its own network namespace. No MTU: the device gets the tap's, and to set that, even to
+ * what it is, takes a right that the VMM does not have.
+ */
 export function netConfig(nic: NicDevice): NetConfig {
-  return { id: `net-${nic.tap}`, tap: nic.tap, mac: nic.mac, mtu: nic.mtu };
+  return { id: `net-${nic.tap}`, tap: nic.tap, mac: nic.mac };
 }
 
 /** Always raw: probing would let a guest that writes a qcow2 header choose which host file it reads. */

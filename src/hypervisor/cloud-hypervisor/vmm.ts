@@ -10,6 +10,9 @@ import { RingBuffer } from "../../host/ring-buffer.ts";
 import type { VmContext, VmExit, VmSpec } from "../hypervisor.ts";
 import { EventDecoder, type VmmEvent } from "./event-monitor.ts";
 
+/** What every VMM inherits: the listening API socket, and the event stream's end. */
+export const OWN_FDS = { first: 3, count: 2 } as const;
+
 /** A Cloud Hypervisor process: its sockets, its console, its own account of what happens, and its end. */
 export class Vmm {
   readonly pid: number;
@@ -43,10 +46,10 @@ export class Vmm {
   }
 
   /**
-   * Starts the process in the pod's network namespace. Its API socket `clh.sock` and its event stream are inherited
-   * descriptors: calls may be made at once. Seccomp filters are on.
+   * Starts the process in the pod's network namespace, as the spec's user. Its API socket `clh.sock` and its event stream
+   * are inherited descriptors: calls may be made at once. `folders` are inherited behind them. Seccomp filters are on.
    */
-  static async start(spec: VmSpec, context: VmContext): Promise<Vmm> {
+  static async start(spec: VmSpec, context: VmContext, folders: readonly number[]): Promise<Vmm> {
     const socketPath = join(spec.directory, "clh.sock");
     const cleanUp = new Disposer();
     const ring = new RingBuffer();
@@ -67,7 +70,8 @@ export class Vmm {
           argv,
           pod: context.pod,
           netns: spec.netns,
-          fds: [api.fd, "channel"],
+          user: spec.user,
+          fds: [api.fd, "channel", ...folders],
           onStdout: (data) => {
             ring.write(data);
             context.onConsole?.(data);
@@ -174,7 +178,8 @@ async function recordSocket(ledger: Ledger, path: string | undefined, cleanUp: D
   if (path === undefined) return;
   const entry = await ledger.record({ kind: "socket", path });
   cleanUp.push(`socket ${path}`, async () => {
-    await rm(path, { force: true });
+    // A VMM that was taken over may have put a folder in its place.
+    await rm(path, { force: true, recursive: true });
     await entry.forget();
   });
 }

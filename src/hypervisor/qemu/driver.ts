@@ -9,10 +9,10 @@ import { Reach } from "../../host/reach.ts";
 import { lastLines, RingBuffer } from "../../host/ring-buffer.ts";
 import { checkGuestImage } from "../guest-image.ts";
 import type { Hypervisor, Vm, VmContext, VmSpec } from "../hypervisor.ts";
+import { reachedSpec } from "../reached.ts";
 import { CLONE_FD, commandLine, macvtaps, QMP_FD, VHOST_FD } from "./command-line.ts";
 import { adviceFor } from "./exit-reason.ts";
 import { QmpClient } from "./qmp-client.ts";
-import { reachedSpec } from "./reached.ts";
 import { loadState, memoryFileIn, openClone } from "./template.ts";
 import { QemuVm } from "./vm.ts";
 

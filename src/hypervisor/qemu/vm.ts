@@ -5,6 +5,7 @@ import type { HostProcess } from "../../host/process-launcher.ts";
 import type { Reach } from "../../host/reach.ts";
 import { lastLines, type RingBuffer } from "../../host/ring-buffer.ts";
 import type { HotplugDevice, Vm, VmExit, VmSpec } from "../hypervisor.ts";
+import { reachedDevice } from "../reached.ts";
 import { CLONE_FD, hotplugPorts, portName } from "./command-line.ts";
 import { chardevArguments, type DeviceModel, deviceModel, vsockModel } from "./devices.ts";
 import { isBlockDevice } from "./driver.ts";
@@ -12,7 +13,6 @@ import { exitReason } from "./exit-reason.ts";
 import { QemuGrowth } from "./growth.ts";
 import type { QmpClient } from "./qmp-client.ts";
 import type { QmpEvents } from "./qmp-types.ts";
-import { reachedDevice } from "./reached.ts";
 import { saveTemplate } from "./template.ts";
 
 /** What QEMU opens a tap by. */
