@@ -5,7 +5,6 @@ import { after, afterEach, before, describe } from "node:test";
 import { Containerd, type Line } from "../testkit/containerd.ts";
 import { Cri, type CriPod, type PodSettings } from "../testkit/cri.ts";
 import { assertNoLeaks, type LeakScope, snapshot } from "../testkit/leaks.ts";
-import { ContainerFilter } from "../testkit/proto/generated/runtime/v1/container.ts";
 import { chosenLines, chosenRuntimes } from "./fixture.ts";
 
 /** CRI's runtime handlers in hack/containerd's configuration; `hull-sandbox` is there on line 2 only. */
@@ -92,11 +91,7 @@ export function sharedPod(target: () => CriTarget, settings: PodSettings = {}): 
     pod = await target().runPod(settings);
   });
   afterEach(async () => {
-    if (!pod) return;
-    const { containers } = await target().cri.runtime.listContainers({
-      filter: ContainerFilter.fromPartial({ podSandboxId: pod.id }),
-    });
-    await Promise.all(containers.map(({ id }) => target().cri.runtime.removeContainer({ containerId: id })));
+    if (pod) await Promise.all((await pod.containers()).map((container) => container.remove()));
   });
   return () => {
     if (!pod) throw new Error("the pod of this suite did not start");

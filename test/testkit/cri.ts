@@ -3,6 +3,7 @@ import { BUSYBOX } from "./ctr.ts";
 import { type GrpcClient, GrpcSocket } from "./grpc-client.ts";
 import {
   ContainerConfig,
+  ContainerFilter,
   ContainerState,
   type ContainerStatus,
 } from "./proto/generated/runtime/v1/container.ts";
@@ -121,9 +122,17 @@ export class CriPod {
     await this.cri.runtime.stopPodSandbox({ podSandboxId: this.id });
   }
 
+  /** Its containers, in any state. */
+  async containers(): Promise<CriContainer[]> {
+    const filter = ContainerFilter.fromPartial({ podSandboxId: this.id });
+    const { containers } = await this.cri.runtime.listContainers({ filter });
+    return containers.map(({ id }) => new CriContainer(this.cri, id));
+  }
+
   /** Stops and removes the pod with its containers. */
   async remove(): Promise<void> {
     await this.stop();
+    await Promise.all((await this.containers()).map((container) => container.remove()));
     await this.cri.runtime.removePodSandbox({ podSandboxId: this.id });
     this.cri.forget(this);
   }
@@ -178,7 +187,13 @@ export class CriContainer {
     await this.cri.runtime.stopContainer({ containerId: this.id, timeout: BigInt(timeoutSeconds) });
   }
 
+  /**
+   * Stops and removes it. When a container has ended, containerd deletes its task first and writes its state down
+   * later; whoever asks between the two for its stop is told that it is done, for its removal that it still runs.
+   */
   async remove(): Promise<void> {
+    await this.stop();
+    if ((await this.status()).state === ContainerState.CONTAINER_RUNNING) await this.exited();
     await this.cri.runtime.removeContainer({ containerId: this.id });
   }
 }
