@@ -139,7 +139,7 @@ export function configSchema(context: CliContext): number {
 export async function configImportKata(context: CliContext, file: string): Promise<number> {
   const source = resolve(context.cwd, file);
   const toml = await readFile(source, "utf8").catch((thrown: unknown) => {
-    throw HullError.wrap(source, thrown);
+    throw HullError.ofCallersPath(source, thrown);
   });
   const { yaml, dropped } = importKata(toml, source);
   context.out(yaml);

@@ -9,7 +9,7 @@ import { HullError, invalidArgument } from "../core/errors.ts";
  */
 export async function podAnnotations(file: string): Promise<Record<string, string>> {
   const text = await readFile(file, "utf8").catch((thrown: unknown) => {
-    throw HullError.wrap(file, thrown);
+    throw HullError.ofCallersPath(file, thrown);
   });
   const { value, problems } = parseYaml(text, file);
   if (problems.length > 0) throw new ConfigError(problems);

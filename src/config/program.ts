@@ -1,13 +1,13 @@
 import { access, constants } from "node:fs/promises";
 import { delimiter, isAbsolute, join } from "node:path";
-import { failedPrecondition, notFound } from "../core/errors.ts";
+import { failedPrecondition } from "../core/errors.ts";
 
 /** Folders outside the PATH where Debian's QEMU and virtiofsd packages put their helpers. */
 const HELPER_FOLDERS = ["/usr/libexec", "/usr/lib/qemu"];
 
 /**
  * The executable that a `program` key names: a path as it is; a bare name from the installation's libexec/, then
- * the PATH, then the folders of the distribution's helpers. NotFound tells where it was looked for.
+ * the PATH, then the folders of the distribution's helpers. FailedPrecondition tells where it was looked for.
  */
 export async function findProgram(
   key: string,
@@ -28,7 +28,7 @@ export async function findProgram(
     const file = join(folder, program);
     if ((await whyNotExecutable(file)) === undefined) return file;
   }
-  throw notFound(
+  throw failedPrecondition(
     `${key}: no program ${program} in ${folders.join(", ")}; install it, or set ${key} to its path`,
   );
 }

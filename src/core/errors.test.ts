@@ -4,12 +4,36 @@ import { HullError } from "./errors.ts";
 
 const errno = (code: string) => Object.assign(new Error(`${code}: because`), { code });
 
-test("an errno is NotFound or AlreadyExists only where the path was the caller's: where no fallback is named", () => {
-  assert.equal(HullError.wrap("mount source", errno("ENOENT")).code, "NotFound");
-  assert.equal(HullError.wrap("file", errno("EEXIST")).code, "AlreadyExists");
-  for (const code of ["ENOENT", "ESRCH", "EEXIST"]) {
+test("an errno says nothing of the caller's object: containerd takes NotFound of a deletion for its success", () => {
+  for (const code of ["ENOENT", "ENOTDIR", "ESRCH", "EEXIST", "ENOTEMPTY", "ENXIO", "ENODEV", "ENOSYS"]) {
+    for (const error of [
+      HullError.from(errno(code)),
+      HullError.wrap("a tool of ours", errno(code)),
+      HullError.wrap("a tool of ours", HullError.wrap("inner", errno(code))),
+    ]) {
+      assert.equal(error.code, "Unknown", code);
+    }
     assert.equal(HullError.wrap("a tool of ours", errno(code), "Internal").code, "Internal");
-    assert.equal(HullError.from(errno(code), "Unknown").code, "Unknown");
   }
-  assert.equal(HullError.from(errno("ENOSPC"), "Internal").code, "ResourceExhausted");
+});
+
+test("where the caller has named the path, nothing there is NotFound; what is in the way is not AlreadyExists", () => {
+  const codeAt = (code: string) => HullError.ofCallersPath("mount source /x", errno(code)).code;
+  assert.equal(codeAt("ENOENT"), "NotFound");
+  assert.equal(codeAt("ENOTDIR"), "NotFound");
+  assert.equal(codeAt("EEXIST"), "Unknown");
+  assert.equal(codeAt("ESRCH"), "Unknown");
+  assert.equal(codeAt("EACCES"), "PermissionDenied");
+  assert.equal(HullError.ofCallersPath("file", errno("EIO"), "Internal").code, "Internal");
+});
+
+test("a host that is full is told with what to do about it, once", () => {
+  const inner = HullError.wrap("write /run/hull/x", errno("ENOSPC"));
+  assert.equal(inner.code, "ResourceExhausted");
+  assert.equal(
+    HullError.wrap("create container c", inner).message,
+    "create container c: write /run/hull/x: ENOSPC: because; make room on that file system",
+  );
+  assert.equal(HullError.from(errno("EMFILE"), "Internal").code, "ResourceExhausted");
+  assert.match(HullError.from(errno("EAGAIN")).message, /pids\.max/);
 });

@@ -34,16 +34,19 @@ export function codeOfStatus(status: number): ErrorCode | undefined {
   return CODE_OF_STATUS.get(status);
 }
 
-/** errno names whose meaning is the same wherever they come from. */
+/**
+ * errno names whose meaning is the same wherever they come from. None is NotFound, AlreadyExists or Unimplemented:
+ * containerd takes those for the state of its own object (a deletion that says NotFound has succeeded), and a step's
+ * file or tool is mostly hull's.
+ */
 const CODE_OF_ERRNO: Readonly<Record<string, ErrorCode>> = {
-  ENOENT: "NotFound",
-  ESRCH: "NotFound",
-  EEXIST: "AlreadyExists",
   EACCES: "PermissionDenied",
   EPERM: "PermissionDenied",
   EINVAL: "InvalidArgument",
   ENAMETOOLONG: "InvalidArgument",
+  EAGAIN: "ResourceExhausted",
   ENOSPC: "ResourceExhausted",
+  EDQUOT: "ResourceExhausted",
   ENOMEM: "ResourceExhausted",
   EMFILE: "ResourceExhausted",
   ENFILE: "ResourceExhausted",
@@ -54,8 +57,18 @@ const CODE_OF_ERRNO: Readonly<Record<string, ErrorCode>> = {
   ETIMEDOUT: "DeadlineExceeded",
 };
 
-/** Classes that speak of the caller's object: an errno only has them where the path was the caller's. */
-const OF_THE_CALLERS_OBJECT: readonly (ErrorCode | undefined)[] = ["NotFound", "AlreadyExists"];
+/** What to do about a host that is full: the message of the system call does not say it. */
+const REMEDY_OF_ERRNO: Readonly<Record<string, string>> = {
+  EAGAIN: "no more processes may be started: raise TasksMax of containerd's unit or pids.max of its cgroup",
+  ENOSPC: "make room on that file system",
+  EDQUOT: "raise the quota there",
+  EMFILE: "raise LimitNOFILE of containerd's unit",
+  ENFILE: "raise the host's fs.file-max",
+  ENOMEM: "give the host, or the cgroup of the pod, more memory",
+};
+
+/** The errno names that say that there is nothing at a path. */
+const NOTHING_THERE: readonly unknown[] = ["ENOENT", "ENOTDIR"];
 
 /** A failure with a containerd error class. The message names the object, the step, the cause and the remedy. */
 export class HullError extends Error {
@@ -75,18 +88,16 @@ export class HullError extends Error {
   }
 
   /**
-   * Turns anything thrown into a HullError: kept as it is, mapped by its errno, or `fallback`. Who names a fallback says
-   * that the step's paths are hull's own: a file that is missing there (or in the way) is not the caller's NotFound
-   * (AlreadyExists), which containerd would take for the state of its object.
+   * Turns anything thrown into a HullError: kept as it is, mapped by its errno, or `fallback`. A file that is missing, or
+   * in the way, is never NotFound or AlreadyExists here (`ofCallersPath`).
    */
-  static from(thrown: unknown, fallback?: ErrorCode): HullError {
+  static from(thrown: unknown, fallback: ErrorCode = "Unknown"): HullError {
     if (thrown instanceof HullError) return thrown;
-    const otherwise = fallback ?? "Unknown";
-    if (!(thrown instanceof Error)) return new HullError(otherwise, String(thrown));
-    const errno = (thrown as { code?: unknown }).code;
-    const code = typeof errno === "string" ? CODE_OF_ERRNO[errno] : undefined;
-    const ours = fallback !== undefined && OF_THE_CALLERS_OBJECT.includes(code);
-    return new HullError((ours ? undefined : code) ?? otherwise, thrown.message, { cause: thrown });
+    if (!(thrown instanceof Error)) return new HullError(fallback, String(thrown));
+    const errno = errnoOf(thrown);
+    const remedy = REMEDY_OF_ERRNO[errno];
+    const message = remedy ? `${thrown.message}; ${remedy}` : thrown.message;
+    return new HullError(CODE_OF_ERRNO[errno] ?? fallback, message, { cause: thrown });
   }
 
   /** The same failure told one level up: `step: message`, the class unchanged. */
@@ -94,6 +105,21 @@ export class HullError extends Error {
     const inner = HullError.from(thrown, fallback);
     return new HullError(inner.code, `${step}: ${inner.message}`, { cause: thrown });
   }
+
+  /**
+   * As `wrap`, for a step whose path the caller has named (a mount's source, a bundle, a FIFO): nothing there is
+   * NotFound. What is in the way is not AlreadyExists, which would be the container's.
+   */
+  static ofCallersPath(step: string, thrown: unknown, fallback?: ErrorCode): HullError {
+    const missing = thrown instanceof Error && NOTHING_THERE.includes(errnoOf(thrown));
+    return HullError.wrap(step, thrown, missing ? "NotFound" : fallback);
+  }
+}
+
+/** The errno name of a failed system call; empty for any other failure. */
+function errnoOf(thrown: Error): string {
+  const { code } = thrown as { code?: unknown };
+  return typeof code === "string" ? code : "";
 }
 
 export const notFound = (message: string) => new HullError("NotFound", message);

@@ -1,7 +1,7 @@
 import { closeSync, constants } from "node:fs";
 import { open } from "node:fs/promises";
 import { getSystemErrorName } from "node:util";
-import { failedPrecondition, HullError, internal, unimplemented } from "../core/errors.ts";
+import { failedPrecondition, HullError, internal } from "../core/errors.ts";
 import { loadAddon } from "./addon.ts";
 import { bindAttributes, type MountAttributes, type Propagation } from "./mount-attributes.ts";
 
@@ -44,7 +44,7 @@ export class MountApi {
 
   /**
    * Runs `use` with a copy of what is mounted at `path` (a link there is followed); it ends with `use` unless it is
-   * attached. `recursive`: with all that is mounted below. Throws NotFound.
+   * attached. `recursive`: with all that is mounted below.
    */
   async withClone<T>(
     path: string,
@@ -59,7 +59,7 @@ export class MountApi {
     }
   }
 
-  /** Mounts a copy of `source` at `at`, as the options of a bind mount say. Throws NotFound. */
+  /** Mounts a copy of `source` at `at`, as the options of a bind mount say. */
   async bind(source: string, options: readonly string[], at: Place): Promise<void> {
     const { recursive, top, all } = bindAttributes(options);
     await this.withClone(source, recursive, async (mount) => {
@@ -102,7 +102,7 @@ export class DetachedMount {
     checked(`set the attributes of the mount of ${this.#path}`, answer);
   }
 
-  /** Mounts it. Throws FailedPrecondition where the place is a link or behind one, NotFound. */
+  /** Mounts it. Throws FailedPrecondition where the place is a link, behind one or missing. */
   async attach({ directory, path }: Place): Promise<void> {
     const step = `mount ${this.#path} at ${directory}/${path}`;
     const root = await open(directory, O_PATH | constants.O_DIRECTORY | constants.O_NOFOLLOW);
@@ -119,8 +119,8 @@ export class DetachedMount {
 function checked(step: string, answer: number): number {
   if (answer >= 0) return answer;
   const code = getSystemErrorName(answer);
-  if (code === "ENOSYS") throw unimplemented(`${step}: the kernel is too old; hull needs Linux 5.12`);
+  if (code === "ENOSYS") throw failedPrecondition(`${step}: the kernel is too old; hull needs Linux 5.12`);
   if (code === "ELOOP" || code === "EXDEV")
     throw failedPrecondition(`${step}: it is a link, goes through one or leads out; no mount follows those`);
-  throw HullError.wrap(step, Object.assign(new Error(code), { code }));
+  throw HullError.wrap(step, Object.assign(new Error(code), { code }), "FailedPrecondition");
 }

@@ -1,6 +1,5 @@
 import { mkdtemp, rmdir } from "node:fs/promises";
 import type { Deadline } from "../core/deadline.ts";
-import { failedPrecondition, HullError } from "../core/errors.ts";
 import { type MountSpec, mount, unmountTree } from "./mount.ts";
 import type { MountApi, Place } from "./mount-api.ts";
 
@@ -18,7 +17,7 @@ export async function mountAll(
   try {
     for (const one of mounts) {
       const place = { directory: target, path: one.target.replace(/^\/+/, "") };
-      if (isBind(one)) await bind(one, place, api);
+      if (isBind(one)) await api.bind(one.source, one.options, place);
       else if (place.path === "") await mount(one, target, deadline);
       else await mountBeneath(one, place, api, deadline);
     }
@@ -31,14 +30,6 @@ export async function mountAll(
 /** A bind is an operation, not a file system type. */
 export function isBind({ type, options }: MountSpec): boolean {
   return type === "bind" || options.some((option) => option === "bind" || option === "rbind");
-}
-
-async function bind({ source, options }: MountSpec, place: Place, api: MountApi): Promise<void> {
-  await api.bind(source, options, place).catch((thrown: unknown) => {
-    // A list is containerd's: what is missing is no object of the caller's.
-    const { code, message } = HullError.from(thrown);
-    throw code === "NotFound" ? failedPrecondition(message) : thrown;
-  });
 }
 
 /** mount(8) only knows paths: it mounts beside the target, in a folder of ours, from where the mount is moved. */

@@ -49,14 +49,14 @@ test("a process that says that it is broken is killed", async () => {
   assert.match(exit.reason, /helper was killed by SIGKILL: thread x panicked at y/);
 });
 
-test("a missing program is NotFound and leaves no record", async () => {
+test("a missing program is FailedPrecondition and leaves no record", async () => {
   const ledger = new MemoryLedger();
   await assert.rejects(launch({ role: "helper", argv: ["/no/such/program"], pod }, ledger), {
-    code: "NotFound",
+    code: "FailedPrecondition",
     message: /\/no\/such\/program.*configuration/,
   });
   await assert.rejects(launch({ role: "helper", argv: ["/bin/true"], pod, netns: "/no/netns" }, ledger), {
-    code: "NotFound",
+    code: "FailedPrecondition",
     message: /network namespace/,
   });
   assert.deepEqual(ledger.history, []);

@@ -3,9 +3,10 @@ import { constants, readFileSync } from "node:fs";
 import { access } from "node:fs/promises";
 import type { Duplex } from "node:stream";
 import { Deadline } from "../core/deadline.ts";
-import { HullError, internal, notFound } from "../core/errors.ts";
+import { failedPrecondition, HullError, internal } from "../core/errors.ts";
 import type { Ledger, LedgerEntry } from "../core/ledger.ts";
 import { killAll } from "./kill.ts";
+import { installAdvice, MissingToolError, missingIn } from "./missing-tool.ts";
 import { descendantsOf, findByMark, POD_MARK, type ProcessIdentity, ROLE_MARK, startTimeOf } from "./proc.ts";
 import { dropTo, type ProcessUser } from "./process-user.ts";
 import { Reach } from "./reach.ts";
@@ -79,20 +80,20 @@ const FORKS_MS = 2_000;
 
 /**
  * Starts a process: parent-death signal by setpriv(1), network namespace by nsenter(1), both of which exec in place,
- * so the pid is the program's own. Throws NotFound when the program is missing.
+ * so the pid is the program's own. Throws FailedPrecondition when the program is missing.
  */
 export async function launch(spec: LaunchSpec, ledger: Ledger): Promise<HostProcess> {
   const program = spec.argv[0];
   await access(program, constants.X_OK).catch((cause: unknown) => {
     throw new HullError(
-      "NotFound",
+      "FailedPrecondition",
       `${spec.role}: ${program} does not exist or is not executable; install it or set its path in the configuration`,
       { cause },
     );
   });
   if (spec.netns !== undefined) {
     await access(spec.netns).catch(() => {
-      throw notFound(`${spec.role}: the network namespace ${spec.netns} does not exist (any more)`);
+      throw failedPrecondition(`${spec.role}: the network namespace ${spec.netns} does not exist (any more)`);
     });
   }
   const reach = new Reach(spec.user, 3 + (spec.fds ?? []).length);
@@ -125,8 +126,10 @@ async function spawnChild(spec: LaunchSpec, program: string, folders: number[]):
   const env = scrubbedEnvironment({ ...spec.env, [POD_MARK]: spec.pod, [ROLE_MARK]: spec.role });
   const child = spawn(argv[0] as string, argv.slice(1), { stdio, env });
   if (child.pid === undefined) {
-    const error = await new Promise<Error>((resolve) => child.once("error", resolve));
-    throw HullError.wrap(`${spec.role}: cannot start ${argv[0]}`, error, "Internal");
+    const error = await new Promise<NodeJS.ErrnoException>((resolve) => child.once("error", resolve));
+    const step = `${spec.role}: cannot start ${argv[0]}`;
+    if (error.code !== "ENOENT") throw HullError.wrap(step, error, "Internal");
+    throw HullError.wrap(step, new MissingToolError(argv[0] as string, env.PATH ?? "", error));
   }
   return child;
 }
@@ -255,7 +258,10 @@ class ChildHandle implements HostProcess {
   #reason(code: number | null, signal: NodeJS.Signals | null): string {
     const words = lastLines(this.#ring.text(), 1);
     const said = words === "" ? "" : `: ${words}`;
-    if (signal === null) return `${this.role} ended with status ${code}${said}`;
+    // nsenter found no setpriv, or setpriv no program.
+    const tool = code === 127 ? missingIn(words) : undefined;
+    const advice = tool === undefined ? "" : `; ${installAdvice(tool)}`;
+    if (signal === null) return `${this.role} ended with status ${code}${said}${advice}`;
     if (signal === "SIGKILL" && !this.#requested && hostOomKills() > this.#oomKillsBefore) {
       return `${this.role} was killed by SIGKILL, and the kernel's OOM killer has been at work since it started: raise the memory limit of the pod or of the host`;
     }

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Deadline } from "../core/deadline.ts";
 import { HullError } from "../core/errors.ts";
+import { MissingToolError } from "./missing-tool.ts";
 import { run, ToolError } from "./run.ts";
 
 test("returns what the tool printed", async () => {
@@ -27,8 +28,27 @@ test("a failing tool is told with its last words and its status", async () => {
   );
 });
 
-test("a missing tool is NotFound", async () => {
-  await assert.rejects(run(["hull-no-such-tool"], Deadline.none()), { code: "NotFound" });
+for (const argv of [
+  ["losetup-x", "--detach", "/dev/loop0"],
+  ["nsenter", "--net=/proc/self/ns/net", "--", "losetup-x"],
+  ["setpriv", "--", "losetup-x"],
+  ["sh", "-c", "losetup-x --detach"],
+] as const) {
+  test(`${argv[0]}: a missing tool is told with where it was looked for, and is nothing of the caller's`, async () => {
+    await assert.rejects(run(argv, Deadline.none()), {
+      name: "HullError",
+      code: "FailedPrecondition",
+      tool: "losetup-x",
+      message: /^losetup-x: the program is not in \/.*:\/usr\/sbin:.*; install it$/,
+    });
+  });
+}
+
+test("a tool that is missing is told with its package", () => {
+  assert.match(
+    new MissingToolError("losetup", "/bin").message,
+    /^losetup: .* not in \/bin; install the package mount$/,
+  );
 });
 
 test("a tool that hangs is killed at the deadline", async () => {

@@ -1,6 +1,7 @@
 import { execFile } from "node:child_process";
 import type { Deadline } from "../core/deadline.ts";
-import { HullError, notFound } from "../core/errors.ts";
+import { HullError } from "../core/errors.ts";
+import { MissingToolError, missingIn } from "./missing-tool.ts";
 import { lastLines } from "./ring-buffer.ts";
 
 export interface RunOptions {
@@ -17,8 +18,8 @@ export function scrubbedEnvironment(extra: Readonly<Record<string, string>> = {}
 }
 
 /**
- * Runs a system tool to its end and returns its stdout (at most 4 MiB). A tool that is missing is NotFound, one that
- * is not done at the deadline is killed, one that fails is an error with its last words on stderr.
+ * Runs a system tool to its end and returns its stdout (at most 4 MiB). One that is missing is a MissingToolError, one
+ * that is not done at the deadline is killed, one that fails is a ToolError with its last words on stderr.
  */
 export async function run(
   argv: readonly [string, ...string[]],
@@ -29,11 +30,12 @@ export async function run(
   const [tool, ...args] = argv;
   return await new Promise<string>((resolve, reject) => {
     let detach = () => undefined as unknown;
+    const env = scrubbedEnvironment(options.env);
     const child = execFile(
       tool,
       args,
       {
-        env: scrubbedEnvironment(options.env),
+        env,
         maxBuffer: 4 * 1024 * 1024,
         encoding: "utf8",
         ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
@@ -42,15 +44,26 @@ export async function run(
         detach();
         if (!error) resolve(stdout);
         else if (deadline.reason) reject(HullError.wrap(tool, deadline.reason));
-        else if (error.code === "ENOENT")
-          reject(notFound(`${tool}: the program is not installed or not on the PATH`));
-        else
-          reject(new ToolError(argv, typeof error.code === "number" ? error.code : undefined, stderr, error));
+        else if (error.code === "ENOENT" && options.cwd === undefined)
+          reject(new MissingToolError(tool, env.PATH ?? "", error));
+        else reject(toolFailure(argv, env.PATH ?? "", stderr, error));
       },
     );
     child.stdin?.end();
     detach = deadline.onEnd(() => child.kill("SIGKILL"));
   });
+}
+
+function toolFailure(
+  argv: readonly [string, ...string[]],
+  path: string,
+  stderr: string,
+  error: Error & { code?: unknown },
+): HullError {
+  if (typeof error.code === "string") return HullError.wrap(`start ${argv[0]}`, error);
+  const missing = error.code === 127 ? missingIn(stderr) : undefined;
+  if (missing !== undefined) return new MissingToolError(missing, path, error);
+  return new ToolError(argv, typeof error.code === "number" ? error.code : undefined, stderr, error);
 }
 
 /** A system tool that ended with a failure. */

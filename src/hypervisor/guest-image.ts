@@ -7,12 +7,12 @@ export interface GuestImage {
   readonly initrd: string;
 }
 
-/** Throws NotFound, with what to do about it, when the guest's kernel or initrd cannot be read. */
+/** Throws FailedPrecondition, with what to do about it, when the guest's kernel or initrd cannot be read. */
 export async function checkGuestImage(image: GuestImage): Promise<void> {
   for (const what of ["kernel", "initrd"] as const) {
     await access(image[what], constants.R_OK).catch((cause: unknown) => {
       throw new HullError(
-        "NotFound",
+        "FailedPrecondition",
         `the guest's ${what} ${image[what]} cannot be read; build the guest image or set hypervisor.${what}`,
         { cause },
       );

@@ -165,7 +165,7 @@ async function refuseHostNetns(path: string): Promise<void> {
   const [given, host] = await Promise.all(
     [path, "/proc/self/ns/net"].map((one) =>
       stat(one).catch((error) => {
-        throw HullError.wrap(`network namespace ${one}`, error);
+        throw HullError.ofCallersPath(`network namespace ${one}`, error);
       }),
     ),
   );

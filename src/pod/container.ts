@@ -1,6 +1,6 @@
 import type { GuestAgent, GuestExit, GuestStats, SignalRequest, TerminalSize } from "../agent/guest-agent.ts";
 import { Deadline } from "../core/deadline.ts";
-import { alreadyExists, failedPrecondition, notFound } from "../core/errors.ts";
+import { alreadyExists, failedPrecondition, HullError, notFound } from "../core/errors.ts";
 import { SerialQueue } from "../core/serial-queue.ts";
 import type { PodEvent } from "./events.ts";
 import { GuestExec } from "./guest-process.ts";
@@ -267,7 +267,9 @@ export class Container {
       }
       const exit = await this.init.exited;
       if (guest) await this.init.runner.delete(deadline).catch(ignoreGone);
-      await this.dispose();
+      await this.dispose().catch((error: unknown) => {
+        throw HullError.wrap(`delete container ${this.id}: free what it has on the host`, error);
+      });
       this.init.machine.transition("deleted");
       this.#publish({ kind: "delete", containerId: this.id, execId: "", pid: this.pid, exit });
       return exit;

@@ -94,7 +94,7 @@ const SPEC_LIMIT = 8 * 1024 * 1024;
 export async function readSpec(bundle: string): Promise<OciSpec> {
   const path = `${bundle}/config.json`;
   const text = await readFile(path, "utf8").catch((error: unknown) => {
-    throw HullError.wrap("bundle: cannot read the OCI spec", error);
+    throw HullError.ofCallersPath("bundle: cannot read the OCI spec", error);
   });
   if (text.length > SPEC_LIMIT) throw invalidArgument(`${path}: larger than ${SPEC_LIMIT} bytes`);
   return parseSpec(text, path);

@@ -1,6 +1,5 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { HullError } from "../core/errors.ts";
 import type { Resource } from "../core/ledger.ts";
 import { STATE_FILE, STATE_VERSION } from "./state-file.ts";
 
@@ -33,8 +32,8 @@ export async function readState(directory: string): Promise<ReadState> {
   try {
     text = await readFile(path, "utf8");
   } catch (error) {
-    const { code, message } = HullError.from(error);
-    return { resources: [], problem: code === "NotFound" ? undefined : `${path}: ${message}` };
+    const { code, message } = error as NodeJS.ErrnoException;
+    return { resources: [], problem: code === "ENOENT" ? undefined : `${path}: ${message}` };
   }
   const record = parse(text);
   const listed = record && Array.isArray(record.resources) ? record.resources : salvage(text);

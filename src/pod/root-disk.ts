@@ -25,7 +25,7 @@ export async function rootDisk(mounts: RootfsSource["mounts"]): Promise<RootDisk
   const [only, ...more] = mounts;
   if (!only || more.length > 0 || only.target !== "" || !GUEST_FILE_SYSTEMS.has(only.type)) return undefined;
   const found = await stat(only.source).catch((error: unknown) => {
-    throw HullError.wrap(`root file system ${only.source}`, error);
+    throw HullError.ofCallersPath(`root file system ${only.source}`, error);
   });
   if (!found.isBlockDevice() && !(found.isFile() && only.options.includes("loop"))) return undefined;
   return {

@@ -21,7 +21,8 @@ export interface StartContext extends VmContext {
 export class CloneError extends HullError {
   constructor(cause: unknown) {
     const { code, message } = HullError.from(cause);
-    super(code, `start from a template: ${message}`, { cause });
+    // A template that is gone is not the container, of which NotFound speaks to containerd.
+    super(code === "NotFound" ? "Unavailable" : code, `start from a template: ${message}`, { cause });
   }
 }
 

@@ -82,7 +82,7 @@ export class SharedTree {
   /** Bind-mounts a file or directory of the host. Throws NotFound. */
   async addBind(source: string, options: readonly string[], deadline: Deadline): Promise<SharedPath> {
     const found = await stat(source).catch((error: unknown) => {
-      throw HullError.wrap(`mount source ${source}`, error);
+      throw HullError.ofCallersPath(`mount source ${source}`, error);
     });
     const key = JSON.stringify([source, found.dev, found.ino, options]);
     const known = this.#binds.get(key);

@@ -8,7 +8,7 @@ const DEFAULT_BYTES = 64n << 20n;
 export async function shmSize(source: string | undefined): Promise<bigint> {
   if (source === undefined) return DEFAULT_BYTES;
   const { blocks, bsize } = await statfs(source, { bigint: true }).catch((error: unknown) => {
-    throw HullError.wrap(`shared memory of the pod: ${source}`, error);
+    throw HullError.ofCallersPath(`shared memory of the pod: ${source}`, error);
   });
   return blocks * bsize || DEFAULT_BYTES; // a tmpfs without a limit says 0
 }

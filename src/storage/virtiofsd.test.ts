@@ -75,7 +75,7 @@ test("a daemon that dies at once is told by its exit", async () => {
 
 test("a missing daemon, an unknown one and a long path are refused with advice", async () => {
   await assert.rejects(startVirtiofsd(spec("/none/virtiofsd"), ledger, within(5000)), {
-    code: "NotFound",
+    code: "FailedPrecondition",
   });
   await assert.rejects(startVirtiofsd(spec("/bin/true"), ledger, within(5000)), {
     code: "FailedPrecondition",

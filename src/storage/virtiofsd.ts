@@ -84,7 +84,7 @@ const flavours = new Map<string, Promise<VirtiofsdFlavour>>();
 /** Asks the program once for its options; a program that was replaced is asked again. */
 async function detectFlavour(program: string, deadline: Deadline): Promise<VirtiofsdFlavour> {
   const { ino, mtimeMs } = await stat(program).catch((thrown: unknown) => {
-    throw HullError.wrap("virtiofsd", thrown);
+    throw HullError.wrap("virtiofsd", thrown, "FailedPrecondition");
   });
   const key = `${program} ${ino} ${mtimeMs}`;
   let known = flavours.get(key);

@@ -54,6 +54,6 @@ async function fileIdentity(path: string): Promise<string> {
     const { dev, ino, size, mtimeMs, ctimeMs } = await stat(real);
     return `${real} ${dev} ${ino} ${size} ${mtimeMs} ${ctimeMs}`;
   } catch (thrown) {
-    throw HullError.wrap(`template: ${path}`, thrown);
+    throw HullError.wrap(`template: ${path}`, thrown, "FailedPrecondition");
   }
 }

@@ -70,7 +70,7 @@ export type FolderIdentity = Pick<Stats, "ino" | "mtimeMs">;
  */
 export async function checkTemplate(directory: string, key: string): Promise<CheckedTemplate> {
   const folder = await lstat(directory).catch((error: unknown) => {
-    throw HullError.wrap(`template ${directory}`, error);
+    throw HullError.ofCallersPath(`template ${directory}`, error);
   });
   if (!folder.isDirectory()) throw damaged(directory, "not a folder");
   try {

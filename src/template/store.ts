@@ -179,6 +179,6 @@ async function removeFolder(path: string): Promise<void> {
 
 function wrapped(path: string): (error: unknown) => never {
   return (error) => {
-    throw HullError.wrap(`template folder ${path}`, error);
+    throw HullError.ofCallersPath(`template folder ${path}`, error);
   };
 }

@@ -197,7 +197,7 @@ export class ServerConnection {
       }
     } catch (thrown) {
       if (!(thrown instanceof HullError)) this.#owner.report(call.route.name, thrown);
-      this.#fail(call, HullError.from(thrown, "Unknown"));
+      this.#fail(call, HullError.from(thrown));
     } finally {
       call.deadline.dispose();
       this.#running -= 1;

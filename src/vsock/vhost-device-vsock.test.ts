@@ -62,7 +62,7 @@ test("a daemon that dies at once is told with its words, long before the deadlin
 test("a missing daemon is NotFound", async () => {
   await assert.rejects(
     startVsockDaemon({ path: join(directory, "none"), directory, pod: "test/p" }, ledger, within(5000)),
-    { code: "NotFound" },
+    { code: "FailedPrecondition" },
   );
   assert.deepEqual(ledger.resources, []);
 });

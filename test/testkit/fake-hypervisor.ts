@@ -1,13 +1,7 @@
 import { access, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { deferred } from "../../src/core/deferred.ts";
-import {
-  failedPrecondition,
-  HullError,
-  invalidArgument,
-  notFound,
-  unavailable,
-} from "../../src/core/errors.ts";
+import { failedPrecondition, HullError, invalidArgument, unavailable } from "../../src/core/errors.ts";
 import type { Hypervisor, Vm, VmContext, VmExit, VmSpec } from "../../src/hypervisor/hypervisor.ts";
 
 /** What the guest agent writes to the console when it listens. */
@@ -94,7 +88,7 @@ export class FakeHypervisor implements Hypervisor {
     context.deadline.check();
     for (const what of ["kernel", "initrd"] as const) {
       await access(spec[what]).catch(() => {
-        throw notFound(
+        throw failedPrecondition(
           `VM ${spec.name}: boot: the guest's ${what} ${spec[what]} cannot be read; set hypervisor.${what}`,
         );
       });
@@ -106,7 +100,7 @@ export class FakeHypervisor implements Hypervisor {
     }
     for (const path of [spec.path, spec.netns ?? "/"]) {
       await access(path).catch(() => {
-        throw notFound(`fake: ${path} does not exist or is not executable`);
+        throw failedPrecondition(`fake: ${path} does not exist or is not executable`);
       });
     }
     if (spec.extraArgs.length > 0)
@@ -120,7 +114,7 @@ export class FakeHypervisor implements Hypervisor {
   async restore(template: string, spec: VmSpec, context: VmContext): Promise<FakeVm> {
     context.deadline.check();
     const state = await readFile(join(template, "state"), "utf8").catch((error: unknown) => {
-      throw HullError.wrap(`VM ${spec.name}: restore`, error);
+      throw HullError.ofCallersPath(`VM ${spec.name}: restore`, error);
     });
     if (state !== `${spec.memoryMib} MiB`) {
       throw failedPrecondition(`VM ${spec.name}: restore: the template has ${state}`);

@@ -95,7 +95,10 @@ export function hypervisorCompliance(name: string, setUp: () => Promise<Complian
       const own = await readlink("/proc/self/ns/net");
       const running = await boot({ netns: "/proc/self/ns/net" });
       assert.equal(await readlink(`/proc/${running.pid}/ns/net`), own);
-      await assert.rejects(boot({ netns: "/no/netns" }), { code: "NotFound", message: /\/no\/netns/ });
+      await assert.rejects(boot({ netns: "/no/netns" }), {
+        code: "FailedPrecondition",
+        message: /\/no\/netns/,
+      });
     });
 
     test("what is missing is told at once, by its name", async () => {
@@ -105,7 +108,7 @@ export function hypervisorCompliance(name: string, setUp: () => Promise<Complian
         ["initrd", /initrd \/no\/file .*hypervisor\.initrd/],
         ["path", /\/no\/file does not exist/],
       ] as const) {
-        await assert.rejects(boot({ [key]: "/no/file" }), { code: "NotFound", message: advice });
+        await assert.rejects(boot({ [key]: "/no/file" }), { code: "FailedPrecondition", message: advice });
       }
       assert.ok(performance.now() - before < 5000);
     });

@@ -14,7 +14,7 @@ export function sysctlPath(key: string): string {
   return `/proc/sys/${path}`;
 }
 
-/** Writes one sysctl. Throws InvalidArgument for a bad key, NotFound for one that this kernel does not have. */
+/** Writes one sysctl. Throws InvalidArgument for a bad key, Internal for one that this kernel does not have. */
 export function setSysctl(sys: Pick<Sys, "writeFile" | "O_WRONLY">, key: string, value: string): void {
   const path = sysctlPath(key);
   try {

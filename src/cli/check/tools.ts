@@ -1,5 +1,4 @@
 import { findProgram } from "../../config/program.ts";
-import { HullError } from "../../core/errors.ts";
 import { run } from "../../host/run.ts";
 import type { Check, CheckContext, Finding } from "./finding.ts";
 import { messageOf } from "./finding.ts";
@@ -27,24 +26,23 @@ async function program(key: string, value: string, context: CheckContext): Promi
   }
 }
 
-const TOOLS: readonly { readonly tool: string; readonly flag: string; readonly from: string }[] = [
-  { tool: "ip", flag: "-V", from: "iproute2" },
-  { tool: "tc", flag: "-V", from: "iproute2" },
-  { tool: "mount", flag: "--version", from: "mount" },
-  { tool: "nsenter", flag: "--version", from: "util-linux" },
-  { tool: "setpriv", flag: "--version", from: "util-linux" },
+const TOOLS: readonly { readonly tool: string; readonly flag: string }[] = [
+  { tool: "ip", flag: "-V" },
+  { tool: "tc", flag: "-V" },
+  ...["mount", "umount", "losetup", "nsenter", "setpriv", "unshare", "flock"].map((tool) => ({
+    tool,
+    flag: "--version",
+  })),
 ];
 
 /** System tools that hull runs on the host. */
 export const tools: Check = async (context) =>
   await Promise.all(
-    TOOLS.map(async ({ tool, flag, from }): Promise<Finding> => {
+    TOOLS.map(async ({ tool, flag }): Promise<Finding> => {
       try {
         return { name: tool, status: "ok", detail: await versionOf(tool, flag, context) };
       } catch (thrown) {
-        const missing = thrown instanceof HullError && thrown.code === "NotFound";
-        const advice = missing ? `install the package ${from}` : undefined;
-        return { name: tool, status: "fail", detail: messageOf(thrown), advice };
+        return { name: tool, status: "fail", detail: messageOf(thrown) };
       }
     }),
   );

@@ -47,7 +47,7 @@ test("ping tells the version, and connections are kept", async (t) => {
 test("a refusal has the code of its status and the whole chain of causes", async (t) => {
   const { client } = await serve(t);
   await assert.rejects(client.boot(soon()), {
-    code: "NotFound",
+    code: "FailedPrecondition",
     message:
       "cloud-hypervisor vm.boot: Error from API: The VM could not boot: VM config is missing (HTTP 404)",
   });
@@ -84,7 +84,7 @@ const BROKEN: { name: string; fault: Fault; code: string; message: RegExp }[] = 
   {
     name: "duplicate",
     fault: { on: "vmm.ping", do: "error", status: 409, body: '["Identifier a is not unique"]' },
-    code: "AlreadyExists",
+    code: "FailedPrecondition",
     message: /not unique/,
   },
   {

@@ -21,15 +21,33 @@ const MAX_BODY_BYTES = 4 << 20;
 /** Characters of a refusal's reason that are told. */
 const MAX_REASON = 1_000;
 
-/** The statuses of the published document; what is not here is a fault of the VMM. */
+/**
+ * The statuses of the published document; what is not here is a fault of the VMM. A device that it does not know, or knows
+ * already, is no object of containerd's.
+ */
 const CODE_OF_STATUS: Readonly<Record<number, ErrorCode>> = {
   400: "InvalidArgument",
-  404: "NotFound",
+  404: "FailedPrecondition",
   405: "FailedPrecondition",
-  409: "AlreadyExists",
+  409: "FailedPrecondition",
   413: "InvalidArgument",
   429: "Aborted",
 };
+
+/** A call that the VMM has refused. */
+export class Refusal extends HullError {
+  constructor(
+    action: string,
+    /** HTTP's. */
+    readonly httpStatus: number,
+    reason: string,
+  ) {
+    super(
+      CODE_OF_STATUS[httpStatus] ?? "Internal",
+      `cloud-hypervisor ${action}: ${reason} (HTTP ${httpStatus})`,
+    );
+  }
+}
 
 /**
  * A typed client of one VMM's API. It keeps one connection alive: the VMM serves one call at a time anyway.
@@ -175,10 +193,7 @@ async function collect(action: string, response: IncomingMessage): Promise<strin
   const text = Buffer.concat(chunks).toString("utf8");
   const status = response.statusCode ?? 0;
   if (status >= 200 && status < 300) return text;
-  throw new HullError(
-    CODE_OF_STATUS[status] ?? "Internal",
-    `cloud-hypervisor ${action}: ${reasonOf(text)} (HTTP ${status})`,
-  );
+  throw new Refusal(action, status, reasonOf(text));
 }
 
 /** An error body is a JSON array, the chain of causes from the outermost in; older releases send plain text. */

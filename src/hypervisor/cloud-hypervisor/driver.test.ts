@@ -96,7 +96,10 @@ test("plugs a disk and a share in, and takes them out when the guest lets go", a
   writeFileSync(path, Buffer.alloc(4096));
   const disk = { kind: "disk", path, readOnly: false, serial: "data" } as const;
   const takeOut = await vm.plug(disk, soon());
-  await assert.rejects(vm.plug(disk, soon()), { code: "AlreadyExists", message: /disk-data is not unique/ });
+  await assert.rejects(vm.plug(disk, soon()), {
+    code: "FailedPrecondition",
+    message: /disk-data is not unique/,
+  });
   const socket = join(made.directory, "fs.sock");
   const virtiofsd = createServer();
   await new Promise<void>((resolve) => virtiofsd.listen(socket, resolve));
@@ -229,7 +232,7 @@ const BOOT_FAILURES: {
     name: "the kernel is missing",
     script: {},
     change: { kernel: "/no/such/kernel" },
-    code: "NotFound",
+    code: "FailedPrecondition",
     message: /kernel \/no\/such\/kernel cannot be read; build the guest image or set hypervisor\.kernel/,
   },
   {
@@ -243,7 +246,7 @@ const BOOT_FAILURES: {
     name: "the program is missing",
     script: {},
     change: { path: "/no/such/cloud-hypervisor" },
-    code: "NotFound",
+    code: "FailedPrecondition",
     message: /does not exist or is not executable/,
   },
 ];

@@ -39,7 +39,7 @@ export async function layOutClone(template: string, directory: string, spec: VmS
 
 async function readConfig(path: string): Promise<Record<string, unknown>> {
   const text = await readFile(path, "utf8").catch((error: unknown) => {
-    throw HullError.wrap("cloud-hypervisor template", error);
+    throw HullError.ofCallersPath("cloud-hypervisor template", error);
   });
   if (text.length > MAX_CONFIG_BYTES) throw new HullError("InvalidArgument", `${path}: larger than 1 MiB`);
   let value: unknown;

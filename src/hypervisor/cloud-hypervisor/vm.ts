@@ -5,7 +5,7 @@ import { StateMachine } from "../../core/state-machine.ts";
 import type { Reach } from "../../host/reach.ts";
 import type { HotplugDevice, Vm, VmExit } from "../hypervisor.ts";
 import { reachedDevice } from "../reached.ts";
-import type { ApiClient } from "./api-client.ts";
+import { type ApiClient, Refusal } from "./api-client.ts";
 import type { PciDeviceInfo, VmCounters, VmInfo, VmResize } from "./api-types.ts";
 import { diskConfig, fsConfig, netConfig } from "./vm-config.ts";
 import type { Vmm } from "./vmm.ts";
@@ -197,8 +197,8 @@ export class CloudHypervisorVm implements Vm {
     try {
       await this.client.removeDevice(id, deadline);
     } catch (error) {
-      const { code, message } = HullError.from(error);
-      if (code !== "NotFound") this.log("a device may be left over", { id, reason: message });
+      if (error instanceof Refusal && error.httpStatus === 404) return; // it was not done
+      this.log("a device may be left over", { id, reason: HullError.from(error).message });
     } finally {
       deadline.dispose();
     }

@@ -1,9 +1,10 @@
-import { createHash } from "node:crypto";
+import { createHash, randomUUID } from "node:crypto";
 import { constants } from "node:fs";
-import { access, mkdir, open, readFile, rename, stat, unlink, writeFile } from "node:fs/promises";
+import { access, link, mkdir, open, readFile, rename, rm, stat, unlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Deadline } from "../../core/deadline.ts";
 import { HullError } from "../../core/errors.ts";
+import { MissingToolError } from "../../host/missing-tool.ts";
 import { isAlive, startTimeOf } from "../../host/proc.ts";
 import { run } from "../../host/run.ts";
 
@@ -46,17 +47,29 @@ export async function resolveAccel(probe: AccelProbe, deadline: Deadline): Promi
     await deadline.race(new Promise((resolve) => setTimeout(resolve, 100)));
   }
   try {
+    // The one before us may have found it out since the last look.
+    const known = await recall(file, key);
+    if (known) return known;
     const accel = (await kvmRuns(probe, deadline)) ? "kvm" : "tcg";
     if (accel === "tcg") {
       probe.warn(
         "KVM is there but does not run the guest's kernel: guests are emulated (TCG), which is slow",
       );
     }
-    await writeFile(`${file}~`, JSON.stringify({ key, accel }), { mode: 0o600 });
-    await rename(`${file}~`, file);
+    await remember(file, JSON.stringify({ key, accel }));
     return accel;
   } finally {
     await unlink(lock);
+  }
+}
+
+async function remember(file: string, answer: string): Promise<void> {
+  try {
+    await writeFile(`${file}~`, answer, { mode: 0o600 });
+    await rename(`${file}~`, file);
+  } catch (error) {
+    await rm(`${file}~`, { force: true });
+    throw HullError.wrap(`remember in ${file} whether KVM works`, error);
   }
 }
 
@@ -83,7 +96,7 @@ async function kvmRuns(probe: AccelProbe, deadline: Deadline): Promise<boolean> 
     );
   } catch (thrown) {
     deadline.check(); // not the probe's own limit, but the caller's
-    if (HullError.from(thrown).code === "NotFound") throw thrown;
+    if (thrown instanceof MissingToolError) throw thrown;
     return false;
   } finally {
     limit.dispose();
@@ -95,7 +108,7 @@ async function probeKey(probe: AccelProbe): Promise<string> {
   const files = await Promise.all(
     [probe.path, probe.kernel].map(async (path) => {
       const { ino, size, mtimeMs } = await stat(path).catch((error: unknown) => {
-        throw HullError.wrap("find out whether KVM works", error);
+        throw HullError.wrap("find out whether KVM works", error, "FailedPrecondition");
       });
       return `${path} ${ino} ${size} ${mtimeMs}`;
     }),
@@ -128,17 +141,24 @@ async function recall(file: string, key: string): Promise<"kvm" | "tcg" | undefi
   }
 }
 
-/** Takes the lock file, or takes away one whose owner is dead. False while somebody alive has it. */
+/**
+ * Takes the lock file, or takes away one whose owner is dead. False while somebody alive has it. It gets its name when it
+ * is whole: on a file system that is full an empty one would stay, which is nobody's to take away.
+ */
 async function takeLock(lock: string): Promise<boolean> {
-  const mine = `${process.pid} ${startTimeOf(process.pid)}`;
+  const mine = `${lock}.${randomUUID()}`;
   try {
-    await writeFile(lock, mine, { flag: "wx", mode: 0o600 });
+    await writeFile(mine, `${process.pid} ${startTimeOf(process.pid)}`, { mode: 0o600 });
+    await link(mine, lock);
     return true;
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+    if ((error as NodeJS.ErrnoException).code !== "EEXIST")
+      throw HullError.wrap(`find out whether KVM works: lock ${lock}`, error);
+  } finally {
+    await rm(mine, { force: true });
   }
   const owner = await readFile(lock, "latin1").catch(() => undefined);
-  if (owner === undefined || owner === "") return false; // gone, or not written yet
+  if (owner === undefined) return false; // gone
   const [pid, startTime] = owner.split(" ");
   if (!isAlive(Number(pid), startTime ?? "")) await unlink(lock).catch(() => undefined); // another waiter was faster
   return false;

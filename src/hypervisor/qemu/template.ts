@@ -109,7 +109,7 @@ export async function openClone(
     };
   } catch (thrown) {
     await close();
-    throw HullError.wrap(`template ${template}`, thrown);
+    throw HullError.ofCallersPath(`template ${template}`, thrown);
   }
 }
 

@@ -83,7 +83,7 @@ function makeStaging(sys: Sys, paths: PodPaths, staging: string): void {
       sys.mkdir(staging, 0o700);
       return;
     } catch (error) {
-      if (HullError.from(error).code !== "NotFound" || attempt === MAKE_ATTEMPTS) throw error;
+      if (errnoOf(error) !== "ENOENT" || attempt === MAKE_ATTEMPTS) throw error;
     }
   }
 }

@@ -13,7 +13,7 @@ function openFifo(path: string, flags: number): number {
   try {
     fd = openSync(path, flags | constants.O_NONBLOCK);
   } catch (error) {
-    throw HullError.wrap(`stdio FIFO ${path}`, error);
+    throw HullError.ofCallersPath(`stdio FIFO ${path}`, error);
   }
   if (!fstatSync(fd).isFIFO()) {
     closeSync(fd);

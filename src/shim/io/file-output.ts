@@ -24,7 +24,7 @@ export class LogFile {
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === "ENXIO")
         throw invalidArgument(`stdio file ${path}: not a file`);
-      throw HullError.wrap(`stdio file ${path}`, error);
+      throw HullError.ofCallersPath(`stdio file ${path}`, error);
     }
   }
 

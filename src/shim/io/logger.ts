@@ -199,7 +199,7 @@ class LoggerProcess {
   }
 
   #failure(how: string): HullError {
-    if (this.#startError) return HullError.from(this.#startError);
+    if (this.#startError) return HullError.ofCallersPath("start it", this.#startError);
     const said = this.#complaints.trim().split("\n").slice(-3).join(" | ");
     return failedPrecondition(`ended with ${how} before it was ready${said ? `: ${said}` : ""}`);
   }

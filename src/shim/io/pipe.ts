@@ -1,9 +1,9 @@
-import { spawn } from "node:child_process";
 import { closeSync, constants, openSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Deadline } from "../../core/deadline.ts";
-import { HullError, internal } from "../../core/errors.ts";
+import { HullError } from "../../core/errors.ts";
+import { run } from "../../host/run.ts";
 
 /** The two ends of an anonymous pipe, both in blocking mode: the one for a child can be given away as it is. */
 export interface Pipe {
@@ -22,7 +22,7 @@ export async function makePipes(count: number, directory: string, deadline: Dead
   const pipes: Pipe[] = [];
   try {
     const paths = Array.from({ length: count }, (_, index) => join(folder, String(index)));
-    await deadline.race(mkfifo(paths));
+    await run(["mkfifo", "-m", "600", "--", ...paths], deadline);
     for (const path of paths) {
       // With this one open, neither of the others waits for its counterpart.
       const both = openSync(path, constants.O_RDWR | constants.O_NONBLOCK);
@@ -47,20 +47,4 @@ export function closePipes(pipes: readonly Pipe[]): void {
     closeSync(read);
     closeSync(write);
   }
-}
-
-/** mkfifo(1). */
-function mkfifo(paths: readonly string[]): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const child = spawn("mkfifo", ["-m", "600", "--", ...paths], { stdio: ["ignore", "ignore", "pipe"] });
-    let stderr = "";
-    child.stderr.setEncoding("utf8").on("data", (text: string) => {
-      stderr = (stderr + text).slice(-1000);
-    });
-    child.on("error", reject);
-    child.on("close", (code) => {
-      if (code === 0) resolve();
-      else reject(internal(`mkfifo ended with status ${code}: ${stderr.trim()}`));
-    });
-  });
 }

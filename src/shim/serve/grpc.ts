@@ -70,7 +70,7 @@ function addService(
       answer(name, handler, call).then(
         (response) => callback(null, response),
         (thrown) => {
-          const error = HullError.from(thrown, "Unknown");
+          const error = HullError.from(thrown);
           if (!(thrown instanceof HullError)) report(`${path}: ${error.message}`, thrown);
           callback({
             code: error.status as Grpc.status,

@@ -51,9 +51,8 @@ export function resolvConf({ servers, searches, options }: DNSConfig): string {
 }
 
 async function hostResolvConf(): Promise<string> {
-  return await readFile("/etc/resolv.conf", "utf8").catch((error: unknown) => {
-    const failure = HullError.wrap("the host's resolv.conf", error);
-    if (failure.code === "NotFound") return ""; // a host without one has no DNS to give
-    throw failure;
+  return await readFile("/etc/resolv.conf", "utf8").catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") return ""; // a host without one has no DNS to give
+    throw HullError.wrap("the host's resolv.conf", error);
   });
 }
