@@ -1,6 +1,7 @@
 /** SIGKILL works whatever the guest does. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { FakeClock } from "../../test/testkit/fake-clock.ts";
 import { create, FakeSandbox, fakeIo } from "../../test/testkit/fake-sandbox.ts";
 import { Deadline } from "../core/deadline.ts";
 import { deferred } from "../core/deferred.ts";
@@ -45,9 +46,6 @@ async function setUpMember() {
   const container = await create(pod, { id: "c1", bundle: "/b", spec, rootfs: [], stdio, io: fakeIo() });
   return { ...rest, pod, container };
 }
-
-const mayEnd = (sandbox: FakeSandbox) =>
-  new Promise((resolve) => setTimeout(resolve, 2 * sandbox.killTimeoutMs));
 
 test("a guest that does not answer SIGKILL loses its VM, and everybody is told the truth", async () => {
   const { sandbox, pod, container, events, reasons } = await setUp();
@@ -100,14 +98,15 @@ test("a VM whose only container outlives an answered SIGKILL is ended", async ()
   assert.match((await pod.ended).reason ?? "", /container p1 has not ended 20 ms after SIGKILL/);
 });
 
-test("in a pod of several a guest that answers and does nothing is believed once", async () => {
+test("in a pod of several a guest that answers and does nothing is believed once", async (t) => {
+  const clock = new FakeClock(t);
   const { sandbox, pod, container } = await setUpMember();
   await container.start("", forever);
   sandbox.agent.signal = async () => undefined;
   await container.signal("", KILL, forever);
   await container.signal("", KILL, forever);
   assert.equal(sandbox.kills, 0);
-  await mayEnd(sandbox);
+  await clock.pass(2 * sandbox.killTimeoutMs);
   assert.equal(sandbox.kills, 0);
   assert.equal(container.status("").state, "running");
   await container.signal("", KILL, forever);
@@ -145,7 +144,8 @@ test("SIGKILL while the guest's Start hangs ends the VM, and Start says why it f
   }
 });
 
-test("SIGKILL in a pod of several during a Start that goes on to its end ends no VM", async () => {
+test("SIGKILL in a pod of several during a Start that goes on to its end ends no VM", async (t) => {
+  const clock = new FakeClock(t);
   const { sandbox, container } = await setUpMember();
   const gate = deferred<void>();
   sandbox.agent.faults.set("start", gate.promise);
@@ -155,7 +155,7 @@ test("SIGKILL in a pod of several during a Start that goes on to its end ends no
   await container.signal("", KILL, forever);
   gate.resolve();
   await started;
-  await mayEnd(sandbox);
+  await clock.pass(2 * sandbox.killTimeoutMs);
   assert.equal(sandbox.kills, 0);
   assert.equal(container.status("").state, "running");
 });
@@ -170,7 +170,8 @@ test("Delete of a created container works with a guest that says nothing, or doe
   }
 });
 
-test("an exec that lives on does not end the VM, a guest that says nothing about it does", async () => {
+test("an exec that lives on does not end the VM, a guest that says nothing about it does", async (t) => {
+  const clock = new FakeClock(t);
   const { sandbox, container } = await setUp();
   await container.start("", forever);
   container.addExec("e1", {}, stdio, fakeIo());
@@ -178,12 +179,14 @@ test("an exec that lives on does not end the VM, a guest that says nothing about
   const { signal } = sandbox.agent;
   sandbox.agent.signal = async () => undefined;
   await container.signal("e1", KILL, forever);
-  await mayEnd(sandbox);
+  await clock.pass(2 * sandbox.killTimeoutMs);
   await container.signal("e1", KILL, forever);
   assert.equal(sandbox.kills, 0);
   sandbox.agent.signal = signal;
   sandbox.agent.faults.set("signal", silence);
-  await container.signal("e1", KILL, forever);
+  const killed = container.signal("e1", KILL, forever);
+  await clock.pass(sandbox.killTimeoutMs);
+  await killed;
   assert.equal(sandbox.kills, 1);
   assert.equal((await container.process("e1").exited).status, 137);
 });

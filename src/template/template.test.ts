@@ -1,5 +1,16 @@
 import assert from "node:assert/strict";
-import { chmod, chown, mkdtemp, readdir, readFile, rename, rm, truncate, writeFile } from "node:fs/promises";
+import {
+  chmod,
+  chown,
+  mkdtemp,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  truncate,
+  utimes,
+  writeFile,
+} from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
@@ -8,7 +19,7 @@ import { Deadline } from "../core/deadline.ts";
 import { unavailable } from "../core/errors.ts";
 import type { VmSpec } from "../hypervisor/hypervisor.ts";
 import { templateKey } from "./key.ts";
-import { MANIFEST_FILE } from "./manifest.ts";
+import { HITS_FILE, MANIFEST_FILE } from "./manifest.ts";
 import { type Template, TemplateStore } from "./store.ts";
 import { obtainTemplate, TemplateUse } from "./template.ts";
 
@@ -207,7 +218,6 @@ test("a guest that dies before it is ready is told with its reason", async (t) =
 test("clones are counted; the space limit takes the templates that were not used for the longest time", async () => {
   const [first, second] = [await made(), await made({ vcpus: 2 })];
   const use = new TemplateUse(directory, first);
-  await new Promise((resolve) => setTimeout(resolve, 20));
   await use.count();
   await use.count();
   const store = new TemplateStore(directory);
@@ -216,7 +226,18 @@ test("clones are counted; the space limit takes the templates that were not used
   const sizes = (await store.list()).reduce((sum, { bytes }) => sum + bytes, 0);
   assert.ok(sizes > 0 && sizes < 1 << 20);
   await made({ vcpus: 3 });
-  assert.equal((await store.list()).length, 3);
+  const all = await store.list();
+  assert.equal(all.length, 3);
+  for (const { path, key } of all) {
+    await writeFile(join(path, "ballast"), Buffer.alloc(1 << 20));
+    const used = key === second.key ? 1_000 : 2_000; // seconds since 1970
+    await utimes(join(path, HITS_FILE), used, used);
+  }
+  await store.makeRoom(1, 4);
+  assert.deepEqual(
+    (await store.list()).map(({ key }) => key).sort(),
+    all.flatMap(({ key }) => (key === second.key ? [] : [key])).sort(),
+  );
   // 64 MiB of 64: there is room for nothing else but the new one.
   await obtain({ vcpus: 4 }, { max_size: 64 });
   assert.deepEqual(

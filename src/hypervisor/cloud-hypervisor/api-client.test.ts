@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { after, type TestContext, test } from "node:test";
 import { FakeCloudHypervisor, type Fault } from "../../../test/testkit/cloud-hypervisor-api.ts";
 import { Deadline } from "../../core/deadline.ts";
+import { until } from "../../core/until.ts";
 import { ApiClient } from "./api-client.ts";
 
 async function serve(
@@ -136,9 +137,9 @@ test("no listener and a listener that closes are Unavailable", async (t) => {
 });
 
 test("close ends the calls in flight", async (t) => {
-  const { client } = await serve(t, [{ on: "vmm.ping", do: "delay", ms: 2000 }]);
+  const { client, fake } = await serve(t, [{ on: "vmm.ping", do: "delay", ms: 2000 }]);
   const call = assert.rejects(client.ping(soon()), { code: "Unavailable" });
-  await new Promise((resolve) => setTimeout(resolve, 50));
+  await until(() => fake.calls.length > 0, soon());
   client.close();
   await call;
 });

@@ -32,6 +32,9 @@ class FakeContainerd {
   readonly refusals: number[] = [];
   /** Connections that it answers with bytes that are no ttrpc. */
   senseless = 0;
+  /** It is about to go or to come: it closes every connection at once, and counts them. */
+  restarting = false;
+  turnedAway = 0;
   #net: NetServer | undefined;
   readonly #sockets = new Set<Socket>();
 
@@ -58,6 +61,11 @@ class FakeContainerd {
     });
     const net = createServer((socket) => {
       this.#sockets.add(socket);
+      if (this.restarting) {
+        this.turnedAway++;
+        socket.destroy();
+        return;
+      }
       if (this.senseless-- > 0) {
         socket
           .on("error", () => undefined)
@@ -89,7 +97,7 @@ function setUp(t: TestContext, options: Partial<PublisherOptions> = {}) {
     ...options,
   });
   const flush = async () => {
-    const deadline = Deadline.after(3000);
+    const deadline = Deadline.after(30_000);
     await publisher.flush(deadline);
     deadline.dispose();
   };
@@ -119,16 +127,19 @@ test("events wait while containerd is away, before and after it was there", asyn
   const { containerd, publisher, logs, flush } = setUp(t);
   publisher.publish(exit(1));
   publisher.publish(exit(2));
-  await new Promise((resolve) => setTimeout(resolve, 60));
+  await until(() => logs.length > 0, within(20_000));
   assert.equal(publisher.pending, 2);
   await containerd.up();
   await flush();
   assert.match(logs[0] ?? "", /^warn events wait for containerd: .*ENOENT/);
-  assert.deepEqual(logs.slice(1), ["warn containerd takes events again: 2 waited, 0 are lost so far"]);
+  assert.deepEqual(logs.splice(1), ["warn containerd takes events again: 2 waited, 0 are lost so far"]);
   containerd.down();
   publisher.publish(exit(3));
-  await new Promise((resolve) => setTimeout(resolve, 60));
+  containerd.restarting = true;
   await containerd.up();
+  await until(() => containerd.turnedAway > 10, within(20_000));
+  assert.match(logs[1] ?? "", /^warn events wait for containerd: /);
+  containerd.restarting = false;
   publisher.publish(exit(4));
   await flush();
   assert.deepEqual(statuses(containerd), [1, 2, 3, 4]);

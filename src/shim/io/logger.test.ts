@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
-import { Deadline } from "../../core/deadline.ts";
+import { within } from "../../../test/testkit/within.ts";
+import { until } from "../../core/until.ts";
 import { openProcessIo } from "./process-io.ts";
 import { MemoryLedger, socketPair, testFolder } from "./testing.ts";
 
@@ -30,7 +31,11 @@ function open(t: TestContext, mode: string, scheme = "binary") {
       directory: folder,
       ledger,
       warn: () => undefined,
-      loggerLimits: { ready: mode === "never-ready" ? 1500 : 10_000, end: 1000, kill: 500 },
+      loggerLimits: {
+        ready: mode === "never-ready" ? 1500 : 60_000,
+        end: mode === "stubborn" ? 1000 : 60_000,
+        kill: 500,
+      },
     },
   );
   return { opening, ledger, lines, folder };
@@ -56,9 +61,7 @@ for (const [mode, scheme] of [
     io.attach({ stdout: out, stderr: err });
     guestOut.end(Array.from({ length: 5000 }, (_, i) => `line ${i}\n`).join(""));
     guestErr.end("complaint\n");
-    const deadline = Deadline.after(5000);
-    await io.drained(deadline);
-    deadline.dispose();
+    await io.drained(within(60_000));
     await io.close();
     const logs = (stream: string) => lines().flatMap((line) => (line.stream === stream ? [line.log] : []));
     assert.equal(logs("stdout").length, 5000);
@@ -85,8 +88,8 @@ for (const [name, mode, scheme, message] of [
     const { opening, ledger } = open(t, mode, scheme);
     await assert.rejects(opening, message);
     assert.equal(ledger.resources.size, 0);
-    await new Promise((resolve) => setTimeout(resolve, 20)); // closing a socket takes a turn
-    assert.equal(readdirSync("/proc/self/fd").length, before);
+    // Closing a socket takes a turn.
+    await until(() => readdirSync("/proc/self/fd").length <= before, within(20_000, "descriptors are left"));
   });
 }
 

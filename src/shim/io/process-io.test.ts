@@ -15,6 +15,7 @@ import {
 import { join } from "node:path";
 import { after, type TestContext, test } from "node:test";
 import { Deadline } from "../../core/deadline.ts";
+import { until } from "../../core/until.ts";
 import { openProcessIo } from "./process-io.ts";
 import { MemoryLedger, makeFifo, socketPair, testFolder } from "./testing.ts";
 
@@ -223,13 +224,14 @@ test("stdin: clients come and go, end of file comes after CloseIO and the last c
   const big = openSync(stdin, constants.O_WRONLY | constants.O_NONBLOCK);
   writeSync(big, "big ");
   io.closeStdin();
-  await new Promise((resolve) => setTimeout(resolve, 50));
-  assert.equal(guest.readableEnded, false, "clients still have it open");
+  writeSync(big, "bigger "); // the clients still have it open
+  await until(() => got.endsWith("bigger "), within(20_000));
+  assert.equal(guest.readableEnded, false);
   last.stdin.end("go\n");
   await once(last, "close");
   closeSync(big);
   await ended;
-  assert.equal(got, "one two big three");
+  assert.equal(got, "one two big bigger three");
   await io.close();
 });
 

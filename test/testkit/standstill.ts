@@ -1,0 +1,15 @@
+/** Turns of the event loop in which a chain of promises and `setImmediate`s gets on, if it is to get on at all. */
+const TURNS = 10;
+const MOST_TURNS = 2_000;
+
+/** Turns the event loop until `progress` has stopped changing: what happens in memory then waits for something. */
+export async function standstill(progress: () => number): Promise<number> {
+  let last = progress();
+  for (let turn = 0, still = 0; still < TURNS; turn++, still++) {
+    if (turn === MOST_TURNS) throw new Error(`it goes on and on: ${last} by now`);
+    await new Promise(setImmediate);
+    if (progress() !== last) still = 0;
+    last = progress();
+  }
+  return last;
+}
