@@ -15,6 +15,8 @@ export interface Skip {
 
 /** A line of the list: what may be skipped, and the reason that the test must give for it. */
 interface Allowed {
+  /** As the list has it. */
+  readonly text: string;
   readonly name: RegExp;
   readonly reason: RegExp;
 }
@@ -40,7 +42,7 @@ export function parseSkipList(text: string): Allowed[] {
       const [name, reason, ...more] = line.split("\t");
       if (!name || !reason || more.length > 0)
         throw new Error(`skips.list: ${JSON.stringify(line)} is not: test name, tab, reason`);
-      return { name: pattern(name), reason: pattern(reason) };
+      return { text: name, name: pattern(name), reason: pattern(reason) };
     });
 }
 

@@ -1,0 +1,60 @@
+/**
+ * Checks that each line of test/skips.list is for a test that exists: one whose test was renamed or removed would allow
+ * some other test's skip one day.
+ *
+ *   node --import tsx hack/lib/stale-skips.ts    prints the lines that are for none, and fails if there are any
+ */
+import { execFileSync } from "node:child_process";
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import ts from "typescript";
+import { parseSkipList } from "./check-skips.ts";
+
+/** A template with less text than this between its holes says nothing: `${suite}: ${name}`. */
+const LEAST_TEXT = 8;
+
+/** What a test may be called: a text of the sources, with a pattern where it has holes. */
+interface Name {
+  readonly text: string;
+  readonly pattern: RegExp | undefined;
+}
+
+/** Every string of a test file, because names of tests also stand in tables. */
+function names(source: string): Name[] {
+  const found: Name[] = [];
+  const visit = (node: ts.Node): void => {
+    if (ts.isStringLiteralLike(node)) found.push({ text: node.text, pattern: undefined });
+    if (ts.isTemplateExpression(node)) {
+      const parts = [node.head, ...node.templateSpans.map((span) => span.literal)].map(({ text }) => text);
+      const pattern = parts.map((part) => part.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")).join(".*");
+      const text = parts.join("*");
+      if (parts.join("").length >= LEAST_TEXT)
+        found.push({ text, pattern: new RegExp(`^${pattern}$`, "su") });
+    }
+    ts.forEachChild(node, visit);
+  };
+  visit(ts.createSourceFile("test.ts", source, ts.ScriptTarget.Latest));
+  return found;
+}
+
+/** The names in a skip list that no test of the sources can have. */
+export function staleSkips(list: string, sources: readonly string[]): string[] {
+  const known = sources.flatMap(names);
+  return parseSkipList(list).flatMap(({ text, name }) =>
+    known.some((one) => name.test(one.text) || one.pattern?.test(text)) ? [] : [text],
+  );
+}
+
+function main(): void {
+  const root = join(import.meta.dirname, "../..");
+  const listed = ["ls-files", "--cached", "--others", "--exclude-standard", "-z", "*.test.ts", "test/*.ts"];
+  const files = execFileSync("git", listed, { cwd: root, encoding: "utf8" }).split("\0").filter(Boolean);
+  const own = /^hack\/lib\/|\/generated\//; // the tests of this check name tests that do not exist
+  const there = files.filter((file) => !own.test(file) && existsSync(join(root, file)));
+  const sources = there.map((file) => readFileSync(join(root, file), "utf8"));
+  const stale = staleSkips(readFileSync(join(root, "test/skips.list"), "utf8"), sources);
+  for (const name of stale) console.log(`test/skips.list: no test is called so: ${name}`);
+  if (stale.length > 0) process.exitCode = 1;
+}
+
+if (process.argv[1] === import.meta.filename) main();
