@@ -67,6 +67,7 @@ test("a reader that waits holds the writer back, and nothing is lost", async () 
   let sent = 0;
   let held = false;
   const step = 64 << 10;
+  // That a writer waits is a matter of time alone; one that goes on late on a slow machine is only seen as held before.
   while (sent < data.length && !held) {
     const flowing = writer.write(data.subarray(sent, sent + step));
     sent += step;
@@ -106,7 +107,7 @@ test("a peer that comes later is reached when it is there; the deadline tells th
   });
   const deadline = Deadline.after(20_000, "the agent");
   const connected = vsock.connectUntilUp(LOCAL, PORT, deadline);
-  await sleep(100);
+  await sleep(100); // some tries fail; which, nothing tells
   listen((socket) => socket.end("here"));
   const socket = await connected;
   sockets.push(socket);

@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import { type ParityCase, withExec } from "./subject.ts";
 
 const TERMINAL = { terminal: true, stdin: true } as const;
@@ -63,15 +62,15 @@ export const TERMINAL_CASES: readonly ParityCase[] = [
     run: async ({ host }) => {
       return await withExec(host, ["sh", "-i"], TERMINAL, async (exec) => {
         await exec.start();
-        exec.write("echo be''gin; sleep 1000\n");
+        // A job has the terminal before it runs.
+        exec.write(`sh -c "echo be''gin; exec sleep 1000"\n`);
         await exec.stdout?.printed("begin");
-        await sleep(500); // the shell makes `sleep` the foreground job behind its output
         exec.write("\x1a");
         await exec.stdout?.printed("Stopped");
         // The first one only warns of the stopped job.
         exec.write("exit 5\nexit 5\n");
         const { code, out } = await exec.ended();
-        return { code, stopped: /\[1\]\+\s+Stopped\s+sleep 1000/.test(out) };
+        return { code, stopped: /\[1\]\+\s+Stopped\s+sh -c /.test(out) };
       });
     },
   },
