@@ -22,40 +22,40 @@ beforeEach(async () => {
 afterEach(() => rm(directory, { recursive: true }));
 
 const attached = async () =>
-  (await run(["losetup", "-n", "-O", "NAME,RO", "-j", image], within(5_000))).trim().split(/\s+/);
+  (await run(["losetup", "-n", "-O", "NAME,RO", "-j", image], within(30_000))).trim().split(/\s+/);
 
 test("a device of an image file, recorded while it is there; detaching twice is harmless", async () => {
-  const loop = await attachLoop(image, true, ledger, within(5_000));
+  const loop = await attachLoop(image, true, ledger, within(30_000));
   assert.deepEqual(await attached(), [loop.path, "1"]);
   assert.deepEqual(ledger.resources, [{ kind: "loop", file: image }]);
-  assert.equal(await run(["head", "-c", "11", loop.path], within(5_000)), "first bytes");
-  await loop.detach(within(5_000));
-  await loop.detach(within(5_000));
+  assert.equal(await run(["head", "-c", "11", loop.path], within(30_000)), "first bytes");
+  await loop.detach(within(30_000));
+  await loop.detach(within(30_000));
   assert.deepEqual(await attached(), [""]);
   assert.deepEqual(ledger.resources, []);
 });
 
 test("a detach that fails is not remembered as done", async () => {
-  const loop = await attachLoop(image, false, ledger, within(5_000));
-  const over = within(5_000);
+  const loop = await attachLoop(image, false, ledger, within(30_000));
+  const over = within(30_000);
   over.cancel("no time left");
   await assert.rejects(loop.detach(over), /no time left/);
   assert.deepEqual(await attached(), [loop.path, "0"]);
   assert.deepEqual(ledger.resources, [{ kind: "loop", file: image }]);
-  await loop.detach(within(5_000));
+  await loop.detach(within(30_000));
   assert.deepEqual(await attached(), [""]);
   assert.deepEqual(ledger.resources, []);
 });
 
 test("what a dead daemon attached is found by its file", async () => {
-  await attachLoop(image, false, ledger, within(5_000));
-  await releaseLoop(image, within(5_000));
+  await attachLoop(image, false, ledger, within(30_000));
+  await releaseLoop(image, within(30_000));
   assert.deepEqual(await attached(), [""]);
-  await releaseLoop(image, within(5_000));
+  await releaseLoop(image, within(30_000));
 });
 
 test("a file that is not there is told, and nothing is recorded", async () => {
   const none = join(directory, "none");
-  await assert.rejects(attachLoop(none, false, ledger, within(5_000)), /none: attach it to a loop device/);
+  await assert.rejects(attachLoop(none, false, ledger, within(30_000)), /none: attach it to a loop device/);
   assert.deepEqual(ledger.resources, []);
 });

@@ -129,19 +129,19 @@ describe("the clean-up of a pod whose daemon is gone", () => {
     const image = join(root, "image");
     await writeFile(image, "");
     await truncate(image, 1 << 20);
-    await run(["losetup", "--find", "--", image], within(5_000));
+    await run(["losetup", "--find", "--", image], within(30_000));
     await state.record({ kind: "loop", file: image });
     await state.record({ kind: "socket", path: join(directory, "fs.sock") });
     await truncate(join(directory, STATE_FILE), (await readFile(join(directory, STATE_FILE))).length - 10);
     await cleanUp();
-    assert.equal((await run(["losetup", "-n", "-O", "NAME", "-j", image], within(5_000))).trim(), "");
+    assert.equal((await run(["losetup", "-n", "-O", "NAME", "-j", image], within(30_000))).trim(), "");
     assert.equal(exists(), false);
   });
 
   it("finds the taps of a pod whose ledger is lost", { skip: !ROOT }, async () => {
     const { tapPrefix } = await import("../network/pod-network.ts");
     const netns = `hull-cleanup-${process.pid}`;
-    const ip = (...args: string[]) => run(["ip", ...args], within(5_000));
+    const ip = (...args: string[]) => run(["ip", ...args], within(30_000));
     await ip("netns", "add", netns);
     try {
       for (const name of [`${tapPrefix(pod)}0`, "hull-other-0"])
@@ -161,7 +161,7 @@ describe("a ledger that cannot be written", () => {
     const started = await launch({ role: "helper", argv: ["/bin/sleep", "60"], pod }, state);
     const inTheWay = join(directory, `${STATE_FILE}.new`);
     await mkdir(inTheWay);
-    await started.stop(within(5_000));
+    await started.stop(within(30_000));
     assert.equal((await started.exited).requested, true);
     assert.deepEqual(
       state.resources.map(({ kind }) => kind),
@@ -169,7 +169,7 @@ describe("a ledger that cannot be written", () => {
     );
     assert.match(warnings.join(), /state\.json: EISDIR.*a process that was released stays recorded/);
     await rm(inTheWay, { recursive: true });
-    await releaseRecorded(state, within(5_000));
+    await releaseRecorded(state, within(30_000));
     assert.deepEqual([state.resources, await recorded()], [[], []]);
   });
 });

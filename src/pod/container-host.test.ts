@@ -24,7 +24,7 @@ class BusySandbox extends FakeSandbox {
 test("what cannot be freed keeps nothing else from it, and is tried again, alone", async () => {
   const sandbox = new BusySandbox();
   const source = { mounts: [], path: "/rootfs", readOnly: false };
-  const deadline = within(5_000);
+  const deadline = within(30_000);
   const host = await ContainerHost.prepare(sandbox, "c", source, () => undefined, deadline);
   for (const minor of [0, 1, 2])
     await host.plug({ path: `/dev/${minor}`, access: "rw", major: 8, minor }, deadline);

@@ -297,7 +297,7 @@ for (const { agent, call } of HANGING) {
     sandbox.agent.faults.set(agent, gate.promise);
     const hanging = call(pod, container).catch(() => undefined); // what becomes of it does not matter here
     await new Promise((done) => setImmediate(done));
-    const within = Deadline.after(1_000);
+    const within = Deadline.after(30_000);
     await within.race(container.signal("", { signal: 9, all: false, escalation: "never" }, within));
     assert.equal((await within.race(container.init.exited)).status, 137);
     within.dispose();

@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { MemoryLedger } from "../../test/testkit/memory-ledger.ts";
-import { Deadline } from "../core/deadline.ts";
+import { within } from "../../test/testkit/within.ts";
 import { VmFolder } from "./vm-folder.ts";
 
 const USER = { id: 1_500_000_003 };
@@ -38,8 +38,8 @@ test("is the user's until it is sealed; then only the sockets in it are", async 
   assert.deepEqual([uid, gid], [USER.id, USER.id]);
   assert.equal((await lstat(join(folder.path, "link"))).uid, 0);
   server.close();
-  await folder.remove(Deadline.after(5_000));
-  await folder.remove(Deadline.after(5_000));
+  await folder.remove(within(30_000));
+  await folder.remove(within(30_000));
   assert.deepEqual([ledger.resources, existsSync(folder.path)], [[], false]);
 });
 

@@ -121,7 +121,7 @@ describe("a pod's cgroup, on this host", async () => {
     await group.leave();
     assert.equal(await of("self"), home);
     // Whatever is left is moved, not killed.
-    const deadline = Deadline.after(5_000);
+    const deadline = Deadline.after(30_000);
     await group.release(deadline);
     await group.release(deadline);
     deadline.dispose();
@@ -136,7 +136,7 @@ describe("a pod's cgroup, on this host", async () => {
     const sleeper = spawn("sh", ["-c", "sleep 60 & echo $!; wait"], { stdio: ["ignore", "pipe", "inherit"] });
     const grandchild = Number(await new Promise((resolve) => sleeper.stdout.once("data", resolve)));
     const of = async (pid: number | "self") => await readFile(`/proc/${pid}/cgroup`, "utf8");
-    const deadline = Deadline.after(5_000);
+    const deadline = Deadline.after(30_000);
     const group = await PodCgroup.enter(path, new MemoryLedger(), real);
     try {
       const inside = await of("self");
@@ -158,7 +158,7 @@ describe("a pod's cgroup, on this host", async () => {
     await first.leave();
     const second = await PodCgroup.enter(path, ledger, real);
     await second.leave();
-    const deadline = Deadline.after(5_000);
+    const deadline = Deadline.after(30_000);
     const { record } = second;
     assert.equal(record.existing, `${parent}/pods`);
     await releaseCgroup(record, deadline);

@@ -56,34 +56,34 @@ test("both command lines", () => {
 
 test("the socket can be connected to at once, stop leaves nothing", async () => {
   const path = await fakeDaemon("exec sleep 60");
-  const daemon = await startVirtiofsd(spec(path), ledger, within(5000));
+  const daemon = await startVirtiofsd(spec(path), ledger, within(30_000));
   const client = createConnection(daemon.socket);
   await new Promise((resolve, reject) => client.once("connect", resolve).once("error", reject));
   client.destroy();
-  await daemon.stop(within(5000));
+  await daemon.stop(within(30_000));
   assert.deepEqual(ledger.resources, []);
   assert.deepEqual(await readdir(directory), ["virtiofsd"]);
 });
 
 test("a daemon that dies at once is told by its exit", async () => {
   const path = await fakeDaemon("echo 'bad option' >&2; exit 1");
-  const daemon = await startVirtiofsd(spec(path), ledger, within(5000));
+  const daemon = await startVirtiofsd(spec(path), ledger, within(30_000));
   assert.equal((await daemon.process.exited).reason, "virtiofsd ended with status 1: bad option");
-  await daemon.stop(within(5000));
+  await daemon.stop(within(30_000));
   assert.deepEqual(ledger.resources, []);
 });
 
 test("a missing daemon, an unknown one and a long path are refused with advice", async () => {
-  await assert.rejects(startVirtiofsd(spec("/none/virtiofsd"), ledger, within(5000)), {
+  await assert.rejects(startVirtiofsd(spec("/none/virtiofsd"), ledger, within(30_000)), {
     code: "FailedPrecondition",
   });
-  await assert.rejects(startVirtiofsd(spec("/bin/true"), ledger, within(5000)), {
+  await assert.rejects(startVirtiofsd(spec("/bin/true"), ledger, within(30_000)), {
     code: "FailedPrecondition",
     message: /virtio_fs_daemon/,
   });
   const path = await fakeDaemon("exit 0");
   await assert.rejects(
-    startVirtiofsd({ ...spec(path), directory: `/run/${"x".repeat(120)}` }, ledger, within(5000)),
+    startVirtiofsd({ ...spec(path), directory: `/run/${"x".repeat(120)}` }, ledger, within(30_000)),
     { code: "InvalidArgument" },
   );
   assert.deepEqual(ledger.resources, []);

@@ -21,7 +21,7 @@ test("the guest's call is answered once, and nothing is left", async () => {
   assert.equal(ledger.resources.length, 1);
   const guest = createConnection(join(path, `vs.sock_${HOST_PORT}`));
   guest.write("hello");
-  const deadline = within(5_000);
+  const deadline = within(30_000);
   const socket = await call.answered(deadline);
   deadline.dispose();
   const text = await new Promise<string>((resolve) => socket.once("data", (data) => resolve(String(data))));

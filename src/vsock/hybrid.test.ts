@@ -44,7 +44,7 @@ const PACE = { firstMs: 20, factor: 1, longestMs: 20 };
 
 test("what the guest sends right behind the answer is not lost", async () => {
   behave = (socket) => socket.write("OK 1024\nhello");
-  const socket = await new HybridVsock(path).connect(1024, within(5000));
+  const socket = await new HybridVsock(path).connect(1024, within(30_000));
   const [data] = (await once(socket, "data")) as [Buffer];
   assert.equal(data.toString(), "hello");
   socket.destroy();
@@ -56,7 +56,7 @@ test("an answer in pieces is put together", async () => {
     const next = () => socket.write(pieces.shift() ?? "", () => pieces.length > 0 && setImmediate(next));
     next();
   };
-  (await new HybridVsock(path).connect(1024, within(5000))).destroy();
+  (await new HybridVsock(path).connect(1024, within(30_000))).destroy();
 });
 
 for (const [name, answer] of [
@@ -66,7 +66,7 @@ for (const [name, answer] of [
 ] as const) {
   test(`a wrong answer is refused: ${name}`, async () => {
     behave = (socket) => socket.write(answer);
-    await assert.rejects(new HybridVsock(path).connect(1024, within(5000)), {
+    await assert.rejects(new HybridVsock(path).connect(1024, within(30_000)), {
       code: "Unavailable",
       message: /no answer to CONNECT/,
     });
@@ -75,8 +75,8 @@ for (const [name, answer] of [
 
 test("a close instead of an answer, and a missing socket, are Unavailable", async () => {
   behave = (socket) => socket.destroy();
-  await assert.rejects(new HybridVsock(path).connect(1024, within(5000)), { code: "Unavailable" });
-  await assert.rejects(new HybridVsock(join(directory, "none")).connect(1024, within(5000)), {
+  await assert.rejects(new HybridVsock(path).connect(1024, within(30_000)), { code: "Unavailable" });
+  await assert.rejects(new HybridVsock(join(directory, "none")).connect(1024, within(30_000)), {
     code: "Unavailable",
   });
 });
@@ -128,7 +128,7 @@ test("dialing goes on until a try is answered, and keeps its pace", async () => 
     else if (index === 4) socket.write("OK 1\n");
   };
   const before = performance.now();
-  const socket = await dialUntilReady(path, 1024, within(5000), PACE);
+  const socket = await dialUntilReady(path, 1024, within(30_000), PACE);
   assert.ok(performance.now() - before >= 75, "tries were not apart");
   assert.equal(sockets.length, 5);
   // The unanswered older tries are closed now, the winner is not.
@@ -141,7 +141,7 @@ test("an older try that is answered late wins", async () => {
   behave = (_socket, index) => {
     if (index === 2) sockets[0]?.write("OK 1\nfirst");
   };
-  const socket = await dialUntilReady(path, 1024, within(5000), PACE);
+  const socket = await dialUntilReady(path, 1024, within(30_000), PACE);
   const [data] = (await once(socket, "data")) as [Buffer];
   assert.equal(data.toString(), "first");
   socket.destroy();

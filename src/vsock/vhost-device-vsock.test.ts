@@ -36,7 +36,7 @@ test("resolves when the socket listens, not when its name appears; stop leaves n
   await once(client, "connect");
   client.destroy();
   assert.equal(ledger.resources.length, 3);
-  await daemon.stop(within(5000));
+  await daemon.stop(within(30_000));
   assert.deepEqual(ledger.resources, []);
   assert.deepEqual(await readdir(directory), ["daemon"]);
 });
@@ -61,7 +61,7 @@ test("a daemon that dies at once is told with its words, long before the deadlin
 
 test("a missing daemon is NotFound", async () => {
   await assert.rejects(
-    startVsockDaemon({ path: join(directory, "none"), directory, pod: "test/p" }, ledger, within(5000)),
+    startVsockDaemon({ path: join(directory, "none"), directory, pod: "test/p" }, ledger, within(30_000)),
     { code: "FailedPrecondition" },
   );
   assert.deepEqual(ledger.resources, []);

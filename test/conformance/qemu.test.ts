@@ -16,6 +16,7 @@ import { dialUntilReady } from "../testkit/dial-until-ready.ts";
 import { type ComplianceSetup, hypervisorCompliance } from "../testkit/hypervisor-compliance.ts";
 import { MemoryLedger } from "../testkit/memory-ledger.ts";
 import { requireFiles } from "../testkit/required-files.ts";
+import { within } from "../testkit/within.ts";
 
 // Real QEMU with the built guest image. hack/test builds it; HULL_VHOST_DEVICE_VSOCK names the vsock daemon.
 const dist = join(import.meta.dirname ?? __dirname, "../../dist");
@@ -33,7 +34,7 @@ async function setUp(): Promise<ComplianceSetup> {
   const helpers = new MemoryLedger();
   const deadline = Deadline.after(20_000, "set up");
   const vsock = await startVsockDaemon({ path: vsockPath, directory, pod: POD }, helpers, deadline);
-  const releases: (() => Promise<unknown>)[] = [() => vsock.stop(Deadline.after(2000))];
+  const releases: (() => Promise<unknown>)[] = [() => vsock.stop(within(30_000))];
   const spec: VmSpec = {
     name: POD,
     directory,
@@ -112,7 +113,7 @@ test("a machine grows to what it was given room for", async () => {
     code: "FailedPrecondition",
     message: /all of its 2 vCPUs are there/,
   });
-  await vm.stop(Deadline.after(2000));
+  await vm.stop(within(30_000));
   deadline.dispose();
   assert.deepEqual(ledger.resources, []);
   await setup.release();
@@ -137,8 +138,8 @@ test("a guest boots with a share that the real virtiofsd serves", async () => {
     { deadline, ledger, pod: POD, log: () => undefined },
   );
   await setup.ready(vm);
-  await vm.stop(Deadline.after(2000));
-  await daemon.stop(Deadline.after(2000));
+  await vm.stop(within(30_000));
+  await daemon.stop(within(30_000));
   await tree.dispose(deadline);
   deadline.dispose();
   assert.deepEqual(ledger.resources, []);

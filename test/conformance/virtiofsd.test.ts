@@ -11,6 +11,7 @@ import { parseMountInfo } from "../../src/host/mountinfo.ts";
 import { GUEST_SHARE, type SharedPath, SharedTree } from "../../src/storage/shared-tree.ts";
 import { startVirtiofsd } from "../../src/storage/virtiofsd.ts";
 import { MemoryLedger } from "../testkit/memory-ledger.ts";
+import { within } from "../testkit/within.ts";
 
 const there = ["/usr/lib/qemu/virtiofsd", "/usr/libexec/virtiofsd"].filter((path) => existsSync(path));
 
@@ -49,7 +50,7 @@ for (const path of there) {
       assert.ok(!left.includes(at(rootfs)) && !left.includes(at(volume)), "still mounted in the sandbox");
     } finally {
       vmm.destroy();
-      await daemon.stop(Deadline.after(1000));
+      await daemon.stop(within(30_000));
       await tree.dispose(deadline);
       await rm(directory, { recursive: true });
       deadline.dispose();

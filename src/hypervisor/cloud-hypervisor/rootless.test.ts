@@ -39,7 +39,7 @@ function machine(t: TestContext, script: Script, change: Partial<VmSpec> = {}): 
 test("it has no right left, reaches what is the VM's, and leaves nothing", async (t) => {
   const made = machine(t, { checkHost: false });
   const vm = await new CloudHypervisor().boot(made.spec, made.context());
-  t.after(() => vm.stop(within(5_000)));
+  t.after(() => vm.stop(within(30_000)));
   const status = readFileSync(`/proc/${vm.pid}/status`, "utf8");
   for (const ids of ["Uid", "Gid"])
     assert.match(status, RegExp(`^${ids}:\t${Array(4).fill(user.id).join("\t")}$`, "m"));
@@ -47,7 +47,7 @@ test("it has no right left, reaches what is the VM's, and leaves nothing", async
   for (const set of ["Inh", "Prm", "Eff", "Bnd", "Amb"])
     assert.match(status, RegExp(`^Cap${set}:\t0+$`, "m"));
   assert.match(status, /^NoNewPrivs:\t1$/m);
-  assert.equal((await vm.info(within(5_000))).state, "Running");
+  assert.equal((await vm.info(within(30_000))).state, "Running");
   const socket = join(made.spec.directory, "clh/vs");
   assert.equal(statSync(socket).uid, user.id);
   const connection = connect(socket);
@@ -55,10 +55,10 @@ test("it has no right left, reaches what is the VM's, and leaves nothing", async
   connection.destroy();
   const disk = join(made.spec.directory, "disk");
   writeFileSync(disk, "");
-  await vm.plug({ kind: "disk", path: disk, readOnly: false, serial: "data" }, within(5_000));
-  const [plugged] = (await vm.info(within(5_000))).config.disks as { path: string }[];
+  await vm.plug({ kind: "disk", path: disk, readOnly: false, serial: "data" }, within(30_000));
+  const [plugged] = (await vm.info(within(30_000))).config.disks as { path: string }[];
   assert.match(plugged?.path ?? "", /^\/proc\/self\/fd\/\d+\/disk$/);
-  await vm.stop(within(5_000));
+  await vm.stop(within(30_000));
   assert.deepEqual(made.ledger.resources, []);
   assert.deepEqual(readdirSync(join(made.spec.directory, "clh")), []);
 });

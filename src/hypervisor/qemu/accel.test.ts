@@ -4,6 +4,7 @@ import { chmod, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promis
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
+import { within } from "../../../test/testkit/within.ts";
 import { Deadline } from "../../core/deadline.ts";
 import { resolveAccel } from "./accel.ts";
 
@@ -35,7 +36,7 @@ const runs = async () => (await readFile(join(directory, "runs"), "utf8")).trim(
 
 test("a kernel that comes to its panic proves KVM; asked once by many", { skip: noKvm }, async () => {
   const probe = await fakeQemu("sleep 0.2; echo 'Kernel panic - not syncing: VFS: no root'");
-  const answers = await Promise.all([1, 2, 3].map(() => resolveAccel(probe, Deadline.after(5000))));
+  const answers = await Promise.all([1, 2, 3].map(() => resolveAccel(probe, within(30_000))));
   assert.deepEqual(answers, ["kvm", "kvm", "kvm"]);
   assert.equal(await runs(), 1);
   assert.deepEqual(warnings, []);
@@ -45,13 +46,13 @@ test("a guest that hangs, resets or fails means TCG, one warning, and a memory",
   skip: noKvm,
 }, async () => {
   const probe = await fakeQemu("exit 0");
-  assert.equal(await resolveAccel(probe, Deadline.after(5000)), "tcg");
-  assert.equal(await resolveAccel(probe, Deadline.after(5000)), "tcg");
+  assert.equal(await resolveAccel(probe, within(30_000)), "tcg");
+  assert.equal(await resolveAccel(probe, within(30_000)), "tcg");
   assert.equal(await runs(), 1);
   assert.equal(warnings.length, 1);
   // Another QEMU is another question.
   const other = await fakeQemu("echo 'Kernel panic - not syncing: x' # longer");
-  assert.equal(await resolveAccel(other, Deadline.after(5000)), "kvm");
+  assert.equal(await resolveAccel(other, within(30_000)), "kvm");
 });
 
 const answers = async () => (await readdir(directory)).filter((name) => name.startsWith("accel-"));
@@ -60,11 +61,11 @@ test("an answer that others could have written is not believed, nor is a dead pr
   skip: noKvm,
 }, async () => {
   const probe = await fakeQemu("exit 1");
-  await resolveAccel(probe, Deadline.after(5000));
+  await resolveAccel(probe, within(30_000));
   const [answer = ""] = await answers();
   await chmod(join(directory, answer), 0o666);
   await writeFile(join(directory, "accel.lock"), "4194305 1");
-  assert.equal(await resolveAccel(probe, Deadline.after(5000)), "tcg");
+  assert.equal(await resolveAccel(probe, within(30_000)), "tcg");
   assert.equal(await runs(), 2);
 });
 

@@ -1,13 +1,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { FakeQmp, ok, type QmpStep } from "../../../test/testkit/fake-qmp.ts";
+import { within } from "../../../test/testkit/within.ts";
 import { Deadline } from "../../core/deadline.ts";
 import type { VmSpec } from "../hypervisor.ts";
 import { QemuGrowth } from "./growth.ts";
 import { QmpClient } from "./qmp-client.ts";
 
 const MIB = 2 ** 20;
-const soon = () => Deadline.after(5000);
+const soon = () => within(30_000);
 const ost = (device: string, status = 0) => ({
   event: "ACPI_DEVICE_OST",
   data: { info: { device, source: 1, status, slot: "0", "slot-type": "DIMM" } },

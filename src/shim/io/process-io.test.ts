@@ -13,8 +13,8 @@ import {
   writeSync,
 } from "node:fs";
 import { join } from "node:path";
-import { after, type TestContext, test } from "node:test";
-import { Deadline } from "../../core/deadline.ts";
+import { type TestContext, test } from "node:test";
+import { within } from "../../../test/testkit/within.ts";
 import { until } from "../../core/until.ts";
 import { openProcessIo } from "./process-io.ts";
 import { MemoryLedger, makeFifo, socketPair, testFolder } from "./testing.ts";
@@ -29,16 +29,6 @@ const context = (directory: string) => ({
   ledger: new MemoryLedger(),
   warn: (message: string) => void warnings.push(message),
 });
-const deadlines: Deadline[] = [];
-const within = (ms: number) => {
-  const deadline = Deadline.after(ms, "test");
-  deadlines.push(deadline);
-  return deadline;
-};
-after(() => {
-  for (const deadline of deadlines) deadline.dispose();
-});
-
 /** Starts a reader that gives the checksum of all it gets; resolves once it has opened the FIFO. */
 async function collect(t: TestContext, path: string): Promise<{ sha: Promise<string> }> {
   const child = spawn("sh", ["-c", `exec < ${path}; echo; exec sha256sum`]);
@@ -56,7 +46,7 @@ test("a stream that is not wanted is not opened", async (t) => {
   const io = await openProcessIo(NONE, context(testFolder(t)));
   assert.deepEqual(io.wants, { stdin: false, stdout: false, stderr: false });
   io.attach({});
-  await io.drained(within(1000));
+  await io.drained(within(30_000));
   await io.close();
   await io.close();
 });
@@ -75,7 +65,7 @@ test("FIFOs: output reaches a reader that comes late, and end of file follows", 
   guestErr.end("complaint");
   await assert.rejects(io.drained(within(100)), { code: "DeadlineExceeded" }); // more than a pipe holds
   const a = await collect(t, stdout);
-  await io.drained(within(5000));
+  await io.drained(within(30_000));
   assert.equal(await a.sha, createHash("sha256").update(data).digest("hex"));
   assert.equal(await b.sha, createHash("sha256").update("complaint").digest("hex"));
   await io.close();
@@ -88,7 +78,7 @@ test("FIFOs: output that ended before its reader came is kept for it", async (t)
   const [out, guest] = await socketPair(t);
   io.attach({ stdout: out });
   guest.end("all there is");
-  await io.drained(within(2000));
+  await io.drained(within(30_000));
   const reader = await collect(t, stdout);
   assert.equal(await reader.sha, createHash("sha256").update("all there is").digest("hex"));
   await io.close();
@@ -108,7 +98,7 @@ test("FIFOs: a reader may leave and another go on, nothing is lost and nothing b
   const second = await collect(t, stdout);
   guest.write("three\n");
   guest.end();
-  await io.drained(within(2000));
+  await io.drained(within(30_000));
   assert.equal(await second.sha, createHash("sha256").update("two\nthree\n").digest("hex"));
   await io.close();
 });
@@ -121,7 +111,7 @@ test("a stream that the guest leaves open ends after the bytes that were written
   io.attach({ stdout: out });
   const reader = await collect(t, stdout);
   guest.write("12345");
-  const drained = io.drained(within(3000), { stdout: 10n, stderr: 0n });
+  const drained = io.drained(within(30_000), { stdout: 10n, stderr: 0n });
   await new Promise((resolve) => setImmediate(resolve));
   guest.write("67890");
   await drained;
@@ -141,9 +131,9 @@ for (const when of ["before", "after"] as const) {
     guest.write("12345");
     if (when === "before") {
       guest.end();
-      await io.drained(within(2000));
+      await io.drained(within(30_000));
     }
-    const drained = io.drained(within(2000), { stdout: 8n, stderr: 0n });
+    const drained = io.drained(within(30_000), { stdout: 8n, stderr: 0n });
     if (when === "after") guest.end();
     await drained;
     assert.deepEqual(warnings, ["c1: stdout: the guest's stream ended after 5 of 8 bytes"]);
@@ -282,7 +272,7 @@ test("file://: both streams are appended to one file, its folders are made", asy
     io.attach({ stdout: out, stderr: err });
     guestOut.end("out\n");
     guestErr.end("err\n");
-    await io.drained(within(2000));
+    await io.drained(within(30_000));
     await io.close();
   }
   assert.deepEqual(readFileSync(path, "utf8").trim().split("\n").sort(), ["err", "err", "out", "out"]);
@@ -296,7 +286,7 @@ test("a target that fails costs the output, not the container", async (t) => {
   io.attach({ stdout: out });
   warnings.length = 0;
   guest.end(randomBytes(4 << 20));
-  await io.drained(within(3000));
+  await io.drained(within(30_000));
   assert.equal(warnings.length, 1);
   assert.match(warnings[0] ?? "", /c1: stdout: output is discarded from here on: ENOSPC/);
   await io.close();
