@@ -1,4 +1,5 @@
 import { HullError } from "../core/errors.ts";
+import { printable } from "../core/printable.ts";
 
 /** A place in a document, both counted from 1. */
 export interface Position {
@@ -17,6 +18,8 @@ export interface Problem {
 }
 
 const SHOWN = 20;
+/** Characters of a problem that are told: it may quote whatever was written. */
+const LONGEST = 1_000;
 
 /** `file:line:column: key: rule; advice`. */
 export function format({ source, position, key, rule, advice }: Problem): string {
@@ -24,10 +27,10 @@ export function format({ source, position, key, rule, advice }: Problem): string
   return [place, ...(key ? [key] : []), advice ? `${rule}; ${advice}` : rule].join(": ");
 }
 
-/** A refused configuration. The message has a line per problem, the first twenty of them. */
+/** A refused configuration. The message has a line per problem, the first twenty of them, none of them long. */
 export class ConfigError extends HullError {
   constructor(readonly problems: readonly Problem[]) {
-    const lines = problems.slice(0, SHOWN).map(format);
+    const lines = problems.slice(0, SHOWN).map((problem) => printable(format(problem), LONGEST));
     if (problems.length > SHOWN) lines.push(`and ${problems.length - SHOWN} more`);
     super("InvalidArgument", `configuration refused: ${lines.join("\n")}`);
   }

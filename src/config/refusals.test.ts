@@ -6,6 +6,7 @@ import { parseText } from "./parse-text.ts";
 import { ConfigError } from "./problem.ts";
 import { REFUSED_FILES } from "./refused-files.fixture.ts";
 import { decodeRuntimeOptions } from "./runtime-options.ts";
+import { isForeignTable } from "./toml-body.ts";
 
 const PREFIX = "configuration refused: ";
 const source = "config.yaml";
@@ -227,5 +228,42 @@ test("runtime options that are not ours or not sound are refused", async (t) => 
     await t.test(JSON.stringify(typeUrl), () => {
       assert.throws(() => decodeRuntimeOptions({ typeUrl, value }), refused(message));
     });
+  }
+});
+
+test("the largest files that nest without end are refused in bounded time", async () => {
+  for (const kind of ["file", "options"] as const) {
+    for (const unit of ["[", "{", "- ", "? ", "{a: ", "a:\n ", "{a=", "[a."]) {
+      const begin = kind === "file" ? "version: 1\na: " : "version = 1\na = ";
+      const text = `${begin}${unit.repeat(Math.floor((64 * 1024) / unit.length))}`;
+      const start = process.cpuUsage(); // of the processor's time: a busy machine is no failure
+      const { problems } = await parseText({ kind, source: "x", text, folder: "/" });
+      assert.ok(problems.length > 0, unit);
+      const { user, system } = process.cpuUsage(start);
+      assert.ok(user + system < 10_000_000, `${unit} took ${(user + system) / 1000} ms`);
+    }
+  }
+});
+
+test("a refusal quotes a part of what was written, and nothing that a terminal obeys", async () => {
+  await assert.rejects(load(`version: 1\nagent: *a${"a".repeat(50_000)}\n`), (thrown: Error) => {
+    assert.ok(thrown.message.length < 2_000, `${thrown.message.length} characters`);
+    return true;
+  });
+  await assert.rejects(load("version: 1\nagent: *a\u009b31mred\n"), (thrown: Error) => {
+    assert.ok(!thrown.message.includes("\u009b"));
+    return true;
+  });
+});
+
+test("a body of blank lines is looked at in time that goes with its length", () => {
+  for (const [first, unit] of [
+    ["x = 1\n", "\n"],
+    ["x = 1\n[", " "],
+  ] as const) {
+    const start = process.cpuUsage();
+    assert.ok(isForeignTable(`${first}${unit.repeat(4_000)}`));
+    const { user, system } = process.cpuUsage(start);
+    assert.ok(user + system < 2_000_000, `it took ${(user + system) / 1000} ms`);
   }
 });

@@ -13,11 +13,11 @@ export function isToml(body: string): boolean {
  * sends `SystemdCgroup = true`.
  */
 export function isForeignTable(body: string): boolean {
-  return (
-    body.trim() === "" ||
-    (isToml(body) && !/^\s*\[?\s*["']?(version|hypervisor|agent|runtime|shim|metrics)\b/m.test(body))
-  );
+  return body.trim() === "" || (isToml(body) && !body.split("\n").some((line) => OURS.test(line)));
 }
+
+/** A line that sets what a hull configuration has. */
+const OURS = /^\s*(?:\[\s*)?["']?(?:version|hypervisor|agent|runtime|shim|metrics)\b/;
 
 /** Parses a body in TOML. containerd re-marshals it, so there are no positions worth telling. */
 export function parseToml(text: string, source: string): ParsedDocument {

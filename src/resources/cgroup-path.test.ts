@@ -34,11 +34,14 @@ for (const bad of [
   "-a.slice:p:n",
   "a.slice:p:",
   "a.slice:p:../../n",
+  // Each part is a folder that repeats all before it: the path would be the square of this.
+  `${"a-".repeat(50_000)}a.slice:p:n`,
 ]) {
-  test(`${JSON.stringify(bad)} is refused`, () => {
+  test(`${JSON.stringify(bad.slice(0, 40))} is refused`, () => {
     assert.throws(
       () => cgroupDirectory(bad),
-      (error) => error instanceof HullError && error.code === "InvalidArgument",
+      (error) =>
+        error instanceof HullError && error.code === "InvalidArgument" && error.message.length < 1_000,
     );
   });
 }

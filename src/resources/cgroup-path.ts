@@ -1,6 +1,9 @@
 import { posix } from "node:path";
 import { invalidArgument } from "../core/errors.ts";
 
+/** The longest name of a unit (systemd.unit(5)), and of a file. */
+const LONGEST_NAME = 255;
+
 /**
  * The directory, absolute within every hierarchy, that an OCI `linux.cgroupsPath` names. It comes in the form of the
  * cgroupfs driver (`/kubepods/pod1/c1`) and in that of systemd's (`kubepods-pod1.slice:cri-containerd:c1`: the slice,
@@ -16,9 +19,12 @@ export function cgroupDirectory(cgroupsPath: string | undefined): string | undef
   return path === "/" ? undefined : path;
 }
 
+/** A name as an error tells it. */
+const told = (name: string) => (name.length > LONGEST_NAME ? `${name.slice(0, LONGEST_NAME)}...` : name);
+
 function scopePath(cgroupsPath: string, [slice = "", prefix = "", name = ""]: string[]): string {
   if (name === "" || `${prefix}${name}`.includes("/"))
-    throw invalidArgument(`\`linux.cgroupsPath\` "${cgroupsPath}" names no unit of systemd`);
+    throw invalidArgument(`\`linux.cgroupsPath\` "${told(cgroupsPath)}" names no unit of systemd`);
   const unit = name.endsWith(".slice") ? name : `${prefix === "" ? "" : `${prefix}-`}${name}.scope`;
   return posix.join(slicePath(slice || "system.slice"), unit);
 }
@@ -26,8 +32,10 @@ function scopePath(cgroupsPath: string, [slice = "", prefix = "", name = ""]: st
 /** `a-b.slice` lies in `a.slice` (systemd.slice(5)); `-.slice` is the root. */
 function slicePath(slice: string): string {
   if (slice === "-.slice") return "/";
+  if (slice.length > LONGEST_NAME)
+    throw invalidArgument(`\`linux.cgroupsPath\`: a slice's name has ${slice.length} characters`);
   const names = slice.replace(/\.slice$/, "").split("-");
   if (!slice.endsWith(".slice") || slice.includes("/") || names.includes(""))
-    throw invalidArgument(`\`linux.cgroupsPath\`: "${slice}" is not the name of a systemd slice`);
+    throw invalidArgument(`\`linux.cgroupsPath\`: "${told(slice)}" is not the name of a systemd slice`);
   return posix.join("/", ...names.map((_, depth) => `${names.slice(0, depth + 1).join("-")}.slice`));
 }

@@ -34,9 +34,10 @@ export function limitsOfResources({ memory, cpu }: SizedResources = {}): PodLimi
 }
 
 function limits(memory = 0, quota = 0, period = 0, shares = 0): PodLimits {
+  const cpus = quota / (period > 0 ? period : DEFAULT_PERIOD);
   return {
     ...(memory > 0 && memory < NO_LIMIT && { memory }),
-    ...(quota > 0 && { cpus: quota / (period > 0 ? period : DEFAULT_PERIOD) }),
-    ...(shares > 0 && { cpuShares: shares }),
+    ...(cpus > 0 && Number.isFinite(cpus) && { cpus }),
+    ...(shares > 0 && Number.isFinite(shares) && { cpuShares: shares }),
   };
 }

@@ -99,5 +99,10 @@ describe("limits of a pod", () => {
     assert.deepEqual(limitsOfResources({ memory: { limit: -1 }, cpu: {} }), {});
     assert.deepEqual(limitsOfResources({ memory: { limit: 2 ** 63 - 4096 } }), {});
     assert.deepEqual(limitsOfResources(undefined), {});
+    // JSON's 1e999, and what such numbers make of each other.
+    const endless = Number.POSITIVE_INFINITY;
+    const cpu = { quota: endless, period: 1, shares: endless };
+    assert.deepEqual(limitsOfResources({ memory: { limit: endless }, cpu }), {});
+    assert.deepEqual(limitsOfResources({ cpu: { quota: 1e300, period: 1e-300 } }), {});
   });
 });

@@ -4,6 +4,9 @@ const MISSING = /executable file `(.*)` not found in \$PATH/;
 const UNRUNNABLE =
   /(?:open executable|exec container process(?: \(missing dynamic library\?\))? `.*`|^exec): ?(.*)$/i;
 
+/** Characters of a message that are looked at: it quotes what the container's spec says. */
+const LONGEST_MESSAGE = 4096;
+
 /** The messages of crun's log (`--log-format=json`: one object a line with `msg` and `level`), errors only. */
 export function errorsOf(log: string): string[] {
   const messages: string[] = [];
@@ -11,9 +14,10 @@ export function errorsOf(log: string): string[] {
     if (line.trim() === "") continue;
     try {
       const entry = JSON.parse(line) as { msg?: unknown; level?: unknown };
-      if (entry.level !== "warning" && typeof entry.msg === "string") messages.push(entry.msg);
+      if (entry.level !== "warning" && typeof entry.msg === "string")
+        messages.push(entry.msg.slice(0, LONGEST_MESSAGE));
     } catch {
-      messages.push(line); // crun died while writing, or wrote plain text: better shown than lost
+      messages.push(line.slice(0, LONGEST_MESSAGE)); // crun died while writing, or wrote plain text: better shown than lost
     }
   }
   return messages;

@@ -21,6 +21,9 @@ import { MessageWriter, readFields } from "./wire.ts";
 const invalid = { code: "InvalidArgument" };
 const OPTIONS = "runtimeoptions.v1.Options";
 
+/** Names that every object has, as flags and as values. */
+const INHERITED = [["-toString=1"], ["-constructor"], ["-__proto__", "x"], ["-debug=toString"]];
+
 test("flags: Go's spellings", () => {
   const flags = parseFlags([
     "-namespace",
@@ -40,7 +43,7 @@ test("flags: Go's spellings", () => {
   assert.equal(flags.debug, true);
   assert.equal(flags.action, "start");
   assert.equal(parseFlags(["-debug=false", "-info", "--", "delete"]).debug, false);
-  for (const words of [["-id"], ["-nope"], ["-debug=maybe"], ["---x"], ["-=x"]]) {
+  for (const words of [["-id"], ["-nope"], ["-debug=maybe"], ["---x"], ["-=x"], ...INHERITED]) {
     assert.throws(() => parseFlags(words), invalid, words.join(" "));
   }
 });

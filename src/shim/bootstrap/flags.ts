@@ -45,6 +45,11 @@ const BOOL_VALUES: Readonly<Record<string, boolean>> = {
   False: false,
 };
 
+const booleanOf = (value: string) => (Object.hasOwn(BOOL_VALUES, value) ? BOOL_VALUES[value] : undefined);
+
+/** A word as an error tells it. */
+const told = (word: string) => (word.length > 80 ? `${word.slice(0, 80)}...` : word);
+
 /**
  * Parses `-x v`, `--x v`, `-x=v` and bare booleans as Go's flag package does: parsing ends at the first word that
  * is no flag, at `-`, or behind `--`. Throws InvalidArgument for an unknown flag or a missing value.
@@ -70,26 +75,28 @@ export function parseFlags(args: readonly string[]): Flags {
     }
     const match = /^--?([^-=][^=]*)(?:=([\s\S]*))?$/.exec(word);
     if (!match) {
-      if (word.length > 1 && word.startsWith("-")) throw invalidArgument(`bad flag syntax: ${word}`);
+      if (word.length > 1 && word.startsWith("-")) throw invalidArgument(`bad flag syntax: ${told(word)}`);
       break;
     }
     const name = match[1] as string;
     let value = match[2];
-    if (name in BOOL_FLAGS) {
-      const parsed = value === undefined ? true : BOOL_VALUES[value];
-      if (parsed === undefined) throw invalidArgument(`flag -${name}: ${value} is no boolean`);
+    if (Object.hasOwn(BOOL_FLAGS, name)) {
+      const parsed = value === undefined ? true : booleanOf(value);
+      if (parsed === undefined)
+        throw invalidArgument(`flag -${told(name)}: ${told(value ?? "")} is no boolean`);
       flags[BOOL_FLAGS[name as keyof typeof BOOL_FLAGS]] = parsed;
       continue;
     }
-    if (!(name in STRING_FLAGS) && !IGNORED_STRING_FLAGS.has(name)) {
-      throw invalidArgument(`flag -${name} is not known`);
+    const isKnown = Object.hasOwn(STRING_FLAGS, name);
+    if (!isKnown && !IGNORED_STRING_FLAGS.has(name)) {
+      throw invalidArgument(`flag -${told(name)} is not known`);
     }
     if (value === undefined) {
       index++;
       value = args[index];
       if (value === undefined) throw invalidArgument(`flag -${name} needs a value`);
     }
-    if (name in STRING_FLAGS) flags[STRING_FLAGS[name as keyof typeof STRING_FLAGS]] = value;
+    if (isKnown) flags[STRING_FLAGS[name as keyof typeof STRING_FLAGS]] = value;
   }
   flags.action = args[index] ?? "";
   return flags;

@@ -63,5 +63,9 @@ function readInput(sys: Sys): Uint8Array {
 
 /** containerd shows the whole output as the error's text: one line reads best. */
 function oneLine(error: unknown): string {
-  return (error instanceof Error ? error.message : String(error)).replace(/\s*\n\s*/g, " | ");
+  const lines = (error instanceof Error ? error.message : String(error)).split("\n");
+  return lines
+    .map((line) => line.trim())
+    .filter((line) => line !== "")
+    .join(" | ");
 }

@@ -27,4 +27,12 @@ test("what is none of them is InvalidArgument", () => {
   ]) {
     assert.throws(() => parseOutputUri(value), { code: "InvalidArgument" }, value);
   }
+  const long = "x".repeat(100_000);
+  for (const value of [long, `${long}:///a`]) {
+    assert.throws(
+      () => parseOutputUri(value),
+      (error: Error) => error.message.length < 1_000,
+      "the message holds all of it",
+    );
+  }
 });

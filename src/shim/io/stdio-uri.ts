@@ -21,14 +21,15 @@ export function parseOutputUri(value: string): OutputUri {
   if (value === "") return { kind: "none" };
   const scheme = /^([A-Za-z][A-Za-z0-9+.-]*):/.exec(value)?.[1]?.toLowerCase();
   if (scheme === undefined) return { kind: "fifo", path: absolute(value, value) };
-  if (!value.startsWith("//", scheme.length + 1)) throw invalidArgument(`stdio ${value}: not a valid URI`);
+  if (!value.startsWith("//", scheme.length + 1))
+    throw invalidArgument(`stdio ${told(value)}: not a valid URI`);
   let url: URL;
   let decoded: string;
   try {
     url = new URL(value);
     decoded = decodeURIComponent(url.pathname);
   } catch {
-    throw invalidArgument(`stdio ${value}: not a valid URI`);
+    throw invalidArgument(`stdio ${told(value)}: not a valid URI`);
   }
   const path = absolute(decoded, value);
   switch (scheme) {
@@ -41,14 +42,17 @@ export function parseOutputUri(value: string): OutputUri {
       return { kind: "logger", path, args: loggerArguments(url), mustReport: scheme === "binary-v2" };
     default:
       throw invalidArgument(
-        `stdio ${value}: scheme ${scheme} is not supported: use a FIFO's path, file://, binary:// or binary-v2://`,
+        `stdio ${told(value)}: scheme ${told(scheme)} is not supported: use a FIFO's path, file://, binary:// or binary-v2://`,
       );
   }
 }
 
+/** A value as an error tells it. */
+const told = (value: string) => (value.length > 200 ? `${value.slice(0, 200)}...` : value);
+
 function absolute(path: string, value: string): string {
   if (!path.startsWith("/") || path.includes("\0"))
-    throw invalidArgument(`stdio ${value}: the path is not absolute`);
+    throw invalidArgument(`stdio ${told(value)}: the path is not absolute`);
   return path;
 }
 

@@ -1,0 +1,17 @@
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { dirname, join } from "node:path";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+
+/** Of each target: a busy machine tries fewer inputs. */
+const SECONDS = 1;
+const fuzz = join(dirname(fileURLToPath(import.meta.url)), "../../hack/fuzz");
+
+test("every target in C holds for a while", async (t) => {
+  const seed = ["--seed", process.env.HULL_FUZZ_SEED ?? `${Date.now() % 2 ** 31}`];
+  const { stdout } = await promisify(execFile)(fuzz, ["c", "--seconds", `${SECONDS}`, ...seed]);
+  t.diagnostic(`seed ${seed[1]}; ${stdout.replaceAll("\n", " ")}`);
+  assert.ok((stdout.match(/^== /gm) ?? []).length >= 5, stdout);
+});

@@ -1,0 +1,20 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { bundle } from "./bundle.ts";
+import type { Session } from "./session.ts";
+
+/** Bundles all targets with counted places, and loads them. */
+export async function loadSession(): Promise<Session> {
+  const folder = await mkdtemp(join(tmpdir(), "hull-fuzz-"));
+  try {
+    const file = join(folder, "session.cjs");
+    const places = await bundle(join(dirname(fileURLToPath(import.meta.url)), "session.ts"), file);
+    const loaded = createRequire(import.meta.url)(file) as { sessionOf(places: number): Session };
+    return loaded.sessionOf(places);
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+}

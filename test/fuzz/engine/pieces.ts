@@ -1,0 +1,7 @@
+/** `bytes` cut into pieces, as a stream may bring them; other bytes are cut in another way. */
+export function piecesOf(bytes: Uint8Array): Uint8Array[] {
+  const size = 1 + (bytes.reduce((sum, byte) => sum + byte, bytes.length) % 211);
+  const found: Uint8Array[] = [];
+  for (let at = 0; at < bytes.length; at += size) found.push(bytes.subarray(at, at + size));
+  return found;
+}

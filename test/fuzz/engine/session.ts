@@ -1,0 +1,47 @@
+import { mkdir, writeFile } from "node:fs/promises";
+import { dirname } from "node:path";
+import { allTargets } from "../targets/all.ts";
+import { Coverage } from "./coverage.ts";
+import { Finding, fuzz, type Limits, type Outcome, tryOne } from "./fuzz.ts";
+import { pump } from "./pump.ts";
+import { randomOf } from "./random.ts";
+
+/** What a bundle of this file is asked for: `bundle.ts` makes it. */
+export interface Session {
+  /** The names of all targets. */
+  names(): Promise<string[]>;
+  /** Fuzzes one target: `pumps` inputs for its time, then `limits`. Throws a Finding, whose input is in `file` then. */
+  run(name: string, limits: Limits, pumps: number, seed: number, file: string): Promise<Outcome>;
+  /** Runs one input. */
+  replay(name: string, input: Buffer): Promise<boolean>;
+}
+
+/** A session with code that has `places`. */
+export function sessionOf(places: number): Session {
+  const coverage = new Coverage(places);
+  const targets = allTargets();
+  const find = async (name: string) => {
+    const found = (await targets).find((target) => target.name === name);
+    if (!found) throw new Error(`there is no target ${name}`);
+    return found;
+  };
+  return {
+    names: async () => (await targets).map(({ name }) => name),
+    async run(name, limits, pumps, seed, file) {
+      const target = await find(name);
+      try {
+        await pump(target, pumps, limits.seconds, randomOf(seed));
+        return await fuzz(target, coverage, limits, seed);
+      } catch (thrown) {
+        if (!(thrown instanceof Finding)) throw thrown;
+        await mkdir(dirname(file), { recursive: true });
+        await writeFile(file, thrown.input);
+        thrown.message += ` (the input is in ${file}, the seed was ${seed})`;
+        throw thrown;
+      } finally {
+        await target.close?.();
+      }
+    },
+    replay: async (name, input) => await tryOne(await find(name), input),
+  };
+}

@@ -1,0 +1,25 @@
+import type { Target } from "../engine/target.ts";
+import { cloudHypervisorApi, cloudHypervisorEvents } from "./cloud-hypervisor.ts";
+import { annotations, configBody, configFile } from "./config.ts";
+import { consoleBytes } from "./console.ts";
+import { crunLog, sysctl } from "./guest-texts.ts";
+import { cgroupPath, ipAnswers, mountinfo, stdioUri } from "./host-texts.ts";
+import { ledger } from "./ledger.ts";
+import { ociSpec } from "./oci-spec.ts";
+import { podConfig } from "./pod-config.ts";
+import { qmp } from "./qmp.ts";
+import { flags, startInput } from "./start-input.ts";
+import { stats } from "./stats.ts";
+import { ttrpcTargets } from "./ttrpc.ts";
+import { ttrpcFrames } from "./ttrpc-frames.ts";
+import { vsockAnswer } from "./vsock-answer.ts";
+
+/** All targets in TypeScript. */
+export async function allTargets(): Promise<Target[]> {
+  return [
+    ...[consoleBytes, stats, crunLog, sysctl, vsockAnswer, ttrpcFrames, ...(await ttrpcTargets())],
+    ...[qmp, cloudHypervisorApi, cloudHypervisorEvents],
+    ...[ociSpec, podConfig, configFile, configBody, annotations, startInput, flags],
+    ...[mountinfo, cgroupPath, stdioUri, ipAnswers, ledger],
+  ];
+}

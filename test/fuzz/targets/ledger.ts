@@ -1,0 +1,38 @@
+import assert from "node:assert/strict";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { readState } from "../../../src/pod/read-state.ts";
+import { STATE_FILE, STATE_VERSION } from "../../../src/pod/state-file.ts";
+import type { Target } from "../engine/target.ts";
+
+const RESOURCES = [
+  { kind: "process", role: "vmm", pid: 7, startTime: "9" },
+  { kind: "mount", path: "/run/hull/n/p/shared/tree/x" },
+  { kind: "tap", netns: "/run/netns/n", name: "hull-1" },
+  { kind: "cgroup", path: "/kubepods/p", existing: "/kubepods" },
+];
+
+let folder: Promise<string> | undefined;
+const inFolder = () => {
+  folder ??= mkdtemp(join(tmpdir(), "hull-fuzz-"));
+  return folder;
+};
+
+/** `state.json` as a crash or a full disk leaves it: whatever can be understood counts, and it is told when that is not all. */
+export const ledger: Target = {
+  name: "ledger",
+  seeds: [JSON.stringify({ version: STATE_VERSION, namespace: "n", id: "p", resources: RESOURCES })],
+  tokens: ['{"kind":"', '"resources":', '"version":2'],
+  async run(input) {
+    const directory = await inFolder();
+    await writeFile(join(directory, STATE_FILE), input);
+    const { resources, problem } = await readState(directory);
+    assert.ok(resources.every(({ kind }) => typeof kind === "string"));
+    if (resources.length < 4) return problem === undefined;
+    return true;
+  },
+  async close() {
+    if (folder) await rm(await folder, { recursive: true });
+  },
+};

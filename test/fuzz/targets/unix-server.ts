@@ -1,0 +1,36 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+/** A server on a unix socket that answers the first bytes of every connection with `reply`, and closes it. */
+export class UnixServer {
+  reply: Uint8Array = new Uint8Array();
+  #path: Promise<string> | undefined;
+  #stop: (() => Promise<void>) | undefined;
+
+  /** Where it listens, from the first call on. */
+  path(): Promise<string> {
+    this.#path ??= this.#start();
+    return this.#path;
+  }
+
+  async #start(): Promise<string> {
+    const directory = await mkdtemp(join(tmpdir(), "hull-fuzz-"));
+    const server = createServer((socket) => {
+      socket.on("error", () => undefined); // the client may leave in the middle of it
+      socket.once("data", () => socket.end(this.reply));
+    });
+    const path = join(directory, "s");
+    await new Promise<void>((resolve) => server.listen(path, resolve));
+    this.#stop = async () => {
+      server.close();
+      await rm(directory, { recursive: true });
+    };
+    return path;
+  }
+
+  async close(): Promise<void> {
+    await this.#stop?.();
+  }
+}
