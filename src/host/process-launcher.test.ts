@@ -50,6 +50,13 @@ test("a process that says that it is broken is killed", async () => {
   assert.match(exit.reason, /helper was killed by SIGKILL: thread x panicked at y/);
 });
 
+test("a process whose identity cannot be recorded is ended", async () => {
+  const update = () => Promise.reject(Object.assign(new Error("ENOSPC: no space left"), { code: "ENOSPC" }));
+  const ledger = { record: async () => ({ update, forget: async () => undefined }) };
+  await assert.rejects(launch({ role: "sleeper", argv: ["/bin/sleep", "60"], pod }, ledger), /ENOSPC/);
+  assert.deepEqual(await findByMark(pod), []);
+});
+
 test("a missing program is FailedPrecondition and leaves no record", async () => {
   const ledger = new MemoryLedger();
   await assert.rejects(launch({ role: "helper", argv: ["/no/such/program"], pod }, ledger), {

@@ -108,7 +108,13 @@ export async function launch(spec: LaunchSpec, ledger: Ledger): Promise<HostProc
   } finally {
     await reach.close();
   }
-  await started.record();
+  try {
+    await started.record();
+  } catch (thrown) {
+    started.child.kill("SIGKILL");
+    await started.exited;
+    throw thrown;
+  }
   return started;
 }
 

@@ -43,7 +43,12 @@ export class StateFile implements Ledger {
   async record(resource: Resource): Promise<LedgerEntry> {
     const key = this.#next++;
     this.#resources.set(key, resource);
-    await this.#save();
+    try {
+      await this.#save();
+    } catch (error) {
+      this.#resources.delete(key); // it will not be made
+      throw error;
+    }
     return {
       update: async (changed) => {
         if (!this.#resources.has(key)) return;
@@ -70,7 +75,7 @@ export class StateFile implements Ledger {
       await this.#save();
     } catch (error) {
       this.#resources.set(key, resource);
-      const { message } = HullError.wrap(join(this.directory, STATE_FILE), error, "Internal");
+      const { message } = HullError.from(error);
       this.warn(
         `${message}: a ${resource.kind} that was released stays recorded, and is released again later`,
       );
@@ -101,7 +106,11 @@ export class StateFile implements Ledger {
       resources: this.resources,
     };
     const path = join(this.directory, STATE_FILE);
-    await writeFile(`${path}.new`, JSON.stringify(record), { mode: 0o600 });
-    await rename(`${path}.new`, path);
+    try {
+      await writeFile(`${path}.new`, JSON.stringify(record), { mode: 0o600 });
+      await rename(`${path}.new`, path);
+    } catch (error) {
+      throw HullError.wrap(`record what the pod has in ${path}`, error, "Internal");
+    }
   }
 }

@@ -23,13 +23,16 @@ export class Containerd {
     readonly directory: string,
   ) {}
 
-  /** Starts an instance in a folder of its own. Rejects with hack/containerd's message. */
-  static async up(line: Line): Promise<Containerd> {
+  /**
+   * Starts an instance in a folder of its own. Rejects with hack/containerd's message. `within`: a program, with arguments,
+   * that is to run hack/containerd, and so containerd, in other surroundings.
+   */
+  static async up(line: Line, within: readonly string[] = []): Promise<Containerd> {
     // hack/test names one parent folder, so that it can stop what a killed test run leaves.
     const parent = process.env.HULL_E2E_DIR ?? tmpdir();
     await mkdir(parent, { recursive: true });
     const containerd = new Containerd(line, await mkdtemp(join(parent, "ctd-")));
-    await containerd.#script("up");
+    await containerd.#script("up", within);
     return containerd;
   }
 
@@ -52,9 +55,13 @@ export class Containerd {
     return text.split("\n").slice(-lines).join("\n");
   }
 
+  async pid(): Promise<number> {
+    return Number(await readFile(join(this.directory, "containerd.pid"), "utf8"));
+  }
+
   /** Kills containerd alone, by SIGKILL: its shims live on. */
   async kill(): Promise<void> {
-    const pid = Number(await readFile(join(this.directory, "containerd.pid"), "utf8"));
+    const pid = await this.pid();
     process.kill(pid, "SIGKILL");
     // It is no child of ours, so that only /proc tells when its sockets and files are closed.
     for (const end = performance.now() + 5_000; await runs(pid); await sleep(10))
@@ -72,8 +79,15 @@ export class Containerd {
     await rm(this.directory, { recursive: true, force: true });
   }
 
-  async #script(action: "up" | "down"): Promise<void> {
-    await run(join(ROOT, "hack/containerd"), [this.line, action, this.directory], { timeout: 120_000 });
+  async #script(action: "up" | "down", within: readonly string[] = []): Promise<void> {
+    const [program = "", ...args] = [
+      ...within,
+      join(ROOT, "hack/containerd"),
+      this.line,
+      action,
+      this.directory,
+    ];
+    await run(program, args, { timeout: 120_000 });
   }
 }
 
