@@ -74,6 +74,23 @@ describe("a pod's cgroup, in directories that stand for hierarchies", () => {
     assert.ok(await missing(join(root, "memory/pods/p1")));
   });
 
+  test("a group whose last process takes its time to end is waited for, and one that stays busy is told", async () => {
+    const record = { path: "/pods/p1", existing: "/" };
+    const process = join(root, "memory/pods/p1/process"); // a directory that is not empty is busy, too
+    await mkdir(join(root, "memory/pods/p1"), { recursive: true });
+    await writeFile(process, "");
+    const brief = Deadline.after(50);
+    await assert.rejects(releaseCgroup(record, brief, where), {
+      code: "FailedPrecondition",
+      message: /memory\/pods\/p1 cannot be removed: it is in use/,
+    });
+    const deadline = Deadline.after(30_000);
+    setTimeout(() => void rm(process), 1_500);
+    await releaseCgroup(record, deadline, where);
+    deadline.dispose();
+    assert.ok(await missing(join(root, "memory/pods")));
+  });
+
   test("the memory limit is the least one on the way up, of v1 and v2", async () => {
     const limit = async (file: string, value: string) => {
       await mkdir(join(root, file, ".."), { recursive: true });

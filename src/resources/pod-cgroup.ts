@@ -23,8 +23,10 @@ type CgroupRecord = Omit<Extract<Resource, { kind: "cgroup" }>, "kind">;
 /** Between two tries to remove a group whose last process is just ending: nothing tells when it has left. */
 const FIRST_TRY_MS = 1;
 const LONGEST_TRY_MS = 32;
-/** How long a group may stay busy before it is given up. */
-const BUSY_LIMIT_MS = 1_000;
+/** How long a group may stay busy before it is given up: on a busy host who ends needs time for it. */
+const BUSY_LIMIT_MS = 10_000;
+/** How long groups below it may stay before they are taken for another pod's, which uses them. */
+const OTHERS_LIMIT_MS = 1_000;
 
 /**
  * The cgroup of a pod on the host, in every hierarchy there is. The shim is in it before it starts the VMM, so that is
@@ -148,20 +150,33 @@ async function removeCgroup(
 ): Promise<void> {
   const above = levels(path).reverse().slice(1);
   const made = above.filter((level) => level.length > existing.length);
-  for (const hierarchy of where) {
-    if (!(await removeFrom(hierarchy, hierarchy.mount + path, limit))) continue;
-    // Another pod may have made its own there meanwhile: then they stay, as all do that are not ours alone.
-    for (const level of made) if (!(await removeGroup(hierarchy.mount + level))) break;
+  const others = limit.shorter(OTHERS_LIMIT_MS);
+  try {
+    for (const hierarchy of where) {
+      if (!(await removeFrom(hierarchy, hierarchy.mount + path, { limit, others }))) continue;
+      // Another pod may have made its own there meanwhile: then they stay, as all do that are not ours alone.
+      for (const level of made) if (!(await removeGroup(hierarchy.mount + level))) break;
+    }
+  } finally {
+    others.dispose();
   }
 }
 
+interface Patience {
+  readonly limit: Deadline;
+  /** For groups below it. */
+  readonly others: Deadline;
+}
+
 /** False when the group stays since it has become another pod's, too, which has its group below it. */
-async function removeFrom(hierarchy: Hierarchy, directory: string, limit: Deadline): Promise<boolean> {
+async function removeFrom(
+  hierarchy: Hierarchy,
+  directory: string,
+  { limit, others }: Patience,
+): Promise<boolean> {
   for (let wait = FIRST_TRY_MS; !(await removeGroup(directory)); wait = Math.min(2 * wait, LONGEST_TRY_MS)) {
-    if (limit.reason) {
-      if (await hasGroups(directory)) return false;
-      throw failedPrecondition(`cgroup ${directory} cannot be removed: it is in use`);
-    }
+    if (others.reason && (await hasGroups(directory))) return false;
+    if (limit.reason) throw failedPrecondition(`cgroup ${directory} cannot be removed: it is in use`);
     await evacuate(hierarchy, directory);
     if (await removeGroup(directory)) break;
     await new Promise((resolve) => setTimeout(resolve, wait));
