@@ -203,7 +203,13 @@ const ESCALATION_BY_NAME = {
 } as const;
 
 function encodeJson(value: object): Uint8Array {
-  return Buffer.from(JSON.stringify(value));
+  try {
+    return Buffer.from(JSON.stringify(value));
+  } catch (error) {
+    // What JSON.parse could still read may be nested too deep to be written.
+    if (error instanceof RangeError) throw invalidArgument("the OCI spec is nested too deep");
+    throw error;
+  }
 }
 
 /** The wire's messages have the same fields, in lists of their own. */

@@ -146,6 +146,15 @@ test("what only the host knows is told as it is: a lost connection, and no file 
   await assert.rejects(agent.start(ref, none), { code: "Unavailable", message: /guest agent is lost/ });
 });
 
+test("a spec that is nested too deep to be sent is refused as the caller's fault", async (t) => {
+  const { connecting } = await evilAgent(t, all(never));
+  const agent = await connecting;
+  const deep: unknown = JSON.parse(`${"[".repeat(100_000)}${"]".repeat(100_000)}`);
+  const refused = { code: "InvalidArgument", message: /nested too deep/ };
+  await assert.rejects(agent.createContainer({ ...spec, spec: { deep } }, none), refused);
+  await assert.rejects(agent.update("c1", { deep }, none), refused);
+});
+
 test("texts of the guest are printable and short", async (t) => {
   const { connecting } = await evilAgent(t, {
     hello: () => ({

@@ -3,7 +3,7 @@ import { checkValue } from "./check-value.ts";
 import { matchesGlob } from "./glob.ts";
 import type { Key } from "./key.ts";
 import type { Layer, Setting } from "./layer.ts";
-import { type Problem, show } from "./problem.ts";
+import { type Problem, SHOWN, show } from "./problem.ts";
 import { type Config, KEYS } from "./schema.ts";
 import { suggest } from "./suggest.ts";
 
@@ -21,7 +21,7 @@ export function layerOfAnnotations(annotations: Readonly<Record<string, string>>
     if (!annotation.startsWith(ANNOTATION_PREFIX)) continue;
     const name = annotation.slice(ANNOTATION_PREFIX.length);
     const source = `annotation ${annotation}`;
-    const refusal = refuse(name, text, config);
+    const refusal = refuse(name, text, config, problems.length < SHOWN);
     if (refusal) {
       problems.push({ source, ...refusal });
       continue;
@@ -37,10 +37,11 @@ function refuse(
   name: string,
   text: string,
   { runtime }: Config,
+  isTold: boolean,
 ): { rule: string; advice?: string | undefined } | undefined {
   const key = KEYS.get(name);
   if (!key) {
-    const near = suggest(name, KEYS.keys());
+    const near = isTold ? suggest(name, KEYS.keys()) : undefined;
     return {
       rule: `there is no key ${show(name)}`,
       advice: near && `did you mean ${ANNOTATION_PREFIX}${near}?`,

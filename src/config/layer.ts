@@ -2,7 +2,7 @@ import { isAbsolute, resolve } from "node:path";
 import { checkValue } from "./check-value.ts";
 import type { Key, Section, Value } from "./key.ts";
 import { at, type ParsedDocument } from "./parsed-document.ts";
-import { type Position, type Problem, show } from "./problem.ts";
+import { type Position, type Problem, SHOWN, show } from "./problem.ts";
 import { CONFIG_VERSION, KEYS, SCHEMA } from "./schema.ts";
 import { suggest } from "./suggest.ts";
 
@@ -93,7 +93,7 @@ export function layerOf(
           source,
           position: position(inner),
           rule: `unknown key ${show(inner.join("."))}`,
-          advice: meant(node, path, name),
+          advice: problems.length < SHOWN ? meant(node, path, name) : undefined,
         });
       } else if (child.kind === "section") walk(child, inner, value);
       else leaf(child, inner, value);

@@ -1,5 +1,5 @@
 import { HullError } from "../core/errors.ts";
-import { printable } from "../core/printable.ts";
+import { jsonOf, printable } from "../core/printable.ts";
 
 /** A place in a document, both counted from 1. */
 export interface Position {
@@ -17,7 +17,8 @@ export interface Problem {
   readonly advice?: string | undefined;
 }
 
-const SHOWN = 20;
+/** Problems that a message tells; for the others nothing need be found out that only a reader wants to know. */
+export const SHOWN = 20;
 /** Characters of a problem that are told: it may quote whatever was written. */
 const LONGEST = 1_000;
 
@@ -38,6 +39,6 @@ export class ConfigError extends HullError {
 
 /** Shows a value in a message: as JSON, shortened to 60 characters. */
 export function show(value: unknown): string {
-  const text = typeof value === "number" ? String(value) : (JSON.stringify(value) ?? String(value));
+  const text = typeof value === "number" ? String(value) : (jsonOf(value) ?? String(value));
   return text.length > 60 ? `${text.slice(0, 57)}...` : text;
 }

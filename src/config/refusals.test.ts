@@ -267,3 +267,24 @@ test("a body of blank lines is looked at in time that goes with its length", () 
     assert.ok(user + system < 2_000_000, `it took ${(user + system) / 1000} ms`);
   }
 });
+
+test("thousands of annotations with unknown keys are refused in time that goes with their number", async () => {
+  const loaded = await load("version: 1\n");
+  const names = Array.from({ length: 13_000 }, (_, index) => `io.hull.config.hypervisor.defaul_${index}`);
+  const start = process.cpuUsage();
+  assert.throws(() => loaded.withAnnotations(Object.fromEntries(names.map((name) => [name, "1"]))), {
+    code: "InvalidArgument",
+    message: /did you mean io\.hull\.config\.hypervisor\.default_.*and 12980 more/s,
+  });
+  const { user, system } = process.cpuUsage(start);
+  assert.ok(user + system < 2_000_000, `it took ${(user + system) / 1000} ms`);
+});
+
+test("a value of an annotation that is nested too deep is refused like any other", async () => {
+  const loaded = await load("version: 1\nruntime: {enable_annotations: [hypervisor.kernel_params]}\n");
+  const deep = `${"[".repeat(50_000)}${"]".repeat(50_000)}`;
+  assert.throws(() => loaded.withAnnotations({ "io.hull.config.hypervisor.kernel_params": deep }), {
+    code: "InvalidArgument",
+    message: /nested too deep/,
+  });
+});

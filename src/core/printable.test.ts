@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { printable } from "./printable.ts";
+import { jsonOf, printable, textOf } from "./printable.ts";
 
 const cases: [string, string, string][] = [
   ["colours", "\x1b[1;31mred\x1b[0m", "red"],
@@ -49,4 +49,11 @@ test("nothing that a terminal obeys is left of any text, and no more than the li
 test("a megabyte of beginnings takes no longer than a megabyte of text", () => {
   assert.equal(printable("\x1b]".repeat(1 << 19)), "");
   assert.equal(printable("\x1b[".repeat(1 << 19)), "");
+});
+
+test("a value that is nested deeper than it can be written has a text all the same", () => {
+  const deep: unknown = JSON.parse(`${"[".repeat(100_000)}${"]".repeat(100_000)}`);
+  assert.match(textOf(deep), /too deep/);
+  assert.match(jsonOf({ deep }) ?? "", /too deep/);
+  assert.equal(textOf(["a"]), '["a"]');
 });

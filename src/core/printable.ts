@@ -15,7 +15,17 @@ const LONE_SURROGATE = /\p{Surrogate}/gu;
  * `toString` that its sender gave it, and throw.
  */
 export function textOf(value: unknown): string {
-  return typeof value === "string" ? value : (JSON.stringify(value) ?? "nothing");
+  return typeof value === "string" ? value : (jsonOf(value) ?? "nothing");
+}
+
+/** A value as JSON, undefined where it has none. What JSON.parse can still read may be nested too deep to be written. */
+export function jsonOf(value: unknown): string | undefined {
+  try {
+    return JSON.stringify(value);
+  } catch (error) {
+    if (error instanceof RangeError) return "a value that is nested too deep";
+    throw error;
+  }
 }
 
 /**

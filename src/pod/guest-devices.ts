@@ -26,6 +26,12 @@ export function guestDevices(spec: OciSpec): GuestDevices {
   const devices = spec.linux?.devices ?? [];
   if (devices.length === 0) return { spec, disks: [] };
   const rules = spec.linux?.resources?.devices ?? [];
+  const ruleOf = new Map(
+    rules
+      .filter(({ allow, type }) => allow && type === "b")
+      .reverse() // the first one counts
+      .map((rule) => [`${rule.major}:${rule.minor}`, rule]),
+  );
   const blocks = devices.filter(({ type }) => type === "b");
   for (const device of devices) {
     if (device.type === "p" || device.type === "b") continue;
@@ -38,9 +44,7 @@ export function guestDevices(spec: OciSpec): GuestDevices {
   }
   const disks = blocks.map((device) => {
     const { path, major = 0, minor = 0 } = device;
-    const rule = rules.find(
-      (one) => one.allow && one.type === "b" && one.major === major && one.minor === minor,
-    );
+    const rule = ruleOf.get(`${major}:${minor}`);
     const access: GuestBlockDevice["access"] = rule?.access && !rule.access.includes("w") ? "r" : "rw";
     return { path, major, minor, access };
   });

@@ -169,7 +169,12 @@ function isMapOfStrings(value: unknown): value is Record<string, string> {
 }
 
 function isDeviceRule(value: unknown): value is OciDeviceRule {
-  return isObject(value) && isOptional(value.access, isString);
+  return (
+    isObject(value) &&
+    isOptional(value.access, isString) &&
+    isOptional(value.major, isNumber) &&
+    isOptional(value.minor, isNumber)
+  );
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

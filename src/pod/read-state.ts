@@ -1,6 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Resource } from "../core/ledger.ts";
+import { jsonOf } from "../core/printable.ts";
 import { STATE_FILE, STATE_VERSION } from "./state-file.ts";
 
 /** The texts that a resource of each kind must have; further ones are up to the kind. */
@@ -42,16 +43,21 @@ export async function readState(directory: string): Promise<ReadState> {
   return { resources, problem: problem && `${path}: ${problem}` };
 }
 
+/** Characters of what is not known that are told. */
+const LONGEST_TOLD = 1_000;
+
 function problemOf(record: Record<string, unknown> | undefined): string | undefined {
   if (!record || !Array.isArray(record.resources)) return "it is cut off or damaged";
   if (record.version !== STATE_VERSION) {
-    return `its version is ${JSON.stringify(record.version)}, this program's is ${STATE_VERSION}`;
+    return `its version is ${jsonOf(record.version)}, this program's is ${STATE_VERSION}`;
   }
   return undefined;
 }
 
 function unknownOf(unknown: readonly unknown[]): string | undefined {
-  return unknown.length > 0 ? `it names what is not known: ${JSON.stringify(unknown)}` : undefined;
+  return unknown.length > 0
+    ? `it names what is not known: ${jsonOf(unknown)?.slice(0, LONGEST_TOLD)}`
+    : undefined;
 }
 
 function parse(text: string): Record<string, unknown> | undefined {

@@ -65,3 +65,9 @@ test("does not keep an event without an end", () => {
   assert.equal(decoder.push(`\n\n${BOOTED}`).length, 1);
   assert.ok(decoder.skipped >= 1);
 });
+
+test("an event whose values are nested too deep is one all the same", () => {
+  const deep = `${"[".repeat(30_000)}${"]".repeat(30_000)}`;
+  const [event] = new EventDecoder().push(`{"source":"vm","event":"e","properties":{"id":${deep}}}\n\n`);
+  assert.equal(event?.event, "e");
+});

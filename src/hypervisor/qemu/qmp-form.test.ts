@@ -6,6 +6,8 @@ import { exitReason } from "./exit-reason.ts";
 import { QmpClient } from "./qmp-client.ts";
 
 const NOT_TEXT = { toString: 1, valueOf: 1 };
+/** JSON.parse reads it, JSON.stringify has no stack for it. */
+const DEEP = `${"[".repeat(100_000)}${"]".repeat(100_000)}`;
 
 /** A client and the end that plays QEMU, after the handshake. */
 async function connected() {
@@ -42,4 +44,16 @@ test("a shutdown whose reason is no text still has a reason", () => {
   const exit = { code: 0, signal: null, requested: false, reason: "it ended", stderr: "" };
   const shutdown = { guest: true, reason: NOT_TEXT as unknown as string };
   assert.match(exitReason(exit, shutdown, ""), /^it ended \(QEMU's reason: \{"toString"/);
+});
+
+test("words that are nested too deep end no more than what they are about", async () => {
+  const { client, far, deadline } = await connected();
+  const pending = client.execute("query-status", undefined, deadline);
+  far.write(`{"id": 2, "error": {"class": ${DEEP}, "desc": ${DEEP}}}\n`);
+  await assert.rejects(pending, { code: "FailedPrecondition", message: /nested too deep/ });
+  client.on("ACPI_DEVICE_OST", ({ info }) => info.device);
+  const lost = client.execute("query-status", undefined, deadline);
+  far.write(`{"event": "ACPI_DEVICE_OST", "data": {"info": null, "more": ${DEEP}}}\n`);
+  await assert.rejects(lost, { code: "Internal", message: /unknown form: a value that is nested too deep/ });
+  deadline.dispose();
 });

@@ -29,7 +29,8 @@ export class Finding extends Error {
     readonly input: Buffer,
     cause: unknown,
   ) {
-    const text = input.length > 400 ? `${input.length} bytes` : JSON.stringify(input.toString("latin1"));
+    const start = JSON.stringify(input.toString("latin1", 0, 400));
+    const text = input.length > 400 ? `${input.length} bytes, ${start}...` : start;
     super(`${target}: ${cause instanceof Error ? cause.message : String(cause)}: with ${text}`, { cause });
   }
 }

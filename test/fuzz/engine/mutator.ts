@@ -109,6 +109,6 @@ export class Mutator {
 const isDigit = (byte: number) => byte >= 0x30 && byte <= 0x39;
 
 /** The length of the JSON value or word that begins here: without it, the rest stays readable. */
-function valueAt(tail: Buffer): number {
+export function valueAt(tail: Buffer): number {
   return /^("[^"]*"|[\w.+-]+)/.exec(tail.subarray(0, 64).toString("latin1"))?.[0].length ?? 0;
 }

@@ -1,4 +1,5 @@
 import { Finding, tryOne } from "./fuzz.ts";
+import { valueAt } from "./mutator.ts";
 import { pick, type Random } from "./random.ts";
 import type { Target } from "./target.ts";
 
@@ -10,39 +11,58 @@ const SLOW = 0.5;
 /** Twice the length takes four times as long where it does, and eight with the cube. */
 const STEEP = 3;
 
+/** An input of about so many bytes. */
+type Growing = (length: number) => Buffer;
+
 /**
- * Tries seeds in which a piece is repeated many times: a pattern or a loop that looks back takes for ever with one of them.
- * `times` of them, for `seconds` at most.
+ * Tries seeds in which a piece is repeated, or a value nested, many times: a pattern or a loop that looks back takes for
+ * ever with one of them, and what calls itself has no stack left. `times` of them, for `seconds` at most.
  */
 export async function pump(target: Target, times: number, seconds: number, random: Random): Promise<void> {
   const end = performance.now() + seconds * 1_000;
   for (let time = 0; time < times && performance.now() < end; time++) {
     const seed = Buffer.from(pick(target.seeds, random));
-    const from = random(seed.length);
-    const piece = random(4)
-      ? seed.subarray(from, from + 1 + random(random(2) ? 4 : 24))
-      : Buffer.from(pick(target.tokens ?? ["\n", " "], random));
-    if (piece.length === 0) continue;
-    const end = seed.subarray(random(2) ? from : seed.length);
-    const pumped = (length: number) =>
-      Buffer.concat([seed.subarray(0, from), Buffer.alloc(length, piece), end]);
-    await double(target, pumped, `${piece}`);
+    const growing = random(4) ? repeated(target, seed, random) : nested(seed, random);
+    if (growing) await double(target, growing);
   }
 }
 
+function repeated(target: Target, seed: Buffer, random: Random): Growing | undefined {
+  const from = random(seed.length);
+  const piece = random(4)
+    ? seed.subarray(from, from + 1 + random(random(2) ? 4 : 24))
+    : Buffer.from(pick(target.tokens ?? ["\n", " "], random));
+  if (piece.length === 0) return undefined;
+  const end = seed.subarray(random(2) ? from : seed.length);
+  return (length) => Buffer.concat([seed.subarray(0, from), Buffer.alloc(length, piece), end]);
+}
+
+/** In the place of a value of JSON: lists of lists, objects of objects. */
+function nested(seed: Buffer, random: Random): Growing | undefined {
+  const values = [...seed.keys()].filter((at) => ":[,".includes(String.fromCharCode(seed[at - 1] ?? 0)));
+  if (values.length === 0) return undefined;
+  const from = pick(values, random);
+  const rest = seed.subarray(from + valueAt(seed.subarray(from)));
+  const [open, close] = random(2) ? ["[", "]"] : ['{"a":', "}"];
+  return (length) => {
+    const depth = Math.floor(length / (open.length + close.length));
+    return Buffer.concat([
+      seed.subarray(0, from),
+      Buffer.from(`${open.repeat(depth)}1${close.repeat(depth)}`),
+      rest,
+    ]);
+  };
+}
+
 /** Doubles the length up to the longest input, or until it takes long. Throws where it takes too long by then. */
-async function double(target: Target, pumped: (length: number) => Buffer, piece: string): Promise<void> {
+async function double(target: Target, growing: Growing): Promise<void> {
   let before = 0;
   for (let length = SHORT; length <= LONG; length *= 2) {
-    const input = pumped(length);
+    const input = growing(length);
     const seconds = await secondsOf(target, input);
     if (seconds >= SLOW && seconds / before > STEEP) {
       const growth = `${length / 2} bytes take ${before.toFixed(2)} s and ${length} take ${seconds.toFixed(2)} s`;
-      throw new Finding(
-        target.name,
-        input,
-        new Error(`${growth}, where ${JSON.stringify(piece)} is repeated`),
-      );
+      throw new Finding(target.name, input, new Error(growth));
     }
     if (seconds >= SLOW * 4) return;
     before = seconds;
