@@ -62,9 +62,9 @@ export class Deadline {
     if (this.#reason) throw this.#reason;
   }
 
-  /** Ends it now. */
-  cancel(why = "canceled by the caller"): void {
-    this.#finish(canceled(why));
+  /** Ends it now, for this reason: Canceled unless it has a class of its own. */
+  cancel(why: string | HullError = "canceled by the caller"): void {
+    this.#finish(typeof why === "string" ? canceled(why) : why);
   }
 
   /** Calls `listener` once when it is over (at once if it already is). Returns a function that takes it back. */

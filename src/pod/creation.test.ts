@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { create, FakeSandbox, fakeIo } from "../../test/testkit/fake-sandbox.ts";
+import type { GuestAgent } from "../agent/guest-agent.ts";
 import { Deadline } from "../core/deadline.ts";
 import { deferred } from "../core/deferred.ts";
 import { HullError } from "../core/errors.ts";
@@ -72,6 +73,20 @@ test("Delete of a container that is being created cancels it and answers NotFoun
   assert.ok(pod.empty);
   assert.equal(pod.state, "stopped");
   assert.equal(emptied(), 1);
+});
+
+test("A creation that loses its VM says so: nobody has canceled it", async () => {
+  const { pod, sandbox } = setUp();
+  const agent: GuestAgent = sandbox.agent;
+  agent.createContainer = (_, deadline) => deadline.race(new Promise(() => undefined));
+  const created = assert.rejects(create(pod, request("p1")), (error) => {
+    assert.match(String(error), /virtiofsd was killed/);
+    return code(error) === "Unavailable";
+  });
+  await new Promise(setImmediate);
+  sandbox.lose("virtiofsd was killed by SIGKILL");
+  await created;
+  assert.equal(pod.state, "stopped");
 });
 
 test("Delete waits for the undoing as long as its caller does", async () => {

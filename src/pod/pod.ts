@@ -2,7 +2,14 @@ import { isAbsolute, resolve } from "node:path";
 import type { GuestBlockDevice } from "../agent/guest-agent.ts";
 import { Deadline } from "../core/deadline.ts";
 import { deferred } from "../core/deferred.ts";
-import { alreadyExists, failedPrecondition, HullError, invalidArgument, notFound } from "../core/errors.ts";
+import {
+  alreadyExists,
+  failedPrecondition,
+  HullError,
+  invalidArgument,
+  notFound,
+  unavailable,
+} from "../core/errors.ts";
 import { StateMachine, type TransitionTable } from "../core/state-machine.ts";
 import type { Timeline } from "../core/timeline.ts";
 import { Container, type StdioPaths } from "./container.ts";
@@ -79,6 +86,8 @@ export class Pod {
   readonly #ended = deferred<PodEnd>();
   /** Why the VM was killed, where it was. */
   #killed: string | undefined;
+  /** What a creation fails with whose VM is lost: its client has not canceled it. */
+  #lost: HullError | undefined;
   /** Files of the pod that its containers see where they bring none of their own. */
   #files: readonly PodFile[] = [];
   #shmSource: string | undefined;
@@ -201,7 +210,7 @@ export class Pod {
   }
 
   async #stop(): Promise<void> {
-    const why = `pod ${this.#options.id} is being stopped`;
+    const why = this.#lost ?? `pod ${this.#options.id} is being stopped`;
     for (const { deadline } of this.#creating.values()) deadline.cancel(why);
     this.#booting?.cancel(why);
     const sandbox = await this.#sandbox?.catch(() => undefined); // its failure was told to whoever asked for it
@@ -235,6 +244,7 @@ export class Pod {
           const reason = this.#killed ?? cause;
           this.#options.log("pod: the VM was lost", { reason });
           this.#ended.resolve({ at: new Date(), reason });
+          this.#lost = unavailable(`the VM of pod ${this.#options.id} was lost: ${reason}`);
           await this.stop();
         })
         .catch((error) => this.#options.log("pod: cannot follow the VM", { err: error }));
