@@ -20,7 +20,8 @@ export async function releaseNetwork(
     );
     if (gone) continue;
     const here = resources.filter((resource) => resource.netns === netns);
-    const taps = here.flatMap((one) => (one.kind === "tap" ? [one.name] : []));
+    // A damaged ledger names some that are found by their names, too.
+    const taps = [...new Set(here.flatMap((one) => (one.kind === "tap" ? [one.name] : [])))];
     const devices = here.flatMap((one) => (one.kind === "qdisc" ? [one.device] : []));
     await runInNetns(netns, ["sh", "-c", SCRIPT, "sh", taps.join(" "), devices.join(" ")], deadline);
   }

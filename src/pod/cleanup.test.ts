@@ -138,6 +138,28 @@ describe("the clean-up of a pod whose daemon is gone", () => {
     assert.equal(exists(), false);
   });
 
+  it("releases a tap once that a damaged ledger names and that is found by its name", {
+    skip: !ROOT,
+  }, async () => {
+    const { tapPrefix } = await import("../network/pod-network.ts");
+    const name = `hull-cleanup-${process.pid}`;
+    const tap = `${tapPrefix(pod)}0`;
+    const ip = (...args: string[]) => run(["ip", ...args], within(20_000));
+    await ip("netns", "add", name);
+    try {
+      await ip("-n", name, "tuntap", "add", tap, "mode", "tap");
+      await state.record({ kind: "tap", netns: `/run/netns/${name}`, name: tap });
+      await state.record({ kind: "directory", path: join(directory, "vm") });
+      const ledger = join(directory, STATE_FILE);
+      await truncate(ledger, (await readFile(ledger)).length - 20);
+      await cleanUp();
+      assert.equal(exists(), false);
+      assert.equal((await ip("-n", name, "-o", "link")).includes(tap), false);
+    } finally {
+      await ip("netns", "del", name);
+    }
+  });
+
   it("finds the taps of a pod whose ledger is lost", { skip: !ROOT }, async () => {
     const { tapPrefix } = await import("../network/pod-network.ts");
     const netns = `hull-cleanup-${process.pid}`;
