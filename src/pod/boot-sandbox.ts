@@ -183,12 +183,20 @@ async function boot(
       if (!requested) context.log("port-forward does not work in this pod", { reason });
     });
   }
+  // Without any one of these the guest cannot go on, nor come up.
+  const partLost = Promise.race([
+    vm.exited.then(({ reason, console }) => ({ reason, words: consoleTail(console) })),
+    ...[virtiofsd.process.exited.then(({ reason }) => reason), link.lost].map(async (lost) => ({
+      reason: await lost,
+      words: "",
+    })),
+  ]);
   const dial = async (port: number, by: Deadline) => {
     const limit = by.shorter(config.agent.dial_timeout, `connect to port ${port} of the guest`);
     return await link.connect(port, limit).finally(() => limit.dispose());
   };
   const agent = await proving((limit) =>
-    orVmEnd(vm, async () => {
+    orLost(vm, partLost, async () => {
       const socket = await link.agent(limit);
       timeline.mark("guest: agent called");
       return await BoundedAgent.connect(AgentConnection.connect(socket, dial, limit), {
@@ -200,7 +208,7 @@ async function boot(
   disposer.push("agent connection", async () => agent.close());
   timeline.mark("guest: agent answered");
   context.log("the guest is up", { agent: agent.version, kernel: agent.kernelRelease });
-  const starting = orVmEnd(vm, async () =>
+  const starting = orLost(vm, partLost, async () =>
     agent.startSandbox(
       {
         hostname: request.hostname,
@@ -232,12 +240,9 @@ async function boot(
       // While the guest ends: it takes as long as entering did.
       cgroup?.leave().catch((error) => context.log("leaving the pod's cgroup failed", { err: error })),
     ]);
-  // Without any one of these the guest cannot go on.
   const ends = [
-    vm.exited.then(({ reason, console }) => `${reason}${consoleTail(console)}`),
+    partLost.then(({ reason, words }) => `${reason}${words}`),
     agent.lost.then(({ message }) => `the guest agent is gone: ${message}${consoleTail(vm.console())}`),
-    virtiofsd.process.exited.then(({ reason }) => reason),
-    link.lost,
   ];
   return {
     pid: vm.pid,
@@ -283,13 +288,17 @@ function program(
   return findProgram(`hypervisor.${key}`, config.hypervisor[key], places);
 }
 
-/** Runs `step`; when the VM ends first, its reason is the failure, with the last words of the guest. */
-async function orVmEnd<T>(vm: Vm, step: () => Promise<T>): Promise<T> {
+/** Runs `step`; when a part of the VM ends first, its reason is the failure. */
+async function orLost<T>(
+  vm: Vm,
+  partLost: Promise<{ readonly reason: string; readonly words: string }>,
+  step: () => Promise<T>,
+): Promise<T> {
   try {
     return await Promise.race([
       step(),
-      vm.exited.then(({ reason, console }) => {
-        throw unavailable(`${reason} before the guest agent answered${consoleTail(console)}`);
+      partLost.then(({ reason, words }) => {
+        throw unavailable(`${reason} before the guest agent answered${words}`);
       }),
     ]);
   } catch (error) {
