@@ -12,6 +12,7 @@ import { releaseRecorded } from "../pod/release.ts";
 import { StateFile } from "../pod/state-file.ts";
 import { SandboxDefinition } from "../proto/generated/containerd/runtime/sandbox/v1/sandbox.ts";
 import { TaskDefinition } from "../proto/generated/containerd/task/v2/task.ts";
+import { whenAbandoned } from "./abandoned.ts";
 import { PodPaths, STATE_ROOT } from "./bootstrap/pod-paths.ts";
 import { type BootstrapRecord, decodeRecord } from "./bootstrap/record.ts";
 import { VERSION } from "./bootstrap/version.ts";
@@ -32,6 +33,8 @@ import { TASK_SERVICES, taskService } from "./services/task.ts";
 const CONFIG_CACHE = `${STATE_ROOT}/.config`;
 /** The listening socket, inherited from the front. */
 const LISTENER_FD = 3;
+/** Where the front says that containerd has been told of it. */
+const FRONT_FD = 4;
 /** How long pending events may hold up the end: containerd waits 3 s for Shutdown. */
 const FLUSH_LIMIT_MS = 1_000;
 const REMOVE_LIMIT_MS = 2_000;
@@ -122,6 +125,10 @@ export class Daemon {
     for (const signal of ["SIGTERM", "SIGINT"] as const) {
       process.on(signal, () => void daemon.end().then(() => process.exit(0)));
     }
+    whenAbandoned(FRONT_FD, () => {
+      daemon.#log.warn({}, "shim: start was killed before containerd knew of this shim: ending");
+      void daemon.end().then(() => process.exit(0));
+    });
     daemon.#saveMemory();
     daemon.#timeline.mark("daemon: serving");
     daemon.#log.debug({ pid: process.pid }, "shim: serving");
@@ -158,12 +165,13 @@ export class Daemon {
   }
 
   async #end(): Promise<void> {
+    // Those who are connected are still answered; for anybody else this shim is gone, and `start` awaits its end.
+    this.#serving?.close();
     await this.#freePod();
     const flush = Deadline.after(FLUSH_LIMIT_MS, "deliver the last events");
     await this.#events.flush(flush);
     flush.dispose();
     this.#events.close();
-    this.#serving?.close();
     const limit = Deadline.after(REMOVE_LIMIT_MS, `remove ${this.#paths.directory}`);
     await this.#removeAll(limit).catch((error) => this.#log.error({ err: error }, "shim: clean-up"));
     limit.dispose();

@@ -26,11 +26,15 @@ const fs = require("node:fs"), net = require("node:net");
 const [action, , namespace, , id] = process.argv.slice(2);
 const dir = "/run/hull/" + namespace + "/" + id;
 if (action === "daemon") {
-  net.createServer((socket) => socket.on("error", () => {}).end(JSON.stringify({
+  const server = net.createServer((socket) => socket.on("error", () => {}).end(JSON.stringify({
     pid: process.pid, env: process.env, cwd: process.cwd(), mnt: fs.readlinkSync("/proc/self/ns/mnt"),
     record: JSON.parse(fs.readFileSync(dir + "/bootstrap.json", "utf8")),
     oom: fs.readFileSync("/proc/self/oom_score_adj", "utf8").trim(),
   }))).listen({ fd: 3 });
+  process.on("SIGUSR2", () => {
+    server.close();
+    setTimeout(() => { fs.rmSync(dir, { recursive: true }); process.exit(); }, 500);
+  });
 } else {
   if (fs.existsSync(dir + "/fail")) { console.error("still mounted"); process.exit(4); }
   if (fs.existsSync(dir + "/hang")) setInterval(() => {}, 1000);
@@ -209,6 +213,20 @@ test("start cleans up after a dead pod of the same id", async (t) => {
   execFileSync("mv", [`${STATE}/stale/kept`, `${STATE}/stale/shim.sock`]);
   assert.equal(run("start", "stale", makeBundle(t)).status, 0);
   assert.equal((await ask("stale")).pid, kill(t, "stale"));
+});
+
+test("start awaits the end of a shim of the same id that takes no calls any more", async (t) => {
+  const bundle = makeBundle(t, {});
+  assert.equal(run("start", "ending", bundle).status, 0);
+  const first = kill(t, "ending");
+  await ask("ending"); // its handler of signals is there by now
+  process.kill(first, "SIGUSR2");
+  await refused("ending");
+  const { status, stderr } = run("start", "ending", makeBundle(t, {}));
+  assert.equal(status, 0, String(stderr));
+  const second = kill(t, "ending");
+  assert.notEqual(second, first);
+  assert.equal((await ask("ending")).pid, second);
 });
 
 /** mkdir with `recursive` gives parents the umask's mode, which is what the front has, too, or stricter. */

@@ -54,7 +54,8 @@ export function childEnvironment(sys: Sys): string[] {
 
 /**
  * Starts the daemon in a session of its own: the listening socket is its descriptor 3, the bundle's `log` FIFO
- * its standard error. Returns its pid.
+ * its standard error. Its descriptor 4 is `front`, a pipe that has a byte once containerd knows of it, or ends with
+ * this process. Returns its pid.
  */
 export function spawnDaemon(
   sys: Sys,
@@ -62,6 +63,7 @@ export function spawnDaemon(
   paths: PodPaths,
   bundle: string,
   listener: number,
+  front: number,
 ): number {
   const log = openLog(sys, bundle);
   try {
@@ -69,7 +71,7 @@ export function spawnDaemon(
       argv: installation.command("daemon", paths),
       env: childEnvironment(sys),
       cwd: bundle,
-      fds: [-1, -1, log, listener],
+      fds: [-1, -1, log, listener, front],
       setsid: true,
     });
   } catch (error) {

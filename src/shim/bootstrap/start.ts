@@ -1,5 +1,6 @@
 import { alreadyExists, failedPrecondition, HullError, unavailable } from "../../core/errors.ts";
 import { answerOfPod, decideAnswer } from "./answer.ts";
+import { awaitEnd } from "./child.ts";
 import { adjustOomScore, cleanUp, type Installation, spawnDaemon } from "./daemon.ts";
 import type { Flags } from "./flags.ts";
 import { checkIdentifier } from "./identifier.ts";
@@ -9,11 +10,13 @@ import { stagePod, sweepStaging } from "./pod-directory.ts";
 import { PodPaths } from "./pod-paths.ts";
 import { encodeRecord } from "./record.ts";
 import { parseStartInput } from "./start-input.ts";
-import { ifExists, type Sys } from "./sys.ts";
+import { ifExists, type Sys, writeAll } from "./sys.ts";
 
 const SIGKILL = 9;
 /** For leftovers of an earlier pod with the same id. */
 const STALE_CLEANUP_MS = 10_000;
+/** For an earlier shim of the same id that is about to end: it gives its pod 15 s. */
+const ENDING_MS = 20_000;
 const CONFIG_LIMIT = 16 * 1024 * 1024;
 
 /**
@@ -72,7 +75,8 @@ export function start(
       binary: flags.publishBinary || said.containerdBinary,
     });
     ownMountNamespace(sys);
-    const pid = spawnDaemon(sys, installation, paths, bundle, staged.listener);
+    const [front, ours] = sys.pipe();
+    const pid = spawnDaemon(sys, installation, paths, bundle, staged.listener, front);
     undo.push(() => sys.kill(pid, SIGKILL));
     const mark = markOf(sys, pid);
     if (mark === undefined) throw failedPrecondition("the daemon ended at once: see containerd's log");
@@ -80,6 +84,7 @@ export function start(
     adjustOomScore(sys, pid);
     undo.push(() => ifExists(() => sys.unlink(`${bundle}/address`)));
     sys.writeFile(`${bundle}/address`, answer);
+    writeAll(sys, ours, "1");
     return answer;
   } catch (error) {
     for (const step of undo.reverse()) {
@@ -100,9 +105,13 @@ function makeRoom(sys: Sys, installation: Installation, paths: PodPaths): void {
   if (socketAnswers(sys, paths)) {
     throw alreadyExists(`${paths.pod}: a shim of this id is running, its socket is ${paths.socket}`);
   }
-  if (livingDaemon(sys, paths)) {
-    throw alreadyExists(`${paths.pod}: the shim that had this id is still shutting down: try again`);
+  const daemon = livingDaemon(sys, paths);
+  if (daemon && !awaitEnd(sys, daemon.pid, ENDING_MS)) {
+    throw alreadyExists(
+      `${paths.pod}: the shim that had this id does not end: try again, or kill process ${daemon.pid}`,
+    );
   }
+  if (ifExists(() => sys.lstat(paths.directory)) === undefined) return; // it has cleaned up after itself
   cleanUp(sys, installation, paths, STALE_CLEANUP_MS);
 }
 
