@@ -19,6 +19,8 @@ export interface CallOptions {
   readonly timeoutMs?: number;
   /** Sent with the call; containerd wants its namespace in `containerd-namespace`. */
   readonly metadata?: Readonly<Record<string, string>>;
+  /** Cancels a unary call, as a client does that goes away. */
+  readonly signal?: AbortSignal;
 }
 
 /** A server's stream; leaving the `for await` loop cancels the call. */
@@ -90,7 +92,8 @@ export class GrpcSocket {
   #unary(path: string, method: MethodDefinition, request: object, options: CallOptions): Promise<unknown> {
     const deadline = Date.now() + (options.timeoutMs ?? TIMEOUT_MS);
     return new Promise((resolve, reject) => {
-      this.#connection.makeUnaryRequest(
+      const cancel = () => call.cancel();
+      const call = this.#connection.makeUnaryRequest(
         path,
         encoder(method),
         (bytes) => method.responseType.decode(bytes),
@@ -98,11 +101,13 @@ export class GrpcSocket {
         metadataOf({ ...this.#metadata, ...options.metadata }),
         { deadline },
         (error, response) => {
+          options.signal?.removeEventListener("abort", cancel);
           // A ServiceError: `code` is the status number, `details` the message.
           if (error) reject(error);
           else resolve(response);
         },
       );
+      options.signal?.addEventListener("abort", cancel);
     });
   }
 

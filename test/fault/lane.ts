@@ -1,0 +1,142 @@
+import { existsSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { Deadline } from "../../src/core/deadline.ts";
+import { until } from "../../src/core/until.ts";
+import { writeConfig } from "../e2e/hull-config.ts";
+import { CniNetns, hostLocal } from "../testkit/cni.ts";
+import { Containerd, type Line } from "../testkit/containerd.ts";
+import { ContainerdClient } from "../testkit/containerd-client.ts";
+import type { Ctr } from "../testkit/ctr.ts";
+import { type LeakScope, leaksSince, snapshot } from "../testkit/leaks.ts";
+import { TaskEvents } from "../testkit/task-events.ts";
+import type { FaultyInstallation } from "./installation.ts";
+import type { Base } from "./matrix.ts";
+
+/** How long SIGKILL may take in a guest that does not answer (`runtime.kill_timeout`), so that cases are short. */
+const KILL_TIMEOUT = "2s";
+/** containerd gives a shim 5 s for each of two calls when its client has gone away. Far more on a busy machine. */
+const FORGET_MS = 60_000;
+/** How many of them a failed case shows. */
+const WARNINGS = 12;
+
+export interface LaneSettings {
+  readonly index: number;
+  readonly line: Line;
+  readonly installation: FaultyInstallation;
+  /** Where all lanes' templates are. */
+  readonly templates: string;
+}
+
+/** What exists, in a lane: as the leak check sees it, and the pods' network namespace. */
+export interface Inventory {
+  readonly things: ReadonlySet<string>;
+  readonly network: readonly string[];
+}
+
+/** A containerd of its own and a network namespace, in which one case runs at a time. */
+export class Lane {
+  #events: TaskEvents;
+  #count = 0;
+
+  private constructor(
+    readonly installation: FaultyInstallation,
+    readonly containerd: Containerd,
+    readonly client: ContainerdClient,
+    readonly netns: CniNetns,
+  ) {
+    this.#events = new TaskEvents(client);
+  }
+
+  static async up({ index, line, installation, templates }: LaneSettings): Promise<Lane> {
+    const containerd = await Containerd.up(line);
+    const ctr: Ctr = await containerd.namespace(`fault-${process.pid}-${index}`);
+    const client = new ContainerdClient(containerd.address, ctr);
+    const netns = await CniNetns.create(`hull-fault-${process.pid}-${index}`);
+    const octet = (process.pid % 100) * 2 + index;
+    await netns.add({ type: "ptp", ipam: hostLocal(containerd.directory, `10.215.${octet}.0/24`) }, "eth0");
+    const lane = new Lane(installation, containerd, client, netns);
+    for (const [name, enable] of [["clone", true] as const, ["cold", false] as const]) {
+      await writeConfig(lane.config(name), {
+        hypervisor: { template: { enable, template_path: templates } },
+        runtime: { kill_timeout: KILL_TIMEOUT },
+      });
+    }
+    // The front asks the daemon's program how to serve where it finds this word.
+    await writeConfig(lane.config("asking"), { hypervisor: { kernel_params: "hull.comment=grpc" } });
+    return lane;
+  }
+
+  get namespace(): string {
+    return this.client.namespace;
+  }
+
+  get events(): TaskEvents {
+    return this.#events;
+  }
+
+  get scope(): LeakScope {
+    return { namespace: this.namespace, directory: this.containerd.directory };
+  }
+
+  /** An id that no case before has had. */
+  id(): string {
+    this.#count += 1;
+    return `f${this.#count}`;
+  }
+
+  /** The configuration file of a kind of pod. */
+  config(base: Base | "asking"): string {
+    return join(this.containerd.directory, `${base}.yaml`);
+  }
+
+  async containerdPid(): Promise<number> {
+    return Number(await readFile(join(this.containerd.directory, "containerd.pid"), "utf8"));
+  }
+
+  /** After SIGKILL of containerd, or instead of it: starts it again and connects. */
+  async restart(): Promise<void> {
+    await this.containerd.kill();
+    const restarting = this.containerd.restart();
+    await this.client.reconnected();
+    await restarting;
+    this.#events = new TaskEvents(this.client);
+  }
+
+  /** The last of what containerd and the shims have warned of a pod. */
+  async warnings(id: string): Promise<string[]> {
+    const log = (await this.containerd.log(Number.POSITIVE_INFINITY)).split("\n");
+    return log
+      .filter(
+        (line) => new RegExp(`\\b${id}\\b`).test(line) && /level=(warn|error)|"level":[4-6]0/.test(line),
+      )
+      .slice(-WARNINGS);
+  }
+
+  /** containerd goes on with a call whose client has gone away: resolves when it is done with all of the id. */
+  async forgotten(id: string): Promise<void> {
+    const bundle = join(this.containerd.directory, "state/io.containerd.runtime.v2.task", this.namespace, id);
+    const limit = Deadline.after(FORGET_MS, `containerd's end of ${id}`);
+    await until(() => !existsSync(bundle), limit).finally(() => limit.dispose());
+  }
+
+  async inventory(): Promise<Inventory> {
+    return { things: await snapshot(this.scope), network: await this.netns.state() };
+  }
+
+  /** What is there and was not before; waits for clean-up that goes on behind the answers. */
+  async leftSince(before: Inventory, withinMs: number): Promise<string[]> {
+    // containerd itself may be another one by now.
+    const containerd = `process ${await this.containerdPid()} `;
+    const own = [...(await snapshot(this.scope))].filter((thing) => thing.startsWith(containerd));
+    const things = await leaksSince(new Set([...before.things, ...own]), this.scope, withinMs);
+    const network = (await this.netns.state()).filter((one) => !before.network.includes(one));
+    return [...things, ...network.map((one) => `network: ${one}`)];
+  }
+
+  async down(): Promise<void> {
+    this.client.close();
+    await this.containerd.down();
+    await this.netns.remove();
+  }
+}

@@ -1,0 +1,196 @@
+/** Which part of a pod dies or hangs at which step: every case of the matrix, and those that CI runs. */
+
+/** What can be taken away; `front` is the shim's `start`, `disk` every file system that the ledger is on. */
+export const PARTS = [
+  "shim",
+  "qemu",
+  "virtiofsd",
+  "virtiofsd-worker",
+  "vhost-device-vsock",
+  "pod-localhost",
+  "containerd",
+] as const;
+export type Part = (typeof PARTS)[number] | "front" | "ledger" | "spawn";
+export type How = "kill" | "stop" | "error";
+/** A container that is its own pod, or one in a pod with a sandbox container, as CRI makes it. */
+export type Shape = "single" | "pod";
+/** Whether the VM is a clone of a template. */
+export type Base = "clone" | "cold";
+export const STEPS = ["start", "create", "created", "run", "running", "exec", "kill", "delete"] as const;
+export type Step = (typeof STEPS)[number];
+
+export interface FaultCase {
+  readonly name: string;
+  readonly part: Part;
+  readonly how: How;
+  readonly step: Step;
+  /** The failpoint, or `now`: between two calls of the client. */
+  readonly at: string;
+  /** The how-many-th time that it is reached. */
+  readonly nth: number;
+  readonly shape: Shape;
+  readonly base: Base;
+  /**
+   * What is broken besides: the shim's `delete` fails until the id is used again, or the end of the ledger is cut off
+   * while the shim is stopped.
+   */
+  readonly broken?: "delete" | "ledger";
+}
+
+interface Point {
+  readonly step: Step;
+  readonly at: string;
+  readonly nth?: number;
+  /** The parts that exist by then; all where it is left out. */
+  readonly parts?: readonly Part[];
+}
+
+/** While the VM is being made its parts come one after the other. */
+const STARTING: readonly Point[] = [
+  { step: "start", at: "run:daemon", parts: ["shim", "containerd"] },
+  { step: "create", at: "call:Task.Create", parts: ["shim", "containerd"] },
+  { step: "create", at: "recorded:cgroup", parts: ["shim", "containerd"] },
+  { step: "create", at: "recorded:directory.vm", parts: ["shim", "containerd"] },
+  { step: "create", at: "recorded:virtiofsd", parts: ["shim", "containerd"] },
+  { step: "create", at: "spawned:virtiofsd", parts: ["shim", "virtiofsd", "containerd"] },
+  { step: "create", at: "spawned:vhost-device-vsock", parts: ["shim", "vhost-device-vsock", "containerd"] },
+  {
+    step: "create",
+    at: "recorded:qemu",
+    parts: ["shim", "virtiofsd", "vhost-device-vsock", "containerd"],
+  },
+  {
+    step: "create",
+    at: "spawned:qemu",
+    parts: ["shim", "qemu", "virtiofsd", "vhost-device-vsock", "containerd"],
+  },
+  {
+    step: "create",
+    at: "spawned:pod-localhost",
+    parts: ["shim", "qemu", "virtiofsd", "vhost-device-vsock", "pod-localhost", "containerd"],
+  },
+  { step: "create", at: "call:Agent.Hello" },
+  { step: "create", at: "call:Agent.StartSandbox" },
+  { step: "create", at: "answer:Agent.StartSandbox" },
+];
+
+/** The life of a container in a VM that runs. In a pod the sandbox's calls come before. */
+const living = (before: number): readonly Point[] => [
+  { step: "create", at: "call:Agent.CreateContainer" },
+  { step: "create", at: "answer:Agent.CreateContainer" },
+  { step: "create", at: "answer:Task.Create", nth: 1 + before },
+  { step: "created", at: "now" },
+  { step: "run", at: "call:Task.Start", nth: 1 + before },
+  { step: "run", at: "call:Agent.StartProcess" },
+  { step: "run", at: "answer:Agent.StartProcess" },
+  { step: "run", at: "answer:Task.Start", nth: 1 + before },
+  { step: "running", at: "now" },
+  { step: "exec", at: "call:Task.Exec" },
+  { step: "exec", at: "call:Agent.CreateExec" },
+  { step: "exec", at: "answer:Agent.CreateExec" },
+  { step: "exec", at: "call:Agent.StartProcess", nth: 2 },
+  { step: "exec", at: "answer:Agent.StartProcess", nth: 2 },
+  { step: "kill", at: "call:Task.Kill" },
+  { step: "kill", at: "call:Agent.SignalProcess" },
+];
+
+/** A single container's VM ends with it, so that only the shim is there when it is deleted. */
+const DELETING: Readonly<Record<Shape, readonly Point[]>> = {
+  single: [
+    { step: "delete", at: "call:Task.Delete", parts: ["shim", "containerd"] },
+    { step: "delete", at: "answer:Task.Delete", parts: ["shim", "containerd"] },
+    { step: "delete", at: "call:Task.Shutdown", parts: ["shim", "containerd"] },
+  ],
+  pod: [
+    { step: "delete", at: "call:Task.Delete" },
+    { step: "delete", at: "call:Agent.DeleteProcess" },
+    { step: "delete", at: "answer:Agent.DeleteProcess" },
+    { step: "delete", at: "answer:Task.Delete" },
+  ],
+};
+
+/** Where a full disk (the ledger's) or a missing program shows. */
+const ERRORS: readonly { part: "ledger" | "spawn"; at: string }[] = [
+  ...["cgroup", "directory.vm", "virtiofsd", "vhost-device-vsock", "qemu", "tap", "pod-localhost"].map(
+    (resource) => ({ part: "ledger" as const, at: `recorded:${resource}` }),
+  ),
+  ...["virtiofsd", "vhost-device-vsock", "qemu", "pod-localhost"].map((role) => ({
+    part: "spawn" as const,
+    at: `spawn:${role}`,
+  })),
+];
+
+function faultCase(at: Omit<FaultCase, "name">): FaultCase {
+  const { part, how, step, at: point, nth, shape, base, broken } = at;
+  const times = nth > 1 ? ` the ${nth}nd time` : "";
+  const besides = broken === undefined ? "" : `, and the ${broken} is broken`;
+  return { ...at, name: `${shape}, ${base}: ${how} ${part} at ${step} (${point}${times})${besides}` };
+}
+
+function casesOf(points: readonly Point[], shape: Shape, base: Base): FaultCase[] {
+  return points.flatMap(({ step, at, nth = 1, parts = PARTS }) =>
+    parts.flatMap((part) =>
+      (["kill", "stop"] as const).map((how) => faultCase({ part, how, step, at, nth, shape, base })),
+    ),
+  );
+}
+
+/** The whole matrix. What happens once the VM runs is the same for a clone and a VM that was booted. */
+export function allCases(): FaultCase[] {
+  const errors = (shape: Shape, base: Base) =>
+    ERRORS.map(({ part, at }) => faultCase({ part, how: "error", step: "create", at, nth: 1, shape, base }));
+  // Later than that it is too fast: test/conformance/abandoned.test.ts has it stand still.
+  const front = faultCase({
+    ...{ part: "front", how: "kill", step: "start", at: "run:protocol" },
+    ...{ nth: 1, shape: "single", base: "clone" },
+  });
+  const broken = [
+    ...["call:Task.Create", "call:Agent.CreateContainer"].map((at) =>
+      faultCase({
+        ...{ part: "shim", how: "kill", step: "create", at, nth: 1 },
+        ...{ shape: "single", base: "clone", broken: "delete" },
+      }),
+    ),
+    faultCase({
+      ...{ part: "shim", how: "stop", step: "running", at: "now", nth: 1 },
+      ...{ shape: "single", base: "clone", broken: "ledger" },
+    }),
+  ];
+  const life = (shape: Shape) => [...living(shape === "pod" ? 1 : 0), ...DELETING[shape]];
+  return [
+    front,
+    ...broken,
+    ...casesOf([...STARTING, ...life("single")], "single", "clone"),
+    ...errors("single", "clone"),
+    ...casesOf([...STARTING, ...life("pod")], "pod", "clone"),
+    ...errors("pod", "clone"),
+    ...casesOf(STARTING, "single", "cold"),
+    ...errors("single", "cold"),
+  ];
+}
+
+/** One point of each step, for CI. */
+const CI_POINTS: Readonly<Record<Step, readonly string[]>> = {
+  start: ["run:daemon", "run:protocol"],
+  create: ["spawned:qemu", "call:Agent.CreateContainer"],
+  created: ["now"],
+  run: ["call:Agent.StartProcess"],
+  running: ["now"],
+  exec: ["call:Agent.CreateExec"],
+  kill: ["call:Agent.SignalProcess"],
+  delete: ["call:Task.Delete"],
+};
+/** What hangs takes its time to be given up: fewer steps, and none for what has no part in the pod's life. */
+const CI_STOPS: readonly Step[] = ["create", "running"];
+
+/** The cases that CI runs: each part at each step as a clone, and some of the other kinds. */
+export function ciCases(): FaultCase[] {
+  return allCases().filter(({ part, how, step, at, shape, base, broken }) => {
+    if (broken !== undefined) return true;
+    if (!CI_POINTS[step].includes(at) && how !== "error") return false;
+    if (base === "cold") return part === "qemu" && how === "kill";
+    if (how === "error") return shape === "single" && ["recorded:qemu", "spawn:virtiofsd"].includes(at);
+    if (shape === "pod") return how === "kill" && step === "delete" && at !== "now";
+    return how === "kill" || (CI_STOPS.includes(step) && at !== "spawned:qemu");
+  });
+}

@@ -1,0 +1,43 @@
+import type { Result } from "./run.ts";
+
+/** Tells one case as it ends. */
+export function tellResult({ fault, problems, warnings, noticedMs, tookMs }: Result): void {
+  const notice = noticedMs === undefined ? "" : `, noticed after ${noticedMs} ms`;
+  console.log(`${problems.length === 0 ? "ok     " : "FAILED "} ${fault.name} (${tookMs} ms${notice})`);
+  for (const { kind, text } of problems) console.log(`        ${kind}: ${text}`);
+  for (const line of warnings) console.log(`        log: ${line}`);
+}
+
+/** Tells how all went; the last line is what hack/test counts by. Returns whether all is well. */
+export function report(results: readonly Result[]): boolean {
+  const failed = results.filter(({ problems }) => problems.length > 0);
+  const count = (kind: string) =>
+    results.flatMap(({ problems }) => problems).filter((problem) => problem.kind === kind).length;
+  for (const { fault } of failed) console.log(`FAILED  ${fault.name}`);
+  console.log(
+    `${results.length} cases: ${count("leak")} leaks, ${count("code")} wrong codes, ${count("status")} wrong exits, ` +
+      `${count("notice")} unnoticed, ${count("reuse")} ids not reusable, ${count("reach")} not reached, ${count("error")} other`,
+  );
+  tellTimes("notice of a lost VM", results, ({ noticedMs }) => noticedMs);
+  tellTimes("SIGKILL while a part hangs", results, ({ killMs }) => killMs);
+  console.log(`${results.length - failed.length} passed, ${failed.length} failed`);
+  return failed.length === 0 && results.length > 0;
+}
+
+function tellTimes(
+  what: string,
+  results: readonly Result[],
+  time: (result: Result) => number | undefined,
+): void {
+  const measured = results
+    .flatMap((result) => {
+      const ms = time(result);
+      return ms === undefined ? [] : [{ ms, result }];
+    })
+    .sort((one, other) => one.ms - other.ms);
+  const [median, slowest] = [measured[Math.floor(measured.length / 2)], measured.at(-1)];
+  if (!median || !slowest) return;
+  console.log(
+    `${what}: median ${median.ms} ms, slowest ${slowest.ms} ms (${slowest.result.fault.name}), ${measured.length} cases`,
+  );
+}
