@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import type { GuestAgent } from "../agent/guest-agent.ts";
 import { Deadline } from "../core/deadline.ts";
-import { internal } from "../core/errors.ts";
+import { HullError, internal } from "../core/errors.ts";
 import { SerialQueue } from "../core/serial-queue.ts";
 import type { DeviceNodes } from "../host/device-nodes.ts";
 import type { NicDevice, Vm } from "../hypervisor/hypervisor.ts";
@@ -66,7 +66,10 @@ export class SandboxNetwork {
   }
 
   async #look(vm: Vm): Promise<string> {
-    return await networkFingerprint(vm.pid, tapPrefix(this.network.options.pod));
+    return await networkFingerprint(vm.pid, tapPrefix(this.network.options.pod)).catch((error: unknown) => {
+      // Of a VMM that has ended in this moment nothing can be read: that is nothing of the caller's.
+      throw HullError.wrap(`network of the VM (process ${vm.pid})`, error, "Unavailable");
+    });
   }
 
   async #device({ device, ...nic }: Nic, deadline: Deadline): Promise<NicDevice> {

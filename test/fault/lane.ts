@@ -1,8 +1,5 @@
-import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { Deadline } from "../../src/core/deadline.ts";
-import { until } from "../../src/core/until.ts";
 import { writeConfig } from "../e2e/hull-config.ts";
 import { CniNetns, hostLocal } from "../testkit/cni.ts";
 import { Containerd, type Line } from "../testkit/containerd.ts";
@@ -15,8 +12,6 @@ import type { Base } from "./matrix.ts";
 
 /** How long SIGKILL may take in a guest that does not answer (`runtime.kill_timeout`), so that cases are short. */
 const KILL_TIMEOUT = "2s";
-/** containerd gives a shim 5 s for each of two calls when its client has gone away. Far more on a busy machine. */
-const FORGET_MS = 60_000;
 /** How many of them a failed case shows. */
 const WARNINGS = 12;
 
@@ -111,13 +106,6 @@ export class Lane {
         (line) => new RegExp(`\\b${id}\\b`).test(line) && /level=(warn|error)|"level":[4-6]0/.test(line),
       )
       .slice(-WARNINGS);
-  }
-
-  /** containerd goes on with a call whose client has gone away: resolves when it is done with all of the id. */
-  async forgotten(id: string): Promise<void> {
-    const bundle = join(this.containerd.directory, "state/io.containerd.runtime.v2.task", this.namespace, id);
-    const limit = Deadline.after(FORGET_MS, `containerd's end of ${id}`);
-    await until(() => !existsSync(bundle), limit).finally(() => limit.dispose());
   }
 
   async inventory(): Promise<Inventory> {

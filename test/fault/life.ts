@@ -64,6 +64,11 @@ export class Life {
     this.id = id;
   }
 
+  /** Whether the client went away in the middle of a call, with which containerd goes on. */
+  get gone(): boolean {
+    return this.#gone;
+  }
+
   get pod() {
     return { namespace: this.#lane.namespace, id: this.id };
   }
@@ -137,7 +142,6 @@ export class Life {
   async again(): Promise<number> {
     const { client, installation } = this.#lane;
     await installation.disarm(this.pod);
-    if (this.#gone) await this.#lane.forgotten(this.id);
     const containerId = this.id;
     const rootfs = await this.#record(
       containerId,

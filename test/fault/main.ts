@@ -17,7 +17,7 @@ import { report, tellResult } from "./report.ts";
 import { type Result, runCase } from "./run.ts";
 
 /** Cases that run at the same time, each behind a containerd of its own. */
-const LANES = 2;
+const LANES = 3;
 
 const { values } = parseArgs({
   options: {

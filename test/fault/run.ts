@@ -1,4 +1,4 @@
-import type { Lane } from "./lane.ts";
+import type { Inventory, Lane } from "./lane.ts";
 import { FAR_MS, Life } from "./life.ts";
 import type { FaultCase } from "./matrix.ts";
 import { judge, judgeExits, noticedAfter, type Problem, takesVm } from "./verdict.ts";
@@ -24,36 +24,46 @@ export async function runCase(lane: Lane, fault: FaultCase): Promise<Result> {
   const begun = Date.now();
   const life = new Life(lane, fault, lane.id());
   const problems: Problem[] = [];
-  const tell = (kind: Problem["kind"], error: unknown) =>
-    problems.push({ kind, text: error instanceof Error ? error.message : String(error) });
+  const tell = (kind: Problem["kind"]) => (error: unknown) =>
+    void problems.push({ kind, text: String(error) });
   let noticedMs: number | undefined;
   try {
     const before = await lane.inventory();
     await life.live();
     noticedMs = noticedAfter(fault, life);
-    // containerd knows the task, and no other of its id, until the shim's `delete` is done: then it tells.
-    if ((takesVm(fault) || fault.part === "shim") && life.fired && life.created.length > 0)
-      await lane.events.until(life.created[0] ?? "", /^exit \d+$/, EVENTS_MS).catch(() => undefined); // judged below
+    await endTold(lane, fault, life);
     problems.push(...judge(fault, life));
-    await life.remove().catch((error: unknown) => tell("error", error));
+    await life.remove().catch(tell("error"));
     problems.push(...judgeExits(fault, life, (id) => lane.events.of(id)));
-    const status = await life.again();
-    if (status !== 6) problems.push({ kind: "reuse", text: `the id's next container ended with ${status}` });
-    await life.remove();
-    problems.push(...(await lane.leftSince(before, FAR_MS)).map((text): Problem => ({ kind: "leak", text })));
+    problems.push(...(await judgeRest(lane, life, before)));
   } catch (error) {
-    tell("reuse", error);
+    tell("reuse")(error);
   }
   await lane.installation.disarm(life.pod);
   const warnings = problems.length === 0 ? [] : await lane.warnings(life.id);
-  return {
-    fault,
-    problems,
-    warnings,
-    noticedMs,
-    killMs: slowestKill(fault, life),
-    tookMs: Date.now() - begun,
-  };
+  const tookMs = Date.now() - begun;
+  return { fault, problems, warnings, noticedMs, killMs: slowestKill(fault, life), tookMs };
+}
+
+/** containerd knows the task, and no other of its id, until the dead shim's `delete` is done: then it tells. */
+async function endTold(lane: Lane, fault: FaultCase, life: Life): Promise<void> {
+  const [id] = life.created;
+  if (id === undefined || !life.fired || !(takesVm(fault) || fault.part === "shim")) return;
+  await lane.events.until(id, /^exit \d+$/, EVENTS_MS).catch(() => undefined); // judgeExits tells it
+}
+
+/** Uses the id again and looks at what is left after that. */
+async function judgeRest(lane: Lane, life: Life, before: Inventory): Promise<Problem[]> {
+  const left = async () =>
+    (await lane.leftSince(before, FAR_MS)).map((text): Problem => ({ kind: "leak", text }));
+  // containerd goes on with the call of a client that has gone away, and removes the bundle at its end by its path, which
+  // would be the next pod's: the id is free when nothing is left.
+  const early = life.gone ? await left() : [];
+  const status = await life.again();
+  const reuse: Problem[] =
+    status === 6 ? [] : [{ kind: "reuse", text: `the id's next container ended with ${status}` }];
+  await life.remove();
+  return [...early, ...reuse, ...(await left())];
 }
 
 function slowestKill({ how }: FaultCase, { calls }: Life): number | undefined {

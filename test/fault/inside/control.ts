@@ -57,7 +57,7 @@ export class Control {
         Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, action.ms);
         break;
       default:
-        for (const pid of pids) process.kill(pid, SIGNALS[action.type]);
+        for (const pid of pids) send(pid, SIGNALS[action.type]);
     }
   }
 
@@ -70,6 +70,15 @@ export class Control {
     if (who === "virtiofsd-worker") return childrenOf(known.virtiofsd);
     const pid = known[who];
     return pid === undefined ? [] : [pid];
+  }
+}
+
+function send(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal);
+  } catch (error) {
+    // It has ended by itself: then the case tells what that did.
+    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
   }
 }
 
