@@ -4,6 +4,8 @@ import { closeSync, constants, mkdtempSync, openSync, readSync, rmSync } from "n
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
+import { HullError } from "../../core/errors.ts";
+import { printable } from "../../core/printable.ts";
 import { createLog, FifoSink } from "./log.ts";
 
 test("lines that nobody takes are dropped whole, and it works again afterwards", (t) => {
@@ -36,4 +38,20 @@ test("a descriptor that can't be written is no failure", () => {
   const sink = new FifoSink(openSync("/dev/full", constants.O_WRONLY));
   createLog("info", {}, sink).info("x");
   assert.equal(sink.dropped, 1);
+});
+
+test("an error is logged without what a terminal obeys in it or its causes, and no longer than a line may be", () => {
+  const lines: string[] = [];
+  const log = createLog("info", {}, { write: (line) => void lines.push(line), dropped: 0 });
+  const cause = new Error(`\x1b]0;owned\x07\x9b2J\u202e${"no ".repeat(20_000)}`);
+  const err = new HullError("Unknown", "stop", { cause: HullError.wrap("shutdown", cause) });
+  log.warn({ err }, "failed");
+  log.warn({ err: "no error" }, "failed");
+  const [first = "", second = ""] = lines;
+  assert.ok(first.length < 16 * 1024, `${first.length} characters`);
+  const { err: told } = JSON.parse(first) as { err: { message: string; stack: string; code: string } };
+  assert.equal(told.code, "Unknown");
+  assert.match(told.message, /^stop: shutdown: no no/);
+  for (const text of [first, told.message, told.stack]) assert.equal(printable(text), text);
+  assert.equal((JSON.parse(second) as { err: unknown }).err, "no error");
 });

@@ -1,5 +1,6 @@
 import { writeSync } from "node:fs";
 import { type Logger, pino } from "pino";
+import { printable } from "../../core/printable.ts";
 
 export type { Logger };
 
@@ -7,6 +8,8 @@ export type { Logger };
 const LOG_FD = 2;
 /** A line that could only be written in part is completed before the next one; beyond this it is cut. */
 const LINE_LIMIT = 16 * 1024;
+/** Characters of an error's message, and of its stack, which repeats what each of its causes says. */
+const ERROR_TEXT_LIMIT = 4096;
 
 /** A place for log lines that neither blocks nor fails: what nobody takes is dropped. */
 export interface LineSink {
@@ -68,5 +71,18 @@ export function createLog(
   fields: Record<string, unknown>,
   sink: LineSink = new FifoSink(LOG_FD),
 ): Logger {
-  return pino({ level, base: fields, timestamp: pino.stdTimeFunctions.isoTime, messageKey: "msg" }, sink);
+  return pino(
+    {
+      ...{ level, base: fields, timestamp: pino.stdTimeFunctions.isoTime, messageKey: "msg" },
+      serializers: { err: pino.stdSerializers.wrapErrorSerializer(shown) },
+    },
+    sink,
+  );
+}
+
+/** A cause may be in the words of a guest: they are for a terminal, too. */
+function shown<T extends { message: string; stack: string }>(error: T): T {
+  if (!(typeof error?.message === "string" && typeof error.stack === "string")) return error; // not an error
+  const message = printable(error.message, ERROR_TEXT_LIMIT);
+  return { ...error, message, stack: printable(error.stack, ERROR_TEXT_LIMIT) };
 }
