@@ -1,4 +1,5 @@
 import type { Target } from "../engine/target.ts";
+import { agentAnswers } from "./agent-answers.ts";
 import { cloudHypervisorApi, cloudHypervisorEvents } from "./cloud-hypervisor.ts";
 import { annotations, configBody, configFile } from "./config.ts";
 import { consoleBytes } from "./console.ts";
@@ -18,6 +19,7 @@ import { vsockAnswer } from "./vsock-answer.ts";
 export async function allTargets(): Promise<Target[]> {
   return [
     ...[consoleBytes, stats, crunLog, sysctl, vsockAnswer, ttrpcFrames, ...(await ttrpcTargets())],
+    await agentAnswers(),
     ...[qmp, cloudHypervisorApi, cloudHypervisorEvents],
     ...[ociSpec, podConfig, configFile, configBody, annotations, startInput, flags],
     ...[mountinfo, cgroupPath, stdioUri, ipAnswers, ledger],

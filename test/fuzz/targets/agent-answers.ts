@@ -1,0 +1,199 @@
+import assert from "node:assert/strict";
+import type { Socket } from "node:net";
+import { AgentConnection } from "../../../src/agent/agent-connection.ts";
+import { BoundedAgent } from "../../../src/agent/bounded-agent.ts";
+import { Deadline } from "../../../src/core/deadline.ts";
+import { type ErrorCode, HullError } from "../../../src/core/errors.ts";
+import { printable } from "../../../src/core/printable.ts";
+import { AgentDefinition } from "../../../src/proto/generated/hull/agent/v1/agent.ts";
+import { HEADER_LENGTH } from "../../../src/ttrpc/frame.ts";
+import { socketTransport } from "../../../src/ttrpc/node/socket-transport.ts";
+import { Server } from "../../../src/ttrpc/server.ts";
+import { type Duplex, duplexPair } from "../../testkit/duplex-pair.ts";
+import type { Target } from "../engine/target.ts";
+
+const NAMES_LIMIT = 128;
+const STATS_LIMIT = 1 << 20;
+/** Of a message: what the guest may say, and what the host says round it. */
+const TEXT_LIMIT = 4096 + 200;
+/** Turns of the event loop in which an answer comes to whoever waits for it. */
+const TURNS = 8;
+
+const ref = { containerId: "c1", execId: "" };
+const none = Deadline.none();
+const spec = { containerId: "c1", spec: {}, stdio: { terminal: false } };
+const signal = { signal: 9, all: false, escalation: "never" } as const;
+
+/** In this order a guest is asked, each when the one before is over; and what a failure may be told as besides Unknown. */
+const CALLS: readonly [string, (agent: BoundedAgent) => Promise<unknown>, readonly ErrorCode[]][] = [
+  ["create", (agent) => agent.createContainer(spec, none), ["NotFound", "InvalidArgument"]],
+  ["start", (agent) => agent.start(ref, none), ["NotFound", "InvalidArgument"]],
+  ["stats", statsOf, []],
+  ["signal", (agent) => agent.signal(ref, signal, none), ["NotFound", "InvalidArgument"]],
+  ["wait", exitOf, []],
+  ["delete", (agent) => agent.delete(ref, none), []],
+  ["shutdown", (agent) => agent.shutdown(none), []],
+];
+const FOR_ANY: readonly ErrorCode[] = [
+  ...(["Unknown", "Unavailable", "DataLoss", "FailedPrecondition", "ResourceExhausted"] as const),
+];
+
+async function statsOf(agent: BoundedAgent): Promise<void> {
+  const { cgroupFiles, netDev } = await agent.stats("c1", none);
+  const texts = [netDev, ...Object.entries(cgroupFiles).flat()];
+  for (const text of texts) assert.equal(printable(text), text);
+  assert.ok(texts.join("").length <= STATS_LIMIT);
+}
+
+async function exitOf(agent: BoundedAgent): Promise<void> {
+  const begin = Date.now();
+  const { status, at } = await agent.wait(ref);
+  assert.ok(Number.isInteger(status) && status >= 0 && status <= 255, `status ${status}`);
+  assert.ok(at.getTime() >= begin && at.getTime() <= Date.now(), `ended at ${at}`);
+}
+
+/** A guest that answers what is asked with one frame of its list after another, whatever they are, and then hangs up. */
+class ScriptedGuest {
+  readonly #host: Duplex;
+  readonly #end: Duplex;
+  readonly #frames: Buffer[];
+
+  constructor(host: Duplex, end: Duplex, script: Buffer) {
+    this.#host = host;
+    this.#end = end;
+    this.#frames = framesOf(script);
+    end.resume();
+  }
+
+  /** Lets `call` end: by the next frames, or by the end of the connection. */
+  async serve<T>(call: Promise<T>): Promise<T> {
+    let over = false;
+    const ended = () => {
+      over = true;
+    };
+    call.then(ended, ended);
+    for (let hungUp = false; !over; ) {
+      const frame = this.#frames.shift();
+      if (frame) this.#end.write(frame);
+      else if (!hungUp)
+        this.#host.destroy(); // as the kernel resets it
+      else assert.fail("a call outlives its connection");
+      hungUp = !frame;
+      for (let turn = 0; turn < TURNS && !over; turn++) await new Promise(setImmediate);
+    }
+    return await call;
+  }
+}
+
+/** The script cut where its frames say that they end; the rest is the last. */
+function framesOf(script: Buffer): Buffer[] {
+  const frames: Buffer[] = [];
+  for (let at = 0; at < script.length; ) {
+    const length = script.length - at < HEADER_LENGTH ? 0 : script.readUInt32BE(at);
+    frames.push(script.subarray(at, at + HEADER_LENGTH + length));
+    at += HEADER_LENGTH + length;
+  }
+  return frames;
+}
+
+function assertRefused(thrown: unknown, codes: readonly ErrorCode[], name: string): void {
+  if (!(thrown instanceof HullError)) throw thrown;
+  assert.ok([...FOR_ANY, ...codes].includes(thrown.code), `${name} failed as ${thrown.code}`);
+  assert.equal(printable(thrown.message), thrown.message);
+  assert.ok(thrown.message.length <= TEXT_LIMIT, `${name} failed with ${thrown.message.length} characters`);
+}
+
+/** What the shim's end does with a socket, of a stream in memory. */
+function asSocket(end: Duplex): Socket {
+  const destroySoon = () => end.end(() => end.destroy());
+  return Object.assign(end, { setNoDelay: () => undefined, destroySoon }) as unknown as Socket;
+}
+
+/** As the shim has it, with whom it asks. */
+function asked(): { connecting: Promise<BoundedAgent>; host: Duplex; guest: Duplex } {
+  const [host, guest] = duplexPair();
+  const socket = asSocket(host);
+  const dial = () => Promise.reject(new HullError("Unavailable", "there are no streams"));
+  const connecting = BoundedAgent.connect(AgentConnection.connect(socket, dial, none), {
+    requestTimeout: 60_000,
+    warn: (message) => assert.equal(printable(message), message),
+  });
+  return { connecting, host, guest };
+}
+
+/** What a guest answers to all calls whose container ends with this status. */
+async function answers(exitStatus: number): Promise<Buffer> {
+  const { connecting, guest } = asked();
+  const written: Buffer[] = [];
+  const server = new Server();
+  const exit = {
+    exitStatus,
+    exitedAtUnixNano: 1n << 60n,
+    oomKilled: true,
+    stdoutBytes: 9n,
+    stderrBytes: 0n,
+  };
+  server.register(AgentDefinition, {
+    hello: () => ({
+      ...{ protocolMajor: 1, protocolMinor: 0, agentVersion: "1", kernelRelease: "6.1", features: ["psi"] },
+    }),
+    events: async function* () {
+      yield { event: { $case: "oom", value: { containerId: "c1", oomKillCount: 1n } } };
+    },
+    createContainer: () => ({ pid: 7 }),
+    startProcess: () => Promise.reject(new HullError("NotFound", "no such program")),
+    statsContainer: () => ({ cgroupFiles: { "pids.current": "1\n" }, netDev: "eth0: 1 2\n" }),
+    waitProcess: () => exit,
+    ...{ signalProcess: () => ({}), deleteProcess: () => ({}), shutdown: () => ({}) },
+  });
+  const transport = socketTransport(asSocket(guest));
+  const { write } = transport;
+  transport.write = (bytes) => {
+    written.push(Buffer.from(bytes));
+    return write(bytes);
+  };
+  server.serve(transport);
+  const agent = await connecting;
+  agent.onOom(() => undefined);
+  for (const [, call] of CALLS) await call(agent).catch(() => undefined);
+  agent.close();
+  return Buffer.concat(written);
+}
+
+/** The answers of a guest's agent, each when it is asked: what `BoundedAgent` makes of them is what the pod believes. */
+export async function agentAnswers(): Promise<Target> {
+  return {
+    name: "agent-answers",
+    seeds: await Promise.all([3, 300].map(answers)),
+    tokens: ["\x1b[2J", "\x9b", "\u202e", "\xff\xff\xff\xff"],
+    async run(input) {
+      const { connecting, host, guest } = asked();
+      const script = new ScriptedGuest(host, guest, input);
+      let taken = false;
+      let agent: BoundedAgent;
+      try {
+        agent = await script.serve(connecting);
+      } catch (thrown) {
+        assertRefused(thrown, [], "hello");
+        guest.destroy();
+        return false;
+      }
+      for (const text of [agent.version, agent.kernelRelease]) {
+        assert.equal(printable(text, NAMES_LIMIT), text);
+      }
+      agent.onOom((id) => assert.equal(printable(id, NAMES_LIMIT), id));
+      for (const [name, call, codes] of CALLS) {
+        try {
+          await script.serve(call(agent));
+          taken = true;
+        } catch (thrown) {
+          assertRefused(thrown, codes, name);
+        }
+      }
+      agent.close();
+      guest.destroy();
+      await agent.lost;
+      return taken;
+    },
+  };
+}
