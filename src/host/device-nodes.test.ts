@@ -5,6 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { MemoryLedger } from "../../test/testkit/memory-ledger.ts";
+import { stallingTool } from "../../test/testkit/stalling-tool.ts";
+import { within } from "../../test/testkit/within.ts";
 import { Deadline } from "../core/deadline.ts";
 import { DeviceNodes } from "./device-nodes.ts";
 import { mountsBelow } from "./mount.ts";
@@ -33,6 +35,20 @@ test("a node is the host's device, and the user's alone; nothing is left of it",
   assert.deepEqual([ledger.resources, await mountsBelow(root), existsSync(directory)], [[], [], false]);
   deadline.dispose();
   await rm(root, { recursive: true });
+});
+
+test("nodes that were not made in time are taken away all the same", async (t) => {
+  const root = await mkdtemp(join(tmpdir(), "hull-nodes-"));
+  t.after(() => rm(root, { recursive: true }));
+  const cp = await stallingTool(t, "cp");
+  const [directory, ledger, deadline] = [join(root, "dev"), new MemoryLedger(), within(60_000)];
+  const making = DeviceNodes.create(directory, USER, ["/dev/hull-no-such"], ledger, deadline);
+  const failed = assert.rejects(making, { code: "Canceled" });
+  await cp.called();
+  assert.deepEqual(await mountsBelow(root), [directory]);
+  deadline.cancel();
+  await failed;
+  assert.deepEqual([ledger.resources, await mountsBelow(root), existsSync(directory)], [[], [], false]);
 });
 
 test("a device that is not there fails with its name, and nothing is left", async () => {

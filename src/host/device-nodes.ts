@@ -3,13 +3,17 @@ import { basename, join } from "node:path";
 import { Deadline } from "../core/deadline.ts";
 import { HullError, internal } from "../core/errors.ts";
 import type { Ledger } from "../core/ledger.ts";
+import { undo } from "../core/undo.ts";
+import { readMountInfo } from "./mountinfo.ts";
 import type { ProcessUser } from "./process-user.ts";
 import { removeTree } from "./remove-tree.ts";
 import { run } from "./run.ts";
 
+/** What the mount table calls the file system. */
+const SOURCE = "hull-devices";
 /** $1: the folder; the rest: devices. cp makes nodes of the same numbers: nothing of a device is copied. */
 const SCRIPT = `dir=$1; shift
-mount -t tmpfs -o size=64k,mode=755,nosuid,noexec hull-devices "$dir" || exit
+mount -t tmpfs -o size=64k,mode=755,nosuid,noexec ${SOURCE} "$dir" || exit
 [ $# -eq 0 ] || cp -R -- "$@" "$dir" || exit
 for device; do mount --bind -- "$dir/\${device##*/}" "$device" || exit; done`;
 
@@ -25,8 +29,6 @@ export interface DeviceNumbers {
  * are untouched.
  */
 export class DeviceNodes {
-  #covers = false;
-
   private constructor(
     readonly directory: string,
     readonly user: ProcessUser,
@@ -49,12 +51,11 @@ export class DeviceNodes {
     try {
       await mkdir(directory);
       await run(["sh", "-c", SCRIPT, "sh", directory, ...devices], deadline);
-      nodes.#covers = devices.length > 0;
       for (const device of devices) await nodes.#give(join(directory, basename(device)));
       return nodes;
     } catch (thrown) {
-      await nodes.dispose(deadline);
-      throw HullError.wrap(`make devices for user ${user.id}`, thrown);
+      const error = await undo(thrown, (by) => nodes.dispose(by));
+      throw HullError.wrap(`make devices for user ${user.id}`, error);
     }
   }
 
@@ -80,9 +81,11 @@ export class DeviceNodes {
 
   /** Idempotent. */
   async dispose(deadline: Deadline): Promise<void> {
-    // Once each: below ours the host may have mounted something, too.
-    if (this.#covers) await run(["umount", "--lazy", "--", ...this.covered], deadline);
-    this.#covers = false;
+    // Ours only: below them the host may have mounted something, too. A creation that failed may have made some of them.
+    const covers = (await readMountInfo())
+      .filter(({ source, target }) => source === SOURCE && this.covered.includes(target))
+      .map(({ target }) => target);
+    if (covers.length > 0) await run(["umount", "--lazy", "--", ...covers], deadline);
     await removeTree(this.directory, deadline);
     await this.forget();
   }

@@ -86,8 +86,8 @@ export async function descendantsOf(pid: number): Promise<ProcessIdentity[]> {
 const ACCEPTS = 0x1_0000;
 
 /**
- * Whether a process of this network namespace has a unix socket that listens and was bound to a path that ends in
- * `name`. False when there is no such process.
+ * Whether a process has a unix socket that listens, in its network namespace, and was bound to a path that ends in `name`.
+ * False when there is no such process.
  */
 export async function listensOn(pid: number, name: string): Promise<boolean> {
   const folder = `/proc/${pid}/fd`;
@@ -97,7 +97,8 @@ export async function listensOn(pid: number, name: string): Promise<boolean> {
   };
   const numbers = (await readdir(folder).catch(gone)) ?? [];
   const links = await Promise.all(numbers.map((number) => readlink(`${folder}/${number}`).catch(gone)));
-  const lines = (await readFile("/proc/net/unix", "latin1")).split("\n").slice(1);
+  const table = (await readFile(`/proc/${pid}/net/unix`, "latin1").catch(gone)) ?? "";
+  const lines = table.split("\n").slice(1);
   // Num RefCount Protocol Flags Type St Inode Path
   return lines.some((line) => {
     const [, , , flags = "", , , inode, path = ""] = line.split(/ +/);

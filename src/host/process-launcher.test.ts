@@ -70,6 +70,23 @@ test("a missing program is FailedPrecondition and leaves no record", async () =>
   assert.deepEqual(ledger.history, []);
 });
 
+test("it cannot gain rights, and has an empty network namespace of its own where it is given one", async () => {
+  const argv = [
+    "/bin/sh",
+    "-c",
+    "grep NoNewPrivs /proc/self/status; wc -l </proc/net/dev; exec sleep 60",
+  ] as const;
+  const said = deferred<string>();
+  let text = "";
+  const onStdout = (data: Buffer) => {
+    text += String(data);
+    if (text.split("\n").length > 2) said.resolve(text);
+  };
+  const started = await launch({ role: "alone", argv, pod, ownNetns: true, onStdout }, new MemoryLedger());
+  assert.equal(await said.promise, "NoNewPrivs:\t1\n3\n"); // two lines of headings, and lo
+  await started.stop(Deadline.after(5000));
+});
+
 for (const [name, end] of [
   ["it is told to end", (_pid: number, stop: () => Promise<void>) => stop()],
   ["somebody kills it", async (pid: number) => void process.kill(pid, "SIGKILL")],

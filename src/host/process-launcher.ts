@@ -23,6 +23,8 @@ export interface LaunchSpec {
   readonly pod: string;
   /** Path of the network namespace to start it in; the shim's own without one. */
   readonly netns?: string | undefined;
+  /** Give it a network namespace of its own, with nothing in it. */
+  readonly ownNetns?: boolean;
   /** Whom it runs as, without any capability; root, as the shim, without one. */
   readonly user?: ProcessUser | undefined;
   readonly env?: Readonly<Record<string, string>>;
@@ -79,8 +81,8 @@ const DRAIN_MS = 200;
 const FORKS_MS = 2_000;
 
 /**
- * Starts a process: parent-death signal by setpriv(1), network namespace by nsenter(1), both of which exec in place,
- * so the pid is the program's own. Throws FailedPrecondition when the program is missing.
+ * Starts a process: parent-death signal and no_new_privs by setpriv(1), network namespace by nsenter(1) or unshare(1),
+ * all of which exec in place, so the pid is the program's own. Throws FailedPrecondition when the program is missing.
  */
 export async function launch(spec: LaunchSpec, ledger: Ledger): Promise<HostProcess> {
   const program = spec.argv[0];
@@ -119,9 +121,10 @@ export async function launch(spec: LaunchSpec, ledger: Ledger): Promise<HostProc
 }
 
 async function spawnChild(spec: LaunchSpec, program: string, folders: number[]): Promise<ChildProcess> {
-  const privileges = spec.user ? dropTo(spec.user) : [];
+  const privileges = spec.user ? dropTo(spec.user) : ["--no-new-privs"];
   const argv = ["setpriv", "--pdeathsig", "KILL", ...privileges, "--", program, ...spec.argv.slice(1)];
   if (spec.netns !== undefined) argv.unshift("nsenter", `--net=${spec.netns}`, "--");
+  else if (spec.ownNetns) argv.unshift("unshare", "--net", "--");
   const stdio: StdioOptions = [
     spec.stdin ?? "ignore",
     "pipe",

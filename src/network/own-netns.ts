@@ -2,6 +2,7 @@ import { writeFile } from "node:fs/promises";
 import type { Deadline } from "../core/deadline.ts";
 import { HullError } from "../core/errors.ts";
 import type { Ledger } from "../core/ledger.ts";
+import { undo } from "../core/undo.ts";
 import { unmountTree } from "../host/mount.ts";
 import { run } from "../host/run.ts";
 
@@ -25,7 +26,6 @@ export async function createNetns(
     await run(["unshare", `--net=${path}`, "ip", "link", "set", "lo", "up"], deadline);
     return release;
   } catch (error) {
-    await release(deadline);
-    throw HullError.wrap("make a network namespace for the pod", error);
+    throw HullError.wrap("make a network namespace for the pod", await undo(error, release));
   }
 }

@@ -3,6 +3,7 @@ import { stat } from "node:fs/promises";
 import type { Deadline } from "../core/deadline.ts";
 import { failedPrecondition, HullError, invalidArgument } from "../core/errors.ts";
 import type { Ledger, LedgerEntry, Resource } from "../core/ledger.ts";
+import { undo } from "../core/undo.ts";
 import type { DeviceNumbers } from "../host/device-nodes.ts";
 import { networkSettings } from "./guest-network.ts";
 import { runBatches } from "./in-netns.ts";
@@ -65,8 +66,7 @@ export class PodNetwork {
       } else await network.update(deadline);
       return network;
     } catch (error) {
-      await network.release(deadline);
-      throw error;
+      throw await undo(error, (by) => network.release(by));
     }
   }
 

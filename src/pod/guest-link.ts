@@ -8,6 +8,7 @@ import type { Deadline } from "../core/deadline.ts";
 import { HullError } from "../core/errors.ts";
 import { AGENT_PORT } from "../core/guest-ports.ts";
 import type { Ledger } from "../core/ledger.ts";
+import { undo } from "../core/undo.ts";
 import type { ProcessUser } from "../host/process-user.ts";
 import { checkSocketPath } from "../host/socket-path.ts";
 import type { VsockDevice } from "../hypervisor/hypervisor.ts";
@@ -120,8 +121,7 @@ async function openDaemon(context: GuestLinkContext, deadline: Deadline): Promis
       close: async (by) => void (await allSettled([call.close(), daemon.stop(by)])),
     };
   } catch (error) {
-    await daemon.stop(deadline);
-    throw error;
+    throw await undo(error, (by) => daemon.stop(by));
   }
 }
 

@@ -1,8 +1,9 @@
 import { readFile } from "node:fs/promises";
 import { allSettled } from "../core/all-settled.ts";
-import { Deadline } from "../core/deadline.ts";
+import type { Deadline } from "../core/deadline.ts";
 import { failedPrecondition, HullError } from "../core/errors.ts";
 import type { Ledger, LedgerEntry, Resource } from "../core/ledger.ts";
+import { undo } from "../core/undo.ts";
 import { readMountInfo } from "../host/mountinfo.ts";
 import { childrenOf } from "../host/proc.ts";
 import {
@@ -55,18 +56,14 @@ export class PodCgroup {
       const [limit] = await allSettled([memoryLimitMib(path, where), moveInto(groups, process.pid)]);
       return new PodCgroup(path, limit, where, record, entry);
     } catch (thrown) {
-      const limit = Deadline.after(BUSY_LIMIT_MS, `undo the cgroup ${path}`);
-      const undone = await releaseCgroup(record, limit, where).then(
-        () => "",
-        (error: unknown) => `; undoing it failed: ${HullError.from(error).message}`,
-      );
-      limit.dispose();
-      // What is left stays recorded: the pod's clean-up has another try.
-      if (undone === "") await entry.forget();
-      const { code, message } = HullError.from(thrown);
+      const error = await undo(thrown, async (by) => {
+        await releaseCgroup(record, by, where);
+        await entry.forget();
+      });
+      const { code, message } = HullError.from(error);
       throw new HullError(
         code,
-        `pod cgroup: ${message}${undone}; runtime.sandbox_cgroup_only: false leaves the pod where containerd is`,
+        `pod cgroup: ${message}; runtime.sandbox_cgroup_only: false leaves the pod where containerd is`,
         { cause: thrown },
       );
     }

@@ -4,6 +4,7 @@ import { mkdir, open, rmdir, stat, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import type { Deadline } from "../core/deadline.ts";
 import { HullError } from "../core/errors.ts";
+import { undo } from "../core/undo.ts";
 import type { MountSpec } from "../host/mount.ts";
 import type { MountApi, Place } from "../host/mount-api.ts";
 import { READ_ONLY } from "../host/mount-attributes.ts";
@@ -49,13 +50,13 @@ export class SharedTree {
 
   /** Makes the trees in `directory`, which must not exist. On failure nothing is left. */
   static async create(directory: string, mounts: MountApi, deadline: Deadline): Promise<SharedTree> {
+    deadline.check();
     const shared = new SharedTree(directory, mounts);
     await mkdir(directory, { mode: 0o700 });
     try {
       await shared.#build();
     } catch (thrown) {
-      await shared.dispose(deadline);
-      throw HullError.wrap(`share ${directory}`, thrown);
+      throw HullError.wrap(`share ${directory}`, await undo(thrown, (by) => shared.dispose(by)));
     }
     return shared;
   }

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import type { Deadline } from "../core/deadline.ts";
 import { failedPrecondition, HullError } from "../core/errors.ts";
 import type { Ledger } from "../core/ledger.ts";
+import { undo } from "../core/undo.ts";
 import { type ListeningSocket, listeningSocket } from "../host/listening-socket.ts";
 import { openFilesLimit } from "../host/proc.ts";
 import { type HostProcess, launch } from "../host/process-launcher.ts";
@@ -72,8 +73,7 @@ export async function startVirtiofsd(
     const maxFiles = async () => Math.floor((await openFilesLimit(process.pid)) / 2);
     return { socket, process, maxFiles, stop };
   } catch (thrown) {
-    await stop(deadline);
-    throw HullError.wrap(`share ${spec.shared}`, thrown, "Unavailable");
+    throw HullError.wrap(`share ${spec.shared}`, await undo(thrown, stop), "Unavailable");
   } finally {
     listening?.release();
   }

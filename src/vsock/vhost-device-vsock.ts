@@ -4,6 +4,7 @@ import { basename, dirname, join } from "node:path";
 import type { Deadline } from "../core/deadline.ts";
 import { HullError, unavailable } from "../core/errors.ts";
 import type { Ledger } from "../core/ledger.ts";
+import { undo } from "../core/undo.ts";
 import { until } from "../core/until.ts";
 import { listensOn } from "../host/proc.ts";
 import { type HostProcess, launch, type ProcessExit } from "../host/process-launcher.ts";
@@ -72,7 +73,8 @@ export async function startVsockDaemon(
     process = await launch(
       {
         ...{ role: "vhost-device-vsock", argv, pod: spec.pod, fatal: /panicked at/ },
-        ...{ user: spec.user, fds: reach.fds },
+        // It has to do with unix sockets that have a path, and with no network.
+        ...{ user: spec.user, fds: reach.fds, ownNetns: true },
       },
       ledger,
     );
@@ -86,8 +88,7 @@ export async function startVsockDaemon(
     await until(() => listensOn(pid, basename(vhostUserSocket)), deadline);
     return { vhostUserSocket, hybridSocket, process, stop };
   } catch (thrown) {
-    await stop(deadline);
-    throw HullError.wrap("start the vsock daemon", thrown, "Unavailable");
+    throw HullError.wrap("start the vsock daemon", await undo(thrown, stop), "Unavailable");
   } finally {
     appeared.close();
     await reach.close();

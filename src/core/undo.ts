@@ -1,0 +1,22 @@
+import { Deadline } from "./deadline.ts";
+import { HullError } from "./errors.ts";
+
+/** How long undoing a creation may take, in milliseconds. */
+const UNDO_MS = 5_000;
+
+/**
+ * Undoes a creation that has failed for `cause`, in a time of its own: that the creation's is over may be why. Resolves with
+ * the error to throw: the cause, and what could not be undone. What is left stays in the ledger for the pod's clean-up.
+ */
+export async function undo(cause: unknown, release: (by: Deadline) => Promise<unknown>): Promise<unknown> {
+  const limit = Deadline.after(UNDO_MS, "undo it");
+  try {
+    await release(limit);
+    return cause;
+  } catch (error) {
+    const { code, message } = HullError.from(cause);
+    return new HullError(code, `${message}; undoing it failed: ${HullError.from(error).message}`, { cause });
+  } finally {
+    limit.dispose();
+  }
+}
