@@ -9,6 +9,8 @@ export interface MountAttributes {
 }
 
 export const READ_ONLY = 0x1;
+/** MOUNT_ATTR_NOSUID and MOUNT_ATTR_NODEV. */
+export const NO_RIGHTS = 0x6;
 /** When times of access are written is one choice of several: it is cleared as a whole. */
 const ACCESS_TIME = 0x70;
 const CHOICE: Readonly<Record<string, number>> = { relatime: 0, noatime: 0x10, strictatime: 0x20 };

@@ -1,31 +1,63 @@
-import { readdir } from "node:fs/promises";
+import { readdir, readlink } from "node:fs/promises";
 import type { Deadline } from "../core/deadline.ts";
 import type { Resource } from "../core/ledger.ts";
+import { readMountInfo } from "../host/mountinfo.ts";
 import { runInNetns } from "./in-netns.ts";
 import { tapPrefix } from "./pod-network.ts";
 
-/** Where CNI plugins and ip-netns(8) keep network namespaces. */
-const NAMED = "/run/netns";
+type NetworkResource = Extract<Resource, { kind: "tap" | "qdisc" }>;
 
-/** A pod's taps in the host's named network namespaces, for a pod of which no record says where they are. */
+/**
+ * A pod's taps, and the interfaces whose traffic is mirrored to them, for a pod of which no record says where they are: in
+ * every network namespace of the host that has a name (CNI's, ip-netns(8)'s, Docker's) or a process. `leaving`: processes that
+ * are about to end, by which no namespace is named.
+ */
 export async function findTaps(
   pod: string,
+  leaving: readonly number[],
   deadline: Deadline,
-): Promise<Extract<Resource, { kind: "tap" }>[]> {
-  const names = await readdir(NAMED).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === "ENOENT") return [];
-    throw error;
-  });
-  const found = await Promise.all(
-    names.map(async (name) => {
-      const netns = `${NAMED}/${name}`;
-      // One that goes away meanwhile, or a name without a namespace, has no tap.
-      const links = await runInNetns(netns, ["cat", "/proc/net/dev"], deadline).catch(() => "");
-      return [...links.matchAll(/^ *([^ :]+):/gm)]
-        .map(([, link = ""]) => link)
-        .filter((link) => link.startsWith(tapPrefix(pod)))
-        .map((tap) => ({ kind: "tap", netns, name: tap }) as const);
-    }),
-  );
-  return found.flat();
+): Promise<NetworkResource[]> {
+  const namespaces = await networkNamespaces(leaving);
+  // One that goes away meanwhile has no tap.
+  const found = namespaces.map((netns) => resourcesIn(netns, tapPrefix(pod), deadline).catch(() => []));
+  return (await Promise.all(found)).flat();
 }
+
+/** A path for each network namespace but this process's own. */
+async function networkNamespaces(leaving: readonly number[]): Promise<string[]> {
+  const paths = new Map<string, string>();
+  for (const pid of await readdir("/proc")) {
+    if (!/^\d+$/.test(pid) || leaving.includes(Number(pid))) continue;
+    const path = `/proc/${pid}/ns/net`;
+    const name = await readlink(path).catch(() => undefined); // it has ended
+    if (name !== undefined) paths.set(name, path);
+  }
+  // The same by its name, where it has one: that lives as long as it does.
+  for (const { type, root, target } of await readMountInfo())
+    if (type === "nsfs" && root.startsWith("net:")) paths.set(root, target);
+  paths.delete(await readlink("/proc/self/ns/net"));
+  return [...paths.values()];
+}
+
+async function resourcesIn(netns: string, prefix: string, deadline: Deadline): Promise<NetworkResource[]> {
+  const table = await runInNetns(netns, ["cat", "/proc/net/dev"], deadline);
+  const links = [...table.matchAll(/^ *([^ :]+):/gm)].map(([, link = ""]) => link);
+  const taps = links.filter((link) => link.startsWith(prefix));
+  if (taps.length === 0) return [];
+  const others = links.filter((link) => !taps.includes(link));
+  const mirrored = await runInNetns(netns, ["sh", "-c", MIRRORED, "sh", prefix, ...others], deadline);
+  return [
+    ...taps.map((name) => ({ kind: "tap", netns, name }) as const),
+    ...mirrored
+      .split("\n")
+      .filter(Boolean)
+      .map((device) => ({ kind: "qdisc", netns, device }) as const),
+  ];
+}
+
+/** $1: how the pod's taps begin; the rest: devices. Prints those whose frames go to one of the taps. */
+const MIRRORED = `prefix=$1; shift
+for device; do
+  tc filter show dev "$device" ingress 2>/dev/null | grep -q "device $prefix" && echo "$device"
+done
+true`;

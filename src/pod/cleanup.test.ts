@@ -1,6 +1,18 @@
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { existsSync } from "node:fs";
-import { mkdir, mkdtemp, readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
+import {
+  access,
+  constants,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  rm,
+  truncate,
+  writeFile,
+} from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, it } from "node:test";
@@ -10,6 +22,10 @@ import type { Resource } from "../core/ledger.ts";
 import { findByMark, startTimeOf } from "../host/proc.ts";
 import { type HostProcess, launch } from "../host/process-launcher.ts";
 import { run } from "../host/run.ts";
+import { runBatches } from "../network/in-netns.ts";
+import { tapPrefix } from "../network/pod-network.ts";
+import { mirror } from "../network/tcfilter.ts";
+import { hostHierarchies, PodCgroup } from "../resources/pod-cgroup.ts";
 import { cleanUpPod } from "./cleanup.ts";
 import { releaseRecorded } from "./release.ts";
 import { STATE_FILE, StateFile } from "./state-file.ts";
@@ -141,7 +157,6 @@ describe("the clean-up of a pod whose daemon is gone", () => {
   it("releases a tap once that a damaged ledger names and that is found by its name", {
     skip: !ROOT,
   }, async () => {
-    const { tapPrefix } = await import("../network/pod-network.ts");
     const name = `hull-cleanup-${process.pid}`;
     const tap = `${tapPrefix(pod)}0`;
     const ip = (...args: string[]) => run(["ip", ...args], within(20_000));
@@ -160,20 +175,55 @@ describe("the clean-up of a pod whose daemon is gone", () => {
     }
   });
 
-  it("finds the taps of a pod whose ledger is lost", { skip: !ROOT }, async () => {
-    const { tapPrefix } = await import("../network/pod-network.ts");
-    const netns = `hull-cleanup-${process.pid}`;
-    const ip = (...args: string[]) => run(["ip", ...args], within(30_000));
-    await ip("netns", "add", netns);
+  it("finds the network of a pod whose ledger is lost, wherever its namespace is", {
+    skip: !ROOT,
+  }, async () => {
+    const tap = `${tapPrefix(pod)}0`;
+    const named = join(root, "netns");
+    await writeFile(named, "");
+    // One that has a name, but not where ip-netns(8) looks, and one that only has a process.
+    await run(["unshare", `--net=${named}`, "true"], within(30_000));
+    const holder = spawn("unshare", ["--net", "sh", "-c", "echo ready; exec sleep 60"], {
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    await once(holder.stdout, "data");
     try {
-      for (const name of [`${tapPrefix(pod)}0`, "hull-other-0"])
-        await ip("-n", netns, "tuntap", "add", name, "mode", "tap");
-      await writeFile(join(directory, STATE_FILE), "garbage");
-      await cleanUp();
-      const links = await ip("-n", netns, "-o", "link");
-      assert.deepEqual([links.includes(tapPrefix(pod)), links.includes("hull-other-0")], [false, true]);
+      for (const netns of [named, `/proc/${holder.pid}/ns/net`]) {
+        const ip = (...args: string[]) =>
+          run(["nsenter", `--net=${netns}`, "--", "ip", ...args], within(30_000));
+        await ip("link", "add", "eth0", "type", "veth", "peer", "name", "far");
+        for (const name of [tap, "hull-other-0"]) await ip("tuntap", "add", name, "mode", "tap");
+        const mirrors = mirror([{ tap, interface: "eth0", mtu: 1500 }]);
+        await runBatches(netns, { ip: [], tc: mirrors }, within(30_000));
+        await mkdir(directory, { recursive: true });
+        await writeFile(join(directory, STATE_FILE), "garbage");
+        await cleanUp();
+        const links = await ip("-o", "link");
+        assert.deepEqual([links.includes(tap), links.includes("hull-other-0")], [false, true]);
+        const qdiscs = await run(["nsenter", `--net=${netns}`, "--", "tc", "qdisc"], within(30_000));
+        assert.doesNotMatch(qdiscs, /ingress/);
+      }
     } finally {
-      await ip("netns", "del", netns);
+      holder.kill("SIGKILL");
+      await once(holder, "exit");
+      await run(["umount", named], within(30_000));
+    }
+  });
+
+  it("finds the cgroup of a pod whose ledger is lost", { skip: !ROOT }, async (t) => {
+    const where = await hostHierarchies();
+    const locked = await Promise.all(where.map(({ mount }) => access(mount, constants.W_OK))).catch(
+      () => true,
+    );
+    if (where.length === 0 || locked === true) return t.skip("the cgroups of this host cannot be changed");
+    const group = await PodCgroup.enter(`/${namespace}/${id}`, new MemoryLedger(), where);
+    await group.leave();
+    await writeFile(join(directory, STATE_FILE), "garbage");
+    await cleanUp();
+    try {
+      for (const { mount } of where) assert.equal(existsSync(`${mount}/${namespace}/${id}`), false);
+    } finally {
+      await group.release(within(30_000));
     }
   });
 });

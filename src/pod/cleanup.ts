@@ -1,5 +1,9 @@
 import type { Deadline } from "../core/deadline.ts";
+import type { Resource } from "../core/ledger.ts";
+import { findByMark } from "../host/proc.ts";
 import { findTaps } from "../network/find-taps.ts";
+import { findCgroups } from "../resources/find-cgroups.ts";
+import { hostHierarchies } from "../resources/pod-cgroup.ts";
 import { removePodDirectory } from "./pod-directory.ts";
 import { readState } from "./read-state.ts";
 import { releaseRecorded } from "./release.ts";
@@ -15,7 +19,7 @@ export interface DeadPod {
 /**
  * Releases whatever the ledger of a pod names although its daemon is gone (SIGKILL, a crash), then the pod's folder.
  * Where the ledger cannot be read as a whole, what carries the pod's name is looked for, too, and `warn` is told: its
- * processes by their mark, its taps in the named network namespaces, all mounts in its folder. Running it again is
+ * processes by their mark, its taps in all network namespaces, its cgroups, all mounts in its folder. Running it again is
  * harmless. Throws with everything that could not be released; ledger and folder stay then.
  */
 export async function cleanUpPod(
@@ -25,13 +29,28 @@ export async function cleanUpPod(
 ): Promise<void> {
   const pod = `${namespace}/${id}`;
   const { resources, problem } = await readState(directory);
-  const found = problem === undefined ? [] : await findTaps(pod, deadline);
-  if (problem !== undefined) {
-    warn(
-      `${problem}: pod ${pod} is released by what can be read of it and by the pod's name; look for a cgroup of the pod that is left`,
-    );
-  }
+  const found = problem === undefined ? [] : await findByName({ namespace, id }, deadline);
+  if (problem !== undefined)
+    warn(`${problem}: pod ${pod} is released by what can be read of it and by the pod's name`);
   const state = new StateFile(directory, namespace, id, warn, [...resources, ...found]);
   await releaseRecorded(state, deadline);
   await removePodDirectory(directory, deadline);
+}
+
+/** What belongs to a pod by its name; processes are found by `releaseRecorded`, mounts by the removal of its folder. */
+async function findByName(
+  { namespace, id }: Omit<DeadPod, "directory">,
+  deadline: Deadline,
+): Promise<Resource[]> {
+  const pod = `${namespace}/${id}`;
+  const processes = await findByMark(pod);
+  const [network, cgroups] = await Promise.all([
+    findTaps(
+      pod,
+      processes.map(({ pid }) => pid),
+      deadline,
+    ),
+    hostHierarchies().then((where) => findCgroups({ namespace, id }, where)),
+  ]);
+  return [...network, ...cgroups];
 }

@@ -7,7 +7,7 @@ import { HullError } from "../core/errors.ts";
 import { undo } from "../core/undo.ts";
 import type { MountSpec } from "../host/mount.ts";
 import type { MountApi, Place } from "../host/mount-api.ts";
-import { READ_ONLY } from "../host/mount-attributes.ts";
+import { NO_RIGHTS, READ_ONLY } from "../host/mount-attributes.ts";
 import { isBind, mountAll } from "../host/mount-list.ts";
 import { removeTree } from "../host/remove-tree.ts";
 
@@ -75,7 +75,7 @@ export class SharedTree {
     const [only] = mounts;
     const bind = mounts.length === 1 && only && isBind(only) && only.target === "";
     const entry = this.#enter(true, (at) =>
-      bind ? this.#mounts.bind(only.source, only.options, at) : this.#assemble(mounts, at, deadline),
+      bind ? this.#bind(only.source, only.options, at) : this.#assemble(mounts, at, deadline),
     );
     return await this.#hold(entry, deadline);
   }
@@ -87,7 +87,7 @@ export class SharedTree {
     });
     const key = JSON.stringify([source, found.dev, found.ino, options]);
     const known = this.#binds.get(key);
-    const entry = known ?? this.#enter(found.isDirectory(), (at) => this.#mounts.bind(source, options, at));
+    const entry = known ?? this.#enter(found.isDirectory(), (at) => this.#bind(source, options, at));
     this.#binds.set(key, entry);
     return await this.#hold(entry, deadline, () => this.#binds.delete(key));
   }
@@ -113,7 +113,7 @@ export class SharedTree {
       await mount.change({ propagation: "shared" });
     });
     await this.#mounts.withClone(this.#tree, false, async (mount) => {
-      await mount.change({ set: READ_ONLY, propagation: "slave" });
+      await mount.change({ set: READ_ONLY | NO_RIGHTS, propagation: "slave" });
       await mount.attach(at(this.exported));
       await mount.change({ propagation: "shared" });
     });
@@ -166,13 +166,24 @@ export class SharedTree {
       });
   }
 
+  /**
+   * Device nodes are the guest's to open, in its own kernel: a virtiofsd that was taken over, which may make any, opens none
+   * of the host's there. The guest's mounts have flags of their own.
+   */
+  async #bind(source: string, options: readonly string[], at: Place): Promise<void> {
+    await this.#mounts.bind(source, [...options, "rnodev", "rnosuid"], at);
+  }
+
   /** Mounts a list where nobody sees it, then all of it at once at `at`. */
   async #assemble(mounts: readonly MountSpec[], at: Place, deadline: Deadline): Promise<void> {
     const stage = join(this.#directory, "stage", randomBytes(16).toString("hex"));
     await mkdir(stage, { mode: 0o700 });
     try {
       await mountAll(mounts, stage, this.#mounts, deadline);
-      await this.#mounts.withClone(stage, true, (mount) => mount.attach(at));
+      await this.#mounts.withClone(stage, true, async (mount) => {
+        await mount.change({ set: NO_RIGHTS }, true);
+        await mount.attach(at);
+      });
     } finally {
       await this.#mounts.unmount(stage);
       await rmdir(stage);

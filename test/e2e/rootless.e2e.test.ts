@@ -8,7 +8,14 @@ import type { VmConfig } from "../../src/hypervisor/cloud-hypervisor/api-types.t
 import { CniNetns, hostLocal } from "../testkit/cni.ts";
 import type { RunningCtr } from "../testkit/ctr.ts";
 import { fakeCloudHypervisor } from "../testkit/fake-cloud-hypervisor.ts";
-import { hostProcess, type PodProcess, podProcesses, rightsOf } from "../testkit/host-processes.ts";
+import {
+  hostProcess,
+  mountsOf,
+  type PodProcess,
+  podProcesses,
+  rightsOf,
+  writableFolders,
+} from "../testkit/host-processes.ts";
 import { runningCloudHypervisor } from "../testkit/running-cloud-hypervisor.ts";
 import { forEveryRunner, newestLine } from "./fixture.ts";
 import { writeConfig } from "./hull-config.ts";
@@ -99,10 +106,8 @@ forEveryRunner(
     it("leaves each process what docs/security.md says, and no more", async () => {
       const pod = await start("rights", {}, "true", ["--with-ns", `network:${netns.path}`]);
       await pod.printed("ready\n");
-      const rights = async (program: string) => {
-        const found = await podProcesses(program, `${runner().ctr.namespace}/rights`);
-        return await Promise.all(found.map(rightsOf));
-      };
+      const processes = (program: string) => podProcesses(program, `${runner().ctr.namespace}/rights`);
+      const rights = async (program: string) => await Promise.all((await processes(program)).map(rightsOf));
       const user = (await rights("qemu-system-x86_64"))[0]?.user ?? 0;
       assert.ok(user > FIRST_ID);
       const nobody = { user, capabilities: NONE, noNewPrivs: "1", namespaces: ["mnt", "net"] };
@@ -116,18 +121,30 @@ forEveryRunner(
       assert.deepEqual(await rights("pod-localhost"), [{ ...nobody, seccomp: "2", devices: [] }]);
       // Where the kernel carries vsock there is none.
       for (const vsock of await rights("vhost-device-vsock"))
-        assert.deepEqual(vsock, { ...nobody, seccomp: "0", namespaces: ["mnt"], devices: [] });
+        assert.deepEqual(vsock, { ...nobody, seccomp: "0", devices: [] });
+      for (const program of ["qemu-system-x86_64", "pod-localhost", "vhost-device-vsock"]) {
+        for (const one of await processes(program)) assert.deepEqual(await writableFolders(one), [], program);
+      }
       // The parent waits for the worker, and has nothing left but root's name.
       const [parent, worker, ...others] = (await rights("virtiofsd")).sort(
         (a, b) => Number(a.seccomp) - Number(b.seccomp),
       );
-      const waiting = { user: 0, capabilities: NONE, noNewPrivs: "0", seccomp: "0", devices: [] };
+      const waiting = { user: 0, capabilities: NONE, noNewPrivs: "1", seccomp: "0", devices: [] };
       assert.deepEqual(parent, { ...waiting, namespaces: ["mnt", "net"] });
       assert.deepEqual(worker, {
         ...{ user: 0, capabilities: VIRTIOFSD_CAPABILITIES, noNewPrivs: "1", seccomp: "2" },
         ...{ namespaces: ["mnt", "net", "pid"], devices: [] },
       });
       assert.deepEqual(others, []);
+      for (const one of await processes("virtiofsd")) {
+        const mounts = await mountsOf(one);
+        assert.ok(mounts.length > 1 && mounts.every(({ options }) => options.includes("nodev")));
+        const writable = mounts.filter(({ options }) => !options.includes("ro"));
+        assert.deepEqual(
+          writable.filter(({ target }) => !/^\/[0-9a-f]{32}(\/|$)/.test(target)),
+          [],
+        );
+      }
       await end(pod);
     });
 
@@ -155,6 +172,7 @@ forEveryRunner(
         devices.filter((device) => device !== "/dev/kvm" && device !== "/dev/urandom"),
         [],
       );
+      assert.deepEqual(await writableFolders(vmm), []);
       // Its seccomp filters are its own: the kit's program has none.
       assert.deepEqual(rights, {
         ...{ user, capabilities: NONE, noNewPrivs: "1", seccomp: "0", namespaces: ["mnt", "net"] },

@@ -1,4 +1,7 @@
-import { readdir, readFile, readlink } from "node:fs/promises";
+import { execFile } from "node:child_process";
+import { readdir, readFile, readlink, stat } from "node:fs/promises";
+import { promisify } from "node:util";
+import { type MountInfo, parseMountInfo } from "../../src/host/mountinfo.ts";
 
 /** A process of a pod on the host, as /proc shows it. */
 export interface PodProcess {
@@ -56,4 +59,36 @@ export async function rightsOf({ pid, status }: PodProcess): Promise<ProcessRigh
     namespaces: ["mnt", "net", "pid"].filter((kind) => own.get(kind) !== other.get(kind)),
     devices: [...new Set(files.values())].filter((path) => /^\/dev\/(?!null$|shm\/)/.test(path)).sort(),
   };
+}
+
+/** The mounts that a process sees, as it names them. */
+export async function mountsOf({ pid }: PodProcess): Promise<MountInfo[]> {
+  return parseMountInfo(await readFile(`/proc/${pid}/mountinfo`, "utf8"));
+}
+
+/**
+ * Folders that a process of an unprivileged user can write to, by their paths (two levels deep) or by a descriptor that it
+ * has. Without those that everybody can.
+ */
+export async function writableFolders({ pid, status }: PodProcess): Promise<string[]> {
+  const user = status.Uid?.split("\t")[0] ?? "";
+  const find = ["find", "/", "-maxdepth", "2", "-path", "/proc", "-prune", "-o"];
+  const wanted = ["-type", "d", "-writable", "!", "-perm", "-o=w", "-print"];
+  const become = ["setpriv", `--reuid=${user}`, `--regid=${user}`, "--clear-groups", "--"];
+  const { stdout } = await promisify(execFile)("nsenter", [
+    ...["--mount", `--target=${pid}`, "--", ...become, ...find, ...wanted],
+  ]).catch((error: { stdout: string; stderr: string }) => {
+    // What it may not look into is what it may not write to.
+    const others = error.stderr.split("\n").filter((line) => !/Permission denied|^$/.test(line));
+    if (others.length > 0) throw error;
+    return error;
+  });
+  const folders = stdout.split("\n").filter(Boolean);
+  for (const fd of ["cwd", ...(await readdir(`/proc/${pid}/fd`)).map((name) => `fd/${name}`)]) {
+    const place = `/proc/${pid}/${fd}`;
+    const { mode, uid, gid } = await stat(place).catch(() => ({ mode: 0, uid: 0, gid: 0 })); // closed meanwhile
+    const own = (uid === Number(user) && mode & 0o200) || (gid === Number(user) && mode & 0o020);
+    if ((mode & 0o170000) === 0o040000 && own) folders.push(await readlink(place));
+  }
+  return folders;
 }
