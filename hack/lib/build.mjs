@@ -11,6 +11,7 @@
  *   dist/bin/hull                        launcher of the CLI
  *   dist/libexec/pod-localhost           the helper behind port-forward, from native/
  *   dist/libexec/copy-sparse             copies a template's memory for a clone, from native/
+ *   dist/libexec/seccomp-exec            filters the system calls of a program that does not, from native/
  *   dist/lib/vsock.node, memory.node     the kernel's vsock, and memory for the kernel, from native/
  *   dist/lib/mount-api.node             mounts by descriptor, from native/
  *   dist/configs/                        configs/ with @HULL@ replaced by dist's path, so that they work in place
@@ -228,6 +229,7 @@ async function buildAll() {
   for (const [name, parts] of [
     ["pod-localhost", ["confine"]],
     ["copy-sparse", []],
+    ["seccomp-exec", []],
   ]) {
     const files = [name, ...parts].map((part) => `native/${part}.c`);
     const headers = parts.map((part) => `native/${part}.h`);

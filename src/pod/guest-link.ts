@@ -42,7 +42,7 @@ export interface GuestLinkContext {
   readonly directory: string;
   /** `<namespace>/<pod>`. */
   readonly pod: string;
-  /** The folder that holds lib/vsock.node. */
+  /** The folder that holds lib/vsock.node and libexec/. */
   readonly installation: string;
   readonly hypervisor: Pick<Config["hypervisor"], "type" | "vsock">;
   /** Whom vhost-device-vsock and the monitor run as; root without one. */
@@ -101,8 +101,9 @@ async function openOwn({ directory, user, ledger }: GuestLinkContext): Promise<G
 /** vhost-device-vsock in user space. */
 async function openDaemon(context: GuestLinkContext, deadline: Deadline): Promise<GuestLink> {
   const { directory, pod, user, ledger } = context;
+  const filter = join(context.installation, "libexec/seccomp-exec");
   const daemon = await startVsockDaemon(
-    { path: await context.findDaemon(), directory, pod, user },
+    { path: await context.findDaemon(), directory, pod, user, filter },
     ledger,
     deadline,
   );

@@ -99,7 +99,7 @@ test("a volume is read-only where virtiofsd serves it, with what is mounted in i
   const volume = folderWith("volume", "file");
   const inner = join(volume, "inner");
   mkdirSync(inner);
-  await mount(tmpfs(["nosuid", "nodev"]), inner, deadline);
+  await mount(tmpfs(["noexec"]), inner, deadline);
   const readOnly = async (mode: string, path: string) => {
     const guest = await share.addBind(volume, ["rbind", mode], deadline);
     return isReadOnly(() => writeFileSync(join(exported(guest), path), ""));
@@ -108,10 +108,29 @@ test("a volume is read-only where virtiofsd serves it, with what is mounted in i
   assert.deepEqual([await readOnly("rro", "x"), await readOnly("rro", "inner/x")], [true, true]);
   writeFileSync(join(inner, "host"), "the host's own mount is as it was");
   const infos = await readMountInfo();
-  const nosuid = infos.filter(
-    ({ target, options }) => /export\/.*\/inner$/.test(target) && options.includes("nosuid"),
+  const noexec = infos.filter(
+    ({ target, options }) => /export\/.*\/inner$/.test(target) && options.includes("noexec"),
   );
-  assert.equal(nosuid.length, 2);
+  assert.equal(noexec.length, 2);
+});
+
+test("no device of the host opens where virtiofsd serves it, in whatever was mounted", async () => {
+  const volume = folderWith("volume", "file");
+  const inner = join(volume, "inner");
+  for (const place of [inner, join(volume, "other")]) mkdirSync(place);
+  await mount(tmpfs([]), inner, deadline);
+  for (const place of [volume, inner]) await run(["mknod", join(place, "null"), "c", "1", "3"], deadline);
+  const bind = { type: "bind", source: volume, target: "", options: ["rbind", "rw"] };
+  const paths = [
+    await share.addBind(volume, ["rbind", "dev", "suid"], deadline),
+    await share.addRootfs([bind], deadline),
+    await share.addRootfs([bind, { ...tmpfs([]), target: "other" }], deadline),
+  ];
+  for (const path of paths) {
+    for (const name of ["null", "inner/null"])
+      assert.throws(() => readFileSync(join(exported(path), name)), { code: "EACCES" });
+  }
+  assert.equal(readFileSync(join(volume, "null"), "utf8"), "");
 });
 
 test("a source that is mounted read-only stays so, also with rw", async () => {

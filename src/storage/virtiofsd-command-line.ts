@@ -50,8 +50,9 @@ export function virtiofsdArguments(
   return [
     ...[`--fd=${fd}`, `--shared-dir=${shared}`, `--cache=${cache}`],
     ...["--sandbox=namespace", "--xattr", "--log-level=warn"],
-    // Handles instead of one open descriptor for every file the guest knows.
-    ...["--inode-file-handles=prefer", "--modcaps=+sys_admin"],
+    // Handles would save an open descriptor for every file the guest knows, but who may open by handle reaches every file
+    // of the host's file systems that a volume is on (CAP_DAC_READ_SEARCH, open_by_handle_at(2)).
+    ...["--inode-file-handles=never", "--modcaps=+sys_admin"],
     ...extraArgs,
   ];
 }

@@ -49,6 +49,7 @@ test("both command lines", () => {
   const auto = virtiofsdArguments("c", { ...options, cache: "auto" });
   assert.ok(auto.includes("cache=always") && auto.includes("timeout=1"));
   const rust = virtiofsdArguments("rust", options);
+  assert.ok(rust.includes("--inode-file-handles=never"), "by handle it would reach all files of the host");
   assert.ok(
     rust.includes("--shared-dir=/srv/a,b") && rust.includes("--cache=never") && rust.at(-1) === "--x",
   );

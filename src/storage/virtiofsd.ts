@@ -34,8 +34,8 @@ export interface Virtiofsd {
   readonly socket: string;
   readonly process: HostProcess;
   /**
-   * How many files the guest may remember: the daemon has a descriptor open for each (the Rust one for those of file
-   * systems without handles, as overlay is one), and where it gets none, every access fails in the guest.
+   * How many files the guest may remember: the daemon has a descriptor open for each, and where it gets none, every access
+   * fails in the guest.
    */
   maxFiles(): Promise<number>;
   /** Ends the daemon and removes its socket. Idempotent. */

@@ -21,6 +21,8 @@ export interface VsockDaemonSpec {
   readonly pod: string;
   /** Whom it runs as, root without one; the folder is this user's then. */
   readonly user?: ProcessUser | undefined;
+  /** Path of hull's seccomp-exec (native/): the daemon has no filter of its own. */
+  readonly filter?: string;
 }
 
 /** A running vhost-device-vsock. */
@@ -63,8 +65,9 @@ export async function startVsockDaemon(
   const reach = new Reach(spec.user, 3);
   try {
     await reach.addFolder(spec.directory);
+    const program = await reach.addFile(spec.path, "execute");
     const argv = [
-      spec.path,
+      ...(spec.filter === undefined ? [spec.path] : [spec.filter, program]),
       ...["--guest-cid", String(GUEST_CID)],
       ...["--socket", reach.at(vhostUserSocket)],
       ...["--uds-path", reach.at(hybridSocket)],

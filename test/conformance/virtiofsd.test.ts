@@ -13,7 +13,10 @@ import { startVirtiofsd } from "../../src/storage/virtiofsd.ts";
 import { MemoryLedger } from "../testkit/memory-ledger.ts";
 import { within } from "../testkit/within.ts";
 
-const there = ["/usr/lib/qemu/virtiofsd", "/usr/libexec/virtiofsd"].filter((path) => existsSync(path));
+/** Those of this machine, and one that HULL_VIRTIOFSD names (hack/lib/rust-virtiofsd). */
+const there = ["/usr/lib/qemu/virtiofsd", "/usr/libexec/virtiofsd", process.env.HULL_VIRTIOFSD ?? ""].filter(
+  (path) => existsSync(path),
+);
 
 for (const path of there) {
   test(`what is mounted later shows in the sandbox of ${path}`, async () => {

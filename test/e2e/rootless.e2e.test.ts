@@ -121,7 +121,7 @@ forEveryRunner(
       assert.deepEqual(await rights("pod-localhost"), [{ ...nobody, seccomp: "2", devices: [] }]);
       // Where the kernel carries vsock there is none.
       for (const vsock of await rights("vhost-device-vsock"))
-        assert.deepEqual(vsock, { ...nobody, seccomp: "0", devices: [] });
+        assert.deepEqual(vsock, { ...nobody, seccomp: "2", devices: [] });
       for (const program of ["qemu-system-x86_64", "pod-localhost", "vhost-device-vsock"]) {
         for (const one of await processes(program)) assert.deepEqual(await writableFolders(one), [], program);
       }

@@ -1,0 +1,52 @@
+/** The filter for programs that have none: what it leaves is enough to serve unix sockets, and what it takes is taken. */
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+import { promisify } from "node:util";
+import { ROOT } from "../testkit/containerd.ts";
+
+const FILTER = join(ROOT, "dist/libexec/seccomp-exec");
+const run = (...argv: readonly string[]) => promisify(execFile)(FILTER, argv);
+/** A program of Node's under the filter: threads, memory and unix sockets as any daemon has them. */
+const node = async (script: string) =>
+  (await run(process.execPath, "--input-type=commonjs", "-e", script)).stdout;
+
+test("a program under it cannot gain rights, and neither can what it starts", async () => {
+  const { stdout } = await run("/bin/sh", "-c", "grep -E '^(Seccomp|NoNewPrivs):' /proc/self/status");
+  assert.equal(stdout, "NoNewPrivs:\t1\nSeccomp:\t2\n");
+});
+
+test("it serves a unix socket, and no other", async (t) => {
+  const directory = await mkdtemp(join(tmpdir(), "hull-seccomp-"));
+  t.after(() => rm(directory, { recursive: true }));
+  const listen = (where: string) => `
+    const net = require("node:net");
+    const server = net.createServer((socket) => socket.end("bytes")).on("error", (error) => console.log(error.code));
+    server.listen(${where}, () => net.connect(server.address()).on("data", (data) => console.log(String(data)))
+      .on("close", () => server.close()));`;
+  assert.equal(await node(listen(JSON.stringify(join(directory, "socket")))), "bytes\n");
+  assert.equal(await node(listen("0")), "EAFNOSUPPORT\n");
+});
+
+// Each is something that root may do without the filter.
+for (const [what, ...argv] of [
+  ["namespaces", "unshare", "--user", "true"],
+  ["namespaces by clone", "unshare", "--fork", "--pid", "true"],
+  ["entering a namespace", "nsenter", "--net=/proc/self/ns/net", "true"],
+  ["chroot", "chroot", "/", "/bin/true"],
+  ["the kernel's log", "dmesg", "--syslog"],
+] as const) {
+  test(`denied: ${what}`, async () => {
+    const command = ["sh", "-c", 'PATH=$PATH:/usr/sbin:/sbin exec "$@"', "sh", ...argv];
+    await promisify(execFile)(command[0] ?? "", command.slice(1));
+    await assert.rejects(run("/bin/sh", ...command.slice(1)), /Operation not permitted|permission denied/i);
+  });
+}
+
+test("a program that is not there is told", async () => {
+  await assert.rejects(run("/no/such/program"), { code: 127 });
+  await assert.rejects(run(), { code: 2 });
+});
