@@ -31,7 +31,7 @@ export async function vmDevices(
     ? [
         "/dev/net/tun",
         ...(hypervisor.accel === "tcg" ? [] : ["/dev/kvm"]),
-        ...(hypervisor.disable_vhost_net ? [] : ["/dev/vhost-net"]),
+        ...(hypervisor.disable_vhost_net || hypervisor.type !== "qemu" ? [] : ["/dev/vhost-net"]),
         ...(hypervisor.entropy_source === "/dev/urandom" ? [] : [hypervisor.entropy_source]),
       ]
     : [];
