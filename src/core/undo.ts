@@ -2,7 +2,7 @@ import { Deadline } from "./deadline.ts";
 import { HullError } from "./errors.ts";
 
 /** How long undoing a creation may take, in milliseconds. */
-const UNDO_MS = 5_000;
+const UNDO_MS = 15_000;
 
 /**
  * Undoes a creation that has failed for `cause`, in a time of its own: that the creation's is over may be why. Resolves with
