@@ -69,6 +69,11 @@ export class Cri {
     this.#pods.delete(pod);
   }
 
+  /** Between containerd's end and its new start: resolves once it answers again. */
+  reconnected(): Promise<void> {
+    return this.#socket.reconnected();
+  }
+
   close(): void {
     this.#socket.close();
   }

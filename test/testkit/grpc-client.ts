@@ -56,7 +56,7 @@ export class GrpcSocket {
   }
 
   /** To be called between a server's end and its new start: resolves once there is a connection again. */
-  async reconnected(withinMs = 30_000): Promise<void> {
+  async reconnected(withinMs = 60_000): Promise<void> {
     const deadline = Date.now() + withinMs;
     const channel = this.#connection.getChannel();
     const settled = (resolve: () => void, reject: (error: Error) => void) => (error?: Error | null) =>

@@ -1,0 +1,201 @@
+/** CRI clients that go away in the middle of a call, a kubelet and a containerd that start again, a VM that has stopped. */
+import assert from "node:assert/strict";
+import { afterEach, beforeEach, it } from "node:test";
+import { until } from "../../src/core/until.ts";
+import { Cri, type CriContainer, type CriPod, IDLE } from "../testkit/cri.ts";
+import { assertNoLeaks, snapshot } from "../testkit/leaks.ts";
+import { podProcesses } from "../testkit/pod-processes.ts";
+import { within } from "../testkit/within.ts";
+import { forEveryHandler } from "./cri-fixture.ts";
+
+/** How long the clients wait: from before the shim knows to, mostly, the answer. */
+const PATIENCE_MS = { hull: [100, 400, 1_500], "hull-sandbox": [100, 1_000] };
+/** containerd undoes behind its answer, and refuses a name until it has. */
+const UNDONE_WITHIN_MS = 60_000;
+/** The guest's five seconds, the teardown's limits, and a busy machine. */
+const STOP_LIMIT_MS = 60_000;
+
+/** Waits for a call whose client may have gone away; any other failure is one. */
+async function givenUp(call: Promise<unknown>): Promise<void> {
+  await call.catch((error: Error) => {
+    if (!/deadline|cancell?ed|not done within/i.test(error.message)) throw error;
+  });
+}
+
+/** Does what is refused as long as something else is being undone. */
+async function eventually<T>(what: string, action: () => Promise<T>): Promise<T> {
+  const done: T[] = [];
+  let refusal: unknown;
+  const tried = async () => {
+    await action().then(
+      (result) => done.push(result),
+      (error: unknown) => {
+        refusal = error;
+      },
+    );
+    return done.length > 0;
+  };
+  await until(tried, within(UNDONE_WITHIN_MS)).catch((cause) => {
+    throw new Error(`${what}: ${refusal ?? cause}`, { cause });
+  });
+  return done[0] as T;
+}
+
+const metadataOf = (name: string) => ({ name, uid: name, namespace: "hull-test", attempt: 0 });
+
+/** As the kubelet does with pods that it does not want: stops and removes each that has the name. */
+async function sweep(cri: Cri, name: string): Promise<void> {
+  await eventually(`remove ${name}`, async () => {
+    const { items } = await cri.runtime.listPodSandbox({});
+    for (const { id, metadata } of items) {
+      if (metadata?.name !== name) continue;
+      await cri.runtime.stopPodSandbox({ podSandboxId: id });
+      await cri.runtime.removePodSandbox({ podSandboxId: id });
+    }
+  });
+}
+
+forEveryHandler(
+  "impatient",
+  (target, handler) => {
+    if (handler === "runc") return;
+    let before: Set<string>;
+    beforeEach(async () => {
+      before = await snapshot(target().scope);
+    });
+    afterEach(async () => {
+      await target().cri.removePods();
+      await assertNoLeaks(before, target().scope, UNDONE_WITHIN_MS);
+    });
+
+    const start = (name: string, timeoutMs?: number) =>
+      target().cri.runPod(handler, { metadata: metadataOf(name) }, timeoutMs);
+    /** The name of a pod that is gone is free, and its new pod works. */
+    const startAgain = async (name: string) => {
+      const pod = await eventually(`start ${name} again`, () => start(name));
+      await pod.run(["true"]);
+      await pod.remove();
+    };
+    const forEach = async (step: (patience: number) => Promise<void>) => {
+      await Promise.all(PATIENCE_MS[handler].map((patience) => step(patience)));
+    };
+
+    it("nothing is left of a RunPodSandbox, and its name is free", async () => {
+      await forEach(async (patience) => {
+        const name = `run-${patience}`;
+        await givenUp(start(name, patience));
+        await sweep(target().cri, name);
+        await startAgain(name);
+      });
+    });
+
+    it("a container's name is free after CreateContainer, StartContainer, ExecSync and StopContainer", async () => {
+      const pod = await target().runPod();
+      const { runtime } = target().cri;
+      await forEach(async (patience) => {
+        const settings = { metadata: { name: `container-${patience}`, attempt: 0 } };
+        const again = (step: string) =>
+          eventually(`create container-${patience} after ${step}`, async () => {
+            const { containers } = await runtime.listContainers({});
+            for (const { id, metadata } of containers)
+              if (metadata?.name === settings.metadata.name)
+                await runtime.removeContainer({ containerId: id });
+            return await pod.create(IDLE, settings);
+          });
+        await givenUp(pod.create(IDLE, settings, patience));
+        const created = await again("CreateContainer");
+        await givenUp(created.start(patience));
+        const running = await again("StartContainer");
+        await running.start();
+        await givenUp(execFor(running, `sleep ${patience}77`, patience));
+        await execEnds(running, `sleep ${patience}77`);
+        await givenUp(stopWithin(running, patience));
+        const last = await again("StopContainer");
+        await last.start();
+        assert.equal((await last.sh("exit 6")).code, 6);
+      });
+    });
+
+    it("StopPodSandbox and RemovePodSandbox work the second time, and the name is free", async () => {
+      await forEach(async (patience) => {
+        const { runtime } = target().cri;
+        const pod = await start(`stop-${patience}`);
+        await pod.run(IDLE);
+        const timeoutMs = patience / 4; // it is soon done
+        await givenUp(runtime.stopPodSandbox({ podSandboxId: pod.id }, { timeoutMs }));
+        await givenUp(runtime.removePodSandbox({ podSandboxId: pod.id }, { timeoutMs }));
+        target().cri.forget(pod);
+        await sweep(target().cri, `stop-${patience}`);
+        await startAgain(`stop-${patience}`);
+      });
+    });
+
+    /** Calls of every kind at once, on a connection of their own; resolves when they are about to be carried out. */
+    async function busy(cri: Cri): Promise<{ names: string[]; calls: Promise<unknown>[] }> {
+      const names = ["busy-exec", "busy-start", "busy-stop", "busy-run"];
+      const pods = await Promise.all(
+        names.slice(0, 3).map((name) => cri.runPod(handler, { metadata: metadataOf(name) })),
+      );
+      const [execs, starts, stops] = pods as [CriPod, CriPod, CriPod];
+      const [container, created] = await Promise.all([execs.run(IDLE), starts.create(IDLE), stops.run(IDLE)]);
+      const calls = [
+        container.exec(["sleep", "1000"], 1000),
+        created.start(),
+        starts.create(IDLE),
+        stops.stop(),
+        cri.runPod(handler, { metadata: metadataOf("busy-run") }),
+      ].map((call) => call.catch(() => undefined));
+      return { names, calls };
+    }
+
+    it("a kubelet that starts again finds what it had, and can remove it", async () => {
+      const kubelet = new Cri(target().containerd.address);
+      const { names, calls } = await busy(kubelet);
+      kubelet.close();
+      await Promise.all(calls);
+      for (const name of names) await sweep(target().cri, name);
+      await startAgain("busy-start");
+    });
+
+    it("a containerd that is killed and starts again has lost nothing that could not be removed", async () => {
+      const { containerd } = target();
+      const kubelet = new Cri(containerd.address);
+      const { names, calls } = await busy(kubelet);
+      await containerd.kill();
+      kubelet.close();
+      await Promise.all(calls);
+      await containerd.restart();
+      await target().cri.reconnected();
+      for (const name of names) await sweep(target().cri, name);
+      await startAgain("busy-start");
+    });
+
+    it("StopPodSandbox ends a pod whose QEMU is stopped", async (t) => {
+      const pod = await start("stuck");
+      await pod.run(IDLE);
+      const pids = (await podProcesses("k8s.io", pod.id)).get("qemu");
+      assert.ok(pids, "the pod has no QEMU");
+      for (const pid of pids) process.kill(pid, "SIGSTOP");
+      const begin = performance.now();
+      await target().cri.runtime.stopPodSandbox({ podSandboxId: pod.id }, { timeoutMs: STOP_LIMIT_MS });
+      t.diagnostic(`answered after ${Math.round(performance.now() - begin)} ms`);
+      await pod.remove();
+      await startAgain("stuck");
+    });
+  },
+  ["2"],
+);
+
+function execFor({ cri, id }: CriContainer, command: string, timeoutMs: number): Promise<unknown> {
+  return cri.runtime.execSync({ containerId: id, cmd: command.split(" "), timeout: 0n }, { timeoutMs });
+}
+
+function stopWithin({ cri, id }: CriContainer, timeoutMs: number): Promise<unknown> {
+  return cri.runtime.stopContainer({ containerId: id, timeout: 0n }, { timeoutMs });
+}
+
+/** Waits until no process of that command line is left in the container. */
+async function execEnds(container: CriContainer, command: string): Promise<void> {
+  const runs = async () => (await container.exec(["ps", "-o", "args"])).stdout.split("\n").includes(command);
+  await until(async () => !(await runs()), within(UNDONE_WITHIN_MS, `${command} goes on`));
+}
