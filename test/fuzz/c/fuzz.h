@@ -1,6 +1,7 @@
 /* What every fuzzer in C has: an entry as libFuzzer calls it, and inputs to begin with for driver.c. */
 #pragma once
 
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -30,3 +31,11 @@ extern const size_t fuzz_seed_count;
       abort();                                                                                               \
     }                                                                                                        \
   } while (0)
+
+/* How many of the first descriptors are open: the same again as long as none is left. */
+static inline int open_descriptors(void) {
+  int count = 0;
+  for (int fd = 0; fd < 64; fd++)
+    count += fcntl(fd, F_GETFD) >= 0;
+  return count;
+}

@@ -80,8 +80,25 @@ function parentOf(corpus: readonly Buffer[], random: Random): Buffer {
   return random(2) ? pick(corpus, random) : pick(corpus.slice(-8), random);
 }
 
+let last: Buffer = Buffer.alloc(0);
+
+/** `work`, and a Finding for what nobody catches meanwhile: what is thrown in a socket's handler would end a shim. */
+export async function catching<T>(target: string, work: Promise<T>): Promise<T> {
+  let onLost: (error: unknown) => void = () => undefined;
+  const lost = new Promise<never>((_, reject) => {
+    onLost = (error) => reject(new Finding(target, last, error));
+  });
+  process.on("uncaughtException", onLost);
+  try {
+    return await Promise.race([work, lost]);
+  } finally {
+    process.off("uncaughtException", onLost);
+  }
+}
+
 /** Runs one input and sees that it left every object's prototype as it is. */
 export async function tryOne(target: Target, input: Buffer): Promise<boolean> {
+  last = input;
   try {
     const answer = target.run(input);
     const taken = typeof answer === "boolean" ? answer : await answer;

@@ -2,7 +2,7 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { allTargets } from "../targets/all.ts";
 import { Coverage } from "./coverage.ts";
-import { Finding, fuzz, type Limits, type Outcome, tryOne } from "./fuzz.ts";
+import { catching, Finding, fuzz, type Limits, type Outcome, tryOne } from "./fuzz.ts";
 import { pump } from "./pump.ts";
 import { randomOf } from "./random.ts";
 
@@ -30,8 +30,8 @@ export function sessionOf(places: number): Session {
     async run(name, limits, pumps, seed, file) {
       const target = await find(name);
       try {
-        await pump(target, pumps, limits.seconds, randomOf(seed));
-        return await fuzz(target, coverage, limits, seed);
+        await catching(name, pump(target, pumps, limits.seconds, randomOf(seed)));
+        return await catching(name, fuzz(target, coverage, limits, seed));
       } catch (thrown) {
         if (!(thrown instanceof Finding)) throw thrown;
         await mkdir(dirname(file), { recursive: true });
