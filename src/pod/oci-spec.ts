@@ -137,6 +137,14 @@ export function parseSpec(text: string, path: string): OciSpec {
   return spec as OciSpec;
 }
 
+/** The resources of an update, checked as those of a spec. `what` is for messages. Throws InvalidArgument. */
+export function parseResources(value: Record<string, unknown>, what: string): OciResources {
+  checkResources(value, (rule) => {
+    throw invalidArgument(`${what}: ${rule}`);
+  });
+  return value as OciResources;
+}
+
 /** What is null was left out. */
 function checkResources(resources: unknown, fail: (rule: string) => never): void {
   if (!isOptional(resources, isObject)) fail("`linux.resources` must be an object");

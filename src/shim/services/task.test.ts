@@ -3,7 +3,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import { create, fakeIo } from "../../../test/testkit/fake-sandbox.ts";
+import { create, FakeSandbox, fakeIo } from "../../../test/testkit/fake-sandbox.ts";
 import { messageOf } from "../../../test/testkit/message.ts";
 import { Deadline } from "../../core/deadline.ts";
 import { deferred } from "../../core/deferred.ts";
@@ -78,4 +78,39 @@ test("a Create without a limit of the caller's ends after that of the configurat
     message: /create container c: not done within 20 ms/,
   });
   assert.equal(closed, 1);
+});
+
+test("an Update whose limits have another form than a spec's is refused as the caller's fault", async () => {
+  const sandbox = new FakeSandbox();
+  const pod = new Pod({
+    id: "p1",
+    boot: async () => sandbox,
+    publish: () => undefined,
+    log: () => undefined,
+  });
+  const spec = { process: { args: ["true"] }, root: { path: "rootfs" } };
+  const stdio = { stdin: "", stdout: "", stderr: "", terminal: false };
+  await create(pod, { id: "p1", bundle: "/b", spec, rootfs: [], stdio, io: fakeIo() });
+  const { update } = taskService({
+    pod,
+    version: "0",
+    escalation: async () => "never",
+    createLimitMs: async () => Number.POSITIVE_INFINITY,
+    cgroupMode: async () => "v2",
+    openIo: async () => fakeIo(),
+    outlivesContainers: () => false,
+    shutdown: async () => undefined,
+  });
+  assert.ok(update);
+  for (const bad of [{ cpu: { cpus: 5 } }, { memory: { limit: { toString: 1 } } }, { memory: [] }]) {
+    const value = Buffer.from(JSON.stringify(bad));
+    const resources = { typeUrl: "types.containerd.io/opencontainers/runtime-spec/1/LinuxResources", value };
+    await assert.rejects(
+      async () =>
+        await update({ id: "p1", resources, annotations: {} }, { deadline: Deadline.none() } as CallContext),
+      { code: "InvalidArgument" },
+      JSON.stringify(bad),
+    );
+  }
+  await pod.dispose();
 });

@@ -1,7 +1,7 @@
 import type { Deadline } from "../../core/deadline.ts";
 import { HullError, invalidArgument, unimplemented } from "../../core/errors.ts";
 import type { StdioPaths } from "../../pod/container.ts";
-import { readSpec } from "../../pod/oci-spec.ts";
+import { parseResources, readSpec } from "../../pod/oci-spec.ts";
 import type { Pod } from "../../pod/pod.ts";
 import type { ProcessRef, SignalRequest } from "../../pod/process.ts";
 import type { ProcessIo } from "../../pod/process-io.ts";
@@ -143,7 +143,9 @@ export function taskService(options: TaskServiceOptions): Handlers<typeof TaskDe
     },
 
     async update({ id, resources }, { deadline }) {
-      await pod.container(id).update(jsonAny(`update container ${id}`, resources, RESOURCES_TYPE), deadline);
+      const container = pod.container(id);
+      const what = `update container ${id}`;
+      await container.update(parseResources(jsonAny(what, resources, RESOURCES_TYPE), what), deadline);
       return {};
     },
 

@@ -6,7 +6,7 @@ import { consoleBytes } from "./console.ts";
 import { crunLog, sysctl } from "./guest-texts.ts";
 import { cgroupPath, ipAnswers, mountinfo, stdioUri } from "./host-texts.ts";
 import { ledger } from "./ledger.ts";
-import { ociSpec } from "./oci-spec.ts";
+import { ociSpec, update } from "./oci-spec.ts";
 import { podConfig } from "./pod-config.ts";
 import { qmp } from "./qmp.ts";
 import { flags, startInput } from "./start-input.ts";
@@ -21,7 +21,7 @@ export async function allTargets(): Promise<Target[]> {
     ...[consoleBytes, stats, crunLog, sysctl, vsockAnswer, ttrpcFrames, ...(await ttrpcTargets())],
     await agentAnswers(),
     ...[qmp, cloudHypervisorApi, cloudHypervisorEvents],
-    ...[ociSpec, podConfig, configFile, configBody, annotations, startInput, flags],
+    ...[ociSpec, update, podConfig, configFile, configBody, annotations, startInput, flags],
     ...[mountinfo, cgroupPath, stdioUri, ipAnswers, ledger],
   ];
 }

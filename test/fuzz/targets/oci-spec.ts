@@ -1,10 +1,12 @@
 import assert from "node:assert/strict";
 import { containerKind } from "../../../src/pod/container-kind.ts";
 import { guestDevices } from "../../../src/pod/guest-devices.ts";
+import { guestResources, requireFits } from "../../../src/pod/guest-resources.ts";
 import { guestSpec } from "../../../src/pod/guest-spec.ts";
-import { type OciSpec, parseSpec } from "../../../src/pod/oci-spec.ts";
+import { type OciSpec, parseResources, parseSpec } from "../../../src/pod/oci-spec.ts";
 import { sandboxRequest } from "../../../src/pod/sandbox-request.ts";
 import { podOf } from "../../../src/shim/bootstrap/membership.ts";
+import { jsonAny } from "../../../src/shim/services/wire.ts";
 import { refusal } from "../engine/refusal.ts";
 import type { Target } from "../engine/target.ts";
 
@@ -76,6 +78,26 @@ export const ociSpec: Target = {
       return true;
     } catch (thrown) {
       return refusal(thrown, "InvalidArgument");
+    }
+  },
+};
+
+/** The resources of an Update. */
+export const update: Target = {
+  name: "update",
+  seeds: [JSON.stringify(SPEC.linux.resources)],
+  tokens: ["null", "1e999", '"cpus":"0-4294967295"', '"quota":-1'],
+  run(input) {
+    try {
+      const what = "update container c";
+      const any = { typeUrl: "x/runtime-spec/1/LinuxResources", value: input };
+      const resources = parseResources(jsonAny(what, any, "LinuxResources"), what);
+      requireFits("c", resources, { vcpus: 2, memoryMib: 64 });
+      const { cpu } = guestResources(resources, { vcpus: 2 });
+      assert.match(cpu?.cpus ?? "0", /^[01](-1)?(,[01](-1)?)*$/);
+      return true;
+    } catch (thrown) {
+      return refusal(thrown, "InvalidArgument", "FailedPrecondition");
     }
   },
 };
