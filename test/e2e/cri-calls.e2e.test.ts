@@ -36,7 +36,7 @@ forEveryHandler(
       });
       const begin = performance.now();
       await assert.rejects(container.exec(["sleep", "60"], 2), /DEADLINE_EXCEEDED|timeout/i);
-      assert.ok(seconds(begin) < 20, `${seconds(begin)} s`);
+      assert.ok(seconds(begin) < 50, `${seconds(begin)} s`);
       const { stdout } = await container.sh("ps -o args | grep '^sleep 60'; echo gone");
       assert.equal(stdout, "gone\n");
     });
@@ -188,7 +188,7 @@ async function eventsOf(pod: Promise<CriPod>, stream: AsyncIterable<ContainerEve
 
 /** A log's text once it matches: containerd writes it behind the container's back. */
 async function logged(file: string, expected: RegExp): Promise<string> {
-  for (const end = performance.now() + 30_000; ; await sleep(50)) {
+  for (const end = performance.now() + 60_000; ; await sleep(50)) {
     const text = await readFile(file, "utf8");
     if (expected.test(text)) return text;
     if (performance.now() > end) throw new Error(`no ${expected} in the log: ${text.slice(-500)}`);

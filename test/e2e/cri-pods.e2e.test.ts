@@ -43,9 +43,9 @@ forEveryHandler(
     it("shares network, System V IPC and /dev/shm among its containers, with the size that CRI gives it", async () => {
       const first = await pod().run(IDLE);
       const second = await pod().run(IDLE);
-      await first.sh("echo shared >/dev/shm/file; nc -l -p 4000 -e echo tcp >/dev/null 2>&1 & sleep 0.3");
+      await first.sh("echo shared >/dev/shm/file; nc -l -p 4000 -e echo tcp >/dev/null 2>&1 &");
       assert.equal(
-        (await second.sh("cat /dev/shm/file; nc 127.0.0.1 4000 </dev/null")).stdout,
+        (await second.sh("cat /dev/shm/file; until nc 127.0.0.1 4000 </dev/null; do sleep 0.1; done")).stdout,
         "shared\ntcp\n",
       );
       const { stdout } = await second.sh("df -k /dev/shm | tail -n 1; grep ' /dev/shm ' /proc/mounts");
@@ -74,7 +74,9 @@ forEveryHandler(
       // An orphan of a container that goes on is reaped by the namespace's first process.
       await second.sh("(sleep 0.1 &)");
       await first.stop(0);
-      const { stdout } = await second.sh("sleep 0.5; ps -o stat,args; echo alive");
+      const { stdout } = await second.sh(
+        "while ps -o stat,args | grep -qE '^Z|sleep 0\\.1'; do sleep 0.2; done; ps -o stat,args; echo alive",
+      );
       assert.match(stdout, /alive\n$/);
       assert.doesNotMatch(stdout, /sleep 4711|^Z/m);
     });

@@ -44,7 +44,7 @@ forEveryHandler("stats", (target, handler) => {
 
   /** The writable layer is measured once a second or so, behind the calls. */
   async function withFile(containerId: string): Promise<ContainerStats> {
-    for (const end = performance.now() + 30_000; ; await sleep(200)) {
+    for (const end = performance.now() + 60_000; ; await sleep(200)) {
       const { stats } = await target().cri.runtime.containerStats({ containerId });
       assert.ok(stats);
       if (number(stats.writableLayer?.usedBytes) >= LOAD.file || performance.now() > end) return stats;

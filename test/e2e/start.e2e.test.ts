@@ -47,7 +47,7 @@ describe("containerd-shim-hull-v2", () => {
     const child = spawn(SHIM, [...args, ...(action === "delete" ? ["-bundle", bundle] : []), action], {
       cwd: bundle,
       stdio: ["ignore", "pipe", "pipe"],
-      timeout: 15_000,
+      timeout: 60_000,
       killSignal: "SIGKILL",
     });
     let stdout = "";

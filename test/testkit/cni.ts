@@ -75,7 +75,7 @@ export class CniNetns {
       CNI_IFNAME: ifname,
       CNI_PATH: PLUGINS,
     };
-    const plugin = run(`${PLUGINS}/${config.type}`, [], { env, timeout: 20_000 });
+    const plugin = run(`${PLUGINS}/${config.type}`, [], { env, timeout: 120_000 });
     plugin.child.stdin?.end(JSON.stringify({ cniVersion: "1.0.0", name: `hull-${config.type}`, ...config }));
     const { stdout } = await plugin.catch((error: { stdout?: string; message: string }) => {
       throw new Error(`CNI ${config.type} ${command}: ${error.stdout || error.message}`);

@@ -64,7 +64,7 @@ export class Containerd {
     const pid = await this.pid();
     process.kill(pid, "SIGKILL");
     // It is no child of ours, so that only /proc tells when its sockets and files are closed.
-    for (const end = performance.now() + 5_000; await runs(pid); await sleep(10))
+    for (const end = performance.now() + 60_000; await runs(pid); await sleep(10))
       if (performance.now() > end) throw new Error(`containerd ${pid} does not end`);
   }
 
@@ -87,7 +87,7 @@ export class Containerd {
       action,
       this.directory,
     ];
-    await run(program, args, { timeout: 120_000 });
+    await run(program, args, { timeout: 300_000 });
   }
 }
 

@@ -72,7 +72,7 @@ export class OutputReader {
   }
 
   /** Resolves when the text holds `expected`; rejects at end of file or after `withinMs`. */
-  async printed(expected: string | RegExp, withinMs = 20_000): Promise<void> {
+  async printed(expected: string | RegExp, withinMs = 60_000): Promise<void> {
     await new Promise<void>((resolve, reject) => {
       const fail = (why: string) =>
         reject(new Error(`${why} without ${expected}: ${JSON.stringify(this.#text.slice(-2000))}`));

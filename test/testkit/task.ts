@@ -11,7 +11,7 @@ import { Status } from "./proto/generated/containerd/services/tasks.ts";
 const run = promisify(execFile);
 
 /** How long a process's streams may take to end after it has. */
-const END_OF_OUTPUT_MS = 15_000;
+const END_OF_OUTPUT_MS = 60_000;
 
 /** How a process's streams are connected; what is left out is a FIFO that is read at once. */
 export interface Streams {
@@ -110,12 +110,12 @@ export class TaskProcess {
     }
   }
 
-  async kill(signal: number, all = false, timeoutMs = 10_000): Promise<void> {
+  async kill(signal: number, all = false, timeoutMs = 60_000): Promise<void> {
     await this.client.tasks.kill({ ...this.ref, signal, all }, { timeoutMs });
   }
 
   /** `RUNNING` and so on. */
-  async state(timeoutMs = 10_000): Promise<string> {
+  async state(timeoutMs = 60_000): Promise<string> {
     const { process } = await this.client.tasks.get(this.ref, { timeoutMs });
     return Status[process?.status ?? Status.UNKNOWN];
   }

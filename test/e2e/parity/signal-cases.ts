@@ -108,7 +108,7 @@ export const SIGNAL_CASES: readonly ParityCase[] = [
         async (task) => {
           await task.stdout?.printed("ready");
           await task.kill(SIGKILL, true);
-          return await task.exited(15_000);
+          return await task.exited();
         },
         {
           edit: ({ linux }) => {
@@ -137,7 +137,7 @@ export const SIGNAL_CASES: readonly ParityCase[] = [
         await task.kill(SIGKILL);
         // A frozen process takes its signal when it thaws.
         await answer(subject.client.tasks.resume({ containerId }));
-        return { exec: await exec.exited(10_000), init: await task.exited(10_000) };
+        return { exec: await exec.exited(), init: await task.exited() };
       }),
   },
 ];
