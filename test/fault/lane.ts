@@ -81,9 +81,7 @@ export class Lane {
   }
 
   /** The configuration file of a kind of pod. */
-  config(base: Base | "asking"): string {
-    return join(this.containerd.directory, `${base}.yaml`);
-  }
+  readonly config = (base: Base | "asking"): string => join(this.containerd.directory, `${base}.yaml`);
 
   async containerdPid(): Promise<number> {
     return Number(await readFile(join(this.containerd.directory, "containerd.pid"), "utf8"));

@@ -1,6 +1,6 @@
 /** Which part of a pod dies or hangs at which step: every case of the matrix, and those that CI runs. */
 
-/** What can be taken away; `front` is the shim's `start`, `disk` every file system that the ledger is on. */
+/** What can be taken away; `front` is the shim's `start`, `guest` the guest's kernel, and its agent with it. */
 export const PARTS = [
   "shim",
   "qemu",
@@ -10,7 +10,7 @@ export const PARTS = [
   "pod-localhost",
   "containerd",
 ] as const;
-export type Part = (typeof PARTS)[number] | "front" | "ledger" | "spawn";
+export type Part = (typeof PARTS)[number] | "guest" | "front" | "ledger" | "spawn";
 export type How = "kill" | "stop" | "error";
 /** A container that is its own pod, or one in a pod with a sandbox container, as CRI makes it. */
 export type Shape = "single" | "pod";
@@ -144,6 +144,12 @@ export function allCases(): FaultCase[] {
     ...{ part: "front", how: "kill", step: "start", at: "run:protocol" },
     ...{ nth: 1, shape: "single", base: "clone" },
   });
+  const guests = (["single", "pod"] as const).map((shape) =>
+    faultCase({
+      ...{ part: "guest", how: "kill", step: "running", at: "now", nth: 1 },
+      ...{ shape, base: "clone" },
+    }),
+  );
   const broken = [
     ...["call:Task.Create", "call:Agent.CreateContainer"].map((at) =>
       faultCase({
@@ -159,6 +165,7 @@ export function allCases(): FaultCase[] {
   const life = (shape: Shape) => [...living(shape === "pod" ? 1 : 0), ...DELETING[shape]];
   return [
     front,
+    ...guests,
     ...broken,
     ...casesOf([...STARTING, ...life("single")], "single", "clone"),
     ...errors("single", "clone"),
@@ -190,6 +197,7 @@ export function ciCases(): FaultCase[] {
     if (!CI_POINTS[step].includes(at) && how !== "error") return false;
     if (base === "cold") return part === "qemu" && how === "kill";
     if (how === "error") return shape === "single" && ["recorded:qemu", "spawn:virtiofsd"].includes(at);
+    if (part === "guest") return shape === "single";
     if (shape === "pod") return how === "kill" && step === "delete";
     if (part === "pod-localhost") return how === "kill" && CI_STOPS.includes(step);
     return how === "kill" || (CI_STOPS.includes(step) && at !== "spawned:qemu");

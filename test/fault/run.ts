@@ -1,5 +1,6 @@
+import { FAR_MS } from "./calls.ts";
 import type { Inventory, Lane } from "./lane.ts";
-import { FAR_MS, Life } from "./life.ts";
+import { Life } from "./life.ts";
 import type { FaultCase } from "./matrix.ts";
 import { judge, judgeExits, noticedAfter, type Problem, takesVm } from "./verdict.ts";
 
@@ -33,7 +34,7 @@ export async function runCase(lane: Lane, fault: FaultCase): Promise<Result> {
     noticedMs = noticedAfter(fault, life);
     await endTold(lane, fault, life);
     problems.push(...judge(fault, life));
-    await life.remove().catch(tell("error"));
+    await life.administrator.remove().catch(tell("error"));
     problems.push(...judgeExits(fault, life, (id) => lane.events.of(id)));
     problems.push(...(await judgeRest(lane, life, before)));
   } catch (error) {
@@ -58,16 +59,16 @@ async function judgeRest(lane: Lane, life: Life, before: Inventory): Promise<Pro
     (await lane.leftSince(before, FAR_MS)).map((text): Problem => ({ kind: "leak", text }));
   // containerd goes on with the call of a client that has gone away, and removes the bundle at its end by its path, which
   // would be the next pod's: the id is free when nothing is left.
-  const early = life.gone ? await left() : [];
-  const status = await life.again();
+  const early = life.calls.gone ? await left() : [];
+  const status = await life.administrator.again(life.id);
   const reuse: Problem[] =
     status === 6 ? [] : [{ kind: "reuse", text: `the id's next container ended with ${status}` }];
-  await life.remove();
+  await life.administrator.remove();
   return [...early, ...reuse, ...(await left())];
 }
 
 function slowestKill({ how }: FaultCase, { calls }: Life): number | undefined {
-  const kills = calls.filter(({ step, what }) => step === "clean-up" && what.startsWith("kill"));
+  const kills = calls.list.filter(({ step, what }) => step === "clean-up" && what.startsWith("kill"));
   if (how !== "stop" || kills.length === 0) return undefined;
   return Math.max(...kills.map(({ begun, ended }) => ended - begun));
 }

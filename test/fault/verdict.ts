@@ -1,4 +1,5 @@
-import type { Call, Life } from "./life.ts";
+import type { Call } from "./calls.ts";
+import type { Life } from "./life.ts";
 import type { FaultCase } from "./matrix.ts";
 
 /** What is wrong with what a case has come to; the kinds are counted in the report. */
@@ -8,7 +9,7 @@ export interface Problem {
 }
 
 /** Parts without which the VM cannot go on. */
-const VITAL = ["qemu", "virtiofsd", "virtiofsd-worker", "vhost-device-vsock"];
+const VITAL = ["guest", "qemu", "virtiofsd", "virtiofsd-worker", "vhost-device-vsock"];
 /** What SIGKILL and the loss of the VM both end a container with. */
 const KILLED = 137;
 
@@ -45,7 +46,8 @@ function honest({ part, how }: FaultCase, { what }: Call): readonly string[] {
 
 /** Looks at what the client was told. */
 export function judge(fault: FaultCase, life: Life): Problem[] {
-  const { fired, calls } = life;
+  const { fired } = life;
+  const calls = life.calls.list;
   if (!fired) return [{ kind: "reach", text: `${fault.at} was not reached: ${told(calls)}` }];
   if (fault.how !== "error" && fired.pids.length === 0)
     return [{ kind: "reach", text: `there was no ${fault.part} at ${fault.at}` }];
@@ -90,14 +92,17 @@ export function judgeExits(fault: FaultCase, life: Life, events: (id: string) =>
 export function noticedAfter(fault: FaultCase, life: Life): number | undefined {
   const { fired } = life;
   if (!fired || !takesVm(fault)) return undefined;
-  const made = life.calls.some(
+  const made = life.calls.list.some(
     ({ what, code, begun, ended }) =>
       what.startsWith("create") && code === "OK" && begun <= fired.at && fired.at <= ended,
   );
-  const outlived = made && life.calls.some(({ what, code }) => what.startsWith("start") && code === "OK");
+  const outlived =
+    made && life.calls.list.some(({ what, code }) => what.startsWith("start") && code === "OK");
   if (outlived) return undefined;
   const times = [
-    ...life.calls.filter(({ code, ended }) => code !== "OK" && ended >= fired.at).map(({ ended }) => ended),
+    ...life.calls.list
+      .filter(({ code, ended }) => code !== "OK" && ended >= fired.at)
+      .map(({ ended }) => ended),
     ...life.waited.filter(({ at }) => at >= fired.at).map(({ at }) => at),
   ];
   return times.length === 0 ? undefined : Math.min(...times) - fired.at;

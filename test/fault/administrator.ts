@@ -1,0 +1,90 @@
+import type { Spec } from "../testkit/containerd-client.ts";
+import { type Mount, Status } from "../testkit/proto/generated/containerd/services/tasks.ts";
+import { type Calls, FAR_MS } from "./calls.ts";
+import type { Lane } from "./lane.ts";
+
+/** When a container that still runs is killed once more: later than the lanes' `kill_timeout`. */
+const AGAIN_MS = 4_000;
+export const SIGKILL = 9;
+
+export interface Wanted {
+  readonly id: string;
+  readonly args: readonly string[];
+  readonly configPath: string;
+  readonly edit?: (spec: Spec) => void;
+}
+
+/** Who makes a case's containers known to containerd, and takes away whatever is left of them. */
+export class Administrator {
+  readonly #lane: Lane;
+  readonly #calls: Calls;
+  readonly #records: string[] = [];
+
+  constructor(lane: Lane, calls: Calls) {
+    this.#lane = lane;
+    this.#calls = calls;
+  }
+
+  /** Makes a container's record; gives its root file system. */
+  async record({ edit, ...wanted }: Wanted): Promise<Mount[]> {
+    const { client, installation, netns } = this.#lane;
+    const rootfs = await client.record({
+      ...{ id: wanted.id, configPath: wanted.configPath, runtime: installation.runtime },
+      edit: (spec) => {
+        spec.process.args = [...wanted.args];
+        spec.process.terminal = false;
+        for (const namespace of spec.linux.namespaces)
+          if (namespace.type === "network") namespace.path = netns.path;
+        edit?.(spec);
+      },
+    });
+    this.#records.push(wanted.id);
+    return rootfs;
+  }
+
+  /** Ends and deletes the tasks, then the records, the last ones first. Rejects when that does not work. */
+  async remove(): Promise<void> {
+    const records = this.#records.splice(0).reverse();
+    for (const id of records) await this.#removeTask(id);
+    for (const id of records) await this.#lane.client.removeRecord(id);
+  }
+
+  async #removeTask(containerId: string): Promise<void> {
+    const { tasks } = this.#lane.client;
+    const ref = { containerId, execId: "" };
+    const limit = Date.now() + FAR_MS;
+    for (;;) {
+      const { code, value } = await this.#calls.attempt("clean-up", `state of ${containerId}`, (options) =>
+        tasks.get(ref, options),
+      );
+      if (code === "NOT_FOUND") return;
+      if (Date.now() > limit) throw new Error(`task ${containerId} cannot be removed: ${code}`);
+      if (value?.process?.status !== Status.STOPPED) {
+        await this.#calls.attempt("clean-up", `kill ${containerId}`, (options) =>
+          tasks.kill({ ...ref, signal: SIGKILL, all: true }, options),
+        );
+        // In a pod of several containers the second SIGKILL is the one that ends the VM where the first one does not help.
+        await this.#calls.attempt("clean-up", `wait for ${containerId}`, (options) =>
+          tasks.wait(ref, { ...options, timeoutMs: AGAIN_MS }),
+        );
+      }
+      await this.#calls.attempt("clean-up", `delete ${containerId}`, (options) =>
+        tasks.delete({ containerId }, options),
+      );
+    }
+  }
+
+  /** Uses an id for a pod that has no faults; gives what its container ended with. */
+  async again(id: string): Promise<number> {
+    const { client, config, installation, namespace } = this.#lane;
+    await installation.disarm({ namespace, id });
+    const args = ["sh", "-c", "exit 6"];
+    const rootfs = await this.record({ id, args, configPath: config("clone") });
+    const limit = { timeoutMs: FAR_MS };
+    await client.tasks.create({ containerId: id, rootfs }, limit);
+    await client.tasks.start({ containerId: id, execId: "" }, limit);
+    const { exitStatus } = await client.tasks.wait({ containerId: id, execId: "" }, limit);
+    await client.tasks.delete({ containerId: id }, limit);
+    return exitStatus;
+  }
+}
