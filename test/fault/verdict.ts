@@ -59,7 +59,8 @@ export function judge(fault: FaultCase, life: Life): Problem[] {
     // What comes after it may find that the container has ended, or is gone with its shim.
     const codes = [
       ...(before ? [] : honest(fault, call)),
-      ...(after && takesVm(fault) ? ["FAILED_PRECONDITION", "NOT_FOUND"] : []),
+      ...(after && takesVm(fault) ? ["FAILED_PRECONDITION"] : []),
+      ...(after && fault.part === "shim" ? ["NOT_FOUND"] : []),
     ];
     if (!codes.includes(call.code))
       problems.push({ kind: "code", text: `${call.what}: ${call.code}: ${call.message}` });
