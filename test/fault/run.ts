@@ -36,7 +36,7 @@ export async function runCase(lane: Lane, fault: FaultCase): Promise<Result> {
     problems.push(...judge(fault, life));
     await life.administrator.remove().catch(tell("error"));
     problems.push(...judgeExits(fault, life, (id) => lane.events.of(id)));
-    problems.push(...(await judgeRest(lane, life, before)));
+    problems.push(...(await judgeRest(lane, fault, life, before)));
   } catch (error) {
     tell("reuse")(error);
   }
@@ -54,12 +54,13 @@ async function endTold(lane: Lane, fault: FaultCase, life: Life): Promise<void> 
 }
 
 /** Uses the id again and looks at what is left after that. */
-async function judgeRest(lane: Lane, life: Life, before: Inventory): Promise<Problem[]> {
+async function judgeRest(lane: Lane, fault: FaultCase, life: Life, before: Inventory): Promise<Problem[]> {
   const left = async () =>
     (await lane.leftSince(before, FAR_MS)).map((text): Problem => ({ kind: "leak", text }));
   // containerd goes on with the call of a client that has gone away, and removes the bundle at its end by its path, which
-  // would be the next pod's: the id is free when nothing is left.
-  const early = life.calls.gone ? await left() : [];
+  // would be the next pod's: the id is free when nothing is left. So it is where containerd itself goes in the middle of a
+  // call: it finds the shim again, and knows the task until that has ended.
+  const early = life.calls.gone || fault.part === "containerd" ? await left() : [];
   const status = await life.administrator.again(life.id);
   const reuse: Problem[] =
     status === 6 ? [] : [{ kind: "reuse", text: `the id's next container ended with ${status}` }];
