@@ -1,5 +1,8 @@
-/** The two implementations of virtiofsd: QEMU's own in C (up to QEMU 7), and the Rust one that followed it. */
-export type VirtiofsdFlavour = "c" | "rust";
+/**
+ * The two implementations of virtiofsd: QEMU's own in C (up to QEMU 7), and the Rust one that followed it, which at first
+ * did not announce mount points unless it was told to.
+ */
+export type VirtiofsdFlavour = "c" | "rust-old" | "rust";
 
 /** How long a guest may trust what it has cached: never, for a second, for good. */
 export type VirtiofsdCache = "never" | "auto" | "always";
@@ -18,7 +21,7 @@ const C_CACHE: Readonly<Record<VirtiofsdCache, readonly string[]>> = {
 /** Which implementation a `--help` text is from. */
 export function flavourOf(help: string): VirtiofsdFlavour | undefined {
   if (/^\s*-o source=/m.test(help)) return "c";
-  if (/--shared-dir\b/.test(help)) return "rust";
+  if (/--shared-dir\b/.test(help)) return /--no-announce-submounts\b/.test(help) ? "rust" : "rust-old";
   return undefined;
 }
 
@@ -53,6 +56,7 @@ export function virtiofsdArguments(
     // Handles would save an open descriptor for every file the guest knows, but who may open by handle reaches every file
     // of the host's file systems that a volume is on (CAP_DAC_READ_SEARCH, open_by_handle_at(2)).
     ...["--inode-file-handles=never", "--modcaps=+sys_admin"],
+    ...(flavour === "rust" ? ["--no-announce-submounts"] : []),
     ...extraArgs,
   ];
 }

@@ -32,7 +32,8 @@ const spec = (path: string) =>
 
 test("the flavour is known by its options", () => {
   assert.equal(flavourOf("    -o source=PATH             shared directory tree\n"), "c");
-  assert.equal(flavourOf("      --shared-dir <SHARED_DIR>\n"), "rust");
+  assert.equal(flavourOf("      --shared-dir <SHARED_DIR>\n"), "rust-old");
+  assert.equal(flavourOf("      --shared-dir <SHARED_DIR>\n      --no-announce-submounts\n"), "rust");
   assert.equal(flavourOf("usage: something else"), undefined);
 });
 
@@ -49,6 +50,8 @@ test("both command lines", () => {
   const auto = virtiofsdArguments("c", { ...options, cache: "auto" });
   assert.ok(auto.includes("cache=always") && auto.includes("timeout=1"));
   const rust = virtiofsdArguments("rust", options);
+  assert.ok(rust.includes("--no-announce-submounts"));
+  assert.ok(!virtiofsdArguments("rust-old", options).includes("--no-announce-submounts"));
   assert.ok(rust.includes("--inode-file-handles=never"), "by handle it would reach all files of the host");
   assert.ok(
     rust.includes("--shared-dir=/srv/a,b") && rust.includes("--cache=never") && rust.at(-1) === "--x",

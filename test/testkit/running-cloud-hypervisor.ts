@@ -3,13 +3,19 @@ import { Deadline } from "../../src/core/deadline.ts";
 import { ApiClient } from "../../src/hypervisor/cloud-hypervisor/api-client.ts";
 import type { VmInfo } from "../../src/hypervisor/cloud-hypervisor/api-types.ts";
 
+/** How long an answer may take before another connection is tried. */
+const TRY_MS = 3_000;
+
 /** What the API at `socket` answers, and the VMM's process id, as soon as the VM runs. */
 export async function runningCloudHypervisor(socket: string): Promise<{ pid: number; info: VmInfo }> {
   const deadline = Deadline.after(60_000, "a running VM of Cloud Hypervisor");
   const client = new ApiClient(socket);
   try {
     while (true) {
-      const info = await client.info(deadline).catch(() => undefined); // not created yet
+      // Not created yet; or the shim, which binds the socket, has it still and answers nothing.
+      const patience = deadline.shorter(TRY_MS, "an answer");
+      const info = await client.info(patience).catch(() => undefined);
+      patience.dispose();
       if (info?.state === "Running") return { pid: (await client.ping(deadline)).pid ?? 0, info };
       await deadline.race(sleep(50));
     }
