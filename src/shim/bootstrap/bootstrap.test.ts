@@ -207,11 +207,13 @@ test("the record comes back as it was written", () => {
   assert.throws(() => decodeRecord("{}"), { code: "Internal" });
 });
 
-test("rootfs mounts are unmounted from the inside out", () => {
-  const info = ["/", "/b/rootfs", "/b/rootfs/a\\040b", "/b/rootfs2", "/b/rootfs/a\\040b/c"]
-    .map((path, i) => `${i} 1 0:1 / ${path} rw - tmpfs tmpfs rw`)
-    .join("\n");
-  assert.deepEqual(mountsBelow(info, "/b/rootfs"), ["/b/rootfs/a b/c", "/b/rootfs/a b", "/b/rootfs"]);
+test("rootfs mounts are unmounted by no name within a mount", () => {
+  const info = (...paths: string[]) =>
+    paths.map((path, i) => `${i} 1 0:1 / ${path} rw - tmpfs tmpfs rw`).join("\n");
+  const stacked = info("/", "/b/rootfs", "/b/rootfs/a\\040b", "/b/rootfs2", "/b/rootfs");
+  assert.deepEqual(mountsBelow(stacked, "/b/rootfs"), ["/b/rootfs", "/b/rootfs"]);
+  const inner = info("/", "/b/rootfs/a\\040b", "/b/rootfs/a\\040b/c", "/b/rootfs/d");
+  assert.deepEqual(mountsBelow(inner, "/b/rootfs"), ["/b/rootfs/a b", "/b/rootfs/d"]);
 });
 
 test("-info: a RuntimeInfo that claims recursive read-only mounts, but no user namespaces", () => {

@@ -4,13 +4,16 @@ import type { Sys } from "./sys.ts";
 const decodeOctal = (path: string) =>
   path.replace(/\\([0-7]{3})/g, (_, code) => String.fromCharCode(Number.parseInt(code, 8)));
 
-/** The mount points at or below `root` in the order in which they have to be unmounted. */
+/**
+ * The mount points at or below `root` that are in no other mount there: with them goes all that is in them. Names within a
+ * mount may have been made to lead elsewhere. Several on one place are as many.
+ */
 export function mountsBelow(mountinfo: string, root: string): string[] {
-  return mountinfo
+  const found = mountinfo
     .split("\n")
     .map((line) => decodeOctal(line.split(" ")[4] ?? ""))
-    .filter((path) => path === root || path.startsWith(`${root}/`))
-    .reverse();
+    .filter((path) => path === root || path.startsWith(`${root}/`));
+  return found.filter((path) => !found.some((other) => path.startsWith(`${other}/`)));
 }
 
 /** Unmounts everything at and below `<bundle>/rootfs` in this mount namespace. No mount there is no error. */
