@@ -2,6 +2,10 @@
  * Mounts and files by descriptor, which neither Node nor mount(8) can do: src/host/mount-api.ts makes methods
  * of it. Every function runs on a thread of Node's pool, since file systems may make any of these calls wait,
  * and answers a promise of a descriptor or 0, or of a negative error number, as libuv does.
+ *
+ * Some run in another mount namespace: their first two arguments are its descriptor and that of the root
+ * directory there. A thread may only enter one when it shares its root and its working directory with no
+ * other, which it cannot take back: each call has a thread of its own, which ends with it.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -9,13 +13,16 @@
 #include <linux/mount.h>
 #include <linux/openat2.h>
 #include <node_api.h>
+#include <pthread.h>
+#include <sched.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define MAX_ARGUMENTS 5
+#define MAX_ARGUMENTS 8
 
 /* An argument: a number, or a text that the job owns. */
 union value {
@@ -28,6 +35,8 @@ struct function {
   /* A letter an argument: n for a number, s for a text. */
   const char *arguments;
   long (*run)(const union value *given);
+  /* In the mount namespace that its first two arguments are. */
+  bool elsewhere;
 };
 
 /* A call on its way through the pool. */
@@ -47,11 +56,43 @@ static long open_beneath(const union value *given) {
   return syscall(SYS_openat2, (int)given[0].number, given[1].text, &how, sizeof(how));
 }
 
-/* clone(path, recursive): a copy of what is mounted there, and below it if recursive, that is mounted nowhere
- * yet. */
+/* find(namespace, root, path): a descriptor of what is there, to do something at; links are followed. */
+static long find_elsewhere(const union value *given) {
+  return syscall(SYS_open_tree, AT_FDCWD, given[2].text, OPEN_TREE_CLOEXEC);
+}
+
+/* mounts(namespace, root): the list of what is mounted there, to be read, see proc_pid_mountinfo(5). */
+static long list_mounts(const union value *given) {
+  (void)given;
+  return open("/proc/thread-self/mountinfo", O_RDONLY | O_CLOEXEC);
+}
+
+/* clone(place, recursive): a copy of what is mounted where the descriptor is, and below it if recursive, that
+ * is mounted nowhere yet. The place must be in the mount namespace of the thread. */
+static long clone_of(int64_t place, int64_t recursive) {
+  unsigned flags = AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (recursive != 0 ? AT_RECURSIVE : 0);
+  return syscall(SYS_open_tree, (int)place, "", flags);
+}
+
 static long clone_mount(const union value *given) {
-  unsigned flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (given[1].number != 0 ? AT_RECURSIVE : 0);
-  return syscall(SYS_open_tree, AT_FDCWD, given[0].text, flags);
+  return clone_of(given[0].number, given[1].number);
+}
+
+/* take(namespace, root, place, recursive): the same of a place there. */
+static long clone_elsewhere(const union value *given) {
+  return clone_of(given[2].number, given[3].number);
+}
+
+/* create(namespace, root, folder, type, source, at, flags, options): a file system that is mounted nowhere
+ * yet; `folder` is what relative paths in the options are relative to. mount(2) takes longer options than
+ * fsconfig(2), and needs a place, `at`: in a copy of the namespace that nobody else sees. */
+static long create_mount(const union value *given) {
+  const char *at = given[5].text;
+  if (unshare(CLONE_NEWNS) != 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
+      chdir(given[2].text) != 0 ||
+      mount(given[4].text, at, given[3].text, (unsigned long)given[6].number, given[7].text) != 0)
+    return -1;
+  return syscall(SYS_open_tree, AT_FDCWD, at, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
 }
 
 /* change(mount, recursive, set, clear, propagation) */
@@ -75,8 +116,11 @@ static long detach_mount(const union value *given) {
 }
 
 static const struct function functions[] = {
-    {"open", "nsnn", open_beneath}, {"clone", "sn", clone_mount},   {"change", "nnnnn", change_mount},
-    {"attach", "nn", attach_mount}, {"detach", "sn", detach_mount},
+    {"open", "nsnn", open_beneath, false},    {"find", "nns", find_elsewhere, true},
+    {"mounts", "nn", list_mounts, true},      {"clone", "nn", clone_mount, false},
+    {"take", "nnnn", clone_elsewhere, true},  {"create", "nnssssns", create_mount, true},
+    {"change", "nnnnn", change_mount, false}, {"attach", "nn", attach_mount, false},
+    {"detach", "sn", detach_mount, false},
 };
 
 static void free_job(struct job *job) {
@@ -86,11 +130,34 @@ static void free_job(struct job *job) {
   free(job);
 }
 
+static void run(struct job *job) {
+  long result = job->function->run(job->given);
+  job->result = result < 0 ? -errno : (int)result;
+}
+
+static void *run_elsewhere(void *data) {
+  struct job *job = data;
+  if (unshare(CLONE_FS) != 0 || setns((int)job->given[0].number, CLONE_NEWNS) != 0 ||
+      fchdir((int)job->given[1].number) != 0 || chroot(".") != 0)
+    job->result = -errno;
+  else
+    run(job);
+  return NULL;
+}
+
 static void execute(napi_env env, void *data) {
   (void)env;
   struct job *job = data;
-  long result = job->function->run(job->given);
-  job->result = result < 0 ? -errno : (int)result;
+  pthread_t thread;
+  if (!job->function->elsewhere) {
+    run(job);
+    return;
+  }
+  int error = pthread_create(&thread, NULL, run_elsewhere, job);
+  if (error != 0)
+    job->result = -error;
+  else
+    pthread_join(thread, NULL);
 }
 
 static void complete(napi_env env, napi_status status, void *data) {

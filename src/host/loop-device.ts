@@ -14,16 +14,18 @@ export interface LoopDevice {
   detach(deadline: Deadline): Promise<void>;
 }
 
+/** `at`: where this process finds the file, which everybody else knows as `file`. */
 export async function attachLoop(
   file: string,
   readOnly: boolean,
   ledger: Ledger,
   deadline: Deadline,
+  at = file,
 ): Promise<LoopDevice> {
   const entry = await ledger.record({ kind: "loop", file });
   try {
     const how = ["--find", "--show", ...(readOnly ? ["--read-only"] : [])];
-    const path = (await run(["losetup", ...how, "--", file], deadline)).trim();
+    const path = (await run(["losetup", ...how, "--", at], deadline)).trim();
     let attached = true;
     const detach = async (by: Deadline) => {
       if (attached) await run(["losetup", "--detach", path], by);
@@ -33,7 +35,7 @@ export async function attachLoop(
     return { path, detach };
   } catch (thrown) {
     // A losetup that was killed may have done it all the same; then the record stays until that is undone.
-    if (deadline.reason) await undo(file);
+    if (deadline.reason) await undo(at);
     await entry.forget();
     throw HullError.wrap(`image file ${file}: attach it to a loop device`, thrown);
   }

@@ -41,17 +41,28 @@ async function sanitized(script: string): Promise<string> {
 test("wrong arguments are refused, not used", async () => {
   const script = `
     for (const name of Object.keys(addon)) {
-      for (const wrong of [[], ["x"], [1, 2, 3, 4, 5, 6], [{}, [], null, 4], ["a\\0b", 0], [-1, "a\\0b", 0, 0]])
+      for (const wrong of [[], ["x"], [1, 2, 3, 4, 5, 6, 7, 8, 9], [{}, [], null, 4], ["a\\0b", 0], [-1, "a\\0b", 0, 0]])
         assert.throws(() => addon[name](...wrong), { code: "ERR_INVALID_ARG_TYPE" }, name);
     }
     console.log(Object.keys(addon).join());`;
-  assert.equal(await sanitized(script), "open,clone,change,attach,detach");
+  assert.equal(await sanitized(script), "open,find,mounts,clone,take,create,change,attach,detach");
 });
 
 test("many calls at once each have their own answer, also when Node ends first", async () => {
   const script = `
-    const answers = await Promise.all(Array.from({ length: 200 }, (_, i) => addon.clone("/none/" + i, 0)));
+    const { openSync, readlinkSync, statSync } = require("node:fs");
+    const view = [openSync("/proc/self/ns/mnt"), openSync("/")];
+    const before = readlinkSync("/proc/self/cwd");
+    const answers = await Promise.all(Array.from({ length: 200 }, (_, i) => addon.find(...view, "/none/" + i)));
     assert.ok(answers.every((answer) => answer === -2));
+    const place = await addon.find(...view, "/etc");
+    const taken = await addon.take(...view, place, 1);
+    assert.equal(statSync("/proc/self/fd/" + taken).ino, statSync("/etc").ino);
+    assert.ok((await addon.mounts(...view)) > 0);
+    assert.equal(await addon.take(999999, view[1], place, 0), -9);
+    assert.equal(await addon.clone(999999, 0), -9);
+    assert.equal(await addon.create(...view, "/", "no-such-type", "none", "/", 0, ""), -19);
+    assert.equal(readlinkSync("/proc/self/cwd"), before);
     assert.equal(await addon.open(999999, "x", 0, 0), -9);
     assert.equal(await addon.open(-100, "/etc", 0, 0), -18);
     assert.equal(await addon.change(999999, 1, 1, 0, 0), -9);
@@ -62,5 +73,7 @@ test("many calls at once each have their own answer, also when Node ends first",
 });
 
 test("an addon that cannot be loaded is Unavailable", () => {
-  assert.throws(() => new MountApi("/no/such/mount-api.node"), { code: "Unavailable" });
+  assert.throws(() => new MountApi("/no/such/mount-api.node", { namespace: 0, root: 0 }), {
+    code: "Unavailable",
+  });
 });

@@ -1,11 +1,14 @@
-import { mkdtemp, rmdir } from "node:fs/promises";
+import { dirname } from "node:path";
 import type { Deadline } from "../core/deadline.ts";
-import { type MountSpec, mount, unmountTree } from "./mount.ts";
-import type { MountApi, Place } from "./mount-api.ts";
+import { failedPrecondition, HullError } from "../core/errors.ts";
+import type { Place } from "./detached-mount.ts";
+import { withFileSystem } from "./file-system.ts";
+import { type MountSpec, unmountTree } from "./mount.ts";
+import type { MountApi } from "./mount-api.ts";
 
 /**
- * Mounts a list in order on `target`. Targets below it are places in what an image brought: a link there is refused. On a
- * failure what was mounted is taken off again.
+ * Mounts a list in order on `target`, beside which is nobody else's. Targets below it are places in what an image brought: a
+ * link there is refused. On a failure what was mounted is taken off again.
  * Throws InvalidArgument when the options of an overlay are too long even when written relative.
  */
 export async function mountAll(
@@ -17,9 +20,7 @@ export async function mountAll(
   try {
     for (const one of mounts) {
       const place = { directory: target, path: one.target.replace(/^\/+/, "") };
-      if (isBind(one)) await api.bind(one.source, one.options, place);
-      else if (place.path === "") await mount(one, target, deadline);
-      else await mountBeneath(one, place, api, deadline);
+      await mountOne(one, place, dirname(target), api, deadline);
     }
   } catch (thrown) {
     await unmountTree(target, deadline);
@@ -27,19 +28,25 @@ export async function mountAll(
   }
 }
 
+/** Mounts one of a list at `place`; `scratch`: a folder of ours that containerd's mount namespace has, too. */
+export async function mountOne(
+  spec: MountSpec,
+  place: Place,
+  scratch: string,
+  api: MountApi,
+  deadline: Deadline,
+): Promise<void> {
+  try {
+    if (isBind(spec)) await api.bind(spec.source, spec.options, place);
+    else await withFileSystem(spec, scratch, api, deadline, (made) => made.attach(place));
+  } catch (thrown) {
+    // A list is containerd's: what is missing is no object of the caller's.
+    const { code, message } = HullError.from(thrown);
+    throw code === "NotFound" ? failedPrecondition(message) : thrown;
+  }
+}
+
 /** A bind is an operation, not a file system type. */
 export function isBind({ type, options }: MountSpec): boolean {
   return type === "bind" || options.some((option) => option === "bind" || option === "rbind");
-}
-
-/** mount(8) only knows paths: it mounts beside the target, in a folder of ours, from where the mount is moved. */
-async function mountBeneath(spec: MountSpec, place: Place, api: MountApi, deadline: Deadline): Promise<void> {
-  const beside = await mkdtemp(`${place.directory}-`);
-  try {
-    await mount(spec, beside, deadline);
-    await api.withClone(beside, false, (made) => made.attach(place));
-  } finally {
-    await api.unmount(beside);
-    await rmdir(beside);
-  }
 }

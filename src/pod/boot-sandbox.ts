@@ -11,6 +11,7 @@ import type { Ledger } from "../core/ledger.ts";
 import type { Timeline } from "../core/timeline.ts";
 import { MountApi } from "../host/mount-api.ts";
 import { lastLines } from "../host/ring-buffer.ts";
+import type { MountView } from "../host/source.ts";
 import type { Vm } from "../hypervisor/hypervisor.ts";
 import { openHypervisor } from "../hypervisor/open.ts";
 import { startPodLocalhost } from "../network/pod-localhost.ts";
@@ -40,6 +41,8 @@ export interface BootContext {
   /** The folder that holds hull's own helpers in libexec/. */
   readonly installation: string;
   readonly ledger: Ledger;
+  /** Where the paths that containerd names count. */
+  readonly caller: MountView;
   /** Where the steps of the start are noted. */
   readonly timeline: Timeline;
   log(message: string, fields?: Record<string, unknown>): void;
@@ -78,6 +81,7 @@ async function boot(
 ): Promise<Sandbox> {
   const { config, directory, ledger, namespace, id, timeline } = context;
   const pod = `${namespace}/${id}`;
+  const mounts = new MountApi(join(context.installation, "lib/mount-api.node"), context.caller);
   // The VMM waits for it, the small helpers do not: it takes the time of a grace period of the kernel. They follow below.
   const placed = enterPodCgroup(request, context).then((cgroup) => {
     timeline.mark("cgroup entered");
@@ -119,7 +123,8 @@ async function boot(
       disposer.push("network", () => network.release());
       return network;
     }),
-    openTree(context, deadline).then(async (share) => {
+    // What the guest shall see of the host; empty so far.
+    SharedTree.create(join(directory, "shared"), mounts, deadline).then(async (share) => {
       timeline.mark("shared tree mounted");
       disposer.push("shared tree", (by) => share.dispose(by));
       const daemon = await startVirtiofsd(
@@ -215,7 +220,7 @@ async function boot(
         shares: [{ tag: SHARE_TAG, target: GUEST_SHARE, readOnly: false }],
         network: network.settings,
         sysctls: request.sysctls,
-        shmSize: await shmSize(request.shmSource),
+        shmSize: await shmSize(request.shmSource, mounts),
         maxShareFiles: await virtiofsd.maxFiles(),
       },
       deadline,
@@ -223,7 +228,7 @@ async function boot(
   );
   await allSettled([starting, cgroup?.adopt([virtiofsd.process.pid, ...link.pids]) ?? Promise.resolve()]);
   timeline.mark("guest: sandbox set up");
-  const disks = new SandboxDisks(vm, user && nodes, ledger, context.log);
+  const disks = new SandboxDisks(vm, { nodes: user && nodes, mounts, ledger, directory, log: context.log });
   const capacity = spec.growth
     ? new GrowingCapacity(size, {
         ...{ vm, agent, rule: sizingRule(config), log: context.log },
@@ -271,12 +276,6 @@ async function boot(
       await disposer.dispose(by);
     },
   };
-}
-
-/** What the guest shall see of the host; empty so far. */
-async function openTree({ directory, installation }: BootContext, deadline: Deadline): Promise<SharedTree> {
-  const api = new MountApi(join(installation, "lib/mount-api.node"));
-  return await SharedTree.create(join(directory, "shared"), api, deadline);
 }
 
 /** An executable that the configuration names. */

@@ -85,11 +85,11 @@ async function plugRoot(
   log: (message: string, fields?: Record<string, unknown>) => void,
   deadline: Deadline,
 ) {
-  const found = await rootDisk(mounts);
+  const found = rootDisk(mounts);
   if (!found) return undefined;
-  const { path, fsType, readOnly, options } = found;
+  const { path, image, fsType, readOnly, options } = found;
   try {
-    const disk = await sandbox.plugDisk({ source: { path }, readOnly }, deadline);
+    const disk = await sandbox.plugDisk({ source: { path, image }, readOnly }, deadline);
     return { disk, guest: { serial: disk.serial, fsType, readOnly, options } };
   } catch (error) {
     const { code, message } = HullError.from(error);

@@ -1,11 +1,10 @@
-import { stat } from "node:fs/promises";
-import { HullError } from "../core/errors.ts";
 import type { RootfsSource } from "./sandbox.ts";
 
 /** A root file system that the guest can mount itself. */
 export interface RootDisk {
-  /** A block device or an image file of the host. */
+  /** A block device of the host, or with `image` an image file. */
   readonly path: string;
+  readonly image: boolean;
   readonly fsType: string;
   readonly readOnly: boolean;
   /** Options of this file system for mount(2). */
@@ -19,17 +18,14 @@ const GENERAL = new Set(["loop", "ro", "rw", "defaults"]);
 
 /**
  * containerd's mounts as a disk: where they are a single file system on a block device (devmapper snapshotter) or in an
- * image file (blockfile snapshotter, option `loop`). undefined for all others. Throws NotFound.
+ * image file (blockfile snapshotter, option `loop`). undefined for all others. What the path is has to be looked at.
  */
-export async function rootDisk(mounts: RootfsSource["mounts"]): Promise<RootDisk | undefined> {
+export function rootDisk(mounts: RootfsSource["mounts"]): RootDisk | undefined {
   const [only, ...more] = mounts;
   if (!only || more.length > 0 || only.target !== "" || !GUEST_FILE_SYSTEMS.has(only.type)) return undefined;
-  const found = await stat(only.source).catch((error: unknown) => {
-    throw HullError.ofCallersPath(`root file system ${only.source}`, error);
-  });
-  if (!found.isBlockDevice() && !(found.isFile() && only.options.includes("loop"))) return undefined;
   return {
     path: only.source,
+    image: only.options.includes("loop"),
     fsType: only.type,
     readOnly: only.options.includes("ro"),
     options: only.options.filter((option) => !GENERAL.has(option)),

@@ -1,14 +1,34 @@
-import { stat } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
 import { Deadline } from "../core/deadline.ts";
+import { failedPrecondition } from "../core/errors.ts";
 import type { Ledger } from "../core/ledger.ts";
 import type { DeviceNodes } from "../host/device-nodes.ts";
 import { attachLoop } from "../host/loop-device.ts";
+import type { MountApi } from "../host/mount-api.ts";
 import type { Vm } from "../hypervisor/hypervisor.ts";
 import { blockDevicePath } from "../storage/block-device.ts";
+import { BoundFile } from "../storage/bound-file.ts";
 import type { HostDisk, PluggedDisk } from "./sandbox.ts";
 
 /** How long letting go of a disk may take. */
 const RELEASE_LIMIT_MS = 2_000;
+
+export interface DisksContext {
+  /** Where the VMM may not open the host's devices: nodes of its own. */
+  readonly nodes: DeviceNodes | undefined;
+  readonly mounts: MountApi;
+  readonly ledger: Ledger;
+  /** The pod's folder. */
+  readonly directory: string;
+  log(message: string, fields?: Record<string, unknown>): void;
+}
+
+/** What the VMM opens. */
+interface BackEnd {
+  readonly path: string;
+  release(): Promise<void>;
+}
 
 /** The disks that are plugged into a pod's VM for its containers. */
 export class SandboxDisks {
@@ -17,10 +37,7 @@ export class SandboxDisks {
 
   constructor(
     readonly vm: Vm,
-    /** Where the VMM may not open the host's devices: nodes of its own. */
-    readonly nodes: DeviceNodes | undefined,
-    readonly ledger: Ledger,
-    readonly log: (message: string, fields?: Record<string, unknown>) => void,
+    readonly context: DisksContext,
   ) {
     void vm.exited.then(() => {
       this.#vmEnded = true;
@@ -42,27 +59,74 @@ export class SandboxDisks {
         // A guest that keeps it does not keep the container from being deleted: it goes with the VM.
         if (!this.#vmEnded)
           await take().catch((error) => {
-            if (!this.#vmEnded) this.log("disk: the guest keeps it", { path: back.path, err: error });
+            if (!this.#vmEnded) this.context.log("disk: the guest keeps it", { path: back.path, err: error });
           });
         await back.release();
       },
     };
   }
 
-  /** What the VMM opens: the disk itself, or where that is not its own to open a node of the device, or of a loop device. */
-  async #backEnd(source: HostDisk["source"], readOnly: boolean, name: string, deadline: Deadline) {
-    const path = "path" in source ? source.path : await blockDevicePath(source.major, source.minor);
-    const { nodes } = this;
-    if (!nodes) return { path, release: async () => undefined };
-    const file = "path" in source && (await stat(path)).isFile();
-    const loop = file ? await attachLoop(path, readOnly, this.ledger, deadline) : undefined;
+  async #backEnd(
+    source: HostDisk["source"],
+    readOnly: boolean,
+    name: string,
+    deadline: Deadline,
+  ): Promise<BackEnd> {
+    if (!("path" in source)) {
+      const device = {
+        path: await blockDevicePath(source.major, source.minor),
+        release: async () => undefined,
+      };
+      return await this.#forVmm(device, name, deadline);
+    }
+    const { bound, file } = await this.#bind(source, name);
+    const back = { path: bound.path, release: () => bound.remove() };
+    // A loop device is only needed where the VMM gets a node of it.
+    const device =
+      file && this.context.nodes ? await this.#loop(source.path, back, readOnly, deadline) : back;
+    return await this.#forVmm(device, name, deadline);
+  }
+
+  /** The caller's file or device under a name of ours: the caller's own need not lead this process or the VMM to it. */
+  async #bind({ path, image }: Extract<HostDisk["source"], { path: string }>, name: string) {
+    const { mounts, directory } = this.context;
+    const folder = join(directory, "disks");
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+    return await mounts.withSource(path, async (found) => {
+      const stats = await found.stat();
+      const file = image && stats.isFile();
+      if (!file && !stats.isBlockDevice()) throw failedPrecondition(`${path} is no block device`);
+      return { file, bound: await BoundFile.create(found, join(folder, name), mounts) };
+    });
+  }
+
+  async #loop(file: string, back: BackEnd, readOnly: boolean, deadline: Deadline): Promise<BackEnd> {
+    const loop = await attachLoop(file, readOnly, this.context.ledger, deadline, back.path).catch(
+      async (error: unknown) => {
+        await back.release();
+        throw error;
+      },
+    );
+    return {
+      path: loop.path,
+      release: async () => {
+        const limit = Deadline.after(RELEASE_LIMIT_MS, `free ${file}`);
+        await loop.detach(limit).finally(() => limit.dispose());
+        await back.release();
+      },
+    };
+  }
+
+  /** The disk itself, or where that is not the VMM's own to open a node of it. */
+  async #forVmm(back: BackEnd, name: string, deadline: Deadline): Promise<BackEnd> {
+    const { nodes } = this.context;
+    if (!nodes) return back;
     const release = async () => {
       await nodes.remove(name);
-      const limit = Deadline.after(RELEASE_LIMIT_MS, `free ${path}`);
-      await loop?.detach(limit).finally(() => limit.dispose());
+      await back.release();
     };
     try {
-      return { path: await nodes.add(name, loop?.path ?? path, deadline), release };
+      return { path: await nodes.add(name, back.path, deadline), release };
     } catch (error) {
       await release();
       throw error;

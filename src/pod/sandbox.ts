@@ -13,7 +13,7 @@ export interface Sandbox {
   readonly share: ContainerShare;
   /** Gives the guest what is new in the pod's network namespace: interfaces (plugged in), addresses, routes. */
   refreshNetwork(deadline: Deadline): Promise<void>;
-  /** Plugs a disk into the VM. Throws NotFound; ResourceExhausted or FailedPrecondition where the VM takes no more. */
+  /** Plugs a disk into the VM. Throws NotFound; ResourceExhausted or FailedPrecondition where it is none or the VM takes no more. */
   plugDisk(disk: HostDisk, deadline: Deadline): Promise<PluggedDisk>;
   /** Resolves with the reason when the VM has ended without being asked to. */
   readonly lost: Promise<string>;
@@ -25,9 +25,11 @@ export interface Sandbox {
   stop(deadline: Deadline): Promise<void>;
 }
 
-/** A block device of the host by its numbers, or one or an image file by its path. */
+/** A block device of the host by its numbers, or by its path, with `image` also an image file. */
 export interface HostDisk {
-  readonly source: { readonly major: number; readonly minor: number } | { readonly path: string };
+  readonly source:
+    | { readonly major: number; readonly minor: number }
+    | { readonly path: string; readonly image: boolean };
   readonly readOnly: boolean;
 }
 

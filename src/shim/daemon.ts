@@ -13,6 +13,7 @@ import { StateFile } from "../pod/state-file.ts";
 import { SandboxDefinition } from "../proto/generated/containerd/runtime/sandbox/v1/sandbox.ts";
 import { TaskDefinition } from "../proto/generated/containerd/task/v2/task.ts";
 import { whenAbandoned } from "./abandoned.ts";
+import { INHERITED } from "./bootstrap/daemon.ts";
 import { PodPaths, STATE_ROOT } from "./bootstrap/pod-paths.ts";
 import { type BootstrapRecord, decodeRecord } from "./bootstrap/record.ts";
 import { VERSION } from "./bootstrap/version.ts";
@@ -31,10 +32,6 @@ import { TASK_SERVICES, taskService } from "./services/task.ts";
 
 /** What the shims before this one have parsed. No namespace of containerd's begins with a dot. */
 const CONFIG_CACHE = `${STATE_ROOT}/.config`;
-/** The listening socket, inherited from the front. */
-const LISTENER_FD = 3;
-/** Where the front says that containerd has been told of it. */
-const FRONT_FD = 4;
 /** How long pending events may hold up the end: containerd waits 3 s for Shutdown. */
 const FLUSH_LIMIT_MS = 1_000;
 const REMOVE_LIMIT_MS = 2_000;
@@ -95,6 +92,7 @@ export class Daemon {
             installation: installation(),
             config: loaded.config,
             ledger: this.#ledger,
+            caller: { namespace: INHERITED.mountNamespace, root: INHERITED.root },
             timeline: this.#timeline,
             log: (message, fields) => this.#log.debug(fields ?? {}, message),
             warn,
@@ -125,7 +123,7 @@ export class Daemon {
     for (const signal of ["SIGTERM", "SIGINT"] as const) {
       process.on(signal, () => void daemon.end().then(() => process.exit(0)));
     }
-    whenAbandoned(FRONT_FD, () => {
+    whenAbandoned(INHERITED.front, () => {
       daemon.#log.warn({}, "shim: start was killed before containerd knew of this shim: ending");
       void daemon.end().then(() => process.exit(0));
     });
@@ -142,7 +140,7 @@ export class Daemon {
       served(TaskDefinition, this.#taskService(), TASK_SERVICES),
     ];
     const report = (where: string, error: unknown) => this.#log.error({ err: error }, where);
-    const where = { fd: LISTENER_FD };
+    const where = { fd: INHERITED.listener };
     if (!existsSync(this.#paths.answer)) return await serveTtrpc(services, where, report);
     const { serveGrpc } = await import("./serve/grpc.ts");
     return await serveGrpc(services, where, report);

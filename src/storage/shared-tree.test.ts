@@ -14,15 +14,15 @@ import {
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
+import { ownMountApi } from "../../test/testkit/mount-api.ts";
 import { Deadline } from "../core/deadline.ts";
 import { mount, mountsBelow, unmountTree } from "../host/mount.ts";
-import { MountApi } from "../host/mount-api.ts";
 import { readMountInfo } from "../host/mountinfo.ts";
 import { run } from "../host/run.ts";
 import { GUEST_SHARE, type SharedPath, SharedTree } from "./shared-tree.ts";
 
 const deadline = Deadline.none();
-const api = new MountApi(join(import.meta.dirname, "../../dist/lib/mount-api.node"));
+const api = ownMountApi();
 const tmpfs = (options: readonly string[]) => ({ type: "tmpfs", source: "tmpfs", target: "", options });
 
 let folder: string;
@@ -186,4 +186,15 @@ test("what cannot be mounted leaves nothing", async () => {
   assert.deepEqual(readdirSync(share.exported), []);
   assert.equal((await mountsBelow(join(folder, "shared"))).length, 3);
   await assert.rejects(SharedTree.create(join(folder, "shared"), api, deadline), { code: "EEXIST" });
+});
+
+test("what is made when its time is over is taken back all the same", async () => {
+  const over = Deadline.none();
+  over.cancel("no time left");
+  const late = join(folder, "late");
+  await assert.rejects(SharedTree.create(late, api, over), { message: /no time left/ });
+  assert.deepEqual([existsSync(late), await mountsBelow(late)], [false, []]);
+  const volume = folderWith("volume", "file");
+  await assert.rejects(share.addBind(volume, ["rbind"], over), { message: /no time left/ });
+  assert.deepEqual(readdirSync(share.exported), []);
 });

@@ -1,15 +1,17 @@
 import { randomBytes } from "node:crypto";
-import { constants } from "node:fs";
-import { mkdir, open, rmdir, stat, unlink } from "node:fs/promises";
+import { mkdir, open, rmdir, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import type { Deadline } from "../core/deadline.ts";
 import { HullError } from "../core/errors.ts";
 import { undo } from "../core/undo.ts";
+import type { Place } from "../host/detached-mount.ts";
 import type { MountSpec } from "../host/mount.ts";
-import type { MountApi, Place } from "../host/mount-api.ts";
+import type { MountApi } from "../host/mount-api.ts";
 import { NO_RIGHTS, READ_ONLY } from "../host/mount-attributes.ts";
-import { isBind, mountAll } from "../host/mount-list.ts";
+import { isBind, mountAll, mountOne } from "../host/mount-list.ts";
 import { removeTree } from "../host/remove-tree.ts";
+import type { Source } from "../host/source.ts";
+import { PLACEHOLDER } from "./bound-file.ts";
 
 /** Where the guest mounts the share, and the share's virtio-fs tag. */
 export const GUEST_SHARE = "/run/hull/shared";
@@ -35,12 +37,12 @@ interface Entry {
  * mounted in `tree` shows with its own flags and goes on into virtiofsd's namespace (mount_namespaces(7)). A mount is whole
  * before it is attached: flags that are set later stay behind in `tree`. Names are random. Host paths are mounted once for
  * all containers of the pod that ask for the same: what one of them writes, unlinks, locks or maps, the others see at once,
- * as on one machine. All mounts live in the shim's mount namespace.
+ * as on one machine. All mounts live in the shim's mount namespace; host paths are containerd's (MountApi).
  */
 export class SharedTree {
   readonly #directory: string;
   readonly #mounts: MountApi;
-  /** By what they are: the same path may name another file after a rename. */
+  /** By what they are: the same path may name another file after a rename, or have more mounted in it. */
   readonly #binds = new Map<string, Entry>();
 
   private constructor(directory: string, mounts: MountApi) {
@@ -70,26 +72,36 @@ export class SharedTree {
     return join(this.#directory, "tree");
   }
 
+  get #stage(): string {
+    return join(this.#directory, "stage");
+  }
+
   /** Mounts a container's root file system. */
   async addRootfs(mounts: readonly MountSpec[], deadline: Deadline): Promise<SharedPath> {
-    const [only] = mounts;
-    const bind = mounts.length === 1 && only && isBind(only) && only.target === "";
+    const [only, more] = mounts;
     const entry = this.#enter(true, (at) =>
-      bind ? this.#bind(only.source, only.options, at) : this.#assemble(mounts, at, deadline),
+      only && !more && only.target === ""
+        ? mountOne(withoutRights(only), at, this.#stage, this.#mounts, deadline)
+        : this.#assemble(mounts, at, deadline),
     );
     return await this.#hold(entry, deadline);
   }
 
   /** Bind-mounts a file or directory of the host. Throws NotFound. */
   async addBind(source: string, options: readonly string[], deadline: Deadline): Promise<SharedPath> {
-    const found = await stat(source).catch((error: unknown) => {
-      throw HullError.ofCallersPath(`mount source ${source}`, error);
-    });
-    const key = JSON.stringify([source, found.dev, found.ino, options]);
-    const known = this.#binds.get(key);
-    const entry = known ?? this.#enter(found.isDirectory(), (at) => this.#bind(source, options, at));
-    this.#binds.set(key, entry);
-    return await this.#hold(entry, deadline, () => this.#binds.delete(key));
+    const found = await this.#mounts.find(source);
+    let shared: Promise<unknown> = Promise.resolve();
+    try {
+      const { key, directory } = await identity(found, options);
+      const known = this.#binds.get(key);
+      const entry =
+        known ?? this.#enter(directory, (at) => found.bind([...options, ...NO_RIGHTS_OF_BINDS], at));
+      shared = entry.mounted;
+      this.#binds.set(key, entry);
+      return await this.#hold(entry, deadline, () => this.#binds.delete(key));
+    } finally {
+      void shared.catch(() => undefined).then(() => found.close());
+    }
   }
 
   /** Unmounts and removes everything. Idempotent. */
@@ -106,8 +118,7 @@ export class SharedTree {
       await mount.attach(at(this.#directory));
       await mount.change({ propagation: "private" }); // below a shared mount it became shared
     });
-    for (const path of [this.#tree, this.exported, join(this.#directory, "stage")])
-      await mkdir(path, { mode: 0o700 });
+    for (const path of [this.#tree, this.exported, this.#stage]) await mkdir(path, { mode: 0o700 });
     await this.#mounts.withClone(this.#tree, false, async (mount) => {
       await mount.attach(at(this.#tree));
       await mount.change({ propagation: "shared" });
@@ -145,8 +156,7 @@ export class SharedTree {
     try {
       await deadline.race(entry.mounted);
     } catch (thrown) {
-      await release(deadline).catch(() => undefined); // what is left goes with the tree; the cause is told
-      throw thrown;
+      throw await undo(thrown, release); // what is left goes with the tree
     }
     return { guestPath: `${GUEST_SHARE}/${entry.name}`, release };
   }
@@ -166,17 +176,9 @@ export class SharedTree {
       });
   }
 
-  /**
-   * Device nodes are the guest's to open, in its own kernel: a virtiofsd that was taken over, which may make any, opens none
-   * of the host's there. The guest's mounts have flags of their own.
-   */
-  async #bind(source: string, options: readonly string[], at: Place): Promise<void> {
-    await this.#mounts.bind(source, [...options, "rnodev", "rnosuid"], at);
-  }
-
   /** Mounts a list where nobody sees it, then all of it at once at `at`. */
   async #assemble(mounts: readonly MountSpec[], at: Place, deadline: Deadline): Promise<void> {
-    const stage = join(this.#directory, "stage", randomBytes(16).toString("hex"));
+    const stage = join(this.#stage, randomBytes(16).toString("hex"));
     await mkdir(stage, { mode: 0o700 });
     try {
       await mountAll(mounts, stage, this.#mounts, deadline);
@@ -191,5 +193,23 @@ export class SharedTree {
   }
 }
 
-/** A file that is only there to be mounted on. */
-const PLACEHOLDER = constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW | constants.O_WRONLY;
+/** What a copy of a source would be: of two that are the same one is enough. */
+async function identity(source: Source, options: readonly string[]) {
+  const stats = await source.stat();
+  const directory = stats.isDirectory();
+  const mounts = await source.mountIds(directory && options.includes("rbind"));
+  return { key: JSON.stringify([source.path, stats.dev, stats.ino, mounts, options]), directory };
+}
+
+/**
+ * Device nodes are the guest's to open, in its own kernel: a virtiofsd that was taken over, which may make any, opens none of
+ * the host's there. The guest's mounts have flags of their own.
+ */
+const NO_RIGHTS_OF_BINDS = ["rnodev", "rnosuid"] as const;
+
+function withoutRights(mount: MountSpec): MountSpec {
+  return {
+    ...mount,
+    options: [...mount.options, ...(isBind(mount) ? NO_RIGHTS_OF_BINDS : ["nodev", "nosuid"])],
+  };
+}

@@ -1,14 +1,17 @@
 import { statfs } from "node:fs/promises";
 import { HullError } from "../core/errors.ts";
+import type { MountApi } from "../host/mount-api.ts";
 
 /** What containers get by default (docker, containerd, CRI-O): 64 MiB. */
 const DEFAULT_BYTES = 64n << 20n;
 
 /** The size in bytes that a pod's /dev/shm is to have: that of the tmpfs that the host has for it. */
-export async function shmSize(source: string | undefined): Promise<bigint> {
+export async function shmSize(source: string | undefined, mounts: MountApi): Promise<bigint> {
   if (source === undefined) return DEFAULT_BYTES;
-  const { blocks, bsize } = await statfs(source, { bigint: true }).catch((error: unknown) => {
-    throw HullError.ofCallersPath(`shared memory of the pod: ${source}`, error);
-  });
+  const { blocks, bsize } = await mounts
+    .withSource(source, ({ here }) => statfs(here, { bigint: true }))
+    .catch((error: unknown) => {
+      throw HullError.wrap("shared memory of the pod", error);
+    });
   return blocks * bsize || DEFAULT_BYTES; // a tmpfs without a limit says 0
 }

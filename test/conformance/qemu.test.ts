@@ -6,7 +6,6 @@ import { test } from "node:test";
 import { findProgram } from "../../src/config/program.ts";
 import { Deadline } from "../../src/core/deadline.ts";
 import { AGENT_PORT } from "../../src/core/guest-ports.ts";
-import { MountApi } from "../../src/host/mount-api.ts";
 import type { VmSpec } from "../../src/hypervisor/hypervisor.ts";
 import { Qemu } from "../../src/hypervisor/qemu/driver.ts";
 import { SharedTree } from "../../src/storage/shared-tree.ts";
@@ -15,6 +14,7 @@ import { startVsockDaemon } from "../../src/vsock/vhost-device-vsock.ts";
 import { dialUntilReady } from "../testkit/dial-until-ready.ts";
 import { type ComplianceSetup, hypervisorCompliance } from "../testkit/hypervisor-compliance.ts";
 import { MemoryLedger } from "../testkit/memory-ledger.ts";
+import { ownMountApi } from "../testkit/mount-api.ts";
 import { requireFiles } from "../testkit/required-files.ts";
 import { within } from "../testkit/within.ts";
 
@@ -123,7 +123,7 @@ test("a guest boots with a share that the real virtiofsd serves", async () => {
   const setup = await setUp();
   const ledger = new MemoryLedger();
   const deadline = Deadline.after(60_000, "boot");
-  const api = new MountApi(join(import.meta.dirname, "../../dist/lib/mount-api.node"));
+  const api = ownMountApi();
   const tree = await SharedTree.create(join(setup.spec.directory, "shared"), api, deadline);
   const places = { installation: dirname(guest), path: process.env.PATH };
   const path = await findProgram("hypervisor.virtio_fs_daemon", "virtiofsd", places);

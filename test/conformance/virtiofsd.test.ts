@@ -6,11 +6,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { Deadline } from "../../src/core/deadline.ts";
-import { MountApi } from "../../src/host/mount-api.ts";
 import { parseMountInfo } from "../../src/host/mountinfo.ts";
 import { GUEST_SHARE, type SharedPath, SharedTree } from "../../src/storage/shared-tree.ts";
 import { startVirtiofsd } from "../../src/storage/virtiofsd.ts";
 import { MemoryLedger } from "../testkit/memory-ledger.ts";
+import { ownMountApi } from "../testkit/mount-api.ts";
 import { within } from "../testkit/within.ts";
 
 /** Those of this machine, and one that HULL_VIRTIOFSD names (hack/lib/rust-virtiofsd). */
@@ -23,7 +23,7 @@ for (const path of there) {
     const directory = await mkdtemp(join(tmpdir(), "hull-fs-"));
     const deadline = Deadline.after(20_000, "test");
     const ledger = new MemoryLedger();
-    const api = new MountApi(join(import.meta.dirname, "../../dist/lib/mount-api.node"));
+    const api = ownMountApi();
     const tree = await SharedTree.create(join(directory, "shared"), api, deadline);
     const shared = tree.exported;
     const spec = { path, cache: "auto", extraArgs: [], directory, shared, pod: "test/fs" } as const;

@@ -37,17 +37,19 @@ export class CriTarget {
  * Registers `cases` for every containerd line and handler that is asked for (HULL_E2E_LINES, HULL_E2E_RUNTIMES). What
  * a suite left of its pods is removed at its end, and then nothing may be left of them on the machine: no two of these
  * suites may run at the same time. `lines`: those that the suite runs with when none is asked for, to save time.
+ * `within`: the surroundings of containerd (`Containerd.up`).
  */
 export function forEveryHandler(
   suite: string,
   cases: (target: () => CriTarget, handler: Handler) => void,
   lines: readonly Line[] = chosenLines(),
+  within: readonly string[] = [],
 ): void {
   for (const line of process.env.HULL_E2E_LINES ? chosenLines() : lines) {
     describe(`containerd ${line}: ${suite}`, () => {
       let containerd: Containerd | undefined;
       before(async () => {
-        containerd = await Containerd.up(line);
+        containerd = await Containerd.up(line, within);
       });
       after(() => containerd?.down());
       for (const handler of handlers(line)) {

@@ -59,6 +59,12 @@ export class Containerd {
     return Number(await readFile(join(this.directory, "containerd.pid"), "utf8"));
   }
 
+  /** Runs a program among containerd's mounts; answers what it prints. */
+  async among(...argv: [string, ...string[]]): Promise<string> {
+    const { stdout } = await run("nsenter", [`--mount=/proc/${await this.pid()}/ns/mnt`, "--", ...argv]);
+    return stdout;
+  }
+
   /** Kills containerd alone, by SIGKILL: its shims live on. */
   async kill(): Promise<void> {
     const pid = await this.pid();

@@ -3,6 +3,12 @@ import { type ChildResult, runChild } from "./child.ts";
 import type { PodPaths } from "./pod-paths.ts";
 import { ifExists, type Sys } from "./sys.ts";
 
+/**
+ * The daemon's descriptors: its listening socket; how containerd sees the host's files; a pipe that has a byte once
+ * containerd knows of the daemon, or ends with the front.
+ */
+export const INHERITED = { listener: 3, mountNamespace: 4, root: 5, front: 6 } as const;
+
 const S_IFMT = 0o170000;
 const S_IFIFO = 0o010000;
 
@@ -53,17 +59,15 @@ export function childEnvironment(sys: Sys): string[] {
 }
 
 /**
- * Starts the daemon in a session of its own: the listening socket is its descriptor 3, the bundle's `log` FIFO
- * its standard error. Its descriptor 4 is `front`, a pipe that has a byte once containerd knows of it, or ends with
- * this process. Returns its pid.
+ * Starts the daemon in a session of its own: the bundle's `log` FIFO is its standard error, and it has what is in
+ * `INHERITED`. Returns its pid.
  */
 export function spawnDaemon(
   sys: Sys,
   installation: Installation,
   paths: PodPaths,
   bundle: string,
-  listener: number,
-  front: number,
+  given: { readonly [name in keyof typeof INHERITED]: number },
 ): number {
   const log = openLog(sys, bundle);
   try {
@@ -71,7 +75,7 @@ export function spawnDaemon(
       argv: installation.command("daemon", paths),
       env: childEnvironment(sys),
       cwd: bundle,
-      fds: [-1, -1, log, listener, front],
+      fds: [-1, -1, log, given.listener, given.mountNamespace, given.root, given.front],
       setsid: true,
     });
   } catch (error) {

@@ -74,9 +74,14 @@ export function start(
       version: said.containerdVersion,
       binary: flags.publishBinary || said.containerdBinary,
     });
+    // The caller's, which is containerd's, from before this process leaves it.
+    const mountNamespace = sys.open("/proc/self/ns/mnt", sys.O_RDONLY);
+    const root = sys.open("/", sys.O_PATH | sys.O_DIRECTORY);
     ownMountNamespace(sys);
     const [front, ours] = sys.pipe();
-    const pid = spawnDaemon(sys, installation, paths, bundle, staged.listener, front);
+    const pid = spawnDaemon(sys, installation, paths, bundle, {
+      ...{ listener: staged.listener, mountNamespace, root, front },
+    });
     undo.push(() => sys.kill(pid, SIGKILL));
     const mark = markOf(sys, pid);
     if (mark === undefined) throw failedPrecondition("the daemon ended at once: see containerd's log");
@@ -116,8 +121,8 @@ function makeRoom(sys: Sys, installation: Installation, paths: PodPaths): void {
 }
 
 /**
- * A mount namespace for the daemon: its mounts vanish with it, even after SIGKILL, while mounts that the host
- * makes later (volumes) still arrive. Shared inside, because what the daemon starts has namespaces of its own.
+ * A mount namespace for the daemon: its mounts vanish with it, even after SIGKILL. What the host mounts later arrives
+ * where its mounts are shared, and not where they are private. Shared inside, because what the daemon starts has namespaces of its own.
  */
 function ownMountNamespace(sys: Sys): void {
   try {

@@ -1,0 +1,49 @@
+import { getSystemErrorName } from "node:util";
+import { failedPrecondition, HullError } from "../core/errors.ts";
+import { loadAddon } from "./addon.ts";
+
+/** native/mount-api.c. A negative answer is an error number. */
+export interface MountAddon {
+  open(directory: number, path: string, flags: number, mode: number): Promise<number>;
+  find(namespace: number, root: number, path: string): Promise<number>;
+  mounts(namespace: number, root: number): Promise<number>;
+  clone(place: number, recursive: number): Promise<number>;
+  take(namespace: number, root: number, place: number, recursive: number): Promise<number>;
+  create(
+    namespace: number,
+    root: number,
+    folder: string,
+    type: string,
+    source: string,
+    at: string,
+    flags: number,
+    options: string,
+  ): Promise<number>;
+  change(mount: number, recursive: number, set: number, clear: number, propagation: number): Promise<number>;
+  attach(mount: number, place: number): Promise<number>;
+  detach(path: string, flags: number): Promise<number>;
+}
+
+/** open(2): only a place in the file tree, nothing to read from. Node has no name for it. */
+export const O_PATH = 0o10000000;
+
+/** `path`: the addon, built from native/mount-api.c. Throws Unavailable when it cannot be loaded. */
+export function loadMountAddon(path: string): MountAddon {
+  return loadAddon<MountAddon>("mount", path);
+}
+
+/** What the addon answered, unless it is an error number. */
+export function checked(step: string, answer: number): number {
+  if (answer >= 0) return answer;
+  const code = getSystemErrorName(answer);
+  if (code === "ENOSYS") throw failedPrecondition(`${step}: the kernel is too old; hull needs Linux 5.12`);
+  if (code === "ELOOP" || code === "EXDEV")
+    throw failedPrecondition(`${step}: it is a link, goes through one or leads out; no mount follows those`);
+  throw HullError.wrap(step, systemError(answer), "FailedPrecondition");
+}
+
+/** A negative answer as Node tells of failed system calls. */
+export function systemError(answer: number): Error {
+  const code = getSystemErrorName(answer);
+  return Object.assign(new Error(code), { code });
+}
