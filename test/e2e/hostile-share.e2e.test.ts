@@ -1,10 +1,12 @@
 /** A guest that has taken over its kernel has the whole share: it must not lead the host anywhere with it. */
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
 import { lstat, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { it } from "node:test";
+import { before, it } from "node:test";
+import { promisify } from "node:util";
 import { parseMountInfo } from "../../src/host/mountinfo.ts";
 import { type ContainerSettings, type CriContainer, IDLE } from "../testkit/cri.ts";
 import { forEveryHandler } from "./cri-fixture.ts";
@@ -15,7 +17,7 @@ const HOSTILE: ContainerSettings = {
 };
 
 /**
- * $1: where links lead, $2: a container's id. Says of each attempt how it ended. Nothing is removed recursively: what
+ * $1: where links lead, $2: a container's id, /b/fs: file-semantics.c. Says of each attempt how it ended. Nothing is removed recursively: what
  * the names stand for are real volumes.
  */
 const ATTACK = `
@@ -24,6 +26,7 @@ cd /evil
 for name in made .volumes "$2"; do
   try ln -sT "$1" $name; try mkdir $name; try mkfifo $name; try mknod $name b 7 0; try mknod $name c 1 3
   try dd if=/dev/zero of=$name count=1
+  words=$(timeout 10 /b/fs serve $name 2>/dev/null); echo "serve $name: \${words#listening }"
 done
 for number in 0 1 2 3 4 5 6 7 8 9; do try ln -sT "$1/file" .volumes/$number; try mkdir .volumes/$number; done
 try ln -sT "$1" "$2/rootfs"
@@ -51,8 +54,20 @@ done >/won 2>/dev/null
 echo >/stopped
 sleep 100000 & wait`;
 
+/** Puts into a volume what is neither file nor folder. */
+const LEAVE = `
+mkdir -p /left && cd /left && mkfifo pipe && mknod block b 7 0 && mknod char c 1 5 && { /b/fs serve socket >/dev/null & }
+until [ -S socket ]; do sleep 0.1; done`;
+
 /** A line of shell that waits for a file; exec's own limit ends it. */
 const until = (path: string) => `until [ -e ${path} ]; do sleep 0.1; done`;
+
+/** Compiles what makes sockets in guests. */
+async function makeProgram(folder: string): Promise<void> {
+  await mkdir(folder);
+  const source = join(import.meta.dirname, "file-semantics.c");
+  await promisify(execFile)("cc", ["-O1", "-static", "-o", join(folder, "fs"), source]);
+}
 
 /** Every path, its kind and what is in it. */
 async function checksum(folder: string): Promise<string> {
@@ -107,6 +122,28 @@ function assertRefused(said: readonly string[], names: number): void {
 
 forEveryHandler("hostile share", (target, handler) => {
   if (handler === "runc") return; // it shares nothing with a guest
+  const bin = () => ({ hostPath: join(target().directory, "bin"), containerPath: "/b", readonly: true });
+  before(() => makeProgram(join(target().directory, "bin")));
+
+  it("mounts pipes, sockets and devices that a guest left in a volume, and waits for none of them", () =>
+    guarded(target().directory, async () => {
+      const left = join(target().directory, "left");
+      await mkdir(left);
+      const pod = await target().runPod();
+      const volume = { hostPath: left, containerPath: "/left" };
+      const evil = await pod.run(IDLE, { ...HOSTILE, mounts: [bin(), volume] });
+      const { code, stderr } = await evil.sh(LEAVE);
+      assert.equal(code, 0, stderr);
+      const names = ["pipe", "block", "char", "socket"];
+      const mounts = names.map((name) => ({ hostPath: join(left, name), containerPath: `/m/${name}` }));
+      const victim = await pod.run(IDLE, { mounts });
+      const { stdout } = await victim.sh(
+        "cd /m; [ -p pipe -a -b block -a -c char -a -S socket ] && echo all",
+      );
+      assert.equal(stdout, "all\n");
+      assert.deepEqual((await readdir(left)).sort(), names.sort());
+    }));
+
   it("gives a guest no name to make, and takes volumes nowhere else while it tries", () =>
     guarded(target().directory, async (canary) => {
       const at = (name: string) => join(target().directory, name);
@@ -117,7 +154,7 @@ forEveryHandler("hostile share", (target, handler) => {
       const mounts = () =>
         Promise.all((["self", shim] as const).map((pid) => mountPoints(pid, folder, target().directory)));
       const mounted = await mounts();
-      const evil = await pod.run(["sh", "-c", RACE, "sh", canary], HOSTILE);
+      const evil = await pod.run(["sh", "-c", RACE, "sh", canary], { ...HOSTILE, mounts: [bin()] });
       await evil.sh(until("/mounted"));
       const attack = async (id: string): Promise<string[]> => {
         const { code, stdout, stderr } = await evil.exec(["sh", "-c", ATTACK, "sh", canary, id]);
@@ -166,10 +203,19 @@ forEveryRunner(
         await guarded(folder, async (canary) => {
           const single = join(folder, "single");
           await writeFile(single, "single\n");
+          await makeProgram(join(folder, "bin"));
           const id = runner().id();
           const script = `cat /etc/single; mkdir /evil && mount -t virtiofs hull /evil || exit 1\n${ATTACK}`;
           const mount = `type=bind,src=${single},dst=/etc/single,options=rbind:rw`;
-          const flags = ["--privileged", "--privileged-without-host-devices", "--mount", mount];
+          const program = `type=bind,src=${join(folder, "bin")},dst=/b,options=rbind:ro`;
+          const flags = [
+            "--privileged",
+            "--privileged-without-host-devices",
+            "--mount",
+            mount,
+            "--mount",
+            program,
+          ];
           const { code, stdout, stderr } = await runner().run(["sh", "-c", script, "sh", canary, id], {
             id,
             flags,
