@@ -64,6 +64,11 @@ export class AgentConnection implements GuestAgent {
     }
   }
 
+  /** By the handshake again, which changes nothing. */
+  async ping(deadline: Deadline): Promise<void> {
+    await this.#client.hello({ protocolMajor: PROTOCOL_MAJOR }, { deadline });
+  }
+
   async startSandbox(settings: SandboxSettings, deadline: Deadline): Promise<void> {
     await this.#client.startSandbox(
       {

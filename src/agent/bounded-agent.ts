@@ -68,6 +68,10 @@ export class BoundedAgent implements GuestAgent {
     return printable(this.#agent.kernelRelease, MAX_NAME);
   }
 
+  ping(deadline: Deadline): Promise<void> {
+    return this.#call("ping", deadline, (limit) => this.#agent.ping(limit));
+  }
+
   startSandbox(settings: SandboxSettings, deadline: Deadline): Promise<void> {
     return this.#call("startSandbox", deadline, (limit) => this.#agent.startSandbox(settings, limit));
   }

@@ -12,6 +12,8 @@ export interface GuestAgent {
   readonly version: string;
   readonly kernelRelease: string;
 
+  /** Resolves when the agent has answered that it is there. */
+  ping(deadline: Deadline): Promise<void>;
   startSandbox(settings: SandboxSettings, deadline: Deadline): Promise<void>;
   /** Brings the guest's network to what the host's is now; takes nothing away. */
   updateNetwork(network: NetworkSettings, deadline: Deadline): Promise<void>;

@@ -24,6 +24,7 @@ const MAX_TEXT = 4096;
  */
 const CLASSES: Readonly<Record<GuestCall, readonly ErrorCode[]>> = {
   hello: ["FailedPrecondition"],
+  ping: [],
   startSandbox: ["InvalidArgument", "FailedPrecondition", "ResourceExhausted"],
   updateNetwork: ["InvalidArgument", "FailedPrecondition", "ResourceExhausted"],
   onlineResources: ["FailedPrecondition"],

@@ -7,10 +7,15 @@ export const POD_MARK = "HULL_POD";
 /** The one that says which of the pod's processes it is: `HULL_ROLE=virtiofsd`. Forks have both. */
 export const ROLE_MARK = "HULL_ROLE";
 
+/** The fields of /proc/PID/stat (proc(5)) from the third on, the state. */
+function fieldsOf(stat: string): string[] {
+  // The command name (field 2) may hold spaces and brackets: count from behind its closing bracket.
+  return stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+}
+
 /** Field 22 of /proc/PID/stat (proc(5)), the start time in clock ticks since boot; undefined when there is none. */
 function parseStartTime(stat: string): string | undefined {
-  // The command name (field 2) may hold spaces and brackets: count from behind its closing bracket.
-  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  const fields = fieldsOf(stat);
   return fields[0] === "Z" || fields[0] === "X" ? undefined : fields[19];
 }
 
@@ -23,6 +28,17 @@ export function startTimeOf(pid: number): string | undefined {
     return parseStartTime(readFileSync(`/proc/${pid}/stat`, "utf8"));
   } catch (error) {
     if (isGone(error)) return undefined;
+    throw error;
+  }
+}
+
+/** Whether a process has been stopped by a signal, or a debugger holds it. False where there is none. */
+export async function isStopped(pid: number): Promise<boolean> {
+  try {
+    const [state] = fieldsOf(await readFile(`/proc/${pid}/stat`, "utf8"));
+    return state === "T" || state === "t";
+  } catch (error) {
+    if (isGone(error)) return false;
     throw error;
   }
 }

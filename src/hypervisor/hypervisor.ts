@@ -156,6 +156,11 @@ export interface VmExit {
   readonly stderr: string;
 }
 
+/** What the VMM says of the guest. `broken`: it cannot go on, for the reason of that name (`internal-error`). */
+export type VmStatus =
+  | { readonly state: "running" | "paused" }
+  | { readonly state: "broken"; readonly reason: string };
+
 /** A running virtual machine. Every method rejects with FailedPrecondition once the VMM has ended. */
 export interface Vm {
   /** The VMM's process id. */
@@ -164,6 +169,8 @@ export interface Vm {
   readonly exited: Promise<VmExit>;
   /** The guest's console so far (the last 64 KiB), printable. */
   console(): string;
+  /** Asks the VMM; also while others ask it to change the VM. */
+  status(deadline: Deadline): Promise<VmStatus>;
   pause(deadline: Deadline): Promise<void>;
   resume(deadline: Deadline): Promise<void>;
   /** Adds a device; the result takes it out again. */

@@ -29,8 +29,10 @@ import { SandboxNetwork } from "./sandbox-network.ts";
 import { startVm } from "./start-vm.ts";
 import { FixedCapacity } from "./vm-capacity.ts";
 import { VmFolder } from "./vm-folder.ts";
+import { watchVm } from "./vm-health.ts";
 import { sizingRule, vmGrowth, vmSpec } from "./vm-spec.ts";
 import { vmDevices, vmUser } from "./vm-user.ts";
+import type { Health } from "./watchdog.ts";
 
 export interface BootContext {
   readonly namespace: string;
@@ -47,6 +49,8 @@ export interface BootContext {
   readonly timeline: Timeline;
   log(message: string, fields?: Record<string, unknown>): void;
   warn(message: string): void;
+  /** Told when a part of the VM has fallen silent, and when all answer again. */
+  tellHealth(health: Health): void;
 }
 
 /** How long a guest may take to write its data back; the rest of the time for stopping is the host's. */
@@ -226,7 +230,10 @@ async function boot(
       deadline,
     ),
   );
-  await allSettled([starting, cgroup?.adopt([virtiofsd.process.pid, ...link.pids]) ?? Promise.resolve()]);
+  await allSettled([
+    starting,
+    cgroup?.adopt([virtiofsd.process, ...link.processes].map(({ pid }) => pid)) ?? Promise.resolve(),
+  ]);
   timeline.mark("guest: sandbox set up");
   const disks = new SandboxDisks(vm, { nodes: user && nodes, mounts, ledger, directory, log: context.log });
   const capacity = spec.growth
@@ -235,9 +242,13 @@ async function boot(
         memoryLimitMib: async () => await cgroup?.currentMemoryLimitMib(),
       })
     : new FixedCapacity(size);
+  const helpers = [...link.processes, virtiofsd.process];
+  const watched = { vm, agent, monitor: config.hypervisor.type, helpers };
+  const { watchdog, givenUp } = watchVm(watched, config.runtime, context.tellHealth);
   let stopping: Promise<unknown> | undefined;
-  const shutDown = (by: Deadline) =>
-    Promise.all([
+  const shutDown = (by: Deadline) => {
+    watchdog.stop();
+    return Promise.all([
       agent
         .shutdown(by.shorter(SHUTDOWN_LIMIT_MS, "the guest's own shutdown"))
         // A guest that does not answer any more has nothing to write back; its VM is ended all the same.
@@ -245,14 +256,19 @@ async function boot(
       // While the guest ends: it takes as long as entering did.
       cgroup?.leave().catch((error) => context.log("leaving the pod's cgroup failed", { err: error })),
     ]);
+  };
   const ends = [
     partLost.then(({ reason, words }) => `${reason}${words}`),
     agent.lost.then(({ message }) => `the guest agent is gone: ${message}${consoleTail(vm.console())}`),
+    givenUp,
   ];
   return {
     pid: vm.pid,
     agent,
     capacity,
+    get health() {
+      return watchdog.health;
+    },
     share: containerShare(virtiofsd.share),
     plugDisk: (disk, by) => disks.plug(disk, by),
     refreshNetwork: (by) => network.refresh(vm, agent, by),
@@ -265,6 +281,7 @@ async function boot(
     }),
     killTimeoutMs: config.runtime.kill_timeout,
     kill: async () => {
+      watchdog.stop();
       const now = Deadline.after(0, "kill the VM");
       await vm.stop(now);
       // The daemon of the guest's sockets may be what hangs: the connection need not end with the VM.

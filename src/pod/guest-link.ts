@@ -30,7 +30,7 @@ export interface GuestLink {
   /** Resolves with the reason when the process that carries it ends; never where there is none. */
   readonly lost: Promise<string>;
   /** The processes that carry it. */
-  readonly pids: readonly number[];
+  readonly processes: readonly { readonly role: string; readonly pid: number }[];
   /** Once the VM runs: nobody but root makes names any more where the sockets are. */
   seal(): Promise<void>;
   /** Idempotent. */
@@ -92,7 +92,7 @@ async function openOwn({ directory, user, ledger }: GuestLinkContext): Promise<G
     agent: (by) => call.answered(by),
     connect: (port, by) => vsock.connect(port, by),
     lost: NEVER,
-    pids: [],
+    processes: [],
     seal: async () => await folder?.seal(socket),
     close: () => call.close(),
   };
@@ -116,7 +116,7 @@ async function openDaemon(context: GuestLinkContext, deadline: Deadline): Promis
       address: hybridSocket,
       agent: (by) => call.answered(by),
       connect: (port, by) => vsock.connect(port, by),
-      pids: [daemon.process.pid],
+      processes: [daemon.process],
       seal: async () => undefined, // its sockets are there before the VM is (VmFolder)
       lost: daemon.process.exited.then(({ reason }) => reason),
       close: async (by) => void (await allSettled([call.close(), daemon.stop(by)])),
@@ -140,7 +140,7 @@ function openNative({ installation }: GuestLinkContext): GuestLink {
       agent: (by) => vsock.connectUntilUp(cid, AGENT_PORT.ttrpc, by),
       connect: (port, by) => vsock.connect(cid, port, by),
       lost: NEVER,
-      pids: [],
+      processes: [],
       seal: async () => undefined,
       close: async () => release(),
     };

@@ -3,6 +3,7 @@ import type { Deadline } from "../core/deadline.ts";
 import type { PodLimits } from "../resources/pod-limits.ts";
 import type { OciMount } from "./oci-spec.ts";
 import type { VmCapacity } from "./vm-capacity.ts";
+import type { Health } from "./watchdog.ts";
 
 /** The running VM of a pod with everything that serves it. `boot-sandbox.ts` makes the real one. */
 export interface Sandbox {
@@ -10,12 +11,14 @@ export interface Sandbox {
   readonly pid: number;
   readonly agent: GuestAgent;
   readonly capacity: VmCapacity;
+  /** What the watchdog has found of late (`runtime.health_interval`). */
+  readonly health: Health;
   readonly share: ContainerShare;
   /** Gives the guest what is new in the pod's network namespace: interfaces (plugged in), addresses, routes. */
   refreshNetwork(deadline: Deadline): Promise<void>;
   /** Plugs a disk into the VM. Throws NotFound; ResourceExhausted or FailedPrecondition where it is none or the VM takes no more. */
   plugDisk(disk: HostDisk, deadline: Deadline): Promise<PluggedDisk>;
-  /** Resolves with the reason when the VM has ended without being asked to. */
+  /** Resolves with the reason when the VM has ended without being asked to, or has to be. */
   readonly lost: Promise<string>;
   /** How long the guest may take to carry out a SIGKILL (`runtime.kill_timeout`). */
   readonly killTimeoutMs: number;

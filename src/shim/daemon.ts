@@ -10,6 +10,8 @@ import { Pod } from "../pod/pod.ts";
 import { removePodDirectory } from "../pod/pod-directory.ts";
 import { releaseRecorded } from "../pod/release.ts";
 import { StateFile } from "../pod/state-file.ts";
+import { healthSentence } from "../pod/vm-health.ts";
+import type { Health } from "../pod/watchdog.ts";
 import { SandboxDefinition } from "../proto/generated/containerd/runtime/sandbox/v1/sandbox.ts";
 import { TaskDefinition } from "../proto/generated/containerd/task/v2/task.ts";
 import { whenAbandoned } from "./abandoned.ts";
@@ -17,7 +19,7 @@ import { INHERITED } from "./bootstrap/daemon.ts";
 import { PodPaths, STATE_ROOT } from "./bootstrap/pod-paths.ts";
 import { type BootstrapRecord, decodeRecord } from "./bootstrap/record.ts";
 import { VERSION } from "./bootstrap/version.ts";
-import { fromPodEvent } from "./events/pod-event.ts";
+import { fromHealth, fromPodEvent } from "./events/pod-event.ts";
 import { EventPublisher } from "./events/publisher.ts";
 import { giveBackWhenIdle, loadMemoryAddon } from "./idle-memory.ts";
 import { installation } from "./installation.ts";
@@ -96,6 +98,7 @@ export class Daemon {
             timeline: this.#timeline,
             log: (message, fields) => this.#log.debug(fields ?? {}, message),
             warn,
+            tellHealth: (health) => this.#tellHealth(health),
           },
           deadline,
         );
@@ -243,6 +246,11 @@ export class Daemon {
     this.#timeline.mark("container started");
     const since = this.#record.startedAt ?? performance.timeOrigin;
     this.#log.debug({ since, timeline: this.#timeline.marks(since) }, "timeline of the start");
+  }
+
+  #tellHealth(health: Health): void {
+    this.#log.warn(`health: ${healthSentence(health)}`);
+    this.#events.publish(fromHealth(this.#record.id, health));
   }
 
   #publish(event: PodEvent): void {

@@ -7,6 +7,7 @@ import { test } from "node:test";
 import { MemoryLedger } from "../../test/testkit/memory-ledger.ts";
 import { within } from "../../test/testkit/within.ts";
 import { HOST_PORT } from "../core/guest-ports.ts";
+import { until } from "../core/until.ts";
 import { expectGuestCall } from "./guest-call.ts";
 
 function folder(): { path: string; remove(): void } {
@@ -30,6 +31,28 @@ test("the guest's call is answered once, and nothing is left", async () => {
   assert.equal(ledger.resources.length, 0);
   guest.destroy();
   socket.destroy();
+  remove();
+});
+
+test("a guest that calls a hundred times at once keeps one connection", async () => {
+  const { path, remove } = folder();
+  const call = await expectGuestCall(join(path, "vs.sock"), new MemoryLedger());
+  let ended = 0;
+  const calls = Array.from({ length: 100 }, () =>
+    createConnection(join(path, `vs.sock_${HOST_PORT}`))
+      .on("error", () => undefined)
+      .on("close", () => ended++)
+      .resume(),
+  );
+  const socket = await call.answered(within(5_000));
+  await until(() => ended === calls.length - 1, within(5_000));
+  const open = calls.filter(({ closed }) => !closed);
+  assert.equal(open.length, 1);
+  const heard = new Promise<string>((resolve) => socket.once("data", (data) => resolve(String(data))));
+  open[0]?.write("hello");
+  assert.equal(await heard, "hello", "it is the one that counts");
+  socket.destroy();
+  for (const one of calls) one.destroy();
   remove();
 });
 

@@ -37,6 +37,10 @@ export class FakeAgent implements GuestAgent {
   readonly #events = new EventEmitter();
   readonly lost = this.#lost.promise;
 
+  async ping(): Promise<void> {
+    await this.#call("ping", "");
+  }
+
   async startSandbox(_settings: SandboxSettings): Promise<void> {
     await this.#call("startSandbox", "");
   }

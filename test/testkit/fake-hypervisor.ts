@@ -2,7 +2,7 @@ import { access, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { deferred } from "../../src/core/deferred.ts";
 import { failedPrecondition, HullError, invalidArgument, unavailable } from "../../src/core/errors.ts";
-import type { Hypervisor, Vm, VmContext, VmExit, VmSpec } from "../../src/hypervisor/hypervisor.ts";
+import type { Hypervisor, Vm, VmContext, VmExit, VmSpec, VmStatus } from "../../src/hypervisor/hypervisor.ts";
 
 /** What the guest agent writes to the console when it listens. */
 const READY_LINE = "hull-agent: info: ready after 1 ms, 2700 KiB resident\n";
@@ -22,12 +22,22 @@ export class FakeVm implements Vm {
     return "fake guest up\n";
   }
 
+  /** What `status` says; a test may put another in its place. */
+  state: VmStatus = { state: "running" };
+
+  async status(): Promise<VmStatus> {
+    this.#requireAlive("inspect");
+    return this.state;
+  }
+
   async pause(): Promise<void> {
     this.#call("pause");
+    this.state = { state: "paused" };
   }
 
   async resume(): Promise<void> {
     this.#call("resume");
+    this.state = { state: "running" };
   }
 
   async plug(device: { kind: string }): Promise<() => Promise<void>> {
@@ -63,8 +73,12 @@ export class FakeVm implements Vm {
   }
 
   #call(verb: string, what = ""): void {
-    if (this.#ended) throw failedPrecondition(`cannot ${verb} VM ${this.spec.name}: ${this.#ended}`);
+    this.#requireAlive(verb);
     this.calls.push(`${verb} ${what}`.trim());
+  }
+
+  #requireAlive(verb: string): void {
+    if (this.#ended) throw failedPrecondition(`cannot ${verb} VM ${this.spec.name}: ${this.#ended}`);
   }
 
   #grow(verb: string, what = ""): void {

@@ -6,12 +6,14 @@ import type { CreateRequest, Pod } from "../../src/pod/pod.ts";
 import type { ProcessIo } from "../../src/pod/process-io.ts";
 import type { ContainerShare, HostDisk, PluggedDisk, Sandbox } from "../../src/pod/sandbox.ts";
 import { FixedCapacity, type VmCapacity } from "../../src/pod/vm-capacity.ts";
+import type { Health } from "../../src/pod/watchdog.ts";
 import { FakeAgent } from "./fake-agent.ts";
 
 /** A sandbox without a VM, which knows what was shared and not yet released. */
 export class FakeSandbox implements Sandbox {
   readonly pid = 4242;
   readonly agent = new FakeAgent();
+  health: Health = { silent: [], forMs: 0 };
   capacity: VmCapacity = new FixedCapacity({ vcpus: 2, memoryMib: 256 });
   readonly shared = new Set<string>();
   stops = 0;

@@ -58,8 +58,11 @@ export function hypervisorCompliance(name: string, setUp: () => Promise<Complian
       assert.ok(running.pid > 0);
       await setup.ready(running);
       assert.notEqual(running.console(), "");
+      assert.deepEqual(await running.status(soon()), { state: "running" });
       await running.pause(soon());
+      assert.deepEqual(await running.status(soon()), { state: "paused" });
       await running.resume(soon());
+      assert.deepEqual(await running.status(soon()), { state: "running" });
       const device = await setup.device();
       for (let round = 0; round < 2; round++) {
         const unplug = await running.plug(device, soon());
@@ -74,6 +77,7 @@ export function hypervisorCompliance(name: string, setUp: () => Promise<Complian
       assert.equal(exit.requested, true);
       assert.notEqual(exit.console, "");
       for (const call of [
+        () => running.status(soon()),
         () => running.pause(soon()),
         () => running.resume(soon()),
         () => running.plug(device, soon()),

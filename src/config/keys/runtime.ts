@@ -34,10 +34,36 @@ export const runtime = section("What the runtime does on the host, around the vi
   }),
   kill_timeout: duration({
     about:
-      "How long the guest may take to carry out a SIGKILL. When it has not answered by then, the virtual machine is ended, and with it every container of the pod; also when the pod's only container still lives by then, or one of several when SIGKILL is sent again.",
+      "How long the guest may take to carry out a SIGKILL. When it has not answered by then, the virtual machine is ended, and with it every container of the pod; also when the pod's only container still lives by then, when the guest still owes the answer to its start, or one of several lives on when SIGKILL is sent again.",
     min: 100,
     max: 600_000,
     default: 5_000,
+    since,
+    annotation: true,
+  }),
+  health_interval: duration({
+    about:
+      "How often the monitor and the guest agent of a pod are asked whether they still answer, give or take a quarter; 0s is never. What has not answered two questions in a row is told in the log and as an event with the topic /hull/health, and so is its return.",
+    min: 0,
+    max: 3_600_000,
+    default: 30_000,
+    since,
+    annotation: true,
+  }),
+  health_timeout: duration({
+    about:
+      "How long monitor and guest agent may take to answer such a question. A guest under load may take seconds, and a host that is too busy makes them many.",
+    min: 100,
+    max: 3_600_000,
+    default: 30_000,
+    since,
+    annotation: true,
+  }),
+  health_action: choice({
+    about:
+      "What follows when the guest agent has not answered. report: nothing but what is told. kill: the virtual machine is ended, and its containers with exit status 137.",
+    choices: ["report", "kill"],
+    default: "report",
     since,
     annotation: true,
   }),

@@ -3,7 +3,7 @@ import { failedPrecondition, HullError, invalidArgument, unavailable } from "../
 import { SerialQueue } from "../../core/serial-queue.ts";
 import { StateMachine } from "../../core/state-machine.ts";
 import type { Reach } from "../../host/reach.ts";
-import type { HotplugDevice, Vm, VmExit } from "../hypervisor.ts";
+import type { HotplugDevice, Vm, VmExit, VmStatus } from "../hypervisor.ts";
 import { reachedDevice } from "../reached.ts";
 import { type ApiClient, Refusal } from "./api-client.ts";
 import type { PciDeviceInfo, VmCounters, VmInfo, VmResize } from "./api-types.ts";
@@ -48,6 +48,12 @@ export class CloudHypervisorVm implements Vm {
 
   console(): string {
     return this.vmm.console();
+  }
+
+  /** The state is the one that we have brought it to: the VMM changes it by itself for no reason. */
+  async status(deadline: Deadline): Promise<VmStatus> {
+    await this.#explained("inspect", () => this.client.ping(deadline));
+    return { state: this.#state.is("paused") ? "paused" : "running" };
   }
 
   /** Pausing a paused VM, or resuming a running one, changes nothing. */

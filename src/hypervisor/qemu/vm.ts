@@ -1,10 +1,11 @@
 import { Deadline } from "../../core/deadline.ts";
 import { failedPrecondition, HullError, internal, resourceExhausted } from "../../core/errors.ts";
+import { printable, textOf } from "../../core/printable.ts";
 import { covering } from "../../host/device-nodes.ts";
 import type { HostProcess } from "../../host/process-launcher.ts";
 import type { Reach } from "../../host/reach.ts";
 import { lastLines, type RingBuffer } from "../../host/ring-buffer.ts";
-import type { HotplugDevice, Vm, VmExit, VmSpec } from "../hypervisor.ts";
+import type { HotplugDevice, Vm, VmExit, VmSpec, VmStatus } from "../hypervisor.ts";
 import { reachedDevice } from "../reached.ts";
 import { CLONE_FD, hotplugPorts, portName } from "./command-line.ts";
 import { chardevArguments, type DeviceModel, deviceModel, vsockModel } from "./devices.ts";
@@ -17,6 +18,10 @@ import { saveTemplate } from "./template.ts";
 
 /** What QEMU opens a tap by. */
 const TUN = "/dev/net/tun";
+
+/** Of QAPI's RunState: what QEMU has stopped a guest for that does not run again by itself. */
+const BROKEN = new Set(["internal-error", "io-error", "guest-panicked", "shutdown", "watchdog"]);
+const MAX_STATUS = 64;
 
 /** How long a guest may take to let go of a device that is taken out. */
 const UNPLUG_MS = 10_000;
@@ -57,6 +62,14 @@ export class QemuVm implements Vm {
 
   console(): string {
     return this.output.text();
+  }
+
+  async status(deadline: Deadline): Promise<VmStatus> {
+    this.#requireRunning("inspect");
+    const { running, status } = await this.qmp.execute("query-status", undefined, deadline);
+    if (running === true) return { state: "running" };
+    const reason = printable(textOf(status), MAX_STATUS);
+    return BROKEN.has(reason) ? { state: "broken", reason } : { state: "paused" };
   }
 
   async pause(deadline: Deadline): Promise<void> {

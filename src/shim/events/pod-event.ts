@@ -1,13 +1,22 @@
+import { STATUS } from "../../core/errors.ts";
 import type { PodEvent } from "../../pod/events.ts";
+import { healthSentence } from "../../pod/vm-health.ts";
+import type { Health } from "../../pod/watchdog.ts";
 import { toTimestamp } from "../../proto/timestamp.ts";
-import { type TaskEvent, taskEvent } from "./task-event.ts";
+import { type ShimEvent, shimEvent } from "./shim-event.ts";
+
+/** Tells how the VM of a pod is: code 0 (OK) when all of it answers again, 14 (Unavailable) when a part does not. */
+export function fromHealth(pod: string, health: Health): ShimEvent {
+  const code = health.silent.length === 0 ? 0 : STATUS.Unavailable;
+  return shimEvent("/hull/health", { code, message: `pod ${pod}: ${healthSentence(health)}`, details: [] });
+}
 
 /** Turns what happened in the pod into containerd's event. */
-export function fromPodEvent(event: PodEvent): TaskEvent {
+export function fromPodEvent(event: PodEvent): ShimEvent {
   const { containerId } = event;
   switch (event.kind) {
     case "create":
-      return taskEvent("/tasks/create", {
+      return shimEvent("/tasks/create", {
         containerId,
         bundle: event.bundle,
         rootfs: event.rootfs.map((mount) => ({ ...mount, options: [...mount.options] })),
@@ -16,13 +25,13 @@ export function fromPodEvent(event: PodEvent): TaskEvent {
         pid: event.pid,
       });
     case "start":
-      return taskEvent("/tasks/start", { containerId, pid: event.pid });
+      return shimEvent("/tasks/start", { containerId, pid: event.pid });
     case "exec-added":
-      return taskEvent("/tasks/exec-added", { containerId, execId: event.execId });
+      return shimEvent("/tasks/exec-added", { containerId, execId: event.execId });
     case "exec-started":
-      return taskEvent("/tasks/exec-started", { containerId, execId: event.execId, pid: event.pid });
+      return shimEvent("/tasks/exec-started", { containerId, execId: event.execId, pid: event.pid });
     case "exit":
-      return taskEvent("/tasks/exit", {
+      return shimEvent("/tasks/exit", {
         containerId,
         // The init process goes by its container's id here, and by an empty one in TaskDelete.
         id: event.execId || containerId,
@@ -31,7 +40,7 @@ export function fromPodEvent(event: PodEvent): TaskEvent {
         exitedAt: toTimestamp(event.exit.at),
       });
     case "delete":
-      return taskEvent("/tasks/delete", {
+      return shimEvent("/tasks/delete", {
         containerId,
         id: event.execId,
         pid: event.pid,
@@ -39,10 +48,10 @@ export function fromPodEvent(event: PodEvent): TaskEvent {
         exitedAt: toTimestamp(event.exit.at),
       });
     case "oom":
-      return taskEvent("/tasks/oom", { containerId });
+      return shimEvent("/tasks/oom", { containerId });
     case "paused":
-      return taskEvent("/tasks/paused", { containerId });
+      return shimEvent("/tasks/paused", { containerId });
     case "resumed":
-      return taskEvent("/tasks/resumed", { containerId });
+      return shimEvent("/tasks/resumed", { containerId });
   }
 }

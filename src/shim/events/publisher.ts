@@ -6,7 +6,7 @@ import { type Client, ClientConnection, createClient } from "../../ttrpc/client.
 import { PeerError } from "../../ttrpc/client-call.ts";
 import { socketTransport } from "../../ttrpc/node/socket-transport.ts";
 import { connectUnix } from "../../ttrpc/node/unix-socket.ts";
-import type { TaskEvent } from "./task-event.ts";
+import type { ShimEvent } from "./shim-event.ts";
 
 export interface PublisherOptions {
   /** containerd's ttrpc socket (TTRPC_ADDRESS); empty: events are logged only. */
@@ -42,7 +42,7 @@ const REFUSALS = 5;
  */
 export class EventPublisher {
   readonly #options: PublisherOptions;
-  readonly #queue: TaskEvent[] = [];
+  readonly #queue: ShimEvent[] = [];
   readonly #connection = new Connection();
   readonly #limit: number;
   #lost = 0;
@@ -66,7 +66,7 @@ export class EventPublisher {
   }
 
   /** Queues an event. Never throws and never waits. */
-  publish(event: TaskEvent): void {
+  publish(event: ShimEvent): void {
     if (this.#options.address === "" || this.#closed) {
       this.#options.log("debug", `event ${event.topic}`, { typeUrl: event.event.typeUrl });
       return;
@@ -141,7 +141,7 @@ export class EventPublisher {
     );
   }
 
-  #lose(event: TaskEvent, why: string): void {
+  #lose(event: ShimEvent, why: string): void {
     this.#lost++;
     this.#options.log("warn", `event ${event.topic} is lost (${this.#lost} so far): ${why}`);
   }
@@ -164,7 +164,7 @@ class Connection {
     | { readonly connection: ClientConnection; readonly client: Client<typeof EventsDefinition> }
     | undefined;
 
-  async forward({ address, namespace }: PublisherOptions, { topic, event, at }: TaskEvent): Promise<void> {
+  async forward({ address, namespace }: PublisherOptions, { topic, event, at }: ShimEvent): Promise<void> {
     const deadline = Deadline.after(CALL_MS, `forward ${topic} to containerd`);
     try {
       const client = this.#current?.client ?? (await this.#connect(address, deadline));

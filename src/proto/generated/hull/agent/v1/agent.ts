@@ -2989,7 +2989,10 @@ export const AgentDefinition = {
   name: "Agent",
   fullName: "hull.agent.v1.Agent",
   methods: {
-    /** The first call on every connection: which agent is this, and what can it do. */
+    /**
+     * The first call on every connection: which agent is this, and what can it do. It changes nothing: the host calls it
+     * again, now and then, to see whether the agent still answers.
+     */
     hello: {
       name: "Hello",
       requestType: HelloRequest as typeof HelloRequest,

@@ -1,0 +1,101 @@
+/** What is asked of a VM, and what its silence is called. */
+import assert from "node:assert/strict";
+import { type ChildProcess, spawn } from "node:child_process";
+import { afterEach, beforeEach, test } from "node:test";
+import { FakeAgent } from "../../test/testkit/fake-agent.ts";
+import { within } from "../../test/testkit/within.ts";
+import { until } from "../core/until.ts";
+import { isStopped } from "../host/proc.ts";
+import type { VmStatus } from "../hypervisor/hypervisor.ts";
+import { healthSentence, lookAt, watchVm } from "./vm-health.ts";
+import type { Health } from "./watchdog.ts";
+
+const silence = new Promise<never>(() => undefined);
+const SOON_MS = 30;
+
+let helper: ChildProcess;
+let pid: number;
+let agent: FakeAgent;
+let status: () => Promise<VmStatus>;
+
+beforeEach(() => {
+  helper = spawn("/bin/sleep", ["1000"]);
+  pid = helper.pid ?? 0;
+  agent = new FakeAgent();
+  status = async () => ({ state: "running" });
+});
+afterEach(() => void helper.kill("SIGKILL"));
+
+const watched = () => ({
+  vm: { pid, status: () => status() },
+  ...{ monitor: "qemu", agent, helpers: [{ role: "vhost-device-vsock", pid }] },
+});
+const look = () => lookAt(watched(), within(SOON_MS));
+const stop = async () => {
+  helper.kill("SIGSTOP");
+  await until(() => isStopped(pid), within(10_000));
+};
+
+test("all answer", async () => {
+  assert.deepEqual(await look(), []);
+});
+
+test("a VM that is paused owes no answer, one that its monitor has stopped does", async () => {
+  agent.faults.set("ping", silence);
+  status = async () => ({ state: "paused" });
+  assert.equal(await look(), undefined);
+  status = async () => ({ state: "broken", reason: "internal-error" });
+  assert.deepEqual(await look(), [
+    { part: "monitor", words: "qemu has stopped the guest (internal-error)" },
+    { part: "guest", words: "the guest agent does not answer" },
+  ]);
+});
+
+test("who does not answer, or fails to, is named, and who stands still", async () => {
+  status = () => silence;
+  assert.deepEqual(await look(), [{ part: "monitor", words: "qemu does not answer" }]);
+  status = () => Promise.reject(new Error("no"));
+  assert.deepEqual(await look(), [{ part: "monitor", words: "qemu does not answer" }]);
+  agent.faults.set("ping", new Error("no"));
+  await stop();
+  assert.deepEqual(await look(), [
+    { part: "monitor", words: `qemu (process ${pid}) is stopped` },
+    {
+      part: "guest",
+      words: `the guest agent does not answer: vhost-device-vsock (process ${pid}) is stopped`,
+    },
+  ]);
+});
+
+/** Watches until something is told `times` times; answers what was told, and whether the VM was given up. */
+async function watch(health_action: "report" | "kill", times: number) {
+  const told: Health[] = [];
+  const settings = { health_interval: 5, health_timeout: SOON_MS, health_action };
+  const { watchdog, givenUp } = watchVm(watched(), settings, (health) => told.push(health));
+  let reason: string | undefined;
+  void givenUp.then((why) => {
+    reason = why;
+  });
+  await until(() => told.length >= times, within(10_000));
+  watchdog.stop();
+  return { told, reason, health: watchdog.health };
+}
+
+test("the VM of a silent guest is given up only where the configuration says so", async () => {
+  agent.faults.set("ping", silence);
+  const reported = await watch("report", 1);
+  assert.equal(reported.reason, undefined);
+  assert.match(healthSentence(reported.health), /^the guest agent does not answer \(for \d+ ms\)$/);
+  const { reason } = await watch("kill", 1);
+  assert.match(reason ?? "", /^the VM was ended \(runtime.health_action: kill\): the guest agent does not/);
+});
+
+test("a monitor alone that does not answer ends no VM: the containers run", async () => {
+  status = () => silence;
+  const { told, reason } = await watch("kill", 1);
+  assert.deepEqual(
+    told.map(({ silent }) => silent.map(({ part }) => part)),
+    [["monitor"]],
+  );
+  assert.equal(reason, undefined);
+});
