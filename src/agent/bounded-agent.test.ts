@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { evilAgent } from "../../test/testkit/evil-agent.ts";
+import { evilAgent, HELLO } from "../../test/testkit/evil-agent.ts";
 import { FakeAgent } from "../../test/testkit/fake-agent.ts";
 import { Deadline } from "../core/deadline.ts";
 import { type ErrorCode, HullError, STATUS } from "../core/errors.ts";
@@ -59,6 +59,15 @@ test("a guest that is silent holds no call: the caller's limit counts, else agen
     const own = Deadline.after(20, "the caller");
     await assert.rejects(call(agent, own), { code: "DeadlineExceeded", message: /the caller/ }, name);
   }
+});
+
+test("a ping is the handshake again, and a guest that is silent from then on holds none", async (t) => {
+  let hellos = 0;
+  const hello = () => (hellos++ < 2 ? HELLO : never());
+  const agent = await (await evilAgent(t, { hello }, 30)).connecting;
+  await agent.ping(none);
+  assert.equal(hellos, 2);
+  await assert.rejects(agent.ping(none), { code: "DeadlineExceeded", message: /request_timeout/ });
 });
 
 test("a limit that no timer can hold is none", async (t) => {

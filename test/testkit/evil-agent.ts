@@ -11,7 +11,8 @@ import { AgentDefinition } from "../../src/proto/generated/hull/agent/v1/agent.t
 import { socketTransport } from "../../src/ttrpc/node/socket-transport.ts";
 import { type Handlers, Server } from "../../src/ttrpc/server.ts";
 
-const HELLO = {
+/** What an agent answers to the handshake. */
+export const HELLO = {
   protocolMajor: 1,
   protocolMinor: 0,
   agentVersion: "1",

@@ -11,9 +11,10 @@ import { type HullError, invalidArgument, notFound, resourceExhausted } from "..
 import { until } from "../../core/until.ts";
 import { TaskExit } from "../../proto/generated/containerd/events/task.ts";
 import { EventsDefinition } from "../../proto/generated/containerd/services/events/ttrpc/v1/events.ts";
+import { Status } from "../../proto/generated/google/rpc/status.ts";
 import { socketTransport } from "../../ttrpc/node/socket-transport.ts";
 import { Server } from "../../ttrpc/server.ts";
-import { fromPodEvent } from "./pod-event.ts";
+import { fromHealth, fromPodEvent } from "./pod-event.ts";
 import { EventPublisher, type PublisherOptions } from "./publisher.ts";
 
 const exit = (status: number) =>
@@ -187,6 +188,15 @@ test("an event to which containerd gives no sensible answer is not sent for ever
   await flush();
   assert.deepEqual([statuses(containerd), publisher.lost], [[2, 3], 1]);
   assert.match(logs.join("\n"), /event \/tasks\/exit is lost \(1 so far\): .*more than ttrpc allows/);
+});
+
+test("what a watchdog finds is a status under a topic of its own", () => {
+  const words = "the guest agent does not answer";
+  const silent = fromHealth("p1", { silent: [{ part: "guest", words }], forMs: 61_000 });
+  assert.deepEqual([silent.topic, silent.event.typeUrl], ["/hull/health", "google.rpc.Status"]);
+  const message = `pod p1: ${words} (for 61000 ms)`;
+  assert.deepEqual(Status.decode(silent.event.value), { code: 14, message, details: [] });
+  assert.equal(Status.decode(fromHealth("p1", { silent: [], forMs: 5 }).event.value).code, 0);
 });
 
 test("flush ends with its deadline", async (t) => {
