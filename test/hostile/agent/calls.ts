@@ -1,0 +1,102 @@
+import { deferred } from "../../../src/core/deferred.ts";
+import { type ErrorCode, HullError } from "../../../src/core/errors.ts";
+import type { Setting } from "./behaviours.ts";
+import type { Behaviour, Call } from "./evil.ts";
+
+const never = new Promise<never>(() => undefined);
+const MOST = 0xffff_ffff_ffff_ffffn;
+/** Statistics that are no numbers, too large ones, or those of nobody. */
+const RUBBISH = [
+  "\x1b[2J\0\0\0",
+  "usage_usec -1\nuser_usec 1e400\nsystem_usec 0x\n",
+  `anon ${"9".repeat(5000)}\nfile NaN\n${"\n".repeat(1000)}`,
+  "8:0 rbytes=99999999999999999999999 wbytes=-5 rios=\n=== ===\n",
+];
+
+/** What the agent answers. */
+export const CALLS: Readonly<Record<string, (setting: Setting) => Behaviour>> = {
+  /** Never answers one call, or any from the container's start on. */
+  silent: ({ argument }) => ({
+    answer: (call) =>
+      argument === call.method || (argument === "" && call.method !== "createContainer")
+        ? never
+        : call.honest(),
+  }),
+  /** Answers every call but `wait` with a failure of this class, from the container's start on. */
+  refuses: ({ argument }) => ({
+    answer: (call) => {
+      if (call.method === "waitProcess" || call.method === "createContainer") return call.honest();
+      throw rudeError(argument as ErrorCode);
+    },
+  }),
+  /** Answers one call with a failure. */
+  "refuses-call": ({ argument }) => ({
+    answer: (call) => {
+      if (call.method === argument) throw rudeError("Internal");
+      return call.honest();
+    },
+  }),
+  /** Says that a process has ended as soon as it has been started. */
+  "ends-at-once": ({ argument }) => {
+    const begun = deferred<void>();
+    const status = Number(argument);
+    return {
+      begin: () => begun.resolve(),
+      answer: onWait(async () => {
+        await begun.promise;
+        return exit({ exitStatus: status });
+      }),
+    };
+  },
+  /** Says of every process that it ended then: nanoseconds since 1970. */
+  "ended-at": ({ argument }) => ({
+    answer: onWait(async (call) => ({
+      ...((await call.honest()) as object),
+      exitedAtUnixNano: BigInt(argument),
+    })),
+  }),
+  /** Says that an endless output is still on its way. */
+  "owes-output": () => ({
+    answer: onWait(async (call) => ({
+      ...((await call.honest()) as object),
+      ...{ stdoutBytes: MOST, stderrBytes: MOST },
+    })),
+  }),
+  /** Says that it has done it, and has not. */
+  "kills-nothing": () => ({ answer: (call) => (call.method === "signalProcess" ? {} : call.honest()) }),
+  "deletes-nothing": () => ({ answer: (call) => (call.method === "deleteProcess" ? {} : call.honest()) }),
+  "starts-nothing": () => ({
+    answer: (call) => (call.method === "startProcess" && call.execId !== "" ? { pid: 1 } : call.honest()),
+  }),
+  /** Statistics of this many bytes. */
+  "long-stats": ({ argument }) => ({
+    answer: onStats({ "memory.stat": "x".repeat(Number(argument)) }),
+  }),
+  "rubbish-stats": () => ({
+    answer: onStats(
+      Object.fromEntries(
+        ["cpu.stat", "memory.stat", "io.stat", "pids.current", "memory.current", "\x1b[2J", "__proto__"].map(
+          (name, index) => [name, RUBBISH[index % RUBBISH.length] ?? ""],
+        ),
+      ),
+    ),
+  }),
+};
+
+/** A failure as a guest would like to have it shown. */
+function rudeError(code: ErrorCode): HullError {
+  return new HullError(code, `\x1b]0;owned\x07\x1b[2J\x9b31m\r\n\0\u202e${"no ".repeat(20_000)}`);
+}
+
+function exit(fields: { exitStatus: number }): object {
+  return { ...fields, exitedAtUnixNano: 0n, oomKilled: false, stdoutBytes: 0n, stderrBytes: 0n };
+}
+
+function onWait(answer: (call: Call) => unknown) {
+  return (call: Call) => (call.method === "waitProcess" ? answer(call) : call.honest());
+}
+
+function onStats(cgroupFiles: Record<string, string>) {
+  return (call: Call) =>
+    call.method === "statsContainer" ? { cgroupFiles, netDev: RUBBISH.join("\n") } : call.honest();
+}

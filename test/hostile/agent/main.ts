@@ -1,0 +1,37 @@
+/**
+ * PID 1 of a guest that has turned against its host: the real agent, with its system calls, its server's handlers and its
+ * connections in the hands of `Evil`. The parts are replaced from outside, so that nothing of this is in the product.
+ */
+// biome-ignore lint/style/useNodejsImportProtocol: the C module of that name, not Node's
+import * as sys from "sys";
+import { boot } from "../../../guest-agent/src/boot/boot.ts";
+import { consoleLog } from "../../../guest-agent/src/log.ts";
+import type { ServiceDefinition } from "../../../src/ttrpc/definition.ts";
+import { type Handlers, Server } from "../../../src/ttrpc/server.ts";
+import type { Transport } from "../../../src/ttrpc/transport.ts";
+import { Evil } from "./evil.ts";
+
+const log = consoleLog(sys);
+const evil = new Evil(sys);
+const { register, serve } = Server.prototype;
+
+Server.prototype.register = function <D extends ServiceDefinition>(
+  this: Server,
+  definition: D,
+  handlers: Handlers<D>,
+  options?: { as?: string[] },
+): void {
+  register.call(this, definition, evil.handlers(handlers as Handlers<ServiceDefinition>), options);
+};
+
+Server.prototype.serve = function (this: Server, transport: Transport): void {
+  evil.connected(transport);
+  serve.call(this, transport);
+};
+
+sys.onUncaught((error) => {
+  log("fatal", error instanceof Error ? `${error.message}\n${error.stack ?? ""}` : String(error));
+  sys.reboot(sys.REBOOT_POWER_OFF);
+});
+boot(evil.sys, log, "evil");
+sys.run();

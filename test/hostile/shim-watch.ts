@@ -1,0 +1,103 @@
+import assert from "node:assert/strict";
+import { readFile, writeFile } from "node:fs/promises";
+import { setTimeout as sleep } from "node:timers/promises";
+
+/** More than before, at its peak: twice what a flood of frames takes, which V8 lets lie between two collections. */
+const MEMORY_MIB = 96;
+/** Half of the calls; a shim that is kept from its event loop answers none. A call alone may have bad luck. */
+const USUAL_STATE_MS = 1_000;
+const LONGEST_STATE_MS = 10_000;
+/** Between two looks. */
+const STEP_MS = 50;
+/** Of one processor: who has nothing to do any more uses less. */
+const QUIET_SHARE = 0.5;
+const QUIET_WINDOW_MS = 400;
+const QUIET_WITHIN_MS = 30_000;
+/** clock_t of proc_pid_stat(5). */
+const TICK_MS = 10;
+
+type Call = () => Promise<unknown>;
+
+/** Looks at a shim and at how long State takes, while its guest does what it likes. */
+export class ShimWatch {
+  readonly #pid: number;
+  readonly #calls: readonly Call[];
+  readonly #idleMib: number;
+  readonly #latencies: number[] = [];
+  #on = true;
+  readonly #looking: Promise<void>;
+
+  private constructor(pid: number, calls: readonly Call[], idleMib: number) {
+    this.#pid = pid;
+    this.#calls = calls;
+    this.#idleMib = idleMib;
+    this.#looking = this.#look();
+    this.#looking.catch(() => undefined); // `end` tells
+  }
+
+  /** `calls`: State of the shim's pod, and of another. */
+  static async begin(pid: number, calls: readonly Call[]): Promise<ShimWatch> {
+    // The kernel forgets the peak (proc_pid_clear_refs(5)), and notes every later one, however short.
+    await writeFile(`/proc/${pid}/clear_refs`, "5");
+    return new ShimWatch(pid, calls, await peakMib(pid));
+  }
+
+  /** Resolves after so many more rounds of calls. */
+  async rounds(count: number): Promise<void> {
+    const enough = this.#latencies.length + count * this.#calls.length;
+    while (this.#latencies.length < enough && this.#on) await Promise.race([sleep(STEP_MS), this.#looking]);
+  }
+
+  /** Resolves when the shim has calmed down. */
+  async quiet(): Promise<void> {
+    for (const end = performance.now() + QUIET_WITHIN_MS; ; ) {
+      const [time, used] = [performance.now(), await processorMs(this.#pid)];
+      await sleep(QUIET_WINDOW_MS);
+      const share = ((await processorMs(this.#pid)) - used) / (performance.now() - time);
+      if (share < QUIET_SHARE) return;
+      assert.ok(
+        performance.now() < end,
+        `the shim uses ${share.toFixed(2)} of a processor and does not stop`,
+      );
+    }
+  }
+
+  /** Ends the looking and fails where something was beyond its bound. Answers what was seen, in words. */
+  async end(): Promise<string> {
+    this.#on = false;
+    await this.#looking;
+    const grown = (await peakMib(this.#pid)) - this.#idleMib;
+    const sorted = this.#latencies.toSorted((a, b) => a - b);
+    const usual = sorted[sorted.length >> 1] ?? 0;
+    const longest = sorted.at(-1) ?? 0;
+    const seen = `+${grown.toFixed(0)} MiB, State ${usual.toFixed(0)} ms, at most ${longest.toFixed(0)} ms`;
+    assert.ok(grown < MEMORY_MIB, `the shim's memory: ${seen}`);
+    assert.ok(usual < USUAL_STATE_MS && longest < LONGEST_STATE_MS, seen);
+    return seen;
+  }
+
+  async #look(): Promise<void> {
+    while (this.#on) {
+      await Promise.all(
+        this.#calls.map(async (call) => {
+          const begin = performance.now();
+          await call();
+          this.#latencies.push(performance.now() - begin);
+        }),
+      );
+      await sleep(STEP_MS);
+    }
+  }
+}
+
+/** VmHWM of proc_pid_status(5). */
+async function peakMib(pid: number): Promise<number> {
+  const status = await readFile(`/proc/${pid}/status`, "utf8");
+  return Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1]) / 1024;
+}
+
+async function processorMs(pid: number): Promise<number> {
+  const stat = await readFile(`/proc/${pid}/stat`, "utf8");
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return (Number(fields[11]) + Number(fields[12])) * TICK_MS;
+}
