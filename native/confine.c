@@ -8,8 +8,10 @@
 #include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <sched.h>
 #include <stddef.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -23,26 +25,44 @@
 
 #define COUNT(ARRAY) (sizeof(ARRAY) / sizeof(*(ARRAY)))
 
-/* No file, no exec, no signal to others, no bpf, no new namespace. */
+#define NAMESPACES                                                                                           \
+  (CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET)
+
+/* No file, no exec, no signal to others, no bpf. Besides these clone and socket, which are looked into. */
 static const int allowed[] = {
-    SYS_read,           SYS_write,        SYS_close,           SYS_socket,     SYS_connect,
-    SYS_accept4,        SYS_getsockname,  SYS_setsockopt,      SYS_shutdown,
+    SYS_read,           SYS_write,        SYS_close,
+    SYS_connect,        SYS_accept4,      SYS_getsockname,
+    SYS_setsockopt,     SYS_shutdown,
 #ifdef SYS_poll
     SYS_poll,
 #endif
-    SYS_ppoll,          SYS_clone, /* fork: the filter goes with it */
-    SYS_wait4,          SYS_getpid,       SYS_getppid,         SYS_prctl,      SYS_set_robust_list,
-    SYS_rt_sigprocmask, SYS_rt_sigreturn, SYS_restart_syscall, SYS_exit_group,
+    SYS_ppoll,          SYS_wait4,        SYS_getpid,
+    SYS_getppid,        SYS_prctl,        SYS_set_robust_list,
+    SYS_rt_sigprocmask, SYS_rt_sigreturn, SYS_restart_syscall,
+    SYS_exit_group,
 };
 
 static int filter_calls(void) {
-  struct sock_filter program[COUNT(allowed) + 6];
+  struct sock_filter program[COUNT(allowed) + 17];
   size_t length = 0;
 #define ADD(...) program[length++] = (struct sock_filter)__VA_ARGS__
   ADD(BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)));
   ADD(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ARCHITECTURE, 1, 0));
   ADD(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS));
   ADD(BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)));
+  /* fork: the filter goes with it. In a user namespace of its own it would have all capabilities again. */
+  ADD(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone, 0, 4));
+  ADD(BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[0])));
+  ADD(BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, NAMESPACES, 0, 1));
+  ADD(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM));
+  ADD(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW));
+  /* The two ways to the guest. */
+  ADD(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_socket, 0, 5));
+  ADD(BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[0])));
+  ADD(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AF_UNIX, 2, 0));
+  ADD(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AF_VSOCK, 1, 0));
+  ADD(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM));
+  ADD(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW));
   for (size_t i = 0; i < COUNT(allowed); i++)
     ADD(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)allowed[i], (unsigned char)(COUNT(allowed) - i), 0));
   ADD(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM));
