@@ -1,7 +1,11 @@
 import assert from "node:assert/strict";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test } from "node:test";
 import { Deadline } from "../core/deadline.ts";
 import { HullError } from "../core/errors.ts";
+import { until } from "../core/until.ts";
 import { MissingToolError } from "./missing-tool.ts";
 import { run, ToolError } from "./run.ts";
 
@@ -59,4 +63,19 @@ test("a tool that hangs is killed at the deadline", async () => {
     return true;
   });
   assert.ok(performance.now() - before < 40_000);
+});
+
+test("a killed tool is not waited for by what it has started", async () => {
+  const directory = await mkdtemp(join(tmpdir(), "hull-run-"));
+  const file = join(directory, "pid");
+  const deadline = Deadline.after(60_000, "the tool's death");
+  const started = until(async () => /^\d+\n$/.test(await readFile(file, "utf8").catch(() => "")), deadline);
+  const limit = Deadline.none();
+  const running = run(["sh", "-c", `sleep 600 & echo $! >${file}; wait`], limit);
+  await started;
+  limit.cancel();
+  await assert.rejects(deadline.race(running), { code: "Canceled" });
+  process.kill(Number(await readFile(file, "utf8")), "SIGKILL"); // it is still there
+  deadline.dispose();
+  await rm(directory, { recursive: true });
 });

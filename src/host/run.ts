@@ -50,7 +50,12 @@ export async function run(
       },
     );
     child.stdin?.end();
-    detach = deadline.onEnd(() => child.kill("SIGKILL"));
+    detach = deadline.onEnd(() => {
+      child.kill("SIGKILL");
+      // What it has started may hold these open for as long as it likes.
+      child.stdout?.destroy();
+      child.stderr?.destroy();
+    });
   });
 }
 
