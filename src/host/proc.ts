@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { readdir, readFile, readlink } from "node:fs/promises";
+import type { Deadline } from "../core/deadline.ts";
 import { HullError } from "../core/errors.ts";
 
 /** The environment variable that marks every process a pod has on the host: `HULL_POD=<namespace>/<pod>`. */
@@ -88,12 +89,13 @@ export async function childrenOf(pid: number): Promise<number[]> {
   }
 }
 
-/** The children of a process, their children, and so on. */
-export async function descendantsOf(pid: number): Promise<ProcessIdentity[]> {
+/** The children of a process, their children, and so on: a process that forks on and on can make that endless. */
+export async function descendantsOf(pid: number, deadline: Deadline): Promise<ProcessIdentity[]> {
   const found: ProcessIdentity[] = [];
-  for (const child of await childrenOf(pid)) {
+  for (const child of await deadline.race(childrenOf(pid))) {
     const startTime = startTimeOf(child);
-    if (startTime !== undefined) found.push({ pid: child, startTime }, ...(await descendantsOf(child)));
+    if (startTime !== undefined)
+      found.push({ pid: child, startTime }, ...(await descendantsOf(child, deadline)));
   }
   return found;
 }

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { closeSync, openSync } from "node:fs";
-import { chmod, copyFile, mkdtemp, readFile, readlink, rm } from "node:fs/promises";
+import { closeSync, constants, openSync } from "node:fs";
+import { chmod, copyFile, mkdtemp, open, readFile, readlink, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -136,6 +136,25 @@ test("a stopped process that handles SIGTERM is killed long before the deadline"
     assert.equal((await started.exited).signal, "SIGKILL");
     deadline.dispose();
   }
+});
+
+test("a process is ended though nothing can be read of what it has forked", async () => {
+  const directory = await mkdtemp(join(tmpdir(), "hull-launch-"));
+  const fifo = join(directory, "fifo");
+  await once(spawn("mkfifo", [fifo]), "exit");
+  const started = await launch({ role: "sleeper", argv: ["/bin/sleep", "60"], pod }, new MemoryLedger());
+  // As a volume whose server is gone: every thread that Node has for files waits in the kernel.
+  const stuck = Array.from({ length: 8 }, () => open(fifo, "r"));
+  const limit = within(30_000);
+  try {
+    await limit.race(started.stop(limit));
+    assert.equal((await started.exited).signal, "SIGTERM");
+  } finally {
+    const writer = openSync(fifo, constants.O_RDWR | constants.O_NONBLOCK);
+    for (const file of stuck) await (await file).close();
+    closeSync(writer);
+  }
+  await rm(directory, { recursive: true });
 });
 
 test("a polite step is tried first, and its failure turns into SIGTERM", async () => {

@@ -77,6 +77,8 @@ export interface HostProcess {
 const POLITE_MS = 500;
 /** How long the pipes of a dead process may stay open (a grandchild can hold them) before its exit is told. */
 const DRAIN_MS = 200;
+/** How long a process that is to end may be looked at for what it has forked. */
+const FIND_MS = 500;
 /** How long killing what a dead process has forked may take. */
 const FORKS_MS = 2_000;
 
@@ -193,9 +195,7 @@ class ChildHandle implements HostProcess {
   }
 
   async stop(deadline: Deadline, polite?: () => Promise<unknown>): Promise<void> {
-    // Before it is told to end: afterwards nothing says whose children they were.
-    // Where that cannot be read (no descriptor is free) they are looked for by their mark.
-    const forks = this.#ended ? [] : await descendantsOf(this.pid).catch(() => undefined);
+    const forks = this.#ended ? [] : await this.#findForks();
     if (!this.#ended) {
       this.#requested = true;
       this.#forks = forks;
@@ -211,6 +211,17 @@ class ChildHandle implements HostProcess {
       patience.dispose();
     }
     await this.exited;
+  }
+
+  /**
+   * Before it is told to end: afterwards nothing says whose children they were. Where that cannot be read (no descriptor
+   * is free), or not at once, they are looked for by their mark: its end does not wait for it.
+   */
+  async #findForks(): Promise<readonly ProcessIdentity[] | undefined> {
+    const limit = Deadline.after(FIND_MS, `find what ${this.role} has forked`);
+    return await descendantsOf(this.pid, limit)
+      .catch(() => undefined)
+      .finally(() => limit.dispose());
   }
 
   async #watch(): Promise<ProcessExit> {
@@ -241,7 +252,7 @@ class ChildHandle implements HostProcess {
   async #killForks(): Promise<boolean> {
     const limit = Deadline.after(FORKS_MS, `end what ${this.role} has forked`);
     try {
-      await killAll(this.#forks ?? (await findByMark(this.#pod, this.role)), limit);
+      await killAll(this.#forks ?? (await limit.race(findByMark(this.#pod, this.role))), limit);
       return true;
     } catch {
       return false; // the pod's clean-up tries again and tells it
