@@ -31,7 +31,9 @@ export class MissingToolError extends HullError {
     path: string,
     cause?: unknown,
   ) {
-    const where = tool.includes("/") ? "does not exist" : `is not in ${path}`;
+    const where = tool.includes("/")
+      ? "does not exist"
+      : `is not in ${[...new Set(path.split(":"))].join(":")}`;
     super("FailedPrecondition", `${tool}: the program ${where}; ${installAdvice(tool)}`, { cause });
   }
 }

@@ -61,11 +61,12 @@ export class PodCgroup {
         await entry.forget();
       });
       const { code, message } = HullError.from(error);
-      throw new HullError(
-        code,
-        `pod cgroup: ${message}; runtime.sandbox_cgroup_only: false leaves the pod where containerd is`,
-        { cause: thrown },
-      );
+      // A host that is full has a remedy of its own in the message.
+      const advice =
+        code === "ResourceExhausted"
+          ? ""
+          : "; runtime.sandbox_cgroup_only: false leaves the pod where containerd is";
+      throw new HullError(code, `pod cgroup: ${message}${advice}`, { cause: thrown });
     }
   }
 

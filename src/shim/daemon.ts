@@ -1,4 +1,4 @@
-import { existsSync } from "node:fs";
+import { closeSync, existsSync, writeSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { loadConfig } from "../config/load.ts";
@@ -130,6 +130,7 @@ export class Daemon {
       daemon.#log.warn({}, "shim: start was killed before containerd knew of this shim: ending");
       void daemon.end().then(() => process.exit(0));
     });
+    tellReady();
     daemon.#saveMemory();
     daemon.#timeline.mark("daemon: serving");
     daemon.#log.debug({ pid: process.pid }, "shim: serving");
@@ -256,5 +257,16 @@ export class Daemon {
   #publish(event: PodEvent): void {
     if (event.kind === "start") this.#tellTimeline();
     this.#events.publish(fromPodEvent(event));
+  }
+}
+
+/** A front that was killed does not wait: `whenAbandoned` sees to that. */
+function tellReady(): void {
+  try {
+    writeSync(INHERITED.ready, "\n");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EPIPE") throw error;
+  } finally {
+    closeSync(INHERITED.ready);
   }
 }

@@ -1,5 +1,5 @@
-import { statfs } from "node:fs/promises";
 import { type ErrorCode, HullError, resourceExhausted } from "../core/errors.ts";
+import { freeMib } from "../host/free-space.ts";
 import type { Hypervisor, VmSpec } from "../hypervisor/hypervisor.ts";
 import { type BuildContext, buildTemplate } from "./build.ts";
 import { templateKey } from "./key.ts";
@@ -109,8 +109,7 @@ export async function obtainTemplate(
 
 /** Throws ResourceExhausted when the file system of the templates, which holds the clones' memory, has no room. */
 export async function requireSpace(directory: string, memoryMib: number): Promise<void> {
-  const { bavail, bsize } = await statfs(directory);
-  const free = Math.floor((bavail * bsize) / (1 << 20));
+  const free = await freeMib(directory);
   if (free < memoryMib) {
     throw resourceExhausted(
       `template: ${directory} has ${free} MiB left, ${memoryMib} are needed; enlarge that file system or set hypervisor.template.template_path`,

@@ -13,6 +13,7 @@ import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, type TestContext, test } from "node:test";
+import { startTimeOf } from "../../src/host/proc.ts";
 import { DeleteResponse } from "../../src/proto/generated/containerd/task/v2/task.ts";
 
 /** The real front binary with a stand-in for the daemon behind it. Needs root and a C compiler. */
@@ -30,7 +31,10 @@ if (action === "daemon") {
     pid: process.pid, env: process.env, cwd: process.cwd(), mnt: fs.readlinkSync("/proc/self/ns/mnt"),
     record: JSON.parse(fs.readFileSync(dir + "/bootstrap.json", "utf8")),
     oom: fs.readFileSync("/proc/self/oom_score_adj", "utf8").trim(),
-  }))).listen({ fd: 3 });
+  }))).listen({ fd: 3 }, () => {
+    if (fs.existsSync(process.cwd() + "/ends")) process.exit(3);
+    if (!fs.existsSync(process.cwd() + "/hangs")) fs.writeSync(7, "\\n");
+  });
   process.on("SIGUSR2", () => {
     server.close();
     setTimeout(() => { fs.rmSync(dir, { recursive: true }); process.exit(); }, 500);
@@ -278,6 +282,27 @@ test("a daemon that can't be started: a clear error, nothing is left", (t) => {
   assert.equal(existsSync(`${STATE}/bad`), false);
   assert.equal(existsSync(join(bundle, "address")), false);
 });
+
+for (const [how, says] of [
+  ["ends", /start late: the daemon ended with status 3 before it served; look at .*limits of processes/],
+  ["hangs", /start late: the daemon \(process \d+\) does not serve after 10000 ms; look at .*limits/],
+] as const) {
+  test(`a daemon that ${how} before it serves: a clear error, nothing is left, the id can be used`, async (t) => {
+    const bundle = makeBundle(t);
+    writeFileSync(join(bundle, how), "");
+    const { status, stderr } = run("start", "late", bundle);
+    assert.equal(status, 1);
+    assert.match(String(stderr), says);
+    assert.equal(existsSync(`${STATE}/late`), false);
+    assert.equal(existsSync(join(bundle, "address")), false);
+    const pid = /process (\d+)/.exec(String(stderr))?.[1];
+    while (pid && startTimeOf(Number(pid)) !== undefined)
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    rmSync(join(bundle, how));
+    assert.equal(run("start", "late", bundle).status, 0);
+    process.kill(Number(readFileSync(`${STATE}/late/shim.pid`, "latin1").split(" ")[0]), "SIGKILL");
+  });
+}
 
 test("a clean-up that fails or hangs fails delete in time, with its words", (t) => {
   const bundle = makeBundle(t);

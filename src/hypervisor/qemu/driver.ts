@@ -3,7 +3,8 @@ import { type FileHandle, open } from "node:fs/promises";
 import { join } from "node:path";
 import type { Duplex } from "node:stream";
 import { Deadline } from "../../core/deadline.ts";
-import { HullError, internal, invalidArgument, unavailable } from "../../core/errors.ts";
+import { HullError, internal, invalidArgument, resourceExhausted, unavailable } from "../../core/errors.ts";
+import { freeMib } from "../../host/free-space.ts";
 import { type HostProcess, launch } from "../../host/process-launcher.ts";
 import { Reach } from "../../host/reach.ts";
 import { lastLines, RingBuffer } from "../../host/ring-buffer.ts";
@@ -125,9 +126,11 @@ export class Qemu implements Hypervisor {
     console: RingBuffer,
     thrown: unknown,
   ): Promise<HullError> {
-    // When QEMU has ended by itself, its exit is the cause and the broken connection only the symptom.
+    // When QEMU has ended by itself, its exit is the cause and the broken connection only the symptom; when it broke the
+    // protocol, its exit is.
     const grace = Deadline.after(500, "qemu's exit");
-    const exit = await grace.race(vmm.exited).catch(() => undefined);
+    const broken = HullError.from(thrown).code === "Internal";
+    const exit = broken ? undefined : await grace.race(vmm.exited).catch(() => undefined);
     grace.dispose();
     const kill = Deadline.after(0);
     await vmm.stop(kill);
@@ -154,6 +157,14 @@ async function checkSpec(spec: VmSpec): Promise<void> {
   if (spec.memoryMib < LEAST_MEMORY_MIB) {
     throw invalidArgument(
       `VM ${spec.name}: ${spec.memoryMib} MiB of memory is too little for any guest; set hypervisor.default_memory to ${LEAST_MEMORY_MIB} or more`,
+    );
+  }
+  const folder = spec.memory?.folder;
+  const free = folder === undefined ? Number.POSITIVE_INFINITY : await freeMib(folder);
+  if (free < spec.memoryMib) {
+    // The kernel would kill QEMU (SIGBUS) as soon as the guest has used what there is.
+    throw resourceExhausted(
+      `VM ${spec.name}: boot: ${folder} has ${free} MiB left for ${spec.memoryMib} MiB of memory; enlarge that file system or set hypervisor.memory_backend to memfd`,
     );
   }
   if (spec.vsock?.kind === "hybrid") {

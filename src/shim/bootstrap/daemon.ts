@@ -1,16 +1,18 @@
-import { failedPrecondition, HullError } from "../../core/errors.ts";
-import { type ChildResult, runChild } from "./child.ts";
+import { failedPrecondition, HullError, unavailable } from "../../core/errors.ts";
+import { awaitEnd, type ChildResult, runChild } from "./child.ts";
 import type { PodPaths } from "./pod-paths.ts";
 import { ifExists, type Sys } from "./sys.ts";
 
 /**
  * The daemon's descriptors: its listening socket; how containerd sees the host's files; a pipe that has a byte once
- * containerd knows of the daemon, or ends with the front.
+ * containerd knows of the daemon, or ends with the front; a pipe to tell the front that it serves.
  */
-export const INHERITED = { listener: 3, mountNamespace: 4, root: 5, front: 6 } as const;
+export const INHERITED = { listener: 3, mountNamespace: 4, root: 5, front: 6, ready: 7 } as const;
 
 const S_IFMT = 0o170000;
 const S_IFIFO = 0o010000;
+/** How long a process whose descriptors are closed may take until it can be waited for. */
+const ENDING_MS = 1_000;
 
 /** Where hull is installed: `lib/node` and `lib/shim.cjs` beside the front's own `bin`. */
 export class Installation {
@@ -58,31 +60,70 @@ export function childEnvironment(sys: Sys): string[] {
   return [...kept, "MALLOC_ARENA_MAX=1"];
 }
 
+/** A daemon that was started. */
+export interface StartedDaemon {
+  readonly pid: number;
+  /** The read end of the pipe into which it writes a byte when it serves. */
+  readonly ready: number;
+}
+
 /**
  * Starts the daemon in a session of its own: the bundle's `log` FIFO is its standard error, and it has what is in
- * `INHERITED`. Returns its pid.
+ * `INHERITED`.
  */
 export function spawnDaemon(
   sys: Sys,
   installation: Installation,
   paths: PodPaths,
   bundle: string,
-  given: { readonly [name in keyof typeof INHERITED]: number },
-): number {
+  given: { readonly [name in Exclude<keyof typeof INHERITED, "ready">]: number },
+): StartedDaemon {
   const log = openLog(sys, bundle);
+  let pipe: readonly number[] = [];
   try {
-    return sys.spawn({
+    pipe = sys.pipe();
+    const [ready = -1, tell = -1] = pipe;
+    const pid = sys.spawn({
       argv: installation.command("daemon", paths),
       env: childEnvironment(sys),
       cwd: bundle,
-      fds: [-1, -1, log, given.listener, given.mountNamespace, given.root, given.front],
+      fds: [-1, -1, log, given.listener, given.mountNamespace, given.root, given.front, tell],
       setsid: true,
     });
+    sys.close(tell);
+    return { pid, ready };
   } catch (error) {
+    for (const fd of pipe) sys.close(fd);
     throw HullError.wrap(`start ${installation.node}`, error);
   } finally {
     if (log >= 0) sys.close(log);
   }
+}
+
+/**
+ * Waits until the daemon serves, at most `limitMs`. containerd's first call would wait for that, too, but without a limit: a
+ * Node that gets no thread hangs before its first line of JavaScript, and nobody but us looks after it yet. Throws
+ * Unavailable when it ends or hangs.
+ */
+export function awaitServing(sys: Sys, { pid, ready }: StartedDaemon, limitMs: number): void {
+  let told = -1;
+  const timer = sys.setTimer(limitMs, () => sys.stop());
+  sys.watch(ready, { read: true }, () => {
+    told = sys.read(ready, new Uint8Array(1), 0, 1);
+    sys.stop();
+  });
+  sys.run();
+  sys.clearTimer(timer);
+  sys.unwatch(ready);
+  if (told === 1) return;
+  const limits =
+    "look at containerd's log, and at the limits of processes and open files of containerd's unit";
+  if (told < 0)
+    throw unavailable(`the daemon (process ${pid}) does not serve after ${limitMs} ms; ${limits}`);
+  awaitEnd(sys, pid, ENDING_MS); // its pipe is closed a little before that
+  const ended = sys.waitpid(pid);
+  const how = ended?.signal ? `by signal ${ended.signal}` : `with status ${ended?.code ?? "unknown"}`;
+  throw unavailable(`the daemon ended ${how} before it served; ${limits}`);
 }
 
 /**

@@ -1,4 +1,4 @@
-import { invalidArgument } from "../../core/errors.ts";
+import { HullError, invalidArgument } from "../../core/errors.ts";
 import { Installation } from "./daemon.ts";
 import { remove } from "./delete.ts";
 import { type Flags, parseFlags } from "./flags.ts";
@@ -63,8 +63,8 @@ function readInput(sys: Sys): Uint8Array {
 
 /** containerd shows the whole output as the error's text: one line reads best. */
 function oneLine(error: unknown): string {
-  const lines = (error instanceof Error ? error.message : String(error)).split("\n");
-  return lines
+  return HullError.from(error)
+    .message.split("\n")
     .map((line) => line.trim())
     .filter((line) => line !== "")
     .join(" | ");

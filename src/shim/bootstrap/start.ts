@@ -1,7 +1,7 @@
-import { alreadyExists, failedPrecondition, HullError, unavailable } from "../../core/errors.ts";
+import { alreadyExists, HullError, unavailable } from "../../core/errors.ts";
 import { answerOfPod, decideAnswer } from "./answer.ts";
 import { awaitEnd } from "./child.ts";
-import { adjustOomScore, cleanUp, type Installation, spawnDaemon } from "./daemon.ts";
+import { adjustOomScore, awaitServing, cleanUp, type Installation, spawnDaemon } from "./daemon.ts";
 import type { Flags } from "./flags.ts";
 import { checkIdentifier } from "./identifier.ts";
 import { encodeMark, livingDaemon, markOf, socketAnswers } from "./liveness.ts";
@@ -13,6 +13,8 @@ import { parseStartInput } from "./start-input.ts";
 import { ifExists, type Sys, writeAll } from "./sys.ts";
 
 const SIGKILL = 9;
+/** How long a daemon may take until it serves; on a machine at rest it is a tenth of a second. */
+const SERVING_MS = 10_000;
 /** For leftovers of an earlier pod with the same id. */
 const STALE_CLEANUP_MS = 10_000;
 /** For an earlier shim of the same id that is about to end: it gives its pod 15 s. */
@@ -79,16 +81,22 @@ export function start(
     const root = sys.open("/", sys.O_PATH | sys.O_DIRECTORY);
     ownMountNamespace(sys);
     const [front, ours] = sys.pipe();
-    const pid = spawnDaemon(sys, installation, paths, bundle, {
+    const daemon = spawnDaemon(sys, installation, paths, bundle, {
       ...{ listener: staged.listener, mountNamespace, root, front },
     });
-    undo.push(() => sys.kill(pid, SIGKILL));
+    const { pid } = daemon;
     const mark = markOf(sys, pid);
-    if (mark === undefined) throw failedPrecondition("the daemon ended at once: see containerd's log");
-    sys.writeFile(paths.pid, encodeMark(mark));
-    adjustOomScore(sys, pid);
+    // Without one it has ended already, which is told below.
+    if (mark !== undefined) {
+      undo.push(() => {
+        if (markOf(sys, pid)?.startTime === mark.startTime) sys.kill(pid, SIGKILL);
+      });
+      sys.writeFile(paths.pid, encodeMark(mark));
+      adjustOomScore(sys, pid);
+    }
     undo.push(() => ifExists(() => sys.unlink(`${bundle}/address`)));
     sys.writeFile(`${bundle}/address`, answer);
+    awaitServing(sys, daemon, SERVING_MS);
     writeAll(sys, ours, "1");
     return answer;
   } catch (error) {

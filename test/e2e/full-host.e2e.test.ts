@@ -1,0 +1,264 @@
+/**
+ * A host that is full, or that misses what hull needs: one clear error in time, with the remedy, nothing left, and the id
+ * can be used again. containerd has a mount namespace of its own, in which that can be arranged.
+ */
+import assert from "node:assert/strict";
+import { chmod, copyFile, mkdir, rmdir, truncate, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { after, afterEach, before, beforeEach, describe, it } from "node:test";
+import type { CtrResult } from "../testkit/ctr.ts";
+import { assertNoLeaks, snapshot } from "../testkit/leaks.ts";
+import { PidsGroup } from "../testkit/pids-group.ts";
+import { PrivateHost } from "../testkit/private-host.ts";
+import { newestLine, Runner } from "./fixture.ts";
+import { DIST, writeConfig } from "./hull-config.ts";
+
+/** What is told before a guest boots comes at once; a machine that has much else to do is given time. */
+const IN_TIME_MS = 30_000;
+/** Every failing case uses this id, so each shows that the one before it has left it free. */
+const ID = "c";
+const MOUNT_STATE = "mount -t tmpfs -o mode=711,size=256k,nr_inodes=100 hull-full /run/hull";
+/** Fills /run/hull but for $1 pages. */
+const FILL_PAGES = `cd /run/hull; head -c 1M /dev/zero >filler 2>/dev/null || true
+  truncate -s $(($(stat -c %s filler) - $1 * 4096)) filler`;
+/** Takes all names that /run/hull can have but $1. */
+const FILL_NAMES = `mkdir /run/hull/filler; cd /run/hull/filler; i=0
+  while touch $i 2>/dev/null; do i=$((i + 1)); done
+  ls | head -n $1 | xargs -r rm`;
+
+interface Case {
+  readonly name: string;
+  /** Lines of shell in containerd's mount namespace; `mend` takes it back. */
+  readonly spoil?: readonly [script: string, argument: string];
+  readonly mend?: string;
+  readonly says: readonly RegExp[];
+}
+
+for (const line of newestLine()) {
+  describe(`containerd ${line}: full host`, () => {
+    let host: PrivateHost;
+    let runner: Runner;
+    let clean: Set<string>;
+    let state: string;
+    const at = (name: string) => join(host.containerd.directory, name);
+    const stateFolder = () =>
+      host.sh("cd /run/hull; find . -path ./.config -prune -o -name 'accel*' -o -print");
+
+    before(async () => {
+      host = await PrivateHost.up(line);
+      const ctr = await host.containerd.namespace(`e2e-full-host-${process.pid}`);
+      runner = new Runner(host.containerd, ctr, "hull");
+      await host.sh(MOUNT_STATE);
+    });
+    after(() => host.down());
+    beforeEach(async () => {
+      clean = await snapshot(runner.scope);
+      state = await stateFolder();
+    });
+    afterEach(async () => {
+      await assertNoLeaks(clean, runner.scope);
+      assert.equal(await stateFolder(), state);
+    });
+
+    const run = (flags: readonly string[] = []) =>
+      runner.sh("echo ran; exit 6", { id: ID, flags, timeoutMs: 90_000 });
+    const assertRan = ({ code, stderr }: CtrResult) => assert.equal(code, 6, stderr);
+    const assertRefused = async (says: readonly RegExp[], flags: readonly string[] = []) => {
+      const began = performance.now();
+      const { code, stdout, stderr } = await run(flags);
+      const ms = Math.round(performance.now() - began);
+      assert.equal(stdout, "");
+      assert.notEqual(code, 0, stderr);
+      for (const expected of says) assert.match(stderr, expected);
+      assert.ok(ms < IN_TIME_MS, `took ${ms} ms: ${stderr}`);
+    };
+    /** Spoils the host, runs a container that must be refused, and mends the host. */
+    const refuses = ({ name, spoil: [script, argument] = ["", ""], mend = "", says }: Case) =>
+      it(`${name}: one error with the remedy, and nothing is left`, async () => {
+        try {
+          await host.sh(script, argument);
+          await assertRefused(says);
+        } finally {
+          await host.sh(mend);
+        }
+      });
+    /** `--runtime-config-path` with some keys changed. */
+    const config = async (changes: Parameters<typeof writeConfig>[1]) => {
+      await writeConfig(at("hull.yaml"), changes);
+      return ["--runtime-config-path", at("hull.yaml")];
+    };
+    /** `--runtime`: the shim behind some lines of shell. */
+    const behind = async (script: string) => {
+      const shim = at("containerd-shim-limited-v2");
+      await writeFile(shim, `#!/bin/sh\n${script} "${DIST}/bin/containerd-shim-hull-v2" "$@"\n`, {
+        mode: 0o755,
+      });
+      return ["--runtime", shim];
+    };
+
+    for (const pages of ["0", "1", "2"]) {
+      refuses({
+        name: `/run has ${pages} free pages`,
+        spoil: [FILL_PAGES, pages],
+        mend: "rm /run/hull/filler",
+        says: [/\/run\/hull\//, /no space left on device/i, /make room on that file system/],
+      });
+    }
+    for (const names of ["0", "4", "8"]) {
+      refuses({
+        name: `/run can have ${names} files more`,
+        spoil: [FILL_NAMES, names],
+        mend: "rm -r /run/hull/filler",
+        says: [/\/run\/hull\//, /no space left on device/i, /make room on that file system/],
+      });
+    }
+
+    it("/run fills while a container runs: exec, kill and deletion work, and the id can be used again", async () => {
+      const started = runner.start(["sh", "-c", "echo up; exec sleep 600"], { id: ID });
+      await started.printed("up");
+      await host.sh(FILL_PAGES, "0");
+      const exec = await runner.ctr.expect(["task", "exec", "--exec-id", "e", ID, "echo", "executed"]);
+      assert.equal(exec.stdout, "executed\n");
+      await runner.ctr.expect(["task", "kill", "--signal", "KILL", ID]);
+      const { code, stderr } = await started.ended;
+      assert.equal(code, 137, stderr);
+      await host.sh("rm /run/hull/filler");
+      assertRan(await run());
+    });
+
+    it("/dev/shm has no room for a template: the pod is booted without one", async () => {
+      await host.sh("mount -t tmpfs -o size=64m hull-full /dev/shm");
+      try {
+        assertRan(await run());
+      } finally {
+        await host.sh("umount /dev/shm");
+      }
+    });
+
+    it("/dev/shm has no room for a guest's memory that is to be a file there", async () => {
+      const hypervisor = { memory_backend: "file", file_mem_backend: "/dev/shm" };
+      const flags = await config({ hypervisor });
+      await host.sh("mount -t tmpfs -o size=64m hull-full /dev/shm");
+      try {
+        const says =
+          /\/dev\/shm has 6\d MiB left for \d+ MiB of memory; enlarge that file system or set hypervisor/;
+        await assertRefused([says], flags);
+      } finally {
+        await host.sh("umount /dev/shm");
+      }
+    });
+
+    it("the file system of a log file is full: the output is lost, the container runs to its end", async () => {
+      await mkdir(at("log"));
+      await host.sh(`mount -t tmpfs -o size=4k hull-full "$1"; head -c 4k /dev/zero >"$1/filler"`, at("log"));
+      try {
+        assertRan(await run(["--log-uri", `file://${at("log")}/out`]));
+      } finally {
+        await host.sh(`umount "$1"`, at("log"));
+      }
+    });
+
+    describe("a tool is missing", () => {
+      // Its folders become folders of links, from which one can be taken away.
+      before(() =>
+        host.sh(
+          `for bin in /usr/bin /usr/sbin; do
+             mkdir -p "$1$bin/real" "$1$bin/links"; mount --bind $bin "$1$bin/real"; cd "$1$bin/real"
+             find . -mindepth 1 -maxdepth 1 -printf "$1$bin/real/%P\\0" | xargs -0 ln -s -t "$1$bin/links"
+           done
+           mount --bind "$1/usr/sbin/links" /usr/sbin; mount --bind "$1/usr/bin/links" /usr/bin`,
+          at("tools"),
+        ),
+      );
+      after(() =>
+        host.sh(
+          // Lazily: this shell itself runs from there.
+          `umount="$1/usr/bin/real/umount --lazy"; $umount /usr/sbin /usr/bin
+           $umount "$1/usr/sbin/real" "$1/usr/bin/real"`,
+          at("tools"),
+        ),
+      );
+      const from = { nsenter: "util-linux", setpriv: "util-linux", mount: "mount", ip: "iproute2" };
+      for (const [tool, name] of Object.entries(from)) {
+        refuses({
+          name: tool,
+          spoil: ["for bin in bin sbin; do cd /usr/$bin; [ ! -e $1 ] || mv $1 .taken-$1; done", tool],
+          mend: `for bin in bin sbin; do cd /usr/$bin; [ ! -e .taken-${tool} ] || mv .taken-${tool} ${tool}; done`,
+          says: [
+            new RegExp(`${tool}: the program is not in /\\S*:/usr/sbin:\\S*; install the package ${name}`),
+          ],
+        });
+      }
+    });
+
+    it("64 open files are enough for a shim; with 24 the error names the limit", async () => {
+      assertRan(await run(await behind("exec prlimit --nofile=64:64 --")));
+      await assertRefused(
+        [/too many open files/i, /raise LimitNOFILE of containerd's unit/],
+        await behind("exec prlimit --nofile=24:24 --"),
+      );
+    });
+
+    it("no more processes: the shim's group, and the pod's", async () => {
+      const group = await PidsGroup.make(`hull-full-${process.pid}`);
+      try {
+        const says = [/no more processes may be started: raise TasksMax|limits of processes/];
+        const inGroup = await behind(`echo $$ >${group.directory}/cgroup.procs; exec`);
+        const flags = [...inGroup, ...(await config({ runtime: { sandbox_cgroup_only: false } }))];
+        for (const most of [1, 5]) {
+          await group.limit(most);
+          await assertRefused(says, flags);
+        }
+        await group.limit(1);
+        await assertRefused(says, ["--cgroup", `${group.path}/${ID}`]);
+      } finally {
+        await group.remove();
+      }
+      assertRan(await run());
+    });
+
+    describe("QEMU", () => {
+      const says = {
+        "prints rubbish and lives on": [
+          "echo rubbish >&3; exec sleep 600",
+          /QMP greeting: qemu: "rubbish" is not QMP/,
+        ],
+        "never stops to print": ["exec cat /dev/zero >&3", /qemu: a QMP line of more than 1048576 bytes/],
+        "is slow": ["exec sleep 600", /no QMP greeting: boot the VM: not done within 3000 ms/],
+      } as const;
+      for (const [name, [script, expected]] of Object.entries(says)) {
+        it(`${name}: one error that says so, and nothing is left`, async () => {
+          await chmod(host.containerd.directory, 0o711);
+          await writeFile(at("qemu"), `#!/bin/sh\n${script}\n`, { mode: 0o755 });
+          const hypervisor = { path: at("qemu"), accel: "tcg", template: { enable: false } };
+          await assertRefused([expected], await config({ hypervisor, agent: { boot_timeout: "3s" } }));
+        });
+      }
+    });
+
+    for (const [what, file] of [
+      ["kernel", "vmlinux"],
+      ["initrd", "initrd.img"],
+    ] as const) {
+      it(`a ${what} that is cut off, and one that only another user may read`, async () => {
+        const image = at(file);
+        await copyFile(join(DIST, "guest", file), image);
+        const hypervisor = { [what]: image, accel: "tcg", template: { enable: false } };
+        const flags = await config({ hypervisor, agent: { boot_timeout: "20s" } });
+        await chmod(image, 0o600);
+        await assertRefused(
+          [new RegExp(`${file}: an unprivileged user may not read it .*chmod o\\+r`)],
+          flags,
+        );
+        await chmod(image, 0o644);
+        await truncate(image, 64 * 1024);
+        await assertRefused([/boot the VM: /, /qemu ended with status 1|guest|panic/], flags);
+      });
+    }
+
+    it("all is mended: the id works", async () => {
+      await rmdir(at("log"));
+      assertRan(await run());
+    });
+  });
+}
