@@ -12,8 +12,11 @@ export type Resource =
   | { kind: "loop"; file: string }
   | { kind: "tap"; netns: string; name: string }
   | { kind: "qdisc"; netns: string; device: string }
-  /** The group `path` in every hierarchy, with those above it, up to but without `existing`, that are empty. */
-  | { kind: "cgroup"; path: string; existing: string };
+  /**
+   * The group `path` in every hierarchy, with those above it, up to but without `existing`, that are empty. `user`: whom
+   * only processes of the pod run as.
+   */
+  | { kind: "cgroup"; path: string; existing: string; user?: number };
 
 /** A recorded resource: `update` when more is known of it, `forget` once it has been released. */
 export interface LedgerEntry {

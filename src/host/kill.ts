@@ -9,7 +9,8 @@ export async function killAll(processes: readonly ProcessIdentity[], deadline: D
   await until(() => !processes.some(({ pid, startTime }) => isAlive(pid, startTime)), deadline);
 }
 
-function kill(pid: number): void {
+/** Kills a process (SIGKILL) that may have ended already. */
+export function kill(pid: number): void {
   try {
     process.kill(pid, "SIGKILL");
   } catch (error) {

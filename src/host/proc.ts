@@ -78,6 +78,17 @@ export async function findByMark(pod: string, role?: string): Promise<ProcessIde
   return found;
 }
 
+/** The number of the user that a process runs as; undefined when there is no such process. */
+export function userOf(pid: number): number | undefined {
+  try {
+    const user = /^Uid:\t(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "latin1"))?.[1];
+    return user === undefined ? undefined : Number(user);
+  } catch (error) {
+    if (isGone(error)) return undefined;
+    throw error;
+  }
+}
+
 /** The child processes of a process's main thread (CONFIG_PROC_CHILDREN, which distributions set). */
 export async function childrenOf(pid: number): Promise<number[]> {
   try {

@@ -86,8 +86,9 @@ async function boot(
   const { config, directory, ledger, namespace, id, timeline } = context;
   const pod = `${namespace}/${id}`;
   const mounts = new MountApi(join(context.installation, "lib/mount-api.node"), context.caller);
+  const user = vmUser(config.hypervisor, process.pid);
   // The VMM waits for it, the small helpers do not: it takes the time of a grace period of the kernel. They follow below.
-  const placed = enterPodCgroup(request, context).then((cgroup) => {
+  const placed = enterPodCgroup(request, user, context).then((cgroup) => {
     timeline.mark("cgroup entered");
     return cgroup;
   });
@@ -97,7 +98,6 @@ async function boot(
     program(context, "path"),
     program(context, "virtio_fs_daemon"),
   ]);
-  const user = vmUser(config.hypervisor, process.pid);
   const folder = await VmFolder.create(join(directory, "vm"), user, ledger);
   disposer.push("VM's folder", (by) => folder.remove(by));
   // None of these needs another. A failure waits for the rest, so that the undoing finds all that was made.
