@@ -12,7 +12,7 @@ import { chardevArguments, type DeviceModel, deviceModel, vsockModel } from "./d
 import { isBlockDevice } from "./driver.ts";
 import { exitReason } from "./exit-reason.ts";
 import { QemuGrowth } from "./growth.ts";
-import type { QmpClient } from "./qmp-client.ts";
+import { type QmpClient, QmpError } from "./qmp-client.ts";
 import type { QmpEvents } from "./qmp-types.ts";
 import { saveTemplate } from "./template.ts";
 
@@ -25,6 +25,9 @@ const MAX_STATUS = 64;
 
 /** How long a guest may take to let go of a device that is taken out. */
 const UNPLUG_MS = 10_000;
+
+/** How long a plug that was given up may take to be taken back. What is left then goes with the VM. */
+const TAKE_BACK_MS = 1_000;
 
 /** A running QEMU machine. */
 export class QemuVm implements Vm {
@@ -108,8 +111,8 @@ export class QemuVm implements Vm {
         deadline,
       );
     } catch (thrown) {
-      await this.#removeBackend(model.backend, deadline).catch(() => undefined); // the first failure is the one to tell
-      this.#freePorts.push(port);
+      // The first failure is the one to tell. What is not known to be gone keeps its port.
+      await this.#takeBack(model, port, thrown).catch(() => undefined);
       throw this.#failure(`plug ${device.kind}`, thrown);
     }
     let removal: Promise<void> | undefined;
@@ -150,11 +153,37 @@ export class QemuVm implements Vm {
     await this.exited;
   }
 
+  /**
+   * Takes back a plug that has failed, in a time of its own: that its caller's is over may be why. A device that QEMU has
+   * not refused may be there, and its answer only late.
+   */
+  async #takeBack(model: DeviceModel, port: string, cause: unknown): Promise<void> {
+    const deadline = Deadline.after(TAKE_BACK_MS, "taking the device back");
+    try {
+      if (!(cause instanceof QmpError)) await this.#ejected(model, deadline).catch(unlessUnknown);
+      await this.#removeBackend(model.backend, deadline);
+      this.#freePorts.push(port);
+    } finally {
+      deadline.dispose();
+    }
+  }
+
   /** Asks the guest to let go, waits until it has, and takes the back end away. Nothing is left after the VMM's end. */
   async #unplug(model: DeviceModel, port: string): Promise<void> {
     if (this.#ended) return;
     const deadline = Deadline.after(UNPLUG_MS, "the guest letting go of the device");
-    const { id } = model.frontend;
+    try {
+      await this.#ejected(model, deadline);
+      if (this.#ended) return;
+      await this.#removeBackend(model.backend, deadline);
+      this.#freePorts.push(port);
+    } finally {
+      deadline.dispose();
+    }
+  }
+
+  /** Resolves when the guest has let go of the device, or the VMM has ended. */
+  async #ejected({ frontend: { id } }: DeviceModel, deadline: Deadline): Promise<void> {
     const detach: (() => void)[] = [];
     try {
       const gone = new Promise<void>((resolve, reject) => {
@@ -169,12 +198,8 @@ export class QemuVm implements Vm {
       await this.qmp.execute("device_del", { id }, deadline);
       const ended = this.exited.then(() => undefined);
       await deadline.race(Promise.race([gone, ended]));
-      if (this.#ended) return;
-      await this.#removeBackend(model.backend, deadline);
-      this.#freePorts.push(port);
     } finally {
       for (const take of detach) take();
-      deadline.dispose();
     }
   }
 
@@ -234,4 +259,9 @@ export class QemuVm implements Vm {
   #failure(step: string, thrown: unknown): HullError {
     return HullError.wrap(`VM ${this.spec.name}: ${step}`, thrown);
   }
+}
+
+/** Of a device that QEMU does not know nothing has to be taken out. */
+function unlessUnknown(error: unknown): void {
+  if (!(error instanceof QmpError && error.errorClass === "DeviceNotFound")) throw error;
 }

@@ -1,0 +1,71 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { FakeQmp, ok, type QmpStep } from "../../../test/testkit/fake-qmp.ts";
+import { within } from "../../../test/testkit/within.ts";
+import { Deadline } from "../../core/deadline.ts";
+import type { HostProcess } from "../../host/process-launcher.ts";
+import { RingBuffer } from "../../host/ring-buffer.ts";
+import type { VmSpec } from "../hypervisor.ts";
+import { QmpClient } from "./qmp-client.ts";
+import { QemuVm } from "./vm.ts";
+
+const DISK = { kind: "disk", path: "/disk", readOnly: false, serial: "hull-0" } as const;
+
+async function setUp(steps: readonly QmpStep[]) {
+  const fake = new FakeQmp(steps);
+  const client = await QmpClient.connect(fake.client, within(30_000));
+  const spec = { name: "test/p", machine: "q35" } as VmSpec;
+  const vmm = { pid: 1, exited: new Promise(() => undefined) } as unknown as HostProcess;
+  const vm = new QemuVm(spec, vmm, client, new RingBuffer(), { at: (path) => path });
+  const sent = () =>
+    fake.received.slice(1).map(({ execute, arguments: given }) => {
+      const { id, bus } = (given ?? {}) as { id?: string; bus?: string };
+      return [execute, bus ?? id].filter(Boolean).join(" ");
+    });
+  return { fake, vm, sent };
+}
+
+const deleted = { event: "DEVICE_DELETED", data: { device: "plugged0", path: "/machine" } };
+const unknown = { error: { class: "DeviceNotFound", desc: "Device 'plugged0' not found" }, id: "$id" };
+const refused = { error: { class: "GenericError", desc: "no" }, id: "$id" };
+const backend = [
+  { command: "blockdev-add", answers: [ok()] },
+  { command: "device_add", answers: [] },
+];
+
+for (const [what, answers, taken] of [
+  ["a device that is there after all is taken out", [ok(), deleted], true],
+  ["one that QEMU does not know needs nothing", [unknown], true],
+  ["one that the guest keeps has its port and back end", [refused], false],
+] as const) {
+  test(`a plug that its caller gives up before the answer: ${what}`, async () => {
+    const removal = taken ? [{ command: "blockdev-del", answers: [ok()] }] : [];
+    const { fake, vm, sent } = await setUp([
+      ...backend,
+      { command: "device_del", answers },
+      ...removal,
+      { command: "blockdev-add", answers: [ok()] },
+      { command: "device_add", answers: [ok()] },
+    ]);
+    const deadline = Deadline.none();
+    const plug = vm.plug(DISK, deadline);
+    const asked = within(30_000);
+    while (!sent().includes("device_add hotplug0")) {
+      asked.check();
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    }
+    deadline.cancel();
+    await assert.rejects(plug, { code: "Canceled" });
+    await vm.plug(DISK, within(30_000));
+    assert.deepEqual(
+      sent().filter((line) => /^(device|blockdev-del)/.test(line)),
+      [
+        "device_add hotplug0",
+        "device_del plugged0",
+        ...(taken ? ["blockdev-del"] : []),
+        "device_add hotplug1",
+      ],
+    );
+    assert.deepEqual(fake.problems, []);
+  });
+}
