@@ -6,7 +6,7 @@ const since = "0.1.0";
 export const runtime = section("What the runtime does on the host, around the virtual machine.", {
   log_level: choice({
     about:
-      "The least severe messages that reach containerd's log. Where it is not set containerd says; containerd's --debug gives more than is set here.",
+      "The least severe messages that reach containerd's log. Unset, containerd's level applies; containerd's --debug overrides a less verbose level set here.",
     choices: ["trace", "debug", "info", "warn", "error"],
     default: "info",
     since,
@@ -25,7 +25,7 @@ export const runtime = section("What the runtime does on the host, around the vi
   }),
   create_container_timeout: duration({
     about:
-      "The longest that creating a container may take, the boot of its pod included; a shorter limit of containerd's holds.",
+      "The longest that creating a container may take, including the boot of its pod. A shorter limit from containerd applies.",
     min: 1_000,
     max: 3_600_000,
     default: 120_000,
@@ -34,7 +34,7 @@ export const runtime = section("What the runtime does on the host, around the vi
   }),
   kill_timeout: duration({
     about:
-      "How long the guest may take to carry out a SIGKILL. When it has not answered by then, the virtual machine is ended, and with it every container of the pod; also when the pod's only container still lives by then, when the guest still owes the answer to its start, or one of several lives on when SIGKILL is sent again.",
+      "How long the guest may take to carry out a SIGKILL. If it has not answered by then, the virtual machine is ended, and with it every container of the pod. If it has answered but the container is still alive, the virtual machine is ended too where the container has no pod or its start is still unanswered; otherwise when SIGKILL is sent again.",
     min: 100,
     max: 600_000,
     default: 5_000,
@@ -43,7 +43,7 @@ export const runtime = section("What the runtime does on the host, around the vi
   }),
   health_interval: duration({
     about:
-      "How often the monitor and the guest agent of a pod are asked whether they still answer, give or take a quarter; 0s is never. What has not answered two questions in a row is told in the log and as an event with the topic /hull/health, and so is its return.",
+      "How often a pod's monitor and guest agent are asked whether they still answer, give or take a quarter; 0s means never. One that misses two questions in a row (the second is asked at once) is reported in the log and as an event with the topic /hull/health, and so is its recovery.",
     min: 0,
     max: 3_600_000,
     default: 30_000,
@@ -52,7 +52,7 @@ export const runtime = section("What the runtime does on the host, around the vi
   }),
   health_timeout: duration({
     about:
-      "How long monitor and guest agent may take to answer such a question. A guest under load may take seconds, and a host that is too busy makes them many.",
+      "How long the monitor and the guest agent may take to answer. A guest under load may need seconds, and more on a busy host.",
     min: 100,
     max: 3_600_000,
     default: 30_000,
@@ -61,7 +61,7 @@ export const runtime = section("What the runtime does on the host, around the vi
   }),
   health_action: choice({
     about:
-      "What follows when the guest agent has not answered. report: nothing but what is told. kill: the virtual machine is ended, and its containers with exit status 137.",
+      "What follows when the guest agent has missed two questions in a row. report: the report only. kill: the virtual machine is ended too, and its containers exit with status 137. A monitor that alone does not answer is only reported.",
     choices: ["report", "kill"],
     default: "report",
     since,
