@@ -17,3 +17,18 @@ test("a failure to undo is told with the cause, whose class counts", async () =>
   assert.ok(error instanceof HullError);
   assert.deepEqual([error.code, error.message], ["Unavailable", "no; undoing it failed: busy"]);
 });
+
+test("what goes on beyond its limit is given up", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const hangs = () => new Promise<void>(() => undefined);
+  let told: unknown;
+  const undoing = undo(unavailable("no source"), hangs).then((error) => {
+    told = error;
+  });
+  t.mock.timers.tick(15_000);
+  await Promise.resolve();
+  assert.equal(told, undefined);
+  t.mock.timers.tick(1_000);
+  await undoing;
+  assert.match(String(told), /no source; undoing it failed: undo it: not done within 16000 ms/);
+});
