@@ -76,6 +76,17 @@ test("a host path is mounted once for all containers, until the last of them goe
   assert.ok(existsSync(join(volume, "file")));
 });
 
+test("a release that is tried again leaves alone what others have of the same path since", async (t) => {
+  const volume = folderWith("volume", "file");
+  const bind = () => share.addBind(volume, ["rbind"], deadline);
+  const first = await bind();
+  t.mock.method(api, "unmount", () => Promise.reject(new Error("busy")), { times: 1 });
+  await assert.rejects(first.release(deadline), /busy/);
+  const second = await bind();
+  await first.release(deadline);
+  assert.equal((await bind()).guestPath, second.guestPath);
+});
+
 test("nothing can be made, renamed or removed at the top of what virtiofsd serves, and names cannot be guessed", async () => {
   const volume = folderWith("volume", "file");
   const [one, other] = [

@@ -98,7 +98,9 @@ export class SharedTree {
         known ?? this.#enter(directory, (at) => found.bind([...options, ...NO_RIGHTS_OF_BINDS], at));
       shared = entry.mounted;
       this.#binds.set(key, entry);
-      return await this.#hold(entry, deadline, () => this.#binds.delete(key));
+      // A release that is tried again must not forget what has been mounted for others since.
+      const forget = () => void (this.#binds.get(key) === entry && this.#binds.delete(key));
+      return await this.#hold(entry, deadline, forget);
     } finally {
       void shared.catch(() => undefined).then(() => found.close());
     }
