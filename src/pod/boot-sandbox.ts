@@ -6,13 +6,11 @@ import type { Config } from "../config/schema.ts";
 import { allSettled } from "../core/all-settled.ts";
 import { Deadline } from "../core/deadline.ts";
 import type { Disposer } from "../core/disposer.ts";
-import { HullError, unavailable } from "../core/errors.ts";
+import { HullError } from "../core/errors.ts";
 import type { Ledger } from "../core/ledger.ts";
 import type { Timeline } from "../core/timeline.ts";
 import { MountApi } from "../host/mount-api.ts";
-import { lastLines } from "../host/ring-buffer.ts";
 import type { MountView } from "../host/source.ts";
-import type { Vm } from "../hypervisor/hypervisor.ts";
 import { openHypervisor } from "../hypervisor/open.ts";
 import { startPodLocalhost } from "../network/pod-localhost.ts";
 import { GUEST_SHARE, SHARE_TAG, SharedTree } from "../storage/shared-tree.ts";
@@ -22,6 +20,7 @@ import { cloneOrBoot } from "./clone-or-boot.ts";
 import { containerShare } from "./container-share.ts";
 import { GrowingCapacity } from "./growing-capacity.ts";
 import { openGuestLink } from "./guest-link.ts";
+import { consoleTail, firstLost, unlessLost } from "./part-lost.ts";
 import { enterPodCgroup, podVmSize } from "./pod-placement.ts";
 import type { Sandbox, SandboxRequest } from "./sandbox.ts";
 import { SandboxDisks } from "./sandbox-disks.ts";
@@ -193,19 +192,14 @@ async function boot(
     });
   }
   // Without any one of these the guest cannot go on, nor come up.
-  const partLost = Promise.race([
-    vm.exited.then(({ reason, console }) => ({ reason, words: consoleTail(console) })),
-    ...[virtiofsd.process.exited.then(({ reason }) => reason), link.lost].map(async (lost) => ({
-      reason: await lost,
-      words: "",
-    })),
-  ]);
+  const helpers = [...link.processes, virtiofsd.process];
+  const partLost = firstLost(vm, helpers);
   const dial = async (port: number, by: Deadline) => {
     const limit = by.shorter(config.agent.dial_timeout, `connect to port ${port} of the guest`);
     return await link.connect(port, limit).finally(() => limit.dispose());
   };
   const agent = await proving((limit) =>
-    orLost(vm, partLost, async () => {
+    unlessLost(vm, partLost, async () => {
       const socket = await link.agent(limit);
       timeline.mark("guest: agent called");
       return await BoundedAgent.connect(AgentConnection.connect(socket, dial, limit), {
@@ -217,7 +211,7 @@ async function boot(
   disposer.push("agent connection", async () => agent.close());
   timeline.mark("guest: agent answered");
   context.log("the guest is up", { agent: agent.version, kernel: agent.kernelRelease });
-  const starting = orLost(vm, partLost, async () =>
+  const starting = unlessLost(vm, partLost, async () =>
     agent.startSandbox(
       {
         hostname: request.hostname,
@@ -230,10 +224,7 @@ async function boot(
       deadline,
     ),
   );
-  await allSettled([
-    starting,
-    cgroup?.adopt([virtiofsd.process, ...link.processes].map(({ pid }) => pid)) ?? Promise.resolve(),
-  ]);
+  await allSettled([starting, cgroup?.adopt(helpers.map(({ pid }) => pid)) ?? Promise.resolve()]);
   timeline.mark("guest: sandbox set up");
   const disks = new SandboxDisks(vm, { nodes: user && nodes, mounts, ledger, directory, log: context.log });
   const capacity = spec.growth
@@ -242,7 +233,6 @@ async function boot(
         memoryLimitMib: async () => await cgroup?.currentMemoryLimitMib(),
       })
     : new FixedCapacity(size);
-  const helpers = [...link.processes, virtiofsd.process];
   const watched = { vm, agent, monitor: config.hypervisor.type, helpers };
   const { watchdog, givenUp } = watchVm(watched, config.runtime, context.tellHealth);
   let stopping: Promise<unknown> | undefined;
@@ -302,36 +292,6 @@ function program(
 ) {
   const places = { installation, path: process.env.PATH };
   return findProgram(`hypervisor.${key}`, config.hypervisor[key], places);
-}
-
-/** Runs `step`; when a part of the VM ends first, its reason is the failure. */
-async function orLost<T>(
-  vm: Vm,
-  partLost: Promise<{ readonly reason: string; readonly words: string }>,
-  step: () => Promise<T>,
-): Promise<T> {
-  try {
-    return await Promise.race([
-      step(),
-      partLost.then(({ reason, words }) => {
-        throw unavailable(`${reason} before the guest agent answered${words}`);
-      }),
-    ]);
-  } catch (error) {
-    const failure = HullError.from(error);
-    if (failure.code !== "DeadlineExceeded") throw failure;
-    throw new HullError(
-      failure.code,
-      `the guest agent did not answer: ${failure.message}${consoleTail(vm.console())}`,
-    );
-  }
-}
-
-const TAIL_LINES = 8;
-
-function consoleTail(console: string): string {
-  const lines = lastLines(console, TAIL_LINES);
-  return lines === "" ? "" : `; the guest's last console lines:\n${lines}`;
 }
 
 function virtiofsdSpec({ hypervisor }: Config) {

@@ -9,6 +9,7 @@ import { HullError } from "../core/errors.ts";
 import { AGENT_PORT } from "../core/guest-ports.ts";
 import type { Ledger } from "../core/ledger.ts";
 import { undo } from "../core/undo.ts";
+import type { HostProcess } from "../host/process-launcher.ts";
 import type { ProcessUser } from "../host/process-user.ts";
 import { checkSocketPath } from "../host/socket-path.ts";
 import type { VsockDevice } from "../hypervisor/hypervisor.ts";
@@ -27,10 +28,8 @@ export interface GuestLink {
   agent(deadline: Deadline): Promise<Socket>;
   /** Connects to a port that the guest is known to listen on. */
   connect(port: number, deadline: Deadline): Promise<Socket>;
-  /** Resolves with the reason when the process that carries it ends; never where there is none. */
-  readonly lost: Promise<string>;
   /** The processes that carry it. */
-  readonly processes: readonly { readonly role: string; readonly pid: number }[];
+  readonly processes: readonly HostProcess[];
   /** Once the VM runs: nobody but root makes names any more where the sockets are. */
   seal(): Promise<void>;
   /** Idempotent. */
@@ -53,7 +52,6 @@ export interface GuestLinkContext {
   log(message: string, fields?: Record<string, unknown>): void;
 }
 
-const NEVER = new Promise<never>(() => undefined);
 const VHOST_VSOCK = "/dev/vhost-vsock";
 
 /** Opens the pod's vsock, of the kind that the configuration asks for, before there is a VM. */
@@ -91,7 +89,6 @@ async function openOwn({ directory, user, ledger }: GuestLinkContext): Promise<G
     address: socket,
     agent: (by) => call.answered(by),
     connect: (port, by) => vsock.connect(port, by),
-    lost: NEVER,
     processes: [],
     seal: async () => await folder?.seal(socket),
     close: () => call.close(),
@@ -118,7 +115,6 @@ async function openDaemon(context: GuestLinkContext, deadline: Deadline): Promis
       connect: (port, by) => vsock.connect(port, by),
       processes: [daemon.process],
       seal: async () => undefined, // its sockets are there before the VM is (VmFolder)
-      lost: daemon.process.exited.then(({ reason }) => reason),
       close: async (by) => void (await allSettled([call.close(), daemon.stop(by)])),
     };
   } catch (error) {
@@ -139,7 +135,6 @@ function openNative({ installation }: GuestLinkContext): GuestLink {
       address: `cid:${cid}`,
       agent: (by) => vsock.connectUntilUp(cid, AGENT_PORT.ttrpc, by),
       connect: (port, by) => vsock.connect(cid, port, by),
-      lost: NEVER,
       processes: [],
       seal: async () => undefined,
       close: async () => release(),

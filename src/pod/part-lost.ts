@@ -1,0 +1,68 @@
+import { Deadline } from "../core/deadline.ts";
+import { HullError, unavailable } from "../core/errors.ts";
+import type { HostProcess } from "../host/process-launcher.ts";
+import { lastLines } from "../host/ring-buffer.ts";
+import type { Vm } from "../hypervisor/hypervisor.ts";
+
+/** The end of a part that a VM does not run without. */
+export interface PartLost {
+  /** One sentence: `virtiofsd was killed by SIGKILL`. */
+  readonly reason: string;
+  /** The guest's last words; empty where it is not the VM that ended. */
+  readonly words: string;
+}
+
+/** How long a VMM may take to end behind a helper that ends with it. */
+const BEHIND_MS = 2_000;
+const TAIL_LINES = 8;
+
+/**
+ * Resolves when the VM or one of its helpers has ended. A helper whose VMM goes away ends by itself, and may be seen to
+ * end first: the VMM's end is the cause then.
+ */
+export function firstLost(
+  vm: Pick<Vm, "exited">,
+  helpers: readonly Pick<HostProcess, "exited">[],
+): Promise<PartLost> {
+  const vmLost = vm.exited.then(({ reason, console }) => ({ reason, words: consoleTail(console) }));
+  const helperLost = async ({ exited }: Pick<HostProcess, "exited">): Promise<PartLost> => {
+    const { reason, signal } = await exited;
+    const own = { reason, words: "" };
+    if (signal !== null) return own; // somebody has ended it
+    const limit = Deadline.after(BEHIND_MS, "the end of the VMM");
+    return await limit
+      .race(vmLost)
+      .catch(() => own)
+      .finally(() => limit.dispose());
+  };
+  return Promise.race([vmLost, ...helpers.map(helperLost)]);
+}
+
+/** Runs `step` of a start; when a part of the VM ends first, that is the failure. */
+export async function unlessLost<T>(
+  vm: Pick<Vm, "console">,
+  partLost: Promise<PartLost>,
+  step: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await Promise.race([
+      step(),
+      partLost.then(({ reason, words }) => {
+        throw unavailable(`${reason} before the guest agent answered${words}`);
+      }),
+    ]);
+  } catch (error) {
+    const failure = HullError.from(error);
+    if (failure.code !== "DeadlineExceeded") throw failure;
+    throw new HullError(
+      failure.code,
+      `the guest agent did not answer: ${failure.message}${consoleTail(vm.console())}`,
+    );
+  }
+}
+
+/** The last lines of the guest's console, for the end of a message; empty where there are none. */
+export function consoleTail(console: string): string {
+  const lines = lastLines(console, TAIL_LINES);
+  return lines === "" ? "" : `; the guest's last console lines:\n${lines}`;
+}
