@@ -1,5 +1,8 @@
-import { access, mkdir, rmdir, writeFile } from "node:fs/promises";
+import { access, mkdir, readdir, rmdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+
+const CGROUPS = "/sys/fs/cgroup";
 
 /** A cgroup that limits processes, by whichever version of cgroups has that controller here. */
 export class PidsGroup {
@@ -10,12 +13,12 @@ export class PidsGroup {
   ) {}
 
   static async make(name: string): Promise<PidsGroup> {
-    const v1 = "/sys/fs/cgroup/pids";
+    const v1 = `${CGROUPS}/pids`;
     const root = await access(v1).then(
       () => v1,
       async () => {
-        await writeFile("/sys/fs/cgroup/cgroup.subtree_control", "+pids");
-        return "/sys/fs/cgroup";
+        await writeFile(`${CGROUPS}/cgroup.subtree_control`, "+pids");
+        return CGROUPS;
       },
     );
     await mkdir(`${root}/${name}`);
@@ -27,15 +30,23 @@ export class PidsGroup {
     await writeFile(`${this.directory}/pids.max`, String(most));
   }
 
-  /** What was in it may be ending still. */
-  async remove(withinMs = 10_000): Promise<void> {
-    for (const end = performance.now() + withinMs; ; await sleep(20)) {
-      try {
-        await rmdir(this.directory);
-        return;
-      } catch (error) {
-        if ((error as NodeJS.ErrnoException).code !== "EBUSY" || performance.now() > end) throw error;
-      }
+  /** What was in it may be ending still. Goes from all hierarchies: who makes a group in it makes it in each. */
+  async remove(withinMs = 60_000): Promise<void> {
+    await removeGroup(this.directory, withinMs);
+    for (const hierarchy of await readdir(CGROUPS))
+      await removeGroup(join(CGROUPS, hierarchy, this.path), withinMs);
+  }
+}
+
+async function removeGroup(directory: string, withinMs: number): Promise<void> {
+  for (const end = performance.now() + withinMs; ; await sleep(20)) {
+    try {
+      await rmdir(directory);
+      return;
+    } catch (error) {
+      const { code = "" } = error as NodeJS.ErrnoException;
+      if (["ENOENT", "ENOTDIR"].includes(code)) return; // not every hierarchy has it
+      if (code !== "EBUSY" || performance.now() > end) throw error;
     }
   }
 }
