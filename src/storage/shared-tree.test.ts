@@ -185,6 +185,12 @@ test("a root file system is served whole: a list of mounts, or a bind", async ()
   assert.deepEqual(readdirSync(share.exported), []);
 });
 
+test("a source that does not answer is waited for no longer than the caller waits", async (t) => {
+  t.mock.method(api, "find", () => new Promise(() => undefined)); // its server is gone
+  const short = Deadline.after(20, "create a container");
+  await assert.rejects(share.addBind(folder, ["rbind"], short), { code: "DeadlineExceeded" });
+});
+
 test("what cannot be mounted leaves nothing", async () => {
   await assert.rejects(share.addBind(join(folder, "none"), [], deadline), { code: "NotFound" });
   const image = folderWith("image", "file");

@@ -87,12 +87,19 @@ export class SharedTree {
     return await this.#hold(entry, deadline);
   }
 
-  /** Bind-mounts a file or directory of the host. Throws NotFound. */
+  /**
+   * Bind-mounts a file or directory of the host. One whose server does not answer is waited for until the deadline. Throws
+   * NotFound.
+   */
   async addBind(source: string, options: readonly string[], deadline: Deadline): Promise<SharedPath> {
-    const found = await this.#mounts.find(source);
+    const finding = this.#mounts.find(source);
+    const found = await deadline.race(finding).catch((error: unknown) => {
+      void finding.then((late) => late.close()).catch(() => undefined); // told below, if it is not too late
+      throw error;
+    });
     let shared: Promise<unknown> = Promise.resolve();
     try {
-      const { key, directory } = await identity(found, options);
+      const { key, directory } = await deadline.race(identity(found, options));
       const known = this.#binds.get(key);
       const entry =
         known ?? this.#enter(directory, (at) => found.bind([...options, ...NO_RIGHTS_OF_BINDS], at));
