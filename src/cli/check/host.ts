@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { freemem, release } from "node:os";
 import { run } from "../../host/run.ts";
-import { type Check, messageOf } from "./finding.ts";
+import { type Check, type Finding, messageOf } from "./finding.ts";
 
 /** The user, Node and the kernel hull runs on. */
 export const host: Check = async () => {
@@ -20,9 +20,21 @@ export const host: Check = async () => {
       detail: process.versions.node,
       advice: major >= 20 ? undefined : "install Node 20 or newer",
     },
-    { name: "kernel", status: "ok", detail: release() },
+    kernel(release()),
   ];
 };
+
+/** `release` as uname(2) gives it: `6.1.0-18-amd64`. Mounts are made by open_tree(2) and mount_setattr(2). */
+export function kernel(release: string): Finding {
+  const [major = 0, minor = 0] = release.split(".").map((part) => Number.parseInt(part, 10));
+  const enough = major > 5 || (major === 5 && minor >= 12);
+  return {
+    name: "kernel",
+    status: enough ? "ok" : "fail",
+    detail: release,
+    advice: enough ? undefined : "hull needs Linux 5.12 or newer",
+  };
+}
 
 /** Memory enough for one pod of the default size, and a /dev/shm to hold it. */
 export const memory: Check = async ({ config }) => {
