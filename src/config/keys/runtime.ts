@@ -61,7 +61,7 @@ export const runtime = section("What the runtime does on the host, around the vi
   }),
   health_action: choice({
     about:
-      "What follows when the guest agent has missed two questions in a row. report: the report only. kill: the virtual machine is ended too, and its containers exit with status 137. A monitor that alone does not answer is only reported.",
+      "What follows when the guest agent has missed two questions in a row: report only reports it, kill also ends the virtual machine, whose containers exit with status 137. A monitor that alone does not answer is only reported.",
     choices: ["report", "kill"],
     default: "report",
     since,
