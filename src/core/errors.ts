@@ -94,7 +94,7 @@ export class HullError extends Error {
   static from(thrown: unknown, fallback: ErrorCode = "Unknown"): HullError {
     if (thrown instanceof HullError) return thrown;
     if (!(thrown instanceof Error)) return new HullError(fallback, String(thrown));
-    const errno = errnoOf(thrown);
+    const errno = errnoOf(thrown) ?? "";
     const remedy = REMEDY_OF_ERRNO[errno];
     const message = remedy ? `${thrown.message}; ${remedy}` : thrown.message;
     return new HullError(CODE_OF_ERRNO[errno] ?? fallback, message, { cause: thrown });
@@ -116,10 +116,10 @@ export class HullError extends Error {
   }
 }
 
-/** The errno name of a failed system call; empty for any other failure. */
-function errnoOf(thrown: Error): string {
-  const { code } = thrown as { code?: unknown };
-  return typeof code === "string" ? code : "";
+/** The errno name of a failed system call, undefined for anything else thrown. */
+export function errnoOf(thrown: unknown): string | undefined {
+  const code = (thrown as { code?: unknown } | undefined)?.code;
+  return typeof code === "string" ? code : undefined;
 }
 
 export const notFound = (message: string) => new HullError("NotFound", message);

@@ -11,6 +11,7 @@ import { deferred } from "../core/deferred.ts";
 import { HullError } from "../core/errors.ts";
 import type { ProcessRunner } from "./process.ts";
 import { openStreams, type ProcessIo, stdioTokens } from "./process-io.ts";
+import { SIGKILL } from "./sigkill.ts";
 
 /** A container's init process: created in the guest before it is started. */
 export class GuestInit implements ProcessRunner {
@@ -184,7 +185,6 @@ export class PauseProcess implements ProcessRunner {
   }
 }
 
-const SIGKILL = 9;
 /** SIGHUP, SIGINT, SIGQUIT, SIGABRT, SIGKILL, SIGTERM (signal(7)). */
 const ENDING_SIGNALS = new Set([1, 2, 3, 6, SIGKILL, 15]);
 

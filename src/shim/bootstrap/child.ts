@@ -1,4 +1,5 @@
-import { errnoOf, type Sys } from "./sys.ts";
+import { errnoOf } from "../../core/errors.ts";
+import { SIGKILL, type Sys } from "./sys.ts";
 
 /** How a child that `runChild` started came to its end, and what it printed. */
 export interface ChildResult {
@@ -11,7 +12,6 @@ export interface ChildResult {
 
 /** Output beyond this is read and thrown away. */
 const OUTPUT_LIMIT = 64 * 1024;
-const SIGKILL = 9;
 
 /** Runs a child to its end, at most `limitMs` milliseconds (then it gets SIGKILL), and collects its output. */
 export function runChild(sys: Sys, argv: string[], env: string[], limitMs: number): ChildResult {

@@ -7,14 +7,13 @@ import { podOf } from "./membership.ts";
 import { sweepStaging } from "./pod-directory.ts";
 import { PodPaths } from "./pod-paths.ts";
 import { unmountRootfs } from "./rootfs.ts";
-import { ifExists, type Sys, writeAll } from "./sys.ts";
+import { ifExists, SIGKILL, type Sys, writeAll } from "./sys.ts";
 import { MessageWriter } from "./wire.ts";
 
 /** containerd kills `delete` after 5 s. */
 const CLEANUP_MS = 4_000;
 /** How long a daemon whose socket is closed already may take for its own teardown. */
 const TEARDOWN_MS = 900;
-const SIGKILL = 9;
 /** 128 + SIGKILL: what a process that was cut off ended with. */
 const KILLED = 137;
 

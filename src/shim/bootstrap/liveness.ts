@@ -1,6 +1,6 @@
-import { HullError } from "../../core/errors.ts";
+import { errnoOf, HullError } from "../../core/errors.ts";
 import type { PodPaths } from "./pod-paths.ts";
-import { errnoOf, ifExists, type Sys } from "./sys.ts";
+import { ifExists, type Sys } from "./sys.ts";
 
 /** A process that cannot be mistaken for a later one with the same pid. */
 export interface ProcessMark {

@@ -1,7 +1,7 @@
-import { alreadyExists, failedPrecondition, HullError } from "../../core/errors.ts";
+import { alreadyExists, errnoOf, failedPrecondition, HullError } from "../../core/errors.ts";
 import { markOf } from "./liveness.ts";
 import type { PodPaths } from "./pod-paths.ts";
-import { errnoOf, ifExists, type Sys } from "./sys.ts";
+import { ifExists, type Sys } from "./sys.ts";
 
 const S_IFMT = 0o170000;
 const S_IFDIR = 0o040000;

@@ -10,9 +10,8 @@ import { stagePod, sweepStaging } from "./pod-directory.ts";
 import { PodPaths } from "./pod-paths.ts";
 import { encodeRecord } from "./record.ts";
 import { parseStartInput } from "./start-input.ts";
-import { ifExists, type Sys, writeAll } from "./sys.ts";
+import { ifExists, SIGKILL, type Sys, writeAll } from "./sys.ts";
 
-const SIGKILL = 9;
 /** How long a daemon may take until it serves; on a machine at rest it is a tenth of a second. */
 const SERVING_MS = 10_000;
 /** For leftovers of an earlier pod with the same id. */

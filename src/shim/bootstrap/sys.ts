@@ -1,14 +1,11 @@
 // biome-ignore lint/style/useNodejsImportProtocol: the C module of guest-agent/sys, not Node's
 import type * as SysModule from "sys";
+import { errnoOf } from "../../core/errors.ts";
 
 /** The system calls the front is given: guest-agent/sys in the real binary, a fake in unit tests. */
 export type Sys = typeof SysModule;
 
-/** The errno name of a failed system call, undefined for anything else thrown. */
-export function errnoOf(thrown: unknown): string | undefined {
-  const code = (thrown as { code?: unknown } | undefined)?.code;
-  return typeof code === "string" ? code : undefined;
-}
+export const SIGKILL = 9;
 
 /** What `read` gives, or undefined when the file does not exist. Other failures are thrown. */
 export function ifExists<T>(read: () => T): T | undefined {
