@@ -13,6 +13,22 @@ import { CreateTaskRequest } from "../../proto/generated/containerd/task/v2/task
 import type { CallContext } from "../../ttrpc/server.ts";
 import { taskService } from "./task.ts";
 
+type Options = Parameters<typeof taskService>[0];
+
+/** The service of a pod, which asks for nothing that `options` does not say. */
+function serviceOf(options: Pick<Options, "pod"> & Partial<Options>): ReturnType<typeof taskService> {
+  return taskService({
+    version: "0",
+    escalation: async () => "never",
+    createLimitMs: async () => Number.POSITIVE_INFINITY,
+    cgroupMode: async () => "v2",
+    openIo: async () => fakeIo(),
+    outlivesContainers: () => false,
+    shutdown: async () => undefined,
+    ...options,
+  });
+}
+
 test("Shutdown ends the shim while its only container is being created, once that is undone", async () => {
   const booting = deferred<void>();
   const pod = new Pod({
@@ -30,14 +46,8 @@ test("Shutdown ends the shim while its only container is being created, once tha
   const created = create(pod, request).catch((error: unknown) => HullError.from(error).code);
   await booting;
   const steps: string[] = [];
-  const { shutdown } = taskService({
+  const { shutdown } = serviceOf({
     pod,
-    version: "0",
-    escalation: async () => "never",
-    createLimitMs: async () => Number.POSITIVE_INFINITY,
-    cgroupMode: async () => "v2",
-    openIo: async () => fakeIo(),
-    outlivesContainers: () => false,
     shutdown: async () => {
       await pod.dispose();
       steps.push(pod.empty ? "undone" : "still being created");
@@ -61,15 +71,10 @@ test("a Create without a limit of the caller's ends after that of the configurat
     log: () => undefined,
   });
   let closed = 0;
-  const service = taskService({
+  const service = serviceOf({
     pod,
-    version: "0",
-    escalation: async () => "never",
     createLimitMs: async ({ is }) => (is === "asked" ? 20 : Number.POSITIVE_INFINITY),
-    cgroupMode: async () => "v2",
     openIo: async () => ({ ...fakeIo(), close: async () => void closed++ }),
-    outlivesContainers: () => false,
-    shutdown: async () => undefined,
   });
   const request = messageOf(CreateTaskRequest, { id: "c", bundle });
   const context = { deadline: Deadline.none() } as CallContext;
@@ -91,16 +96,7 @@ test("an Update whose limits have another form than a spec's is refused as the c
   const spec = { process: { args: ["true"] }, root: { path: "rootfs" } };
   const stdio = { stdin: "", stdout: "", stderr: "", terminal: false };
   await create(pod, { id: "p1", bundle: "/b", spec, rootfs: [], stdio, io: fakeIo() });
-  const { update } = taskService({
-    pod,
-    version: "0",
-    escalation: async () => "never",
-    createLimitMs: async () => Number.POSITIVE_INFINITY,
-    cgroupMode: async () => "v2",
-    openIo: async () => fakeIo(),
-    outlivesContainers: () => false,
-    shutdown: async () => undefined,
-  });
+  const { update } = serviceOf({ pod });
   assert.ok(update);
   for (const bad of [{ cpu: { cpus: 5 } }, { memory: { limit: { toString: 1 } } }, { memory: [] }]) {
     const value = Buffer.from(JSON.stringify(bad));
