@@ -17,39 +17,39 @@ export function scrubbedEnvironment(extra: Readonly<Record<string, string>> = {}
   return { PATH: path === "" ? system : `${path}:${system}`, LC_ALL: "C", ...extra };
 }
 
+/** How a program came to its end. */
+export interface Ended {
+  /** Undefined when it has ended with status 0. */
+  readonly error: (Error & { code?: unknown }) | undefined;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
 /**
- * Runs a system tool to its end and returns its stdout (at most 4 MiB). One that is missing is a MissingToolError, one
- * that is not done at the deadline is killed, one that fails is a ToolError with its last words on stderr.
+ * Runs a program to its end, with `input` on its stdin. Rejects with the deadline's reason when that is over first: the
+ * program is killed then, and what it has started is not waited for.
  */
-export async function run(
-  argv: readonly [string, ...string[]],
+export async function execute(
+  [program, ...args]: readonly [string, ...string[]],
+  options: { readonly env: Readonly<Record<string, string>>; readonly cwd?: string; readonly input?: string },
   deadline: Deadline,
-  options: RunOptions = {},
-): Promise<string> {
+): Promise<Ended> {
   deadline.check();
-  const [tool, ...args] = argv;
-  return await new Promise<string>((resolve, reject) => {
+  const { input = "", ...surroundings } = options;
+  return await new Promise<Ended>((resolve, reject) => {
     let detach = () => undefined as unknown;
-    const env = scrubbedEnvironment(options.env);
     const child = execFile(
-      tool,
+      program,
       args,
-      {
-        env,
-        maxBuffer: 4 * 1024 * 1024,
-        encoding: "utf8",
-        ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
-      },
+      { ...surroundings, maxBuffer: 4 * 1024 * 1024, encoding: "utf8" },
       (error, stdout, stderr) => {
         detach();
-        if (!error) resolve(stdout);
-        else if (deadline.reason) reject(HullError.wrap(tool, deadline.reason));
-        else if (error.code === "ENOENT" && options.cwd === undefined)
-          reject(new MissingToolError(tool, env.PATH ?? "", error));
-        else reject(toolFailure(argv, env.PATH ?? "", stderr, error));
+        if (error && deadline.reason) reject(deadline.reason);
+        else resolve({ error: error ?? undefined, stdout, stderr });
       },
     );
-    child.stdin?.end();
+    child.stdin?.on("error", () => undefined); // it may end without reading its input
+    child.stdin?.end(input);
     detach = deadline.onEnd(() => {
       child.kill("SIGKILL");
       // What it has started may hold these open for as long as it likes.
@@ -57,6 +57,26 @@ export async function run(
       child.stderr?.destroy();
     });
   });
+}
+
+/**
+ * Runs a system tool to its end and returns its stdout (at most 4 MiB). One that is missing is a MissingToolError, one
+ * that is not done at the deadline is killed, one that fails is a ToolError with its last words on stderr.
+ */
+export async function run(
+  argv: readonly [string, ...string[]],
+  deadline: Deadline,
+  { cwd, env: added }: RunOptions = {},
+): Promise<string> {
+  const [tool] = argv;
+  const env = scrubbedEnvironment(added);
+  const options = { env, ...(cwd !== undefined && { cwd }) };
+  const { error, stdout, stderr } = await execute(argv, options, deadline).catch((reason) => {
+    throw HullError.wrap(tool, reason);
+  });
+  if (!error) return stdout;
+  if (error.code === "ENOENT" && cwd === undefined) throw new MissingToolError(tool, env.PATH ?? "", error);
+  throw toolFailure(argv, env.PATH ?? "", stderr, error);
 }
 
 function toolFailure(

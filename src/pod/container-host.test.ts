@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { FakeSandbox } from "../../test/testkit/fake-sandbox.ts";
 import { within } from "../../test/testkit/within.ts";
+import { HullError } from "../core/errors.ts";
 import { ContainerHost } from "./container-host.ts";
 
 /** A sandbox in which letting go of one disk fails until `busy` is false. */
@@ -34,4 +35,26 @@ test("what cannot be freed keeps nothing else from it, and is tried again, alone
   await host.release();
   await host.release();
   assert.deepEqual([[...sandbox.disks], sandbox.tries], [[], 4]);
+});
+
+test("why a container's files cannot be given to the guest is told, also where undoing that fails", async () => {
+  const sandbox = new BusySandbox();
+  sandbox.share.add = async () => {
+    throw new HullError("NotFound", "no such volume");
+  };
+  const unplug = async () => {
+    throw new Error("the disk is busy");
+  };
+  sandbox.plugDisk = async () => ({ serial: "s", unplug });
+  const mounts = [{ type: "ext4", source: "/dev/vda", target: "", options: [] }];
+  await assert.rejects(
+    ContainerHost.prepare(
+      sandbox,
+      "c",
+      { mounts, path: "", readOnly: false },
+      () => undefined,
+      within(30_000),
+    ),
+    { code: "NotFound", message: "no such volume; undoing it failed: the disk is busy" },
+  );
 });

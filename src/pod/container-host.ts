@@ -3,6 +3,7 @@ import { allSettled } from "../core/all-settled.ts";
 import type { Deadline } from "../core/deadline.ts";
 import { HullError } from "../core/errors.ts";
 import { GUEST_ROOTS } from "../core/guest-paths.ts";
+import { undo } from "../core/undo.ts";
 import type { WantedDisk } from "./guest-devices.ts";
 import type { OciMount } from "./oci-spec.ts";
 import { rootDisk } from "./root-disk.ts";
@@ -47,8 +48,7 @@ export class ContainerHost {
       const shared = await sandbox.share.add(id, root ? undefined : source, deadline);
       return new ContainerHost(sandbox, shared, id, root);
     } catch (error) {
-      await root?.disk.unplug();
-      throw error;
+      throw await undo(error, async () => await root?.disk.unplug());
     }
   }
 

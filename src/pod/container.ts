@@ -49,7 +49,7 @@ export interface ContainerOptions {
   readonly explain: (error: unknown) => unknown;
   /** Runs before the init process is started; when it fails, so does the start. */
   readonly beforeStart: (deadline: Deadline) => Promise<void>;
-  /** Runs once the init process has been started; never rejects. */
+  /** Runs once the init process has been started, until a deletion at most; never rejects. */
   readonly afterStart: (deadline: Deadline) => Promise<void>;
   /** Frees what the container has on the host (its root file system and volumes). */
   readonly release: () => Promise<void>;
@@ -82,6 +82,8 @@ export class Container {
   readonly #queue = new SerialQueue();
   readonly #sigkill: Sigkill;
   readonly #oomEvents = new OomEvents();
+  /** The limit of what runs after the start. */
+  #afterStart: Deadline | undefined;
   #lastStats: GuestStats = { cgroupFiles: {}, netDev: "" };
 
   constructor(options: ContainerOptions) {
@@ -259,6 +261,7 @@ export class Container {
    * out of it, for a VM that is about to end.
    */
   delete(guest: boolean, deadline: Deadline): Promise<Exit> {
+    if (!this.init.alive) this.#afterStart?.cancel(`container ${this.id} was deleted`);
     return this.#queue.run(async () => {
       if (this.init.machine.is("deleted")) throw notFound(`container ${this.id} was deleted`);
       this.init.machine.require("delete", "created", "stopped");
@@ -294,7 +297,8 @@ export class Container {
       this.init.machine.require("start", "created");
       await this.#options.beforeStart(deadline);
       await this.init.start(deadline);
-      await this.#options.afterStart(deadline);
+      this.#afterStart = deadline.shorter(Number.POSITIVE_INFINITY);
+      await this.#options.afterStart(this.#afterStart).finally(() => this.#afterStart?.dispose());
     });
   }
 

@@ -1,7 +1,6 @@
-import { execFile } from "node:child_process";
 import { Deadline } from "../core/deadline.ts";
 import { HullError, invalidArgument } from "../core/errors.ts";
-import { scrubbedEnvironment } from "../host/run.ts";
+import { execute, scrubbedEnvironment } from "../host/run.ts";
 import type { OciSpec } from "./oci-spec.ts";
 
 /** A hook of the OCI runtime spec (config.md, "POSIX-platform Hooks"). */
@@ -64,25 +63,15 @@ async function runHook(
     `hook ${path}`,
   );
   try {
-    await new Promise<void>((resolve, reject) => {
-      const environment = env ? Object.fromEntries(env.map(split)) : scrubbedEnvironment();
-      const child = execFile(
-        path,
-        args.slice(1),
-        { env: environment, encoding: "utf8", maxBuffer: 1 << 20 },
-        (error, _stdout, stderr) => {
-          detach();
-          if (!error) resolve();
-          else if (deadline.reason) reject(deadline.reason);
-          else
-            reject(new HullError("Unknown", stderr.trim().slice(-1024) || error.message, { cause: error }));
-        },
-      );
-      const detach = deadline.onEnd(() => child.kill("SIGKILL"));
-      // A hook may end without reading its state: EPIPE is then no failure of it.
-      child.stdin?.on("error", () => undefined);
-      child.stdin?.end(JSON.stringify({ ociVersion, ...state, annotations }));
-    });
+    const { error, stderr } = await execute(
+      [path, ...args.slice(1)],
+      {
+        env: env ? Object.fromEntries(env.map(split)) : scrubbedEnvironment(),
+        input: JSON.stringify({ ociVersion, ...state, annotations }),
+      },
+      deadline,
+    );
+    if (error) throw new HullError("Unknown", stderr.trim().slice(-1024) || error.message, { cause: error });
   } catch (error) {
     throw HullError.wrap(`${kind} hook ${path}`, error);
   } finally {
@@ -109,17 +98,12 @@ export class ContainerHooks {
     readonly warn: (message: string, error: unknown) => void,
   ) {}
 
-  /** Whether `creating` has anything to run. */
-  get any(): boolean {
-    return (["prestart", "createRuntime"] as const).some((kind) => hooksOf(kind, this.spec).length > 0);
-  }
-
-  /** The VM runs, the container does not exist yet. A failure is the creation's. */
-  async creating(pid: number, deadline: Deadline): Promise<void> {
+  /** The VM runs, the container does not exist yet. A failure is the creation's. Returns whether any hook has run. */
+  async creating(pid: number, deadline: Deadline): Promise<boolean> {
     this.#begun = true;
-    for (const kind of ["prestart", "createRuntime"] as const) {
-      await runHooks(kind, this.spec, this.#state("creating", pid), deadline);
-    }
+    const kinds = ["prestart", "createRuntime"] as const;
+    for (const kind of kinds) await runHooks(kind, this.spec, this.#state("creating", pid), deadline);
+    return kinds.some((kind) => hooksOf(kind, this.spec).length > 0);
   }
 
   /** The container runs. A failure is only told: the specification has the life go on. */

@@ -12,6 +12,7 @@ import {
 } from "../core/errors.ts";
 import { StateMachine, type TransitionTable } from "../core/state-machine.ts";
 import type { Timeline } from "../core/timeline.ts";
+import { undo } from "../core/undo.ts";
 import { Container, type StdioPaths } from "./container.ts";
 import { ContainerHost } from "./container-host.ts";
 import { containerKind } from "./container-kind.ts";
@@ -274,10 +275,7 @@ export class Pod {
     const hooks = new ContainerHooks(spec, id, bundle, (message, err) => this.#options.log(message, { err }));
     try {
       if (kind.kind !== "sandbox") await sandbox.capacity.admit(id, spec.linux?.resources ?? {}, deadline);
-      if (hooks.any) {
-        await hooks.creating(sandbox.pid, deadline);
-        await sandbox.refreshNetwork(deadline);
-      }
+      if (await hooks.creating(sandbox.pid, deadline)) await sandbox.refreshNetwork(deadline);
       return await this.#createInGuest(id, request, sandbox, kind.kind === "sandbox", hooks, deadline);
     } catch (error) {
       sandbox.capacity.forget(id);
@@ -317,8 +315,7 @@ export class Pod {
       deadline.check();
       return this.#container(id, request, sandbox, runner, host, hooks);
     } catch (error) {
-      await this.#undo(runner, host);
-      throw error;
+      throw await undo(error, () => this.#undo(runner, host));
     }
     function rootfsSource({ rootfs }: CreateRequest): RootfsSource {
       const path = spec.root?.path ?? "rootfs";

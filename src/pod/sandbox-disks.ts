@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { Deadline } from "../core/deadline.ts";
 import { failedPrecondition } from "../core/errors.ts";
 import type { Ledger } from "../core/ledger.ts";
+import { undo } from "../core/undo.ts";
 import type { DeviceNodes } from "../host/device-nodes.ts";
 import { attachLoop } from "../host/loop-device.ts";
 import type { MountApi } from "../host/mount-api.ts";
@@ -50,8 +51,7 @@ export class SandboxDisks {
     const take = await this.vm
       .plug({ kind: "disk", path: back.path, readOnly, serial }, deadline)
       .catch(async (error: unknown) => {
-        await back.release();
-        throw error;
+        throw await undo(error, () => back.release());
       });
     return {
       serial,
@@ -103,8 +103,7 @@ export class SandboxDisks {
   async #loop(file: string, back: BackEnd, readOnly: boolean, deadline: Deadline): Promise<BackEnd> {
     const loop = await attachLoop(file, readOnly, this.context.ledger, deadline, back.path).catch(
       async (error: unknown) => {
-        await back.release();
-        throw error;
+        throw await undo(error, () => back.release());
       },
     );
     return {
@@ -128,8 +127,7 @@ export class SandboxDisks {
     try {
       return { path: await nodes.add(name, back.path, deadline), release };
     } catch (error) {
-      await release();
-      throw error;
+      throw await undo(error, release);
     }
   }
 }

@@ -2,6 +2,7 @@ import type { Config } from "../config/schema.ts";
 import type { Deadline } from "../core/deadline.ts";
 import { HullError } from "../core/errors.ts";
 import type { Timeline } from "../core/timeline.ts";
+import { undo } from "../core/undo.ts";
 import type { HotplugDevice, Hypervisor, Vm, VmContext, VmSpec } from "../hypervisor/hypervisor.ts";
 import type { Template } from "../template/store.ts";
 import { canBeCloned, obtainTemplate, requireSpace, TemplateUse } from "../template/template.ts";
@@ -109,8 +110,7 @@ async function cloneVm(
     timeline.mark("clone runs with the pod's devices");
     return vm;
   } catch (thrown) {
-    await vm.stop(deadline.shorter(0));
-    throw thrown;
+    throw await undo(thrown, () => vm.stop(deadline.shorter(0)));
   }
 }
 

@@ -230,7 +230,10 @@ export class Daemon {
   }
 
   #hostCgroupMode(): Promise<CgroupMode> {
-    this.#cgroupMode ??= hostCgroupMode();
+    this.#cgroupMode ??= hostCgroupMode().catch((error: unknown) => {
+      this.#cgroupMode = undefined; // it may be tried again
+      throw error;
+    });
     return this.#cgroupMode;
   }
 

@@ -1,6 +1,7 @@
 import { constants } from "node:fs";
 import { open, unlink } from "node:fs/promises";
 import { basename, dirname } from "node:path";
+import { undo } from "../core/undo.ts";
 import type { MountApi } from "../host/mount-api.ts";
 import type { Source } from "../host/source.ts";
 
@@ -29,8 +30,7 @@ export class BoundFile {
       await source.bind([], { directory: dirname(path), path: basename(path) });
       return bound;
     } catch (thrown) {
-      await bound.remove();
-      throw thrown;
+      throw await undo(thrown, () => bound.remove());
     }
   }
 

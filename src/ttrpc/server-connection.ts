@@ -38,6 +38,7 @@ export class ServerConnection {
   /** Over when the connection is. */
   readonly #life = Deadline.none();
   #running = 0;
+  readonly #runningOf = new Map<ServerRoute, number>();
   #lastId = 0;
   #idleWaiters: (() => void)[] = [];
 
@@ -105,12 +106,15 @@ export class ServerConnection {
     let route: ServerRoute;
     let input: unknown;
     try {
-      if (this.#running >= this.#owner.maxCalls) {
-        throw resourceExhausted(`${this.#running} calls are under way on this connection, the most allowed`);
-      }
       if (this.#owner.isStopping()) throw unavailable("server is shutting down");
       request = decode("request", "InvalidArgument", () => decodeRequest(bytes));
       route = this.#owner.lookup(request.service, request.method);
+      // Of each method: what clients that went away have waited for must not be in the way of a Kill.
+      if (this.#count(route) >= this.#owner.maxCalls) {
+        throw resourceExhausted(
+          `${this.#count(route)} calls of ${route.name} are under way on this connection, the most allowed`,
+        );
+      }
       if (!route.definition.requestStream)
         input = decodePayload(route, request.payload ?? bytes.subarray(0, 0));
     } catch (thrown) {
@@ -131,7 +135,7 @@ export class ServerConnection {
       input = call.inbox;
     }
     this.#calls.set(id, call);
-    this.#running += 1;
+    this.#began(route, 1);
     const context = {
       deadline: call.deadline,
       metadata: request.metadata,
@@ -139,6 +143,15 @@ export class ServerConnection {
       connection: this.#life,
     };
     void this.#run(call, input, context);
+  }
+
+  #count(route: ServerRoute): number {
+    return this.#runningOf.get(route) ?? 0;
+  }
+
+  #began(route: ServerRoute, calls: 1 | -1): void {
+    this.#running += calls;
+    this.#runningOf.set(route, this.#count(route) + calls);
   }
 
   #deadline(route: ServerRoute, timeoutNano: number, streams: boolean): Deadline {
@@ -200,7 +213,7 @@ export class ServerConnection {
       this.#fail(call, HullError.from(thrown));
     } finally {
       call.deadline.dispose();
-      this.#running -= 1;
+      this.#began(call.route, -1);
       if (this.#running === 0) this.#wake();
     }
   }

@@ -146,17 +146,27 @@ test("calls run concurrently: one that waits holds up nothing", async () => {
   assert.deepEqual(await peer.settle(), ["1 response 0 0a0477616974"]);
 });
 
-test("too many calls under way are refused", async () => {
+test("too many calls of a method under way are refused, and no others", async () => {
   const gate = deferred<void>();
-  const { peer } = start({ echo: (request) => gate.promise.then(() => request) }, { maxCalls: 2 });
+  const { peer } = start(
+    {
+      echo: (request) => gate.promise.then(() => request),
+      collect: async () => ({ key: "", value: "" }),
+    },
+    { maxCalls: 2 },
+  );
   for (const id of [1, 3, 5]) peer.request(id, "Echo");
-  assert.deepEqual(await peer.settle(), [
-    "5 response 8 2 calls are under way on this connection, the most allowed",
-  ]);
+  peer.request(7, "Collect");
+  const [refused, ...answered] = await peer.settle();
+  assert.match(
+    refused ?? "",
+    /^5 response 8 2 calls of .*Echo are under way on this connection, the most allowed$/,
+  );
+  assert.deepEqual(answered, ["7 response 0"]);
   gate.resolve();
   await peer.settle();
-  peer.request(7, "Echo");
-  assert.deepEqual(await peer.settle(), ["7 response 0"]);
+  peer.request(9, "Echo");
+  assert.deepEqual(await peer.settle(), ["9 response 0"]);
 });
 
 test("a unary handler outlives its client; a streaming one and `connection` do not", async () => {

@@ -52,13 +52,14 @@ export interface ServerRoute {
 export interface ServerOptions {
   /** Told of errors that are bugs: whatever a handler throws that is not a HullError, and broken connections. */
   report?: (where: string, error: unknown) => void;
-  /** Calls that one connection may have under way; further ones answer ResourceExhausted. */
+  /** Calls of one method that one connection may have under way; further ones answer ResourceExhausted. */
   maxCalls?: number;
   /** Bytes of answers that wait for one client that does not read, at which its connection is closed. */
   maxQueuedBytes?: number;
 }
 
-const MAX_CALLS = 1024;
+/** A client that goes away cannot take its call back: each Wait that was given up counts until the process ends. */
+const MAX_CALLS = 10_000;
 
 /** Serves ttrpc services on any number of connections. Calls run concurrently, one handler each. */
 export class Server {

@@ -336,11 +336,11 @@ describe("agent: sandbox", () => {
   };
 
   it("sets clock, entropy, name, loopback and mounts, once", async () => {
-    await agent.startSandbox(request);
+    await agent.startSandbox({ ...request, hostname: "my_pod.1-" });
     assert.deepEqual(guest.fake.calls, [
       "setClock 1700000000000000000",
       "addEntropy 32",
-      "setHostname pod",
+      "setHostname my_pod.1-",
       "netlink 16",
       "mount shm /dev/shm tmpfs 38 mode=1777,size=67108864",
       "mount hull /run/hull/share virtiofs 5 ",
@@ -351,6 +351,7 @@ describe("agent: sandbox", () => {
   it("checks everything before it changes anything", async () => {
     const bad = [
       { hostname: "a b" },
+      { hostname: "a".repeat(65) },
       { entropy: new Uint8Array(31) },
       { shares: [{ tag: "hull", target: "/etc", readOnly: false }] },
       { shares: [{ tag: "hull", target: "/run/hull/../../etc", readOnly: false }] },

@@ -4,6 +4,7 @@ import { Deadline } from "../../core/deadline.ts";
 import { Disposer } from "../../core/disposer.ts";
 import { HullError, internal } from "../../core/errors.ts";
 import type { Ledger } from "../../core/ledger.ts";
+import { undo } from "../../core/undo.ts";
 import { listeningSocket } from "../../host/listening-socket.ts";
 import { type HostProcess, launch, type ProcessExit } from "../../host/process-launcher.ts";
 import { RingBuffer } from "../../host/ring-buffer.ts";
@@ -82,8 +83,7 @@ export class Vmm {
       api.release();
       return new Vmm(process, socketPath, ring, cleanUp, context.log);
     } catch (error) {
-      await cleanUp.dispose();
-      throw error;
+      throw await undo(error, (by) => cleanUp.dispose(by));
     }
   }
 

@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import fc from "fast-check";
 import { messageOf } from "../../../test/testkit/message.ts";
+import { HullError } from "../../core/errors.ts";
 import { BootstrapParams } from "../../proto/generated/containerd/runtime/bootstrap/v1/bootstrap.ts";
 import { RuntimeInfo } from "../../proto/generated/containerd/types/introspection.ts";
 import { parseFlags } from "./flags.ts";
@@ -13,6 +14,7 @@ import { podOf } from "./membership.ts";
 import { PodPaths } from "./pod-paths.ts";
 import { decodeRecord, encodeRecord } from "./record.ts";
 import { mountsBelow } from "./rootfs.ts";
+import { undone } from "./start.ts";
 import { parseStartInput } from "./start-input.ts";
 import type { Sys } from "./sys.ts";
 import { VERSION } from "./version.ts";
@@ -227,4 +229,17 @@ test("-info: a RuntimeInfo that claims recursive read-only mounts, but no user n
 
 test("the version is the package's", () => {
   assert.equal(JSON.parse(readFileSync("package.json", "utf8")).version, VERSION);
+});
+
+test("undoing a start goes on after a step that fails, and tells it behind the cause", () => {
+  const done: string[] = [];
+  const fails = () => {
+    throw new Error("read-only file system");
+  };
+  const cause = new HullError("Unavailable", "the daemon does not serve");
+  const told = undone(cause, [fails, () => done.push("killed"), fails, () => done.push("removed")]);
+  assert.deepEqual(done, ["killed", "removed"]);
+  assert.ok(told instanceof HullError && told.code === "Unavailable");
+  assert.match(told.message, /^the daemon does not serve; undoing it failed: read-only.*; read-only/);
+  assert.equal(undone(cause, [() => done.push("all")]), cause);
 });

@@ -99,15 +99,23 @@ export function start(
     writeAll(sys, ours, "1");
     return answer;
   } catch (error) {
-    for (const step of undo.reverse()) {
-      try {
-        step();
-      } catch (second) {
-        throw HullError.wrap(`${HullError.from(error).message}; and while it was undone`, second);
-      }
-    }
-    throw error;
+    throw undone(error, undo.reverse());
   }
+}
+
+/** Runs every step; the error to throw then says what could not be undone. */
+export function undone(cause: unknown, steps: readonly (() => void)[]): unknown {
+  const failures: string[] = [];
+  for (const step of steps) {
+    try {
+      step();
+    } catch (error) {
+      failures.push(HullError.from(error).message);
+    }
+  }
+  if (failures.length === 0) return cause;
+  const { code, message } = HullError.from(cause);
+  return new HullError(code, `${message}; undoing it failed: ${failures.join("; ")}`, { cause });
 }
 
 /** Refuses an id whose pod lives, and cleans up after one that died. */

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { create, FakeSandbox, fakeIo } from "../../../test/testkit/fake-sandbox.ts";
 import { messageOf } from "../../../test/testkit/message.ts";
+import { within } from "../../../test/testkit/within.ts";
 import { Deadline } from "../../core/deadline.ts";
 import { deferred } from "../../core/deferred.ts";
 import { HullError } from "../../core/errors.ts";
@@ -109,4 +110,22 @@ test("an Update whose limits have another form than a spec's is refused as the c
     );
   }
   await pod.dispose();
+});
+
+test("Wait ends with the time that its client gives it", async () => {
+  const pod = new Pod({
+    id: "p1",
+    boot: async () => new FakeSandbox(),
+    publish: () => undefined,
+    log: () => undefined,
+  });
+  const spec = { process: { args: ["true"] }, root: { path: "rootfs" } };
+  const stdio = { stdin: "", stdout: "", stderr: "", terminal: false };
+  await create(pod, { id: "p1", bundle: "/b", spec, rootfs: [], stdio, io: fakeIo() });
+  const { wait } = serviceOf({ pod });
+  const deadline = Deadline.none();
+  const waiting = wait?.({ id: "p1", execId: "" }, { deadline } as CallContext);
+  deadline.cancel();
+  await assert.rejects(within(30_000).race(Promise.resolve(waiting)), { code: "Canceled" });
+  await pod.stop();
 });

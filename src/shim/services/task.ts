@@ -78,8 +78,8 @@ export function taskService(options: TaskServiceOptions): Handlers<typeof TaskDe
       };
     },
 
-    async wait({ id, execId }) {
-      const exit = await pod.container(id).process(execId).exited;
+    async wait({ id, execId }, { deadline }) {
+      const exit = await deadline.race(pod.container(id).process(execId).exited);
       return { exitStatus: exit.status, exitedAt: toTimestamp(exit.at) };
     },
 

@@ -71,6 +71,15 @@ describe("the sandbox service", () => {
 
   const id = { sandboxId: "p1" };
 
+  it("is created once, also by two calls at a time", async () => {
+    const { handlers } = setUp();
+    const calls = [1, 2].map(async () => await handlers.createSandbox(createRequest(), context));
+    const [first, second] = await Promise.allSettled(calls);
+    assert.equal([first, second].filter((one) => one?.status === "fulfilled").length, 1);
+    const refused = first?.status === "rejected" ? first : second;
+    assert.ok(refused?.status === "rejected" && withCode("AlreadyExists")(refused.reason));
+  });
+
   it("makes a pod of CRI's configuration, runs it, and ends it", async () => {
     const { handlers, requests, service, pod, sandbox, shutdowns } = setUp();
     await handlers.createSandbox(

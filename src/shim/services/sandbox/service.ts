@@ -49,8 +49,12 @@ export class SandboxService {
     return {
       createSandbox: async (request) => {
         this.#known(request.sandboxId);
-        if (this.#request || pod.state !== "new") throw alreadyExists(`sandbox ${id} exists already`);
-        this.#request = await readSandboxRequest(request, this.#options.directory);
+        const exists = () => this.#request !== undefined || pod.state !== "new";
+        if (exists()) throw alreadyExists(`sandbox ${id} exists already`);
+        const made = await readSandboxRequest(request, this.#options.directory);
+        // Another call, or the shim's end, may have been faster.
+        if (exists()) throw alreadyExists(`sandbox ${id} exists already`);
+        this.#request = made;
         return {};
       },
 
@@ -76,9 +80,9 @@ export class SandboxService {
         return {};
       },
 
-      waitSandbox: async ({ sandboxId }) => {
+      waitSandbox: async ({ sandboxId }, { deadline }) => {
         this.#known(sandboxId);
-        const { at, reason } = await pod.ended;
+        const { at, reason } = await deadline.race(pod.ended);
         return { exitStatus: reason === undefined ? 0 : LOST_STATUS, exitedAt: toTimestamp(at) };
       },
 

@@ -1,0 +1,70 @@
+import assert from "node:assert/strict";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { create, FakeSandbox, fakeIo } from "../../test/testkit/fake-sandbox.ts";
+import { within } from "../../test/testkit/within.ts";
+import { Deadline } from "../core/deadline.ts";
+import { until } from "../core/until.ts";
+import { runHooks } from "./hooks.ts";
+import type { OciSpec } from "./oci-spec.ts";
+import { Pod } from "./pod.ts";
+
+let directory: string;
+before(async () => {
+  directory = await mkdtemp(join(tmpdir(), "hull-hooks-"));
+});
+after(() => rm(directory, { recursive: true }));
+
+const fileOf = (name: string) => join(directory, name);
+const written = (name: string) => readFile(fileOf(name), "utf8").catch(() => "");
+
+/** A spec with one hook, a line of shell. */
+function hooked(kind: string, script: string): OciSpec {
+  const hook = { path: "/bin/sh", args: ["sh", "-c", script] };
+  return { process: { args: ["true"] }, root: { path: "rootfs" }, hooks: { [kind]: [hook] } };
+}
+
+/** A single container whose spec has hooks, and its pod. */
+async function containerOf(spec: OciSpec) {
+  const sandbox = new FakeSandbox();
+  const pod = new Pod({
+    id: "p1",
+    boot: async () => sandbox,
+    publish: () => undefined,
+    log: () => undefined,
+  });
+  const stdio = { stdin: "", stdout: "", stderr: "", terminal: false };
+  const request = { id: "p1", bundle: directory, spec, rootfs: [], stdio, io: fakeIo() };
+  return { sandbox, pod, container: await create(pod, request) };
+}
+
+test("a hook that is out of time is not waited for by what it has started", async () => {
+  const limit = Deadline.none();
+  const script = `sleep 600 & echo $! >${fileOf("pid")}; wait`;
+  const state = { id: "c", status: "stopped", pid: 0, bundle: directory } as const;
+  const running = runHooks("poststop", hooked("poststop", script), state, limit);
+  await until(async () => /^\d+\n$/.test(await written("pid")), within(60_000));
+  limit.cancel();
+  await assert.rejects(within(60_000).race(running), { code: "Canceled" });
+  process.kill(Number(await written("pid")), "SIGKILL"); // it is still there
+});
+
+test("a poststart hook without end keeps no container that has ended from being deleted", async () => {
+  const { sandbox, pod, container } = await containerOf(
+    hooked("poststart", `echo >${fileOf("started")}; exec sleep 600`),
+  );
+  const starting = container.start("", Deadline.none());
+  await until(async () => (await written("started")) !== "", within(60_000));
+  sandbox.agent.end({ containerId: "p1", execId: "" }, 3);
+  await container.process("").exited;
+  assert.equal((await within(60_000).race(pod.delete("p1", Deadline.none()))).status, 3);
+  await starting; // the process was started: that its hook did not end is only told
+});
+
+test("the poststop hooks of a container without other hooks run", async () => {
+  const { pod } = await containerOf(hooked("poststop", `cat >${fileOf("stopped")}`));
+  await pod.delete("p1", Deadline.none());
+  assert.equal(JSON.parse(await written("stopped")).status, "stopped");
+});
