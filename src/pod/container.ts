@@ -274,6 +274,7 @@ export class Container {
         throw HullError.wrap(`delete container ${this.id}: free what it has on the host`, error);
       });
       this.init.machine.transition("deleted");
+      for (const { process } of this.#execs.values()) if (process.machine.is("created")) process.abandon();
       this.#publish({ kind: "delete", containerId: this.id, execId: "", pid: this.pid, exit });
       return exit;
     });

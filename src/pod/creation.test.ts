@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { create, FakeSandbox, fakeIo } from "../../test/testkit/fake-sandbox.ts";
+import { within } from "../../test/testkit/within.ts";
 import type { GuestAgent } from "../agent/guest-agent.ts";
 import { Deadline } from "../core/deadline.ts";
 import { deferred } from "../core/deferred.ts";
@@ -103,6 +104,18 @@ test("Delete waits for the undoing as long as its caller does", async () => {
   undone.resolve();
   assert.equal(await created, "Canceled");
   assert.equal(await outcome(pod.delete("p1", forever)), "NotFound");
+});
+
+test("Delete does not wait for a bundle or a stream that is never opened; one that is later is closed", async () => {
+  const { pod } = setUp();
+  const opening = deferred<void>();
+  const { id, ...wanted } = request("p1");
+  const creating = outcome(pod.create(id, () => opening.promise.then(() => wanted), forever));
+  assert.equal(await outcome(within(60_000).race(pod.delete(id, forever))), "NotFound");
+  assert.equal(await creating, "Canceled");
+  assert.ok(pod.empty);
+  opening.resolve();
+  await until(() => wanted.io.closed);
 });
 
 test("Delete finds a creation whose streams are still being opened", async () => {

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { create, FakeSandbox, fakeIo } from "../../test/testkit/fake-sandbox.ts";
+import { within } from "../../test/testkit/within.ts";
 import { Deadline } from "../core/deadline.ts";
 import { deferred } from "../core/deferred.ts";
 import { HullError, invalidArgument, unavailable } from "../core/errors.ts";
@@ -131,6 +132,20 @@ test("unknown ids are NotFound, known ones AlreadyExists, wrong states FailedPre
   );
   assert.throws(() => container.process("nope"), withCode("NotFound", /exec nope/));
   await assert.rejects(container.resume(forever), withCode("FailedPrecondition"));
+});
+
+test("whoever waits for an exec that was never started is told when its container is deleted", async () => {
+  const { pod, sandbox } = setUp();
+  await create(pod, request("p1", asSandbox));
+  const container = await create(pod, request("c1", inSandbox));
+  await container.start("", forever);
+  container.addExec("e", {}, request("c1").stdio, fakeIo());
+  const waiting = container.process("e").exited;
+  sandbox.agent.end({ containerId: "c1", execId: "" }, 0);
+  await container.process("").exited;
+  await pod.delete("c1", forever);
+  assert.equal((await within(30_000).race(waiting)).status, 0);
+  await pod.stop();
 });
 
 test("a container that never started is deleted by killing it first", async () => {

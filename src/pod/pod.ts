@@ -71,6 +71,23 @@ export interface CreateRequest {
   readonly io: ProcessIo;
 }
 
+/** How long reading a bundle and opening streams may take beyond their limit: on a dead file system they never end. */
+const GIVE_UP_MS = 2_000;
+
+/** What is to be created, once it is known; of one that comes too late the streams are closed. */
+async function prepared(preparing: Promise<CreateRequest>, deadline: Deadline): Promise<CreateRequest> {
+  const end = Deadline.none();
+  const detach = deadline.onEnd((reason) => setTimeout(() => end.cancel(reason), GIVE_UP_MS).unref());
+  try {
+    return await end.race(preparing);
+  } catch (error) {
+    preparing.then(({ io }) => io.close()).catch(() => undefined); // its own failure is the one that is thrown
+    throw error;
+  } finally {
+    detach();
+  }
+}
+
 /** How long the guest may take to write its data back before its VM is ended all the same. */
 const STOP_LIMIT_MS = 2_500;
 
@@ -143,7 +160,7 @@ export class Pod {
     this.#creating.set(id, { deadline, settled: settled.promise });
     let request: CreateRequest | undefined;
     try {
-      request = await prepare(deadline);
+      request = await prepared(prepare(deadline), deadline);
       deadline.check();
       const container = await this.#create(id, request, deadline);
       this.#containers.set(id, container);
