@@ -7,39 +7,12 @@
 import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import ts from "typescript";
 import { parseSkipList } from "./check-skips.ts";
-
-/** A template with less text than this between its holes says nothing: `${suite}: ${name}`. */
-const LEAST_TEXT = 8;
-
-/** What a test may be called: a text of the sources, with a pattern where it has holes. */
-interface Name {
-  readonly text: string;
-  readonly pattern: RegExp | undefined;
-}
-
-/** Every string of a test file, because names of tests also stand in tables. */
-function names(source: string): Name[] {
-  const found: Name[] = [];
-  const visit = (node: ts.Node): void => {
-    if (ts.isStringLiteralLike(node)) found.push({ text: node.text, pattern: undefined });
-    if (ts.isTemplateExpression(node)) {
-      const parts = [node.head, ...node.templateSpans.map((span) => span.literal)].map(({ text }) => text);
-      const pattern = parts.map((part) => part.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")).join(".*");
-      const text = parts.join("*");
-      if (parts.join("").length >= LEAST_TEXT)
-        found.push({ text, pattern: new RegExp(`^${pattern}$`, "su") });
-    }
-    ts.forEachChild(node, visit);
-  };
-  visit(ts.createSourceFile("test.ts", source, ts.ScriptTarget.Latest));
-  return found;
-}
+import { testNames } from "./test-names.ts";
 
 /** The names in a skip list that no test of the sources can have. */
 export function staleSkips(list: string, sources: readonly string[]): string[] {
-  const known = sources.flatMap(names);
+  const known = sources.flatMap(testNames);
   return parseSkipList(list).flatMap(({ text, name }) =>
     known.some((one) => name.test(one.text) || one.pattern?.test(text)) ? [] : [text],
   );

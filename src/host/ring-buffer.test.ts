@@ -19,6 +19,12 @@ test("keeps exactly the end of what was written", () => {
   );
 });
 
+test("keeps 64 KiB where nothing else is said", () => {
+  const ring = new RingBuffer();
+  ring.write(Buffer.alloc(100_000, "x"));
+  assert.equal(ring.text().length, 64 << 10);
+});
+
 test("does not alias the writer's buffer", () => {
   const ring = new RingBuffer();
   const buffer = Buffer.from("abc");

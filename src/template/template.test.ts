@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import {
   chmod,
   chown,
+  lstat,
   mkdtemp,
   readdir,
   readFile,
@@ -127,6 +128,15 @@ const DAMAGES: { name: string; damage: (path: string) => Promise<unknown>; says:
       name: "changed content of the same size",
       damage: (path) => writeFile(join(path, "state"), "65 MiB"),
       says: /state: it was changed/,
+    },
+    {
+      name: "content that its checksum does not fit",
+      damage: async (path) => {
+        await writeFile(join(path, "state"), "65 MiB");
+        const { ctimeMs } = await lstat(join(path, "state"));
+        await edit(path, ({ files }) => Object.assign((files as { state: object }).state, { ctimeMs }));
+      },
+      says: /state: its content is not what was saved/,
     },
     {
       name: "another version's format",

@@ -1,7 +1,10 @@
 import assert from "node:assert/strict";
 import { execFileSync, spawn, spawnSync } from "node:child_process";
 import {
+  chmodSync,
+  chownSync,
   existsSync,
+  lstatSync,
   mkdirSync,
   mkdtempSync,
   readFileSync,
@@ -149,6 +152,34 @@ test("start: copes with ends of pods that take the namespace's empty folder away
   remover.kill("SIGKILL");
   rmSync(folder, { recursive: true, force: true });
 });
+
+test("start: the pod's folder and socket are root's alone", (t) => {
+  assert.equal(run("start", "modes", makeBundle(t, {})).status, 0);
+  kill(t, "modes");
+  const rights = (path: string) => {
+    const { uid, gid, mode } = lstatSync(path);
+    return [uid, gid, (mode & 0o777).toString(8)];
+  };
+  assert.deepEqual(rights(STATE), [0, 0, "711"]);
+  assert.deepEqual(rights(`${STATE}/modes`), [0, 0, "700"]);
+  for (const name of ["shim.sock", "bootstrap.json"])
+    assert.deepEqual(rights(`${STATE}/modes/${name}`), [0, 0, "600"], name);
+});
+
+for (const [what, plant] of [
+  ["that others may write", (path: string) => chmodSync(path, 0o777)],
+  ["of another user", (path: string) => chownSync(path, 1000, 0)],
+] as const) {
+  test(`start refuses a state folder ${what}`, (t) => {
+    const namespace = `${NAMESPACE}-planted`;
+    mkdirSync(`/run/hull/${namespace}`, { recursive: true });
+    t.after(() => rmSync(`/run/hull/${namespace}`, { recursive: true }));
+    plant(`/run/hull/${namespace}`);
+    const { status, stderr } = run("start", "p", makeBundle(t, {}), { namespace });
+    assert.equal(status, 1);
+    assert.match(String(stderr), /-planted is not a folder that only root can write: remove it/);
+  });
+}
 
 test("start: address, socket, record, scrubbed environment, own mount namespace; a second start is refused", async (t) => {
   const bundle = makeBundle(t, {});

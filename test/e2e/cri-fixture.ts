@@ -66,13 +66,12 @@ export function forEveryHandler(
             target = new CriTarget(containerd, new Cri(containerd.address), handler, directory);
             clean = await snapshot(target.scope);
           });
-          after(async () => {
-            if (!target || !clean) return;
-            await target.cri.removePods();
-            target.cri.close();
-            await assertNoLeaks(clean, target.scope);
-          });
+          after(() => target?.cri.removePods());
           cases(ready, handler);
+          after(async () => {
+            target?.cri.close();
+            if (target && clean) await assertNoLeaks(clean, target.scope);
+          });
           after(() => target && rm(target.directory, { recursive: true, force: true }));
         });
       }

@@ -1,12 +1,10 @@
 /** CRI's statistics of a known load: what the kubelet evicts by, and what `kubectl top` and `crictl stats` show. */
 import assert from "node:assert/strict";
-import { rmdir } from "node:fs/promises";
 import { type AddressInfo, createServer } from "node:net";
 import { cpus } from "node:os";
-import { join } from "node:path";
 import { after, before, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { hostHierarchies } from "../../src/resources/pod-cgroup.ts";
+import { cgroupPath, removeCgroup } from "../testkit/cgroup.ts";
 import type { UInt64Value } from "../testkit/proto/generated/runtime/v1/pod.ts";
 import type { ContainerStats, LinuxPodSandboxStats } from "../testkit/proto/generated/runtime/v1/stats.ts";
 import { forEveryHandler, sharedPod } from "./cri-fixture.ts";
@@ -16,19 +14,12 @@ const MIB = 1 << 20;
 const LOAD = { cpuTicks: 50, ticksPerSecond: 100, memory: 24 * MIB, file: 8 * MIB, network: MIB };
 
 forEveryHandler("stats", (target, handler) => {
-  const cgroupParent = `/hull-cri-stats-${process.pid}-${handler}`;
+  const cgroupParent = cgroupPath(`cri-stats-${handler}`);
   const pod = sharedPod(target, { linux: { cgroupParent } });
   const echo = createServer((socket) => socket.pipe(socket));
   before(() => new Promise<void>((resolve) => echo.listen(0, resolve)));
-  after(async () => {
-    echo.close();
-    // The kubelet's part: the runtime removes nothing above its own group.
-    await target().cri.removePods();
-    for (const { mount } of await hostHierarchies())
-      await rmdir(join(mount, cgroupParent)).catch((error: NodeJS.ErrnoException) => {
-        if (error.code !== "ENOENT") throw error;
-      });
-  });
+  after(() => echo.close());
+  after(() => removeCgroup(cgroupParent)); // the kubelet's part
 
   const number = (value: UInt64Value | undefined) => Number(value?.value ?? 0n);
   const within = (what: string, value: number, least: number, most: number) =>

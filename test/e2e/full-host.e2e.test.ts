@@ -200,7 +200,7 @@ for (const line of newestLine()) {
     });
 
     it("no more processes: the shim's group, and the pod's", async () => {
-      const group = await PidsGroup.make(`hull-full-${process.pid}`);
+      const group = await PidsGroup.make("full");
       try {
         const says = [/no more processes may be started: raise TasksMax|limits of processes/];
         const inGroup = await behind(`echo $$ >${group.directory}/cgroup.procs; exec`);

@@ -1,10 +1,11 @@
 /** A VM's size, its place in the host's cgroups, and the limits in the guest: for containers and for CRI's pods. */
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
-import { mkdir, mkdtemp, readFile, rm, rmdir, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { it } from "node:test";
+import { after, it } from "node:test";
 import { hostHierarchies } from "../../src/resources/pod-cgroup.ts";
+import { cgroupPath, removeCgroup } from "../testkit/cgroup.ts";
 import { ContainerdClient, ociAny, type Spec } from "../testkit/containerd-client.ts";
 import { IDLE } from "../testkit/cri.ts";
 import { cgroupsOf, podProcesses } from "../testkit/pod-processes.ts";
@@ -32,7 +33,7 @@ const guestMib = (meminfo: string) => Number(/MemTotal: *(\d+)/.exec(meminfo)?.[
 
 /** Runs `step` below a group whose memory is limited. */
 async function belowLimit(mib: number, step: (parent: string) => Promise<void>): Promise<void> {
-  const parent = `/hull-e2e-${process.pid}`;
+  const parent = cgroupPath("limit");
   const where = await hostHierarchies();
   const limits = where.map(({ mount, version, controllers }) =>
     version === 2
@@ -50,7 +51,7 @@ async function belowLimit(mib: number, step: (parent: string) => Promise<void>):
     );
     await step(parent);
   } finally {
-    for (const { mount } of where) await rmdir(join(mount, parent));
+    await removeCgroup(parent);
   }
 }
 
@@ -173,8 +174,10 @@ forEveryRunner(
 forEveryHandler(
   "pod-resources",
   (target, handler) => {
+    const cgroupParent = cgroupPath(`pods-${handler}`);
+    after(() => removeCgroup(cgroupParent)); // the kubelet's part
+
     it("the pod's limits size the VM, which is in the pod's cgroup; a container cannot outgrow it", async () => {
-      const cgroupParent = `/hull-e2e-pods-${process.pid}`;
       const resources = { memoryLimitInBytes: 100n << 20n, cpuQuota: 150_000n, cpuPeriod: 100_000n };
       const pod = await target().runPod({ linux: { cgroupParent, resources } });
       const memoryLimitInBytes = 100n << 20n;

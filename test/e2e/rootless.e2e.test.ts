@@ -125,6 +125,10 @@ forEveryRunner(
       for (const program of ["qemu-system-x86_64", "pod-localhost", "vhost-device-vsock"]) {
         for (const one of await processes(program)) assert.deepEqual(await writableFolders(one), [], program);
       }
+      const { ino: ofPod } = await stat(netns.path);
+      for (const program of ["qemu-system-x86_64", "pod-localhost"])
+        for (const { pid } of await processes(program))
+          assert.equal((await stat(`/proc/${pid}/ns/net`)).ino, ofPod, program);
       // The parent waits for the worker, and has nothing left but root's name.
       const [parent, worker, ...others] = (await rights("virtiofsd")).sort(
         (a, b) => Number(a.seccomp) - Number(b.seccomp),

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
+import { isOfThisTest } from "./cgroup.ts";
 import { cgroups, directoryEntries, links, mounts, processes, unixSockets } from "./resources.ts";
 
 /** Whose resources are counted. */
@@ -57,7 +58,7 @@ export async function snapshot(scope: LeakScope): Promise<Set<string>> {
   for (const folder of folders)
     for (const entry of await directoryEntries(folder)) found.add(`entry ${entry}`);
   for (const path of await cgroups()) {
-    if (ours(path.slice(0, path.lastIndexOf("/")))) found.add(`cgroup ${path}`);
+    if (ours(path.slice(0, path.lastIndexOf("/"))) || isOfThisTest(path)) found.add(`cgroup ${path}`);
   }
   if (exclusive) for (const link of await links()) found.add(`link ${link}`);
   return found;

@@ -1,8 +1,5 @@
-import { access, mkdir, readdir, rmdir, writeFile } from "node:fs/promises";
-import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
-
-const CGROUPS = "/sys/fs/cgroup";
+import { access, mkdir, writeFile } from "node:fs/promises";
+import { CGROUPS, cgroupPath, removeCgroup } from "./cgroup.ts";
 
 /** A cgroup that limits processes, by whichever version of cgroups has that controller here. */
 export class PidsGroup {
@@ -21,8 +18,9 @@ export class PidsGroup {
         return CGROUPS;
       },
     );
-    await mkdir(`${root}/${name}`);
-    return new PidsGroup(`/${name}`, `${root}/${name}`);
+    const path = cgroupPath(name);
+    await mkdir(root + path);
+    return new PidsGroup(path, root + path);
   }
 
   /** Counts processes and threads. */
@@ -30,23 +28,7 @@ export class PidsGroup {
     await writeFile(`${this.directory}/pids.max`, String(most));
   }
 
-  /** What was in it may be ending still. Goes from all hierarchies: who makes a group in it makes it in each. */
-  async remove(withinMs = 60_000): Promise<void> {
-    await removeGroup(this.directory, withinMs);
-    for (const hierarchy of await readdir(CGROUPS))
-      await removeGroup(join(CGROUPS, hierarchy, this.path), withinMs);
-  }
-}
-
-async function removeGroup(directory: string, withinMs: number): Promise<void> {
-  for (const end = performance.now() + withinMs; ; await sleep(20)) {
-    try {
-      await rmdir(directory);
-      return;
-    } catch (error) {
-      const { code = "" } = error as NodeJS.ErrnoException;
-      if (["ENOENT", "ENOTDIR"].includes(code)) return; // not every hierarchy has it
-      if (code !== "EBUSY" || performance.now() > end) throw error;
-    }
+  remove(): Promise<void> {
+    return removeCgroup(this.path);
   }
 }

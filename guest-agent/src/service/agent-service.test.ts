@@ -281,8 +281,12 @@ describe("agent: stdio", () => {
     assert.equal((await agent.waitProcess(ref("c"))).stdoutBytes, 2n);
   });
 
-  it("closes a connection with a wrong, long or late token", async () => {
-    for (const line of [`${newToken()}\n`, "x".repeat(40)]) {
+  it("closes a connection with a wrong, used, long or late token", async () => {
+    const token = newToken();
+    await create("c", "idle", { ...NO_STDIO, stdoutToken: token });
+    assert.equal(openStream(guest, token).input?.writers, 1);
+    await guest.fake.settle();
+    for (const line of [`${newToken()}\n`, `${token}\n`, "x".repeat(40)]) {
       const stream = guest.fake.dial(guest.listeners.stdio);
       guest.fake.send(stream, line);
       await guest.fake.settle();
@@ -335,8 +339,9 @@ describe("agent: sandbox", () => {
     maxShareFiles: 0,
   };
 
-  it("sets clock, entropy, name, loopback and mounts, once", async () => {
+  it("sets clock, entropy, name, machine id, loopback and mounts, once", async () => {
     await agent.startSandbox({ ...request, hostname: "my_pod.1-" });
+    assert.match(text(guest.fake.readFile("/etc/machine-id")), /^[0-9a-f]{32}\n$/);
     assert.deepEqual(guest.fake.calls, [
       "setClock 1700000000000000000",
       "addEntropy 32",

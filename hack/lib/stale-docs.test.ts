@@ -1,0 +1,34 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { staleNames } from "./stale-docs.ts";
+
+const FILES: Readonly<Record<string, string>> = {
+  "src/a.test.ts": `test("one", f); test("two: with more", f); test(\`three of \${many}\`, f);`,
+  "src/b.test.ts": `test("other", f);`,
+  "test/e2e": "",
+};
+
+describe("stale-docs", () => {
+  const stale = (document: string) => staleNames(document, (path) => FILES[path]);
+
+  it("knows files, and the names of tests behind theirs or in brackets, also beginnings", () => {
+    const document = `
+So it is (\`src/a.test.ts\`: "one", "two").
+- That, too ("three of *", "thr…"), in \`test/e2e\` ("one") and \`*.test.ts\`; it says "no" (\`src/b.test.ts\`:
+  "other").
+# Elsewhere
+No file of tests was named ("nothing").`;
+    assert.deepEqual(stale(document), []);
+  });
+
+  it("tells files that are not there, and names that the file has not that was named last", () => {
+    const document = `\`src/c.ts\` (\`src/a.test.ts\`: "on", "one", "t…x") ("other") \`src/b.test.ts\` ("one")`;
+    assert.deepEqual(stale(document), [
+      "src/c.ts",
+      'src/a.test.ts: "on"',
+      'src/a.test.ts: "t…x"',
+      'src/a.test.ts: "other"',
+      'src/b.test.ts: "one"',
+    ]);
+  });
+});

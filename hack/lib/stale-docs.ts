@@ -1,0 +1,61 @@
+/**
+ * Checks that the files and tests that documents name exist: a claim whose test was renamed or removed is held by nothing.
+ *
+ *   node --import tsx hack/lib/stale-docs.ts    prints what does not exist, and fails if there is anything
+ *
+ * A test is named behind its file, `src/a.test.ts`: "name", or later in the same section: ("name", "name"). What ends
+ * with … is the beginning of a name; so is what is followed by a colon there.
+ */
+import { execFileSync } from "node:child_process";
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { testNames } from "./test-names.ts";
+
+/** A path of this repository, or a quoted name that follows such a path, a bracket or another name. */
+const REFERENCE =
+  /`((?:src|test|hack|native|guest-agent|configs|docs)\/[\w./-]+)`|(?<=\(|`: |", )"((?:[^"\\]|\\.)+)"/g;
+const TEST_FILE = /\.test\.ts$/;
+
+/** What a document names and is not there. `read`: the text of a file, undefined where there is none, "" of a folder. */
+export function staleNames(document: string, read: (path: string) => string | undefined): string[] {
+  return document.split(/^#+ /m).flatMap((section) => {
+    let file: string | undefined;
+    let known: ReturnType<typeof testNames> = [];
+    return [...section.replace(/\s+/g, " ").matchAll(REFERENCE)].flatMap(([, path, name = ""]) => {
+      if (path === undefined) return file === undefined || isName(name, known) ? [] : [`${file}: "${name}"`];
+      const text = read(path);
+      if (TEST_FILE.test(path)) {
+        file = path;
+        known = testNames(text ?? "");
+      }
+      return text === undefined ? [path] : [];
+    });
+  });
+}
+
+function isName(name: string, known: ReturnType<typeof testNames>): boolean {
+  const begins = name.endsWith("…") ? name.slice(0, -1) : `${name}:`;
+  return known.some(({ text, pattern }) => text === name || text.startsWith(begins) || pattern?.test(name));
+}
+
+function main(): void {
+  const root = join(import.meta.dirname, "../..");
+  const listed = ["ls-files", "--cached", "--others", "--exclude-standard", "-z", "*.md"];
+  const files = execFileSync("git", listed, { cwd: root, encoding: "utf8" }).split("\0");
+  const read = (path: string) => {
+    if (!existsSync(join(root, path))) return undefined;
+    return TEST_FILE.test(path) ? readFileSync(join(root, path), "utf8") : "";
+  };
+  const documents = files.filter(
+    (file) => file !== "" && file !== "CHANGELOG.md" && existsSync(join(root, file)),
+  );
+  const stale = documents.flatMap((file) =>
+    staleNames(readFileSync(join(root, file), "utf8"), read).map(
+      (what) => `${file}: does not exist: ${what}`,
+    ),
+  );
+  for (const line of stale) console.log(line);
+  if (stale.length > 0) process.exitCode = 1;
+}
+
+if (process.argv[1] === import.meta.filename) main();
