@@ -3,7 +3,6 @@ import { allSettled } from "../core/all-settled.ts";
 import type { Deadline } from "../core/deadline.ts";
 import { HullError } from "../core/errors.ts";
 import { GUEST_ROOTS } from "../core/guest-paths.ts";
-import { undo } from "../core/undo.ts";
 import type { WantedDisk } from "./guest-devices.ts";
 import type { OciMount } from "./oci-spec.ts";
 import { rootDisk } from "./root-disk.ts";
@@ -11,50 +10,43 @@ import type { PluggedDisk, RootfsSource, Sandbox, SharedContainer } from "./sand
 
 /** What a container has on the host: its root file system, its volumes, its disks. */
 export class ContainerHost {
-  /** Path of the root file system in the guest. */
-  readonly rootfs: string;
-  /** The disk that the root file system is on, if it is not in the share. */
-  readonly rootDisk: GuestRootDisk | undefined;
   readonly #sandbox: Sandbox;
-  readonly #shared: SharedContainer;
-  readonly #disks: PluggedDisk[];
+  readonly #id: string;
+  readonly #disks: PluggedDisk[] = [];
+  #shared: SharedContainer | undefined;
+  #rootDisk: GuestRootDisk | undefined;
 
-  private constructor(
-    sandbox: Sandbox,
-    shared: SharedContainer,
-    id: string,
-    root: { readonly guest: GuestRootDisk; readonly disk: PluggedDisk } | undefined,
-  ) {
+  constructor(sandbox: Sandbox, id: string) {
     this.#sandbox = sandbox;
-    this.#shared = shared;
-    this.#disks = root ? [root.disk] : [];
-    this.rootDisk = root?.guest;
-    this.rootfs = shared.rootfs ?? `${GUEST_ROOTS}/${id}`;
+    this.#id = id;
   }
 
-  /**
-   * Gives the guest a container's root file system: as a disk where it is one and the VM takes it, else through the
-   * share. On failure nothing of it is left.
-   */
-  static async prepare(
-    sandbox: Sandbox,
-    id: string,
+  /** Path of the root file system in the guest. */
+  get rootfs(): string {
+    return this.#shared?.rootfs ?? `${GUEST_ROOTS}/${this.#id}`;
+  }
+
+  /** The disk that the root file system is on, if it is not in the share. */
+  get rootDisk(): GuestRootDisk | undefined {
+    return this.#rootDisk;
+  }
+
+  /** Gives the guest the container's root file system: as a disk where it is one and the VM takes it, else through the share. */
+  async prepare(
     source: RootfsSource,
     log: (message: string, fields?: Record<string, unknown>) => void,
     deadline: Deadline,
-  ): Promise<ContainerHost> {
-    const root = await plugRoot(sandbox, source, log, deadline);
-    try {
-      const shared = await sandbox.share.add(id, root ? undefined : source, deadline);
-      return new ContainerHost(sandbox, shared, id, root);
-    } catch (error) {
-      throw await undo(error, async () => await root?.disk.unplug());
-    }
+  ): Promise<void> {
+    const root = await plugRoot(this.#sandbox, source, log, deadline);
+    if (root) this.#disks.push(root.disk);
+    this.#rootDisk = root?.guest;
+    this.#shared = await this.#sandbox.share.add(this.#id, root ? undefined : source, deadline);
   }
 
   /** Makes a host path available in the guest and answers its path there. */
-  bind(mount: OciMount): Promise<string> {
-    return this.#shared.bind(mount);
+  async bind(mount: OciMount): Promise<string> {
+    if (!this.#shared) throw new Error(`container ${this.#id} has no root file system yet`);
+    return await this.#shared.bind(mount);
   }
 
   /** Plugs in a disk that the container sees as a device. */
@@ -66,7 +58,7 @@ export class ContainerHost {
   }
 
   /**
-   * Frees it all, the disks before the mounts, also when some of it fails: that is tried again by the next call.
+   * Frees what there is, the disks before the mounts, also when some of it fails: that is tried again by the next call.
    * Idempotent.
    */
   async release(): Promise<void> {
@@ -75,7 +67,7 @@ export class ContainerHost {
       this.#disks.splice(this.#disks.indexOf(disk), 1);
     });
     await Promise.allSettled(unplugged);
-    await allSettled([...unplugged, this.#shared.release()]);
+    await allSettled([...unplugged, this.#shared?.release() ?? Promise.resolve()]);
   }
 }
 

@@ -357,7 +357,7 @@ export class Container {
 }
 
 /** Something that is gone already (or with its VM) need not be deleted. */
-function ignoreGone(error: unknown): void {
+export function ignoreGone(error: unknown): void {
   const code = (error as { code?: unknown }).code;
   if (code !== "NotFound" && code !== "Unavailable") throw error;
 }

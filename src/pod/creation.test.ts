@@ -205,6 +205,29 @@ test("of two Deletes of one container one gets the exit, the other NotFound", as
   assert.deepEqual(outcomes, ["OK", "NotFound"]);
 });
 
+test("what a failed creation cannot undo is told behind its cause, and undone by the next call about its id", async () => {
+  const { pod, sandbox } = setUp();
+  await create(pod, request("p1", inPod("sandbox")));
+  const disk = { type: "ext4", source: "/dev/vda", target: "", options: [] };
+  const wanted = { ...request("c1", inPod("container")), rootfs: [disk] };
+  const unplugs = [new Error("the disk is busy"), new Error("still busy"), undefined];
+  sandbox.plugDisk = async () => ({
+    serial: "s",
+    unplug: async () => {
+      const failure = unplugs.shift();
+      if (failure) throw failure;
+    },
+  });
+  sandbox.agent.faults.set("createContainer", new HullError("NotFound", "no such program"));
+  await assert.rejects(create(pod, wanted), {
+    code: "NotFound",
+    message: "create container c1: no such program; undoing it failed: the disk is busy",
+  });
+  await assert.rejects(pod.delete("c1", forever), /free what its creation has left: still busy/);
+  await assert.rejects(pod.delete("c1", forever), { code: "NotFound" });
+  assert.deepEqual(unplugs, []);
+});
+
 async function until(holds: () => boolean): Promise<void> {
   while (!holds()) await new Promise(setImmediate);
 }

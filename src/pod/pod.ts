@@ -1,5 +1,6 @@
 import { isAbsolute, resolve } from "node:path";
 import type { GuestBlockDevice } from "../agent/guest-agent.ts";
+import { allSettled } from "../core/all-settled.ts";
 import { Deadline } from "../core/deadline.ts";
 import { deferred } from "../core/deferred.ts";
 import {
@@ -12,14 +13,14 @@ import {
 } from "../core/errors.ts";
 import { StateMachine, type TransitionTable } from "../core/state-machine.ts";
 import type { Timeline } from "../core/timeline.ts";
-import { undo } from "../core/undo.ts";
-import { Container, type StdioPaths } from "./container.ts";
+import { Container, ignoreGone, type StdioPaths } from "./container.ts";
 import { ContainerHost } from "./container-host.ts";
 import { containerKind } from "./container-kind.ts";
 import type { PodEvent } from "./events.ts";
 import { guestDevices } from "./guest-devices.ts";
 import { GuestInit, PauseProcess } from "./guest-process.ts";
 import { guestSpec } from "./guest-spec.ts";
+import { HalfMade } from "./half-made.ts";
 import { ContainerHooks } from "./hooks.ts";
 import type { OciSpec } from "./oci-spec.ts";
 import type { Exit, ProcessRunner } from "./process.ts";
@@ -96,6 +97,7 @@ export class Pod {
   readonly #machine: StateMachine<PodState>;
   readonly #containers = new Map<string, Container>();
   readonly #creating = new Map<string, Creation>();
+  readonly #halfMade = new HalfMade();
   readonly #options: PodOptions;
   #sandbox: Promise<Sandbox> | undefined;
   /** Cancels the boot. */
@@ -190,6 +192,9 @@ export class Pod {
       creation.deadline.cancel(`container ${id} was deleted while it was being created`);
       await deadline.race(creation.settled);
     }
+    await deadline.race(this.#halfMade.clear(id)).catch((error: unknown) => {
+      throw HullError.wrap(`delete container ${id}: free what its creation has left`, error);
+    });
     const container = this.container(id);
     const last = this.#single && this.#containers.size === 1;
     if (last && container.init.machine.is("stopped")) await this.stop();
@@ -251,6 +256,11 @@ export class Pod {
         .dispose()
         .catch((error) => this.#options.log("pod: freeing a container failed", { err: error }));
     }
+    for (const id of this.#halfMade.ids) {
+      await this.#halfMade
+        .clear(id)
+        .catch((error) => this.#options.log("pod: undoing a creation failed", { err: error }));
+    }
   }
 
   async #boot(request: SandboxRequest, deadline: Deadline): Promise<Sandbox> {
@@ -276,6 +286,7 @@ export class Pod {
   }
 
   async #create(id: string, request: CreateRequest, deadline: Deadline): Promise<Container> {
+    await deadline.race(this.#halfMade.clear(id));
     const { spec, bundle } = request;
     const kind = containerKind(spec.annotations);
     if (kind.kind === "container") {
@@ -312,10 +323,11 @@ export class Pod {
     const { spec, bundle, io } = request;
     if (pause) return this.#container(id, request, sandbox, new PauseProcess(sandbox.lost), undefined, hooks);
     const { spec: usable, disks: wanted } = guestDevices(spec);
-    const host = await ContainerHost.prepare(sandbox, id, rootfsSource(request), this.#options.log, deadline);
-    this.#options.timeline?.mark("root file system mounted");
+    const host = new ContainerHost(sandbox, id);
     const runner = new GuestInit(sandbox.agent, { containerId: id, execId: "" });
     try {
+      await host.prepare(rootfsSource(request), this.#options.log, deadline);
+      this.#options.timeline?.mark("root file system mounted");
       const adjusted = await guestSpec(usable, {
         containerId: id,
         rootfs: host.rootfs,
@@ -332,7 +344,7 @@ export class Pod {
       deadline.check();
       return this.#container(id, request, sandbox, runner, host, hooks);
     } catch (error) {
-      throw await undo(error, () => this.#undo(runner, host));
+      throw await this.#halfMade.undo(id, error, () => free(runner, host));
     }
     function rootfsSource({ rootfs }: CreateRequest): RootfsSource {
       const path = spec.root?.path ?? "rootfs";
@@ -343,14 +355,6 @@ export class Pod {
         readOnly: spec.root?.readonly ?? false,
       };
     }
-  }
-
-  async #undo(runner: ProcessRunner, host: ContainerHost): Promise<void> {
-    const limit = Deadline.after(STOP_LIMIT_MS, "undoing the creation");
-    // The guest may not know the container, or be gone: what the host has is freed in any case.
-    await runner.delete(limit).catch((error) => this.#options.log("pod: undo in the guest", { err: error }));
-    limit.dispose();
-    await host.release();
   }
 
   #container(
@@ -400,4 +404,12 @@ export class Pod {
     }
     return container;
   }
+}
+
+/** The guest may not know the container, or be gone: what the host has is freed in any case. */
+async function free(runner: ProcessRunner, host: ContainerHost): Promise<void> {
+  const limit = Deadline.after(STOP_LIMIT_MS, "delete it in the guest");
+  const deleted = runner.delete(limit).catch(ignoreGone);
+  const released = deleted.catch(() => undefined).then(() => host.release());
+  await allSettled([deleted, released]).finally(() => limit.dispose());
 }
