@@ -11,9 +11,10 @@
  * It is started as root, for the BPF program, and then gives up all of root's rights: it goes on as USER (a
  * number), or as a root without any capability. Whatever it can not serve it resets.
  *
- * On vsock port 1027 the agent takes two bytes, the TCP port, and then frames both ways: two bytes of length,
- * content; length 0 is the end of that direction. Numbers are big-endian. Frames, because the end of a vsock
- * connection may overtake its last bytes.
+ * On vsock port 1027 the agent takes the pod's token, which the environment variable HULL_FORWARD_TOKEN has,
+ * two bytes, the TCP port, and then frames both ways: two bytes of length, content; length 0 is the end of
+ * that direction. Numbers are big-endian. Frames, because the end of a vsock connection may overtake its last
+ * bytes.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -47,6 +48,11 @@
 #define ANSWER_SECONDS 10
 #define MAX_CONNECTIONS 128 /* two processes each */
 #define PAUSE_MS 100
+#define TOKEN_VARIABLE "HULL_FORWARD_TOKEN"
+#define TOKEN 32
+
+/* By which the guest knows this program, and behind it the TCP port. */
+static char greeting[TOKEN + sizeof(in_port_t)];
 
 static void die(const char *step) {
   fprintf(stderr, "%s: %s\n", step, strerror(errno));
@@ -219,9 +225,9 @@ static int dial_hybrid(const char *name, int tcp) {
   struct sockaddr_un address = {.sun_family = AF_UNIX};
   strcpy(address.sun_path, name); /* main has looked at the length */
   int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  static const char greeting[] = CONNECT_LINE(AGENT_PORT);
+  static const char call[] = CONNECT_LINE(AGENT_PORT);
   if (fd < 0 || set_limits(fd, ANSWER_SECONDS) || connect(fd, (struct sockaddr *)&address, sizeof(address)) ||
-      !write_all(fd, greeting, sizeof(greeting) - 1))
+      !write_all(fd, call, sizeof(call) - 1))
     return -1;
   if (!read_answer(fd)) {
     if (errno == EAGAIN) {
@@ -241,7 +247,8 @@ static int dial_hybrid(const char *name, int tcp) {
 static int dial(const char *where, int tcp, in_port_t port) {
   int cid = strncmp(where, "cid:", 4) == 0;
   int fd = cid ? dial_kernel(strtoul(where + 4, NULL, 10)) : dial_hybrid(where, tcp);
-  return fd >= 0 && write_all(fd, &port, sizeof(port)) ? fd : -1;
+  memcpy(greeting + TOKEN, &port, sizeof(port));
+  return fd >= 0 && write_all(fd, greeting, sizeof(greeting)) ? fd : -1;
 }
 
 /* Where the guest takes no more, the other direction sees the end of it. */
@@ -361,6 +368,15 @@ static void give_up_rights(uid_t user) {
     exit(1);
 }
 
+static void read_token(void) {
+  const char *token = getenv(TOKEN_VARIABLE);
+  if (!token || strlen(token) != TOKEN) {
+    fprintf(stderr, "pod-localhost: %s has no token of %d characters\n", TOKEN_VARIABLE, TOKEN);
+    exit(2);
+  }
+  memcpy(greeting, token, TOKEN);
+}
+
 static int watch_children(void) {
   sigset_t set;
   sigemptyset(&set);
@@ -376,6 +392,7 @@ int main(int argc, char **argv) {
     fprintf(stderr, "usage: pod-localhost SOCKET|cid:N [USER]\n");
     return 2;
   }
+  read_token();
   signal(SIGPIPE, SIG_IGN);
   signal(SIGCHLD, SIG_DFL);
   const int listeners[2] = {listen_on(AF_INET), listen_on(AF_INET6)};

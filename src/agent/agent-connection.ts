@@ -21,7 +21,7 @@ import type {
   TerminalSize,
 } from "./guest-agent.ts";
 
-const PROTOCOL_MAJOR = 1;
+const PROTOCOL_MAJOR = 2;
 
 /** Opens a stream to a vsock port of the guest. */
 export type Dial = (port: number, deadline: Deadline) => Promise<Socket>;
@@ -80,6 +80,7 @@ export class AgentConnection implements GuestAgent {
         ...network(settings.network),
         shmSize: settings.shmSize,
         maxShareFiles: settings.maxShareFiles,
+        forwardToken: settings.forwardToken,
       },
       { deadline },
     );

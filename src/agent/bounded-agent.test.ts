@@ -21,6 +21,7 @@ const sandbox = {
   sysctls: {},
   shmSize: 0n,
   maxShareFiles: 0,
+  forwardToken: "",
 };
 const signal = { signal: 9, all: false, escalation: "never" } as const;
 
@@ -167,7 +168,7 @@ test("a spec that is nested too deep to be sent is refused as the caller's fault
 test("texts of the guest are printable and short", async (t) => {
   const { connecting } = await evilAgent(t, {
     hello: () => ({
-      ...{ protocolMajor: 1, protocolMinor: 0, features: [] },
+      ...{ protocolMajor: 2, protocolMinor: 0, features: [] },
       ...{ agentVersion: `\x1b[2J${"1".repeat(5000)}`, kernelRelease: "6.1\r\n\x07" },
     }),
     startProcess: () => Promise.reject(new HullError("InvalidArgument", `\x1b[31m${"x".repeat(1 << 20)}`)),

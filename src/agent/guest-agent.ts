@@ -63,6 +63,8 @@ export interface SandboxSettings {
   readonly shmSize: bigint;
   /** How many files of the shares the guest may remember; 0 = any number. */
   readonly maxShareFiles: number;
+  /** What connections to the forward port begin with (32 hex digits). */
+  readonly forwardToken: string;
 }
 
 /** The streams that are wanted, by token (32 hex digits). */

@@ -9,6 +9,8 @@ export interface PodLocalhostSpec {
   readonly netns: string;
   /** The VM's hybrid vsock socket, or `cid:<context id>` in the kernel's vsock. */
   readonly vsock: string;
+  /** By which the guest knows it. */
+  readonly token: string;
   /** Whom it goes on as once it has attached its BPF program; without one as a root that has no capabilities. */
   readonly user?: ProcessUser | undefined;
 }
@@ -18,7 +20,9 @@ export interface PodLocalhostSpec {
  * port-forward does. Where the kernel lacks BPF socket lookup (before Linux 5.9) it ends at once, saying so.
  */
 export async function startPodLocalhost(spec: PodLocalhostSpec, ledger: Ledger): Promise<HostProcess> {
-  const { path, pod, netns, vsock, user } = spec;
+  const { path, pod, netns, vsock, user, token } = spec;
   const argv = [path, vsock, ...(user ? [String(user.id)] : [])] as [string, ...string[]];
-  return await launch({ role: "pod-localhost", argv, pod, netns }, ledger);
+  // Not an argument, which everybody may read.
+  const env = { HULL_FORWARD_TOKEN: token };
+  return await launch({ role: "pod-localhost", argv, pod, netns, env }, ledger);
 }

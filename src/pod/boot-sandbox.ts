@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import { AgentConnection } from "../agent/agent-connection.ts";
 import { BoundedAgent } from "../agent/bounded-agent.ts";
@@ -182,10 +183,14 @@ async function boot(
   disposer.push("VM", (by) => vm.stop(by));
   await link.seal();
   await network.remember(vm);
+  const forwardToken = randomBytes(16).toString("hex");
   if (request.netns !== undefined) {
     const path = join(context.installation, "libexec/pod-localhost");
     const { netns } = network;
-    const helper = await startPodLocalhost({ path, pod, netns, user, vsock: link.address }, ledger);
+    const helper = await startPodLocalhost(
+      { path, pod, netns, user, vsock: link.address, token: forwardToken },
+      ledger,
+    );
     disposer.push("pod-localhost", (by) => helper.stop(by));
     void helper.exited.then(({ reason, requested }) => {
       if (!requested) context.log("port-forward does not work in this pod", { reason });
@@ -220,6 +225,7 @@ async function boot(
         sysctls: request.sysctls,
         shmSize: await shmSize(request.shmSource, mounts),
         maxShareFiles: await virtiofsd.maxFiles(),
+        forwardToken,
       },
       deadline,
     ),

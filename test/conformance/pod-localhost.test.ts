@@ -22,6 +22,9 @@ const USER = { id: 1_500_000_001 };
 const LIMIT_MS = 120_000;
 const NONE = "0000000000000000";
 const MOST = 128;
+const TOKEN = "0123456789abcdef0123456789abcdef";
+/** Bytes of the token and the port. */
+const GREETING = TOKEN.length + 2;
 
 let root: string;
 let netns: string;
@@ -68,13 +71,13 @@ afterEach(async () => {
   guest.close();
 });
 
-/** Sends the frames back as they come; the two bytes of the port are none. */
+/** Sends the frames back as they come; token and port are none. */
 function echo(socket: Socket): void {
   socket.write("OK 1\n");
-  let port = 2;
+  let greeting = GREETING;
   socket.on("data", (data: Buffer) => {
-    const frames = data.subarray(port);
-    port = Math.max(0, port - data.length);
+    const frames = data.subarray(greeting);
+    greeting = Math.max(0, greeting - data.length);
     socket.write(frames);
   });
   socket.on("end", () => socket.end());
@@ -88,7 +91,8 @@ async function handOver(user: { id: number }): Promise<void> {
 async function start(user?: { id: number }): Promise<HostProcess> {
   const vsock = join(directory, "vm/vs");
   if (user) await handOver(user);
-  helper = await startPodLocalhost({ path: HELPER, pod: "test/p", netns, vsock, user }, new MemoryLedger());
+  const spec = { path: HELPER, pod: "test/p", netns, vsock, token: TOKEN, user };
+  helper = await startPodLocalhost(spec, new MemoryLedger());
   // The filter is the last that it sets before it serves.
   await eventually(async () => (await statusOf((helper as HostProcess).pid)).Seccomp === "2");
   return helper;
@@ -105,7 +109,8 @@ const eventually = (holds: () => boolean | Promise<boolean>) => inTime((deadline
 async function startBelow(...by: readonly string[]): Promise<number> {
   await handOver(USER);
   const argv = [...by, "nsenter", `--net=${netns}`, "--", HELPER, join(directory, "vm/vs"), String(USER.id)];
-  const started = spawn("sh", ["-c", '"$@" & echo $!; wait', "sh", ...argv]);
+  const env = { ...process.env, HULL_FORWARD_TOKEN: TOKEN };
+  const started = spawn("sh", ["-c", '"$@" & echo $!; wait', "sh", ...argv], { env });
   shell = started;
   const [line] = (await once(started.stdout, "data")) as [Buffer];
   const pid = Number(line);
@@ -145,18 +150,21 @@ for (const user of [USER, undefined]) {
   test(`has no right left as ${user ? "the pod's user" : "root"}, and its children have none`, async () => {
     const { pid } = await start(user);
     const seen: Record<string, string>[] = [];
+    let [received, argv] = ["", ""];
     behave = (socket) => {
       socket.write("OK 1\n");
-      let bytes = 0;
       socket.on("data", async (data: Buffer) => {
-        bytes += data.length;
-        // The port, and the frame of one byte: both directions have their process now.
-        if (bytes < 5) return;
+        received += data.toString("latin1");
+        // The frame of one byte has come: both directions have their process now.
+        if (received.length !== GREETING + 3) return;
+        argv = await readFile(`/proc/${pid}/cmdline`, "latin1");
         for (const each of [pid, ...(await childrenOf(pid))]) seen.push(await statusOf(each));
         socket.write(Buffer.from([0, 1, 120]));
       });
     };
     assert.equal(await inPod("return (await connect()).end"), "echoed");
+    assert.equal(received.slice(0, GREETING + 3), `${TOKEN}\0\x50\0\x01x`);
+    assert.ok(argv.includes(HELPER) && !argv.includes(TOKEN), argv);
     assert.equal(seen.length, 3);
     for (const status of seen) {
       const ids = `${status.Uid}\t${status.Gid}`.split("\t").map(Number);

@@ -13,7 +13,7 @@ import { type Handlers, Server } from "../../src/ttrpc/server.ts";
 
 /** What an agent answers to the handshake. */
 export const HELLO = {
-  protocolMajor: 1,
+  protocolMajor: 2,
   protocolMinor: 0,
   agentVersion: "1",
   kernelRelease: "6.1",

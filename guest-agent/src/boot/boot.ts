@@ -1,5 +1,8 @@
 import { AGENT_PORT, HOST_PORT } from "../../../src/core/guest-ports.ts";
-import { AgentDefinition } from "../../../src/proto/generated/hull/agent/v1/agent.ts";
+import {
+  AgentDefinition,
+  type StartSandboxRequest,
+} from "../../../src/proto/generated/hull/agent/v1/agent.ts";
 import { Server } from "../../../src/ttrpc/server.ts";
 import { Containers } from "../container/containers.ts";
 import { PodPidNamespace } from "../container/pod-pid-namespace.ts";
@@ -15,9 +18,8 @@ import { agentHandlers } from "../service/agent-service.ts";
 import { StreamListener } from "../stdio/stream-listener.ts";
 import { TokenTable } from "../stdio/tokens.ts";
 import type { Sys } from "../sys.ts";
-import { FdTransport } from "../transport/fd-transport.ts";
+import { AgentPort } from "../transport/agent-port.ts";
 import { HostCall } from "../transport/host-call.ts";
-import { Listener } from "../transport/listener.ts";
 import { becomesTemplate, clearFreeMemory } from "./free-memory.ts";
 import { prepareGuest } from "./guest.ts";
 import { loadModules, readModuleList } from "./modules.ts";
@@ -48,29 +50,40 @@ export function boot(sys: Sys, log: Log, version: string): void {
     stdio: sys.vsockListen(AGENT_PORT.stdio, BACKLOG),
   };
   loadModules(sys, log, modules.rest);
-  new ForwardListener(sys, sys.vsockListen(AGENT_PORT.forward, BACKLOG), log);
+  const forward = new ForwardListener(sys, sys.vsockListen(AGENT_PORT.forward, BACKLOG), log);
   const crunBinary = prepareGuest(sys);
   loopbackUp(sys);
   // A host that has the kernel's vsock dials instead: its port would be all guests'.
-  const server = serve(sys, log, version, listeners, crunBinary, () => call.stop());
-  const call = new HostCall(sys, HOST_PORT, (fd) => server.serve(new FdTransport(sys, fd)));
+  const port = serve(sys, log, version, listeners, crunBinary, {
+    taken: () => call.stop(),
+    started: ({ forwardToken }) => forward.allow(forwardToken),
+  });
+  const call = new HostCall(sys, HOST_PORT, (fd) => port.take(fd));
   if (becomesTemplate(sys)) clearFreeMemory(sys);
   log("info", `ready after ${sys.monotonicMs().toFixed(0)} ms, ${residentKib(sys)} KiB resident`);
 }
 
-/** Wires the parts together and serves both sockets. Answers the agent's server, for further connections. */
+/** What the agent tells while it serves. */
+export interface AgentEvents {
+  /** The host has connected. */
+  taken(): void;
+  /** The VM becomes its pod's. */
+  started(request: StartSandboxRequest): void;
+}
+
+/** Wires the parts together and serves both sockets. Answers the agent's port, for a connection that was made by us. */
 export function serve(
   sys: Sys,
   log: Log,
   version: string,
   listeners: Listeners,
   crunBinary: string,
-  onDialled: () => void = () => undefined,
-): Server {
+  events: AgentEvents,
+): AgentPort {
   const reaper = new Reaper(sys);
   reaper.start();
   const tokens = new TokenTable();
-  const events = new EventBus();
+  const bus = new EventBus();
   let consoles = 0;
   const containers = new Containers({
     sys,
@@ -79,7 +92,7 @@ export function serve(
     crun: new Crun(sys, reaper, { binary: crunBinary, stateRoot: "/run/crun" }),
     podPidNamespace: new PodPidNamespace(sys, reaper),
     tokens,
-    events,
+    events: bus,
     bundles: "/run/hull/containers",
     cgroupParent: "/hull",
     consolePath: () => `/run/hull/console/${++consoles}.sock`,
@@ -93,17 +106,17 @@ export function serve(
     report: (where, error) => log("error", `${where}: ${describe(error)}`),
     maxCalls: MAX_CALLS,
   });
+  const sandbox = new Sandbox(sys, log, (request) => {
+    port.seal();
+    events.started(request);
+  });
   server.register(
     AgentDefinition,
-    agentHandlers({ sys, version, sandbox: new Sandbox(sys, log), containers, events, writeBack, powerOff }),
+    agentHandlers({ sys, version, sandbox, containers, events: bus, writeBack, powerOff }),
   );
-  const dialled = (fd: number) => {
-    onDialled();
-    server.serve(new FdTransport(sys, fd));
-  };
-  new Listener(sys, listeners.agent, dialled, log);
+  const port = new AgentPort(sys, listeners.agent, server, log, () => events.taken());
   new StreamListener(sys, listeners.stdio, tokens, log);
-  return server;
+  return port;
 }
 
 /** This process's memory (proc_pid_status(5)). */

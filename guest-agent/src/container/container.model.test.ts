@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
 import { SigtermEscalation } from "../../../src/proto/generated/hull/agent/v1/agent.ts";
-import { connectAgent, NO_STDIO, newToken, processOf, specOf } from "../testing/agent-client.ts";
+import { connectAgent, NO_STDIO, newToken, processOf, SANDBOX, specOf } from "../testing/agent-client.ts";
 import { FakeGuest } from "../testing/fake-guest.ts";
 
 type State = "none" | "created" | "running" | "paused" | "stopped";
@@ -31,7 +31,7 @@ describe("container: random sequences", () => {
         guest.scripts.set("main", () => undefined);
         guest.scripts.set("side", (process) => process.exit(4));
         const { agent, close } = connectAgent(guest);
-        await agent.hello({ protocolMajor: 1 });
+        await agent.startSandbox(SANDBOX);
         const fds = guest.fake.openFds;
         const ref = { containerId: "c", execId: "" };
         let execs = 0;

@@ -5,9 +5,10 @@ import { Forward } from "./forward.ts";
 
 const MAX_CONNECTIONS = 256;
 
-/** Serves the forward port: relays each connection to a TCP port of the guest's localhost. */
+/** Serves the forward port: relays each connection that knows the pod's token to a TCP port of the guest's localhost. */
 export class ForwardListener {
   readonly #listener: Listener;
+  #token = "";
   readonly #open = new Set<Forward>();
 
   /** Takes over `fd`, a listening socket. */
@@ -21,11 +22,20 @@ export class ForwardListener {
           sys.close(connection);
           return;
         }
-        const forward: Forward = new Forward(sys, connection, () => this.#open.delete(forward));
+        if (this.#token === "") {
+          sys.close(connection);
+          return;
+        }
+        const forward: Forward = new Forward(sys, connection, this.#token, () => this.#open.delete(forward));
         this.#open.add(forward);
       },
       log,
     );
+  }
+
+  /** From now on; every process of the host can dial this port. Nobody knows the empty token. */
+  allow(token: string): void {
+    this.#token = token;
   }
 
   close(): void {

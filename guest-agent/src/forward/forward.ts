@@ -8,13 +8,14 @@ const PORT_TIME_LIMIT_MS = 60_000;
 const ADDRESSES = ["127.0.0.1", "::1"];
 
 /**
- * One connection from the host to a TCP port of the guest's localhost. The host sends two bytes, the port, then frames:
- * two bytes of length (big-endian) and the content; an empty frame is the end of that direction. The answer comes in
+ * One connection from the host to a TCP port of the guest's localhost. The host sends the pod's token (ASCII), two bytes,
+ * which are the port, then frames: two bytes of length (big-endian) and the content; an empty frame is the end of that direction. The answer comes in
  * frames, too, because a back end may drop the last bytes of a connection that the guest closes: the host closes.
  */
 export class Forward {
   readonly #sys: Sys;
   readonly #host: End;
+  readonly #token: string;
   readonly #done: () => void;
   readonly #limit: number;
   #tcp: End | undefined;
@@ -28,8 +29,9 @@ export class Forward {
   #shut = false;
 
   /** Takes over `fd`; `done` is called once everything is closed. */
-  constructor(sys: Sys, fd: number, done: () => void) {
+  constructor(sys: Sys, fd: number, token: string, done: () => void) {
     this.#sys = sys;
+    this.#token = token;
     this.#host = new End(sys, fd);
     this.#done = done;
     this.#limit = sys.setTimer(PORT_TIME_LIMIT_MS, () => this.#close());
@@ -80,7 +82,10 @@ export class Forward {
     input.set(buffer.subarray(0, got), this.#input.length);
     this.#input = input;
     if (this.#port === 0) {
-      if (input.length < 2) return;
+      const { length } = this.#token;
+      if (input.length < length + 2) return;
+      if (String.fromCharCode(...input.subarray(0, length)) !== this.#token) throw new Error("another token");
+      this.#input = input.subarray(length);
       this.#port = this.#take();
       this.#sys.clearTimer(this.#limit);
       this.#connect();

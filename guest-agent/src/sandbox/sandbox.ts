@@ -10,6 +10,7 @@ import { setSysctl, sysctlPath } from "./sysctl.ts";
 
 /** What runc takes, too: the kernel minds the length alone (HOST_NAME_MAX), and many names have an underscore. */
 const HOSTNAME = /^[!-~]{1,64}$/;
+const FORWARD_TOKEN = /^([0-9a-f]{32})?$/;
 const MIN_ENTROPY = 32;
 const MAX_ENTROPY = 4096;
 const MAX_SHARES = 64;
@@ -19,11 +20,19 @@ const MAX_SYSCTLS = 256;
 export class Sandbox {
   readonly #sys: Sys;
   readonly #log: Log;
+  readonly #onStart: (request: StartSandboxRequest) => void;
   #started = false;
 
-  constructor(sys: Sys, log: Log) {
+  /** `onStart` is told, before anything is changed, of the one request that is carried out. */
+  constructor(sys: Sys, log: Log, onStart: (request: StartSandboxRequest) => void) {
     this.#sys = sys;
     this.#log = log;
+    this.#onStart = onStart;
+  }
+
+  /** Throws FailedPrecondition while the VM is nobody's. */
+  requireStarted(): void {
+    if (!this.#started) throw failedPrecondition("sandbox: not started");
   }
 
   /** Checks everything before it changes anything; after a failure the VM is to be thrown away. */
@@ -31,6 +40,7 @@ export class Sandbox {
     if (this.#started) throw failedPrecondition("sandbox: started already");
     check(request);
     this.#started = true;
+    this.#onStart(request);
     const sys = this.#sys;
     // First of all: what is derived from time and randomness must not come from the template this VM was cloned from.
     if (request.timeUnixNano > 0n) sys.setClock(request.timeUnixNano);
@@ -65,6 +75,8 @@ function check(request: StartSandboxRequest): void {
   if (request.shares.length > MAX_SHARES) throw invalidArgument(`sandbox: more than ${MAX_SHARES} shares`);
   if (Object.keys(request.sysctls).length > MAX_SYSCTLS)
     throw invalidArgument(`sandbox: more than ${MAX_SYSCTLS} sysctls`);
+  if (!FORWARD_TOKEN.test(request.forwardToken))
+    throw invalidArgument("sandbox: forward token: not 32 lower-case hex digits");
   for (const share of request.shares) checkShare(share);
   for (const key of Object.keys(request.sysctls)) sysctlPath(key);
   checkNetwork(request);

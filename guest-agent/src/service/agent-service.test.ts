@@ -2,7 +2,15 @@ import assert from "node:assert/strict";
 import { afterEach, beforeEach, describe, it } from "node:test";
 import type { HullError } from "../../../src/core/errors.ts";
 import { SigtermEscalation } from "../../../src/proto/generated/hull/agent/v1/agent.ts";
-import { connectAgent, NO_STDIO, newToken, openStream, processOf, specOf } from "../testing/agent-client.ts";
+import {
+  connectAgent,
+  NO_STDIO,
+  newToken,
+  openStream,
+  processOf,
+  SANDBOX,
+  specOf,
+} from "../testing/agent-client.ts";
 import { FakeGuest } from "../testing/fake-guest.ts";
 import { sysError } from "../testing/sys-error.ts";
 
@@ -38,8 +46,11 @@ beforeEach(() => {
   guest.scripts.set("exit3", (process) => process.exit(3));
 });
 afterEach(() => close());
+const started = async () => void (await agent.startSandbox(SANDBOX));
 
 describe("agent: containers", () => {
+  beforeEach(started);
+
   it("runs a program and tells its exit to waiters before and after, then forgets it", async () => {
     const before = guest.fake.openFds;
     const { pid } = await create("c1", "exit3");
@@ -51,7 +62,7 @@ describe("agent: containers", () => {
     assert.ok(early.exitedAtUnixNano > 0n);
     await agent.deleteProcess(ref("c1"));
     await assert.rejects(agent.waitProcess(ref("c1")), code("NotFound"));
-    assert.equal(guest.fake.openFds, before + 1, "only the agent's own end of this connection is open");
+    assert.equal(guest.fake.openFds, before);
     assert.equal(guest.fake.tree.has("/run/hull/containers/c1"), false);
     assert.equal(guest.fake.tree.has("/sys/fs/cgroup/hull/c1"), false);
     assert.equal(guest.fake.tree.has("/run/crun/c1"), false);
@@ -140,6 +151,8 @@ describe("agent: containers", () => {
 });
 
 describe("agent: execs", () => {
+  beforeEach(started);
+
   it("runs them with exit codes of their own, ids scoped by container", async () => {
     await run("a", "idle");
     await run("b", "idle");
@@ -183,6 +196,8 @@ describe("agent: execs", () => {
 });
 
 describe("agent: signals", () => {
+  beforeEach(started);
+
   const term = (escalation: SigtermEscalation, escalationMs = 0) =>
     signal("c", 15, { escalation, escalationMs });
   const { ESCALATION_NEVER, ESCALATION_UNHANDLED, ESCALATION_AFTER, ESCALATION_IMMEDIATE } =
@@ -226,6 +241,8 @@ describe("agent: signals", () => {
 });
 
 describe("agent: stdio", () => {
+  beforeEach(started);
+
   it("carries output that came before the host connected and counts it", async () => {
     const token = newToken();
     guest.scripts.set("hello", (process) => {
@@ -308,6 +325,8 @@ describe("agent: stdio", () => {
 });
 
 describe("agent: OOM events", () => {
+  beforeEach(started);
+
   it("sends one event for each increase and tells the waiter", async () => {
     const counts: bigint[] = [];
     const reading = (async () => {
@@ -337,6 +356,7 @@ describe("agent: sandbox", () => {
     neighbours: [],
     shmSize: 1n << 26n,
     maxShareFiles: 0,
+    forwardToken: "0123456789abcdef0123456789abcdef",
   };
 
   it("sets clock, entropy, name, machine id, loopback and mounts, once", async () => {
@@ -361,6 +381,7 @@ describe("agent: sandbox", () => {
       { shares: [{ tag: "hull", target: "/etc", readOnly: false }] },
       { shares: [{ tag: "hull", target: "/run/hull/../../etc", readOnly: false }] },
       { sysctls: { "../../etc/passwd": "x" } },
+      { forwardToken: "0123456789ABCDEF0123456789ABCDEF" },
     ];
     for (const change of bad)
       await assert.rejects(agent.startSandbox({ ...request, ...change }), code("InvalidArgument"));
@@ -368,10 +389,44 @@ describe("agent: sandbox", () => {
   });
 });
 
+describe("agent: whom it serves", () => {
+  it("leaves nothing of a caller's in a VM that is nobody's", async () => {
+    const calls: (() => Promise<unknown>)[] = [
+      () => create("c1", "idle"),
+      () => agent.createExec({ ...ref("c1", "e"), process: processOf("idle"), stdio: NO_STDIO }),
+      () => agent.updateNetwork({ interfaces: [], routes: [], neighbours: [] }),
+      () => agent.onlineResources({ vcpus: 1, memoryMib: 1 }),
+      async () => {
+        for await (const event of agent.events({})) assert.fail(JSON.stringify(event));
+      },
+    ];
+    for (const call of calls) {
+      await assert.rejects(call(), (error: HullError) => {
+        assert.match(error.message, /sandbox: not started/);
+        return error.code === "FailedPrecondition";
+      });
+    }
+    assert.deepEqual([guest.crunCalls, guest.fake.calls], [[], []]);
+    await started();
+    await create("c1", "idle");
+  });
+
+  it("has one connection: the newest until the VM is its pod's, no other after that", async (t) => {
+    const earlier = guest.fake.dial(guest.listeners.agent);
+    await guest.fake.settle();
+    const later = connectAgent(guest);
+    t.after(() => later.close());
+    await later.agent.startSandbox(SANDBOX);
+    assert.equal(earlier.input?.writers, 0, "the earlier one was closed");
+    assert.throws(() => guest.fake.dial(guest.listeners.agent), /EBADF/);
+    await later.agent.hello({ protocolMajor: 2 });
+  });
+});
+
 describe("agent: hello and shutdown", () => {
   it("refuses another protocol and powers off after its answer", async () => {
-    assert.equal((await agent.hello({ protocolMajor: 1 })).kernelRelease, "6.1.0-fake");
-    await assert.rejects(agent.hello({ protocolMajor: 2 }), code("FailedPrecondition"));
+    assert.equal((await agent.hello({ protocolMajor: 2 })).kernelRelease, "6.1.0-fake");
+    await assert.rejects(agent.hello({ protocolMajor: 3 }), code("FailedPrecondition"));
     await agent.shutdown({});
     guest.fake.advance(0);
     assert.deepEqual(guest.fake.calls, ["sync", `reboot ${0x4321fedc}`]);

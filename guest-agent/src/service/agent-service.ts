@@ -10,7 +10,7 @@ import { onlineResources } from "../sandbox/online-resources.ts";
 import type { Sandbox } from "../sandbox/sandbox.ts";
 import type { Sys } from "../sys.ts";
 
-export const PROTOCOL_MAJOR = 1;
+export const PROTOCOL_MAJOR = 2;
 export const PROTOCOL_MINOR = 0;
 
 const MAX_SIGNAL = 64;
@@ -30,7 +30,7 @@ export interface AgentParts {
 /** `hull.agent.v1.Agent`: from the wire to the parts that do the work. */
 export function agentHandlers(parts: AgentParts): Handlers<typeof AgentDefinition> {
   const { sys, sandbox, containers } = parts;
-  return {
+  const handlers: Handlers<typeof AgentDefinition> = {
     hello(request) {
       if (request.protocolMajor !== PROTOCOL_MAJOR) {
         throw failedPrecondition(
@@ -143,6 +143,24 @@ export function agentHandlers(parts: AgentParts): Handlers<typeof AgentDefinitio
       return {};
     },
   };
+  return onceStarted(handlers, sandbox);
+}
+
+/** What may be called while the VM is nobody's: it changes nothing that a pod would find. */
+const AT_ANY_TIME: readonly string[] = ["hello", "startSandbox", "shutdown"];
+
+/** Whoever dials before the pod's host does must not leave anything in the VM. */
+function onceStarted(handlers: object, sandbox: Sandbox): Handlers<typeof AgentDefinition> {
+  const gated = Object.entries(handlers).map(([name, handler]) => [
+    name,
+    AT_ANY_TIME.includes(name)
+      ? handler
+      : (request: unknown, context: CallContext) => {
+          sandbox.requireStarted();
+          return handler(request, context);
+        },
+  ]);
+  return Object.fromEntries(gated);
 }
 
 /** What happens from now on until the connection ends. */

@@ -1,5 +1,9 @@
 import { randomBytes } from "node:crypto";
-import { AgentDefinition, type Stdio } from "../../../src/proto/generated/hull/agent/v1/agent.ts";
+import {
+  AgentDefinition,
+  type StartSandboxRequest,
+  type Stdio,
+} from "../../../src/proto/generated/hull/agent/v1/agent.ts";
 import { type Client, ClientConnection, createClient } from "../../../src/ttrpc/client.ts";
 import type { Transport } from "../../../src/ttrpc/transport.ts";
 import type { OpenFile } from "./fake-file.ts";
@@ -39,6 +43,21 @@ class FileTransport implements Transport {
     this.#close();
   }
 }
+
+/** Makes a VM some pod's and changes as little in it as that can. */
+export const SANDBOX: StartSandboxRequest = {
+  hostname: "",
+  timeUnixNano: 0n,
+  entropy: new Uint8Array(32),
+  shares: [],
+  sysctls: {},
+  interfaces: [],
+  routes: [],
+  neighbours: [],
+  shmSize: 0n,
+  maxShareFiles: 0,
+  forwardToken: "",
+};
 
 /** A client of the agent that runs in `guest`, over the real wire format; end it with `close`. */
 export function connectAgent(guest: FakeGuest): { agent: Client<typeof AgentDefinition>; close: () => void } {

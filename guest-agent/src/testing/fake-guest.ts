@@ -64,7 +64,10 @@ export class FakeGuest {
     fake.onKill = (pid, signal) => this.#signal(pid, signal);
     this.listeners = { agent: fake.listen(), stdio: fake.listen() };
     const log: Log = (level, text) => this.logLines.push(`${level}: ${text}`);
-    serve(fake.sys, log, "0.0.0-test", this.listeners, "/usr/bin/crun");
+    serve(fake.sys, log, "0.0.0-test", this.listeners, "/usr/bin/crun", {
+      taken: () => undefined,
+      started: () => undefined,
+    });
   }
 
   /** The process of a container or exec, by the name of its program. */

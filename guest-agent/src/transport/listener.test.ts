@@ -5,8 +5,10 @@ import { StreamListener } from "../stdio/stream-listener.ts";
 import { TokenTable } from "../stdio/tokens.ts";
 import { FakeGuest } from "../testing/fake-guest.ts";
 import { FakeSys } from "../testing/fake-sys.ts";
+import { sysError } from "../testing/sys-error.ts";
 import { Listener } from "./listener.ts";
 
+const TOKEN = "0123456789abcdef0123456789abcdef";
 /** VMADDR_CID_LOCAL, and the context id of another machine (vsock(7)). */
 const STRANGERS = [1, 5];
 
@@ -50,7 +52,7 @@ it("closes strangers on every port of the agent", async () => {
   const guest = new FakeGuest();
   const { fake } = guest;
   const forward = fake.listen();
-  new ForwardListener(fake.sys, forward, () => undefined);
+  new ForwardListener(fake.sys, forward, () => undefined).allow(TOKEN);
   for (const port of [guest.listeners.agent, guest.listeners.stdio, forward]) {
     const before = fake.openFds;
     const [stranger, host] = [fake.dial(port, STRANGERS[0]), fake.dial(port)];
@@ -103,13 +105,39 @@ it("stdio: connections without a token are bounded in number and time", async ()
 it("forward: connections are bounded in number, and those without a port in time", async () => {
   const fake = new FakeSys();
   const fd = fake.listen();
-  new ForwardListener(fake.sys, fd, () => undefined);
+  new ForwardListener(fake.sys, fd, () => undefined).allow(TOKEN);
   const files = Array.from({ length: 300 }, () => fake.dial(fd));
   await fake.settle();
   const open = () => files.filter((file) => file.input?.writers === 1).length;
   assert.equal(open(), 256);
-  fake.send(files[0] as (typeof files)[0], new Uint8Array([0])); // half a port is none
+  fake.send(files[0] as (typeof files)[0], `${TOKEN}\0`); // half a port is none
   await fake.settle();
   fake.advance(60_000);
   assert.deepEqual([open(), fake.openFds, fake.timerCount], [0, 1, 0]);
+});
+
+it("forward: connects for those who know the pod's token, and for nobody before it has one", async () => {
+  const fake = new FakeSys();
+  const asked: string[] = [];
+  const tcpConnect = (address: string, port: number) => {
+    asked.push(`${address} ${port}`);
+    throw sysError("ECONNREFUSED", "connect");
+  };
+  const fd = fake.listen();
+  const listener = new ForwardListener(Object.assign(fake.sys, { tcpConnect }), fd, () => undefined);
+  const greet = async (...pieces: string[]) => {
+    const file = fake.dial(fd);
+    for (const piece of pieces) {
+      await fake.settle();
+      fake.send(file, piece);
+    }
+    await fake.settle();
+    assert.equal(file.input?.writers, 0, "closed");
+    return asked.splice(0);
+  };
+  assert.deepEqual(await greet(`${TOKEN}\0\x50`), []);
+  listener.allow(TOKEN);
+  for (const wrong of [`${TOKEN.replace("0", "1")}\0\x50`, `${"\0".repeat(33)}\x50`])
+    assert.deepEqual(await greet(wrong), []);
+  assert.deepEqual(await greet(TOKEN.slice(0, 7), TOKEN.slice(7), "\0", "\x50"), ["127.0.0.1 80", "::1 80"]);
 });

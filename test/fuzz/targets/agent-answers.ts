@@ -135,7 +135,7 @@ async function answers(exitStatus: number): Promise<Buffer> {
   };
   server.register(AgentDefinition, {
     hello: () => ({
-      ...{ protocolMajor: 1, protocolMinor: 0, agentVersion: "1", kernelRelease: "6.1", features: ["psi"] },
+      ...{ protocolMajor: 2, protocolMinor: 0, agentVersion: "1", kernelRelease: "6.1", features: ["psi"] },
     }),
     events: async function* () {
       yield { event: { $case: "oom", value: { containerId: "c1", oomKillCount: 1n } } };

@@ -51,6 +51,8 @@ export interface StartSandboxRequest {
   shmSize: bigint;
   /** How many files of the shares the guest's kernel may remember, 0 = any number: the host has each of them open. */
   maxShareFiles: number;
+  /** What every connection to port 1027 has to begin with: 32 lower-case hex digits; empty = none is served. */
+  forwardToken: string;
 }
 
 export interface StartSandboxRequest_SysctlsEntry {
@@ -468,6 +470,7 @@ function createBaseStartSandboxRequest(): StartSandboxRequest {
     neighbours: [],
     shmSize: 0n,
     maxShareFiles: 0,
+    forwardToken: "",
   };
 }
 
@@ -508,6 +511,9 @@ export const StartSandboxRequest: MessageFns<StartSandboxRequest> = {
     }
     if (message.maxShareFiles !== 0) {
       writer.uint32(88).uint32(message.maxShareFiles);
+    }
+    if (message.forwardToken !== "") {
+      writer.uint32(98).string(message.forwardToken);
     }
     return writer;
   },
@@ -606,6 +612,14 @@ export const StartSandboxRequest: MessageFns<StartSandboxRequest> = {
             }
 
             message.maxShareFiles = reader.uint32();
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.forwardToken = reader.string();
             continue;
           }
         }
@@ -3003,7 +3017,8 @@ export const AgentDefinition = {
     },
     /**
      * Makes the booted (or restored) VM the pod's: time, entropy, host name, shares, network, sysctls.
-     * Once per VM; a second call answers FailedPrecondition.
+     * Once per VM; a second call answers FailedPrecondition. Before it only Hello and Shutdown are answered. Of several
+     * connections the newest counts until then, and afterwards no other is taken.
      */
     startSandbox: {
       name: "StartSandbox",
