@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
-import { mkdtemp, rm, stat } from "node:fs/promises";
+import { chmod, mkdtemp, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -10,6 +10,8 @@ import { within } from "../../test/testkit/within.ts";
 import { Deadline } from "../core/deadline.ts";
 import { DeviceNodes } from "./device-nodes.ts";
 import { mountsBelow } from "./mount.ts";
+import { dropTo } from "./process-user.ts";
+import { run } from "./run.ts";
 
 const USER = { id: 1_500_000_002 };
 
@@ -21,7 +23,7 @@ test("a node is the host's device, and the user's alone; nothing is left of it",
   const deadline = Deadline.after(10_000, "test");
   const nodes = await DeviceNodes.create(directory, USER, [], ledger, deadline);
   assert.deepEqual(ledger.resources, [{ kind: "mount", path: directory }]);
-  const node = await nodes.add("disk-1", "/dev/full", deadline);
+  const node = await nodes.add("disk-1", "/dev/full", true, deadline);
   const [ours, host] = [await stat(node), await stat("/dev/full")];
   assert.ok(ours.isCharacterDevice());
   assert.equal(ours.rdev, host.rdev);
@@ -35,6 +37,26 @@ test("a node is the host's device, and the user's alone; nothing is left of it",
   assert.deepEqual([ledger.resources, await mountsBelow(root), existsSync(directory)], [[], [], false]);
   deadline.dispose();
   await rm(root, { recursive: true });
+});
+
+test("the user cannot write to a node that is to be read, nor make it one that it can write to", async (t) => {
+  const root = await mkdtemp(join(tmpdir(), "hull-nodes-"));
+  t.after(() => rm(root, { recursive: true }));
+  await chmod(root, 0o711);
+  const deadline = within(60_000);
+  const nodes = await DeviceNodes.create(join(root, "dev"), USER, [], new MemoryLedger(), deadline);
+  const tries = async (node: string) => {
+    const script = "(: <$1) && echo read; (: >$1) && echo write; chmod 666 $1 && echo change; true";
+    const output = await run(["setpriv", ...dropTo(USER), "--", "sh", "-c", script, "sh", node], deadline);
+    return output.trim().split("\n");
+  };
+  assert.deepEqual(await tries(await nodes.add("r", "/dev/full", false, deadline)), ["read"]);
+  assert.deepEqual(await tries(await nodes.add("rw", "/dev/full", true, deadline)), [
+    "read",
+    "write",
+    "change",
+  ]);
+  await nodes.dispose(deadline);
 });
 
 test("nodes that were not made in time are taken away all the same", async (t) => {

@@ -59,11 +59,12 @@ export class DeviceNodes {
     }
   }
 
-  /** A node called `name` for the host's device at `path`; its path is returned. */
-  async add(name: string, path: string, deadline: Deadline): Promise<string> {
+  /** A node called `name` for the host's device at `path`, to be written to as well; its path is returned. */
+  async add(name: string, path: string, writable: boolean, deadline: Deadline): Promise<string> {
     const node = join(this.directory, name);
     await run(["cp", "-R", "--", path, node], deadline);
-    await this.#give(node);
+    if (writable) await this.#give(node);
+    else await this.#show(node);
     return node;
   }
 
@@ -88,6 +89,12 @@ export class DeviceNodes {
     if (covers.length > 0) await run(["umount", "--lazy", "--", ...covers], deadline);
     await removeTree(this.directory, deadline);
     await this.forget();
+  }
+
+  /** Root's: whoever owns a node can change its mode. */
+  async #show(node: string): Promise<void> {
+    await chmod(node, 0o440);
+    await chown(node, 0, this.user.id);
   }
 
   async #give(node: string): Promise<void> {

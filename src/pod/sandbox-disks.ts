@@ -77,14 +77,14 @@ export class SandboxDisks {
         path: await blockDevicePath(source.major, source.minor),
         release: async () => undefined,
       };
-      return await this.#forVmm(device, name, deadline);
+      return await this.#forVmm(device, name, !readOnly, deadline);
     }
     const { bound, file } = await this.#bind(source, name);
     const back = { path: bound.path, release: () => bound.remove() };
     // A loop device is only needed where the VMM gets a node of it.
     const device =
       file && this.context.nodes ? await this.#loop(source.path, back, readOnly, deadline) : back;
-    return await this.#forVmm(device, name, deadline);
+    return await this.#forVmm(device, name, !readOnly, deadline);
   }
 
   /** The caller's file or device under a name of ours: the caller's own need not lead this process or the VMM to it. */
@@ -117,7 +117,7 @@ export class SandboxDisks {
   }
 
   /** The disk itself, or where that is not the VMM's own to open a node of it. */
-  async #forVmm(back: BackEnd, name: string, deadline: Deadline): Promise<BackEnd> {
+  async #forVmm(back: BackEnd, name: string, writable: boolean, deadline: Deadline): Promise<BackEnd> {
     const { nodes } = this.context;
     if (!nodes) return back;
     const release = async () => {
@@ -125,7 +125,7 @@ export class SandboxDisks {
       await back.release();
     };
     try {
-      return { path: await nodes.add(name, back.path, deadline), release };
+      return { path: await nodes.add(name, back.path, writable, deadline), release };
     } catch (error) {
       throw await undo(error, release);
     }
