@@ -34,6 +34,7 @@ if (action === "daemon") {
     pid: process.pid, env: process.env, cwd: process.cwd(), mnt: fs.readlinkSync("/proc/self/ns/mnt"),
     record: JSON.parse(fs.readFileSync(dir + "/bootstrap.json", "utf8")),
     oom: fs.readFileSync("/proc/self/oom_score_adj", "utf8").trim(),
+    dumped: fs.readFileSync("/proc/self/coredump_filter", "utf8").trim(),
   }))).listen({ fd: 3 }, () => {
     if (fs.existsSync(process.cwd() + "/ends")) process.exit(3);
     if (!fs.existsSync(process.cwd() + "/hangs")) fs.writeSync(7, "\\n");
@@ -198,6 +199,7 @@ test("start: address, socket, record, scrubbed environment, own mount namespace;
   assert.notEqual(daemon.mnt, execFileSync("readlink", ["/proc/self/ns/mnt"], { encoding: "utf8" }).trim());
   const own = Number(readFileSync("/proc/self/oom_score_adj", "utf8"));
   assert.equal(Number(daemon.oom), Math.min(1000, own + 1));
+  assert.equal(daemon.dumped, "00000031", "without anonymous memory that is shared");
 
   const again = run("start", "one", makeBundle(t, {}));
   assert.equal(again.status, 1);

@@ -140,6 +140,10 @@ forEveryRunner(
         ...{ namespaces: ["mnt", "net", "pid"], devices: [] },
       });
       assert.deepEqual(others, []);
+      for (const program of ["qemu-system-x86_64", "pod-localhost", "vhost-device-vsock", "virtiofsd"]) {
+        for (const { pid } of await processes(program))
+          assert.equal((await readFile(`/proc/${pid}/coredump_filter`, "utf8")).trim(), "00000031", program);
+      }
       for (const one of await processes("virtiofsd")) {
         const mounts = await mountsOf(one);
         assert.ok(mounts.length > 1 && mounts.every(({ options }) => options.includes("nodev")));

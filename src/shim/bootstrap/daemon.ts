@@ -68,6 +68,18 @@ export interface StartedDaemon {
 }
 
 /**
+ * What is dumped of a process by default (core(5)) but for shared memory without a file's name, the guest's: a guest may crash
+ * who maps it again and again, until the host's disk is full.
+ */
+const DUMPED = "0x31";
+
+/** Holds for this process and all that it starts from here on. */
+function leaveGuestOutOfCoreDumps(sys: Sys): void {
+  // A kernel without core dumps has no such file.
+  ifExists(() => sys.writeFile("/proc/self/coredump_filter", DUMPED, sys.O_WRONLY));
+}
+
+/**
  * Starts the daemon in a session of its own: the bundle's `log` FIFO is its standard error, and it has what is in
  * `INHERITED`.
  */
@@ -78,6 +90,7 @@ export function spawnDaemon(
   bundle: string,
   given: { readonly [name in Exclude<keyof typeof INHERITED, "ready">]: number },
 ): StartedDaemon {
+  leaveGuestOutOfCoreDumps(sys);
   const log = openLog(sys, bundle);
   let pipe: readonly number[] = [];
   try {
