@@ -1,4 +1,5 @@
 import { Deadline } from "./deadline.ts";
+import { HullError } from "./errors.ts";
 
 /** What one step gets while the whole has more time than that: the steps behind a hung one must have some, too. */
 const MOST_MS = 2_000;
@@ -49,9 +50,7 @@ export class Disposer {
         await timed(step.name, step.release, by);
       } catch (error) {
         failed.unshift(step);
-        failures.push(
-          new Error(`${step.name}: ${error instanceof Error ? error.message : error}`, { cause: error }),
-        );
+        failures.push(new Error(`${step.name}: ${HullError.from(error).message}`, { cause: error }));
       }
     }
     this.#steps = failed;

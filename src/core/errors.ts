@@ -1,7 +1,9 @@
 /**
  * The one error class of hull. Its codes are containerd's error classes (the `errdefs` package) together with
- * the gRPC status numbers that they travel as (grpc/doc/statuscodes.md). Nothing here matches message text.
+ * the gRPC status numbers that they travel as (grpc/doc/statuscodes.md). No class depends on a message's text.
  */
+
+import { errnoInWords } from "./errno-words.ts";
 
 /** Error classes and their gRPC status numbers. */
 export const STATUS = {
@@ -96,7 +98,8 @@ export class HullError extends Error {
     if (!(thrown instanceof Error)) return new HullError(fallback, String(thrown));
     const errno = errnoOf(thrown) ?? "";
     const remedy = REMEDY_OF_ERRNO[errno];
-    const message = remedy ? `${thrown.message}; ${remedy}` : thrown.message;
+    const words = errnoInWords(thrown.message, errno);
+    const message = remedy ? `${words}; ${remedy}` : words;
     return new HullError(CODE_OF_ERRNO[errno] ?? fallback, message, { cause: thrown });
   }
 

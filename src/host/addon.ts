@@ -1,3 +1,4 @@
+import { getSystemErrorName } from "node:util";
 import { HullError } from "../core/errors.ts";
 
 /**
@@ -12,4 +13,10 @@ export function loadAddon<T>(name: string, path: string): T {
     throw HullError.wrap(`${name} addon ${path}`, error, "Unavailable");
   }
   return holder.exports as T;
+}
+
+/** An addon's negative answer, which is an error number, as Node tells of failed system calls. */
+export function systemError(answer: number): Error {
+  const code = getSystemErrorName(answer);
+  return Object.assign(new Error(code), { code });
 }

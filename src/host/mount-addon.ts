@@ -1,6 +1,6 @@
 import { getSystemErrorName } from "node:util";
 import { failedPrecondition, HullError } from "../core/errors.ts";
-import { loadAddon } from "./addon.ts";
+import { loadAddon, systemError } from "./addon.ts";
 
 /** native/mount-api.c. A negative answer is an error number. */
 export interface MountAddon {
@@ -40,10 +40,4 @@ export function checked(step: string, answer: number): number {
   if (code === "ELOOP" || code === "EXDEV")
     throw failedPrecondition(`${step}: it is a link, goes through one or leads out; no mount follows those`);
   throw HullError.wrap(step, systemError(answer), "FailedPrecondition");
-}
-
-/** A negative answer as Node tells of failed system calls. */
-export function systemError(answer: number): Error {
-  const code = getSystemErrorName(answer);
-  return Object.assign(new Error(code), { code });
 }

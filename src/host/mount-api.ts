@@ -1,6 +1,7 @@
 import { open } from "node:fs/promises";
 import { getSystemErrorName } from "node:util";
-import { failedPrecondition, internal } from "../core/errors.ts";
+import { failedPrecondition, HullError, internal } from "../core/errors.ts";
+import { systemError } from "./addon.ts";
 import { DetachedMount, type Place } from "./detached-mount.ts";
 import { checked, loadMountAddon, type MountAddon, O_PATH } from "./mount-addon.ts";
 import { type MountView, Source } from "./source.ts";
@@ -68,7 +69,7 @@ export class MountApi {
     const fd = await this.#addon.create(namespace, root, folder, type, source, scratch, flags, options);
     if (fd < 0)
       throw failedPrecondition(
-        `mount ${source} (${type}): ${getSystemErrorName(fd)}; the kernel's log may say more`,
+        `mount ${source} (${type}): ${HullError.from(systemError(fd)).message}; the kernel's log may say more`,
       );
     return await DetachedMount.using(this.#addon, fd, source, use);
   }

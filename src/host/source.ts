@@ -2,8 +2,9 @@ import { closeSync, createReadStream, type Stats } from "node:fs";
 import { readFile, readlink, stat } from "node:fs/promises";
 import { text } from "node:stream/consumers";
 import { HullError } from "../core/errors.ts";
+import { systemError } from "./addon.ts";
 import { DetachedMount, type Place } from "./detached-mount.ts";
-import { checked, type MountAddon, systemError } from "./mount-addon.ts";
+import { checked, type MountAddon } from "./mount-addon.ts";
 import { bindAttributes } from "./mount-attributes.ts";
 import { parseMountInfo } from "./mountinfo.ts";
 

@@ -71,7 +71,10 @@ async function runHook(
       },
       deadline,
     );
-    if (error) throw new HullError("Unknown", stderr.trim().slice(-1024) || error.message, { cause: error });
+    if (error) {
+      const words = stderr.trim().slice(-1024) || HullError.from(error).message;
+      throw new HullError("Unknown", words, { cause: error });
+    }
   } catch (error) {
     throw HullError.wrap(`${kind} hook ${path}`, error);
   } finally {

@@ -111,7 +111,7 @@ test("the layers of an overlay are the caller's, and nothing of it shows in its 
   const missing = { ...overlay, options: [`lowerdir=${volume}/none:${volume}/lower`] };
   await assert.rejects(share.addRootfs([missing], deadline), {
     code: "FailedPrecondition",
-    message: /^mount overlay \(overlay\): ENOENT/,
+    message: /^mount overlay \(overlay\): no such file or directory/,
   });
   assert.equal(readdirSync(share.exported).length, 1);
 });

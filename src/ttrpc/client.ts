@@ -222,7 +222,7 @@ export class ClientConnection {
 
   #lose(cause: Error | undefined): void {
     const details = this.#lossDetails();
-    const reason = cause ? cause.message : "closed";
+    const reason = cause ? HullError.from(cause).message : "closed";
     this.#lost = new HullError(
       "Unavailable",
       `connection to ${this.#peer} is lost: ${reason}${details === "" ? "" : `: ${details}`}`,

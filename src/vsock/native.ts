@@ -5,7 +5,7 @@ import { getSystemErrorName } from "node:util";
 import type { Deadline } from "../core/deadline.ts";
 import { HullError, resourceExhausted } from "../core/errors.ts";
 import { Semaphore } from "../core/semaphore.ts";
-import { loadAddon } from "../host/addon.ts";
+import { loadAddon, systemError } from "../host/addon.ts";
 
 /** native/vsock.c. A negative answer is an error number. */
 interface Addon {
@@ -154,6 +154,5 @@ export class NativeVsock {
 }
 
 function errorOf(step: string, answer: number): HullError {
-  const code = getSystemErrorName(answer);
-  return HullError.wrap(step, Object.assign(new Error(code), { code }), "Unavailable");
+  return HullError.wrap(step, systemError(answer), "Unavailable");
 }

@@ -1,5 +1,6 @@
 import type { Config } from "../../config/schema.ts";
 import type { Deadline } from "../../core/deadline.ts";
+import { HullError } from "../../core/errors.ts";
 
 /** What a check found. `missing` is something hull works without; `fail` is something that stops pods. */
 export interface Finding {
@@ -21,5 +22,4 @@ export interface CheckContext {
 export type Check = (context: CheckContext) => Promise<readonly Finding[]>;
 
 /** The message of anything thrown. */
-export const messageOf = (thrown: unknown): string =>
-  thrown instanceof Error ? thrown.message : String(thrown);
+export const messageOf = (thrown: unknown): string => HullError.from(thrown).message;

@@ -170,8 +170,8 @@ export class ApiClient {
 
 /** The connection failed, whatever its errno: the VMM is not there (any more). */
 function lost(action: string, error: unknown): HullError {
-  const reason = error instanceof Error ? error.message : String(error);
-  return new HullError("Unavailable", `cloud-hypervisor ${action}: ${reason}`, { cause: error });
+  const { message } = HullError.from(error);
+  return new HullError("Unavailable", `cloud-hypervisor ${action}: ${message}`, { cause: error });
 }
 
 /** Reads the answer to its end, never more than MAX_BODY_BYTES, and turns a refusal into its error. */

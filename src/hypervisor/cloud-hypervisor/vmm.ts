@@ -141,7 +141,9 @@ export class Vmm {
     channel.setEncoding("utf8").on("data", (text: string) => {
       for (const event of decoder.push(text)) this.#take(event);
     });
-    channel.on("error", (error) => this.log("cloud-hypervisor events", { reason: error.message }));
+    channel.on("error", (error) =>
+      this.log("cloud-hypervisor events", { reason: HullError.from(error).message }),
+    );
   }
 
   #reason(exit: ProcessExit): string {

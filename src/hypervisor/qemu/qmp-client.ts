@@ -50,7 +50,7 @@ export class QmpClient {
     // Bytes are decoded as latin1 so that a cut multi-byte character cannot be mangled, then as UTF-8 line by line.
     stream.on("data", (data: Buffer) => this.#receive(data.toString("latin1")));
     stream.on("error", (error) =>
-      this.#end(unavailable(`qemu: the QMP connection failed: ${error.message}`)),
+      this.#end(unavailable(`qemu: the QMP connection failed: ${HullError.from(error).message}`)),
     );
     stream.on("close", () => this.#end(unavailable("qemu: the QMP connection has ended")));
     stream.on("end", () => this.#end(unavailable("qemu: the QMP connection has ended")));

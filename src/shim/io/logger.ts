@@ -131,7 +131,7 @@ class LoggerProcess {
     this.ended = new Promise((resolve) => {
       this.#child.once("error", (error) => {
         this.#startError = error;
-        resolve(error.message);
+        resolve(HullError.from(error).message);
       });
       this.#child.once("exit", (code, signal) => resolve(signal ? `signal ${signal}` : `status ${code}`));
     });

@@ -1,0 +1,37 @@
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { readFile } from "node:fs/promises";
+import { connect } from "node:net";
+import { test } from "node:test";
+import { getSystemErrorMap } from "node:util";
+import { errnoInWords } from "./errno-words.ts";
+import { HullError } from "./errors.ts";
+
+test("the words are libuv's", () => {
+  for (const [errno, words] of getSystemErrorMap().values()) {
+    const told = errnoInWords(errno, errno);
+    if (told !== errno) assert.equal(told, words);
+  }
+  assert.equal(errnoInWords("EACCES", "EACCES"), "permission denied");
+});
+
+test("what Node tells with an errno's name alone is told in words", async () => {
+  const none = "/no/such/file";
+  const [spawned] = await once(spawn(none), "error").catch((error: unknown) => [error]);
+  const [connected] = await once(connect(none), "error").catch((error: unknown) => [error]);
+  assert.equal(HullError.from(spawned).message, `spawn ${none} ENOENT: no such file or directory`);
+  assert.equal(HullError.from(connected).message, `connect ENOENT ${none}: no such file or directory`);
+  const exhausted = Object.assign(new Error("spawn qemu EAGAIN"), { code: "EAGAIN" });
+  assert.match(
+    HullError.from(exhausted).message,
+    /^spawn qemu EAGAIN: resource temporarily unavailable; no more/,
+  );
+});
+
+test("what is told in words already stays as it is", async () => {
+  const read = await readFile("/no/such/file").catch((error: unknown) => error);
+  assert.equal(HullError.from(read).message, "ENOENT: no such file or directory, open '/no/such/file'");
+  const guests = Object.assign(new Error("openat2 /x: No such file or directory"), { code: "ENOENT" });
+  assert.equal(HullError.from(guests).message, "openat2 /x: No such file or directory");
+});
