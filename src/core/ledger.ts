@@ -12,6 +12,8 @@ export type Resource =
   | { kind: "loop"; file: string }
   | { kind: "tap"; netns: string; name: string }
   | { kind: "qdisc"; netns: string; device: string }
+  /** A network namespace that may have taps of the pod: it could not be read when they were looked for. */
+  | { kind: "netns"; path: string }
   /**
    * The group `path` in every hierarchy, with those above it, up to but without `existing`, that are empty. `user`: whom
    * only processes of the pod run as.

@@ -1,26 +1,47 @@
 import { readdir, readlink } from "node:fs/promises";
+import { allSettled } from "../core/all-settled.ts";
 import type { Deadline } from "../core/deadline.ts";
+import { HullError } from "../core/errors.ts";
 import type { Resource } from "../core/ledger.ts";
 import { readMountInfo } from "../host/mountinfo.ts";
-import { runInNetns } from "./in-netns.ts";
+import { isNamespace, runInNetns } from "./in-netns.ts";
 import { tapPrefix } from "./pod-network.ts";
+import { releaseNetwork } from "./release.ts";
 
 type NetworkResource = Extract<Resource, { kind: "tap" | "qdisc" }>;
+type UnreadNamespace = Extract<Resource, { kind: "netns" }>;
+
+/** How long looking for taps may take: what is found has to be released, too. */
+const FIND_LIMIT_MS = 1_500;
 
 /**
  * A pod's taps, and the interfaces whose traffic is mirrored to them, for a pod of which no record says where they are: in
- * every network namespace of the host that has a name (CNI's, ip-netns(8)'s, Docker's) or a process. `leaving`: processes that
- * are about to end, by which no namespace is named.
+ * every network namespace of the host that has a name (CNI's, ip-netns(8)'s, Docker's) or a process. Those that cannot be
+ * read in time are in the result, too. `leaving`: processes that are about to end, by which no namespace is named.
  */
 export async function findTaps(
   pod: string,
   leaving: readonly number[],
   deadline: Deadline,
-): Promise<NetworkResource[]> {
+): Promise<(NetworkResource | UnreadNamespace)[]> {
   const namespaces = await networkNamespaces(leaving);
-  // One that goes away meanwhile has no tap.
-  const found = namespaces.map((netns) => resourcesIn(netns, tapPrefix(pod), deadline).catch(() => []));
-  return (await Promise.all(found)).flat();
+  const limit = deadline.shorter(FIND_LIMIT_MS, `find the taps of pod ${pod}`);
+  const found = namespaces.map((path) =>
+    tapsIn(path, pod, limit).catch((): UnreadNamespace[] => [{ kind: "netns", path }]),
+  );
+  return (await Promise.all(found).finally(() => limit.dispose())).flat();
+}
+
+/** Releases a pod's taps in namespaces that could not be read when they were looked for. Rejects where they still cannot. */
+export async function releaseUnread(
+  pod: string,
+  namespaces: readonly UnreadNamespace[],
+  deadline: Deadline,
+): Promise<void> {
+  const released = namespaces.map(async ({ path }) =>
+    releaseNetwork(await tapsIn(path, pod, deadline), deadline),
+  );
+  await allSettled(released);
 }
 
 /** A path for each network namespace but this process's own. */
@@ -39,7 +60,16 @@ async function networkNamespaces(leaving: readonly number[]): Promise<string[]> 
   return [...paths.values()];
 }
 
-async function resourcesIn(netns: string, prefix: string, deadline: Deadline): Promise<NetworkResource[]> {
+async function tapsIn(netns: string, pod: string, deadline: Deadline): Promise<NetworkResource[]> {
+  try {
+    return await readTaps(netns, tapPrefix(pod), deadline);
+  } catch (error) {
+    if (!(await isNamespace(netns))) return []; // it has gone away, with all that was in it
+    throw HullError.wrap(`network namespace ${netns}: look for taps of pod ${pod}`, error);
+  }
+}
+
+async function readTaps(netns: string, prefix: string, deadline: Deadline): Promise<NetworkResource[]> {
   const table = await runInNetns(netns, ["cat", "/proc/net/dev"], deadline);
   const links = [...table.matchAll(/^ *([^ :]+):/gm)].map(([, link = ""]) => link);
   const taps = links.filter((link) => link.startsWith(prefix));

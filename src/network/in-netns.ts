@@ -1,3 +1,4 @@
+import { stat } from "node:fs/promises";
 import type { Deadline } from "../core/deadline.ts";
 import { run } from "../host/run.ts";
 
@@ -8,6 +9,15 @@ export async function runInNetns(
   deadline: Deadline,
 ): Promise<string> {
   return await run(["nsenter", `--net=${netns}`, "--", ...argv], deadline);
+}
+
+/** Whether there is a namespace at a path: only namespaces are on the kernel's file system for them. */
+export async function isNamespace(path: string): Promise<boolean> {
+  const [there, own] = await Promise.all([
+    stat(path).catch(() => undefined), // gone, or its process is
+    stat("/proc/self/ns/net"),
+  ]);
+  return there?.dev === own.dev;
 }
 
 /**

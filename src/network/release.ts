@@ -1,7 +1,6 @@
-import { access } from "node:fs/promises";
 import type { Deadline } from "../core/deadline.ts";
 import type { Resource } from "../core/ledger.ts";
-import { runInNetns } from "./in-netns.ts";
+import { isNamespace, runInNetns } from "./in-netns.ts";
 
 type NetworkResource = Extract<Resource, { kind: "tap" | "qdisc" }>;
 
@@ -14,11 +13,7 @@ export async function releaseNetwork(
   deadline: Deadline,
 ): Promise<void> {
   for (const netns of new Set(resources.map((resource) => resource.netns))) {
-    const gone = await access(netns).then(
-      () => false,
-      () => true,
-    );
-    if (gone) continue;
+    if (!(await isNamespace(netns))) continue;
     const here = resources.filter((resource) => resource.netns === netns);
     // A damaged ledger names some that are found by their names, too.
     const taps = [...new Set(here.flatMap((one) => (one.kind === "tap" ? [one.name] : [])))];

@@ -210,6 +210,48 @@ describe("the clean-up of a pod whose daemon is gone", () => {
     }
   });
 
+  it("remembers a network namespace that cannot be read in time, and looks there the next time", {
+    skip: !ROOT,
+  }, async () => {
+    const named = join(root, "netns");
+    const tap = `${tapPrefix(pod)}0`;
+    const links = () => run(["nsenter", `--net=${named}`, "--", "ip", "-o", "link"], within(30_000));
+    await writeFile(named, "");
+    await run(["unshare", `--net=${named}`, "ip", "tuntap", "add", tap, "mode", "tap"], within(30_000));
+    const path = process.env.PATH;
+    const bin = join(root, "bin");
+    await mkdir(bin);
+    const nsenter = (await run(["sh", "-c", "command -v nsenter"], within(30_000))).trim();
+    const stalling = `#!/bin/sh\n[ "$1" = "--net=${named}" ] && exec sleep 60\nexec ${nsenter} "$@"\n`;
+    await writeFile(join(bin, "nsenter"), stalling, { mode: 0o755 });
+    try {
+      process.env.PATH = `${bin}:${path}`;
+      const { exited } = await helper();
+      await writeFile(join(directory, STATE_FILE), "garbage");
+      await assert.rejects(cleanUp(), /unread network namespaces: .*netns: look for taps of pod/);
+      await exited;
+      assert.deepEqual(await recorded(), [{ kind: "netns", path: named }]);
+      process.env.PATH = path;
+      assert.ok((await links()).includes(tap));
+      await cleanUp();
+      assert.equal(exists(), false);
+      assert.equal((await links()).includes(tap), false);
+    } finally {
+      process.env.PATH = path;
+      await run(["umount", named], within(30_000));
+    }
+  });
+
+  it("keeps no record of a namespace that has gone away", { skip: !ROOT }, async () => {
+    const path = join(root, "netns");
+    await writeFile(path, "left over");
+    await state.record({ kind: "netns", path });
+    await state.record({ kind: "netns", path: "/proc/0/ns/net" });
+    await state.record({ kind: "tap", netns: path, name: `${tapPrefix(pod)}0` });
+    await cleanUp();
+    assert.equal(exists(), false);
+  });
+
   it("finds the cgroup of a pod whose ledger is lost", { skip: !ROOT }, async (t) => {
     const where = await hostHierarchies();
     const locked = await Promise.all(where.map(({ mount }) => access(mount, constants.W_OK))).catch(

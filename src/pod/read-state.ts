@@ -10,6 +10,7 @@ const FIELDS: Readonly<Record<Resource["kind"], readonly string[]>> = {
   tap: ["netns", "name"],
   qdisc: ["netns", "device"],
   cgroup: ["path", "existing"],
+  netns: ["path"],
   loop: ["file"],
   mount: ["path"],
   socket: ["path"],

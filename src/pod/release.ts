@@ -8,6 +8,7 @@ import { releaseLoop } from "../host/loop-device.ts";
 import { unmountTree } from "../host/mount.ts";
 import { findByMark, type ProcessIdentity } from "../host/proc.ts";
 import { removeTree } from "../host/remove-tree.ts";
+import { releaseUnread } from "../network/find-taps.ts";
 import { releaseNetwork } from "../network/release.ts";
 import { releaseCgroup } from "../resources/pod-cgroup.ts";
 import type { StateFile } from "./state-file.ts";
@@ -59,6 +60,7 @@ function steps(state: StateFile): Step[] {
   const pod = `${state.namespace}/${state.id}`;
   const processes = of("process");
   const network = of("tap", "qdisc");
+  const unread = of("netns");
   return [
     {
       // Those of its mark also where none is recorded: a daemon may have been killed between any two steps.
@@ -75,6 +77,7 @@ function steps(state: StateFile): Step[] {
         .reverse()
         .map((resource) => single(kind, resource, state)),
     ),
+    { name: "unread network namespaces", frees: unread, run: (by) => releaseUnread(pod, unread, by) },
   ];
 }
 
