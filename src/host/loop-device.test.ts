@@ -47,6 +47,38 @@ test("a detach that fails is not remembered as done", async () => {
   assert.deepEqual(ledger.resources, []);
 });
 
+test("what a losetup attached that was killed then is detached; where that fails it stays recorded", async (t) => {
+  const losetup = (await run(["sh", "-c", "command -v losetup"], within(30_000))).trim();
+  const path = process.env.PATH;
+  t.after(() => {
+    process.env.PATH = path;
+  });
+  /** Is killed when it has done what it was asked for, if its first argument is like `killed`. */
+  const attach = async (killed: string) => {
+    const script = `#!/bin/sh\n${losetup} "$@"\ncase $1 in ${killed}) kill -KILL $$; esac\n`;
+    await writeFile(join(directory, "losetup"), script, { mode: 0o755 });
+    process.env.PATH = `${directory}:${path}`;
+    const told = await attachLoop(image, false, ledger, within(30_000)).then(
+      () => "",
+      (error: Error) => error.message,
+    );
+    process.env.PATH = path;
+    return told;
+  };
+  assert.match(
+    await attach("--find"),
+    /^image file .*: attach it to a loop device: losetup --find: killed by SIGKILL$/,
+  );
+  assert.deepEqual([await attached(), ledger.resources], [[""], []]);
+  assert.match(
+    await attach("*"),
+    /killed by SIGKILL; undoing it failed: losetup --noheadings: killed by SIGKILL$/,
+  );
+  assert.deepEqual(ledger.resources, [{ kind: "loop", file: image }]);
+  await releaseLoop(image, within(30_000));
+  assert.deepEqual(await attached(), [""]);
+});
+
 test("what a dead daemon attached is found by its file", async () => {
   await attachLoop(image, false, ledger, within(30_000));
   await releaseLoop(image, within(30_000));

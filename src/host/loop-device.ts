@@ -1,10 +1,8 @@
-import { Deadline } from "../core/deadline.ts";
+import type { Deadline } from "../core/deadline.ts";
 import { HullError } from "../core/errors.ts";
 import type { Ledger } from "../core/ledger.ts";
-import { run } from "./run.ts";
-
-/** How long taking back what was begun may take. */
-const UNDO_LIMIT_MS = 2_000;
+import { undo } from "../core/undo.ts";
+import { run, ToolError } from "./run.ts";
 
 /** An image file as a block device, by losetup(8). */
 export interface LoopDevice {
@@ -34,16 +32,14 @@ export async function attachLoop(
     };
     return { path, detach };
   } catch (thrown) {
-    // A losetup that was killed may have done it all the same; then the record stays until that is undone.
-    if (deadline.reason) await undo(at);
-    await entry.forget();
-    throw HullError.wrap(`image file ${file}: attach it to a loop device`, thrown);
+    // A losetup that was killed, by us or by others, may have done it all the same: recorded until that is undone.
+    const killed = deadline.reason || (thrown instanceof ToolError && thrown.exitCode === undefined);
+    const left = await undo(thrown, async (by) => {
+      if (killed) await releaseLoop(at, by);
+      await entry.forget();
+    });
+    throw HullError.wrap(`image file ${file}: attach it to a loop device`, left);
   }
-}
-
-async function undo(file: string): Promise<void> {
-  const limit = Deadline.after(UNDO_LIMIT_MS, `detach ${file}`);
-  await releaseLoop(file, limit).finally(() => limit.dispose());
 }
 
 /** Detaches whatever a file is attached to. For a record whose daemon is gone. */

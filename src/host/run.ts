@@ -95,13 +95,14 @@ function toolFailure(
 export class ToolError extends HullError {
   constructor(
     readonly argv: readonly string[],
-    /** Exit status; undefined when it was killed or could not be started. */
+    /** Exit status; undefined when it was killed. */
     readonly exitCode: number | undefined,
     readonly stderr: string,
-    cause: Error,
+    cause: Error & { signal?: unknown },
   ) {
     const words =
-      lastLines(stderr, 5) || (exitCode === undefined ? cause.message : `exit status ${exitCode}`);
+      lastLines(stderr, 5) ||
+      (exitCode === undefined ? `killed by ${cause.signal}` : `exit status ${exitCode}`);
     super("Unknown", `${argv.slice(0, 2).join(" ")}: ${words}`, { cause });
   }
 }
