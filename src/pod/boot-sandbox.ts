@@ -29,7 +29,7 @@ import { SandboxNetwork } from "./sandbox-network.ts";
 import { startVm } from "./start-vm.ts";
 import { FixedCapacity } from "./vm-capacity.ts";
 import { VmFolder } from "./vm-folder.ts";
-import { watchVm } from "./vm-health.ts";
+import { guestSilence, watchVm } from "./vm-health.ts";
 import { sizingRule, vmGrowth, vmSpec } from "./vm-spec.ts";
 import { vmDevices, vmUser } from "./vm-user.ts";
 import type { Health } from "./watchdog.ts";
@@ -267,6 +267,7 @@ async function boot(
     },
     share: containerShare(virtiofsd.share),
     plugDisk: (disk, by) => disks.plug(disk, by),
+    silence: (by) => guestSilence(watched, by),
     refreshNetwork: (by) => network.refresh(vm, agent, by),
     lost: new Promise((resolve) => {
       for (const end of ends) {

@@ -1,6 +1,6 @@
 import type { GuestAgent, GuestExit, GuestStats, SignalRequest, TerminalSize } from "../agent/guest-agent.ts";
 import { Deadline } from "../core/deadline.ts";
-import { alreadyExists, failedPrecondition, HullError, notFound } from "../core/errors.ts";
+import { alreadyExists, failedPrecondition, HullError, notFound, unavailable } from "../core/errors.ts";
 import { SerialQueue } from "../core/serial-queue.ts";
 import type { PodEvent } from "./events.ts";
 import { GuestExec } from "./guest-process.ts";
@@ -11,6 +11,7 @@ import { type Exit, Process, type ProcessRunner, type ProcessState } from "./pro
 import type { ProcessIo } from "./process-io.ts";
 import { SIGKILL, Sigkill, type SigkillOptions } from "./sigkill.ts";
 import type { VmCapacity } from "./vm-capacity.ts";
+import { type AskGuest, whileAnswering } from "./while-answering.ts";
 
 export type { GuestStats } from "../agent/guest-agent.ts";
 
@@ -20,6 +21,8 @@ const STATS_LIMIT_MS = 1_500;
 const LAST_STATS_LIMIT_MS = 500;
 /** Exit status of a process that SIGKILL ended, as the OOM killer does. */
 const KILLED_STATUS = 137;
+/** How long a guest may keep an ended container from being deleted before SIGKILL ends the VM. */
+const UNDELETED_LIMIT_MS = 30_000;
 /** How long a container's exit waits for the exits of its execs, which the agent has killed by then. */
 const EXECS_END_LIMIT_MS = 5_000;
 
@@ -45,6 +48,8 @@ export interface ContainerOptions {
   readonly capacity: VmCapacity;
   readonly publish: (event: PodEvent) => void;
   readonly sigkill: SigkillOptions;
+  /** Asks whether the guest answers. */
+  readonly silence: AskGuest;
   /** A failure of the guest as it is to be told: where the VM was ended, with the reason of that. */
   readonly explain: (error: unknown) => unknown;
   /** Runs before the init process is started; when it fails, so does the start. */
@@ -84,6 +89,8 @@ export class Container {
   readonly #oomEvents = new OomEvents();
   /** The limit of what runs after the start. */
   #afterStart: Deadline | undefined;
+  /** When it was first to be deleted, of performance.now(). */
+  #deletedAt: number | undefined;
   #lastStats: GuestStats = { cgroupFiles: {}, netDev: "" };
 
   constructor(options: ContainerOptions) {
@@ -171,8 +178,10 @@ export class Container {
     if (execId !== "") process.machine.require("kill", "running", "stopped");
     if (request.signal !== SIGKILL) await process.signal(request, deadline);
     // An exec that cannot be killed ends the VM only where the guest does not answer: the container may be well.
-    else if (execId === "") await this.#sigkill.send(process, request, deadline);
-    else await new Sigkill({ ...this.#options.sigkill, alone: false }).send(process, request, deadline);
+    else if (execId === "") {
+      if (!process.alive) await deadline.race(this.#endIfKept());
+      await this.#sigkill.send(process, request, deadline);
+    } else await new Sigkill({ ...this.#options.sigkill, alone: false }).send(process, request, deadline);
   }
 
   async resize(execId: string, size: TerminalSize, deadline: Deadline): Promise<void> {
@@ -246,7 +255,7 @@ export class Container {
     return await process.exclusively(async () => {
       if (process.machine.is("deleted")) throw notFound(`exec ${execId} of container ${this.id} was deleted`);
       process.machine.require("delete", "created", "stopped");
-      await process.runner.delete(deadline).catch(ignoreGone);
+      await this.#deleteInGuest(process, deadline);
       if (process.machine.is("created")) process.abandon();
       process.machine.transition("deleted");
       await process.io.close();
@@ -269,7 +278,8 @@ export class Container {
         await this.#sigkill.end(this.init, { signal: SIGKILL, all: true, escalation: "never" }, deadline);
       }
       const exit = await this.init.exited;
-      if (guest) await this.init.runner.delete(deadline).catch(ignoreGone);
+      this.#deletedAt ??= performance.now();
+      if (guest) await this.#deleteInGuest(this.init, deadline);
       await this.dispose().catch((error: unknown) => {
         throw HullError.wrap(`delete container ${this.id}: free what it has on the host`, error);
       });
@@ -307,6 +317,36 @@ export class Container {
     const exec = this.#exec(execId);
     this.#requireRunning(`start exec ${execId} in`);
     await exec.process.start(deadline);
+  }
+
+  /** Has the guest forget what has ended. Throws Unavailable, and nothing is freed, where the guest is silent. */
+  async #deleteInGuest({ runner, subject }: Process, deadline: Deadline): Promise<void> {
+    const { sigkill, silence } = this.#options;
+    const patience = { timeoutMs: sigkill.timeoutMs, silence };
+    await whileAnswering((limit) => runner.delete(limit).catch(ignoreGone), patience, deadline).catch(
+      (error: unknown) => {
+        const { code, message } = HullError.from(error);
+        if (code !== "Unavailable") throw error;
+        throw unavailable(
+          `delete ${subject}: ${message}; nothing of it was freed: delete it again when the guest answers, or end the pod`,
+        );
+      },
+    );
+  }
+
+  /**
+   * For SIGKILL to an ended container. CRI ends no pod before its containers are deleted: a guest that does not let go of
+   * one loses its VM, at once where a process of the host is stopped, else after a while.
+   */
+  async #endIfKept(): Promise<void> {
+    if (this.#deletedAt === undefined) return;
+    const { sigkill, silence } = this.#options;
+    const limit = Deadline.after(sigkill.timeoutMs, `container ${this.id}: asking the guest`);
+    const silent = await silence(limit).finally(() => limit.dispose());
+    const ms = Math.round(performance.now() - this.#deletedAt);
+    if (!silent?.stopped && ms < UNDELETED_LIMIT_MS) return;
+    const why = silent ? `: ${silent.words}` : "";
+    await sigkill.endVm(`container ${this.id} has ended and cannot be deleted for ${ms} ms${why}`);
   }
 
   #exec(id: string): Exec {

@@ -383,6 +383,7 @@ export class Pod {
           await sandbox.kill();
         },
       },
+      silence: sandbox.silence,
       explain: (error) =>
         this.#killed !== undefined && HullError.from(error).code === "Unavailable"
           ? new HullError("Unavailable", this.#killed, { cause: error })

@@ -4,6 +4,7 @@ import type { PodLimits } from "../resources/pod-limits.ts";
 import type { OciMount } from "./oci-spec.ts";
 import type { VmCapacity } from "./vm-capacity.ts";
 import type { Health } from "./watchdog.ts";
+import type { AskGuest } from "./while-answering.ts";
 
 /** The running VM of a pod with everything that serves it. `boot-sandbox.ts` makes the real one. */
 export interface Sandbox {
@@ -18,9 +19,11 @@ export interface Sandbox {
   refreshNetwork(deadline: Deadline): Promise<void>;
   /** Plugs a disk into the VM. Throws NotFound; ResourceExhausted or FailedPrecondition where it is none or the VM takes no more. */
   plugDisk(disk: HostDisk, deadline: Deadline): Promise<PluggedDisk>;
+  /** Asks whether the guest answers. */
+  readonly silence: AskGuest;
   /** Resolves with the reason when the VM has ended without being asked to, or has to be. */
   readonly lost: Promise<string>;
-  /** How long the guest may take to carry out a SIGKILL (`runtime.kill_timeout`). */
+  /** How long the guest may take to carry out a SIGKILL, and be silent in a deletion (`runtime.kill_timeout`). */
   readonly killTimeoutMs: number;
   /** Ends the VM at once, without the guest's help; `lost` tells. Resolves when it is gone. Never rejects. */
   kill(): Promise<void>;

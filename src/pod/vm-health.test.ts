@@ -7,7 +7,7 @@ import { within } from "../../test/testkit/within.ts";
 import { until } from "../core/until.ts";
 import { isStopped } from "../host/proc.ts";
 import type { VmStatus } from "../hypervisor/hypervisor.ts";
-import { healthSentence, lookAt, watchVm } from "./vm-health.ts";
+import { guestSilence, healthSentence, lookAt, watchVm } from "./vm-health.ts";
 import type { Health } from "./watchdog.ts";
 
 const silence = new Promise<never>(() => undefined);
@@ -59,12 +59,27 @@ test("who does not answer, or fails to, is named, and who stands still", async (
   agent.faults.set("ping", new Error("no"));
   await stop();
   assert.deepEqual(await look(), [
-    { part: "monitor", words: `qemu (process ${pid}) is stopped` },
+    { part: "monitor", words: `qemu (process ${pid}) is stopped`, stopped: true },
     {
       part: "guest",
       words: `the guest agent does not answer: vhost-device-vsock (process ${pid}) is stopped`,
+      stopped: true,
     },
   ]);
+});
+
+test("what keeps a guest from answering: nothing while it does, whatever the monitor does, or while it is paused", async () => {
+  const ask = () => guestSilence(watched(), within(SOON_MS));
+  assert.equal(await ask(), undefined);
+  status = () => silence;
+  assert.equal(await ask(), undefined);
+  agent.faults.set("ping", silence);
+  const words = "qemu does not answer; the guest agent does not answer";
+  assert.deepEqual(await ask(), { words, stopped: false });
+  await stop();
+  assert.equal((await ask())?.stopped, true);
+  status = async () => ({ state: "paused" });
+  assert.equal(await ask(), undefined);
 });
 
 /** Watches until something is told `times` times; answers what was told, and whether the VM was given up. */

@@ -5,6 +5,7 @@ import { deferred } from "../core/deferred.ts";
 import { isStopped } from "../host/proc.ts";
 import type { Vm, VmStatus } from "../hypervisor/hypervisor.ts";
 import { type Health, type Silence, Watchdog } from "./watchdog.ts";
+import type { GuestSilence } from "./while-answering.ts";
 
 /** A process that a VM does not run without. */
 export interface VmProcess {
@@ -55,20 +56,40 @@ export async function lookAt(watched: WatchedVm, deadline: Deadline): Promise<Si
   if (status?.state === "paused") return undefined;
   const silences: Silence[] = [];
   if (status?.state !== "running") {
-    silences.push({ part: "monitor", words: await monitorWords({ role: monitor, pid: vm.pid }, status) });
+    silences.push({ part: "monitor", ...(await monitorSilence({ role: monitor, pid: vm.pid }, status)) });
   }
   if (!answered) {
+    const words = "the guest agent does not answer";
     const stopped = await stoppedOf(watched.helpers);
-    const why = stopped.length === 0 ? "" : `: ${stopped.join(" and ")} is stopped`;
-    silences.push({ part: "guest", words: `the guest agent does not answer${why}` });
+    if (stopped.length === 0) silences.push({ part: "guest", words });
+    else
+      silences.push({ part: "guest", words: `${words}: ${stopped.join(" and ")} is stopped`, stopped: true });
   }
   return silences;
 }
 
-async function monitorWords(monitor: VmProcess, status: VmStatus | undefined): Promise<string> {
-  if (status?.state === "broken") return `${monitor.role} has stopped the guest (${status.reason})`;
+async function monitorSilence(
+  monitor: VmProcess,
+  status: VmStatus | undefined,
+): Promise<Omit<Silence, "part">> {
+  if (status?.state === "broken")
+    return { words: `${monitor.role} has stopped the guest (${status.reason})` };
   const [stopped] = await stoppedOf([monitor]);
-  return stopped === undefined ? `${monitor.role} does not answer` : `${stopped} is stopped`;
+  if (stopped === undefined) return { words: `${monitor.role} does not answer` };
+  return { words: `${stopped} is stopped`, stopped: true };
+}
+
+/** What keeps a guest from answering; undefined while it answers, or need not. As `lookAt`, never rejects. */
+export async function guestSilence(
+  watched: WatchedVm,
+  deadline: Deadline,
+): Promise<GuestSilence | undefined> {
+  const silences = (await lookAt(watched, deadline)) ?? [];
+  if (!silences.some(({ part }) => part === "guest")) return undefined;
+  return {
+    words: silences.map(({ words }) => words).join("; "),
+    stopped: silences.some(({ stopped }) => stopped),
+  };
 }
 
 /** Those that a signal has stopped. Where that cannot be read nothing is known of them. */

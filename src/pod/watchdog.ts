@@ -8,6 +8,8 @@ export interface Silence {
   readonly part: Part;
   /** One sentence: `the guest agent does not answer`. */
   readonly words: string;
+  /** Because a signal has stopped a process of the host. */
+  readonly stopped?: true;
 }
 
 /** What a watchdog has found. */

@@ -53,13 +53,15 @@ export class Administrator {
     const { tasks } = this.#lane.client;
     const ref = { containerId, execId: "" };
     const limit = Date.now() + FAR_MS;
+    // As CRI does: whatever is deleted again is killed before.
+    let again = false;
     for (;;) {
       const { code, value } = await this.#calls.attempt("clean-up", `state of ${containerId}`, (options) =>
         tasks.get(ref, options),
       );
       if (code === "NOT_FOUND") return;
       if (Date.now() > limit) throw new Error(`task ${containerId} cannot be removed: ${code}`);
-      if (value?.process?.status !== Status.STOPPED) {
+      if (again || value?.process?.status !== Status.STOPPED) {
         await this.#calls.attempt("clean-up", `kill ${containerId}`, (options) =>
           tasks.kill({ ...ref, signal: SIGKILL, all: true }, options),
         );
@@ -71,6 +73,7 @@ export class Administrator {
       await this.#calls.attempt("clean-up", `delete ${containerId}`, (options) =>
         tasks.delete({ containerId }, options),
       );
+      again = true;
     }
   }
 

@@ -7,6 +7,7 @@ import type { ProcessIo } from "../../src/pod/process-io.ts";
 import type { ContainerShare, HostDisk, PluggedDisk, Sandbox } from "../../src/pod/sandbox.ts";
 import { FixedCapacity, type VmCapacity } from "../../src/pod/vm-capacity.ts";
 import type { Health } from "../../src/pod/watchdog.ts";
+import type { AskGuest, GuestSilence } from "../../src/pod/while-answering.ts";
 import { FakeAgent } from "./fake-agent.ts";
 
 /** A sandbox without a VM, which knows what was shared and not yet released. */
@@ -56,6 +57,11 @@ export class FakeSandbox implements Sandbox {
     this.stops++;
     this.agent.lose("the VM was stopped");
   }
+
+  /** What keeps the guest from answering. */
+  silent: GuestSilence | undefined;
+
+  readonly silence: AskGuest = async () => this.silent;
 
   killTimeoutMs = 5_000;
   kills = 0;

@@ -1,0 +1,154 @@
+/** Deletions of what has ended, by a guest that does not answer, or does not do it. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { FakeClock } from "../../test/testkit/fake-clock.ts";
+import { create, FakeSandbox, fakeIo } from "../../test/testkit/fake-sandbox.ts";
+import { within } from "../../test/testkit/within.ts";
+import { Deadline } from "../core/deadline.ts";
+import { deferred } from "../core/deferred.ts";
+import { failedPrecondition, HullError } from "../core/errors.ts";
+import { Pod } from "./pod.ts";
+
+const forever = Deadline.none();
+const KILL = { signal: 9, all: true, escalation: "never" } as const;
+const silence = new Promise(() => undefined);
+const stdio = { stdin: "", stdout: "", stderr: "", terminal: false };
+const code = (error: unknown) => HullError.from(error).code;
+const STOPPED = { words: "qemu (process 5) is stopped; the guest agent does not answer", stopped: true };
+const SILENT = { words: "the guest agent does not answer", stopped: false };
+
+/** A pod whose container c1 has ended with 3, and has an exec e1 that has ended with 4. */
+async function setUp() {
+  const sandbox = new FakeSandbox();
+  sandbox.killTimeoutMs = 20;
+  const pod = new Pod({
+    id: "p1",
+    boot: async () => sandbox,
+    publish: () => undefined,
+    log: () => undefined,
+  });
+  const add = (id: string, type: string) => {
+    const annotations = { "io.kubernetes.cri.container-type": type, "io.kubernetes.cri.sandbox-id": "p1" };
+    const spec = { process: { args: ["true"] }, root: { path: "rootfs" }, annotations };
+    return create(pod, { id, bundle: "/b", spec, rootfs: [], stdio, io: fakeIo() });
+  };
+  await add("p1", "sandbox");
+  const container = await add("c1", "container");
+  await container.start("", forever);
+  container.addExec("e1", {}, stdio, fakeIo());
+  await container.start("e1", forever);
+  sandbox.agent.end({ containerId: "c1", execId: "e1" }, 4);
+  await container.process("e1").exited;
+  sandbox.agent.end({ containerId: "c1", execId: "" }, 3);
+  const exit = await container.init.exited;
+  return { sandbox, pod, container, exit };
+}
+
+test("a deletion that a silent guest does not answer fails, frees nothing, and works when the guest is back", async () => {
+  const { sandbox, pod, container, exit } = await setUp();
+  sandbox.agent.faults.set("delete", silence);
+  for (const silent of [STOPPED, SILENT]) {
+    sandbox.silent = silent;
+    const words = `${silent.words}; nothing of it was freed: delete it again when the guest answers, or end the pod`;
+    await assert.rejects(pod.delete("c1", within(30_000)), {
+      code: "Unavailable",
+      message: `delete container c1: ${words}`,
+    });
+    await assert.rejects(container.deleteExec("e1", within(30_000)), {
+      code: "Unavailable",
+      message: `delete exec e1 of container c1: ${words}`,
+    });
+  }
+  assert.equal(container.status("").state, "stopped");
+  assert.ok(sandbox.shared.has("c1"));
+  sandbox.silent = undefined;
+  sandbox.agent.faults.delete("delete");
+  assert.equal((await container.deleteExec("e1", forever)).status, 4);
+  assert.deepEqual(await pod.delete("c1", forever), exit);
+  assert.deepEqual([sandbox.shared.has("c1"), sandbox.kills], [false, 0]);
+});
+
+test("a guest that is slow to delete, but answers, is waited for, until it falls silent", async (t) => {
+  const clock = new FakeClock(t);
+  const { sandbox, pod, exit } = await setUp();
+  const gate = deferred<void>();
+  sandbox.agent.faults.set("delete", gate.promise);
+  const told: string[] = [];
+  const removed = pod.delete("c1", forever).finally(() => told.push("done"));
+  for (let steps = 0; steps < 20; steps++) await clock.pass(sandbox.killTimeoutMs);
+  assert.deepEqual(told, []);
+  gate.resolve();
+  assert.deepEqual(await removed, exit);
+});
+
+test("a guest that falls silent while it deletes is given up, too", async (t) => {
+  const clock = new FakeClock(t);
+  const { sandbox, pod } = await setUp();
+  sandbox.agent.faults.set("delete", silence);
+  const removed = pod.delete("c1", forever).catch(code);
+  for (let steps = 0; steps < 20; steps++) await clock.pass(sandbox.killTimeoutMs);
+  sandbox.silent = SILENT;
+  await clock.pass(sandbox.killTimeoutMs);
+  assert.equal(await removed, "Unavailable");
+});
+
+test("a caller that waits less long is told that its time is over", async () => {
+  const { sandbox, pod } = await setUp();
+  sandbox.killTimeoutMs = 600_000;
+  sandbox.agent.faults.set("delete", silence);
+  const limit = Deadline.after(10, "the caller");
+  await assert.rejects(pod.delete("c1", limit), { code: "DeadlineExceeded" });
+});
+
+test("SIGKILL to a container that a stopped VM keeps ends the VM, and its deletion tells how it has ended", async () => {
+  const { sandbox, pod, container, exit } = await setUp();
+  sandbox.agent.faults.set("delete", silence);
+  sandbox.silent = STOPPED;
+  const kill = () => container.signal("", KILL, forever).catch(code);
+  assert.deepEqual([await kill(), sandbox.kills], ["NotFound", 0]); // nobody has asked for its deletion
+  await assert.rejects(pod.delete("c1", within(30_000)), { code: "Unavailable" });
+  assert.deepEqual([await kill(), sandbox.kills], ["NotFound", 1]);
+  assert.match(
+    (await pod.ended).reason ?? "",
+    /^the VM was ended: container c1 has ended and cannot be deleted for \d+ ms: qemu \(process 5\) is stopped/,
+  );
+  assert.deepEqual(await pod.delete("c1", forever), exit);
+  assert.equal((await pod.container("p1").init.exited).status, 137);
+  await pod.delete("p1", forever);
+  assert.deepEqual([sandbox.shared.size, pod.empty], [0, true]);
+});
+
+test("SIGKILL during such a deletion ends the VM, and the deletion succeeds", async (t) => {
+  const clock = new FakeClock(t);
+  const { sandbox, pod, container, exit } = await setUp();
+  sandbox.agent.faults.set("delete", silence);
+  const removed = pod.delete("c1", forever);
+  await clock.pass(1);
+  sandbox.silent = STOPPED;
+  assert.equal(await container.signal("", KILL, forever).catch(code), "NotFound");
+  assert.deepEqual(await removed, exit);
+});
+
+test("a guest that is silent or refuses to delete has its time; then SIGKILL ends the VM", async (t) => {
+  for (const [fault, silent] of [
+    [silence, SILENT],
+    [failedPrecondition("no"), undefined],
+  ] as const) {
+    await t.test(silent ? "silent" : "refuses", async (t) => {
+      const clock = new FakeClock(t);
+      const { sandbox, pod, container } = await setUp();
+      sandbox.agent.faults.set("delete", fault);
+      sandbox.silent = silent;
+      const removed = pod.delete("c1", forever).catch(code);
+      await clock.pass(0); // it is under way
+      await clock.pass(sandbox.killTimeoutMs);
+      assert.equal(await removed, silent ? "Unavailable" : "FailedPrecondition");
+      const kill = () => container.signal("", KILL, forever).catch(code);
+      await clock.pass(25_000);
+      assert.deepEqual([await kill(), sandbox.kills], ["NotFound", 0]);
+      await clock.pass(5_000);
+      assert.deepEqual([await kill(), sandbox.kills], ["NotFound", 1]);
+      assert.equal((await pod.delete("c1", forever)).status, 3);
+    });
+  }
+});

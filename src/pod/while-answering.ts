@@ -1,0 +1,55 @@
+import type { Deadline } from "../core/deadline.ts";
+import { unavailable } from "../core/errors.ts";
+
+/** What keeps a guest from answering. */
+export interface GuestSilence {
+  /** `qemu (process 5) is stopped; the guest agent does not answer` */
+  readonly words: string;
+  /** A signal has stopped a process of the host: patience does not help. */
+  readonly stopped: boolean;
+}
+
+/** Asks whether the guest answers: resolves by the deadline, with what keeps it from that. Never rejects. */
+export type AskGuest = (deadline: Deadline) => Promise<GuestSilence | undefined>;
+
+export interface Patience {
+  /** How long the guest may be silent. */
+  readonly timeoutMs: number;
+  readonly silence: AskGuest;
+}
+
+/**
+ * Runs a call that may take the guest as long as its caller has time, provided that the guest answers other calls. One
+ * that is silent for too long is not waited for: Unavailable, with what keeps it from answering.
+ */
+export async function whileAnswering<T>(
+  call: (limit: Deadline) => Promise<T>,
+  patience: Patience,
+  deadline: Deadline,
+): Promise<T> {
+  const limit = deadline.shorter(Number.POSITIVE_INFINITY);
+  const calling = call(limit);
+  void watch(calling, patience, limit);
+  return await limit.race(calling).finally(() => limit.dispose());
+}
+
+/** Half of the time it only waits, since most calls are done by then; the guest has the other half for its answer. */
+async function watch(
+  calling: Promise<unknown>,
+  { timeoutMs, silence }: Patience,
+  limit: Deadline,
+): Promise<void> {
+  const settled = calling.then(
+    () => true,
+    () => true,
+  );
+  for (;;) {
+    const pause = limit.shorter(timeoutMs / 2);
+    const over = await pause.race(settled).catch(() => limit.reason !== undefined);
+    pause.dispose();
+    if (over) return;
+    const answer = limit.shorter(timeoutMs / 2);
+    const silent = await silence(answer).finally(() => answer.dispose());
+    if (silent) limit.cancel(unavailable(silent.words));
+  }
+}
