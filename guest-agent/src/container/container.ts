@@ -259,6 +259,8 @@ export class Container {
   /** Removes an ended or never started container with everything it had. */
   delete(): Promise<void> {
     return this.#queue.run(async () => {
+      // The host asks again when it has given up an answer that came late.
+      if (this.machine.is("deleted")) throw notFound(`container ${this.id}: was deleted`);
       this.machine.require("delete", "created", "stopped");
       if (this.machine.is("created") && this.init.alive) {
         this.cgroup.kill();

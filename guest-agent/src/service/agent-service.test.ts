@@ -123,6 +123,16 @@ describe("agent: containers", () => {
     await agent.deleteProcess(ref("d"));
   });
 
+  it("deletes a container once: a second deletion that came meanwhile finds nothing", async () => {
+    await run("c", "exit3");
+    const [first, second] = await Promise.allSettled([
+      agent.deleteProcess(ref("c")),
+      agent.deleteProcess(ref("c")),
+    ]);
+    assert.equal(first.status, "fulfilled");
+    assert.ok(second.status === "rejected" && code("NotFound")(second.reason));
+  });
+
   it("pauses and resumes through the cgroup and refuses execs meanwhile", async () => {
     await run("c", "idle");
     await agent.pauseContainer({ containerId: "c" });
