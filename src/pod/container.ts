@@ -89,7 +89,7 @@ export class Container {
   readonly #oomEvents = new OomEvents();
   /** The limit of what runs after the start. */
   #afterStart: Deadline | undefined;
-  /** When it was first to be deleted, of performance.now(). */
+  /** When it was first to be deleted once it had ended; of performance.now(). */
   #deletedAt: number | undefined;
   #lastStats: GuestStats = { cgroupFiles: {}, netDev: "" };
 
@@ -270,7 +270,10 @@ export class Container {
    * out of it, for a VM that is about to end.
    */
   delete(guest: boolean, deadline: Deadline): Promise<Exit> {
-    if (!this.init.alive) this.#afterStart?.cancel(`container ${this.id} was deleted`);
+    if (!this.init.alive) {
+      this.#afterStart?.cancel(`container ${this.id} was deleted`);
+      this.#deletedAt ??= performance.now();
+    }
     return this.#queue.run(async () => {
       if (this.init.machine.is("deleted")) throw notFound(`container ${this.id} was deleted`);
       this.init.machine.require("delete", "created", "stopped");
@@ -278,7 +281,6 @@ export class Container {
         await this.#sigkill.end(this.init, { signal: SIGKILL, all: true, escalation: "never" }, deadline);
       }
       const exit = await this.init.exited;
-      this.#deletedAt ??= performance.now();
       if (guest) await this.#deleteInGuest(this.init, deadline);
       await this.dispose().catch((error: unknown) => {
         throw HullError.wrap(`delete container ${this.id}: free what it has on the host`, error);
