@@ -19,6 +19,7 @@ import { INHERITED } from "./bootstrap/daemon.ts";
 import { PodPaths, STATE_ROOT } from "./bootstrap/pod-paths.ts";
 import { type BootstrapRecord, decodeRecord } from "./bootstrap/record.ts";
 import { VERSION } from "./bootstrap/version.ts";
+import { tellCrash } from "./crash.ts";
 import { fromHealth, fromPodEvent } from "./events/pod-event.ts";
 import { EventPublisher } from "./events/publisher.ts";
 import { giveBackWhenIdle, loadMemoryAddon } from "./idle-memory.ts";
@@ -122,6 +123,7 @@ export class Daemon {
   static async start(namespace: string, id: string): Promise<Daemon> {
     const paths = new PodPaths(namespace, id);
     const daemon = new Daemon(paths, decodeRecord(await readFile(paths.record, "utf8")));
+    tellCrash(daemon.#log);
     daemon.#serving = await daemon.#serve();
     for (const signal of ["SIGTERM", "SIGINT"] as const) {
       process.on(signal, () => void daemon.end().then(() => process.exit(0)));

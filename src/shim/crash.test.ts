@@ -1,0 +1,21 @@
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+
+const FIXTURE = fileURLToPath(new URL("crash.fixture.ts", import.meta.url));
+
+for (const [bug, origin] of [
+  ["throw", "uncaughtException"],
+  ["reject", "unhandledRejection"],
+] as const) {
+  test(`${origin}: the log says which shim ends, and why`, () => {
+    const argv = ["--import", "tsx", FIXTURE, bug];
+    const { status, stderr } = spawnSync(process.execPath, argv, { encoding: "utf8" });
+    assert.equal(status, 1);
+    const line = stderr.split("\n").find((text) => text.startsWith("{")) ?? "{}";
+    const { level, pod, msg, err } = JSON.parse(line);
+    assert.deepEqual([level, pod, err?.message], [60, "p1", "boom"]);
+    assert.match(msg, new RegExp(`^shim: ${origin}: a bug in hull`));
+  });
+}
