@@ -1,11 +1,12 @@
 /*
  * Mounts and files by descriptor, which neither Node nor mount(8) can do: src/host/mount-api.ts makes methods
- * of it. Every function runs on a thread of Node's pool, since file systems may make any of these calls wait,
- * and answers a promise of a descriptor or 0, or of a negative error number, as libuv does.
+ * of it. Every function runs on another thread, since file systems may make any of these calls wait, and
+ * answers a promise of a descriptor or 0, or of a negative error number, as libuv does.
  *
  * Some run in another mount namespace: their first two arguments are its descriptor and that of the root
  * directory there. A thread may only enter one when it shares its root and its working directory with no
- * other, which it cannot take back: each call has a thread of its own, which ends with it.
+ * other, which it cannot take back: each call has a thread of its own, which ends with it. What they look at
+ * may be on a server that never answers: Node's few threads, which all others run on, must not wait for it.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -15,6 +16,7 @@
 #include <node_api.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +25,8 @@
 #include <unistd.h>
 
 #define MAX_ARGUMENTS 8
+/* Calls in other namespaces at a time: so many do not wait unless what they wait for is gone. */
+#define MAX_ELSEWHERE 256
 
 /* An argument: a number, or a text that the job owns. */
 union value {
@@ -39,10 +43,11 @@ struct function {
   bool elsewhere;
 };
 
-/* A call on its way through the pool. */
+/* A call under way: work of the pool's, or a thread that tells its end. */
 struct job {
   const struct function *function;
   napi_async_work work;
+  napi_threadsafe_function told;
   napi_deferred promise;
   union value given[MAX_ARGUMENTS];
   int result;
@@ -137,36 +142,78 @@ static void run(struct job *job) {
 
 static void *run_elsewhere(void *data) {
   struct job *job = data;
+  napi_threadsafe_function told = job->told;
   if (unshare(CLONE_FS) != 0 || setns((int)job->given[0].number, CLONE_NEWNS) != 0 ||
       fchdir((int)job->given[1].number) != 0 || chroot(".") != 0)
     job->result = -errno;
   else
     run(job);
+  /* It fails when Node is ending: then nobody frees the job. */
+  napi_call_threadsafe_function(told, job, napi_tsfn_blocking);
+  napi_release_threadsafe_function(told, napi_tsfn_release);
   return NULL;
 }
 
 static void execute(napi_env env, void *data) {
   (void)env;
-  struct job *job = data;
-  pthread_t thread;
-  if (!job->function->elsewhere) {
-    run(job);
-    return;
-  }
-  int error = pthread_create(&thread, NULL, run_elsewhere, job);
-  if (error != 0)
-    job->result = -error;
-  else
-    pthread_join(thread, NULL);
+  run(data);
+}
+
+static void settle(napi_env env, struct job *job) {
+  napi_value result;
+  if (napi_create_int32(env, job->result, &result) == napi_ok)
+    napi_resolve_deferred(env, job->promise, result);
+  free_job(job);
 }
 
 static void complete(napi_env env, napi_status status, void *data) {
   struct job *job = data;
-  napi_value result;
-  if (napi_create_int32(env, status == napi_ok ? job->result : -ECANCELED, &result) == napi_ok)
-    napi_resolve_deferred(env, job->promise, result);
+  if (status != napi_ok)
+    job->result = -ECANCELED;
   napi_delete_async_work(env, job->work);
-  free_job(job);
+  settle(env, job);
+}
+
+/* Only Node's own thread counts. */
+static unsigned elsewhere;
+
+static void completed_elsewhere(napi_env env, napi_value callback, void *context, void *data) {
+  (void)callback;
+  (void)context;
+  elsewhere--;
+  if (env != NULL)
+    settle(env, data);
+}
+
+/* False when there is no such thread; then nothing has been begun. */
+static bool start_elsewhere(napi_env env, napi_value name, struct job *job) {
+  pthread_t thread;
+  if (elsewhere >= MAX_ELSEWHERE ||
+      napi_create_threadsafe_function(env, NULL, NULL, name, 0, 1, NULL, NULL, NULL, completed_elsewhere,
+                                      &job->told) != napi_ok)
+    return false;
+  /* Signals are for Node's threads. */
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_BLOCK, &all, &before);
+  int error = pthread_create(&thread, NULL, run_elsewhere, job);
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  if (error != 0) {
+    napi_release_threadsafe_function(job->told, napi_tsfn_abort);
+    return false;
+  }
+  pthread_detach(thread);
+  elsewhere++;
+  return true;
+}
+
+static bool start_in_pool(napi_env env, napi_value name, struct job *job) {
+  if (napi_create_async_work(env, NULL, name, execute, complete, job, &job->work) != napi_ok)
+    return false;
+  if (napi_queue_async_work(env, job->work) == napi_ok)
+    return true;
+  napi_delete_async_work(env, job->work);
+  return false;
 }
 
 /* A text without a NUL in it, or NULL. */
@@ -214,14 +261,14 @@ static napi_value start(napi_env env, napi_callback_info info) {
     return NULL;
   }
   if (napi_create_string_utf8(env, job->function->name, NAPI_AUTO_LENGTH, &name) != napi_ok ||
-      napi_create_async_work(env, NULL, name, execute, complete, job, &job->work) != napi_ok ||
-      napi_create_promise(env, &job->promise, &promise) != napi_ok ||
-      napi_queue_async_work(env, job->work) != napi_ok) {
-    if (job->work != NULL)
-      napi_delete_async_work(env, job->work);
+      napi_create_promise(env, &job->promise, &promise) != napi_ok) {
     free_job(job);
     napi_throw_error(env, NULL, "mount-api: Node cannot start the call");
     return NULL;
+  }
+  if (!(job->function->elsewhere ? start_elsewhere : start_in_pool)(env, name, job)) {
+    job->result = -EAGAIN;
+    settle(env, job);
   }
   return promise;
 }

@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { closeSync, openSync } from "node:fs";
 import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -137,4 +139,23 @@ test("an overlay with more layers than one page of options takes is mounted", { 
     deadline,
   );
   assert.equal(await readFile(join(directory, "at", "last"), "utf8"), "deep");
+});
+
+test("sources whose server never answers hold nothing but who asks for them", { skip: notRoot }, async () => {
+  // A file system whose server has it open and does nothing.
+  const server = openSync("/dev/fuse", "r+");
+  try {
+    const options = "fd=3,rootmode=40000,user_id=0,group_id=0";
+    execFileSync("mount", ["-i", "-t", "fuse", "-o", options, "dead", directory], {
+      stdio: ["ignore", "inherit", "inherit", server],
+    });
+    const finding = Array.from({ length: 20 }, () => api.find(`${directory}/file`));
+    const failed = Promise.all(finding.map((one) => assert.rejects(one, /^HullError: mount source /)));
+    await api.withSource("/", async (source) => assert.ok((await source.stat()).isDirectory()));
+    assert.match(await readFile("/proc/self/stat", "utf8"), /^\d+ /);
+    closeSync(server); // its end
+    await failed;
+  } finally {
+    await unmountTree(directory, deadline);
+  }
 });
