@@ -32,7 +32,8 @@
 static const int allowed[] = {
     SYS_read,           SYS_write,        SYS_close,
     SYS_connect,        SYS_accept4,      SYS_getsockname,
-    SYS_setsockopt,     SYS_shutdown,
+    SYS_setsockopt,     SYS_shutdown,     SYS_sendto,
+    SYS_recvfrom,
 #ifdef SYS_poll
     SYS_poll,
 #endif

@@ -22,8 +22,10 @@
 #include <fcntl.h>
 #include <linux/bpf.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -46,8 +48,9 @@
 #define CONNECT_LINE(NUMBER) "CONNECT " TEXT(NUMBER) "\n"
 #define FRAME 16384
 #define ANSWER_SECONDS 10
-#define MAX_CONNECTIONS 128 /* two processes each */
+#define MAX_CONNECTIONS 128 /* a process each */
 #define PAUSE_MS 100
+#define LAST_BYTES_MS 60000
 #define TOKEN_VARIABLE "HULL_FORWARD_TOKEN"
 #define TOKEN 32
 
@@ -118,6 +121,17 @@ static int load_program(int map) {
   return bpf(BPF_PROG_LOAD, &attr);
 }
 
+/* Has whatever connects there asked every 15 s whether it still exists. A client that has closed its socket
+ * looks like one that has only ended its direction, until its kernel forgets it (tcp_fin_timeout, a minute):
+ * then the answer is a reset. */
+static int find_lost_clients(int listener) {
+  int on = 1, seconds = 15, times = 4;
+  return setsockopt(listener, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on)) ||
+         setsockopt(listener, IPPROTO_TCP, TCP_KEEPIDLE, &seconds, sizeof(seconds)) ||
+         setsockopt(listener, IPPROTO_TCP, TCP_KEEPINTVL, &seconds, sizeof(seconds)) ||
+         setsockopt(listener, IPPROTO_TCP, TCP_KEEPCNT, &times, sizeof(times));
+}
+
 static int listen_on(int family) {
   struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
   struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
@@ -125,7 +139,7 @@ static int listen_on(int family) {
   int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   int failed = family == AF_INET ? bind(fd, (struct sockaddr *)&v4, sizeof(v4))
                                  : bind(fd, (struct sockaddr *)&v6, sizeof(v6));
-  if (fd >= 0 && (failed || listen(fd, 128))) {
+  if (fd >= 0 && (failed || find_lost_clients(fd) || listen(fd, 128))) {
     close(fd);
     return -1;
   }
@@ -195,12 +209,10 @@ static int dial_kernel(unsigned long cid) {
   return fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) ? -1 : fd;
 }
 
-/* Has a connection end with a reset once all have closed it, as the end of the stream would pass for an
- * answer. Wakes who reads from it. */
+/* Has a connection end with a reset once it is closed, as the end of the stream would pass for an answer. */
 static void break_off(int tcp) {
   struct linger at_once = {.l_onoff = 1};
   setsockopt(tcp, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
-  shutdown(tcp, SHUT_RD);
 }
 
 /* Whether the answer is OK. False with EAGAIN: there is none yet. */
@@ -251,59 +263,130 @@ static int dial(const char *where, int tcp, in_port_t port) {
   return fd >= 0 && write_all(fd, greeting, sizeof(greeting)) ? fd : -1;
 }
 
-/* Where the guest takes no more, the other direction sees the end of it. */
-static void to_guest(int tcp, int guest) {
-  unsigned char frame[2 + FRAME];
-  for (;;) {
-    ssize_t got = read(tcp, frame + 2, FRAME);
-    if (got < 0 && errno == EINTR)
+/* Bytes that one end has yet to take. */
+struct bytes {
+  unsigned char data[2 + FRAME];
+  size_t at, end;
+};
+
+/* A connection. A direction has ended, too, when nobody takes any more what comes. */
+struct relay {
+  int tcp, guest;
+  bool client_ended, guest_ended;
+  struct bytes to_guest, to_client;
+  unsigned char header[2];
+  size_t header_length, content_left;
+};
+
+static bool waits(const struct bytes *bytes) {
+  return bytes->at < bytes->end;
+}
+
+static bool only_not_now(void) {
+  return errno == EAGAIN || errno == EINTR;
+}
+
+/* False when the end takes no more. */
+static bool flush(int fd, struct bytes *bytes) {
+  ssize_t put = send(fd, bytes->data + bytes->at, bytes->end - bytes->at, MSG_DONTWAIT);
+  if (put < 0)
+    return only_not_now();
+  bytes->at += (size_t)put;
+  return true;
+}
+
+/* Makes a frame of what has come. False when the client has gone. */
+static bool read_client(struct relay *relay) {
+  struct bytes *frame = &relay->to_guest;
+  ssize_t got = recv(relay->tcp, frame->data + 2, FRAME, MSG_DONTWAIT);
+  if (got < 0)
+    return only_not_now();
+  frame->data[0] = (unsigned char)(got >> 8);
+  frame->data[1] = (unsigned char)got;
+  frame->at = 0;
+  frame->end = 2 + (size_t)got;
+  relay->client_ended = got == 0;
+  return true;
+}
+
+/* Reads a part of a frame. False at the end of the stream, or when more comes than its last frame. */
+static bool read_guest(struct relay *relay) {
+  bool content = relay->content_left > 0;
+  struct bytes *to = &relay->to_client;
+  size_t most = content ? relay->content_left : sizeof(relay->header) - relay->header_length;
+  ssize_t got = recv(relay->guest, content ? to->data : relay->header + relay->header_length,
+                     most < sizeof(to->data) ? most : sizeof(to->data), MSG_DONTWAIT);
+  if (got <= 0)
+    return got < 0 && only_not_now();
+  if (relay->guest_ended)
+    return false;
+  if (content) {
+    relay->content_left -= (size_t)got;
+    to->at = 0;
+    to->end = (size_t)got;
+    return true;
+  }
+  relay->header_length += (size_t)got;
+  if (relay->header_length < sizeof(relay->header))
+    return true;
+  relay->header_length = 0;
+  relay->content_left = (size_t)relay->header[0] << 8 | relay->header[1];
+  if (relay->content_left == 0) {
+    relay->guest_ended = true;
+    shutdown(relay->tcp, SHUT_WR);
+  }
+  return true;
+}
+
+/* Moves what can be moved. False when the client has gone, or the guest's stream has ended. */
+static bool move(struct relay *relay, bool client_ready, bool guest_ready) {
+  if (guest_ready && waits(&relay->to_guest) && !flush(relay->guest, &relay->to_guest)) {
+    /* What it has sent before is read to the end. */
+    relay->to_guest.end = 0;
+    relay->client_ended = true;
+  }
+  if (client_ready && waits(&relay->to_client) && !flush(relay->tcp, &relay->to_client))
+    return false;
+  if (client_ready && !relay->client_ended && !waits(&relay->to_guest) && !read_client(relay))
+    return false;
+  return !guest_ready || waits(&relay->to_client) || read_guest(relay);
+}
+
+/* Until both directions have ended, or one end has gone; false when the client has to be told of the latter.
+ */
+static bool run_relay(struct relay *relay) {
+  bool hung_up = false;
+  while (!relay->client_ended || !relay->guest_ended || waits(&relay->to_guest)) {
+    short for_client = waits(&relay->to_client) ? POLLOUT : 0,
+          for_guest = waits(&relay->to_guest) ? POLLOUT : 0;
+    if (!relay->client_ended && !for_guest)
+      for_client |= POLLIN;
+    if (!waits(&relay->to_client))
+      for_guest |= POLLIN;
+    /* An error or a hang-up is told whether it is asked for or not. Once TCP has ended both ways nothing more
+     * is told, and the guest must take what is left in time. */
+    bool last_bytes = hung_up && !for_client;
+    struct pollfd ends[2] = {{.fd = last_bytes ? -1 : relay->tcp, .events = for_client},
+                             {.fd = for_guest ? relay->guest : -1, .events = for_guest}};
+    int ready = poll(ends, 2, last_bytes ? LAST_BYTES_MS : -1);
+    if (ready < 0 && errno == EINTR)
       continue;
-    size_t length = got > 0 ? (size_t)got : 0;
-    frame[0] = (unsigned char)(length >> 8);
-    frame[1] = (unsigned char)length;
-    if (!write_all(guest, frame, 2 + length) || length == 0)
-      return;
+    if (ready <= 0 || ends[0].revents & POLLERR)
+      return false;
+    hung_up |= (ends[0].revents & POLLHUP) != 0;
+    if (!move(relay, ends[0].revents, ends[1].revents))
+      return relay->guest_ended;
   }
+  return true;
 }
 
-static void from_guest(int guest, int tcp) {
-  unsigned char header[2], content[65535];
-  while (read_all(guest, header, 2)) {
-    size_t length = (size_t)header[0] << 8 | header[1];
-    if (length == 0) {
-      shutdown(tcp, SHUT_WR);
-      return;
-    }
-    if (!read_all(guest, content, length) || !write_all(tcp, content, length))
-      break;
-  }
-  /* Nothing listens there, or one of both has broken it off: the other direction ends with it, too. */
-  break_off(tcp);
-  shutdown(guest, SHUT_RDWR);
-}
-
-/* Serves one connection: a process for each direction, so that neither waits for the other. */
 static void serve(int tcp, const char *where) {
   struct sockaddr_in6 local; /* large enough for both; the port lies at the same place */
   socklen_t size = sizeof(local);
-  int guest;
-  if (getsockname(tcp, (struct sockaddr *)&local, &size) || (guest = dial(where, tcp, local.sin6_port)) < 0) {
+  struct relay relay = {.tcp = tcp};
+  if (getsockname(tcp, (struct sockaddr *)&local, &size) ||
+      (relay.guest = dial(where, tcp, local.sin6_port)) < 0 || !run_relay(&relay))
     break_off(tcp);
-    return;
-  }
-  pid_t self = getpid(), child = fork();
-  if (child == 0) {
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() == self)
-      to_guest(tcp, guest);
-    return;
-  }
-  if (child > 0)
-    from_guest(guest, tcp);
-  else
-    break_off(tcp);
-  while (wait(NULL) > 0 || errno == EINTR)
-    ;
 }
 
 /* Takes a connection, if there is one. One that can not be served is reset. Returns how many more are served

@@ -130,7 +130,10 @@ async function childrenOf(pid: number): Promise<number[]> {
   return [...own, ...(await Promise.all(own.map(childrenOf))).flat()];
 }
 
-/** Runs a script in the namespace. `connect()` there gives `echoed`, or how the connection ended. */
+/**
+ * Runs a script in the namespace. `connect()` there gives `echoed`, or how the connection ended; `unserved()` resolves once
+ * the helper has no more than `count` connections.
+ */
 async function inPod(script: string): Promise<unknown> {
   const source = `
     const net = require("node:net");
@@ -141,6 +144,11 @@ async function inPod(script: string): Promise<unknown> {
       socket.on("data", () => resolve({ socket, end: "echoed" }));
       socket.write("x");
     });
+    const { readFileSync } = require("node:fs");
+    const unserved = async (count) => {
+      const served = () => readFileSync("/proc/${helper?.pid}/task/${helper?.pid}/children", "latin1").split(" ").length - 1;
+      while (served() > count) await new Promise((resolve) => setTimeout(resolve, 20));
+    };
     (async () => console.log(JSON.stringify(await (async () => { ${script} })())))().then(() => process.exit(0));`;
   const argv = [`--net=${netns}`, "--", process.execPath, "-e", source];
   return JSON.parse((await run("nsenter", argv, { timeout: LIMIT_MS })).stdout);
@@ -155,7 +163,7 @@ for (const user of [USER, undefined]) {
       socket.write("OK 1\n");
       socket.on("data", async (data: Buffer) => {
         received += data.toString("latin1");
-        // The frame of one byte has come: both directions have their process now.
+        // The frame of one byte has come: the connection has its process now.
         if (received.length !== GREETING + 3) return;
         argv = await readFile(`/proc/${pid}/cmdline`, "latin1");
         for (const each of [pid, ...(await childrenOf(pid))]) seen.push(await statusOf(each));
@@ -189,6 +197,86 @@ test(`serves ${MOST} connections at a time, resets what comes then, and goes on 
     return [first.filter(({ end }) => end === "echoed").length, ...further, again];`);
   assert.deepEqual(result, [MOST, "ECONNRESET", "ECONNRESET", "echoed"]);
   await eventually(async () => (await childrenOf(pid)).length === 0);
+});
+
+const END = Buffer.from([0, 0]);
+
+test("a client that is gone frees its place though the guest never ends the stream; one that half-closes is served", async () => {
+  // How long its kernel answers for a client that has closed; the default is a minute.
+  await run("nsenter", [`--net=${netns}`, "--", "sysctl", "-w", "net.ipv4.tcp_fin_timeout=1"]);
+  // Echoes, then keeps silent until it is told to say the last word.
+  behave = (socket) => {
+    let received = Buffer.alloc(0);
+    socket.write("OK 1\n");
+    socket.on("data", (data: Buffer) => {
+      received = Buffer.concat([received, data]);
+      const answers = received.subarray(GREETING).equals(Buffer.from([0, 1, 120]));
+      if (answers) socket.write(received.subarray(GREETING));
+      if (received.includes("now"))
+        for (const each of sockets) each.write(Buffer.from([0, 4, ...Buffer.from("last"), ...END]));
+    });
+  };
+  await start(USER);
+  const result = await inPod(`
+    const [closed, reset, half, teller] = await Promise.all([1, 2, 3, 4].map(connect));
+    half.socket.end();
+    closed.socket.destroy();
+    reset.socket.resetAndDestroy();
+    await unserved(2);
+    const last = new Promise((resolve) => half.socket.on("data", (data) => resolve(String(data))));
+    teller.socket.write("now");
+    return [closed.end, reset.end, half.end, await last];`);
+  assert.deepEqual(result, ["echoed", "echoed", "echoed", "last"]);
+  await eventually(async () => (await childrenOf((helper as HostProcess).pid)).length === 0);
+});
+
+test("a client that is gone frees its place though the guest does not take what it has sent", async () => {
+  behave = (socket) => {
+    socket.write(Buffer.from("OK 1\n\0\x01x", "latin1"));
+    socket.pause();
+  };
+  const { pid } = await start(USER);
+  await inPod(`
+    const socket = net.connect({ port: 80, host: "127.0.0.1" }).pause();
+    // Until all buffers on the way are full.
+    await new Promise((resolve) => {
+      const send = () => {
+        const stuck = setTimeout(resolve, 1000);
+        socket.write(Buffer.alloc(1 << 20), () => { clearTimeout(stuck); send(); });
+      };
+      socket.on("connect", send).on("error", () => undefined);
+    });
+    // What it has not read makes the end of the process a reset.
+    return null;`);
+  await eventually(async () => (await childrenOf(pid)).length === 0);
+});
+
+test("what a client has sent reaches a guest that has ended its own direction first", async () => {
+  const size = 256 << 10; // more than the way to the guest holds, less than that and the kernel's buffers of TCP
+  const guestSide = new Promise<Socket>((resolve) => {
+    behave = (socket) => {
+      socket.write(Buffer.from("OK 1\n\0\x01x\0\0", "latin1"));
+      resolve(socket.pause());
+    };
+  });
+  await start(USER);
+  // The client has closed before the guest reads.
+  await inPod(`
+    const socket = net.connect({ port: 80, host: "127.0.0.1", allowHalfOpen: true });
+    await new Promise((resolve) => socket.on("end", resolve).resume());
+    await new Promise((resolve) => socket.end(Buffer.alloc(${size}), resolve));
+    return null;`);
+  const socket = await guestSide;
+  let stream = Buffer.alloc(0);
+  socket.on("data", (data: Buffer) => {
+    stream = Buffer.concat([stream, data]);
+  });
+  await once(socket.resume(), "end");
+  let content = 0;
+  let frames = stream.subarray(GREETING);
+  for (; frames.length > 2; frames = frames.subarray(2 + frames.readUInt16BE()))
+    content += frames.readUInt16BE();
+  assert.deepEqual([content, frames], [size, END]);
 });
 
 test("resets a connection for which it cannot make a process", async () => {
