@@ -12,6 +12,7 @@ import { dropTo, type ProcessUser } from "./process-user.ts";
 import { Reach } from "./reach.ts";
 import { lastLines, RingBuffer } from "./ring-buffer.ts";
 import { scrubbedEnvironment } from "./run.ts";
+import { WordWatch } from "./word-watch.ts";
 
 /** A helper or VMM process to start. */
 export interface LaunchSpec {
@@ -40,7 +41,7 @@ export interface LaunchSpec {
   readonly stdin?: number;
   /** Gets stdout as it comes; without it stdout goes where stderr goes. */
   readonly onStdout?: (data: Buffer) => void;
-  /** Words on stderr after which the process is of no use, though it may live on: it is killed, and they are the reason. */
+  /** Words on stderr (see WordWatch) after which the process is of no use, though it may live on: it is killed, and they are the reason. */
   readonly fatal?: RegExp;
 }
 
@@ -145,9 +146,6 @@ async function spawnChild(spec: LaunchSpec, program: string, folders: number[]):
   return child;
 }
 
-/** Fatal words may be followed by a few more before they are looked at. */
-const FATAL_LINES = 4;
-
 class ChildHandle implements HostProcess {
   readonly role: string;
   readonly pid: number;
@@ -172,9 +170,10 @@ class ChildHandle implements HostProcess {
     this.pid = child.pid;
     // Synchronously after the spawn: the child cannot have been reaped yet.
     this.#startTime = startTimeOf(child.pid);
+    const fatal = spec.fatal && new WordWatch(spec.fatal);
     child.stderr?.on("data", (data: Buffer) => {
       this.#ring.write(data);
-      if (spec.fatal?.test(lastLines(this.#ring.text(), FATAL_LINES))) child.kill("SIGKILL");
+      if (fatal?.comesWith(data)) child.kill("SIGKILL");
     });
     child.stdout?.on("data", spec.onStdout ?? ((data: Buffer) => this.#ring.write(data)));
     // libuv makes its "pipes" with socketpair(2): they go both ways.

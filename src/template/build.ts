@@ -7,6 +7,7 @@ import type { Ledger } from "../core/ledger.ts";
 import { TEMPLATE_PARAMETER } from "../core/template-parameter.ts";
 import { killAll } from "../host/kill.ts";
 import { findByMark } from "../host/proc.ts";
+import { WordWatch } from "../host/word-watch.ts";
 import type { Hypervisor, Vm, VmSpec } from "../hypervisor/hypervisor.ts";
 import { templateFacts } from "./key.ts";
 import { writeManifest } from "./manifest.ts";
@@ -16,7 +17,7 @@ import type { Template, TemplateStore } from "./store.ts";
 const builderMark = ({ directory }: TemplateStore) => directory;
 
 /** What the guest agent writes to the console when it listens (guest-agent/src/boot/boot.ts). */
-const READY = "hull-agent: info: ready";
+const READY = /hull-agent: info: ready/;
 
 const STOP_MS = 2_000;
 
@@ -77,10 +78,9 @@ async function bootAndSave(
 ): Promise<void> {
   const { deadline, log } = context;
   const ready = deferred<void>();
-  let tail = "";
+  const watch = new WordWatch(READY);
   const onConsole = (data: Buffer) => {
-    tail = (tail + data.toString("latin1")).slice(-1024);
-    if (tail.includes(READY)) ready.resolve();
+    if (watch.comesWith(data)) ready.resolve();
   };
   const vm = await hypervisor.boot(spec, { deadline, log, ledger: NO_LEDGER, pod: mark, onConsole });
   try {

@@ -1,3 +1,4 @@
+import { LineSplitter } from "../../core/line-splitter.ts";
 import { textOf } from "../../core/printable.ts";
 
 /** One line of the VMM's own account of itself (`--event-monitor`). */
@@ -18,7 +19,8 @@ const MAX_EVENT_CHARS = 64 * 1024;
  * not an error.
  */
 export class EventDecoder {
-  #pending = "";
+  readonly #lines = new LineSplitter();
+  #event = "";
   #skipped = 0;
 
   /** Events that could not be read so far. */
@@ -28,17 +30,21 @@ export class EventDecoder {
 
   /** The events that `text` completes. */
   push(text: string): VmmEvent[] {
-    const pieces = (this.#pending + text).split("\n\n");
-    this.#pending = pieces.pop() ?? "";
-    if (this.#pending.length > MAX_EVENT_CHARS) {
-      this.#pending = "";
-      this.#skipped++;
-    }
     const events: VmmEvent[] = [];
-    for (const piece of pieces) {
-      const event = parse(piece);
+    for (const line of this.#lines.push(text)) {
+      if (line !== "") {
+        this.#event += `${line}\n`;
+        continue;
+      }
+      const event = parse(this.#event);
+      this.#event = "";
       if (event) events.push(event);
       else this.#skipped++;
+    }
+    if (this.#event.length + this.#lines.unfinished > MAX_EVENT_CHARS) {
+      this.#event = "";
+      this.#lines.clear();
+      this.#skipped++;
     }
     return events;
   }

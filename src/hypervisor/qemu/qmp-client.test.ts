@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { duplexPair } from "../../../test/testkit/duplex-pair.ts";
 import { FakeQmp, ok } from "../../../test/testkit/fake-qmp.ts";
 import { within } from "../../../test/testkit/within.ts";
 import { Deadline } from "../../core/deadline.ts";
@@ -89,4 +90,18 @@ test("a message cut anywhere, in the middle of a character too, is put together"
   const bytes = Buffer.from(`${JSON.stringify({ return: { text: "größe €" }, id: 2 })}\r\n`);
   for (const byte of bytes) fake.server.write(Buffer.from([byte]));
   assert.deepEqual(await pending, { text: "größe €" });
+});
+
+test("an answer that comes byte by byte takes time that grows with its length, not with its square", async () => {
+  const [near, far] = duplexPair();
+  far.resume();
+  const connecting = QmpClient.connect(near, soon());
+  const greeting = Buffer.from(`{"QMP":{}, "padding": "${"x".repeat(200_000)}"}\n`);
+  const before = process.cpuUsage();
+  for (let at = 0; at < greeting.length; at++) near.emit("data", greeting.subarray(at, at + 1));
+  const { user } = process.cpuUsage(before);
+  near.emit("data", Buffer.from('{"return":{},"id":1}\n'));
+  near.destroy();
+  await assert.rejects(connecting, /qmp_capabilities: .*ended/);
+  assert.ok(user < 3e6, `${user / 1e6} s`);
 });

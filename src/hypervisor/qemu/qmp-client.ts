@@ -1,6 +1,7 @@
 import type { Duplex } from "node:stream";
 import type { Deadline } from "../../core/deadline.ts";
 import { HullError, internal, unavailable } from "../../core/errors.ts";
+import { LineSplitter } from "../../core/line-splitter.ts";
 import { printable, textOf } from "../../core/printable.ts";
 import type { QmpCommand, QmpCommands, QmpEvent, QmpEvents } from "./qmp-types.ts";
 
@@ -38,7 +39,7 @@ export class QmpClient {
   readonly #listeners = new Map<string, Set<EventListener>>();
   readonly #log: string[] = [];
   #nextId = 1;
-  #buffer = "";
+  readonly #lines = new LineSplitter();
   #ended: HullError | undefined;
   #greeted: (() => void) | undefined;
   readonly #greeting: Promise<void>;
@@ -115,14 +116,12 @@ export class QmpClient {
   }
 
   #receive(text: string): void {
-    this.#buffer += text;
-    for (let end = this.#buffer.indexOf("\n"); end >= 0; end = this.#buffer.indexOf("\n")) {
-      const line = Buffer.from(this.#buffer.slice(0, end), "latin1").toString("utf8").trim();
-      this.#buffer = this.#buffer.slice(end + 1);
+    for (const bytes of this.#lines.push(text)) {
+      const line = Buffer.from(bytes, "latin1").toString("utf8").trim();
       if (line !== "") this.#handle(line);
       if (this.#ended) return;
     }
-    if (this.#buffer.length > MAX_LINE)
+    if (this.#lines.unfinished > MAX_LINE)
       this.#end(internal(`qemu: a QMP line of more than ${MAX_LINE} bytes`));
   }
 
@@ -159,7 +158,7 @@ export class QmpClient {
     if (this.#ended) return;
     this.#ended = error;
     for (const pending of [...this.#pending.values()]) pending.reject(error);
-    this.#buffer = "";
+    this.#lines.clear();
     this.stream.destroy();
   }
 

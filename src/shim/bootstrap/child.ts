@@ -16,7 +16,7 @@ const OUTPUT_LIMIT = 64 * 1024;
 /** Runs a child to its end, at most `limitMs` milliseconds (then it gets SIGKILL), and collects its output. */
 export function runChild(sys: Sys, argv: string[], env: string[], limitMs: number): ChildResult {
   const outputs = [sys.pipe(), sys.pipe()] as const;
-  const texts: [Uint8Array[], Uint8Array[]] = [[], []];
+  const texts: [Output, Output] = [new Output(), new Output()];
   let pid: number;
   try {
     pid = sys.spawn({
@@ -55,13 +55,12 @@ export function runChild(sys: Sys, argv: string[], env: string[], limitMs: numbe
   sys.unwatch(pidfd);
   sys.close(pidfd);
   const ended = sys.waitpid(pid);
-  const text = (chunks: Uint8Array[]) => new TextDecoder().decode(concat(chunks));
   return {
     code: ended?.code ?? -1,
     signal: ended?.signal ?? 0,
     timedOut,
-    stdout: text(texts[0]),
-    stderr: text(texts[1]),
+    stdout: texts[0].text(),
+    stderr: texts[1].text(),
   };
 }
 
@@ -88,23 +87,28 @@ export function awaitEnd(sys: Sys, pid: number, limitMs: number): boolean {
 }
 
 /** Reads what is there. At the end of file the descriptor stays readable, so its watch is taken away. */
-function drain(sys: Sys, fd: number, chunks: Uint8Array[]): void {
+function drain(sys: Sys, fd: number, output: Output): void {
   const buffer = new Uint8Array(16 * 1024);
   for (;;) {
     const length = sys.read(fd, buffer, 0, buffer.length);
     if (length === 0) sys.unwatch(fd);
     if (length <= 0) return;
-    if (chunks.reduce((sum, chunk) => sum + chunk.length, 0) < OUTPUT_LIMIT)
-      chunks.push(buffer.slice(0, length));
+    output.add(buffer.subarray(0, length));
   }
 }
 
-function concat(chunks: readonly Uint8Array[]): Uint8Array {
-  const all = new Uint8Array(chunks.reduce((sum, chunk) => sum + chunk.length, 0));
-  let at = 0;
-  for (const chunk of chunks) {
-    all.set(chunk, at);
-    at += chunk.length;
+/** The beginning of what a child has printed. */
+class Output {
+  readonly #bytes = new Uint8Array(OUTPUT_LIMIT);
+  #length = 0;
+
+  add(bytes: Uint8Array): void {
+    const kept = bytes.subarray(0, OUTPUT_LIMIT - this.#length);
+    this.#bytes.set(kept, this.#length);
+    this.#length += kept.length;
   }
-  return all;
+
+  text(): string {
+    return new TextDecoder().decode(this.#bytes.subarray(0, this.#length));
+  }
 }

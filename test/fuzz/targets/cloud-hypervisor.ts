@@ -61,12 +61,9 @@ export const cloudHypervisorEvents: Target = {
     const text = input.toString("latin1");
     const [whole, cut] = [new EventDecoder(), new EventDecoder()];
     const events = whole.push(text);
+    const again = piecesOf(input).flatMap((piece) => cut.push(Buffer.from(piece).toString("latin1")));
     // What is longer than an event may be is skipped where it comes in pieces.
-    const again =
-      input.length > LONGEST
-        ? events
-        : piecesOf(input).flatMap((piece) => cut.push(Buffer.from(piece).toString("latin1")));
-    assert.deepEqual(again, events);
+    if (input.length <= LONGEST) assert.deepEqual(again, events);
     for (const event of events) {
       assert.ok([event.source, event.event, ...Object.values(event.properties)].every(isString));
     }

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { printable } from "../../../src/core/printable.ts";
 import { lastLines, RingBuffer } from "../../../src/host/ring-buffer.ts";
+import { WordWatch } from "../../../src/host/word-watch.ts";
 import { piecesOf } from "../engine/pieces.ts";
 import type { Target } from "../engine/target.ts";
 
@@ -8,18 +9,25 @@ import type { Target } from "../engine/target.ts";
 // biome-ignore lint/suspicious/noControlCharactersInRegex: that is what is looked for
 const OBEYED = /[\0-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/;
 const CAPACITY = 300;
+const FATAL = /panicked at/;
 
-/** A guest's console, as it is kept, shown and told in errors. */
+/** A guest's console, or a helper's stderr, as it is kept, watched, shown and told in errors. */
 export const consoleBytes: Target = {
   name: "console",
   seeds: [
     "[    0.000000] Linux version 6.1.0\r\n\u001b[0;32m OK \u001b[0m Started x\r\n\u001b]0;title\u0007é€😀\n",
     "\u001b[1;31mpanic\u001b[m\r\n\u001bP1$r0m\u001b\\ \u009b2J\u0090q\u009c\u202eevil\u2069\n",
   ],
-  tokens: ["\u001b", "\u009b", "\u001b]", "\u001bP", "\u0007", "\u001b\\", "\ud83d", "\u2028"],
+  tokens: ["panicked at", "\u001b", "\u009b", "\u001b]", "\u001bP", "\u0007", "\u001b\\", "\ud83d", "\u2028"],
   run(input) {
     const ring = new RingBuffer(CAPACITY);
-    for (const piece of piecesOf(input)) ring.write(piece);
+    const watch = new WordWatch(FATAL);
+    let fatal = false;
+    for (const piece of piecesOf(input)) {
+      ring.write(piece);
+      fatal = watch.comesWith(Buffer.from(piece)) || fatal;
+    }
+    assert.equal(fatal, FATAL.test(input.toString("latin1")), "words are found however they are cut");
     assert.equal(ring.length, Math.min(CAPACITY, input.length));
     const text = ring.text();
     assert.ok(text.length <= CAPACITY, "longer than what was kept");
