@@ -203,6 +203,7 @@ forEveryRunner(
         await guarded(folder, async (canary) => {
           const single = join(folder, "single");
           await writeFile(single, "single\n");
+          const mounted = await mountPoints("self", "/run/hull", folder);
           await makeProgram(join(folder, "bin"));
           const id = runner().id();
           const script = `cat /etc/single; mkdir /evil && mount -t virtiofs hull /evil || exit 1\n${ATTACK}`;
@@ -225,6 +226,7 @@ forEveryRunner(
           const [content, ...said] = stdout.trimEnd().split("\n");
           assert.equal(content, "single");
           assertRefused(said, 2);
+          assert.deepEqual(await mountPoints("self", "/run/hull", folder), mounted);
         });
       } finally {
         await rm(folder, { recursive: true });
