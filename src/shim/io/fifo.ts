@@ -99,6 +99,7 @@ export class FifoInput {
   #reader: number | undefined;
   #writer: number | undefined;
   #socket: Socket | undefined;
+  #sink: Socket | undefined;
 
   constructor(path: string) {
     this.#reader = openFifo(path, constants.O_RDONLY);
@@ -121,6 +122,7 @@ export class FifoInput {
       return;
     }
     this.#reader = undefined; // the socket owns it from here
+    this.#sink = sink;
     const source = readFdReusingBuffer(fd, (chunk, next) => {
       sink.write(chunk, (error) => {
         if (!error) next();
@@ -146,5 +148,6 @@ export class FifoInput {
     if (this.#reader !== undefined) closeSync(this.#reader);
     this.#reader = undefined;
     this.#socket?.destroy();
+    this.#sink?.destroy(); // the end of file, which closes it, does not come any more
   }
 }

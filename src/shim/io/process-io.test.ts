@@ -319,3 +319,14 @@ test("what can't be opened is refused, and nothing stays open", async (t) => {
   await new Promise((resolve) => setImmediate(resolve));
   assert.equal(count(), before);
 });
+
+test("stdin: closing closes the guest's stream, too, although no end of file came", async (t) => {
+  const folder = testFolder(t);
+  const stdin = makeFifo(join(folder, "in"));
+  const io = await openProcessIo({ ...NONE, stdin }, context(folder));
+  const [sink, guest] = await socketPair(t);
+  io.attach({ stdin: sink });
+  const ended = once(guest.resume(), "end");
+  await io.close();
+  await within(30_000).race(ended);
+});
