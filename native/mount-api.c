@@ -27,6 +27,7 @@
 #define MAX_ARGUMENTS 8
 /* Calls in other namespaces at a time: so many do not wait unless what they wait for is gone. */
 #define MAX_ELSEWHERE 256
+#define MAX_TRIES 1000
 
 /* An argument: a number, or a text that the job owns. */
 union value {
@@ -58,7 +59,11 @@ static long open_beneath(const union value *given) {
   struct open_how how = {.flags = (uint64_t)given[2].number | O_CLOEXEC,
                          .mode = (uint64_t)given[3].number,
                          .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS};
-  return syscall(SYS_openat2, (int)given[0].number, given[1].text, &how, sizeof(how));
+  long fd = -1;
+  /* EAGAIN: something was mounted or renamed anywhere while a ".." of the path was looked at. */
+  for (int tries = 0; tries < MAX_TRIES && fd < 0 && (tries == 0 || errno == EAGAIN); tries++)
+    fd = syscall(SYS_openat2, (int)given[0].number, given[1].text, &how, sizeof(how));
+  return fd;
 }
 
 /* find(namespace, root, path): a descriptor of what is there, to do something at; links are followed. */
