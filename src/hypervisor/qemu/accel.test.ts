@@ -55,7 +55,18 @@ test("a guest that hangs, resets or fails means TCG, one warning, and a memory",
   assert.equal(await resolveAccel(other, within(30_000)), "kvm");
 });
 
-const answers = async () => (await readdir(directory)).filter((name) => name.startsWith("accel-"));
+const answers = async () => (await readdir(directory)).filter((name) => name.startsWith("accel"));
+
+test("answers about QEMUs that are gone do not pile up", { skip: noKvm }, async () => {
+  for (let version = 0; version < 20; version++) {
+    const probe = await fakeQemu(`exit 0 # ${"x".repeat(version)}`);
+    assert.equal(await resolveAccel(probe, within(30_000)), "tcg");
+  }
+  assert.equal(await runs(), 20);
+  const [file = "", ...more] = await answers();
+  assert.deepEqual(more, []);
+  assert.equal(JSON.parse(await readFile(join(directory, file), "utf8")).length, 16);
+});
 
 test("an answer that others could have written is not believed, nor is a dead prober waited for", {
   skip: noKvm,

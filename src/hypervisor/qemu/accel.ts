@@ -1,4 +1,4 @@
-import { createHash, randomUUID } from "node:crypto";
+import { randomUUID } from "node:crypto";
 import { constants } from "node:fs";
 import { access, link, mkdir, open, readFile, rename, rm, stat, unlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -21,6 +21,14 @@ export interface AccelProbe {
 
 /** How long a kernel without a root file system may take to panic; with a KVM that works it takes well below 1 s. */
 const PROBE_MS = 6_000;
+/** Answers that are remembered: handlers may have QEMUs and kernels of their own, but an upgrade leaves the old ones behind. */
+const MOST_ANSWERS = 16;
+
+interface Answer {
+  /** What was asked about. */
+  readonly key: string;
+  readonly accel: "kvm" | "tcg";
+}
 
 /**
  * What `accel: auto` means here: `kvm` when KVM can run the guest's kernel, else `tcg`. An open /dev/kvm proves
@@ -37,35 +45,36 @@ export async function resolveAccel(probe: AccelProbe, deadline: Deadline): Promi
   await mkdir(directory, { recursive: true, mode: 0o700 });
   const lock = join(directory, "accel.lock");
   const key = await probeKey(probe);
-  // A file for each question: handlers with different QEMUs or kernels must not forget each other's answer.
-  const digest = createHash("sha256").update(key).digest("hex").slice(0, 16);
-  const file = join(directory, `accel-${digest}.json`);
+  const file = join(directory, "accel.json");
+  const known = async () => (await recall(file)).find((answer) => answer.key === key)?.accel;
   while (true) {
-    const known = await recall(file, key);
-    if (known) return known;
+    const accel = await known();
+    if (accel) return accel;
     if (await takeLock(lock)) break;
     await deadline.race(new Promise((resolve) => setTimeout(resolve, 100)));
   }
   try {
     // The one before us may have found it out since the last look.
-    const known = await recall(file, key);
-    if (known) return known;
+    const found = await known();
+    if (found) return found;
     const accel = (await kvmRuns(probe, deadline)) ? "kvm" : "tcg";
     if (accel === "tcg") {
       probe.warn(
         "KVM is there but does not run the guest's kernel: guests are emulated (TCG), which is slow",
       );
     }
-    await remember(file, JSON.stringify({ key, accel }));
+    await remember(file, { key, accel });
     return accel;
   } finally {
     await unlink(lock);
   }
 }
 
-async function remember(file: string, answer: string): Promise<void> {
+/** Adds an answer; the oldest are forgotten. The caller has the lock. */
+async function remember(file: string, answer: Answer): Promise<void> {
+  const answers = [answer, ...(await recall(file))].slice(0, MOST_ANSWERS);
   try {
-    await writeFile(`${file}~`, answer, { mode: 0o600 });
+    await writeFile(`${file}~`, JSON.stringify(answers), { mode: 0o600 });
     await rename(`${file}~`, file);
   } catch (error) {
     await rm(`${file}~`, { force: true });
@@ -116,29 +125,31 @@ async function probeKey(probe: AccelProbe): Promise<string> {
   return [boot, ...files].join("\n");
 }
 
-/** The remembered answer, if it is root's and about the same things. */
-async function recall(file: string, key: string): Promise<"kvm" | "tcg" | undefined> {
+/** The remembered answers, newest first, if they are root's. */
+async function recall(file: string): Promise<Answer[]> {
   const handle = await open(file, constants.O_RDONLY | constants.O_NOFOLLOW).catch(
     (error: NodeJS.ErrnoException) => {
       if (error.code === "ENOENT") return undefined;
       throw error;
     },
   );
-  if (!handle) return undefined;
+  if (!handle) return [];
   try {
     const { uid, mode } = await handle.stat();
-    if (uid !== process.getuid?.() || (mode & 0o022) !== 0) return undefined;
-    const { key: of, accel } = JSON.parse(await handle.readFile("utf8")) as {
-      key?: unknown;
-      accel?: unknown;
-    };
-    return of === key && (accel === "kvm" || accel === "tcg") ? accel : undefined;
+    if (uid !== process.getuid?.() || (mode & 0o022) !== 0) return [];
+    const answers: unknown = JSON.parse(await handle.readFile("utf8"));
+    return Array.isArray(answers) ? answers.filter(isAnswer) : [];
   } catch (error) {
-    if (error instanceof SyntaxError) return undefined; // it is written anew
+    if (error instanceof SyntaxError) return []; // it is written anew
     throw error;
   } finally {
     await handle.close();
   }
+}
+
+function isAnswer(value: unknown): value is Answer {
+  const { key, accel } = (value ?? {}) as Partial<Record<keyof Answer, unknown>>;
+  return typeof key === "string" && (accel === "kvm" || accel === "tcg");
 }
 
 /**
