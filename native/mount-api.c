@@ -1,12 +1,12 @@
 /*
  * Mounts and files by descriptor, which neither Node nor mount(8) can do: src/host/mount-api.ts makes methods
- * of it. Every function runs on another thread, since file systems may make any of these calls wait, and
- * answers a promise of a descriptor or 0, or of a negative error number, as libuv does.
+ * of it. Every call has a thread of its own, since file systems may make any of them wait, for ever if a file
+ * server is gone. It answers a promise of a descriptor or 0, or of a negative error number, as libuv does.
  *
- * Some run in another mount namespace: their first two arguments are its descriptor and that of the root
+ * ELSEWHERE: in another mount namespace; the first two arguments are its descriptor and that of the root
  * directory there. A thread may only enter one when it shares its root and its working directory with no
- * other, which it cannot take back: each call has a thread of its own, which ends with it. What they look at
- * may be on a server that never answers: Node's few threads, which all others run on, must not wait for it.
+ * other, which it cannot take back.
+ * LIST: about a place of somebody else's; the promise is of a list of numbers, as many as the function says.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -21,12 +21,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #define MAX_ARGUMENTS 8
-/* Calls in other namespaces at a time: so many do not wait unless what they wait for is gone. */
-#define MAX_ELSEWHERE 256
+/* Calls about what others name, at a time: so many do not wait unless what they wait for is gone. */
+#define MAX_WAITING 256
 #define MAX_TRIES 1000
 
 /* An argument: a number, or a text that the job owns. */
@@ -39,23 +41,22 @@ struct function {
   const char *name;
   /* A letter an argument: n for a number, s for a text. */
   const char *arguments;
-  long (*run)(const union value *given);
-  /* In the mount namespace that its first two arguments are. */
-  bool elsewhere;
+  long (*run)(union value *given);
+  /* 0: of our own files. */
+  enum { ELSEWHERE = 1, LIST } kind;
 };
 
-/* A call under way: work of the pool's, or a thread that tells its end. */
+/* A call on its way. */
 struct job {
   const struct function *function;
-  napi_async_work work;
-  napi_threadsafe_function told;
+  napi_threadsafe_function done;
   napi_deferred promise;
   union value given[MAX_ARGUMENTS];
   int result;
 };
 
 /* open(directory, path, flags, mode): no step of the path leaves the directory or is a link of any kind. */
-static long open_beneath(const union value *given) {
+static long open_beneath(union value *given) {
   struct open_how how = {.flags = (uint64_t)given[2].number | O_CLOEXEC,
                          .mode = (uint64_t)given[3].number,
                          .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS};
@@ -67,12 +68,12 @@ static long open_beneath(const union value *given) {
 }
 
 /* find(namespace, root, path): a descriptor of what is there, to do something at; links are followed. */
-static long find_elsewhere(const union value *given) {
+static long find_elsewhere(union value *given) {
   return syscall(SYS_open_tree, AT_FDCWD, given[2].text, OPEN_TREE_CLOEXEC);
 }
 
 /* mounts(namespace, root): the list of what is mounted there, to be read, see proc_pid_mountinfo(5). */
-static long list_mounts(const union value *given) {
+static long list_mounts(union value *given) {
   (void)given;
   return open("/proc/thread-self/mountinfo", O_RDONLY | O_CLOEXEC);
 }
@@ -84,19 +85,19 @@ static long clone_of(int64_t place, int64_t recursive) {
   return syscall(SYS_open_tree, (int)place, "", flags);
 }
 
-static long clone_mount(const union value *given) {
+static long clone_mount(union value *given) {
   return clone_of(given[0].number, given[1].number);
 }
 
 /* take(namespace, root, place, recursive): the same of a place there. */
-static long clone_elsewhere(const union value *given) {
+static long clone_elsewhere(union value *given) {
   return clone_of(given[2].number, given[3].number);
 }
 
 /* create(namespace, root, folder, type, source, at, flags, options): a file system that is mounted nowhere
  * yet; `folder` is what relative paths in the options are relative to. mount(2) takes longer options than
  * fsconfig(2), and needs a place, `at`: in a copy of the namespace that nobody else sees. */
-static long create_mount(const union value *given) {
+static long create_mount(union value *given) {
   const char *at = given[5].text;
   if (unshare(CLONE_NEWNS) != 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
       chdir(given[2].text) != 0 ||
@@ -106,7 +107,7 @@ static long create_mount(const union value *given) {
 }
 
 /* change(mount, recursive, set, clear, propagation) */
-static long change_mount(const union value *given) {
+static long change_mount(union value *given) {
   struct mount_attr change = {.attr_set = (uint64_t)given[2].number,
                               .attr_clr = (uint64_t)given[3].number,
                               .propagation = (uint64_t)given[4].number};
@@ -115,23 +116,53 @@ static long change_mount(const union value *given) {
 }
 
 /* attach(mount, place): where the descriptor `place` is. */
-static long attach_mount(const union value *given) {
+static long attach_mount(union value *given) {
   unsigned flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH;
   return syscall(SYS_move_mount, (int)given[0].number, "", (int)given[1].number, "", flags);
 }
 
 /* detach(path, flags): umount2(2) */
-static long detach_mount(const union value *given) {
+static long detach_mount(union value *given) {
   return syscall(SYS_umount2, given[0].text, (int)given[1].number);
 }
 
+/* stat(place): mode, device, number of the inode */
+static long stat_place(union value *given) {
+  struct stat found;
+  if (fstatat((int)given[0].number, "", &found, AT_EMPTY_PATH) != 0)
+    return -1;
+  given[0].number = found.st_mode;
+  given[1].number = (int64_t)found.st_dev;
+  given[2].number = (int64_t)found.st_ino;
+  return 3;
+}
+
+/* statfs(place): the size in bytes */
+static long stat_file_system(union value *given) {
+  struct statfs found;
+  if (fstatfs((int)given[0].number, &found) != 0)
+    return -1;
+  given[0].number = (int64_t)found.f_blocks * found.f_bsize;
+  return 1;
+}
+
 static const struct function functions[] = {
-    {"open", "nsnn", open_beneath, false},    {"find", "nns", find_elsewhere, true},
-    {"mounts", "nn", list_mounts, true},      {"clone", "nn", clone_mount, false},
-    {"take", "nnnn", clone_elsewhere, true},  {"create", "nnssssns", create_mount, true},
-    {"change", "nnnnn", change_mount, false}, {"attach", "nn", attach_mount, false},
-    {"detach", "sn", detach_mount, false},
+    {"open", "nsnn", open_beneath, 0},
+    {"find", "nns", find_elsewhere, ELSEWHERE},
+    {"stat", "n", stat_place, LIST},
+    {"statfs", "n", stat_file_system, LIST},
+    {"mounts", "nn", list_mounts, ELSEWHERE},
+    {"clone", "nn", clone_mount, 0},
+    {"take", "nnnn", clone_elsewhere, ELSEWHERE},
+    {"create", "nnssssns", create_mount, ELSEWHERE},
+    {"change", "nnnnn", change_mount, 0},
+    {"attach", "nn", attach_mount, 0},
+    {"detach", "sn", detach_mount, 0},
 };
+
+/* Of calls about what others name: they may wait for ever for a file server that does not answer. Node's
+ * thread only. */
+static int waiting;
 
 static void free_job(struct job *job) {
   for (size_t index = 0; job->function->arguments[index] != '\0'; index++)
@@ -145,80 +176,73 @@ static void run(struct job *job) {
   job->result = result < 0 ? -errno : (int)result;
 }
 
-static void *run_elsewhere(void *data) {
+static bool may_wait(const struct job *job) {
+  return job->function->kind != 0;
+}
+
+static void *run_thread(void *data) {
   struct job *job = data;
-  napi_threadsafe_function told = job->told;
-  if (unshare(CLONE_FS) != 0 || setns((int)job->given[0].number, CLONE_NEWNS) != 0 ||
-      fchdir((int)job->given[1].number) != 0 || chroot(".") != 0)
+  napi_threadsafe_function done = job->done;
+  if (job->function->kind == ELSEWHERE &&
+      (unshare(CLONE_FS) != 0 || setns((int)job->given[0].number, CLONE_NEWNS) != 0 ||
+       fchdir((int)job->given[1].number) != 0 || chroot(".") != 0))
     job->result = -errno;
   else
     run(job);
-  /* It fails when Node is ending: then nobody frees the job. */
-  napi_call_threadsafe_function(told, job, napi_tsfn_blocking);
-  napi_release_threadsafe_function(told, napi_tsfn_release);
+  if (napi_call_threadsafe_function(done, job, napi_tsfn_blocking) != napi_ok)
+    free_job(job); /* Node is ending */
+  napi_release_threadsafe_function(done, napi_tsfn_release);
   return NULL;
 }
 
-static void execute(napi_env env, void *data) {
-  (void)env;
-  run(data);
+static napi_value answer_of(napi_env env, const struct job *job) {
+  napi_value answer = NULL, number;
+  if (job->result < 0 || job->function->kind != LIST) {
+    napi_create_int32(env, job->result, &answer);
+    return answer;
+  }
+  napi_create_array(env, &answer);
+  for (uint32_t index = 0; index < (uint32_t)job->result; index++)
+    if (napi_create_bigint_int64(env, job->given[index].number, &number) == napi_ok)
+      napi_set_element(env, answer, index, number);
+  return answer;
 }
 
-static void settle(napi_env env, struct job *job) {
-  napi_value result;
-  if (napi_create_int32(env, job->result, &result) == napi_ok)
-    napi_resolve_deferred(env, job->promise, result);
+/* Runs on Node's thread; without an env Node is ending. */
+static void complete(napi_env env, napi_value callback, void *context, void *data) {
+  (void)callback;
+  (void)context;
+  struct job *job = data;
+  if (env != NULL) {
+    waiting -= may_wait(job);
+    napi_resolve_deferred(env, job->promise, answer_of(env, job));
+  }
   free_job(job);
 }
 
-static void complete(napi_env env, napi_status status, void *data) {
-  struct job *job = data;
-  if (status != napi_ok)
-    job->result = -ECANCELED;
-  napi_delete_async_work(env, job->work);
-  settle(env, job);
-}
-
-/* Only Node's own thread counts. */
-static unsigned elsewhere;
-
-static void completed_elsewhere(napi_env env, napi_value callback, void *context, void *data) {
-  (void)callback;
-  (void)context;
-  elsewhere--;
-  if (env != NULL)
-    settle(env, data);
-}
-
-/* False when there is no such thread; then nothing has been begun. */
-static bool start_elsewhere(napi_env env, napi_value name, struct job *job) {
+/* A thread of its own: Node's few are for files of ours, without which no pod ends. */
+static int start_thread(napi_env env, struct job *job) {
+  napi_value name;
   pthread_t thread;
-  if (elsewhere >= MAX_ELSEWHERE ||
-      napi_create_threadsafe_function(env, NULL, NULL, name, 0, 1, NULL, NULL, NULL, completed_elsewhere,
-                                      &job->told) != napi_ok)
-    return false;
-  /* Signals are for Node's threads. */
   sigset_t all, before;
+  if (may_wait(job) && waiting >= MAX_WAITING)
+    return ENOBUFS;
+  if (napi_create_string_utf8(env, job->function->name, NAPI_AUTO_LENGTH, &name) != napi_ok ||
+      napi_create_threadsafe_function(env, NULL, NULL, name, 0, 1, NULL, NULL, NULL, complete, &job->done) !=
+          napi_ok)
+    return ENOMEM;
+  /* Signals are for Node's threads. */
   sigfillset(&all);
   pthread_sigmask(SIG_BLOCK, &all, &before);
-  int error = pthread_create(&thread, NULL, run_elsewhere, job);
+  int error = pthread_create(&thread, NULL, run_thread, job);
   pthread_sigmask(SIG_SETMASK, &before, NULL);
   if (error != 0) {
-    napi_release_threadsafe_function(job->told, napi_tsfn_abort);
-    return false;
+    napi_release_threadsafe_function(job->done, napi_tsfn_abort);
+    return error;
   }
   pthread_detach(thread);
-  elsewhere++;
-  return true;
-}
-
-static bool start_in_pool(napi_env env, napi_value name, struct job *job) {
-  if (napi_create_async_work(env, NULL, name, execute, complete, job, &job->work) != napi_ok)
-    return false;
-  if (napi_queue_async_work(env, job->work) == napi_ok)
-    return true;
-  napi_delete_async_work(env, job->work);
-  return false;
+  waiting += may_wait(job);
+  return 0;
 }
 
 /* A text without a NUL in it, or NULL. */
@@ -253,7 +277,7 @@ static bool take(napi_env env, napi_callback_info info, struct job *job) {
 
 static napi_value start(napi_env env, napi_callback_info info) {
   void *function = NULL;
-  napi_value name, promise;
+  napi_value promise;
   struct job *job = calloc(1, sizeof(*job));
   if (job == NULL || napi_get_cb_info(env, info, NULL, NULL, NULL, &function) != napi_ok) {
     free(job);
@@ -265,15 +289,16 @@ static napi_value start(napi_env env, napi_callback_info info) {
     napi_throw_type_error(env, "ERR_INVALID_ARG_TYPE", "mount-api: wrong arguments");
     return NULL;
   }
-  if (napi_create_string_utf8(env, job->function->name, NAPI_AUTO_LENGTH, &name) != napi_ok ||
-      napi_create_promise(env, &job->promise, &promise) != napi_ok) {
+  if (napi_create_promise(env, &job->promise, &promise) != napi_ok) {
     free_job(job);
     napi_throw_error(env, NULL, "mount-api: Node cannot start the call");
     return NULL;
   }
-  if (!(job->function->elsewhere ? start_elsewhere : start_in_pool)(env, name, job)) {
-    job->result = -EAGAIN;
-    settle(env, job);
+  int error = start_thread(env, job);
+  if (error != 0) {
+    job->result = -error;
+    napi_resolve_deferred(env, job->promise, answer_of(env, job));
+    free_job(job);
   }
   return promise;
 }

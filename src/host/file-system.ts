@@ -40,7 +40,7 @@ function fit(options: readonly string[], { source, type }: MountSpec) {
 async function isImage({ source, options }: MountSpec, api: MountApi): Promise<boolean> {
   if (options.includes("loop")) return true;
   if (!source.startsWith("/")) return false;
-  return await api.withSource(source, async (found) => (await found.stat()).isFile());
+  return await api.withSource(source, async (found) => (await found.stat()).kind === "file");
 }
 
 /** Whether mount(8) has a program of its own for a type, or has to find out which type it is. */

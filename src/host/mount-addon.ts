@@ -1,11 +1,15 @@
 import { getSystemErrorName } from "node:util";
-import { failedPrecondition, HullError } from "../core/errors.ts";
+import { failedPrecondition, HullError, resourceExhausted } from "../core/errors.ts";
 import { loadAddon, systemError } from "./addon.ts";
 
 /** native/mount-api.c. A negative answer is an error number. */
 export interface MountAddon {
   open(directory: number, path: string, flags: number, mode: number): Promise<number>;
   find(namespace: number, root: number, path: string): Promise<number>;
+  /** Mode, device and inode. */
+  stat(place: number): Promise<number | bigint[]>;
+  /** The size in bytes. */
+  statfs(place: number): Promise<number | bigint[]>;
   mounts(namespace: number, root: number): Promise<number>;
   clone(place: number, recursive: number): Promise<number>;
   take(namespace: number, root: number, place: number, recursive: number): Promise<number>;
@@ -39,5 +43,13 @@ export function checked(step: string, answer: number): number {
   if (code === "ENOSYS") throw failedPrecondition(`${step}: the kernel is too old; hull needs Linux 5.12`);
   if (code === "ELOOP" || code === "EXDEV")
     throw failedPrecondition(`${step}: it is a link, goes through one or leads out; no mount follows those`);
-  throw HullError.wrap(step, systemError(answer), "FailedPrecondition");
+  throw HullError.wrap(step, mountError(answer), "FailedPrecondition");
+}
+
+/** What a negative answer means. */
+export function mountError(answer: number): Error {
+  if (getSystemErrorName(answer) !== "ENOBUFS") return systemError(answer);
+  return resourceExhausted(
+    "too many calls wait for file servers that do not answer; end the pod or mend them",
+  );
 }

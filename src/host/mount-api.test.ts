@@ -45,7 +45,10 @@ test("wrong arguments are refused, not used", async () => {
         assert.throws(() => addon[name](...wrong), { code: "ERR_INVALID_ARG_TYPE" }, name);
     }
     console.log(Object.keys(addon).join());`;
-  assert.equal(await sanitized(script), "open,find,mounts,clone,take,create,change,attach,detach");
+  assert.equal(
+    await sanitized(script),
+    "open,find,stat,statfs,mounts,clone,take,create,change,attach,detach",
+  );
 });
 
 test("many calls at once each have their own answer, also when Node ends first", async () => {

@@ -1,10 +1,9 @@
-import { closeSync, createReadStream, type Stats } from "node:fs";
-import { readFile, readlink, stat } from "node:fs/promises";
+import { closeSync, constants, createReadStream } from "node:fs";
+import { readFile, readlink } from "node:fs/promises";
 import { text } from "node:stream/consumers";
 import { HullError } from "../core/errors.ts";
-import { systemError } from "./addon.ts";
 import { DetachedMount, type Place } from "./detached-mount.ts";
-import { checked, type MountAddon } from "./mount-addon.ts";
+import { checked, type MountAddon, mountError } from "./mount-addon.ts";
 import { bindAttributes } from "./mount-attributes.ts";
 import { parseMountInfo } from "./mountinfo.ts";
 
@@ -14,9 +13,23 @@ export interface MountView {
   readonly root: number;
 }
 
+/** What stat(2) tells of a source. */
+export interface SourceStat {
+  readonly kind: "file" | "directory" | "block device" | "other";
+  readonly dev: bigint;
+  readonly ino: bigint;
+}
+
+const KIND: Readonly<Record<number, SourceStat["kind"]>> = {
+  [constants.S_IFREG]: "file",
+  [constants.S_IFDIR]: "directory",
+  [constants.S_IFBLK]: "block device",
+};
+
 /**
  * A file or directory that a caller has named, as the caller sees it: held by a descriptor, it stays what it is, whatever is
- * renamed or mounted meanwhile. In this process's own mount namespace the same path may be another, or none.
+ * renamed or mounted meanwhile. In this process's own mount namespace the same path may be another, or none. Its server may
+ * never answer: what asks it goes through the addon, not through Node's few threads.
  */
 export class Source {
   readonly #addon: MountAddon;
@@ -38,7 +51,7 @@ export class Source {
   /** To be closed. Throws NotFound. */
   static async find(addon: MountAddon, view: MountView, path: string): Promise<Source> {
     const fd = await addon.find(view.namespace, view.root, path);
-    if (fd < 0) throw HullError.ofCallersPath(`mount source ${path}`, systemError(fd));
+    if (fd < 0) throw HullError.ofCallersPath(`mount source ${path}`, mountError(fd));
     return new Source(addon, view, fd, path);
   }
 
@@ -47,8 +60,21 @@ export class Source {
     return `/proc/self/fd/${this.#fd}`;
   }
 
-  async stat(): Promise<Stats> {
-    return await stat(this.here);
+  async stat(): Promise<SourceStat> {
+    const [mode = 0n, dev = 0n, ino = 0n] = this.#told(await this.#addon.stat(this.#fd));
+    return { kind: KIND[Number(mode) & constants.S_IFMT] ?? "other", dev, ino };
+  }
+
+  /** The size in bytes of the file system that it is in. */
+  async fileSystemSize(): Promise<bigint> {
+    const [size = 0n] = this.#told(await this.#addon.statfs(this.#fd));
+    return size;
+  }
+
+  #told(answer: number | bigint[]): bigint[] {
+    if (typeof answer === "number")
+      throw HullError.ofCallersPath(`mount source ${this.path}`, mountError(answer));
+    return answer;
   }
 
   /** The numbers of the mount that it is in and, `recursive`, of those below it: what a copy of it consists of. */

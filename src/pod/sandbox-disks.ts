@@ -93,9 +93,9 @@ export class SandboxDisks {
     const folder = join(directory, "disks");
     await mkdir(folder, { recursive: true, mode: 0o700 });
     return await mounts.withSource(path, async (found) => {
-      const stats = await found.stat();
-      const file = image && stats.isFile();
-      if (!file && !stats.isBlockDevice()) throw failedPrecondition(`${path} is no block device`);
+      const { kind } = await found.stat();
+      const file = image && kind === "file";
+      if (!file && kind !== "block device") throw failedPrecondition(`${path} is no block device`);
       return { file, bound: await BoundFile.create(found, join(folder, name), mounts) };
     });
   }

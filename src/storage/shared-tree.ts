@@ -204,10 +204,10 @@ export class SharedTree {
 
 /** What a copy of a source would be: of two that are the same one is enough. */
 async function identity(source: Source, options: readonly string[]) {
-  const stats = await source.stat();
-  const directory = stats.isDirectory();
+  const { kind, dev, ino } = await source.stat();
+  const directory = kind === "directory";
   const mounts = await source.mountIds(directory && options.includes("rbind"));
-  return { key: JSON.stringify([source.path, stats.dev, stats.ino, mounts, options]), directory };
+  return { key: JSON.stringify([source.path, `${dev}:${ino}`, mounts, options]), directory };
 }
 
 /**

@@ -1,4 +1,3 @@
-import { statfs } from "node:fs/promises";
 import { HullError } from "../core/errors.ts";
 import type { MountApi } from "../host/mount-api.ts";
 
@@ -8,10 +7,10 @@ const DEFAULT_BYTES = 64n << 20n;
 /** The size in bytes that a pod's /dev/shm is to have: that of the tmpfs that the host has for it. */
 export async function shmSize(source: string | undefined, mounts: MountApi): Promise<bigint> {
   if (source === undefined) return DEFAULT_BYTES;
-  const { blocks, bsize } = await mounts
-    .withSource(source, ({ here }) => statfs(here, { bigint: true }))
+  const size = await mounts
+    .withSource(source, (found) => found.fileSystemSize())
     .catch((error: unknown) => {
       throw HullError.wrap("shared memory of the pod", error);
     });
-  return blocks * bsize || DEFAULT_BYTES; // a tmpfs without a limit says 0
+  return size || DEFAULT_BYTES; // a tmpfs without a limit says 0
 }
