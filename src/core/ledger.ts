@@ -14,11 +14,10 @@ export type Resource =
   | { kind: "qdisc"; netns: string; device: string }
   /** A network namespace that may have taps of the pod: it could not be read when they were looked for. */
   | { kind: "netns"; path: string }
-  /**
-   * The group `path` in every hierarchy, with those above it, up to but without `existing`, that are empty. `user`: whom
-   * only processes of the pod run as.
-   */
-  | { kind: "cgroup"; path: string; existing: string; user?: number };
+  /** The number of the user that the pod's VM runs as: its last part. It is the pod's while this is a link to its name. */
+  | { kind: "user"; path: string }
+  /** The group `path` in every hierarchy, with those above it, up to but without `existing`, that are empty. */
+  | { kind: "cgroup"; path: string; existing: string };
 
 /** A recorded resource: `update` when more is known of it, `forget` once it has been released. */
 export interface LedgerEntry {

@@ -10,7 +10,7 @@ export async function killAll(processes: readonly ProcessIdentity[], deadline: D
 }
 
 /** Kills a process (SIGKILL) that may have ended already. */
-export function kill(pid: number): void {
+function kill(pid: number): void {
   try {
     process.kill(pid, "SIGKILL");
   } catch (error) {

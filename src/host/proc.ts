@@ -14,10 +14,15 @@ function fieldsOf(stat: string): string[] {
   return stat.slice(stat.lastIndexOf(")") + 2).split(" ");
 }
 
+/** Whether all of a process has ended. Its first thread can end alone and leave others that run. */
+function hasEnded(state: string | undefined, threads: string | undefined): boolean {
+  return (state === "Z" || state === "X") && !(Number(threads) > 1);
+}
+
 /** Field 22 of /proc/PID/stat (proc(5)), the start time in clock ticks since boot; undefined when there is none. */
 function parseStartTime(stat: string): string | undefined {
   const fields = fieldsOf(stat);
-  return fields[0] === "Z" || fields[0] === "X" ? undefined : fields[19];
+  return hasEnded(fields[0], fields[17]) ? undefined : fields[19];
 }
 
 /**
@@ -62,30 +67,34 @@ export interface ProcessIdentity {
 export async function findByMark(pod: string, role?: string): Promise<ProcessIdentity[]> {
   const marks = [`\0${POD_MARK}=${pod}\0`, ...(role === undefined ? [] : [`\0${ROLE_MARK}=${role}\0`])];
   const found: ProcessIdentity[] = [];
-  for (const name of await readdir("/proc")) {
-    if (!/^\d+$/.test(name)) continue;
-    const pid = Number(name);
-    let environment: string;
-    try {
-      environment = `\0${await readFile(`/proc/${pid}/environ`, "latin1")}\0`;
-    } catch (error) {
-      if (isGone(error)) continue;
-      throw error;
-    }
+  for await (const [pid, text] of ofEachProcess("environ")) {
+    const environment = `\0${text}\0`;
     const startTime = marks.every((mark) => environment.includes(mark)) ? startTimeOf(pid) : undefined;
     if (startTime !== undefined) found.push({ pid, startTime });
   }
   return found;
 }
 
-/** The number of the user that a process runs as; undefined when there is no such process. */
-export function userOf(pid: number): number | undefined {
-  try {
-    const user = /^Uid:\t(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "latin1"))?.[1];
-    return user === undefined ? undefined : Number(user);
-  } catch (error) {
-    if (isGone(error)) return undefined;
-    throw error;
+/** The processes of which any user (real, effective, saved, of files) has this number. */
+export async function findByUser(user: number): Promise<number[]> {
+  const found: number[] = [];
+  for await (const [pid, status] of ofEachProcess("status")) {
+    const field = (name: string) => new RegExp(`^${name}:\t(.*)$`, "m").exec(status)?.[1];
+    if (!field("Uid")?.split("\t").includes(String(user))) continue;
+    if (!hasEnded(field("State")?.[0], field("Threads"))) found.push(pid);
+  }
+  return found;
+}
+
+/** A file of /proc/PID of every process that has not gone meanwhile. */
+async function* ofEachProcess(file: string): AsyncGenerator<[pid: number, text: string]> {
+  for (const pid of await readdir("/proc")) {
+    if (!/^\d+$/.test(pid)) continue;
+    try {
+      yield [Number(pid), await readFile(`/proc/${pid}/${file}`, "latin1")];
+    } catch (error) {
+      if (!isGone(error)) throw error;
+    }
   }
 }
 

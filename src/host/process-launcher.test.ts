@@ -10,6 +10,7 @@ import { MemoryLedger } from "../../test/testkit/memory-ledger.ts";
 import { within } from "../../test/testkit/within.ts";
 import { Deadline } from "../core/deadline.ts";
 import { deferred } from "../core/deferred.ts";
+import { until } from "../core/until.ts";
 import { findByMark, isAlive, startTimeOf } from "./proc.ts";
 import { launch } from "./process-launcher.ts";
 
@@ -106,6 +107,23 @@ for (const [name, end] of [
     assert.deepEqual(ledger.resources, []);
   });
 }
+
+test("what a process has forked and is recorded ends with it, though it has lost its mark", async () => {
+  const argv = ["/bin/sh", "-c", "env -i sleep 60 & echo $!; wait"] as const;
+  const forked = deferred<number>();
+  const onStdout = (data: Buffer) => forked.resolve(Number(String(data)));
+  const ledger = new MemoryLedger();
+  const started = await launch({ role: "forker", argv, pod, onStdout }, ledger);
+  const child = await forked.promise;
+  await until(async () => (await readFile(`/proc/${child}/environ`, "utf8")) === "", within(30_000));
+  await started.recordForks(within(30_000));
+  const startTime = startTimeOf(child) ?? "";
+  assert.deepEqual(ledger.resources[1], { kind: "process", role: "forker", pid: child, startTime });
+  process.kill(started.pid, "SIGKILL");
+  await started.exited;
+  assert.ok(!isAlive(child, startTime));
+  assert.deepEqual(ledger.resources, []);
+});
 
 test("a process that ignores SIGTERM is killed at the deadline", async () => {
   const argv = ["/bin/sh", "-c", "trap '' TERM; echo ready; while :; do sleep 1; done"] as const;

@@ -67,6 +67,8 @@ export interface HostProcess {
   readonly channel: Duplex | undefined;
   /** The last 64 KiB of stderr so far. */
   stderr(): string;
+  /** Records what it has forked so far: that is ended with it then, whatever it makes of its parent and its mark. */
+  recordForks(deadline: Deadline): Promise<void>;
   /**
    * Ends the process: `polite` (by default SIGTERM) first, SIGKILL half a second later or at half of the deadline: one
    * that is stopped or hangs takes no notice of anything else. Resolves when it is gone. Idempotent.
@@ -106,7 +108,7 @@ export async function launch(spec: LaunchSpec, ledger: Ledger): Promise<HostProc
   let started: ChildHandle;
   try {
     const path = await reach.addFile(program, "execute");
-    started = new ChildHandle(spec, await spawnChild(spec, path, reach.fds), entry);
+    started = new ChildHandle(spec, await spawnChild(spec, path, reach.fds), entry, ledger);
   } catch (thrown) {
     await entry.forget();
     throw thrown;
@@ -156,6 +158,7 @@ class ChildHandle implements HostProcess {
   readonly #pod: string;
   /** What it had forked when it was told to end. */
   #forks: readonly ProcessIdentity[] | undefined;
+  readonly #recorded: { readonly fork: ProcessIdentity; readonly entry: LedgerEntry }[] = [];
   #requested = false;
   #ended = false;
 
@@ -163,6 +166,7 @@ class ChildHandle implements HostProcess {
     spec: LaunchSpec,
     readonly child: ChildProcess,
     readonly entry: LedgerEntry,
+    readonly ledger: Ledger,
   ) {
     this.role = spec.role;
     this.#pod = spec.pod;
@@ -187,6 +191,14 @@ class ChildHandle implements HostProcess {
   async record(): Promise<void> {
     if (this.#ended || this.#startTime === undefined) return;
     await this.entry.update({ kind: "process", role: this.role, pid: this.pid, startTime: this.#startTime });
+  }
+
+  async recordForks(deadline: Deadline): Promise<void> {
+    for (const fork of await descendantsOf(this.pid, deadline)) {
+      if (this.#ended) return;
+      const entry = await this.ledger.record({ kind: "process", role: this.role, ...fork });
+      this.#recorded.push({ fork, entry });
+    }
   }
 
   stderr(): string {
@@ -234,7 +246,7 @@ class ChildHandle implements HostProcess {
     this.#ended = true;
     const alone = await this.#killForks();
     await this.#drained(closed);
-    if (alone) await this.entry.forget();
+    if (alone) for (const { entry } of [this, ...this.#recorded]) await entry.forget();
     return {
       code,
       signal,
@@ -251,7 +263,8 @@ class ChildHandle implements HostProcess {
   async #killForks(): Promise<boolean> {
     const limit = Deadline.after(FORKS_MS, `end what ${this.role} has forked`);
     try {
-      await killAll(this.#forks ?? (await limit.race(findByMark(this.#pod, this.role))), limit);
+      const found = this.#forks ?? (await limit.race(findByMark(this.#pod, this.role)));
+      await killAll([...this.#recorded.map(({ fork }) => fork), ...found], limit);
       return true;
     } catch {
       return false; // the pod's clean-up tries again and tells it

@@ -28,10 +28,11 @@ import { SandboxDisks } from "./sandbox-disks.ts";
 import { SandboxNetwork } from "./sandbox-network.ts";
 import { startVm } from "./start-vm.ts";
 import { FixedCapacity } from "./vm-capacity.ts";
+import { vmDevices } from "./vm-devices.ts";
 import { VmFolder } from "./vm-folder.ts";
 import { guestSilence, watchVm } from "./vm-health.ts";
 import { sizingRule, vmGrowth, vmSpec } from "./vm-spec.ts";
-import { vmDevices, vmUser } from "./vm-user.ts";
+import { takeVmUser } from "./vm-user.ts";
 import type { Health } from "./watchdog.ts";
 
 export interface BootContext {
@@ -86,17 +87,20 @@ async function boot(
   const { config, directory, ledger, namespace, id, timeline } = context;
   const pod = `${namespace}/${id}`;
   const mounts = new MountApi(join(context.installation, "lib/mount-api.node"), context.caller);
-  const user = vmUser(config.hypervisor, process.pid);
   // The VMM waits for it, the small helpers do not: it takes the time of a grace period of the kernel. They follow below.
-  const placed = enterPodCgroup(request, user, context).then((cgroup) => {
+  const placed = enterPodCgroup(request, context).then((cgroup) => {
     timeline.mark("cgroup entered");
     return cgroup;
   });
   placed.catch(() => undefined); // told below
   disposer.push("cgroup", async (by) => (await placed.catch(() => undefined))?.release(by));
-  const [vmm, daemonPath] = await Promise.all([
+  const [vmm, daemonPath, user] = await allSettled([
     program(context, "path"),
     program(context, "virtio_fs_daemon"),
+    takeVmUser(config.hypervisor, context, ledger, context.installation).then((taken) => {
+      if (taken) disposer.push("VM's user", (by) => taken.release(by));
+      return taken;
+    }),
   ]);
   const folder = await VmFolder.create(join(directory, "vm"), user, ledger);
   disposer.push("VM's folder", (by) => folder.remove(by));
@@ -230,7 +234,12 @@ async function boot(
       deadline,
     ),
   );
-  await allSettled([starting, cgroup?.adopt(helpers.map(({ pid }) => pid)) ?? Promise.resolve()]);
+  await allSettled([
+    starting,
+    cgroup?.adopt(helpers.map(({ pid }) => pid)) ?? Promise.resolve(),
+    // Its worker is root. It is there since the VMM has connected, and no container runs that could take it over.
+    virtiofsd.process.recordForks(deadline),
+  ]);
   timeline.mark("guest: sandbox set up");
   const disks = new SandboxDisks(vm, { nodes: user && nodes, mounts, ledger, directory, log: context.log });
   const capacity = spec.growth

@@ -19,7 +19,8 @@ import { afterEach, beforeEach, describe, it } from "node:test";
 import { MemoryLedger } from "../../test/testkit/memory-ledger.ts";
 import { within } from "../../test/testkit/within.ts";
 import type { Resource } from "../core/ledger.ts";
-import { findByMark, startTimeOf } from "../host/proc.ts";
+import { until } from "../core/until.ts";
+import { findByMark, findByUser, startTimeOf } from "../host/proc.ts";
 import { type HostProcess, launch } from "../host/process-launcher.ts";
 import { run } from "../host/run.ts";
 import { runBatches } from "../network/in-netns.ts";
@@ -29,8 +30,10 @@ import { hostHierarchies, PodCgroup } from "../resources/pod-cgroup.ts";
 import { cleanUpPod } from "./cleanup.ts";
 import { releaseRecorded } from "./release.ts";
 import { STATE_FILE, StateFile } from "./state-file.ts";
+import { takeVmUser } from "./vm-user.ts";
 
 const ROOT = process.geteuid?.() === 0;
+const DIST = join(import.meta.dirname, "../../dist");
 const namespace = "test";
 const id = `cleanup-${process.pid}`;
 const pod = `${namespace}/${id}`;
@@ -52,7 +55,7 @@ afterEach(async () => {
 });
 
 const cleanUp = () =>
-  cleanUpPod({ directory, namespace, id }, (text) => void warnings.push(text), within(20_000));
+  cleanUpPod({ directory, namespace, id }, DIST, (text) => void warnings.push(text), within(20_000));
 const recorded = async () => JSON.parse(await readFile(join(directory, STATE_FILE), "utf8")).resources;
 const exists = () => existsSync(directory);
 /** A process of the pod, recorded as its daemon did that. */
@@ -252,6 +255,36 @@ describe("the clean-up of a pod whose daemon is gone", () => {
     assert.equal(exists(), false);
   });
 
+  for (const lost of [false, true]) {
+    it(`ends what still runs as the pod's user, by ${lost ? "the pod's name" : "the ledger"}, in no cgroup of its own`, {
+      skip: !ROOT,
+    }, async () => {
+      const settings = { rootless: true, rootless_first_id: 1_700_000_000 };
+      const user = (await takeVmUser(settings, state, state, DIST))?.id ?? 0;
+      const others =
+        (await takeVmUser(settings, { directory, namespace, id: "other" }, state, DIST))?.id ?? 0;
+      const sleepers = [user, others].map((number) =>
+        spawn("setpriv", [`--reuid=${number}`, "--clear-groups", "--", "setsid", "sleep", "60"], {
+          env: {},
+          stdio: "ignore",
+        }),
+      );
+      const [own, other] = sleepers.map((sleeper) => once(sleeper, "exit"));
+      await until(async () => (await findByUser(others)).length === 1, within(20_000));
+      try {
+        if (lost) await writeFile(join(directory, STATE_FILE), "garbage");
+        await cleanUp();
+        assert.deepEqual((await own)?.[1], "SIGKILL");
+        assert.deepEqual(await findByUser(user), []);
+        assert.equal((await findByUser(others)).length, 1, "the other pod's go on");
+        assert.deepEqual(await readdir(root), [`.user-${others}`]);
+      } finally {
+        await run([join(DIST, "libexec/kill-user"), String(others)], within(20_000));
+        await other;
+      }
+    });
+  }
+
   it("finds the cgroup of a pod whose ledger is lost", { skip: !ROOT }, async (t) => {
     const where = await hostHierarchies();
     const locked = await Promise.all(where.map(({ mount }) => access(mount, constants.W_OK))).catch(
@@ -283,7 +316,7 @@ describe("a ledger that cannot be written", () => {
     );
     assert.match(warnings.join(), /state\.json: EISDIR.*a process that was released stays recorded/);
     await rm(inTheWay, { recursive: true });
-    await releaseRecorded(state, within(30_000));
+    await releaseRecorded(state, DIST, within(30_000));
     assert.deepEqual([state.resources, await recorded()], [[], []]);
   });
 });

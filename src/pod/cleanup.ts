@@ -8,6 +8,7 @@ import { removePodDirectory } from "./pod-directory.ts";
 import { readState } from "./read-state.ts";
 import { releaseRecorded } from "./release.ts";
 import { StateFile } from "./state-file.ts";
+import { findVmUsers } from "./vm-user.ts";
 
 /** A pod of whose daemon only the folder is left. */
 export interface DeadPod {
@@ -19,38 +20,38 @@ export interface DeadPod {
 /**
  * Releases whatever the ledger of a pod names although its daemon is gone (SIGKILL, a crash), then the pod's folder.
  * Where the ledger cannot be read as a whole, what carries the pod's name is looked for, too, and `warn` is told: its
- * processes by their mark, its taps in all network namespaces, its cgroups, all mounts in its folder. Running it again is
- * harmless. Throws with everything that could not be released; ledger and folder stay then.
+ * processes by their mark and its user, its taps in all network namespaces, its cgroups, all mounts in its folder. Running
+ * it again is harmless. Throws with everything that could not be released; ledger and folder stay then.
  */
 export async function cleanUpPod(
-  { directory, namespace, id }: DeadPod,
+  dead: DeadPod,
+  installation: string,
   warn: (message: string) => void,
   deadline: Deadline,
 ): Promise<void> {
+  const { directory, namespace, id } = dead;
   const pod = `${namespace}/${id}`;
   const { resources, problem } = await readState(directory);
-  const found = problem === undefined ? [] : await findByName({ namespace, id }, deadline);
+  const found = problem === undefined ? [] : await findByName(dead, deadline);
   if (problem !== undefined)
     warn(`${problem}: pod ${pod} is released by what can be read of it and by the pod's name`);
   const state = new StateFile(directory, namespace, id, warn, [...resources, ...found]);
-  await releaseRecorded(state, deadline);
+  await releaseRecorded(state, installation, deadline);
   await removePodDirectory(directory, deadline);
 }
 
 /** What belongs to a pod by its name; processes are found by `releaseRecorded`, mounts by the removal of its folder. */
-async function findByName(
-  { namespace, id }: Omit<DeadPod, "directory">,
-  deadline: Deadline,
-): Promise<Resource[]> {
-  const pod = `${namespace}/${id}`;
+async function findByName(dead: DeadPod, deadline: Deadline): Promise<Resource[]> {
+  const pod = `${dead.namespace}/${dead.id}`;
   const processes = await findByMark(pod);
-  const [network, cgroups] = await Promise.all([
+  const [users, network, cgroups] = await Promise.all([
+    findVmUsers(dead),
     findTaps(
       pod,
       processes.map(({ pid }) => pid),
       deadline,
     ),
-    hostHierarchies().then((where) => findCgroups({ namespace, id }, where)),
+    hostHierarchies().then((where) => findCgroups(dead, where)),
   ]);
-  return [...network, ...cgroups];
+  return [...users, ...network, ...cgroups];
 }

@@ -1,6 +1,5 @@
 import type { Config } from "../config/schema.ts";
 import type { Ledger } from "../core/ledger.ts";
-import type { ProcessUser } from "../host/process-user.ts";
 import { hostHierarchies, PodCgroup } from "../resources/pod-cgroup.ts";
 import { fitToCgroup, type VmSize, vmSize } from "../resources/sizing.ts";
 import type { SandboxRequest } from "./sandbox.ts";
@@ -13,15 +12,14 @@ export interface PlacementContext {
   warn(message: string): void;
 }
 
-/** Moves the shim into the cgroup of a pod whose VM runs as `user`; undefined where the pod has none, or the host none that can be made. */
+/** Moves the shim into the pod's cgroup; undefined where the pod has none, or the host none that can be made. */
 export async function enterPodCgroup(
   { cgroup }: Pick<SandboxRequest, "cgroup">,
-  user: ProcessUser | undefined,
   { config, ledger, warn }: PlacementContext,
 ): Promise<PodCgroup | undefined> {
   if (!config.runtime.sandbox_cgroup_only || cgroup === undefined) return undefined;
   const where = await hostHierarchies();
-  if (where.length > 0) return await PodCgroup.enter(cgroup, ledger, where, user?.id);
+  if (where.length > 0) return await PodCgroup.enter(cgroup, ledger, where);
   warn("no cgroup hierarchy of the host can be written to: the pod's processes stay where containerd is");
   return undefined;
 }

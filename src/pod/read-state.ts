@@ -9,6 +9,7 @@ const FIELDS: Readonly<Record<Resource["kind"], readonly string[]>> = {
   process: ["role"],
   tap: ["netns", "name"],
   qdisc: ["netns", "device"],
+  user: ["path"],
   cgroup: ["path", "existing"],
   netns: ["path"],
   loop: ["file"],

@@ -12,6 +12,7 @@ import { releaseUnread } from "../network/find-taps.ts";
 import { releaseNetwork } from "../network/release.ts";
 import { releaseCgroup } from "../resources/pod-cgroup.ts";
 import type { StateFile } from "./state-file.ts";
+import { releaseVmUser } from "./vm-user.ts";
 
 type Of<K extends Resource["kind"]> = Extract<Resource, { kind: K }>;
 /** Kinds of which each resource is released by itself. */
@@ -27,7 +28,7 @@ const RELEASE: { readonly [K in Single]: (resource: Of<K>, pod: StateFile, by: D
     directory: ({ path }, pod, by) => removeTree(ownPath(path, pod), by),
   };
 
-/** After the processes and the network, which are released in groups. */
+/** After the processes, the users and the network, which are released in groups. */
 const ORDER: readonly Single[] = ["cgroup", "loop", "mount", "socket", "directory"];
 
 interface Step {
@@ -39,11 +40,15 @@ interface Step {
 /**
  * Releases all that is still in a pod's ledger, for its daemon's end or after it: processes first, then what they used,
  * the latest made first. Every step is tried, with time of its own, and what it has freed is taken out of the ledger.
- * Rejects with all failures in one error.
+ * Rejects with all failures in one error. `installation`: the folder that holds hull's own helpers in libexec/.
  */
-export async function releaseRecorded(state: StateFile, deadline: Deadline): Promise<void> {
+export async function releaseRecorded(
+  state: StateFile,
+  installation: string,
+  deadline: Deadline,
+): Promise<void> {
   const disposer = new Disposer();
-  for (const { name, frees, run } of steps(state).reverse()) {
+  for (const { name, frees, run } of steps(state, installation).reverse()) {
     disposer.push(name, async (by) => {
       await run(by);
       // A record that cannot be written (no space) is stale then, which does no harm: all of this is idempotent.
@@ -53,7 +58,7 @@ export async function releaseRecorded(state: StateFile, deadline: Deadline): Pro
   await disposer.dispose(deadline);
 }
 
-function steps(state: StateFile): Step[] {
+function steps(state: StateFile, installation: string): Step[] {
   const { resources } = state;
   const of = <K extends Resource["kind"]>(...kinds: K[]) =>
     resources.filter((one): one is Of<K> => (kinds as string[]).includes(one.kind));
@@ -68,6 +73,11 @@ function steps(state: StateFile): Step[] {
       frees: processes,
       run: async (by) => await killAll([...processes.flatMap(identity), ...(await findByMark(pod))], by),
     },
+    ...of("user").map((user) => ({
+      name: `user ${user.path}`,
+      frees: [user],
+      run: (by: Deadline) => releaseVmUser(user.path, state, installation, by),
+    })),
     ...[...new Set(network.map(({ netns }) => netns))].map((netns) => {
       const frees = network.filter((one) => one.netns === netns);
       return { name: `network of ${netns}`, frees, run: (by: Deadline) => releaseNetwork(frees, by) };

@@ -1,50 +1,104 @@
-import { stat } from "node:fs/promises";
-import { join } from "node:path";
+import { readdir, readlink, rm, symlink } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
 import type { Config } from "../config/schema.ts";
 import type { Deadline } from "../core/deadline.ts";
-import type { Ledger } from "../core/ledger.ts";
-import { DeviceNodes } from "../host/device-nodes.ts";
+import { errnoOf, HullError, invalidArgument } from "../core/errors.ts";
+import type { Ledger, Resource } from "../core/ledger.ts";
+import { until } from "../core/until.ts";
+import { findByUser } from "../host/proc.ts";
 import type { ProcessUser } from "../host/process-user.ts";
+import { run } from "../host/run.ts";
 
-/**
- * The user that a pod's VM runs as; undefined = root. Its number is that of the pod's shim counted from the configured
- * first one: no two shims that live have the same process id, so no two pods share a user, and nothing has to be
- * written down or given back. The VM's processes do not outlive the shim.
- */
-export function vmUser(hypervisor: Config["hypervisor"], shimPid: number): ProcessUser | undefined {
-  return hypervisor.rootless ? { id: hypervisor.rootless_first_id + shimPid } : undefined;
+/** How many numbers are ours from the configured first one on: as many as Linux has process ids (PID_MAX_LIMIT). */
+const NUMBERS = 4_194_304;
+/** Of a link beside the namespaces' folders, none of which begins with a dot. */
+const LINK = /^\.user-(\d+)$/;
+
+interface PodPlace {
+  /** The pod's folder. */
+  readonly directory: string;
+  readonly namespace: string;
+  readonly id: string;
+}
+
+const nameOf = ({ namespace, id }: PodPlace) => `${namespace}/${id}`;
+const stateRootOf = ({ directory }: PodPlace) => dirname(dirname(directory));
+
+/** A user that a pod's VM runs as. Its number is no other pod's until it has been released. */
+export interface VmUser extends ProcessUser {
+  release(by: Deadline): Promise<void>;
 }
 
 /**
- * The devices of the host that this user's VM needs and may not open, as nodes of its own. Root needs none but those of
- * macvtaps, which the host's /dev has by chance only.
+ * Takes a user for a pod's VM; undefined = root. A number is taken by a link to the pod's name, which only one pod can make,
+ * and which tells whose it is without the pod's ledger. The first one tried is this process's id: that is free as a rule.
  */
-export async function vmDevices(
-  { hypervisor, runtime }: Config,
-  user: ProcessUser | undefined,
-  folder: string,
+export async function takeVmUser(
+  { rootless, rootless_first_id: first }: Pick<Config["hypervisor"], "rootless" | "rootless_first_id">,
+  pod: PodPlace,
   ledger: Ledger,
-  deadline: Deadline,
-): Promise<DeviceNodes | undefined> {
-  if (!user && runtime.internetworking_model !== "macvtap") return undefined;
-  const wanted = user
-    ? [
-        "/dev/net/tun",
-        ...(hypervisor.accel === "tcg" ? [] : ["/dev/kvm"]),
-        ...(hypervisor.disable_vhost_net || hypervisor.type !== "qemu" ? [] : ["/dev/vhost-net"]),
-        ...(hypervisor.entropy_source === "/dev/urandom" ? [] : [hypervisor.entropy_source]),
-      ]
-    : [];
-  const closed = await Promise.all(wanted.map(isClosed));
-  const devices = wanted.filter((_, index) => closed[index]);
-  return await DeviceNodes.create(join(folder, "dev"), user ?? { id: 0 }, devices, ledger, deadline);
+  installation: string,
+): Promise<VmUser | undefined> {
+  if (!rootless) return undefined;
+  for (let offset = process.pid; ; offset = (offset + 1) % NUMBERS) {
+    const id = first + offset;
+    const path = join(stateRootOf(pod), `.user-${id}`);
+    const entry = await ledger.record({ kind: "user", path });
+    try {
+      await symlink(nameOf(pod), path);
+    } catch (error) {
+      await entry.forget();
+      if (errnoOf(error) === "EEXIST") continue;
+      throw HullError.wrap(`take a user for the VM: ${path}`, error);
+    }
+    const release = async (by: Deadline) => {
+      await releaseVmUser(path, pod, installation, by);
+      await entry.forget();
+    };
+    return { id, release };
+  }
 }
 
-/** A device that is there and that not everybody may read and write. */
-async function isClosed(path: string): Promise<boolean> {
-  const found = await stat(path).catch((error: NodeJS.ErrnoException) => {
+/**
+ * Ends whatever still runs as a pod's user, wherever it is, and gives the user's number back. A process that was taken
+ * over can lose its parent, its session and its mark, but never its user. Idempotent.
+ */
+export async function releaseVmUser(
+  path: string,
+  pod: PodPlace,
+  installation: string,
+  deadline: Deadline,
+): Promise<void> {
+  const [, number] = LINK.exec(basename(path)) ?? [];
+  if (number === undefined || dirname(path) !== stateRootOf(pod))
+    throw invalidArgument(`it is no user in ${stateRootOf(pod)}`);
+  if ((await ownerOf(path)) !== nameOf(pod)) return; // given back, and perhaps another pod's by now
+  await run([join(installation, "libexec/kill-user"), number], deadline);
+  let left: number[] = [];
+  try {
+    await until(async () => {
+      left = await findByUser(Number(number));
+      return left.length === 0;
+    }, deadline);
+  } catch (error) {
+    throw HullError.wrap(`wait for the end of user ${number}'s processes (${left.join(", ")})`, error);
+  }
+  await rm(path, { force: true });
+}
+
+/** The users of a pod of which no record says what they are. */
+export async function findVmUsers(pod: PodPlace): Promise<Resource[]> {
+  const paths = (await readdir(stateRootOf(pod)))
+    .filter((name) => LINK.test(name))
+    .map((name) => join(stateRootOf(pod), name));
+  const owners = await Promise.all(paths.map(ownerOf));
+  return paths.filter((_, index) => owners[index] === nameOf(pod)).map((path) => ({ kind: "user", path }));
+}
+
+/** The name of the pod that a user is, if it is one's. */
+async function ownerOf(path: string): Promise<string | undefined> {
+  return await readlink(path).catch((error: NodeJS.ErrnoException) => {
     if (error.code === "ENOENT") return undefined;
     throw error;
   });
-  return found?.isCharacterDevice() === true && (found.mode & 0o006) !== 0o006;
 }

@@ -1,8 +1,6 @@
 import { access, mkdir, readdir, readFile, rmdir, writeFile } from "node:fs/promises";
 import { posix } from "node:path";
 import { HullError } from "../core/errors.ts";
-import { kill } from "../host/kill.ts";
-import { userOf } from "../host/proc.ts";
 import type { Hierarchy } from "./hierarchies.ts";
 
 /** How often a group is made again whose parent another pod's end has just removed. */
@@ -77,15 +75,8 @@ export async function moveHome(pid: number, { own, mount }: Hierarchy): Promise<
   });
 }
 
-/**
- * Moves whatever is in a group out of it; nothing is in one that somebody has just removed. What runs as `user` is killed
- * instead: a process that was taken over can lose its parent and its mark, but never leave its group.
- */
-export async function evacuate(
-  hierarchy: Hierarchy,
-  directory: string,
-  user: number | undefined,
-): Promise<void> {
+/** Moves whatever is in a group out of it; nothing is in one that somebody has just removed. */
+export async function evacuate(hierarchy: Hierarchy, directory: string): Promise<void> {
   const list = await readFile(posix.join(directory, "cgroup.procs"), "utf8").catch((error) => {
     if (["ENOENT", "ENODEV"].includes(codeOf(error))) return "";
     throw error;
@@ -93,8 +84,7 @@ export async function evacuate(
   const pids = list.split("\n").filter(Boolean);
   const { own, mount } = hierarchy;
   for (const pid of pids.map(Number)) {
-    if (user !== undefined && userOf(pid) === user) kill(pid);
-    else await moveHome(pid, { ...hierarchy, own: own === directory ? mount : own });
+    await moveHome(pid, { ...hierarchy, own: own === directory ? mount : own });
   }
 }
 

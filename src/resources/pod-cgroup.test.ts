@@ -1,14 +1,12 @@
 import assert from "node:assert/strict";
-import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { access, constants, mkdir, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, afterEach, before, beforeEach, describe, test } from "node:test";
-import { promisify } from "node:util";
 import { MemoryLedger } from "../../test/testkit/memory-ledger.ts";
 import { Deadline } from "../core/deadline.ts";
 import { HullError } from "../core/errors.ts";
-import { isAlive, startTimeOf } from "../host/proc.ts";
 import type { Hierarchy } from "./hierarchies.ts";
 import { memoryLimitMib } from "./memory-limit.ts";
 import { hostHierarchies, PodCgroup, releaseCgroup } from "./pod-cgroup.ts";
@@ -146,32 +144,6 @@ describe("a pod's cgroup, on this host", async () => {
     deadline.dispose();
     assert.deepEqual(ledger.resources, []);
     assert.equal(child.exitCode, null);
-    for (const { mount } of real) assert.ok(await missing(mount + parent), `${mount}${parent} is left`);
-  });
-
-  test("what still runs as the pod's user is killed, also without parent, session and mark", {
-    skip: skip || (process.geteuid?.() === 0 ? false : "only root can start another user's processes"),
-  }, async () => {
-    const user = 1_500_000_009;
-    const ledger = new MemoryLedger();
-    const group = await PodCgroup.enter(path, ledger, real, user);
-    assert.equal((ledger.resources[0] as { user?: number }).user, user);
-    const script = "setsid env -i sleep 600 </dev/null >/dev/null 2>&1 & echo $!";
-    const argv = [`--reuid=${user}`, `--regid=${user}`, "--clear-groups", "--", "sh", "-c", script];
-    const { stdout } = await promisify(execFile)("setpriv", argv);
-    const pid = Number(stdout);
-    const startTime = startTimeOf(pid) ?? "";
-    await group.leave();
-    const deadline = Deadline.after(30_000);
-    try {
-      assert.ok(isAlive(pid, startTime));
-      await group.release(deadline);
-      assert.ok(!isAlive(pid, startTime));
-    } finally {
-      if (isAlive(pid, startTime)) process.kill(pid, "SIGKILL");
-      deadline.dispose();
-    }
-    assert.deepEqual(ledger.resources, []);
     for (const { mount } of real) assert.ok(await missing(mount + parent), `${mount}${parent} is left`);
   });
 

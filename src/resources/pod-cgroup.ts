@@ -46,16 +46,10 @@ export class PodCgroup {
 
   /**
    * Makes the group and moves this process into it. `where`: the host's hierarchies as `hostHierarchies` finds them.
-   * `user`: whom only processes of the pod run as. On failure nothing is left of it.
+   * On failure nothing is left of it.
    */
-  static async enter(
-    path: string,
-    ledger: Ledger,
-    where: readonly Hierarchy[],
-    user?: number,
-  ): Promise<PodCgroup> {
-    const existing = await deepestExisting(path, where);
-    const record = { path, existing, ...(user !== undefined && { user }) };
+  static async enter(path: string, ledger: Ledger, where: readonly Hierarchy[]): Promise<PodCgroup> {
+    const record = { path, existing: await deepestExisting(path, where) };
     const entry = await ledger.record({ kind: "cgroup", ...record });
     try {
       const groups = await allSettled(where.map((hierarchy) => makeGroup(hierarchy, path)));
@@ -132,7 +126,7 @@ export async function hostHierarchies(): Promise<Hierarchy[]> {
 
 /**
  * Removes a recorded group, with those above it that are empty and were not there before it. What runs in it is moved
- * to where this process is, and what runs as the pod's user is killed. Idempotent. Throws FailedPrecondition when something stays in it.
+ * to where this process is. Idempotent. Throws FailedPrecondition when something stays in it.
  */
 export async function releaseCgroup(
   record: CgroupRecord,
@@ -148,7 +142,7 @@ export async function releaseCgroup(
 }
 
 async function removeCgroup(
-  { path, existing, user }: CgroupRecord,
+  { path, existing }: CgroupRecord,
   where: readonly Hierarchy[],
   limit: Deadline,
 ): Promise<void> {
@@ -157,7 +151,7 @@ async function removeCgroup(
   const others = limit.shorter(OTHERS_LIMIT_MS);
   try {
     for (const hierarchy of where) {
-      if (!(await removeFrom(hierarchy, hierarchy.mount + path, { limit, others, user }))) continue;
+      if (!(await removeFrom(hierarchy, hierarchy.mount + path, { limit, others }))) continue;
       // Another pod may have made its own there meanwhile: then they stay, as all do that are not ours alone.
       for (const level of made) if (!(await removeGroup(hierarchy.mount + level))) break;
     }
@@ -170,19 +164,18 @@ interface Patience {
   readonly limit: Deadline;
   /** For groups below it. */
   readonly others: Deadline;
-  readonly user: number | undefined;
 }
 
 /** False when the group stays since it has become another pod's, too, which has its group below it. */
 async function removeFrom(
   hierarchy: Hierarchy,
   directory: string,
-  { limit, others, user }: Patience,
+  { limit, others }: Patience,
 ): Promise<boolean> {
   for (let wait = FIRST_TRY_MS; !(await removeGroup(directory)); wait = Math.min(2 * wait, LONGEST_TRY_MS)) {
     if (others.reason && (await hasGroups(directory))) return false;
     if (limit.reason) throw failedPrecondition(`cgroup ${directory} cannot be removed: it is in use`);
-    await evacuate(hierarchy, directory, user);
+    await evacuate(hierarchy, directory);
     if (await removeGroup(directory)) break;
     await new Promise((resolve) => setTimeout(resolve, wait));
   }

@@ -1,6 +1,7 @@
 import { Deadline } from "../core/deadline.ts";
 import { cleanUpPod } from "../pod/cleanup.ts";
 import { PodPaths } from "./bootstrap/pod-paths.ts";
+import { installation } from "./installation.ts";
 
 /** The front gives the clean-up 4 s, of which starting Node is a part. */
 const LIMIT_MS = 3_500;
@@ -13,5 +14,6 @@ export async function cleanUp(namespace: string, id: string): Promise<void> {
   const deadline = Deadline.after(LIMIT_MS, `clean up pod ${namespace}/${id}`);
   const { directory } = new PodPaths(namespace, id);
   const warn = (message: string) => void process.stderr.write(`hull-shim: ${message}\n`);
-  await cleanUpPod({ directory, namespace, id }, warn, deadline).finally(() => deadline.dispose());
+  const pod = { directory, namespace, id };
+  await cleanUpPod(pod, installation(), warn, deadline).finally(() => deadline.dispose());
 }

@@ -195,7 +195,7 @@ export class Daemon {
 
   /** The ledger is empty unless something could not be released: where it still cannot, it stays for `delete`. */
   async #removeAll(limit: Deadline): Promise<void> {
-    if (this.#ledger.resources.length > 0) await releaseRecorded(this.#ledger, limit);
+    if (this.#ledger.resources.length > 0) await releaseRecorded(this.#ledger, installation(), limit);
     await removePodDirectory(this.#paths.directory, limit);
   }
 

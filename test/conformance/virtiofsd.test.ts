@@ -1,12 +1,16 @@
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { existsSync } from "node:fs";
-import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { mkdtemp, open, readdir, readFile, rm } from "node:fs/promises";
 import { createConnection } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
+import { isDeepStrictEqual } from "node:util";
 import { Deadline } from "../../src/core/deadline.ts";
 import { parseMountInfo } from "../../src/host/mountinfo.ts";
+import { childrenOf, isAlive, startTimeOf } from "../../src/host/proc.ts";
 import { GUEST_SHARE, type SharedPath, SharedTree } from "../../src/storage/shared-tree.ts";
 import { startVirtiofsd } from "../../src/storage/virtiofsd.ts";
 import { MemoryLedger } from "../testkit/memory-ledger.ts";
@@ -60,6 +64,66 @@ for (const path of there) {
     }
     assert.deepEqual(ledger.resources, []);
   });
+}
+
+for (const path of there) {
+  test(`a worker that was taken over does not outlive ${path}, nor does what it has started`, async () => {
+    const directory = await mkdtemp(join(tmpdir(), "hull-fs-"));
+    const deadline = within(60_000);
+    const ledger = new MemoryLedger();
+    const tree = await SharedTree.create(join(directory, "shared"), ownMountApi(), deadline);
+    const spec = {
+      path,
+      cache: "auto",
+      extraArgs: [],
+      directory,
+      shared: tree.exported,
+      pod: "test/fs",
+    } as const;
+    const daemon = await startVirtiofsd(spec, ledger, deadline);
+    const vmm = createConnection(daemon.socket);
+    try {
+      // It serves once it has confined itself, as a VMM that has its answer knows.
+      const worker = await until(deadline, async () => {
+        const [child] = await childrenOf(daemon.process.pid);
+        const status = await readFile(`/proc/${child}/status`, "latin1").catch(() => "");
+        return /^Seccomp:\t2$/m.test(status) ? child : undefined;
+      });
+      await daemon.process.recordForks(deadline);
+      const startTime = startTimeOf(worker) ?? "";
+      const record = { kind: "process", role: "virtiofsd", pid: worker, startTime };
+      assert.ok(ledger.resources.some((one) => isDeepStrictEqual(one, record)));
+      // It has wiped its mark, takes no notice of SIGTERM, by which it is told of its parent's end, and has forked.
+      await wipeEnvironment(worker);
+      process.kill(worker, "SIGSTOP");
+      const inside = ["--pid", `--target=${worker}`, "--", "setsid", "sleep", "600"];
+      const forked = spawn("nsenter", inside, { env: {}, stdio: "ignore" });
+      await until(deadline, async () => ((await childrenOf(forked.pid ?? 0)).length > 0 ? true : undefined));
+      const ended = once(forked, "exit");
+      process.kill(daemon.process.pid, "SIGKILL");
+      await daemon.process.exited;
+      assert.ok(!isAlive(worker, startTime));
+      await ended;
+    } finally {
+      vmm.destroy();
+      await daemon.stop(within(30_000));
+      await tree.dispose(within(30_000));
+      await rm(directory, { recursive: true });
+    }
+    assert.deepEqual(ledger.resources, []);
+  });
+}
+
+/** Overwrites what /proc/PID/environ shows: a process can do that to its own memory. */
+async function wipeEnvironment(pid: number): Promise<void> {
+  const stat = await readFile(`/proc/${pid}/stat`, "latin1");
+  // Fields 50 and 51 of proc_pid_stat(5), env_start and env_end; the third is the first behind the name.
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  const [start = 0, end = 0] = [fields[47], fields[48]].map(Number);
+  const memory = await open(`/proc/${pid}/mem`, "r+");
+  await memory.write(Buffer.alloc(end - start), 0, end - start, start);
+  await memory.close();
+  assert.ok(end > start && !(await readFile(`/proc/${pid}/environ`, "latin1")).includes("HULL"));
 }
 
 /** The daemon and its children: the sandbox may be a child's. */

@@ -1,9 +1,12 @@
 /** Whom a pod's processes run as, seen from the host. */
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { chmod, mkdtemp, readFile, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, it } from "node:test";
+import { until } from "../../src/core/until.ts";
 import type { VmConfig } from "../../src/hypervisor/cloud-hypervisor/api-types.ts";
 import { CniNetns, hostLocal } from "../testkit/cni.ts";
 import type { RunningCtr } from "../testkit/ctr.ts";
@@ -16,7 +19,9 @@ import {
   rightsOf,
   writableFolders,
 } from "../testkit/host-processes.ts";
+import { podProcesses as recordedProcesses } from "../testkit/pod-processes.ts";
 import { runningCloudHypervisor } from "../testkit/running-cloud-hypervisor.ts";
+import { within } from "../testkit/within.ts";
 import { forEveryRunner, newestLine } from "./fixture.ts";
 import { writeConfig } from "./hull-config.ts";
 
@@ -194,6 +199,30 @@ forEveryRunner(
         (await pod.ended).stderr,
         /(killed by SIGKILL|virtiofsd ended .*) before the guest agent answered/,
       );
+    });
+
+    it("ends whatever runs as the pod's user with the pod, also where the shim was killed and nothing has a cgroup", async () => {
+      const file = join(root, "escaped.yaml");
+      const runtime = { sandbox_cgroup_only: false };
+      await writeConfig(file, { hypervisor: { rootless_first_id: FIRST_ID }, runtime });
+      const { namespace } = runner().ctr;
+      for (const name of ["ended", "shim-killed"]) {
+        const flags = ["--runtime-config-path", file];
+        const command = ["sh", "-c", "echo ready; read line; true"];
+        const pod = runner().start(command, { id: name, flags, holdStdin: true });
+        await pod.printed("ready\n");
+        const user = unprivileged(await qemu(name));
+        const escaped = spawn("setpriv", [`--reuid=${user}`, "--clear-groups", "--", "sleep", "600"], {
+          ...{ env: {}, detached: true, stdio: "ignore" },
+        });
+        const gone = once(escaped, "exit");
+        await until(async () => (await hostProcess(escaped.pid ?? 0)).argv[0] === "sleep", within(30_000));
+        const [shim = 0] = (await recordedProcesses(namespace, name)).get("shim") ?? [];
+        if (name === "ended") pod.closeStdin();
+        else process.kill(shim, "SIGKILL");
+        assert.equal((await pod.ended).code, name === "ended" ? 0 : 137);
+        assert.deepEqual(await gone, [null, "SIGKILL"]);
+      }
     });
 
     it("runs QEMU as root where the configuration says so", async () => {

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { readlink } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { isOfThisTest } from "./cgroup.ts";
 import { cgroups, directoryEntries, links, mounts, processes, unixSockets } from "./resources.ts";
@@ -57,6 +58,10 @@ export async function snapshot(scope: LeakScope): Promise<Set<string>> {
   ];
   for (const folder of folders)
     for (const entry of await directoryEntries(folder)) found.add(`entry ${entry}`);
+  for (const link of await directoryEntries("/run/hull")) {
+    const pod = await readlink(link).catch(() => ""); // no link, or gone meanwhile
+    if (pod.startsWith(`${namespace}/`)) found.add(`user ${link} of ${pod}`);
+  }
   for (const path of await cgroups()) {
     if (ours(path.slice(0, path.lastIndexOf("/"))) || isOfThisTest(path)) found.add(`cgroup ${path}`);
   }

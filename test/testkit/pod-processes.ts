@@ -12,7 +12,8 @@ export async function podProcesses(namespace: string, pod: string): Promise<Map<
   for (const { kind, role = "", pid } of state.resources) {
     if (kind !== "process" || pid === undefined) continue;
     const children = (await readFile(`/proc/${pid}/task/${pid}/children`, "utf8")).split(" ").filter(Boolean);
-    found.set(role, [...(found.get(role) ?? []), pid, ...children.map(Number)]);
+    // virtiofsd's worker is recorded, too.
+    found.set(role, [...new Set([...(found.get(role) ?? []), pid, ...children.map(Number)])]);
   }
   return found;
 }

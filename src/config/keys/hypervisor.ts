@@ -226,7 +226,7 @@ export const hypervisor = section("The virtual machine monitor and the machine i
   }),
   rootless_first_id: integer({
     about:
-      "The first of the 4194304 numbers that rootless takes for users and groups; nothing else on the host may have them. A pod's is this one plus the process id of its shim.",
+      "The first of the 4194304 numbers that rootless takes for users and groups; nothing else on the host may have them, a hull inside a container included: whatever runs as a pod's user is killed when the pod ends. A pod's is this one plus the process id of its shim, or the next one that is free.",
     unit: "user ids",
     min: 1_000,
     max: 4_290_772_990,

@@ -10,6 +10,7 @@ const RESOURCES = [
   { kind: "process", role: "vmm", pid: 7, startTime: "9" },
   { kind: "mount", path: "/run/hull/n/p/shared/tree/x" },
   { kind: "tap", netns: "/run/netns/n", name: "hull-1" },
+  { kind: "user", path: "/run/hull/.user-1879048200" },
   { kind: "cgroup", path: "/kubepods/p", existing: "/kubepods" },
 ];
 
@@ -29,7 +30,7 @@ export const ledger: Target = {
     await writeFile(join(directory, STATE_FILE), input);
     const { resources, problem } = await readState(directory);
     assert.ok(resources.every(({ kind }) => typeof kind === "string"));
-    if (resources.length < 4) return problem === undefined;
+    if (resources.length < 5) return problem === undefined;
     return true;
   },
   async close() {

@@ -1,0 +1,144 @@
+/** What is left of a pod's user when the pod ends: processes that were taken over, in no cgroup of their own. */
+import assert from "node:assert/strict";
+import { execFile, spawn } from "node:child_process";
+import { once } from "node:events";
+import { lstat, mkdir, mkdtemp, readdir, readFile, readlink, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, afterEach, before, beforeEach, test } from "node:test";
+import { promisify } from "node:util";
+import { until } from "../../src/core/until.ts";
+import { killAll } from "../../src/host/kill.ts";
+import { findByUser, isAlive, startTimeOf } from "../../src/host/proc.ts";
+import { releaseVmUser, takeVmUser } from "../../src/pod/vm-user.ts";
+import { ROOT } from "../testkit/containerd.ts";
+import { MemoryLedger } from "../testkit/memory-ledger.ts";
+import { within } from "../testkit/within.ts";
+
+const run = promisify(execFile);
+const DIST = join(ROOT, "dist");
+const SETTINGS = { rootless: true, rootless_first_id: 1_600_000_000 };
+const LIMIT_MS = 60_000;
+
+let programs: string;
+let escaper: string;
+let root: string;
+let ledger: MemoryLedger;
+const users = new Set<number>();
+
+before(async () => {
+  programs = await mkdtemp(join(tmpdir(), "hull-escape-"));
+  escaper = join(programs, "escape");
+  await run("cc", [
+    "-O2",
+    "-Wall",
+    "-Werror",
+    "-o",
+    escaper,
+    join(ROOT, "test/testkit/escape.c"),
+    "-pthread",
+  ]);
+  await run("chmod", ["755", programs]);
+});
+after(() => rm(programs, { recursive: true }));
+beforeEach(async () => {
+  root = await mkdtemp(join(tmpdir(), "hull-user-"));
+  ledger = new MemoryLedger();
+});
+afterEach(async () => {
+  for (const user of users) await endAll(user);
+  users.clear();
+  await rm(root, { recursive: true });
+});
+
+const endAll = (user: number) => run(join(DIST, "libexec/kill-user"), [String(user)]);
+const pod = (id: string) => ({ directory: join(root, "test", id), namespace: "test", id });
+const take = async (id: string) => {
+  const user = await takeVmUser(SETTINGS, pod(id), ledger, DIST);
+  assert.ok(user);
+  return { ...user, path: join(root, `.user-${user.id}`) };
+};
+/** A process that has escaped as this user; its output ends with the last that is left of it. */
+const asUser = async (user: number, way: string) => {
+  users.add(user);
+  const argv = [`--reuid=${user}`, `--regid=${user}`, "--clear-groups", "--", escaper, way];
+  const child = spawn("setpriv", argv, { stdio: ["ignore", "pipe", "inherit"], env: {} });
+  const { stdout } = child;
+  let ended = false;
+  stdout.once("end", () => {
+    ended = true;
+  });
+  await once(stdout, "data");
+  return { ended: () => ended, end: once(stdout, "end") };
+};
+
+const WAYS = [
+  ...["sleeps", "forks on and on", "stops whoever comes", "ends its first thread", "hides in namespaces"],
+  // One time in seven it is faster than the helper.
+  ...Array.from({ length: 20 }, () => "kills whoever comes"),
+];
+for (const [index, way] of WAYS.entries()) {
+  test(`what still runs as the pod's user is ended, though it ${way} (${index + 1})`, {
+    timeout: LIMIT_MS,
+  }, async () => {
+    const user = await take("p");
+    const own = await asUser(user.id, way);
+    const other = await asUser(user.id + 10_000_000, "sleeps");
+    assert.equal(own.ended(), false);
+    await user.release(within(LIMIT_MS));
+    await own.end;
+    assert.equal(other.ended(), false, "a process of another user was ended");
+    await endAll(user.id + 10_000_000);
+    await other.end;
+    assert.deepEqual([ledger.resources, await readdir(root)], [[], []]);
+  });
+}
+
+test("a process runs for as long as one of its threads does, also when that is not the first", async () => {
+  const user = await take("p");
+  const own = await asUser(user.id, "ends its first thread");
+  const [pid = 0] = await findByUser(user.id);
+  const limit = within(LIMIT_MS);
+  await until(async () => / \(escape\) Z /.test(await readFile(`/proc/${pid}/stat`, "latin1")), limit);
+  assert.deepEqual(await findByUser(user.id), [pid]);
+  const startTime = startTimeOf(pid) ?? "";
+  assert.ok(isAlive(pid, startTime));
+  await killAll([{ pid, startTime }], limit);
+  await own.end;
+  await user.release(limit);
+});
+
+test("a user is one pod's until all of it has ended, and only that pod's to give back", async () => {
+  const first = await take("first");
+  assert.equal(await readlink(first.path), "test/first");
+  assert.deepEqual(ledger.history, [{ kind: "user", path: first.path }]);
+  const second = await take("second");
+  assert.equal(second.id, first.id + 1);
+  const left = await asUser(second.id, "sleeps");
+  // A record that is stale or wrong ends nobody.
+  await releaseVmUser(second.path, pod("first"), DIST, within(LIMIT_MS));
+  for (const path of [join(root, ".user-"), join(root, ".user-0x5"), join(root, "test/.user-1000")])
+    await assert.rejects(releaseVmUser(path, pod("first"), DIST, within(LIMIT_MS)), {
+      code: "InvalidArgument",
+    });
+  assert.equal(left.ended(), false);
+  await first.release(within(LIMIT_MS));
+  await first.release(within(LIMIT_MS));
+  assert.ok((await lstat(second.path)).isSymbolicLink());
+  await second.release(within(LIMIT_MS));
+  await left.end;
+  assert.deepEqual([ledger.resources, await readdir(root)], [[], []]);
+});
+
+test("a number that cannot be taken is told, and nothing is recorded of it", async () => {
+  await mkdir(join(root, "test"));
+  root = join(root, "gone");
+  await assert.rejects(take("p"), { message: /take a user for the VM: .*\.user-\d+: ENOENT/ });
+  assert.deepEqual(ledger.resources, []);
+  root = join(root, "..");
+});
+
+test("the helper ends nothing of root's or the system's users", async () => {
+  for (const argument of ["0", "999", "-1", "4294967295", "4294968296", "1000x", "", " 5"])
+    await assert.rejects(run(join(DIST, "libexec/kill-user"), [argument]), { code: 2 });
+});
