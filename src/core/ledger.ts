@@ -8,8 +8,8 @@ export type Resource =
   | { kind: "mount"; path: string }
   | { kind: "directory"; path: string }
   | { kind: "socket"; path: string }
-  /** A loop device of this file. */
-  | { kind: "loop"; file: string }
+  /** A loop device of this file; `device` (`/dev/loopN`) once it is known. */
+  | { kind: "loop"; file: string; device?: string }
   | { kind: "tap"; netns: string; name: string }
   | { kind: "qdisc"; netns: string; device: string }
   /** A network namespace that may have taps of the pod: it could not be read when they were looked for. */

@@ -27,7 +27,7 @@ const attached = async () =>
 test("a device of an image file, recorded while it is there; detaching twice is harmless", async () => {
   const loop = await attachLoop(image, true, ledger, within(30_000));
   assert.deepEqual(await attached(), [loop.path, "1"]);
-  assert.deepEqual(ledger.resources, [{ kind: "loop", file: image }]);
+  assert.deepEqual(ledger.resources, [{ kind: "loop", file: image, device: loop.path }]);
   assert.equal(await run(["head", "-c", "11", loop.path], within(30_000)), "first bytes");
   await loop.detach(within(30_000));
   await loop.detach(within(30_000));
@@ -41,7 +41,7 @@ test("a detach that fails is not remembered as done", async () => {
   over.cancel("no time left");
   await assert.rejects(loop.detach(over), /no time left/);
   assert.deepEqual(await attached(), [loop.path, "0"]);
-  assert.deepEqual(ledger.resources, [{ kind: "loop", file: image }]);
+  assert.deepEqual(ledger.resources, [{ kind: "loop", file: image, device: loop.path }]);
   await loop.detach(within(30_000));
   assert.deepEqual(await attached(), [""]);
   assert.deepEqual(ledger.resources, []);
@@ -75,15 +75,34 @@ test("what a losetup attached that was killed then is detached; where that fails
     /killed by SIGKILL; undoing it failed: losetup --noheadings: killed by SIGKILL$/,
   );
   assert.deepEqual(ledger.resources, [{ kind: "loop", file: image }]);
-  await releaseLoop(image, within(30_000));
+  await releaseLoop(image, undefined, within(30_000));
   assert.deepEqual(await attached(), [""]);
 });
 
 test("what a dead daemon attached is found by its file", async () => {
   await attachLoop(image, false, ledger, within(30_000));
-  await releaseLoop(image, within(30_000));
+  await releaseLoop(image, undefined, within(30_000));
   assert.deepEqual(await attached(), [""]);
-  await releaseLoop(image, within(30_000));
+  await releaseLoop(image, undefined, within(30_000));
+});
+
+test("a dead daemon's device is detached, not that of another pod with the same file", async () => {
+  const [own, other] = [
+    await attachLoop(image, true, ledger, within(30_000)),
+    await attachLoop(image, true, ledger, within(30_000)),
+  ];
+  await releaseLoop(image, own.path, within(30_000));
+  assert.deepEqual(await attached(), [other.path, "1"]);
+  await releaseLoop(image, own.path, within(30_000));
+  await other.detach(within(30_000));
+  assert.deepEqual(await attached(), [""]);
+});
+
+test("a device that cannot be recorded is detached", async () => {
+  const full = new Error("no space left");
+  const record = async () => ({ update: () => Promise.reject(full), forget: async () => undefined });
+  await assert.rejects(attachLoop(image, false, { record }, within(30_000)), /no space left/);
+  assert.deepEqual(await attached(), [""]);
 });
 
 test("a file that is not there is told, and nothing is recorded", async () => {

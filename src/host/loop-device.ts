@@ -21,9 +21,12 @@ export async function attachLoop(
   at = file,
 ): Promise<LoopDevice> {
   const entry = await ledger.record({ kind: "loop", file });
+  let device: string | undefined;
   try {
     const how = ["--find", "--show", ...(readOnly ? ["--read-only"] : [])];
     const path = (await run(["losetup", ...how, "--", at], deadline)).trim();
+    device = path;
+    await entry.update({ kind: "loop", file, device });
     let attached = true;
     const detach = async (by: Deadline) => {
       if (attached) await run(["losetup", "--detach", path], by);
@@ -35,17 +38,24 @@ export async function attachLoop(
     // A losetup that was killed, by us or by others, may have done it all the same: recorded until that is undone.
     const killed = deadline.reason || (thrown instanceof ToolError && thrown.exitCode === undefined);
     const left = await undo(thrown, async (by) => {
-      if (killed) await releaseLoop(at, by);
+      if (device !== undefined || killed) await releaseLoop(at, device, by);
       await entry.forget();
     });
     throw HullError.wrap(`image file ${file}: attach it to a loop device`, left);
   }
 }
 
-/** Detaches whatever a file is attached to. For a record whose daemon is gone. */
-export async function releaseLoop(file: string, deadline: Deadline): Promise<void> {
+/**
+ * Detaches the device of a file, or where it is not known whatever the file is attached to: other pods may have devices of
+ * it, too. For a record whose daemon is gone.
+ */
+export async function releaseLoop(
+  file: string,
+  device: string | undefined,
+  deadline: Deadline,
+): Promise<void> {
   const found = await run(["losetup", "--noheadings", "--output", "NAME", "--associated", file], deadline);
   for (const path of found.split("\n").map((line) => line.trim())) {
-    if (path !== "") await run(["losetup", "--detach", path], deadline);
+    if (path !== "" && path === (device ?? path)) await run(["losetup", "--detach", path], deadline);
   }
 }

@@ -21,7 +21,7 @@ type Single = "cgroup" | "loop" | "mount" | "socket" | "directory";
 const RELEASE: { readonly [K in Single]: (resource: Of<K>, pod: StateFile, by: Deadline) => Promise<void> } =
   {
     cgroup: (record, _pod, by) => releaseCgroup(record, by),
-    loop: ({ file }, _pod, by) => releaseLoop(file, by),
+    loop: ({ file, device }, _pod, by) => releaseLoop(file, device, by),
     mount: ({ path }, pod, by) => unmountTree(ownPath(path, pod), by),
     // Recursively: a monitor that was taken over may have put a folder in its place.
     socket: ({ path }, pod) => rm(ownPath(path, pod), { force: true, recursive: true }),

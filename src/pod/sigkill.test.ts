@@ -66,6 +66,26 @@ test("a guest that does not answer SIGKILL loses its VM, and everybody is told t
   assert.equal(sandbox.shared.size, 0);
 });
 
+test("a VMM that SIGKILL does not end holds neither Kill nor Delete for ever", async (t) => {
+  const clock = new FakeClock(t);
+  const { sandbox, pod, container } = await setUp();
+  sandbox.kill = () => silence as Promise<void>;
+  const told = async (call: Promise<unknown>) => {
+    const failed = assert.rejects(call, {
+      code: "Unavailable",
+      message: /the VMM was sent SIGKILL, too, and/,
+    });
+    for (const ms of [0, sandbox.killTimeoutMs, 30_000]) await clock.pass(ms);
+    await failed;
+  };
+  sandbox.agent.signal = async () => undefined;
+  await told(pod.delete("p1", forever));
+  await container.start("", forever);
+  sandbox.agent.signal = () => silence as Promise<void>;
+  await told(container.signal("", KILL, forever));
+  assert.equal(container.status("").state, "running");
+});
+
 test("a caller who waits no longer does not save the guest", async () => {
   const { sandbox, container } = await setUp();
   await container.start("", forever);

@@ -1,9 +1,12 @@
 import type { SignalRequest } from "../agent/guest-agent.ts";
 import { Deadline } from "../core/deadline.ts";
-import { HullError } from "../core/errors.ts";
+import { HullError, unavailable } from "../core/errors.ts";
 import type { Process } from "./process.ts";
 
 export const SIGKILL = 9;
+
+/** How long a VMM may take to end after SIGKILL: with much memory that takes a while. */
+const VMM_END_MS = 30_000;
 
 export interface SigkillOptions {
   /** How long the guest may take (`runtime.kill_timeout`). */
@@ -50,12 +53,12 @@ export class Sigkill {
   }
 
   async #send(process: Process, request: SignalRequest): Promise<void> {
-    const { timeoutMs, endVm } = this.#options;
+    const { timeoutMs } = this.#options;
     const { subject } = process;
     if (process.alive && this.#answeredAt !== undefined) {
       const sinceMs = Math.round(performance.now() - this.#answeredAt);
       if (sinceMs >= timeoutMs) {
-        await endVm(`${subject} still lives ${sinceMs} ms after the guest agent has answered SIGKILL`);
+        await this.#endVm(`${subject} still lives ${sinceMs} ms after the guest agent has answered SIGKILL`);
         return;
       }
     }
@@ -70,7 +73,7 @@ export class Sigkill {
         this.#answered(process);
         throw error;
       }
-      if (!(await endsWithin(process, limit))) await endVm(`${subject} cannot be killed: ${message}`);
+      if (!(await endsWithin(process, limit))) await this.#endVm(`${subject} cannot be killed: ${message}`);
     } finally {
       limit.dispose();
     }
@@ -88,16 +91,29 @@ export class Sigkill {
   #answered(process: Process): void {
     this.#answeredAt ??= performance.now();
     this.#watching ??= this.#watch(process);
+    this.#watching.catch(() => undefined); // #end tells it
   }
 
   async #watch(process: Process): Promise<void> {
-    const { timeoutMs, endVm } = this.#options;
+    const { timeoutMs } = this.#options;
     const limit = Deadline.after(timeoutMs, `${process.subject}: its end after SIGKILL`);
     const ended = await endsWithin(process, limit);
     limit.dispose();
     if (ended || !(this.#mustEnd || process.starting)) return;
     const start = process.starting ? ", and its start goes on" : "";
-    await endVm(`${process.subject} has not ended ${timeoutMs} ms after SIGKILL${start}`);
+    await this.#endVm(`${process.subject} has not ended ${timeoutMs} ms after SIGKILL${start}`);
+  }
+
+  async #endVm(reason: string): Promise<void> {
+    const limit = Deadline.after(VMM_END_MS, "the end of the VMM");
+    const ended = limit.race(this.#options.endVm(reason)).then(
+      () => true,
+      () => false,
+    );
+    if (await ended.finally(() => limit.dispose())) return;
+    throw unavailable(
+      `${reason}; the VMM was sent SIGKILL, too, and has not ended: see the log of the host's kernel`,
+    );
   }
 }
 
