@@ -56,10 +56,12 @@ export function judge(fault: FaultCase, life: Life): Problem[] {
     if (call.code === "OK" || call.step === "clean-up") continue;
     const before = call.ended < fired.at;
     const after = call.begun > fired.at;
-    // What comes after it may find that the container has ended, or is gone with its shim.
+    // What comes after it, or has got no further than its arrival, may find that the container has ended, or is gone
+    // with its shim.
+    const mayFindEnd = after || fault.at.startsWith("call:Task.");
     const codes = [
       ...(before ? [] : honest(fault, call)),
-      ...(after && takesVm(fault) ? ["FAILED_PRECONDITION"] : []),
+      ...(mayFindEnd && takesVm(fault) ? ["FAILED_PRECONDITION"] : []),
       ...(after && fault.part === "shim" ? ["NOT_FOUND"] : []),
     ];
     if (!codes.includes(call.code))
