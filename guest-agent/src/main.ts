@@ -5,6 +5,7 @@ import { version } from "../../package.json";
 import { boot } from "./boot/boot.ts";
 import { HOLDER_ARGUMENT, holdPidNamespace } from "./container/pod-pid-namespace.ts";
 import { consoleLog } from "./log.ts";
+import { WRITE_BACK_ARGUMENT, writeBackHere } from "./storage/write-back.ts";
 
 const log = consoleLog(sys);
 
@@ -15,7 +16,9 @@ function fatal(error: unknown): void {
   sys.reboot(sys.REBOOT_POWER_OFF);
 }
 
-if (sys.argv()[1] === HOLDER_ARGUMENT) holdPidNamespace(sys);
+const [, role, path = ""] = sys.argv();
+if (role === HOLDER_ARGUMENT) holdPidNamespace(sys);
+else if (role === WRITE_BACK_ARGUMENT) writeBackHere(sys, path);
 else {
   sys.onUncaught(fatal);
   try {

@@ -95,6 +95,14 @@ static JSValue js_sync(ARGS) {
   return JS_UNDEFINED;
 }
 
+static JSValue js_syncfs(ARGS) {
+  UNUSED;
+  int fd;
+  if (!sys_int(ctx, argv[0], &fd))
+    return JS_EXCEPTION;
+  return sys_done(ctx, syncfs(fd), "syncfs", NULL);
+}
+
 static JSValue js_ioctl(ARGS) {
   UNUSED;
   int fd;
@@ -138,6 +146,7 @@ static const JSCFunctionListEntry functions[] = {
     JS_CFUNC_DEF("getcwd", 0, js_getcwd),
     JS_CFUNC_DEF("umask", 1, js_umask),
     JS_CFUNC_DEF("sync", 0, js_sync),
+    JS_CFUNC_DEF("syncfs", 1, js_syncfs),
     JS_CFUNC_DEF("ioctl", 3, js_ioctl),
     JS_CFUNC_DEF("inotify", 2, js_inotify),
     SYS_CONST(MS_RDONLY),

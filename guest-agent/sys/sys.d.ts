@@ -70,6 +70,7 @@ declare module "sys" {
   export function getcwd(): string;
   export function umask(mask: number): number;
   export function sync(): void;
+  export function syncfs(fd: number): void;
   export function ioctl(fd: number, request: number, argument: number): number;
   /** A non-blocking inotify descriptor that reports `mask` for `path` (for cgroup `memory.events`). */
   export function inotify(path: string, mask: number): number;

@@ -287,6 +287,7 @@ export class Container {
     await attempt(() => this.init.abandon());
     this.#oom?.close();
     await attempt(() => this.cgroup.remove());
+    await attempt(() => this.#rootDisk.writeBack(this.#runtime.reaper));
     await attempt(() => this.#rootDisk.unmount());
     await attempt(() => removeTree(this.#runtime.sys, this.#runtime.crun.stateOf(this.id)));
     await attempt(() => removeTree(this.#runtime.sys, this.#folder));

@@ -51,6 +51,44 @@ const started = async () => void (await agent.startSandbox(SANDBOX));
 describe("agent: containers", () => {
   beforeEach(started);
 
+  it("answers while a root disk is written back, and unmounts it then, also where that fails", async () => {
+    const { fake } = guest;
+    for (const folder of ["/dev", "/sys/class/block/vda"]) fake.tree.mkdirp(folder);
+    fake.tree.write("/sys/class/block/vda/serial", "d1");
+    fake.tree.write("/sys/class/block/vda/dev", "254:0\n");
+    const rootDisk = { serial: "d1", fsType: "ext4", readOnly: false, options: [] };
+    for (const [status, end] of [
+      [0, /^deleted$/],
+      [1, /container c1: delete: .*: write it back: ended with status 1$/],
+    ] as const) {
+      let child = 0;
+      fake.programs.set("exe", ({ pid, spawn }) => {
+        assert.deepEqual(spawn.argv.slice(1), ["write-back", "/run/hull/roots/c1"]);
+        child = pid;
+      });
+      await agent.createContainer({
+        containerId: "c1",
+        spec: specOf("idle"),
+        stdio: NO_STDIO,
+        blockDevices: [],
+        rootDisk,
+      });
+      const deleting = agent.deleteProcess(ref("c1")).then(
+        () => "deleted",
+        (error: Error) => error.message,
+      );
+      await fake.settle();
+      assert.notEqual(child, 0);
+      await agent.hello({ protocolMajor: 2 });
+      assert.ok(!fake.calls.includes("umount /run/hull/roots/c1"));
+      fake.end(child, status);
+      assert.match(await deleting, end);
+      assert.ok(fake.calls.includes("umount /run/hull/roots/c1"));
+      if (status === 0) fake.calls.length = 0;
+    }
+    await agent.deleteProcess(ref("c1"));
+  });
+
   it("runs a program and tells its exit to waiters before and after, then forgets it", async () => {
     const before = guest.fake.openFds;
     const { pid } = await create("c1", "exit3");

@@ -1,7 +1,9 @@
 import { HullError, invalidArgument } from "../../../src/core/errors.ts";
 import type { RootDisk as Wanted } from "../../../src/proto/generated/hull/agent/v1/agent.ts";
+import type { Reaper } from "../loop/reaper.ts";
 import { allowing, type Sys } from "../sys.ts";
 import { awaitDisks } from "./disks.ts";
+import { writeBack } from "./write-back.ts";
 
 const FILE_SYSTEMS = new Set(["ext4"]);
 const OPTION = /^[A-Za-z0-9_.=:-]{1,64}$/;
@@ -42,7 +44,12 @@ export class RootDisk {
     }
   }
 
-  /** Writes it back and lets go of the disk; no process may use it any more. Idempotent. */
+  /** So that unmounting it, for which the agent stands still, takes no time. */
+  async writeBack(reaper: Reaper): Promise<void> {
+    if (this.#mounted) await writeBack(this.#sys, reaper, this.path);
+  }
+
+  /** Writes back what is left and lets go of the disk; no process may use it any more. Idempotent. */
   unmount(): void {
     if (this.#mounted) this.#sys.umount(this.path, this.#sys.UMOUNT_NOFOLLOW);
     this.#mounted = false;
