@@ -220,7 +220,8 @@ forEveryRunner(
         const [shim = 0] = (await recordedProcesses(namespace, name)).get("shim") ?? [];
         if (name === "ended") pod.closeStdin();
         else process.kill(shim, "SIGKILL");
-        assert.equal((await pod.ended).code, name === "ended" ? 0 : 137);
+        const { code } = await pod.ended;
+        assert.equal(code === 0, name === "ended");
         assert.deepEqual(await gone, [null, "SIGKILL"]);
       }
     });
