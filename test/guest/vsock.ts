@@ -83,7 +83,10 @@ test("a reader that waits holds the writer back, and nothing is lost", async () 
 });
 
 test("nobody listens: at once; nobody answers: when the time is over", async () => {
-  await assert.rejects(connect(), { code: "Unavailable", message: /connect to vsock 1:5000: ECONNRESET/ });
+  await assert.rejects(connect(), {
+    code: "Unavailable",
+    message: /connect to vsock 1:5000: connection reset by peer/,
+  });
   const start = performance.now();
   const deadline = Deadline.after(400, "connect");
   await assert.rejects(vsock.connect(77, PORT, deadline), { code: "DeadlineExceeded" });
@@ -95,7 +98,7 @@ test("a port is taken once", () => {
   listen(() => undefined);
   assert.throws(() => vsock.listen(ANY, PORT, () => undefined), {
     code: "Unavailable",
-    message: /EADDRINUSE/,
+    message: /address already in use/,
   });
 });
 
@@ -103,7 +106,7 @@ test("a peer that comes later is reached when it is there; the deadline tells th
   const short = Deadline.after(300, "the agent");
   await assert.rejects(vsock.connectUntilUp(LOCAL, PORT, short), {
     code: "DeadlineExceeded",
-    message: /the agent: not done within 300 ms; the last try: .*ECONNRESET/,
+    message: /the agent: not done within 300 ms; the last try: .*connection reset by peer/,
   });
   const deadline = Deadline.after(20_000, "the agent");
   const connected = vsock.connectUntilUp(LOCAL, PORT, deadline);
@@ -143,7 +146,7 @@ for (const port of [AGENT_PORT.ttrpc, AGENT_PORT.stdio, AGENT_PORT.forward]) {
   test(`the agent of this guest closes a container's connection to port ${port}`, async () => {
     const socket = await connect(port).catch((error: unknown) => {
       // The end may overtake the answer to the connect.
-      assert.match(String(error), /ECONNRESET|ETIMEDOUT/);
+      assert.match(String(error), /connection (reset by peer|timed out)/);
     });
     if (!socket) return;
     const ended = Promise.race([once(socket, "end"), once(socket, "error"), once(socket, "close")]);
@@ -156,5 +159,8 @@ for (const port of [AGENT_PORT.ttrpc, AGENT_PORT.stdio, AGENT_PORT.forward]) {
 }
 
 test("without /dev/vhost-vsock there is no context id to reserve", () => {
-  assert.throws(() => vsock.reserveCid(), { code: "Unavailable", message: /vhost-vsock: ENOENT/ });
+  assert.throws(() => vsock.reserveCid(), {
+    code: "Unavailable",
+    message: /vhost-vsock: no such file or directory/,
+  });
 });
