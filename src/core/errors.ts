@@ -109,6 +109,12 @@ export class HullError extends Error {
     return new HullError(inner.code, `${step}: ${inner.message}`, { cause: thrown });
   }
 
+  /** A failure whose undoing failed as well, told behind it: the class and the cause unchanged. */
+  static notUndone(cause: unknown, failure: string): HullError {
+    const { code, message } = HullError.from(cause);
+    return new HullError(code, `${message}; undoing it failed: ${failure}`, { cause });
+  }
+
   /**
    * As `wrap`, for a step whose path the caller has named (a mount's source, a bundle, a FIFO): nothing there is
    * NotFound. What is in the way is not AlreadyExists, which would be the container's.

@@ -17,8 +17,7 @@ export async function undo(cause: unknown, release: (by: Deadline) => Promise<un
     await end.race(release(limit));
     return cause;
   } catch (error) {
-    const { code, message } = HullError.from(cause);
-    return new HullError(code, `${message}; undoing it failed: ${HullError.from(error).message}`, { cause });
+    return HullError.notUndone(cause, HullError.from(error).message);
   } finally {
     limit.dispose();
     end.dispose();

@@ -73,7 +73,8 @@ export class Sigkill {
         this.#answered(process);
         throw error;
       }
-      if (!(await endsWithin(process, limit))) await this.#endVm(`${subject} cannot be killed: ${message}`);
+      if (!(await settles(process.exited, limit)))
+        await this.#endVm(`${subject} cannot be killed: ${message}`);
     } finally {
       limit.dispose();
     }
@@ -97,7 +98,7 @@ export class Sigkill {
   async #watch(process: Process): Promise<void> {
     const { timeoutMs } = this.#options;
     const limit = Deadline.after(timeoutMs, `${process.subject}: its end after SIGKILL`);
-    const ended = await endsWithin(process, limit);
+    const ended = await settles(process.exited, limit);
     limit.dispose();
     if (ended || !(this.#mustEnd || process.starting)) return;
     const start = process.starting ? ", and its start goes on" : "";
@@ -106,19 +107,18 @@ export class Sigkill {
 
   async #endVm(reason: string): Promise<void> {
     const limit = Deadline.after(VMM_END_MS, "the end of the VMM");
-    const ended = limit.race(this.#options.endVm(reason)).then(
-      () => true,
-      () => false,
-    );
-    if (await ended.finally(() => limit.dispose())) return;
+    const ended = await settles(this.#options.endVm(reason), limit);
+    limit.dispose();
+    if (ended) return;
     throw unavailable(
       `${reason}; the VMM was sent SIGKILL, too, and has not ended: see the log of the host's kernel`,
     );
   }
 }
 
-async function endsWithin(process: Process, limit: Deadline): Promise<boolean> {
-  return await limit.race(process.exited).then(
+/** Whether what never rejects resolves before the limit is over. */
+async function settles(awaited: Promise<unknown>, limit: Deadline): Promise<boolean> {
+  return await limit.race(awaited).then(
     () => true,
     () => false,
   );

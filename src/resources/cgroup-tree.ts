@@ -1,12 +1,10 @@
 import { access, mkdir, readdir, readFile, rmdir, writeFile } from "node:fs/promises";
 import { posix } from "node:path";
-import { HullError } from "../core/errors.ts";
+import { errnoOf, HullError } from "../core/errors.ts";
 import type { Hierarchy } from "./hierarchies.ts";
 
 /** How often a group is made again whose parent another pod's end has just removed. */
 const MAKE_ATTEMPTS = 5;
-
-const codeOf = (error: unknown) => (error as NodeJS.ErrnoException).code ?? "";
 
 /** `/a`, `/a/b`, `/a/b/c`. */
 export function levels(path: string): string[] {
@@ -36,13 +34,13 @@ export async function makeGroup({ mount, controllers }: Hierarchy, path: string)
     try {
       for (const level of levels(path)) {
         await mkdir(mount + level).catch((error) => {
-          if (codeOf(error) !== "EEXIST") throw error;
+          if (errnoOf(error) !== "EEXIST") throw error;
         });
         if (controllers.includes("cpuset")) await inheritCpuset(mount + level);
       }
       return mount + path;
     } catch (error) {
-      if (codeOf(error) === "ENOENT" && attempt < MAKE_ATTEMPTS) continue;
+      if (errnoOf(error) === "ENOENT" && attempt < MAKE_ATTEMPTS) continue;
       throw HullError.wrap(`make the cgroup ${mount}${path}`, error);
     }
   }
@@ -63,14 +61,14 @@ async function inheritCpuset(directory: string): Promise<void> {
  */
 export async function moveProcess(pid: number, directory: string): Promise<void> {
   await writeFile(posix.join(directory, "cgroup.procs"), String(pid)).catch((error) => {
-    if (codeOf(error) !== "ESRCH") throw error;
+    if (errnoOf(error) !== "ESRCH") throw error;
   });
 }
 
 /** Moves a process to where the caller of `hostHierarchies` was, or to the top where that is gone or the same. */
 export async function moveHome(pid: number, { own, mount }: Hierarchy): Promise<void> {
   await moveProcess(pid, own).catch((error) => {
-    if (codeOf(error) !== "ENOENT") throw error;
+    if (errnoOf(error) !== "ENOENT") throw error;
     return moveProcess(pid, mount);
   });
 }
@@ -78,7 +76,7 @@ export async function moveHome(pid: number, { own, mount }: Hierarchy): Promise<
 /** Moves whatever is in a group out of it; nothing is in one that somebody has just removed. */
 export async function evacuate(hierarchy: Hierarchy, directory: string): Promise<void> {
   const list = await readFile(posix.join(directory, "cgroup.procs"), "utf8").catch((error) => {
-    if (["ENOENT", "ENODEV"].includes(codeOf(error))) return "";
+    if (["ENOENT", "ENODEV"].includes(errnoOf(error) ?? "")) return "";
     throw error;
   });
   const pids = list.split("\n").filter(Boolean);
@@ -98,8 +96,8 @@ export async function removeGroup(directory: string): Promise<boolean> {
   try {
     await rmdir(directory);
   } catch (error) {
-    if (["EBUSY", "ENOTEMPTY"].includes(codeOf(error))) return false;
-    if (!["ENOENT", "ENOTDIR"].includes(codeOf(error))) throw error;
+    if (["EBUSY", "ENOTEMPTY"].includes(errnoOf(error) ?? "")) return false;
+    if (!["ENOENT", "ENOTDIR"].includes(errnoOf(error) ?? "")) throw error;
   }
   return true;
 }

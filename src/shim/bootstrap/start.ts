@@ -113,9 +113,7 @@ export function undone(cause: unknown, steps: readonly (() => void)[]): unknown 
       failures.push(HullError.from(error).message);
     }
   }
-  if (failures.length === 0) return cause;
-  const { code, message } = HullError.from(cause);
-  return new HullError(code, `${message}; undoing it failed: ${failures.join("; ")}`, { cause });
+  return failures.length === 0 ? cause : HullError.notUndone(cause, failures.join("; "));
 }
 
 /** Refuses an id whose pod lives, and cleans up after one that died. */
