@@ -2,12 +2,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { FakeClock } from "../../test/testkit/fake-clock.ts";
-import { create, FakeSandbox, fakeIo } from "../../test/testkit/fake-sandbox.ts";
+import { create, FakeSandbox, fakeIo, podOn } from "../../test/testkit/fake-sandbox.ts";
 import { within } from "../../test/testkit/within.ts";
 import { Deadline } from "../core/deadline.ts";
 import { deferred } from "../core/deferred.ts";
 import { failedPrecondition, HullError } from "../core/errors.ts";
-import { Pod } from "./pod.ts";
 
 const forever = Deadline.none();
 const KILL = { signal: 9, all: true, escalation: "never" } as const;
@@ -21,12 +20,7 @@ const SILENT = { words: "the guest agent does not answer", stopped: false };
 async function setUp() {
   const sandbox = new FakeSandbox();
   sandbox.killTimeoutMs = 20;
-  const pod = new Pod({
-    id: "p1",
-    boot: async () => sandbox,
-    publish: () => undefined,
-    log: () => undefined,
-  });
+  const pod = podOn(sandbox);
   const add = (id: string, type: string) => {
     const annotations = { "io.kubernetes.cri.container-type": type, "io.kubernetes.cri.sandbox-id": "p1" };
     const spec = { process: { args: ["true"] }, root: { path: "rootfs" }, annotations };

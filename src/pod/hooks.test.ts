@@ -3,13 +3,12 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { create, FakeSandbox, fakeIo } from "../../test/testkit/fake-sandbox.ts";
+import { create, FakeSandbox, fakeIo, podOn } from "../../test/testkit/fake-sandbox.ts";
 import { within } from "../../test/testkit/within.ts";
 import { Deadline } from "../core/deadline.ts";
 import { until } from "../core/until.ts";
 import { runHooks } from "./hooks.ts";
 import type { OciSpec } from "./oci-spec.ts";
-import { Pod } from "./pod.ts";
 
 let directory: string;
 before(async () => {
@@ -29,12 +28,7 @@ function hooked(kind: string, script: string): OciSpec {
 /** A single container whose spec has hooks, and its pod. */
 async function containerOf(spec: OciSpec) {
   const sandbox = new FakeSandbox();
-  const pod = new Pod({
-    id: "p1",
-    boot: async () => sandbox,
-    publish: () => undefined,
-    log: () => undefined,
-  });
+  const pod = podOn(sandbox);
   const stdio = { stdin: "", stdout: "", stderr: "", terminal: false };
   const request = { id: "p1", bundle: directory, spec, rootfs: [], stdio, io: fakeIo() };
   return { sandbox, pod, container: await create(pod, request) };

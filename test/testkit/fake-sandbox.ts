@@ -2,7 +2,7 @@ import { Deadline } from "../../src/core/deadline.ts";
 import { type Deferred, deferred } from "../../src/core/deferred.ts";
 import { resourceExhausted } from "../../src/core/errors.ts";
 import type { Container } from "../../src/pod/container.ts";
-import type { CreateRequest, Pod } from "../../src/pod/pod.ts";
+import { type CreateRequest, Pod } from "../../src/pod/pod.ts";
 import type { ProcessIo } from "../../src/pod/process-io.ts";
 import type { ContainerShare, HostDisk, PluggedDisk, Sandbox } from "../../src/pod/sandbox.ts";
 import { FixedCapacity, type VmCapacity } from "../../src/pod/vm-capacity.ts";
@@ -91,6 +91,16 @@ export function fakeIo(): ProcessIo & { closed: boolean } {
       this.closed = true;
     },
   };
+}
+
+/** The pod p1 on a sandbox; nobody hears of its events, and it logs nothing. */
+export function podOn(sandbox: Sandbox): Pod {
+  return new Pod({
+    id: "p1",
+    boot: async () => sandbox,
+    publish: () => undefined,
+    log: () => undefined,
+  });
 }
 
 /** Creates a container from a request that needs no preparation. */

@@ -3,7 +3,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import { create, FakeSandbox, fakeIo } from "../../../test/testkit/fake-sandbox.ts";
+import { create, FakeSandbox, fakeIo, podOn } from "../../../test/testkit/fake-sandbox.ts";
 import { messageOf } from "../../../test/testkit/message.ts";
 import { within } from "../../../test/testkit/within.ts";
 import { Deadline } from "../../core/deadline.ts";
@@ -88,12 +88,7 @@ test("a Create without a limit of the caller's ends after that of the configurat
 
 test("an Update whose limits have another form than a spec's is refused as the caller's fault", async () => {
   const sandbox = new FakeSandbox();
-  const pod = new Pod({
-    id: "p1",
-    boot: async () => sandbox,
-    publish: () => undefined,
-    log: () => undefined,
-  });
+  const pod = podOn(sandbox);
   const spec = { process: { args: ["true"] }, root: { path: "rootfs" } };
   const stdio = { stdin: "", stdout: "", stderr: "", terminal: false };
   await create(pod, { id: "p1", bundle: "/b", spec, rootfs: [], stdio, io: fakeIo() });
@@ -113,12 +108,7 @@ test("an Update whose limits have another form than a spec's is refused as the c
 });
 
 test("Wait ends with the time that its client gives it", async () => {
-  const pod = new Pod({
-    id: "p1",
-    boot: async () => new FakeSandbox(),
-    publish: () => undefined,
-    log: () => undefined,
-  });
+  const pod = podOn(new FakeSandbox());
   const spec = { process: { args: ["true"] }, root: { path: "rootfs" } };
   const stdio = { stdin: "", stdout: "", stderr: "", terminal: false };
   await create(pod, { id: "p1", bundle: "/b", spec, rootfs: [], stdio, io: fakeIo() });
