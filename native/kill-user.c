@@ -2,11 +2,15 @@
  * kill-user USER: ends (SIGKILL) every process that runs as the user with this number; never root or the
  * system's. By one kill(-1) of a process that is that user: the kernel signals all of them in one step that
  * no fork can come in between (man 2 kill), whatever they have made of their parents, sessions and cgroups.
+ * Prints the numbers of those that have not ended yet, one on a line.
  *
  * Between becoming that user and that call those processes may signal it: then it is done once more.
  */
 #define _GNU_SOURCE
+#include <ctype.h>
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/capability.h>
 #include <signal.h>
 #include <stdio.h>
@@ -40,6 +44,62 @@ static int kill_as(uid_t user) {
   return kill(-1, SIGKILL) && errno != ESRCH ? fail("kill its processes") : 0;
 }
 
+/* Kills as a child that may be killed or stopped by those that it is to kill. */
+static int kill_all_of(uid_t user) {
+  for (;;) {
+    pid_t child = fork();
+    if (child < 0)
+      return fail("fork");
+    if (child == 0)
+      _exit(kill_as(user));
+    int status = 0;
+    while (waitpid(child, &status, WUNTRACED) == child && WIFSTOPPED(status))
+      kill(child, SIGKILL);
+    if (WIFEXITED(status))
+      return WEXITSTATUS(status);
+  }
+}
+
+/* Whether a status (proc(5)) is of a process that has this user (real, effective, saved, of files) and has
+ * not ended. */
+static int runs_as(const char *status, uid_t user) {
+  const char *uids = strstr(status, "\nUid:\t"), *state = strstr(status, "\nState:\t");
+  unsigned real, effective, saved, files;
+  if (!uids || !state || sscanf(uids, "\nUid:\t%u\t%u\t%u\t%u", &real, &effective, &saved, &files) != 4)
+    return 0;
+  if (real != user && effective != user && saved != user && files != user)
+    return 0;
+  char letter = state[strlen("\nState:\t")];
+  if (letter != 'Z' && letter != 'X')
+    return 1;
+  /* The first thread can end alone and leave others that run. */
+  const char *threads = strstr(status, "\nThreads:\t");
+  return threads && atoi(threads + strlen("\nThreads:\t")) > 1;
+}
+
+static int print_all_of(uid_t user) {
+  DIR *processes = opendir("/proc");
+  if (!processes)
+    return fail("open /proc");
+  struct dirent *entry;
+  while ((errno = 0, entry = readdir(processes))) {
+    if (!isdigit((unsigned char)entry->d_name[0]))
+      continue;
+    char path[sizeof entry->d_name + 16], status[8192];
+    snprintf(path, sizeof path, "%s/status", entry->d_name);
+    int file = openat(dirfd(processes), path, O_RDONLY | O_CLOEXEC);
+    ssize_t size = file < 0 ? -1 : read(file, status, sizeof status - 1);
+    if (size < 0 && errno != ENOENT && errno != ESRCH)
+      return fail(path);
+    if (file >= 0)
+      close(file);
+    status[size < 0 ? 0 : size] = '\0';
+    if (runs_as(status, user))
+      puts(entry->d_name);
+  }
+  return errno || fflush(stdout) ? fail("list processes") : 0;
+}
+
 int main(int argc, char **argv) {
   char *end = NULL;
   unsigned long user = argc == 2 ? strtoul(argv[1], &end, 10) : 0;
@@ -47,16 +107,6 @@ int main(int argc, char **argv) {
     fprintf(stderr, "usage: kill-user USER (a number from %u on)\n", LEAST);
     return 2;
   }
-  for (;;) {
-    pid_t child = fork();
-    if (child < 0)
-      return fail("fork");
-    if (child == 0)
-      _exit(kill_as((uid_t)user));
-    int status = 0;
-    while (waitpid(child, &status, WUNTRACED) == child && WIFSTOPPED(status))
-      kill(child, SIGKILL);
-    if (WIFEXITED(status))
-      return WEXITSTATUS(status);
-  }
+  int failure = kill_all_of((uid_t)user);
+  return failure ? failure : print_all_of((uid_t)user);
 }

@@ -67,35 +67,19 @@ export interface ProcessIdentity {
 export async function findByMark(pod: string, role?: string): Promise<ProcessIdentity[]> {
   const marks = [`\0${POD_MARK}=${pod}\0`, ...(role === undefined ? [] : [`\0${ROLE_MARK}=${role}\0`])];
   const found: ProcessIdentity[] = [];
-  for await (const [pid, text] of ofEachProcess("environ")) {
-    const environment = `\0${text}\0`;
-    const startTime = marks.every((mark) => environment.includes(mark)) ? startTimeOf(pid) : undefined;
-    if (startTime !== undefined) found.push({ pid, startTime });
-  }
-  return found;
-}
-
-/** The processes of which any user (real, effective, saved, of files) has this number. */
-export async function findByUser(user: number): Promise<number[]> {
-  const found: number[] = [];
-  for await (const [pid, status] of ofEachProcess("status")) {
-    const field = (name: string) => new RegExp(`^${name}:\t(.*)$`, "m").exec(status)?.[1];
-    if (!field("Uid")?.split("\t").includes(String(user))) continue;
-    if (!hasEnded(field("State")?.[0], field("Threads"))) found.push(pid);
-  }
-  return found;
-}
-
-/** A file of /proc/PID of every process that has not gone meanwhile. */
-async function* ofEachProcess(file: string): AsyncGenerator<[pid: number, text: string]> {
   for (const pid of await readdir("/proc")) {
     if (!/^\d+$/.test(pid)) continue;
     try {
-      yield [Number(pid), await readFile(`/proc/${pid}/${file}`, "latin1")];
+      const environment = `\0${await readFile(`/proc/${pid}/environ`, "latin1")}\0`;
+      const startTime = marks.every((mark) => environment.includes(mark))
+        ? startTimeOf(Number(pid))
+        : undefined;
+      if (startTime !== undefined) found.push({ pid: Number(pid), startTime });
     } catch (error) {
       if (!isGone(error)) throw error;
     }
   }
+  return found;
 }
 
 /** The child processes of a process's main thread (CONFIG_PROC_CHILDREN, which distributions set). */

@@ -16,11 +16,12 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, it } from "node:test";
+import { processesOfUser } from "../../test/testkit/host-processes.ts";
 import { MemoryLedger } from "../../test/testkit/memory-ledger.ts";
 import { within } from "../../test/testkit/within.ts";
 import type { Resource } from "../core/ledger.ts";
 import { until } from "../core/until.ts";
-import { findByMark, findByUser, startTimeOf } from "../host/proc.ts";
+import { findByMark, startTimeOf } from "../host/proc.ts";
 import { type HostProcess, launch } from "../host/process-launcher.ts";
 import { run } from "../host/run.ts";
 import { runBatches } from "../network/in-netns.ts";
@@ -270,13 +271,13 @@ describe("the clean-up of a pod whose daemon is gone", () => {
         }),
       );
       const [own, other] = sleepers.map((sleeper) => once(sleeper, "exit"));
-      await until(async () => (await findByUser(others)).length === 1, within(20_000));
+      await until(async () => (await processesOfUser(others)).length === 1, within(20_000));
       try {
         if (lost) await writeFile(join(directory, STATE_FILE), "garbage");
         await cleanUp();
         assert.deepEqual((await own)?.[1], "SIGKILL");
-        assert.deepEqual(await findByUser(user), []);
-        assert.equal((await findByUser(others)).length, 1, "the other pod's go on");
+        assert.deepEqual(await processesOfUser(user), []);
+        assert.equal((await processesOfUser(others)).length, 1, "the other pod's go on");
         assert.deepEqual(await readdir(root), [`.user-${others}`]);
       } finally {
         await run([join(DIST, "libexec/kill-user"), String(others)], within(20_000));

@@ -5,7 +5,6 @@ import type { Deadline } from "../core/deadline.ts";
 import { errnoOf, HullError, invalidArgument } from "../core/errors.ts";
 import type { Ledger, Resource } from "../core/ledger.ts";
 import { until } from "../core/until.ts";
-import { findByUser } from "../host/proc.ts";
 import type { ProcessUser } from "../host/process-user.ts";
 import { run } from "../host/run.ts";
 
@@ -73,15 +72,15 @@ export async function releaseVmUser(
   if (number === undefined || dirname(path) !== stateRootOf(pod))
     throw invalidArgument(`it is no user in ${stateRootOf(pod)}`);
   if ((await ownerOf(path)) !== nameOf(pod)) return; // given back, and perhaps another pod's by now
-  await run([join(installation, "libexec/kill-user"), number], deadline);
-  let left: number[] = [];
+  let left = "";
   try {
     await until(async () => {
-      left = await findByUser(Number(number));
-      return left.length === 0;
+      left = await run([join(installation, "libexec/kill-user"), number], deadline);
+      return left === "";
     }, deadline);
   } catch (error) {
-    throw HullError.wrap(`wait for the end of user ${number}'s processes (${left.join(", ")})`, error);
+    const which = left && ` (${left.trim().replaceAll("\n", ", ")})`;
+    throw HullError.wrap(`end user ${number}'s processes${which}`, error);
   }
   await rm(path, { force: true });
 }

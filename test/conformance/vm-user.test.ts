@@ -9,9 +9,10 @@ import { after, afterEach, before, beforeEach, test } from "node:test";
 import { promisify } from "node:util";
 import { until } from "../../src/core/until.ts";
 import { killAll } from "../../src/host/kill.ts";
-import { findByUser, isAlive, startTimeOf } from "../../src/host/proc.ts";
+import { isAlive, startTimeOf } from "../../src/host/proc.ts";
 import { releaseVmUser, takeVmUser } from "../../src/pod/vm-user.ts";
 import { ROOT } from "../testkit/containerd.ts";
+import { processesOfUser } from "../testkit/host-processes.ts";
 import { MemoryLedger } from "../testkit/memory-ledger.ts";
 import { within } from "../testkit/within.ts";
 
@@ -97,10 +98,10 @@ for (const [index, way] of WAYS.entries()) {
 test("a process runs for as long as one of its threads does, also when that is not the first", async () => {
   const user = await take("p");
   const own = await asUser(user.id, "ends its first thread");
-  const [pid = 0] = await findByUser(user.id);
+  const [pid = 0] = await processesOfUser(user.id);
   const limit = within(LIMIT_MS);
   await until(async () => / \(escape\) Z /.test(await readFile(`/proc/${pid}/stat`, "latin1")), limit);
-  assert.deepEqual(await findByUser(user.id), [pid]);
+  assert.deepEqual(await processesOfUser(user.id), [pid]);
   const startTime = startTimeOf(pid) ?? "";
   assert.ok(isAlive(pid, startTime));
   await killAll([{ pid, startTime }], limit);

@@ -23,6 +23,16 @@ export async function podProcesses(program: string, pod: string): Promise<PodPro
   return found;
 }
 
+/** The processes of which any user (real, effective, saved, of files) has this number, and of which a thread runs. */
+export async function processesOfUser(user: number): Promise<number[]> {
+  const pids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name)).map(Number);
+  const all = await Promise.all(pids.map(hostProcess));
+  const own = all.filter(({ status }) => status.Uid?.split("\t").includes(String(user)));
+  return own
+    .filter(({ status }) => !/^[ZX]/.test(status.State ?? "X") || Number(status.Threads) > 1)
+    .map(({ pid }) => pid);
+}
+
 /** The process `pid`; without arguments and fields when it has ended. */
 export async function hostProcess(pid: number): Promise<PodProcess> {
   const [line = "", status = ""] = await Promise.all(
