@@ -194,10 +194,14 @@ export class CriContainer {
 
   /**
    * Stops and removes it. When a container has ended, containerd deletes its task first and writes its state down
-   * later; whoever asks between the two for its stop is told that it is done, for its removal that it still runs.
+   * later; whoever asks between the two for its removal is told that it still runs, and whoever asks for its stop while
+   * containerd closes the task's connection that this is closed. The kubelet asks again.
    */
   async remove(): Promise<void> {
-    await this.stop();
+    await this.stop().catch(async (error: Error) => {
+      if (!error.message.endsWith("ttrpc: closed")) throw error;
+      await this.exited();
+    });
     if ((await this.status()).state === ContainerState.CONTAINER_RUNNING) await this.exited();
     await this.cri.runtime.removeContainer({ containerId: this.id });
   }
