@@ -1,4 +1,5 @@
 import { constants, type FileHandle, open } from "node:fs/promises";
+import { errnoOf } from "../core/errors.ts";
 import { ConfigError } from "./problem.ts";
 
 /** A configuration larger than this is none. */
@@ -17,7 +18,7 @@ export async function readConfigFile(file: string): Promise<string | undefined> 
     // Without O_NONBLOCK the open of a FIFO would wait for its writer.
     handle = await open(file, constants.O_RDONLY | constants.O_NONBLOCK);
   } catch (thrown) {
-    const code = (thrown as NodeJS.ErrnoException).code ?? String(thrown);
+    const code = errnoOf(thrown) ?? String(thrown);
     if (code === "ENOENT" || code === "ENOTDIR") return undefined;
     throw refuse(`cannot be read: ${code}`, "check its permissions and those of its folders");
   }

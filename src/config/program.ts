@@ -1,6 +1,6 @@
 import { access, constants } from "node:fs/promises";
 import { delimiter, isAbsolute, join } from "node:path";
-import { failedPrecondition } from "../core/errors.ts";
+import { errnoOf, failedPrecondition } from "../core/errors.ts";
 
 /** Folders outside the PATH where Debian's QEMU and virtiofsd packages put their helpers. */
 const HELPER_FOLDERS = ["/usr/libexec", "/usr/lib/qemu"];
@@ -38,6 +38,6 @@ async function whyNotExecutable(file: string): Promise<string | undefined> {
     await access(file, constants.X_OK);
     return undefined;
   } catch (thrown) {
-    return (thrown as NodeJS.ErrnoException).code === "ENOENT" ? "does not exist" : "cannot be executed";
+    return errnoOf(thrown) === "ENOENT" ? "does not exist" : "cannot be executed";
   }
 }

@@ -1,5 +1,6 @@
 import { readdir } from "node:fs/promises";
 import { dirname, isAbsolute, join } from "node:path";
+import { errnoOf } from "../core/errors.ts";
 import { candidates, type Places } from "./candidates.ts";
 import { MAX_BYTES, readConfigFile } from "./config-file.ts";
 import { ConfigError } from "./problem.ts";
@@ -55,7 +56,7 @@ async function dropIns(folder: string): Promise<SourceText[]> {
   try {
     names = await readdir(directory);
   } catch (thrown) {
-    const code = (thrown as NodeJS.ErrnoException).code ?? String(thrown);
+    const code = errnoOf(thrown) ?? String(thrown);
     if (code === "ENOENT") return [];
     throw new ConfigError([{ source: directory, rule: `cannot be listed: ${code}` }]);
   }

@@ -4,7 +4,8 @@ import { once } from "node:events";
 import { readFile } from "node:fs/promises";
 import { connect } from "node:net";
 import { test } from "node:test";
-import { getSystemErrorMap } from "node:util";
+import { getSystemErrorMap, getSystemErrorName } from "node:util";
+import { systemError } from "../host/addon.ts";
 import { errnoInWords } from "./errno-words.ts";
 import { HullError } from "./errors.ts";
 
@@ -34,4 +35,14 @@ test("what is told in words already stays as it is", async () => {
   assert.equal(HullError.from(read).message, "ENOENT: no such file or directory, open '/no/such/file'");
   const guests = Object.assign(new Error("openat2 /x: No such file or directory"), { code: "ENOENT" });
   assert.equal(HullError.from(guests).message, "openat2 /x: No such file or directory");
+});
+
+test("what Node has no name for is told by its name and in words", () => {
+  const code = getSystemErrorName(-122);
+  const write = Object.assign(new Error(`${code}: ${code}, write`), { code });
+  const told = HullError.wrap("log file /x", write);
+  assert.equal(told.code, "ResourceExhausted");
+  assert.match(told.message, /^log file \/x: EDQUOT: disk quota exceeded, write; raise the quota/);
+  assert.equal(HullError.from(systemError(-116)).message, "ESTALE: stale file handle");
+  assert.equal(HullError.from(systemError(-9999)).message, getSystemErrorName(-9999));
 });

@@ -46,11 +46,29 @@ const WORDS: Readonly<Record<string, string>> = {
   EXDEV: "cross-device link not permitted",
 };
 
+/** What libuv has neither a name nor words for, by Linux's numbers (asm-generic/errno.h). */
+const UNKNOWN_TO_NODE: Readonly<Record<string, readonly [errno: string, words: string]>> = {
+  "116": ["ESTALE", "stale file handle"],
+  "117": ["EUCLEAN", "structure needs cleaning"],
+  "122": ["EDQUOT", "disk quota exceeded"],
+};
+const UNKNOWN = /Unknown system error -(\d+)/;
+
+/** The errno name that an error's code is. */
+export function errnoName(code: string): string {
+  const [, number = ""] = UNKNOWN.exec(code) ?? [];
+  return UNKNOWN_TO_NODE[number]?.[0] ?? code;
+}
+
 /**
  * The message of a failed system call in words: Node gives only the name of some (`spawn qemu EAGAIN`, `connect
  * ECONNREFUSED /run/x.sock`), and of others says both (`ENOENT: no such file or directory, open '/x'`).
  */
 export function errnoInWords(message: string, errno: string): string {
+  const [unknown, number = ""] = UNKNOWN.exec(message) ?? [];
+  const known = UNKNOWN_TO_NODE[number];
+  if (unknown !== undefined && known)
+    return message.replace(`${unknown}: `, "").replace(unknown, known.join(": "));
   const words = WORDS[errno];
   if (words === undefined || !message.includes(errno) || message.includes(`${errno}: `)) return message;
   return message === errno ? words : `${message}: ${words}`;

@@ -3,7 +3,7 @@
  * the gRPC status numbers that they travel as (grpc/doc/statuscodes.md). No class depends on a message's text.
  */
 
-import { errnoInWords } from "./errno-words.ts";
+import { errnoInWords, errnoName } from "./errno-words.ts";
 
 /** Error classes and their gRPC status numbers. */
 export const STATUS = {
@@ -128,7 +128,7 @@ export class HullError extends Error {
 /** The errno name of a failed system call, undefined for anything else thrown. */
 export function errnoOf(thrown: unknown): string | undefined {
   const code = (thrown as { code?: unknown } | undefined)?.code;
-  return typeof code === "string" ? code : undefined;
+  return typeof code === "string" ? errnoName(code) : undefined;
 }
 
 export const notFound = (message: string) => new HullError("NotFound", message);

@@ -1,4 +1,5 @@
 import type { Deadline } from "../core/deadline.ts";
+import { errnoOf } from "../core/errors.ts";
 import { until } from "../core/until.ts";
 import { isAlive, type ProcessIdentity } from "./proc.ts";
 
@@ -14,6 +15,6 @@ function kill(pid: number): void {
   try {
     process.kill(pid, "SIGKILL");
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+    if (errnoOf(error) !== "ESRCH") throw error;
   }
 }

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { readdir, readFile, readlink } from "node:fs/promises";
 import type { Deadline } from "../core/deadline.ts";
-import { HullError } from "../core/errors.ts";
+import { errnoOf, HullError } from "../core/errors.ts";
 
 /** The environment variable that marks every process a pod has on the host: `HULL_POD=<namespace>/<pod>`. */
 export const POD_MARK = "HULL_POD";
@@ -131,7 +131,7 @@ export async function listensOn(pid: number, name: string): Promise<boolean> {
 
 /** ENOENT before the open, ESRCH between open and read; EACCES for a kernel thread or another user's process. */
 function isGone(error: unknown): boolean {
-  const code = (error as NodeJS.ErrnoException).code;
+  const code = errnoOf(error);
   return code === "ENOENT" || code === "ESRCH" || code === "EACCES";
 }
 

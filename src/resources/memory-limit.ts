@@ -1,5 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { posix } from "node:path";
+import { errnoOf } from "../core/errors.ts";
 import { levels } from "./cgroup-tree.ts";
 import type { Hierarchy } from "./hierarchies.ts";
 
@@ -28,7 +29,7 @@ async function readLimit(file: string): Promise<number> {
     const text = (await readFile(file, "utf8")).trim();
     return text === "max" ? Number.POSITIVE_INFINITY : Number(text);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return Number.POSITIVE_INFINITY;
+    if (errnoOf(error) === "ENOENT") return Number.POSITIVE_INFINITY;
     throw error;
   }
 }

@@ -3,6 +3,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { loadConfig } from "../config/load.ts";
 import { Deadline } from "../core/deadline.ts";
+import { errnoOf } from "../core/errors.ts";
 import { Timeline } from "../core/timeline.ts";
 import { bootSandbox } from "../pod/boot-sandbox.ts";
 import type { PodEvent } from "../pod/events.ts";
@@ -270,7 +271,7 @@ function tellReady(): void {
   try {
     writeSync(INHERITED.ready, "\n");
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "EPIPE") throw error;
+    if (errnoOf(error) !== "EPIPE") throw error;
   } finally {
     closeSync(INHERITED.ready);
   }

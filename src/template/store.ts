@@ -3,7 +3,7 @@ import { constants } from "node:fs";
 import { lstat, mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Deadline } from "../core/deadline.ts";
-import { HullError, resourceExhausted } from "../core/errors.ts";
+import { errnoOf, HullError, resourceExhausted } from "../core/errors.ts";
 import { type FileLock, lockFile } from "../host/file-lock.ts";
 import {
   checkTemplate,
@@ -107,7 +107,7 @@ export class TemplateStore {
     try {
       await rename(join(this.directory, key), gone);
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === "ENOENT") return;
+      if (errnoOf(error) === "ENOENT") return;
       throw error;
     }
     await removeFolder(gone);

@@ -5,8 +5,8 @@ export interface QmpStep {
   readonly command: string;
   /** Messages that answer it, in order; `$id` in a reply is replaced by the command's id. */
   readonly answers?: readonly Record<string, unknown>[];
-  /** Milliseconds before the answers. */
-  readonly delay?: number;
+  /** The answers wait for it. */
+  readonly after?: Promise<unknown>;
   /** Ends the connection in place of an answer. */
   readonly hangUp?: boolean;
 }
@@ -44,11 +44,12 @@ export class FakeQmp {
       const step = this.#steps.shift();
       if (!step || step.command !== message.execute) {
         this.problems.push(`expected ${step?.command ?? "nothing"}, got ${message.execute}`);
-      } else setTimeout(() => this.#answer(step, message.id), step.delay ?? 0);
+      } else setImmediate(() => void this.#answer(step, message.id));
     }
   }
 
-  #answer(step: QmpStep, id: number): void {
+  async #answer(step: QmpStep, id: number): Promise<void> {
+    await step.after;
     if (step.hangUp) this.server.destroy();
     for (const answer of step.answers ?? []) this.send("id" in answer ? { ...answer, id } : answer);
   }

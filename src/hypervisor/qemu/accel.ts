@@ -3,7 +3,7 @@ import { constants } from "node:fs";
 import { access, link, mkdir, open, readFile, rename, rm, stat, unlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Deadline } from "../../core/deadline.ts";
-import { HullError } from "../../core/errors.ts";
+import { errnoOf, HullError } from "../../core/errors.ts";
 import { MissingToolError } from "../../host/missing-tool.ts";
 import { isAlive, startTimeOf } from "../../host/proc.ts";
 import { run } from "../../host/run.ts";
@@ -163,8 +163,7 @@ async function takeLock(lock: string): Promise<boolean> {
     await link(mine, lock);
     return true;
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "EEXIST")
-      throw HullError.wrap(`find out whether KVM works: lock ${lock}`, error);
+    if (errnoOf(error) !== "EEXIST") throw HullError.wrap(`find out whether KVM works: lock ${lock}`, error);
   } finally {
     await rm(mine, { force: true });
   }

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { EventEmitter, once } from "node:events";
 import { test } from "node:test";
 import { duplexPair } from "../../../test/testkit/duplex-pair.ts";
 import { FakeQmp, ok } from "../../../test/testkit/fake-qmp.ts";
@@ -9,17 +10,21 @@ import { QmpClient, QmpError } from "./qmp-client.ts";
 const soon = () => within(30_000);
 
 test("greets, negotiates and matches replies by id, whatever their order", async () => {
+  const gate = new EventEmitter();
   const fake = new FakeQmp([
-    { command: "query-status", answers: [ok({ status: "running", running: true })], delay: 30 },
+    {
+      command: "query-status",
+      answers: [ok({ status: "running", running: true })],
+      after: once(gate, "open"),
+    },
     { command: "stop", answers: [ok({ second: true })] },
   ]);
   const client = await QmpClient.connect(fake.client, soon());
-  const done: string[] = [];
-  const first = client.execute("query-status", undefined, soon()).finally(() => done.push("query-status"));
-  const second = client.execute("stop", undefined, soon()).finally(() => done.push("stop"));
-  assert.deepEqual(await first, { status: "running", running: true });
+  const first = client.execute("query-status", undefined, soon());
+  const second = client.execute("stop", undefined, soon());
   assert.deepEqual(await second, { second: true });
-  assert.deepEqual(done, ["stop", "query-status"]);
+  gate.emit("open");
+  assert.deepEqual(await first, { status: "running", running: true });
   assert.deepEqual(fake.problems, []);
 });
 
@@ -49,15 +54,17 @@ test("events reach their listeners with data until they are taken off, between r
 });
 
 test("no answer: DeadlineExceeded with the last protocol lines; a late reply does no harm", async () => {
+  const gate = new EventEmitter();
   const fake = new FakeQmp([
-    { command: "stop", answers: [ok()], delay: 80 },
-    { command: "cont", answers: [ok({ fresh: true })], delay: 100 },
+    { command: "stop", answers: [ok()], after: once(gate, "open") },
+    { command: "cont", answers: [ok({ fresh: true })] },
   ]);
   const client = await QmpClient.connect(fake.client, soon());
   await assert.rejects(client.execute("stop", undefined, Deadline.after(20, "pause")), {
     code: "DeadlineExceeded",
     message: /qemu: stop: pause: not done within 20 ms; the last QMP lines:\n(.*\n)*> \{"execute":"stop"/,
   });
+  gate.emit("open");
   assert.deepEqual(await client.execute("cont", undefined, soon()), { fresh: true });
 });
 

@@ -1,6 +1,6 @@
 import { closeSync, constants, fstatSync, openSync } from "node:fs";
 import { Socket } from "node:net";
-import { HullError, invalidArgument } from "../../core/errors.ts";
+import { errnoOf, HullError, invalidArgument } from "../../core/errors.ts";
 import type { OutputTarget } from "./output-target.ts";
 import { readFdReusingBuffer } from "./reused-buffer.ts";
 
@@ -81,7 +81,7 @@ export class FifoOutput implements OutputTarget {
       return true;
     } catch (error) {
       // ENXIO: nobody has it open for reading (fifo(7)). Any other failure: it is gone, and nobody will come.
-      return (error as NodeJS.ErrnoException).code !== "ENXIO";
+      return errnoOf(error) !== "ENXIO";
     }
   }
 

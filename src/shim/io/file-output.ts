@@ -2,7 +2,7 @@ import { close, constants, open, write } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { dirname } from "node:path";
 import { promisify } from "node:util";
-import { HullError, invalidArgument } from "../../core/errors.ts";
+import { errnoOf, HullError, invalidArgument } from "../../core/errors.ts";
 import type { OutputTarget } from "./output-target.ts";
 
 /** A log file that several output streams are appended to. It is closed with its last stream. */
@@ -22,8 +22,7 @@ export class LogFile {
       const flags = constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | constants.O_NONBLOCK;
       return new LogFile(await promisify(open)(path, flags, 0o644));
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === "ENXIO")
-        throw invalidArgument(`stdio file ${path}: not a file`);
+      if (errnoOf(error) === "ENXIO") throw invalidArgument(`stdio file ${path}: not a file`);
       throw HullError.ofCallersPath(`stdio file ${path}`, error);
     }
   }
