@@ -3,8 +3,6 @@
  * system's. By one kill(-1) of a process that is that user: the kernel signals all of them in one step that
  * no fork can come in between (man 2 kill), whatever they have made of their parents, sessions and cgroups.
  * Prints the numbers of those that have not ended yet, one on a line.
- *
- * Between becoming that user and that call those processes may signal it: then it is done once more.
  */
 #define _GNU_SOURCE
 #include <ctype.h>
@@ -22,6 +20,8 @@
 
 /* What is below belongs to the system's own users (hypervisor.rootless_first_id begins here). */
 #define LEAST 1000u
+/* Nobody's: the last number there is (user_namespaces(7)), which no range from rootless_first_id on reaches. */
+#define NOBODY ((uid_t)-2)
 
 static int fail(const char *step) {
   fprintf(stderr, "%s: %s\n", step, strerror(errno));
@@ -36,15 +36,19 @@ static int may_only_change_user(void) {
   return (int)syscall(SYS_capset, &header, only);
 }
 
+/* Acts as the user, and is somebody else: whom a process may signal is a matter of its effective user, by whom
+ * it may be signalled one of its real and its saved user (kill_ok_by_cred of the kernel). Those that are to end
+ * would else be faster now and then, and again and again if they try the numbers of the processes to come. */
 static int kill_as(uid_t user) {
   if (may_only_change_user())
     return fail("drop capabilities");
-  if (setresuid(user, user, user))
+  if (setresuid(NOBODY, user, NOBODY))
     return fail("become the user");
   return kill(-1, SIGKILL) && errno != ESRCH ? fail("kill its processes") : 0;
 }
 
-/* Kills as a child that may be killed or stopped by those that it is to kill. */
+/* Kills as a child, which gives up the rights that the rest needs. Another pod's helper that does the same in
+ * this moment is nobody, too, and its kill(-1) may hit the child: then it is done once more. */
 static int kill_all_of(uid_t user) {
   for (;;) {
     pid_t child = fork();
@@ -53,8 +57,8 @@ static int kill_all_of(uid_t user) {
     if (child == 0)
       _exit(kill_as(user));
     int status = 0;
-    while (waitpid(child, &status, WUNTRACED) == child && WIFSTOPPED(status))
-      kill(child, SIGKILL);
+    if (waitpid(child, &status, 0) != child)
+      return fail("wait");
     if (WIFEXITED(status))
       return WEXITSTATUS(status);
   }
@@ -103,7 +107,7 @@ static int print_all_of(uid_t user) {
 int main(int argc, char **argv) {
   char *end = NULL;
   unsigned long user = argc == 2 ? strtoul(argv[1], &end, 10) : 0;
-  if (end == NULL || *end != '\0' || user < LEAST || user >= (uid_t)-1) {
+  if (end == NULL || *end != '\0' || user < LEAST || user >= NOBODY) {
     fprintf(stderr, "usage: kill-user USER (a number from %u on)\n", LEAST);
     return 2;
   }

@@ -1,20 +1,49 @@
 /*
  * escape WAY: a process that was taken over and does not want to end with its pod. Says "up" once it is one,
- * and holds its output open for as long as anything of it runs.
+ * and holds its output open for as long as anything of it runs. Says "hit" when it has signalled somebody else.
  */
 #define _GNU_SOURCE
+#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-static void up(void) {
-  if (write(STDOUT_FILENO, "up\n", 3) != 3)
+static void say(const char *word) {
+  if (write(STDOUT_FILENO, word, strlen(word)) < 0)
     _exit(1);
+}
+
+static void up(void) {
+  say("up\n");
+}
+
+/* The number of the newest process, the last word of /proc/loadavg (proc(5)). */
+static pid_t newest(int loadavg) {
+  char text[128];
+  ssize_t length = pread(loadavg, text, sizeof(text) - 1, 0);
+  text[length < 0 ? 0 : length] = '\0';
+  const char *last = strrchr(text, ' ');
+  return last ? atoi(last) : 0;
+}
+
+/* Kills processes by their numbers, as they come. */
+static void kill_newest(void) {
+  int loadavg = open("/proc/loadavg", O_RDONLY | O_CLOEXEC);
+  pid_t self = getpid();
+  up();
+  for (;;) {
+    pid_t last = newest(loadavg);
+    for (int tries = 0; tries < 6; tries++)
+      for (pid_t each = last; each <= last + 1; each++)
+        if (each > self && kill(each, SIGKILL) == 0)
+          say("hit\n");
+  }
 }
 
 static void *wait_on(void *given) {
@@ -43,6 +72,8 @@ int main(int argc, char **argv) {
     for (;;)
       kill(-1, SIGKILL);
   }
+  if (strcmp(way, "kills the newest") == 0)
+    kill_newest();
   if (strcmp(way, "stops whoever comes") == 0) {
     up();
     for (;;)
