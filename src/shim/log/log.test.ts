@@ -55,3 +55,16 @@ test("an error is logged without what a terminal obeys in it or its causes, and 
   for (const text of [first, told.message, told.stack]) assert.equal(printable(text), text);
   assert.equal((JSON.parse(second) as { err: unknown }).err, "no error");
 });
+
+test("what a VMM says reaches no line as a terminal would obey it, whatever field it is in", () => {
+  const lines: string[] = [];
+  const log = createLog("debug", {}, { write: (line) => void lines.push(line), dropped: 0 });
+  const evil = "\x1b]0;owned\x07\x9b2J\u202ewell";
+  log.debug({ event: evil, properties: { [evil]: evil, list: [evil, 1, null] } }, evil);
+  log.warn(evil);
+  const [first, second] = lines.map((line) => JSON.parse(line) as Record<string, unknown>);
+  assert.deepEqual(
+    [first?.event, first?.properties, first?.msg, second?.msg],
+    ["well", { well: "well", list: ["well", 1, null] }, "well", "well"],
+  );
+});

@@ -75,9 +75,22 @@ export function createLog(
     {
       ...{ level, base: fields, timestamp: pino.stdTimeFunctions.isoTime, messageKey: "msg" },
       serializers: { err: pino.stdSerializers.wrapErrorSerializer(shown) },
+      hooks: {
+        logMethod(words, method) {
+          method.apply(this, words.map(shownValue) as typeof words);
+        },
+      },
     },
     sink,
   );
+}
+
+/** Fields and messages may be in the words of a guest or a VMM, too. */
+function shownValue(value: unknown): unknown {
+  if (typeof value === "string") return printable(value);
+  if (typeof value !== "object" || value === null || value instanceof Error) return value;
+  if (Array.isArray(value)) return value.map(shownValue);
+  return Object.fromEntries(Object.entries(value).map(([key, entry]) => [printable(key), shownValue(entry)]));
 }
 
 /** A cause may be in the words of a guest: they are for a terminal, too. */
