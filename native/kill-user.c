@@ -20,7 +20,7 @@
 
 /* What is below belongs to the system's own users (hypervisor.rootless_first_id begins here). */
 #define LEAST 1000u
-/* Nobody's: the last number there is (user_namespaces(7)), which no range from rootless_first_id on reaches. */
+/* Nobody's: the last number there is, which no range from rootless_first_id on reaches. */
 #define NOBODY ((uid_t)-2)
 
 static int fail(const char *step) {
@@ -36,9 +36,9 @@ static int may_only_change_user(void) {
   return (int)syscall(SYS_capset, &header, only);
 }
 
-/* Acts as the user, and is somebody else: whom a process may signal is a matter of its effective user, by whom
- * it may be signalled one of its real and its saved user (kill_ok_by_cred of the kernel). Those that are to end
- * would else be faster now and then, and again and again if they try the numbers of the processes to come. */
+/* Acts as the user, and is somebody else: a process may signal others by its effective user, and be signalled
+ * by its real and its saved one (kill_ok_by_cred in the kernel). If all were the user, those that are to end
+ * could kill this one first, each time anew if they try the numbers of the newest processes. */
 static int kill_as(uid_t user) {
   if (may_only_change_user())
     return fail("drop capabilities");
@@ -47,8 +47,8 @@ static int kill_as(uid_t user) {
   return kill(-1, SIGKILL) && errno != ESRCH ? fail("kill its processes") : 0;
 }
 
-/* Kills as a child, which gives up the rights that the rest needs. Another pod's helper that does the same in
- * this moment is nobody, too, and its kill(-1) may hit the child: then it is done once more. */
+/* Kills as a child, which gives up the rights that the rest needs. The helpers of other pods are the same
+ * nobody, and a kill(-1) of theirs may hit the child: then it is done once more. */
 static int kill_all_of(uid_t user) {
   for (;;) {
     pid_t child = fork();

@@ -1,6 +1,8 @@
-import { rm } from "node:fs/promises";
+import { randomBytes } from "node:crypto";
+import { constants } from "node:fs";
+import { open, opendir, rename, rmdir, unlink } from "node:fs/promises";
 import type { Deadline } from "../core/deadline.ts";
-import { failedPrecondition } from "../core/errors.ts";
+import { errnoOf, failedPrecondition } from "../core/errors.ts";
 import { mountsBelow, unmountTree } from "./mount.ts";
 
 /**
@@ -11,5 +13,69 @@ export async function removeTree(path: string, deadline: Deadline): Promise<void
   await unmountTree(path, deadline);
   const left = await mountsBelow(path);
   if (left.length > 0) throw failedPrecondition(`remove ${path}: ${left[0]} is still mounted`);
-  await rm(path, { recursive: true, force: true });
+  await removeAll(path, deadline);
+}
+
+/**
+ * Removes what is at `path` with all that is in it. A monitor that was taken over may own some of that, and put a link to
+ * a folder of the host where a folder was just looked at. So each is opened as a folder and emptied by its descriptor, and
+ * what lies deeper is moved up, as no path reaches deep enough. The folder that `path` is in must be ours. Idempotent.
+ */
+export async function removeAll(path: string, deadline: Deadline): Promise<void> {
+  for (;;) {
+    if (await removeOne(path)) return;
+    await inFolder(path, async (top) => {
+      for await (const name of namesIn(top)) await removeOrMoveUp(Buffer.concat([top, name]), top);
+    });
+    if (await removeOne(path)) return;
+    deadline.check(); // somebody adds to it
+  }
+}
+
+async function removeOrMoveUp(path: Buffer, top: Buffer): Promise<void> {
+  if (await removeOne(path)) return;
+  await inFolder(path, async (folder) => {
+    for await (const name of namesIn(folder)) {
+      const entry = Buffer.concat([folder, name]);
+      if (await removeOne(entry)) continue;
+      await rename(entry, Buffer.concat([top, Buffer.from(randomBytes(16).toString("hex"))]));
+    }
+  });
+  await removeOne(path);
+}
+
+/** Removes a file, a link or an empty folder. False where there is something else. */
+async function removeOne(path: string | Buffer): Promise<boolean> {
+  const unlinked = await unlink(path).catch(errnoAmong("ENOENT", "EISDIR"));
+  if (unlinked !== "EISDIR") return true;
+  const removed = await rmdir(path).catch(errnoAmong("ENOENT", "ENOTDIR", "ENOTEMPTY"));
+  return removed === undefined || removed === "ENOENT";
+}
+
+/** Runs `use` with a folder's path by its descriptor, unless it has gone or become something else. */
+async function inFolder(path: string | Buffer, use: (folder: Buffer) => Promise<void>): Promise<void> {
+  const flags = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW;
+  const folder = await open(path, flags).catch(errnoAmong("ENOENT", "ENOTDIR", "ELOOP"));
+  if (typeof folder !== "object") return;
+  try {
+    await use(Buffer.from(`/proc/self/fd/${folder.fd}/`)).catch(errnoAmong("ENOENT"));
+  } finally {
+    await folder.close();
+  }
+}
+
+/** As bytes, since not every name is UTF-8, and one after the other: there may be more than there is memory for. */
+async function* namesIn(folder: Buffer): AsyncGenerator<Buffer> {
+  // The types have strings only.
+  const options = { encoding: "buffer" as BufferEncoding };
+  for await (const { name } of await opendir(folder.toString(), options)) yield name as unknown as Buffer;
+}
+
+/** For a failure that says how things stand. */
+function errnoAmong<E extends string>(...expected: readonly E[]): (error: unknown) => E {
+  return (error) => {
+    const errno = expected.find((one) => one === errnoOf(error));
+    if (errno === undefined) throw error;
+    return errno;
+  };
 }

@@ -1,4 +1,3 @@
-import { rm } from "node:fs/promises";
 import type { Deadline } from "../core/deadline.ts";
 import { Disposer } from "../core/disposer.ts";
 import { invalidArgument } from "../core/errors.ts";
@@ -7,7 +6,7 @@ import { killAll } from "../host/kill.ts";
 import { releaseLoop } from "../host/loop-device.ts";
 import { unmountTree } from "../host/mount.ts";
 import { findByMark, type ProcessIdentity } from "../host/proc.ts";
-import { removeTree } from "../host/remove-tree.ts";
+import { removeAll, removeTree } from "../host/remove-tree.ts";
 import { releaseUnread } from "../network/find-taps.ts";
 import { releaseNetwork } from "../network/release.ts";
 import { releaseCgroup } from "../resources/pod-cgroup.ts";
@@ -23,8 +22,8 @@ const RELEASE: { readonly [K in Single]: (resource: Of<K>, pod: StateFile, by: D
     cgroup: (record, _pod, by) => releaseCgroup(record, by),
     loop: ({ file, device }, _pod, by) => releaseLoop(file, device, by),
     mount: ({ path }, pod, by) => unmountTree(ownPath(path, pod), by),
-    // Recursively: a monitor that was taken over may have put a folder in its place.
-    socket: ({ path }, pod) => rm(ownPath(path, pod), { force: true, recursive: true }),
+    // A monitor that was taken over may have put a folder in its place.
+    socket: ({ path }, pod, by) => removeAll(ownPath(path, pod), by),
     directory: ({ path }, pod, by) => removeTree(ownPath(path, pod), by),
   };
 

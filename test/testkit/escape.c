@@ -1,6 +1,7 @@
 /*
  * escape WAY: a process that was taken over and does not want to end with its pod. Says "up" once it is one,
- * and holds its output open for as long as anything of it runs. Says "hit" when it has signalled somebody else.
+ * and holds its output open for as long as anything of it runs. Says "hit" when it has signalled somebody
+ * else.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>

@@ -1,4 +1,3 @@
-import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { Deadline } from "../../core/deadline.ts";
 import { Disposer } from "../../core/disposer.ts";
@@ -7,6 +6,7 @@ import type { Ledger } from "../../core/ledger.ts";
 import { undo } from "../../core/undo.ts";
 import { listeningSocket } from "../../host/listening-socket.ts";
 import { type HostProcess, launch, type ProcessExit } from "../../host/process-launcher.ts";
+import { removeAll } from "../../host/remove-tree.ts";
 import { RingBuffer } from "../../host/ring-buffer.ts";
 import type { VmContext, VmExit, VmSpec } from "../hypervisor.ts";
 import { EventDecoder, type VmmEvent } from "./event-monitor.ts";
@@ -179,9 +179,9 @@ function causeOf({ source, event }: VmmEvent): string | undefined {
 async function recordSocket(ledger: Ledger, path: string | undefined, cleanUp: Disposer): Promise<void> {
   if (path === undefined) return;
   const entry = await ledger.record({ kind: "socket", path });
-  cleanUp.push(`socket ${path}`, async () => {
+  cleanUp.push(`socket ${path}`, async (by) => {
     // A VMM that was taken over may have put a folder in its place.
-    await rm(path, { force: true, recursive: true });
+    await removeAll(path, by);
     await entry.forget();
   });
 }
