@@ -57,7 +57,7 @@ const COMPACT = {
 
 /** Bundles: entry, file in dist/lib, and the most bytes it may have. A larger bundle starts slower in every pod. */
 const BUNDLES = [
-  { entry: "src/bin/hull-shim.ts", output: "hull-shim.cjs", budget: 513_000, options: COMPACT },
+  { entry: "src/bin/hull-shim.ts", output: "hull-shim.cjs", budget: 516_000, options: COMPACT },
   { entry: "src/bin/shim.ts", output: "shim.cjs", budget: 4_000 },
   { entry: "src/bin/hull.ts", output: "hull.cjs", budget: 1_500_000 },
 ];

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
-import { chmod, mkdtemp, rm, stat } from "node:fs/promises";
+import { chmod, mkdtemp, open, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -14,6 +15,8 @@ import { dropTo } from "./process-user.ts";
 import { run } from "./run.ts";
 
 const USER = { id: 1_500_000_002 };
+/** Of open(2); Node has no constant for it. */
+const O_PATH = 0o10000000;
 
 // Nothing is covered here: that would be this machine's. test/e2e/rootless.e2e.test.ts sees it at work.
 test("a node is the host's device, and the user's alone; nothing is left of it", async () => {
@@ -56,6 +59,28 @@ test("the user cannot write to a node that is to be read, nor make it one that i
     "write",
     "change",
   ]);
+  await nodes.dispose(deadline);
+});
+
+test("a node that was removed cannot be opened by who has kept its place", async (t) => {
+  const root = await mkdtemp(join(tmpdir(), "hull-nodes-"));
+  t.after(() => rm(root, { recursive: true }));
+  await chmod(root, 0o711);
+  const deadline = within(60_000);
+  const nodes = await DeviceNodes.create(join(root, "dev"), USER, [], new MemoryLedger(), deadline);
+  for (const writable of [true, false]) {
+    const place = await open(await nodes.add("disk", "/dev/full", writable, deadline), O_PATH);
+    t.after(() => place.close());
+    const opened = () => {
+      const argv = [...dropTo(USER), "--", "sh", "-c", "(: </proc/self/fd/3) && echo opened"];
+      const { stdout } = spawnSync("setpriv", argv, { stdio: ["ignore", "pipe", "ignore", place.fd] });
+      return stdout.toString();
+    };
+    assert.equal(opened(), "opened\n");
+    await nodes.remove("disk");
+    await nodes.remove("disk");
+    assert.equal(opened(), "");
+  }
   await nodes.dispose(deadline);
 });
 

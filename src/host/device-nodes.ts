@@ -1,7 +1,7 @@
-import { chmod, chown, mkdir, readlink, rm } from "node:fs/promises";
+import { chmod, chown, mkdir, readlink, unlink } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { Deadline } from "../core/deadline.ts";
-import { HullError, internal } from "../core/errors.ts";
+import { errnoOf, HullError, internal } from "../core/errors.ts";
 import type { Ledger } from "../core/ledger.ts";
 import { undo } from "../core/undo.ts";
 import { readMountInfo } from "./mountinfo.ts";
@@ -76,8 +76,19 @@ export class DeviceNodes {
     return node;
   }
 
+  /**
+   * Idempotent. A VMM that was taken over may keep a place of the node (O_PATH) to open it by, when its number is another
+   * pod's device: so nobody may open it any more.
+   */
   async remove(name: string): Promise<void> {
-    await rm(join(this.directory, name), { force: true });
+    const node = join(this.directory, name);
+    try {
+      await chown(node, 0, 0);
+      await chmod(node, 0);
+      await unlink(node);
+    } catch (error) {
+      if (errnoOf(error) !== "ENOENT") throw error;
+    }
   }
 
   /** Idempotent. */

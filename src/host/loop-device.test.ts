@@ -35,6 +35,19 @@ test("a device of an image file, recorded while it is there; detaching twice is 
   assert.deepEqual(ledger.resources, []);
 });
 
+test("a device that a VMM detaches stays the file's, and its number no other's, until it is detached here", async () => {
+  const loop = await attachLoop(image, false, ledger, within(30_000));
+  // As anybody may who can open it (LOOP_CLR_FD).
+  await run(["losetup", "--detach", loop.path], within(30_000));
+  const next = await attachLoop(image, true, ledger, within(30_000));
+  assert.notEqual(next.path, loop.path);
+  assert.equal(await run(["head", "-c", "11", loop.path], within(30_000)), "first bytes");
+  await loop.detach(within(30_000));
+  assert.deepEqual(await attached(), [next.path, "1"]);
+  await next.detach(within(30_000));
+  assert.deepEqual([await attached(), ledger.resources], [[""], []]);
+});
+
 test("a detach that fails is not remembered as done", async () => {
   const loop = await attachLoop(image, false, ledger, within(30_000));
   const over = within(30_000);
@@ -79,21 +92,23 @@ test("what a losetup attached that was killed then is detached; where that fails
   assert.deepEqual(await attached(), [""]);
 });
 
+/** What a daemon has left that was killed. */
+const leftAttached = async () =>
+  (await run(["losetup", "--find", "--show", "--read-only", image], within(30_000))).trim();
+
 test("what a dead daemon attached is found by its file", async () => {
-  await attachLoop(image, false, ledger, within(30_000));
+  await leftAttached();
   await releaseLoop(image, undefined, within(30_000));
   assert.deepEqual(await attached(), [""]);
   await releaseLoop(image, undefined, within(30_000));
 });
 
 test("a dead daemon's device is detached, not that of another pod with the same file", async () => {
-  const [own, other] = [
-    await attachLoop(image, true, ledger, within(30_000)),
-    await attachLoop(image, true, ledger, within(30_000)),
-  ];
-  await releaseLoop(image, own.path, within(30_000));
+  const own = await leftAttached();
+  const other = await attachLoop(image, true, ledger, within(30_000));
+  await releaseLoop(image, own, within(30_000));
   assert.deepEqual(await attached(), [other.path, "1"]);
-  await releaseLoop(image, own.path, within(30_000));
+  await releaseLoop(image, own, within(30_000));
   await other.detach(within(30_000));
   assert.deepEqual(await attached(), [""]);
 });

@@ -1,3 +1,4 @@
+import { type FileHandle, open } from "node:fs/promises";
 import type { Deadline } from "../core/deadline.ts";
 import { HullError } from "../core/errors.ts";
 import type { Ledger } from "../core/ledger.ts";
@@ -27,10 +28,13 @@ export async function attachLoop(
     const path = (await run(["losetup", ...how, "--", at], deadline)).trim();
     device = path;
     await entry.update({ kind: "loop", file, device });
-    let attached = true;
+    // Whoever can open the device can detach it, for which LOOP_CLR_FD asks no right. Its number could then be another
+    // pod's disk, and a VMM that was taken over has a node of it. While this is open it stays attached to its file.
+    let held: FileHandle | undefined = await open(path);
     const detach = async (by: Deadline) => {
-      if (attached) await run(["losetup", "--detach", path], by);
-      attached = false; // its number may be another file's from here on
+      if (held) await run(["losetup", "--detach", path], by);
+      await held?.close();
+      held = undefined; // its number may be another file's from here on
       await entry.forget();
     };
     return { path, detach };
