@@ -11,6 +11,7 @@
 #include <sched.h>
 #include <stddef.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -22,6 +23,9 @@
 #else
 #error "name this architecture's AUDIT_ARCH"
 #endif
+
+/* Processes and threads of the pod's user, as in src/host/process-user.ts. */
+#define MOST_OF_A_USER 4096
 
 #define COUNT(ARRAY) (sizeof(ARRAY) / sizeof(*(ARRAY)))
 
@@ -86,11 +90,24 @@ static int drop_capabilities(void) {
   return (int)syscall(SYS_capset, &header, none);
 }
 
+static int limit_processes(void) {
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_NPROC, &limit))
+    return -1;
+  if (limit.rlim_max > MOST_OF_A_USER)
+    limit.rlim_max = MOST_OF_A_USER;
+  if (limit.rlim_cur > limit.rlim_max)
+    limit.rlim_cur = limit.rlim_max;
+  return setrlimit(RLIMIT_NPROC, &limit);
+}
+
 const char *confine(uid_t user) {
   if (drop_bounding_set())
     return "empty the bounding set";
   if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0))
     return "empty the ambient set";
+  if (limit_processes())
+    return "limit the number of processes";
   if (setgroups(0, NULL))
     return "leave all groups";
   if (user != 0 && (setresgid(user, user, user) || setresuid(user, user, user)))

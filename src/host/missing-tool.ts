@@ -11,6 +11,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   modprobe: "kmod",
   mount: "mount",
   nsenter: "util-linux",
+  prlimit: "util-linux",
   setpriv: "util-linux",
   sh: "dash",
   tc: "iproute2",
@@ -39,7 +40,7 @@ export class MissingToolError extends HullError {
 }
 
 /**
- * The tool that a wrapper found missing: setpriv, nsenter and unshare exec another program, sh any. `words` is what was
+ * The tool that a wrapper found missing: setpriv, prlimit, nsenter and unshare exec another program, sh any. `words` is what was
  * said on stderr.
  */
 export function missingIn(words: string): string | undefined {

@@ -135,11 +135,11 @@ function isGone(error: unknown): boolean {
   return code === "ENOENT" || code === "ESRCH" || code === "EACCES";
 }
 
-/** How many descriptors a process may have open (its soft limit), at most 2^31-1. Throws Unavailable when it is gone. */
-export async function openFilesLimit(pid: number): Promise<number> {
+/** A limit of a process (its soft one, getrlimit(2)), at most 2^31-1. Throws Unavailable when the process is gone. */
+export async function limitOf(pid: number | "self", what: "open files" | "processes"): Promise<number> {
   const text = await readFile(`/proc/${pid}/limits`, "utf8").catch((error: unknown) => {
     throw HullError.wrap(`limits of process ${pid}`, error, "Unavailable");
   });
-  const soft = /^Max open files\s+(\d+)/m.exec(text)?.[1];
+  const [, soft] = new RegExp(`^Max ${what}\\s+(\\d+)`, "m").exec(text) ?? [];
   return Math.min(Number(soft ?? Number.POSITIVE_INFINITY), 0x7fff_ffff);
 }

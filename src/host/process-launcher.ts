@@ -7,8 +7,16 @@ import { failedPrecondition, HullError, internal } from "../core/errors.ts";
 import type { Ledger, LedgerEntry } from "../core/ledger.ts";
 import { killAll } from "./kill.ts";
 import { installAdvice, MissingToolError, missingIn } from "./missing-tool.ts";
-import { descendantsOf, findByMark, POD_MARK, type ProcessIdentity, ROLE_MARK, startTimeOf } from "./proc.ts";
-import { dropTo, type ProcessUser } from "./process-user.ts";
+import {
+  descendantsOf,
+  findByMark,
+  limitOf,
+  POD_MARK,
+  type ProcessIdentity,
+  ROLE_MARK,
+  startTimeOf,
+} from "./proc.ts";
+import { dropTo, MOST_OF_A_USER, type ProcessUser } from "./process-user.ts";
 import { Reach } from "./reach.ts";
 import { lastLines, RingBuffer } from "./ring-buffer.ts";
 import { scrubbedEnvironment } from "./run.ts";
@@ -86,8 +94,8 @@ const FIND_MS = 500;
 const FORKS_MS = 2_000;
 
 /**
- * Starts a process: parent-death signal and no_new_privs by setpriv(1), network namespace by nsenter(1) or unshare(1),
- * all of which exec in place, so the pid is the program's own. Throws FailedPrecondition when the program is missing.
+ * Starts a process: parent-death signal and no_new_privs by setpriv(1), a limit of what a user can run by prlimit(1), network
+ * namespace by nsenter(1) or unshare(1), all of which exec in place, so the pid is the program's own. Throws FailedPrecondition when the program is missing.
  */
 export async function launch(spec: LaunchSpec, ledger: Ledger): Promise<HostProcess> {
   const program = spec.argv[0];
@@ -128,6 +136,11 @@ export async function launch(spec: LaunchSpec, ledger: Ledger): Promise<HostProc
 async function spawnChild(spec: LaunchSpec, program: string, folders: number[]): Promise<ChildProcess> {
   const privileges = spec.user ? dropTo(spec.user) : ["--no-new-privs"];
   const argv = ["setpriv", "--pdeathsig", "KILL", ...privileges, "--", program, ...spec.argv.slice(1)];
+  // Nothing else bounds how much of the host's room for processes a pod's user can take where its cgroup does not.
+  if (spec.user) {
+    const most = Math.min(MOST_OF_A_USER, await limitOf("self", "processes"));
+    argv.unshift("prlimit", `--nproc=${most}`, "--");
+  }
   if (spec.netns !== undefined) argv.unshift("nsenter", `--net=${spec.netns}`, "--");
   else if (spec.ownNetns) argv.unshift("unshare", "--net", "--");
   const stdio: StdioOptions = [

@@ -7,6 +7,12 @@ export interface ProcessUser {
 }
 
 /**
+ * Processes and threads of one user: those of a VMM with hundreds of vCPUs and of its helpers are a quarter of it. As in
+ * native/confine.c.
+ */
+export const MOST_OF_A_USER = 4096;
+
+/**
  * The arguments of setpriv(1) that make a process that user's for good: without capabilities, also in the bounding set,
  * and unable to gain any right by executing a program.
  */

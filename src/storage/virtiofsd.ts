@@ -5,7 +5,7 @@ import { failedPrecondition, HullError } from "../core/errors.ts";
 import type { Ledger } from "../core/ledger.ts";
 import { undo } from "../core/undo.ts";
 import { type ListeningSocket, listeningSocket } from "../host/listening-socket.ts";
-import { openFilesLimit } from "../host/proc.ts";
+import { limitOf } from "../host/proc.ts";
 import { type HostProcess, launch } from "../host/process-launcher.ts";
 import { run } from "../host/run.ts";
 import { checkSocketPath } from "../host/socket-path.ts";
@@ -70,7 +70,7 @@ export async function startVirtiofsd(
     const process = await launch({ role: "virtiofsd", argv, pod: spec.pod, stdin: listening.fd }, ledger);
     daemon = process;
     // Half of them: files that containers have open count twice, and the guest looks once a second.
-    const maxFiles = async () => Math.floor((await openFilesLimit(process.pid)) / 2);
+    const maxFiles = async () => Math.floor((await limitOf(process.pid, "open files")) / 2);
     return { socket, process, maxFiles, stop };
   } catch (thrown) {
     throw HullError.wrap(`share ${spec.shared}`, await undo(thrown, stop), "Unavailable");

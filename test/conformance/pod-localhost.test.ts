@@ -158,7 +158,7 @@ for (const user of [USER, undefined]) {
   test(`has no right left as ${user ? "the pod's user" : "root"}, and its children have none`, async () => {
     const { pid } = await start(user);
     const seen: Record<string, string>[] = [];
-    let [received, argv] = ["", ""];
+    let [received, argv, limits] = ["", "", ""];
     behave = (socket) => {
       socket.write("OK 1\n");
       socket.on("data", async (data: Buffer) => {
@@ -167,6 +167,7 @@ for (const user of [USER, undefined]) {
         if (received.length !== GREETING + 3) return;
         argv = await readFile(`/proc/${pid}/cmdline`, "latin1");
         for (const each of [pid, ...(await childrenOf(pid))]) seen.push(await statusOf(each));
+        limits = await readFile(`/proc/${pid}/limits`, "latin1");
         socket.write(Buffer.from([0, 1, 120]));
       });
     };
@@ -174,6 +175,7 @@ for (const user of [USER, undefined]) {
     assert.equal(received.slice(0, GREETING + 3), `${TOKEN}\0\x50\0\x01x`);
     assert.ok(argv.includes(HELPER) && !argv.includes(TOKEN), argv);
     assert.equal(seen.length, 2);
+    assert.match(limits, /^Max processes +4096 +4096 /m);
     for (const status of seen) {
       const ids = `${status.Uid}\t${status.Gid}`.split("\t").map(Number);
       assert.deepEqual(new Set(ids), new Set([user?.id ?? 0]));

@@ -29,7 +29,7 @@ async function program(key: string, value: string, context: CheckContext): Promi
 const TOOLS: readonly { readonly tool: string; readonly flag: string }[] = [
   { tool: "ip", flag: "-V" },
   { tool: "tc", flag: "-V" },
-  ...["mount", "umount", "losetup", "nsenter", "setpriv", "unshare", "flock"].map((tool) => ({
+  ...["mount", "umount", "losetup", "nsenter", "setpriv", "prlimit", "unshare", "flock"].map((tool) => ({
     tool,
     flag: "--version",
   })),
