@@ -1,4 +1,4 @@
-import { closeSync, existsSync, writeSync } from "node:fs";
+import { closeSync, existsSync, rmSync, writeSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { loadConfig } from "../config/load.ts";
@@ -56,6 +56,7 @@ export class Daemon {
   readonly #timeline = new Timeline();
   #timelineTold = false;
   #serving: Serving | undefined;
+  #used = false;
   #ended: Promise<void> | undefined;
   readonly #retirement: Retirement;
 
@@ -216,6 +217,7 @@ export class Daemon {
           deadline,
           warn: (message) => this.#log.warn(message),
         }),
+      creating: () => this.#use(),
       outlivesContainers: () => this.#sandbox.owns,
       shutdown: () => this.#shutdown(),
     });
@@ -228,8 +230,16 @@ export class Daemon {
       directory: this.#paths.directory,
       version: VERSION,
       cgroupMode: () => this.#hostCgroupMode(),
+      creating: () => this.#use(),
       shutdown: () => this.#shutdown(),
     });
+  }
+
+  /** Until then another `start` of the id takes this shim for one that nobody will call, and ends it. */
+  #use(): void {
+    if (this.#used) return;
+    rmSync(this.#paths.unused, { force: true });
+    this.#used = true;
   }
 
   #hostCgroupMode(): Promise<CgroupMode> {

@@ -1,5 +1,6 @@
 /** `start` that is killed half-way: what it has started ends, and the id is free. Needs root and a build. */
-import { execFileSync, spawn } from "node:child_process";
+import assert from "node:assert/strict";
+import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -15,14 +16,15 @@ const NAMESPACE = `abandoned-test-${process.pid}`;
 /** Far less than the half minute after which a shim ends that nobody has ever called, and far more than it takes. */
 const LIMIT_MS = 25_000;
 
-test("a daemon whose start is killed before it has answered ends and leaves nothing", async (t) => {
+test("a daemon whose start is killed before it has answered ends, and its id is free at once", async (t) => {
   const bundle = mkdtempSync(join(tmpdir(), "hull-abandoned-"));
   t.after(() => rmSync(bundle, { recursive: true, force: true }));
   const directory = `/run/hull/${NAMESPACE}/a1`;
   writeFileSync(join(bundle, "config.json"), "{}");
   // The last file that start writes: it stands still there, with its daemon running.
   execFileSync("mkfifo", [join(bundle, "address")]);
-  const start = spawn(FRONT, ["-namespace", NAMESPACE, "-id", "a1", "start"], { cwd: bundle });
+  const flags = ["-namespace", NAMESPACE, "-id", "a1", "start"];
+  const start = spawn(FRONT, flags, { cwd: bundle });
   start.stdin.end();
   const ended = once(start, "exit");
   const limit = Deadline.after(LIMIT_MS, "the end of the daemon");
@@ -31,5 +33,12 @@ test("a daemon whose start is killed before it has answered ends and leaves noth
   const [pid, startTime = ""] = readFileSync(join(directory, "shim.pid"), "utf8").trim().split(" ");
   start.kill("SIGKILL");
   await ended;
-  await until(() => !existsSync(directory) && !isAlive(Number(pid), startTime), limit);
+  rmSync(join(bundle, "address"));
+  // At once, while it still ends: the id is free.
+  const again = spawnSync(FRONT, flags, { cwd: bundle, input: "" });
+  assert.equal(again.status, 0, String(again.stderr));
+  assert.equal(isAlive(Number(pid), startTime), false);
+  const [second = ""] = readFileSync(join(directory, "shim.pid"), "utf8").split(" ");
+  process.kill(Number(second), "SIGTERM");
+  await until(() => !existsSync(directory), limit);
 });

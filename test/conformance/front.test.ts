@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { execFileSync, spawn, spawnSync } from "node:child_process";
+import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
 import {
   chmodSync,
   chownSync,
@@ -29,9 +30,10 @@ const DAEMON = `
 const fs = require("node:fs"), net = require("node:net");
 const [action, , namespace, , id] = process.argv.slice(2);
 const dir = "/run/hull/" + namespace + "/" + id;
+let connections = 0;
 if (action === "daemon") {
   const server = net.createServer((socket) => socket.on("error", () => {}).end(JSON.stringify({
-    pid: process.pid, env: process.env, cwd: process.cwd(), mnt: fs.readlinkSync("/proc/self/ns/mnt"),
+    pid: process.pid, connections: ++connections, env: process.env, cwd: process.cwd(), mnt: fs.readlinkSync("/proc/self/ns/mnt"),
     record: JSON.parse(fs.readFileSync(dir + "/bootstrap.json", "utf8")),
     oom: fs.readFileSync("/proc/self/oom_score_adj", "utf8").trim(),
     dumped: fs.readFileSync("/proc/self/coredump_filter", "utf8").trim(),
@@ -66,28 +68,34 @@ after(() => {
   rmSync(STATE, { recursive: true, force: true });
 });
 
+const ENVIRONMENT = {
+  PATH: process.env.PATH,
+  TTRPC_ADDRESS: "/run/x.ttrpc",
+  NODE_OPTIONS: "--bad-option",
+  SECRET: "s",
+};
+
+const argumentsOf = (action: string, id: string, bundle: string, namespace = NAMESPACE) => [
+  ...["-namespace", namespace, "-address", "/run/x.sock", "-id", id],
+  ...["-bundle", bundle, action],
+];
+
 function run(
   action: string,
   id: string,
   bundle: string,
   options: { input?: Uint8Array; namespace?: string; bin?: string } = {},
 ) {
-  const args = [
-    "-namespace",
-    options.namespace ?? NAMESPACE,
-    "-address",
-    "/run/x.sock",
-    "-id",
-    id,
-    "-bundle",
-    bundle,
-    action,
-  ];
-  return spawnSync(options.bin ?? front, args, {
-    cwd: bundle,
-    input: options.input ?? new Uint8Array(),
-    env: { PATH: process.env.PATH, TTRPC_ADDRESS: "/run/x.ttrpc", NODE_OPTIONS: "--bad-option", SECRET: "s" },
+  return spawnSync(options.bin ?? front, argumentsOf(action, id, bundle, options.namespace), {
+    ...{ cwd: bundle, input: options.input ?? new Uint8Array(), env: ENVIRONMENT },
   });
+}
+
+/** As `run`, but does not wait for its end. */
+function begin(action: string, id: string, bundle: string): ChildProcess {
+  const child = spawn(front, argumentsOf(action, id, bundle), { cwd: bundle, env: ENVIRONMENT });
+  child.stdin.end();
+  return child;
 }
 
 function makeBundle(t: TestContext, config?: object): string {
@@ -201,6 +209,7 @@ test("start: address, socket, record, scrubbed environment, own mount namespace;
   assert.equal(Number(daemon.oom), Math.min(1000, own + 1));
   assert.equal(daemon.dumped, "00000031", "without anonymous memory that is shared");
 
+  rmSync(`${STATE}/one/unused`); // as the daemon does when something is created
   const again = run("start", "one", makeBundle(t, {}));
   assert.equal(again.status, 1);
   assert.match(String(again.stderr), /^hull: start one: one: a shim of this id is running.*\n$/);
@@ -264,6 +273,46 @@ test("start awaits the end of a shim of the same id that takes no calls any more
   const second = kill(t, "ending");
   assert.notEqual(second, first);
   assert.equal((await ask("ending")).pid, second);
+});
+
+test("start takes the place of a shim of the same id that nobody has called to create anything", async (t) => {
+  const bundle = makeBundle(t, {});
+  assert.equal(run("start", "unused", bundle).status, 0);
+  const first = kill(t, "unused");
+  await ask("unused");
+  const { status, stderr } = run("start", "unused", makeBundle(t, {}));
+  assert.equal(status, 0, String(stderr));
+  const second = kill(t, "unused");
+  assert.notEqual(second, first);
+  assert.equal((await ask("unused")).pid, second);
+  assert.equal(startTimeOf(first), undefined);
+});
+
+test("start is refused while a shim of the same id waits for its first call, if that comes", async (t) => {
+  assert.equal(run("start", "called", makeBundle(t, {})).status, 0);
+  const first = kill(t, "called");
+  await ask("called");
+  const refused = begin("start", "called", makeBundle(t, {}));
+  const ended = once(refused, "exit");
+  let asked = 1;
+  while ((await ask("called")).connections === ++asked); // until somebody else has connected
+  rmSync(`${STATE}/called/unused`);
+  assert.deepEqual(await ended, [1, null]);
+  assert.equal((await ask("called")).pid, first, "the first is unharmed");
+});
+
+test("start is refused while another start of the same id is under way", async (t) => {
+  const bundle = makeBundle(t, {});
+  writeFileSync(join(bundle, "hangs"), "");
+  const slow = begin("start", "slow", bundle);
+  const ended = once(slow, "exit");
+  while (!existsSync(`${STATE}/slow/shim.pid`)) await new Promise((resolve) => setTimeout(resolve, 5));
+  const { status, stderr } = run("start", "slow", makeBundle(t, {}));
+  assert.equal(status, 1);
+  assert.match(String(stderr), /a shim of this id is running/);
+  slow.kill("SIGKILL");
+  await ended;
+  process.kill(kill(t, "slow"), "SIGKILL");
 });
 
 /** mkdir with `recursive` gives parents the umask's mode, which is what the front has, too, or stricter. */

@@ -42,21 +42,26 @@ export function markOf(sys: Sys, pid: number): ProcessMark | undefined {
 
 /** The pod's daemon when its process still lives; undefined when it is gone or was never recorded. */
 export function livingDaemon(sys: Sys, paths: PodPaths): ProcessMark | undefined {
-  const recorded = recordedDaemon(sys, paths);
-  const mark = recorded && markOf(sys, recorded.pid);
-  return mark?.startTime === recorded?.startTime ? mark : undefined;
+  const recorded = readMark(sys, paths.pid);
+  return recorded && lives(sys, recorded) ? recorded : undefined;
+}
+
+/** Whether the marked process exists. */
+export function lives(sys: Sys, { pid, startTime }: ProcessMark): boolean {
+  return markOf(sys, pid)?.startTime === startTime;
 }
 
 /** Whether the pod's daemon is recorded, and gone or about to be. */
 function daemonEnds(sys: Sys, paths: PodPaths): boolean {
-  const recorded = recordedDaemon(sys, paths);
+  const recorded = readMark(sys, paths.pid);
   if (!recorded) return false;
   const stat = statOf(sys, recorded.pid);
   return !stat || stat.exiting || stat.mark.startTime !== recorded.startTime;
 }
 
-function recordedDaemon(sys: Sys, paths: PodPaths): ProcessMark | undefined {
-  const text = ifExists(() => new TextDecoder().decode(sys.readFile(paths.pid)));
+/** The mark in a file; undefined where there is none. */
+export function readMark(sys: Sys, path: string): ProcessMark | undefined {
+  const text = ifExists(() => new TextDecoder().decode(sys.readFile(path)));
   const [, pid, startTime] = /^(\d+) (\d+)\n$/.exec(text ?? "") ?? [];
   return pid === undefined || startTime === undefined ? undefined : { pid: Number(pid), startTime };
 }
@@ -76,7 +81,7 @@ function statOf(sys: Sys, pid: number): { mark: ProcessMark; exiting: boolean } 
   return { mark: { pid, startTime: fields[19] ?? "" }, exiting: (Number(fields[6]) & EXITING) !== 0 };
 }
 
-/** How `livingDaemon` wants a daemon recorded. */
+/** How `readMark` wants a process recorded. */
 export function encodeMark(mark: ProcessMark): string {
   return `${mark.pid} ${mark.startTime}\n`;
 }

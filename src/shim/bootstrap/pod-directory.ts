@@ -1,5 +1,5 @@
 import { alreadyExists, errnoOf, failedPrecondition, HullError } from "../../core/errors.ts";
-import { markOf } from "./liveness.ts";
+import { encodeMark, markOf } from "./liveness.ts";
 import type { PodPaths } from "./pod-paths.ts";
 import { ifExists, type Sys } from "./sys.ts";
 
@@ -31,7 +31,8 @@ export function stagePod(sys: Sys, paths: PodPaths, record: string): StagedPod {
   const discard = (): void => {
     if (listener >= 0) sys.close(listener);
     listener = -1;
-    for (const file of [paths.socket, paths.record, paths.pid]) ifExists(() => sys.unlink(at(file)));
+    for (const file of [paths.socket, paths.record, paths.unused, paths.pid])
+      ifExists(() => sys.unlink(at(file)));
     ifExists(() => sys.rmdir(directory));
     removeEmpty(sys, paths.namespaceDirectory);
   };
@@ -39,6 +40,8 @@ export function stagePod(sys: Sys, paths: PodPaths, record: string): StagedPod {
   try {
     listener = sys.unixListen(at(paths.socket), 128, 0o600);
     sys.writeFile(at(paths.record), record);
+    const own = markOf(sys, sys.getpid());
+    if (own) sys.writeFile(at(paths.unused), encodeMark(own));
   } catch (error) {
     discard();
     throw HullError.wrap(`make ${staging}`, error);

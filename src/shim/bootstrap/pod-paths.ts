@@ -16,6 +16,9 @@ export class PodPaths {
   /** The daemon's pid and start time. */
   readonly pid: string;
 
+  /** There until something is created: the mark of the `start` that made this folder. */
+  readonly unused: string;
+
   /** What `start` answers, where that is more than the bare address: the daemon serves gRPC then. */
   readonly answer: string;
 
@@ -29,6 +32,7 @@ export class PodPaths {
     this.socket = `${this.directory}/shim.sock`;
     this.record = `${this.directory}/bootstrap.json`;
     this.pid = `${this.directory}/shim.pid`;
+    this.unused = `${this.directory}/unused`;
     this.answer = `${this.directory}/answer.json`;
   }
 

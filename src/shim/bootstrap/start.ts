@@ -11,6 +11,7 @@ import { PodPaths } from "./pod-paths.ts";
 import { encodeRecord } from "./record.ts";
 import { parseStartInput } from "./start-input.ts";
 import { ifExists, SIGKILL, type Sys, writeAll } from "./sys.ts";
+import { endUnused } from "./unused.ts";
 
 /** How long a daemon may take until it serves; on a machine at rest it is a tenth of a second. */
 const SERVING_MS = 10_000;
@@ -120,7 +121,7 @@ export function undone(cause: unknown, steps: readonly (() => void)[]): unknown 
 function makeRoom(sys: Sys, installation: Installation, paths: PodPaths): void {
   sweepStaging(sys, paths);
   if (ifExists(() => sys.lstat(paths.directory)) === undefined) return;
-  if (socketAnswers(sys, paths)) {
+  if (socketAnswers(sys, paths) && !endUnused(sys, paths)) {
     throw alreadyExists(`${paths.pod}: a shim of this id is running, its socket is ${paths.socket}`);
   }
   const daemon = livingDaemon(sys, paths);

@@ -6,6 +6,7 @@ import { errnoOf } from "../../core/errors.ts";
 export type Sys = typeof SysModule;
 
 export const SIGKILL = 9;
+export const SIGTERM = 15;
 
 /** What `read` gives, or undefined when the file does not exist. Other failures are thrown. */
 export function ifExists<T>(read: () => T): T | undefined {

@@ -117,6 +117,7 @@ describe("errnos of the host", () => {
         const io = stdio.stdout ? await openProcessIo(stdio, { ...subject, ...context }) : fakeIo();
         return Object.assign(io, { close: () => at("close") });
       },
+      creating: () => undefined,
       outlivesContainers: () => false,
       shutdown: async () => undefined,
     });

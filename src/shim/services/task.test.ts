@@ -24,6 +24,7 @@ function serviceOf(options: Pick<Options, "pod"> & Partial<Options>): ReturnType
     createLimitMs: async () => Number.POSITIVE_INFINITY,
     cgroupMode: async () => "v2",
     openIo: async () => fakeIo(),
+    creating: () => undefined,
     outlivesContainers: () => false,
     shutdown: async () => undefined,
     ...options,

@@ -25,6 +25,8 @@ export interface TaskServiceOptions {
   createLimitMs(annotations: Readonly<Record<string, string>>): Promise<number>;
   /** Which metrics the host's containerd wants. */
   cgroupMode(): Promise<CgroupMode>;
+  /** Called before anything is created: from then on the shim is in use. */
+  creating(): void;
   /** Opens the client's ends of a process's streams. */
   openIo(owner: ProcessRef, stdio: StdioPaths, deadline: Deadline): Promise<ProcessIo>;
   /** Whether the pod is to live on without containers: the sandbox service ends it. */
@@ -43,6 +45,7 @@ export function taskService(options: TaskServiceOptions): Handlers<typeof TaskDe
   const { pod } = options;
   return {
     async create(request, { deadline }) {
+      options.creating();
       checkIdentifier("container id", request.id);
       if (request.checkpoint)
         throw unimplemented(`create container ${request.id}: a VM can't be started from a checkpoint`);

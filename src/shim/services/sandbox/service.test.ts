@@ -48,6 +48,7 @@ describe("the sandbox service", () => {
       directory,
       version: "1.2.3",
       cgroupMode: async () => "v2",
+      creating: () => undefined,
       shutdown: async () => {
         shutdowns++;
         await pod.dispose();

@@ -18,6 +18,8 @@ export interface SandboxServiceOptions {
   readonly directory: string;
   readonly version: string;
   cgroupMode(): Promise<CgroupMode>;
+  /** Called before the sandbox is created: from then on the shim is in use. */
+  creating(): void;
   /** Called by ShutdownSandbox; resolves when everything of the pod has been freed. */
   shutdown(): Promise<void>;
 }
@@ -49,6 +51,7 @@ export class SandboxService {
     return {
       createSandbox: async (request) => {
         this.#known(request.sandboxId);
+        this.#options.creating();
         const exists = () => this.#request !== undefined || pod.state !== "new";
         if (exists()) throw alreadyExists(`sandbox ${id} exists already`);
         const made = await readSandboxRequest(request, this.#options.directory);
