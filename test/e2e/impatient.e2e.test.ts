@@ -3,8 +3,13 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { BUSYBOX, type Ctr } from "../testkit/ctr.ts";
+import { until } from "../../src/core/until.ts";
+import { ContainerdClient, statusName } from "../testkit/containerd-client.ts";
+import { BUSYBOX, type Ctr, type RunningCtr } from "../testkit/ctr.ts";
 import { assertNoLeaks, snapshot } from "../testkit/leaks.ts";
+import { podProcesses } from "../testkit/pod-processes.ts";
+import { Task } from "../testkit/task.ts";
+import { within } from "../testkit/within.ts";
 import { forEveryRunner, RUNTIMES, type Runner } from "./fixture.ts";
 import { writeConfig } from "./hull-config.ts";
 
@@ -21,6 +26,16 @@ const DELETE_OFFSETS_MS = [
   [20, 100, 200, 400],
   [60, 150, 300],
 ];
+/** When Ctrl-C is first pressed; it is pressed again and again until ctr has ended. */
+const INTERRUPT_OFFSETS_MS = [
+  [20, 400, 1_200, 3_000],
+  [100, 700, 1_800],
+];
+const PRESSED_EVERY_MS = 200;
+/** Ends with 9 when it is interrupted. */
+const INTERRUPTIBLE = ["sh", "-c", "trap 'exit 9' INT; echo up; while :; do sleep 1000 & wait; done"];
+/** How long a client waits for a container whose guest stands still. */
+const ADD_PATIENCE_MS = 700;
 /** A shim to which nobody came gives up after half a minute. */
 const GONE_WITHIN_MS = 60_000;
 
@@ -78,6 +93,80 @@ async function killRemoval(
   await removeTask(ctr, id);
 }
 
+/** A ctr that does not hand signals on yet ends by the first; later they are the task's, and its exit status is ctr's. */
+async function interruptRun(
+  { ctr }: Runner,
+  id: string,
+  offset: number,
+  flags: readonly string[],
+): Promise<void> {
+  const run = ctr.start(["run", "--rm", "--runtime", RUNTIMES.hull, ...flags, BUSYBOX, id, ...INTERRUPTIBLE]);
+  await interrupt(run, offset);
+  const { code, signal, stderr } = await run.ended;
+  assert.ok(signal === "SIGINT" || code === 9, `${id}: ${signal ?? `status ${code}`}: ${stderr}`);
+  if (signal === null) assert.equal(await listed(ctr, id), false, `${id} is still listed`);
+  await removeTask(ctr, id);
+}
+
+/** As `interruptRun`; with -t and until the terminal is the task's, the terminal makes the signal. */
+async function interruptOnTerminal(
+  { ctr }: Runner,
+  id: string,
+  offset: number,
+  flags: readonly string[],
+): Promise<void> {
+  const options = ["--rm", "-t", "--runtime", RUNTIMES.hull, ...flags];
+  const run = ctr.startOnTerminal(["run", ...options, BUSYBOX, id, ...INTERRUPTIBLE]);
+  await interrupt(run, offset);
+  const { code, stdout } = await run.ended;
+  assert.ok(code === 130 || code === 9, `${id}: status ${code}: ${stdout}`);
+  await removeTask(ctr, id);
+}
+
+async function interrupt(run: RunningCtr, offset: number): Promise<void> {
+  let ended = false;
+  const end = run.ended.then(() => {
+    ended = true;
+  });
+  await sleep(offset);
+  while (!ended) {
+    run.interrupt();
+    await Promise.race([end, sleep(PRESSED_EVERY_MS)]);
+  }
+}
+
+/** Creates tasks of a pod, `pod` being its sandbox container. */
+async function podMaker(runner: Runner, client: ContainerdClient) {
+  const [, configPath] = await cloning(runner);
+  return (id: string, type: "sandbox" | "container", createWithinMs?: number) =>
+    Task.create(client, {
+      ...{ id, runtime: RUNTIMES.hull, configPath, args: ["sleep", "1000"] },
+      ...(createWithinMs !== undefined && { createWithinMs }),
+      edit: (spec) => {
+        spec.annotations = {
+          "io.kubernetes.cri.container-type": type,
+          "io.kubernetes.cri.sandbox-id": "pod",
+        };
+      },
+    });
+}
+
+/** containerd refuses an id for as long as it undoes what its client has given up. */
+async function onceUndone<T>(call: () => Promise<T>): Promise<T> {
+  const made: T[] = [];
+  const tried = async () => {
+    await call().then(
+      (result) => made.push(result),
+      (error: unknown) => {
+        if (statusName(error) !== "ALREADY_EXISTS") throw error;
+      },
+    );
+    return made.length > 0;
+  };
+  await until(tried, within(GONE_WITHIN_MS));
+  return made[0] as T;
+}
+
 forEveryRunner(
   "impatient",
   (runner) => {
@@ -93,6 +182,30 @@ forEveryRunner(
 
     for (const offsets of RUN_OFFSETS_MS)
       it(`ctr run is killed after ${offsets.join(", ")} ms`, () => atOnce(offsets, killRun));
+
+    for (const offsets of INTERRUPT_OFFSETS_MS) {
+      it(`ctr run is interrupted after ${offsets.join(", ")} ms`, () => atOnce(offsets, interruptRun));
+      it(`ctr run -t is interrupted after ${offsets.join(", ")} ms`, () =>
+        atOnce(offsets, interruptOnTerminal));
+    }
+
+    it("a container whose creation in a running pod is given up while the guest makes it: its id is free", async () => {
+      const client = new ContainerdClient(runner().containerd.address, runner().ctr);
+      const create = await podMaker(runner(), client);
+      const pod = await (await create("pod", "sandbox")).start();
+      const [qemu = 0] = (await podProcesses(runner().ctr.namespace, "pod")).get("qemu") ?? [];
+      process.kill(qemu, "SIGSTOP");
+      const givenUp = create("added", "container", ADD_PATIENCE_MS).then(() => "OK", statusName);
+      // The guest is asked, and gives its first look to that together with the deletion.
+      const told = await givenUp.finally(() => process.kill(qemu, "SIGCONT"));
+      assert.match(told, /^(DEADLINE_EXCEEDED|CANCELLED)$/);
+      const again = await onceUndone(() => create("added", "container"));
+      await again.start();
+      assert.equal((await again.sh("exit 6")).code, 6);
+      await again.remove();
+      await pod.remove();
+      client.close();
+    });
 
     for (const offsets of DELETE_OFFSETS_MS)
       it(`ctr task rm is killed after ${offsets.join(", ")} ms`, () => atOnce(offsets, killRemoval));

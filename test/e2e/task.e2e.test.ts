@@ -2,20 +2,11 @@
 import assert from "node:assert/strict";
 import { it } from "node:test";
 import { ContainerdClient, ociAny, statusName } from "../testkit/containerd-client.ts";
-import { BUSYBOX, type CtrResult, RunningCtr } from "../testkit/ctr.ts";
-import { forEveryRunner, newestLine, RUNTIMES, type Runner } from "./fixture.ts";
+import { BUSYBOX, type CtrResult } from "../testkit/ctr.ts";
+import { forEveryRunner, newestLine, RUNTIMES } from "./fixture.ts";
 
 const MIB = 1 << 20;
 const CGROUP = ["--mount", "type=cgroup,src=cgroup,dst=/sys/fs/cgroup,options=ro"];
-
-/** `ctr` with a terminal of 40 rows and 120 columns, which script(1) makes. */
-function onTerminal({ ctr }: Runner, args: readonly string[]): RunningCtr {
-  const quoted = [ctr.command, "--namespace", ctr.namespace, ...args].map(
-    (word) => `'${word.replaceAll("'", "'\\''")}'`,
-  );
-  const command = `stty rows 40 cols 120; exec ${quoted.join(" ")}`;
-  return new RunningCtr("script", ["-qefc", command, "/dev/null"], { holdStdin: true });
-}
 
 /** What both terminals, the container's and ctr's, made of the lines: each adds a CR. */
 const lines = ({ stdout }: CtrResult) => stdout.trim().split(/\r+\n/);
@@ -29,12 +20,12 @@ forEveryRunner(
     it("ctr run -t and ctr tasks exec -t: a terminal of ctr's size, in both directions", async () => {
       const id = runner().id();
       const program = `${SIZE}; read line; echo "got $line"; exit 7`;
-      const running = onTerminal(runner(), [
+      const running = runner().ctr.startOnTerminal([
         ...["run", "--rm", "-t", "--runtime", RUNTIMES.hull, BUSYBOX, id],
         ...["sh", "-c", program],
       ]);
       await running.printed("40 120\r");
-      const exec = onTerminal(runner(), [
+      const exec = runner().ctr.startOnTerminal([
         ...["tasks", "exec", "-t", "--exec-id", "e", id],
         ...["sh", "-c", `${SIZE}; exit 5`],
       ]);

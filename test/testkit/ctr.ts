@@ -37,14 +37,21 @@ export class RunningCtr {
   #stdout = "";
   #stderr = "";
   readonly #waiting = new Set<() => void>();
+  readonly #onTerminal: boolean;
   /** Resolves when ctr has ended and both streams are read to their end. */
   readonly ended: Promise<CtrResult>;
 
   constructor(
     command: string,
     args: readonly string[],
-    { stdin, holdStdin = false, timeoutMs = 90_000 }: CtrOptions,
+    {
+      stdin,
+      holdStdin = false,
+      timeoutMs = 90_000,
+      onTerminal = false,
+    }: CtrOptions & { onTerminal?: boolean },
   ) {
+    this.#onTerminal = onTerminal;
     this.#child = spawn(command, args, { stdio: "pipe", timeout: timeoutMs, killSignal: "SIGKILL" });
     this.#child.stdout.on("data", (chunk: Buffer) => {
       this.#hash.update(chunk);
@@ -71,6 +78,12 @@ export class RunningCtr {
   /** Takes ctr away as SIGKILL does: containerd is told nothing but that its client is gone. */
   kill(): void {
     this.#child.kill("SIGKILL");
+  }
+
+  /** Ctrl-C: SIGINT, or on a terminal the key, of which the terminal may make a signal. */
+  interrupt(): void {
+    if (this.#onTerminal) this.#child.stdin.write("\x03");
+    else this.#child.kill("SIGINT");
   }
 
   async #end(): Promise<CtrResult> {
@@ -111,6 +124,16 @@ export class Ctr {
 
   start(args: readonly string[], options: CtrOptions = {}): RunningCtr {
     return new RunningCtr(this.command, ["--namespace", this.namespace, ...args], options);
+  }
+
+  /** Starts ctr on a terminal of 40 rows and 120 columns, which script(1) makes: a signal that ends ctr is 128 + its number. */
+  startOnTerminal(args: readonly string[], options: Pick<CtrOptions, "timeoutMs"> = {}): RunningCtr {
+    const quoted = [this.command, "--namespace", this.namespace, ...args].map(
+      (word) => `'${word.replaceAll("'", "'\\''")}'`,
+    );
+    const command = `stty rows 40 cols 120; exec ${quoted.join(" ")}`;
+    const terminal = { ...options, holdStdin: true, onTerminal: true };
+    return new RunningCtr("script", ["-qefc", command, "/dev/null"], terminal);
   }
 
   /** Runs ctr to its end, whatever its exit status. */

@@ -166,6 +166,8 @@ export interface TaskSettings extends Streams {
   readonly args: readonly string[];
   readonly configPath?: string | undefined;
   readonly edit?: ((spec: Spec) => void) | undefined;
+  /** How long its client waits for Create. Default 90 s. */
+  readonly createWithinMs?: number;
 }
 
 /** What an exec is when a case does not say otherwise: root without limits, as `ctr tasks exec` makes it. */
@@ -181,7 +183,7 @@ export class Task extends TaskProcess {
 
   /** Creates record, root file system and task; nothing runs before `start`. On failure nothing is left. */
   static async create(client: ContainerdClient, settings: TaskSettings): Promise<Task> {
-    const { id, runtime, args, configPath, edit, ...streams } = settings;
+    const { id, runtime, args, configPath, edit, createWithinMs = 90_000, ...streams } = settings;
     const task = new Task(client, id, "", await mkdtemp(join(tmpdir(), "hull-task-")), streams);
     const { terminal = false } = streams;
     const record = client.record({
@@ -200,7 +202,8 @@ export class Task extends TaskProcess {
     });
     try {
       await task.makeStreams();
-      await client.tasks.create({ containerId: id, rootfs, ...task.paths, terminal }, { timeoutMs: 90_000 });
+      const request = { containerId: id, rootfs, ...task.paths, terminal };
+      await client.tasks.create(request, { timeoutMs: createWithinMs });
     } catch (error) {
       await task.#forget();
       throw error;

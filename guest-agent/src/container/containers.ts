@@ -11,8 +11,8 @@ const MAX_CONTAINERS = 256;
 export class Containers {
   readonly #runtime: Runtime;
   readonly #containers = new Map<string, Container>();
-  /** An id in use by a creation under way: not to be found yet, not free either. */
-  readonly #reserved = new Set<string>();
+  /** Creations under way, by id: not to be found yet, and the id is not free either. */
+  readonly #creating = new Map<string, Promise<number>>();
 
   constructor(runtime: Runtime) {
     this.#runtime = runtime;
@@ -22,21 +22,22 @@ export class Containers {
   async create(request: CreateContainerRequest): Promise<number> {
     const { containerId: id, spec, stdio, blockDevices, rootDisk } = request;
     checkId("container", id);
-    if (this.#containers.has(id) || this.#reserved.has(id))
+    if (this.#containers.has(id) || this.#creating.has(id))
       throw alreadyExists(`container ${id}: exists already`);
-    if (this.#containers.size + this.#reserved.size >= MAX_CONTAINERS) {
+    if (this.#containers.size + this.#creating.size >= MAX_CONTAINERS) {
       throw resourceExhausted(
         `container ${id}: the pod has ${MAX_CONTAINERS} containers; delete those that have ended`,
       );
     }
     const container = new Container(this.#runtime, id, stdio);
-    this.#reserved.add(id);
+    const creating = container.create(spec, blockDevices, rootDisk);
+    this.#creating.set(id, creating);
     try {
-      const pid = await container.create(spec, blockDevices, rootDisk);
+      const pid = await creating;
       this.#containers.set(id, container);
       return pid;
     } finally {
-      this.#reserved.delete(id);
+      this.#creating.delete(id);
     }
   }
 
@@ -47,8 +48,12 @@ export class Containers {
     return container;
   }
 
-  /** Deletes an ended or never started container and forgets it. */
+  /**
+   * Deletes an ended or never started container and forgets it. One that is being created is awaited: the host has given
+   * that up, and would never ask for what comes of it.
+   */
   async delete(id: string): Promise<void> {
+    await this.#creating.get(id)?.catch(() => undefined); // its failure is told to who asked for it
     await this.get(id).delete();
     this.#containers.delete(id);
   }

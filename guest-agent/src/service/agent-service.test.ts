@@ -131,6 +131,29 @@ describe("agent: containers", () => {
     await assert.rejects(agent.deleteProcess(ref("c")), code("FailedPrecondition"));
   });
 
+  it("deletes a container whose creation goes on, as soon as it is there: the host has given it up", async () => {
+    let open = (): void => undefined;
+    guest.gate = new Promise((resolve) => {
+      open = resolve;
+    });
+    const creating = create("c", "idle");
+    await guest.fake.settle();
+    const deleting = agent.deleteProcess(ref("c"));
+    await guest.fake.settle();
+    open();
+    await Promise.all([creating, deleting]);
+    assert.equal(guest.fake.tree.has("/run/hull/containers/c"), false);
+    await run("c", "exit3");
+    assert.equal((await agent.waitProcess(ref("c"))).exitStatus, 3);
+  });
+
+  it("has nothing to delete where the creation under way fails", async () => {
+    const creating = create("c", "nonesuch");
+    const deleting = agent.deleteProcess(ref("c"));
+    await assert.rejects(creating, /nonesuch/);
+    await assert.rejects(deleting, code("NotFound"));
+  });
+
   it("keeps crun's own words and leaves nothing behind when it fails", async () => {
     guest.failure = "mount `x` to `y`: Invalid argument";
     const token = newToken();
