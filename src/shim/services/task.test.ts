@@ -61,6 +61,41 @@ test("Shutdown ends the shim while its only container is being created, once tha
   assert.equal(await created, "Canceled");
 });
 
+test("Delete gives up the creation of a container in a running pod, and says NotFound once it is undone", async (t) => {
+  const bundle = await mkdtemp(join(tmpdir(), "hull-task-"));
+  t.after(() => rm(bundle, { recursive: true }));
+  const annotations = {
+    "io.kubernetes.cri.container-type": "container",
+    "io.kubernetes.cri.sandbox-id": "p1",
+  };
+  const spec = { ociVersion: "1.0.2", process: { args: ["true"], cwd: "/" }, annotations };
+  await writeFile(join(bundle, "config.json"), JSON.stringify(spec));
+  const sandbox = new FakeSandbox();
+  const pod = podOn(sandbox);
+  const sandboxSpec = {
+    ...spec,
+    annotations: { ...annotations, "io.kubernetes.cri.container-type": "sandbox" },
+  };
+  const stdio = { stdin: "", stdout: "", stderr: "", terminal: false };
+  await create(pod, { id: "p1", bundle, spec: sandboxSpec, rootfs: [], stdio, io: fakeIo() });
+  const service = serviceOf({ pod });
+  const request = messageOf(CreateTaskRequest, { id: "c", bundle });
+  const context = { deadline: Deadline.none() } as CallContext;
+  // Both in one packet, as containerd sends them when its client has gone away already.
+  const created = service.create?.(request, context);
+  const deleted = service.delete?.({ id: "c", execId: "" }, context);
+  await assert.rejects(async () => await deleted, { code: "NotFound" });
+  assert.deepEqual([...sandbox.shared], []);
+  assert.deepEqual(sandbox.agent.processes, []);
+  await assert.rejects(async () => await created, { code: "Canceled" });
+  assert.deepEqual(
+    pod.containers.map(({ id }) => id),
+    ["p1"],
+  );
+  await service.create?.(request, context);
+  await pod.dispose();
+});
+
 test("a Create without a limit of the caller's ends after that of the configuration", async (t) => {
   const bundle = await mkdtemp(join(tmpdir(), "hull-task-"));
   t.after(() => rm(bundle, { recursive: true }));

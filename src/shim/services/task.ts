@@ -96,9 +96,12 @@ export function taskService(options: TaskServiceOptions): Handlers<typeof TaskDe
     },
 
     async delete({ id, execId }, { deadline }) {
-      const container = pod.container(id);
-      const exit = execId ? await container.deleteExec(execId, deadline) : await pod.delete(id, deadline);
-      return { pid: container.pid, exitStatus: exit.status, exitedAt: toTimestamp(exit.at) };
+      // A container that is only being created is none yet, and is the pod's to give up.
+      const pid = knownPid(pod, id);
+      const exit = execId
+        ? await pod.container(id).deleteExec(execId, deadline)
+        : await pod.delete(id, deadline);
+      return { pid, exitStatus: exit.status, exitedAt: toTimestamp(exit.at) };
     },
 
     async exec(request, { deadline }) {
@@ -185,7 +188,7 @@ function stdioPaths(request: {
   return { stdin, stdout, stderr, terminal };
 }
 
-/** Connect is containerd's liveness check: it is answered for unknown containers, too. */
+/** 0 for unknown containers, of which containerd asks in its liveness check (Connect), too. */
 function knownPid(pod: Pod, id: string): number {
   try {
     return pod.container(id).pid;
