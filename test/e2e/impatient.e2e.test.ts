@@ -34,6 +34,8 @@ const INTERRUPT_OFFSETS_MS = [
 const PRESSED_EVERY_MS = 200;
 /** Ends with 9 when it is interrupted. */
 const INTERRUPTIBLE = ["sh", "-c", "trap 'exit 9' INT; echo up; while :; do sleep 1000 & wait; done"];
+/** When the client of a container in a running pod is killed, in milliseconds: while it is made, mostly. */
+const MEMBER_OFFSETS_MS = Array.from({ length: 16 }, (_, index) => 20 + 10 * index);
 /** How long a client waits for a container whose guest stands still. */
 const ADD_PATIENCE_MS = 700;
 /** A shim to which nobody came gives up after half a minute. */
@@ -203,6 +205,27 @@ forEveryRunner(
       await again.start();
       assert.equal((await again.sh("exit 6")).code, 6);
       await again.remove();
+      await pod.remove();
+      client.close();
+    });
+
+    it("ctr run of a container in a running pod is killed: nothing keeps its pod from being removed", async () => {
+      const client = new ContainerdClient(runner().containerd.address, runner().ctr);
+      const create = await podMaker(runner(), client);
+      const pod = await (await create("pod", "sandbox")).start();
+      const { ctr } = runner();
+      const member = ["io.kubernetes.cri.container-type=container", "io.kubernetes.cri.sandbox-id=pod"];
+      const flags = ["--runtime", RUNTIMES.hull, ...member.flatMap((pair) => ["--annotation", pair])];
+      for (const offset of MEMBER_OFFSETS_MS) {
+        const id = `member-${offset}`;
+        const run = ctr.start(["run", ...flags, BUSYBOX, id, "sleep", "1000"]);
+        await sleep(offset);
+        run.kill();
+        await run.ended;
+        await removeTask(ctr, id);
+        await forget(runner(), id);
+      }
+      // A shim ends with its last container: one that containerd has forgotten would keep it.
       await pod.remove();
       client.close();
     });
