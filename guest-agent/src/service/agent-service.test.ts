@@ -54,6 +54,7 @@ describe("agent: containers", () => {
   it("answers while a root disk is written back, and unmounts it then, also where that fails", async () => {
     const { fake } = guest;
     for (const folder of ["/dev", "/sys/class/block/vda"]) fake.tree.mkdirp(folder);
+    fake.tree.write("/dev/vda", "");
     fake.tree.write("/sys/class/block/vda/serial", "d1");
     fake.tree.write("/sys/class/block/vda/dev", "254:0\n");
     const rootDisk = { serial: "d1", fsType: "ext4", readOnly: false, options: [] };

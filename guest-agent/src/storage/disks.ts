@@ -3,7 +3,7 @@ import type { BlockDevice } from "../../../src/proto/generated/hull/agent/v1/age
 import { readText } from "../files.ts";
 import { within } from "../loop/timeout.ts";
 import { checkPath } from "../names.ts";
-import { allowing, type Sys } from "../sys.ts";
+import { allowing, errnoName, type Sys } from "../sys.ts";
 
 /** A disk of the VM as a device of a container. */
 export interface Disk {
@@ -14,11 +14,13 @@ export interface Disk {
   readonly minor: number;
 }
 
-/** Complete when the node in /dev appears, unlike /sys/block (device_add_disk in the kernel's block/genhd.c). */
+/** Has a disk before its node in /dev appears, unlike /sys/block (device_add_disk in the kernel's block/genhd.c). */
 const DISKS = "/sys/class/block";
 /** virtio-blk serial numbers have at most 20 bytes (virtio 1.2, 5.2.6.2). */
 const SERIAL = /^[A-Za-z0-9_.-]{1,20}$/;
 const ACCESS = /^rw?$/;
+/** Between two looks at disks whose nodes are there, which nothing tells of. */
+const LOOK_MS = 2;
 
 /** A disk as the kernel knows it. */
 export interface KernelDisk {
@@ -47,8 +49,8 @@ export async function awaitDevices(
 }
 
 /**
- * Finds disks by their serial numbers. One that was just plugged in takes the kernel a moment: its node in /dev is the
- * last of it. Rejects with InvalidArgument, or with DeadlineExceeded after `limitMs`.
+ * Finds disks by their serial numbers. One that was just plugged in takes the kernel a moment: first its node in /dev
+ * appears, then it can be opened. Rejects with InvalidArgument, or with DeadlineExceeded after `limitMs`.
  */
 export async function awaitDisks(
   sys: Sys,
@@ -59,15 +61,23 @@ export async function awaitDisks(
   const wrong = serials.find((serial) => !SERIAL.test(serial));
   if (wrong !== undefined) throw invalidArgument(`disk ${JSON.stringify(wrong)}: not a serial number`);
   const watch = sys.inotify("/dev", sys.IN_CREATE);
+  let timer: number | undefined;
+  const stopTimer = () => {
+    if (timer !== undefined) sys.clearTimer(timer);
+    timer = undefined;
+  };
   try {
     const found = new Promise<KernelDisk[]>((resolve, reject) => {
       const buffer = new Uint8Array(4096);
       const look = (): void => {
+        stopTimer();
         try {
           while (sys.read(watch, buffer, 0, buffer.length) > 0);
           const known = disksBySerial(sys);
           const disks = serials.flatMap((serial) => known.get(serial) ?? []);
-          if (disks.length === serials.length) resolve(disks);
+          if (disks.length < serials.length) return;
+          if (disks.every(({ name }) => opens(sys, name))) resolve(disks);
+          else timer = sys.setTimer(LOOK_MS, look);
         } catch (error) {
           reject(error);
         }
@@ -77,8 +87,20 @@ export async function awaitDisks(
     });
     return await within(sys, limitMs, `disks ${serials.join(", ")} to appear`, found);
   } finally {
+    stopTimer();
     sys.unwatch(watch);
     sys.close(watch);
+  }
+}
+
+/** Whether the disk is behind its node by now. */
+function opens(sys: Pick<Sys, "open" | "close" | "O_RDONLY">, name: string): boolean {
+  try {
+    sys.close(sys.open(`/dev/${name}`, sys.O_RDONLY));
+    return true;
+  } catch (error) {
+    if (["ENXIO", "ENOENT"].includes(errnoName(error) ?? "")) return false;
+    throw error;
   }
 }
 

@@ -15,6 +15,7 @@ beforeEach(() => {
   fake.tree.mkdirp("/dev");
   fake.tree.mkdirp("/run/hull");
   for (const [name, serial] of Object.entries({ vda: "other", vdb: "hull-1" })) {
+    fake.tree.write(`/dev/${name}`, "");
     fake.tree.mkdirp(`/sys/class/block/${name}`);
     fake.tree.write(`/sys/class/block/${name}/serial`, serial);
     fake.tree.write(`/sys/class/block/${name}/dev`, "254:16\n");
@@ -30,6 +31,19 @@ describe("root disk", () => {
     assert.deepEqual(fake.calls, [`mount /dev/vdb ${PATH} ext4 0 discard`, `umount ${PATH}`]);
     assert.equal(fake.tree.has(PATH), false);
     assert.equal(fake.openFds, 0);
+  });
+
+  it("waits until the kernel has the disk behind its node", async () => {
+    fake.unborn.add("/dev/vdb");
+    const mounting = disk.mount(wanted, 1000);
+    await fake.settle();
+    assert.deepEqual(fake.calls, []);
+    fake.unborn.clear();
+    fake.advance(10);
+    await mounting;
+    assert.equal(fake.calls.length, 1);
+    assert.equal(fake.openFds, 0);
+    assert.equal(fake.timerCount, 0);
   });
 
   for (const wrong of [

@@ -322,6 +322,9 @@ export class FakeSys {
 
   // --- files -------------------------------------------------------------------------------------------------
 
+  /** Device nodes with nothing behind them yet. */
+  readonly unborn = new Set<string>();
+
   open(path: string, flags: number): number {
     if (path === "/dev/null") return this.#add({ kind: "file", references: 1, output: new DevNull() });
     if (this.tree.fifo(path) && flags & this.O_WRONLY) {
@@ -329,7 +332,9 @@ export class FakeSys {
       if (!fifo?.reader) throw sysError("ENXIO", `open ${path}`);
       return this.#add({ kind: "file", references: 1, onWrite: fifo.reader });
     }
-    throw sysError("ENOENT", `open ${path}`);
+    if (this.unborn.has(path)) throw sysError("ENXIO", `open ${path}`);
+    this.tree.read(path);
+    return this.#add({ kind: "file", references: 1 });
   }
   readFile(path: string, limit = 1 << 20): Uint8Array {
     const content = this.tree.read(path);
