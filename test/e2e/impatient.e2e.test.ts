@@ -1,5 +1,6 @@
 /** Clients that go away in the middle of a call: nothing is left, and the id can be used again. */
 import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -137,8 +138,8 @@ async function interrupt(run: RunningCtr, offset: number): Promise<void> {
   }
 }
 
-/** Creates tasks of a pod, `pod` being its sandbox container. */
-async function podMaker(runner: Runner, client: ContainerdClient) {
+/** Creates tasks of a pod, by the id of its sandbox container. */
+async function podMaker(runner: Runner, client: ContainerdClient, pod: string) {
   const [, configPath] = await cloning(runner);
   return (id: string, type: "sandbox" | "container", createWithinMs?: number) =>
     Task.create(client, {
@@ -147,26 +148,16 @@ async function podMaker(runner: Runner, client: ContainerdClient) {
       edit: (spec) => {
         spec.annotations = {
           "io.kubernetes.cri.container-type": type,
-          "io.kubernetes.cri.sandbox-id": "pod",
+          "io.kubernetes.cri.sandbox-id": pod,
         };
       },
     });
 }
 
-/** containerd refuses an id for as long as it undoes what its client has given up. */
-async function onceUndone<T>(call: () => Promise<T>): Promise<T> {
-  const made: T[] = [];
-  const tried = async () => {
-    await call().then(
-      (result) => made.push(result),
-      (error: unknown) => {
-        if (statusName(error) !== "ALREADY_EXISTS") throw error;
-      },
-    );
-    return made.length > 0;
-  };
-  await until(tried, within(GONE_WITHIN_MS));
-  return made[0] as T;
+/** containerd refuses an id for as long as it undoes what its client has given up, and takes the bundle away last. */
+async function undone({ containerd, ctr }: Runner, id: string): Promise<void> {
+  const bundle = join(containerd.directory, "state/io.containerd.runtime.v2.task", ctr.namespace, id);
+  await until(() => !existsSync(bundle), within(GONE_WITHIN_MS, `${bundle} stays`));
 }
 
 forEveryRunner(
@@ -193,15 +184,16 @@ forEveryRunner(
 
     it("a container whose creation in a running pod is given up while the guest makes it: its id is free", async () => {
       const client = new ContainerdClient(runner().containerd.address, runner().ctr);
-      const create = await podMaker(runner(), client);
-      const pod = await (await create("pod", "sandbox")).start();
-      const [qemu = 0] = (await podProcesses(runner().ctr.namespace, "pod")).get("qemu") ?? [];
+      const create = await podMaker(runner(), client, "silent");
+      const pod = await (await create("silent", "sandbox")).start();
+      const [qemu = 0] = (await podProcesses(runner().ctr.namespace, "silent")).get("qemu") ?? [];
       process.kill(qemu, "SIGSTOP");
       const givenUp = create("added", "container", ADD_PATIENCE_MS).then(() => "OK", statusName);
       // The guest is asked, and gives its first look to that together with the deletion.
       const told = await givenUp.finally(() => process.kill(qemu, "SIGCONT"));
       assert.match(told, /^(DEADLINE_EXCEEDED|CANCELLED)$/);
-      const again = await onceUndone(() => create("added", "container"));
+      await undone(runner(), "added");
+      const again = await create("added", "container");
       await again.start();
       assert.equal((await again.sh("exit 6")).code, 6);
       await again.remove();
@@ -211,7 +203,7 @@ forEveryRunner(
 
     it("ctr run of a container in a running pod is killed: nothing keeps its pod from being removed", async () => {
       const client = new ContainerdClient(runner().containerd.address, runner().ctr);
-      const create = await podMaker(runner(), client);
+      const create = await podMaker(runner(), client, "pod");
       const pod = await (await create("pod", "sandbox")).start();
       const { ctr } = runner();
       const member = ["io.kubernetes.cri.container-type=container", "io.kubernetes.cri.sandbox-id=pod"];
