@@ -1,10 +1,14 @@
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdtemp, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
+import { fileURLToPath } from "node:url";
 import { MemoryLedger } from "../../test/testkit/memory-ledger.ts";
 import { within } from "../../test/testkit/within.ts";
+import { until } from "../core/until.ts";
 import { attachLoop, releaseLoop } from "./loop-device.ts";
 import { run } from "./run.ts";
 
@@ -48,16 +52,25 @@ test("a device that a VMM detaches stays the file's, and its number no other's, 
   assert.deepEqual([await attached(), ledger.resources], [[""], []]);
 });
 
-test("a detach that fails is not remembered as done", async () => {
+test("a detach that is given up is not remembered as done", async () => {
   const loop = await attachLoop(image, false, ledger, within(30_000));
   const over = within(30_000);
   over.cancel("no time left");
   await assert.rejects(loop.detach(over), /no time left/);
-  assert.deepEqual(await attached(), [loop.path, "0"]);
   assert.deepEqual(ledger.resources, [{ kind: "loop", file: image, device: loop.path }]);
   await loop.detach(within(30_000));
-  assert.deepEqual(await attached(), [""]);
-  assert.deepEqual(ledger.resources, []);
+  assert.deepEqual([await attached(), ledger.resources], [[""], []]);
+});
+
+test("a device goes with its daemon, also if that is killed and its file cannot be found any more", async () => {
+  const fixture = fileURLToPath(new URL("./loop-device.fixture.ts", import.meta.url));
+  const argv = ["--import", "tsx", fixture, image];
+  const daemon = spawn(process.execPath, argv, { stdio: ["ignore", "pipe", "inherit"] });
+  const [path] = (await once(daemon.stdout, "data")) as [Buffer];
+  assert.deepEqual(await attached(), [path.toString(), "0"]);
+  daemon.kill("SIGKILL");
+  // Others may be looking at all devices in this moment, for which they open them.
+  await until(async () => (await attached())[0] === "", within(30_000));
 });
 
 test("what a losetup attached that was killed then is detached; where that fails it stays recorded", async (t) => {

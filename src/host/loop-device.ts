@@ -23,18 +23,20 @@ export async function attachLoop(
 ): Promise<LoopDevice> {
   const entry = await ledger.record({ kind: "loop", file });
   let device: string | undefined;
+  let held: FileHandle | undefined;
   try {
     const how = ["--find", "--show", ...(readOnly ? ["--read-only"] : [])];
     const path = (await run(["losetup", ...how, "--", at], deadline)).trim();
     device = path;
     await entry.update({ kind: "loop", file, device });
-    // Whoever can open the device can detach it, for which LOOP_CLR_FD asks no right. Its number could then be another
-    // pod's disk, and a VMM that was taken over has a node of it. While this is open it stays attached to its file.
-    let held: FileHandle | undefined = await open(path);
+    // Whoever can open the device can detach it, or attach it to a file of his own (LOOP_CLR_FD and LOOP_CHANGE_FD ask for no
+    // right): a VMM that was taken over, and has a node of it. So it is to go when nobody has it open any more, and we
+    // have: until then its number cannot be another pod's disk, and nobody need find it afterwards.
+    const handle = await open(path);
+    held = handle;
+    await run(["losetup", "--detach", path], deadline);
     const detach = async (by: Deadline) => {
-      if (held) await run(["losetup", "--detach", path], by);
-      await held?.close();
-      held = undefined; // its number may be another file's from here on
+      await by.race(handle.close());
       await entry.forget();
     };
     return { path, detach };
@@ -42,6 +44,7 @@ export async function attachLoop(
     // A losetup that was killed, by us or by others, may have done it all the same: recorded until that is undone.
     const killed = deadline.reason || (thrown instanceof ToolError && thrown.exitCode === undefined);
     const left = await undo(thrown, async (by) => {
+      await held?.close();
       if (device !== undefined || killed) await releaseLoop(at, device, by);
       await entry.forget();
     });

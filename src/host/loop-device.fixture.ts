@@ -1,0 +1,9 @@
+/** Attaches a file to a loop device, prints the device's path, and lives on: for a test that kills it. */
+import { Deadline } from "../core/deadline.ts";
+import { attachLoop } from "./loop-device.ts";
+
+const nothing = async () => undefined;
+const ledger = { record: async () => ({ update: nothing, forget: nothing }) };
+const attaching = attachLoop(process.argv[2] ?? "", false, ledger, Deadline.none());
+void attaching.then(({ path }) => process.stdout.write(path));
+setInterval(nothing, 1_000);
