@@ -68,9 +68,12 @@ export interface Clone {
   close(): Promise<void>;
 }
 
-/** Memory for a VM: a file without a name in `folder`, which only `user` may open again (root without one). */
+/**
+ * Memory for a VM: a file without a name in `folder`, which only `user` may open again (root without one). Nobody can give
+ * it a name (O_EXCL), by which a VMM that was taken over could leave it on the host.
+ */
 export async function memoryFileIn(folder: string, user: ProcessUser | undefined): Promise<FileHandle> {
-  const file = await open(folder, O_TMPFILE | constants.O_RDWR, 0o600);
+  const file = await open(folder, O_TMPFILE | constants.O_EXCL | constants.O_RDWR, 0o600);
   // QEMU opens it by /proc/self/fd, which looks at its owner.
   if (user) await file.chown(user.id, user.id);
   return file;
