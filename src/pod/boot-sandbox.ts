@@ -30,7 +30,7 @@ import { startVm } from "./start-vm.ts";
 import { FixedCapacity } from "./vm-capacity.ts";
 import { vmDevices } from "./vm-devices.ts";
 import { VmFolder } from "./vm-folder.ts";
-import { guestSilence, watchVm } from "./vm-health.ts";
+import { guestSilence, stoppedParts, watchVm } from "./vm-health.ts";
 import { sizingRule, vmGrowth, vmSpec } from "./vm-spec.ts";
 import { takeVmUser } from "./vm-user.ts";
 import type { Health } from "./watchdog.ts";
@@ -277,6 +277,7 @@ async function boot(
     share: containerShare(virtiofsd.share),
     plugDisk: (disk, by) => disks.plug(disk, by),
     silence: (by) => guestSilence(watched, by),
+    stopped: () => stoppedParts(watched),
     refreshNetwork: (by) => network.refresh(vm, agent, by),
     lost: new Promise((resolve) => {
       for (const end of ends) {

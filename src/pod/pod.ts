@@ -378,6 +378,7 @@ export class Pod {
       sigkill: {
         timeoutMs: sandbox.killTimeoutMs,
         alone: this.#single,
+        stopped: () => sandbox.stopped(),
         endVm: async (reason) => {
           this.#killed ??= `the VM was ended: ${reason}`;
           await sandbox.kill();

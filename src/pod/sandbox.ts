@@ -21,6 +21,8 @@ export interface Sandbox {
   plugDisk(disk: HostDisk, deadline: Deadline): Promise<PluggedDisk>;
   /** Asks whether the guest answers. */
   readonly silence: AskGuest;
+  /** The VM's processes on the host that a signal has stopped: `virtiofsd (process 5)`. Never rejects. */
+  stopped(): Promise<readonly string[]>;
   /** Resolves with the reason when the VM has ended without being asked to, or has to be. */
   readonly lost: Promise<string>;
   /** How long the guest may take to carry out a SIGKILL, and be silent in a deletion (`runtime.kill_timeout`). */

@@ -135,6 +135,19 @@ test("in a pod of several a guest that answers and does nothing is believed once
   assert.match((await pod.ended).reason ?? "", /container c1 still lives \d+ ms after .* answered SIGKILL/);
 });
 
+test("in a pod of several one SIGKILL is enough where a process of the VM is stopped", async (t) => {
+  const clock = new FakeClock(t);
+  const { sandbox, pod, container } = await setUpMember();
+  await container.start("", forever);
+  sandbox.agent.signal = async () => undefined;
+  sandbox.stoppedParts = ["virtiofsd (process 5)"];
+  await container.signal("", KILL, forever);
+  assert.equal(sandbox.kills, 0, "what does not need that process may still end");
+  await clock.pass(sandbox.killTimeoutMs);
+  assert.equal((await container.init.exited).status, 137);
+  assert.match((await pod.ended).reason ?? "", /20 ms after SIGKILL, and virtiofsd \(process 5\) is stopped/);
+});
+
 test("SIGKILL while the guest's Start hangs ends the VM, and Start says why it failed", async () => {
   for (const [kind, signals] of [
     ["kills it", undefined],

@@ -15,6 +15,8 @@ export interface SigkillOptions {
   readonly endVm: (reason: string) => Promise<void>;
   /** Whether the VM has no other container: then nobody is hurt when it ends. */
   readonly alone: boolean;
+  /** The VM's processes on the host that a signal has stopped. Never rejects. */
+  readonly stopped: () => Promise<readonly string[]>;
 }
 
 /**
@@ -23,7 +25,8 @@ export interface SigkillOptions {
  *
  * A guest that has answered is believed at first: a process in an uninterruptible wait may end later. A VM with nothing
  * else in it is ended when the time is over, and one that still owes the answer to the process's start, too: only then
- * could its end be told. Where there are other containers, whoever sends SIGKILL again by then has waited long enough.
+ * could its end be told. So is one that has a process stopped: what waits for virtiofsd then does so for ever. Where there
+ * are other containers, whoever sends SIGKILL again by then has waited long enough.
  */
 export class Sigkill {
   readonly #options: SigkillOptions;
@@ -100,9 +103,12 @@ export class Sigkill {
     const limit = Deadline.after(timeoutMs, `${process.subject}: its end after SIGKILL`);
     const ended = await settles(process.exited, limit);
     limit.dispose();
-    if (ended || !(this.#mustEnd || process.starting)) return;
-    const start = process.starting ? ", and its start goes on" : "";
-    await this.#endVm(`${process.subject} has not ended ${timeoutMs} ms after SIGKILL${start}`);
+    if (ended) return;
+    const why = process.starting ? ["its start goes on"] : [];
+    for (const part of await this.#options.stopped()) why.push(`${part} is stopped`);
+    if (!this.#mustEnd && why.length === 0) return;
+    const words = why.map((one) => `, and ${one}`).join("");
+    await this.#endVm(`${process.subject} has not ended ${timeoutMs} ms after SIGKILL${words}`);
   }
 
   async #endVm(reason: string): Promise<void> {

@@ -5,9 +5,9 @@ import { afterEach, beforeEach, test } from "node:test";
 import { FakeAgent } from "../../test/testkit/fake-agent.ts";
 import { within } from "../../test/testkit/within.ts";
 import { until } from "../core/until.ts";
-import { isStopped } from "../host/proc.ts";
+import { childrenOf, isStopped } from "../host/proc.ts";
 import type { VmStatus } from "../hypervisor/hypervisor.ts";
-import { guestSilence, healthSentence, lookAt, watchVm } from "./vm-health.ts";
+import { guestSilence, healthSentence, lookAt, stoppedParts, watchVm } from "./vm-health.ts";
 import type { Health } from "./watchdog.ts";
 
 const silence = new Promise<never>(() => undefined);
@@ -113,4 +113,21 @@ test("a monitor alone that does not answer ends no VM: the containers run", asyn
     [["monitor"]],
   );
   assert.equal(reason, undefined);
+});
+
+test("a process that a helper has forked is looked at, too", async () => {
+  helper.kill("SIGKILL");
+  helper = spawn("/bin/sh", ["-c", "sleep 1000; true"]);
+  pid = helper.pid ?? 0;
+  await until(async () => (await childrenOf(pid)).length === 1, within(10_000));
+  const own = { ...watched(), vm: { pid: process.pid, status: () => status() } };
+  assert.deepEqual(await stoppedParts(own), []);
+  const [fork = 0] = await childrenOf(pid);
+  process.kill(fork, "SIGSTOP");
+  try {
+    await until(() => isStopped(fork), within(10_000));
+    assert.deepEqual(await stoppedParts(own), [`vhost-device-vsock (process ${fork})`]);
+  } finally {
+    process.kill(fork, "SIGKILL");
+  }
 });

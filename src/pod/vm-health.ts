@@ -2,7 +2,7 @@ import type { GuestAgent } from "../agent/guest-agent.ts";
 import type { Config } from "../config/schema.ts";
 import type { Deadline } from "../core/deadline.ts";
 import { deferred } from "../core/deferred.ts";
-import { isStopped } from "../host/proc.ts";
+import { childrenOf, isStopped } from "../host/proc.ts";
 import type { Vm, VmStatus } from "../hypervisor/hypervisor.ts";
 import { type Health, type Silence, Watchdog } from "./watchdog.ts";
 import type { GuestSilence } from "./while-answering.ts";
@@ -92,11 +92,18 @@ export async function guestSilence(
   };
 }
 
-/** Those that a signal has stopped. Where that cannot be read nothing is known of them. */
+/** The processes of a VM that a signal has stopped. Never rejects. */
+export async function stoppedParts({ vm, monitor, helpers }: WatchedVm): Promise<string[]> {
+  return await stoppedOf([{ role: monitor, pid: vm.pid }, ...helpers]);
+}
+
+/** Those that a signal has stopped, they or what they have forked. Where that cannot be read nothing is known of them. */
 async function stoppedOf(processes: readonly VmProcess[]): Promise<string[]> {
-  const names = processes.map(async ({ role, pid }) =>
-    (await isStopped(pid).catch(() => false)) ? [`${role} (process ${pid})`] : [],
-  );
+  const names = processes.map(async ({ role, pid }) => {
+    const pids = [pid, ...(await childrenOf(pid).catch(() => []))];
+    const stopped = await Promise.all(pids.map((one) => isStopped(one).catch(() => false)));
+    return pids.filter((_, index) => stopped[index]).map((one) => `${role} (process ${one})`);
+  });
   return (await Promise.all(names)).flat();
 }
 

@@ -1,5 +1,8 @@
 /** CRI clients that go away in the middle of a call, a kubelet and a containerd that start again, a VM that has stopped. */
 import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
 import { afterEach, beforeEach, it } from "node:test";
 import { until } from "../../src/core/until.ts";
 import { Cri, type CriContainer, type CriPod, IDLE } from "../testkit/cri.ts";
@@ -170,18 +173,26 @@ forEveryHandler(
       await startAgain("busy-start");
     });
 
-    it("StopPodSandbox ends a pod whose QEMU is stopped", async (t) => {
-      const pod = await start("stuck");
-      await pod.run(IDLE);
-      const pids = (await podProcesses("k8s.io", pod.id)).get("qemu");
-      assert.ok(pids, "the pod has no QEMU");
-      for (const pid of pids) process.kill(pid, "SIGSTOP");
-      const begin = performance.now();
-      await target().cri.runtime.stopPodSandbox({ podSandboxId: pod.id }, { timeoutMs: STOP_LIMIT_MS });
-      t.diagnostic(`answered after ${Math.round(performance.now() - begin)} ms`);
-      await pod.remove();
-      await startAgain("stuck");
-    });
+    for (const role of ["qemu", "virtiofsd"]) {
+      it(`StopPodSandbox ends a pod whose ${role} is stopped`, async (t) => {
+        const pod = await start("stuck");
+        // What waits for an answer of virtiofsd cannot be killed.
+        const volume = join(target().directory, `stuck-${role}`);
+        await mkdir(volume);
+        const mounts = [{ hostPath: volume, containerPath: "/v" }];
+        const busy = await pod.run(["sh", "-c", "while :; do echo x >/v/mark; done"], { mounts });
+        await until(() => existsSync(join(volume, "mark")), within(60_000, "the container writes nothing"));
+        const pids = (await podProcesses("k8s.io", pod.id)).get(role);
+        assert.ok(pids, `the pod has no ${role}`);
+        for (const pid of pids) process.kill(pid, "SIGSTOP");
+        const begin = performance.now();
+        await target().cri.runtime.stopPodSandbox({ podSandboxId: pod.id }, { timeoutMs: STOP_LIMIT_MS });
+        t.diagnostic(`answered after ${Math.round(performance.now() - begin)} ms`);
+        assert.equal((await busy.exited()).exitCode, 137);
+        await pod.remove();
+        await startAgain("stuck");
+      });
+    }
   },
   ["2"],
 );

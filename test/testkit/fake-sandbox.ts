@@ -63,6 +63,12 @@ export class FakeSandbox implements Sandbox {
 
   readonly silence: AskGuest = async () => this.silent;
 
+  stoppedParts: readonly string[] = [];
+
+  async stopped(): Promise<readonly string[]> {
+    return this.stoppedParts;
+  }
+
   killTimeoutMs = 5_000;
   kills = 0;
 
