@@ -5,5 +5,7 @@ import { attachLoop } from "./loop-device.ts";
 const nothing = async () => undefined;
 const ledger = { record: async () => ({ update: nothing, forget: nothing }) };
 const attaching = attachLoop(process.argv[2] ?? "", false, ledger, Deadline.none());
-void attaching.then(({ path }) => process.stdout.write(path));
-setInterval(nothing, 1_000);
+void attaching.then((loop) => {
+  process.stdout.write(loop.path);
+  setInterval(() => loop, 1_000); // what nobody refers to any more is closed
+});

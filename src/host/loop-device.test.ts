@@ -62,10 +62,11 @@ test("a detach that is given up is not remembered as done", async () => {
   assert.deepEqual([await attached(), ledger.resources], [[""], []]);
 });
 
-test("a device goes with its daemon, also if that is killed and its file cannot be found any more", async () => {
+test("a device goes with its daemon, also if that is killed and its file cannot be found any more", async (t) => {
   const fixture = fileURLToPath(new URL("./loop-device.fixture.ts", import.meta.url));
   const argv = ["--import", "tsx", fixture, image];
   const daemon = spawn(process.execPath, argv, { stdio: ["ignore", "pipe", "inherit"] });
+  t.after(() => daemon.kill("SIGKILL"));
   const [path] = (await once(daemon.stdout, "data")) as [Buffer];
   assert.deepEqual(await attached(), [path.toString(), "0"]);
   daemon.kill("SIGKILL");
