@@ -1,7 +1,8 @@
 /*
- * Mounts and files by descriptor, which neither Node nor mount(8) can do: src/host/mount-api.ts makes methods
- * of it. Every call has a thread of its own, since file systems may make any of them wait, for ever if a file
- * server is gone. It answers a promise of a descriptor or 0, or of a negative error number, as libuv does.
+ * Mounts, files and loop devices by descriptor, which neither Node nor mount(8) can do: src/host/mount-api.ts
+ * makes methods of it. Every call has a thread of its own, since file systems may make any of them wait, for
+ * ever if a file server is gone. It answers a promise of a descriptor or 0, or of a negative error number, as
+ * libuv does.
  *
  * ELSEWHERE: in another mount namespace; the first two arguments are its descriptor and that of the root
  * directory there. A thread may only enter one when it shares its root and its working directory with no
@@ -11,6 +12,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/loop.h>
 #include <linux/mount.h>
 #include <linux/openat2.h>
 #include <node_api.h>
@@ -20,6 +22,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -146,6 +149,20 @@ static long stat_file_system(union value *given) {
   return 1;
 }
 
+/* detachLoop(device): 1 when nobody else has the loop device open, so that it is detached when this
+ * descriptor is closed at the latest. Else 0: it stays attached, as does its number, for as long as this
+ * descriptor is open. From an only opener LOOP_CLR_FD takes the file, or from Linux 6.11 on the right to open
+ * it; either is ENXIO. */
+static long detach_loop(union value *given) {
+  struct loop_info64 status;
+  int device = (int)given[0].number;
+  if (ioctl(device, LOOP_CLR_FD) != 0 && errno != ENXIO)
+    return -1;
+  if (ioctl(device, LOOP_GET_STATUS64, &status) == 0)
+    return 0;
+  return errno == ENXIO ? 1 : -1;
+}
+
 static const struct function functions[] = {
     {"open", "nsnn", open_beneath, 0},
     {"find", "nns", find_elsewhere, ELSEWHERE},
@@ -158,6 +175,7 @@ static const struct function functions[] = {
     {"change", "nnnnn", change_mount, 0},
     {"attach", "nn", attach_mount, 0},
     {"detach", "sn", detach_mount, 0},
+    {"detachLoop", "n", detach_loop, 0},
 };
 
 /* Of calls about what others name: they may wait for ever for a file server that does not answer. Node's

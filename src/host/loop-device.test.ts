@@ -7,11 +7,14 @@ import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { MemoryLedger } from "../../test/testkit/memory-ledger.ts";
+import { ownMountApi } from "../../test/testkit/mount-api.ts";
 import { within } from "../../test/testkit/within.ts";
+import { Deadline } from "../core/deadline.ts";
 import { until } from "../core/until.ts";
 import { attachLoop, releaseLoop } from "./loop-device.ts";
 import { run } from "./run.ts";
 
+const mounts = ownMountApi();
 let directory: string;
 let ledger: MemoryLedger;
 let image: string;
@@ -29,7 +32,7 @@ const attached = async () =>
   (await run(["losetup", "-n", "-O", "NAME,RO", "-j", image], within(30_000))).trim().split(/\s+/);
 
 test("a device of an image file, recorded while it is there; detaching twice is harmless", async () => {
-  const loop = await attachLoop(image, true, ledger, within(30_000));
+  const loop = await attachLoop(image, true, { ledger, mounts }, within(30_000));
   assert.deepEqual(await attached(), [loop.path, "1"]);
   assert.deepEqual(ledger.resources, [{ kind: "loop", file: image, device: loop.path }]);
   assert.equal(await run(["head", "-c", "11", loop.path], within(30_000)), "first bytes");
@@ -40,10 +43,10 @@ test("a device of an image file, recorded while it is there; detaching twice is 
 });
 
 test("a device that a VMM detaches stays the file's, and its number no other's, until it is detached here", async () => {
-  const loop = await attachLoop(image, false, ledger, within(30_000));
+  const loop = await attachLoop(image, false, { ledger, mounts }, within(30_000));
   // As anybody may who can open it (LOOP_CLR_FD).
   await run(["losetup", "--detach", loop.path], within(30_000));
-  const next = await attachLoop(image, true, ledger, within(30_000));
+  const next = await attachLoop(image, true, { ledger, mounts }, within(30_000));
   assert.notEqual(next.path, loop.path);
   assert.equal(await run(["head", "-c", "11", loop.path], within(30_000)), "first bytes");
   await loop.detach(within(30_000));
@@ -52,8 +55,27 @@ test("a device that a VMM detaches stays the file's, and its number no other's, 
   assert.deepEqual([await attached(), ledger.resources], [[""], []]);
 });
 
+test("a device that somebody else has open stays the file's, and recorded, until he has closed it", async (t) => {
+  const loop = await attachLoop(image, false, { ledger, mounts }, within(30_000));
+  const vmm = spawn("sh", ["-c", "exec <$0; echo; exec sleep 1000", loop.path], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  t.after(() => vmm.kill("SIGKILL"));
+  await once(vmm.stdout, "data");
+  const soon = Deadline.after(100);
+  await assert.rejects(loop.detach(soon), {
+    message: /^detach \/dev\/loop\d+, which another process has open: /,
+  });
+  soon.dispose();
+  assert.deepEqual(await attached(), [loop.path, "0"]);
+  assert.deepEqual(ledger.resources, [{ kind: "loop", file: image, device: loop.path }]);
+  vmm.kill("SIGKILL");
+  await loop.detach(within(30_000));
+  assert.deepEqual([await attached(), ledger.resources], [[""], []]);
+});
+
 test("a detach that is given up is not remembered as done", async () => {
-  const loop = await attachLoop(image, false, ledger, within(30_000));
+  const loop = await attachLoop(image, false, { ledger, mounts }, within(30_000));
   const over = within(30_000);
   over.cancel("no time left");
   await assert.rejects(loop.detach(over), /no time left/);
@@ -85,7 +107,7 @@ test("what a losetup attached that was killed then is detached; where that fails
     const script = `#!/bin/sh\n${losetup} "$@"\ncase $1 in ${killed}) kill -KILL $$; esac\n`;
     await writeFile(join(directory, "losetup"), script, { mode: 0o755 });
     process.env.PATH = `${directory}:${path}`;
-    const told = await attachLoop(image, false, ledger, within(30_000)).then(
+    const told = await attachLoop(image, false, { ledger, mounts }, within(30_000)).then(
       () => "",
       (error: Error) => error.message,
     );
@@ -119,7 +141,7 @@ test("what a dead daemon attached is found by its file", async () => {
 
 test("a dead daemon's device is detached, not that of another pod with the same file", async () => {
   const own = await leftAttached();
-  const other = await attachLoop(image, true, ledger, within(30_000));
+  const other = await attachLoop(image, true, { ledger, mounts }, within(30_000));
   await releaseLoop(image, own, within(30_000));
   assert.deepEqual(await attached(), [other.path, "1"]);
   await releaseLoop(image, own, within(30_000));
@@ -130,12 +152,18 @@ test("a dead daemon's device is detached, not that of another pod with the same 
 test("a device that cannot be recorded is detached", async () => {
   const full = new Error("no space left");
   const record = async () => ({ update: () => Promise.reject(full), forget: async () => undefined });
-  await assert.rejects(attachLoop(image, false, { record }, within(30_000)), /no space left/);
+  await assert.rejects(
+    attachLoop(image, false, { ledger: { record }, mounts }, within(30_000)),
+    /no space left/,
+  );
   assert.deepEqual(await attached(), [""]);
 });
 
 test("a file that is not there is told, and nothing is recorded", async () => {
   const none = join(directory, "none");
-  await assert.rejects(attachLoop(none, false, ledger, within(30_000)), /none: attach it to a loop device/);
+  await assert.rejects(
+    attachLoop(none, false, { ledger, mounts }, within(30_000)),
+    /none: attach it to a loop device/,
+  );
   assert.deepEqual(ledger.resources, []);
 });

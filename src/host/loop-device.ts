@@ -3,13 +3,15 @@ import type { Deadline } from "../core/deadline.ts";
 import { HullError } from "../core/errors.ts";
 import type { Ledger } from "../core/ledger.ts";
 import { undo } from "../core/undo.ts";
+import { until } from "../core/until.ts";
+import type { MountApi } from "./mount-api.ts";
 import { run, ToolError } from "./run.ts";
 
 /** An image file as a block device, by losetup(8). */
 export interface LoopDevice {
   /** `/dev/loopN`. */
   readonly path: string;
-  /** Idempotent; one that has failed can be called again. */
+  /** Waits until nobody else has it open. Idempotent; one that has failed can be called again. */
   detach(deadline: Deadline): Promise<void>;
 }
 
@@ -17,7 +19,7 @@ export interface LoopDevice {
 export async function attachLoop(
   file: string,
   readOnly: boolean,
-  ledger: Ledger,
+  { ledger, mounts }: { readonly ledger: Ledger; readonly mounts: Pick<MountApi, "detachLoop"> },
   deadline: Deadline,
   at = file,
 ): Promise<LoopDevice> {
@@ -29,13 +31,16 @@ export async function attachLoop(
     const path = (await run(["losetup", ...how, "--", at], deadline)).trim();
     device = path;
     await entry.update({ kind: "loop", file, device });
-    // Whoever can open the device can detach it, or attach it to a file of his own (LOOP_CLR_FD and LOOP_CHANGE_FD ask for no
-    // right): a VMM that was taken over, and has a node of it. So it is to go when nobody has it open any more, and we
-    // have: until then its number cannot be another pod's disk, and nobody need find it afterwards.
+    // Whoever can open the device can detach it (LOOP_CLR_FD asks for no right): a VMM that was taken over, and has a node
+    // of it. Its number is no other pod's for as long as it is open here. If we are killed, it goes with its last opener.
     const handle = await open(path);
     held = handle;
     await run(["losetup", "--detach", path], deadline);
     const detach = async (by: Deadline) => {
+      // Not before everybody else has closed it: whoever has not would find the next one's file there.
+      await until(() => handle.fd < 0 || mounts.detachLoop(handle.fd), by).catch((error: unknown) => {
+        throw HullError.wrap(`detach ${path}, which another process has open`, error);
+      });
       await by.race(handle.close());
       await entry.forget();
     };

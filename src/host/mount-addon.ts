@@ -26,6 +26,7 @@ export interface MountAddon {
   change(mount: number, recursive: number, set: number, clear: number, propagation: number): Promise<number>;
   attach(mount: number, place: number): Promise<number>;
   detach(path: string, flags: number): Promise<number>;
+  detachLoop(device: number): Promise<number>;
 }
 
 /** open(2): only a place in the file tree, nothing to read from. Node has no name for it. */

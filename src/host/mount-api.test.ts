@@ -47,7 +47,7 @@ test("wrong arguments are refused, not used", async () => {
     console.log(Object.keys(addon).join());`;
   assert.equal(
     await sanitized(script),
-    "open,find,stat,statfs,mounts,clone,take,create,change,attach,detach",
+    "open,find,stat,statfs,mounts,clone,take,create,change,attach,detach,detachLoop",
   );
 });
 

@@ -50,6 +50,14 @@ export class MountApi {
     }
   }
 
+  /**
+   * Detaches a loop device of ours, which is open. False where somebody else has it open: then nobody else gets its number
+   * for as long as it is open here.
+   */
+  async detachLoop(device: number): Promise<boolean> {
+    return checked("detach a loop device", await this.#addon.detachLoop(device)) === 1;
+  }
+
   /** Mounts a copy of what the caller calls `source` at `at`, as the options of a bind mount say. Throws NotFound. */
   async bind(source: string, options: readonly string[], at: Place): Promise<void> {
     await this.withSource(source, (found) => found.bind(options, at));

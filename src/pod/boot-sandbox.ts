@@ -94,6 +94,8 @@ async function boot(
   });
   placed.catch(() => undefined); // told below
   disposer.push("cgroup", async (by) => (await placed.catch(() => undefined))?.release(by));
+  let disks: SandboxDisks | undefined;
+  disposer.push("disks", async (by) => await disks?.dispose(by));
   const [vmm, daemonPath, user] = await allSettled([
     program(context, "path"),
     program(context, "virtio_fs_daemon"),
@@ -241,7 +243,8 @@ async function boot(
     virtiofsd.process.recordForks(deadline),
   ]);
   timeline.mark("guest: sandbox set up");
-  const disks = new SandboxDisks(vm, { nodes: user && nodes, mounts, ledger, directory, log: context.log });
+  const plugged = new SandboxDisks(vm, { nodes: user && nodes, mounts, ledger, directory, log: context.log });
+  disks = plugged;
   const capacity = spec.growth
     ? new GrowingCapacity(size, {
         ...{ vm, agent, rule: sizingRule(config), log: context.log },
@@ -275,7 +278,7 @@ async function boot(
       return watchdog.health;
     },
     share: containerShare(virtiofsd.share),
-    plugDisk: (disk, by) => disks.plug(disk, by),
+    plugDisk: (disk, by) => plugged.plug(disk, by),
     silence: (by) => guestSilence(watched, by),
     stopped: () => stoppedParts(watched),
     refreshNetwork: (by) => network.refresh(vm, agent, by),

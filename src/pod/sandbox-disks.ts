@@ -5,7 +5,7 @@ import { failedPrecondition } from "../core/errors.ts";
 import type { Ledger } from "../core/ledger.ts";
 import { undo } from "../core/undo.ts";
 import type { DeviceNodes } from "../host/device-nodes.ts";
-import { attachLoop } from "../host/loop-device.ts";
+import { attachLoop, type LoopDevice } from "../host/loop-device.ts";
 import type { MountApi } from "../host/mount-api.ts";
 import type { Vm } from "../hypervisor/hypervisor.ts";
 import { blockDevicePath } from "../storage/block-device.ts";
@@ -35,6 +35,8 @@ interface BackEnd {
 export class SandboxDisks {
   #count = 0;
   #vmEnded = false;
+  /** Loop devices that the VMM has not closed, though their containers are gone. */
+  readonly #kept = new Set<LoopDevice>();
 
   constructor(
     readonly vm: Vm,
@@ -64,6 +66,14 @@ export class SandboxDisks {
         await back.release();
       },
     };
+  }
+
+  /** Frees what the VM kept, when that has ended with all that it had forked. Idempotent. */
+  async dispose(by: Deadline): Promise<void> {
+    for (const loop of this.#kept) {
+      await loop.detach(by);
+      this.#kept.delete(loop);
+    }
   }
 
   async #backEnd(
@@ -101,7 +111,7 @@ export class SandboxDisks {
   }
 
   async #loop(file: string, back: BackEnd, readOnly: boolean, deadline: Deadline): Promise<BackEnd> {
-    const loop = await attachLoop(file, readOnly, this.context.ledger, deadline, back.path).catch(
+    const loop = await attachLoop(file, readOnly, this.context, deadline, back.path).catch(
       async (error: unknown) => {
         throw await undo(error, () => back.release());
       },
@@ -110,7 +120,15 @@ export class SandboxDisks {
       path: loop.path,
       release: async () => {
         const limit = Deadline.after(RELEASE_LIMIT_MS, `free ${file}`);
-        await loop.detach(limit).finally(() => limit.dispose());
+        try {
+          await loop.detach(limit);
+        } catch (error) {
+          if (this.#vmEnded) throw error;
+          this.#kept.add(loop);
+          this.context.log("disk: its loop device stays until the VM ends", { err: error });
+        } finally {
+          limit.dispose();
+        }
         await back.release();
       },
     };
