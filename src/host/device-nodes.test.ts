@@ -62,7 +62,7 @@ test("the user cannot write to a node that is to be read, nor make it one that i
   await nodes.dispose(deadline);
 });
 
-test("a node that was removed cannot be opened by who has kept its place", async (t) => {
+test("a node that was removed cannot be opened through a descriptor of its place", async (t) => {
   const root = await mkdtemp(join(tmpdir(), "hull-nodes-"));
   t.after(() => rm(root, { recursive: true }));
   await chmod(root, 0o711);

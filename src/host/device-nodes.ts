@@ -77,8 +77,8 @@ export class DeviceNodes {
   }
 
   /**
-   * Idempotent. A VMM that was taken over may keep a place of the node (O_PATH) to open it by, when its number is another
-   * pod's device: so nobody may open it any more.
+   * Idempotent. A VMM that was taken over may keep a descriptor of the node's place (O_PATH), to open it once its number is
+   * another pod's device: so nobody may open it any more.
    */
   async remove(name: string): Promise<void> {
     const node = join(this.directory, name);

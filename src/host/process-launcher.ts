@@ -94,8 +94,9 @@ const FIND_MS = 500;
 const FORKS_MS = 2_000;
 
 /**
- * Starts a process: parent-death signal and no_new_privs by setpriv(1), a limit of what a user can run by prlimit(1), network
- * namespace by nsenter(1) or unshare(1), all of which exec in place, so the pid is the program's own. Throws FailedPrecondition when the program is missing.
+ * Starts a process: parent-death signal and no_new_privs by setpriv(1), a limit of what a user can run by prlimit(1),
+ * network namespace by nsenter(1) or unshare(1), all of which exec in place, so the pid is the program's own. Throws
+ * FailedPrecondition when the program is missing.
  */
 export async function launch(spec: LaunchSpec, ledger: Ledger): Promise<HostProcess> {
   const program = spec.argv[0];

@@ -7,7 +7,7 @@ export interface ProcessUser {
 }
 
 /**
- * Processes and threads of one user: those of a VMM with hundreds of vCPUs and of its helpers are a quarter of it. As in
+ * Processes and threads of one user: a VMM with hundreds of vCPUs and its helpers need a quarter of that. As in
  * native/confine.c.
  */
 export const MOST_OF_A_USER = 4096;

@@ -25,17 +25,18 @@ export async function removeAll(path: string, deadline: Deadline): Promise<void>
   for (;;) {
     if (await removeOne(path)) return;
     await inFolder(path, async (top) => {
-      for await (const name of namesIn(top)) await removeOrMoveUp(Buffer.concat([top, name]), top);
+      for await (const name of namesIn(top, deadline))
+        await removeOrMoveUp(Buffer.concat([top, name]), top, deadline);
     });
     if (await removeOne(path)) return;
     deadline.check(); // somebody adds to it
   }
 }
 
-async function removeOrMoveUp(path: Buffer, top: Buffer): Promise<void> {
+async function removeOrMoveUp(path: Buffer, top: Buffer, deadline: Deadline): Promise<void> {
   if (await removeOne(path)) return;
   await inFolder(path, async (folder) => {
-    for await (const name of namesIn(folder)) {
+    for await (const name of namesIn(folder, deadline)) {
       const entry = Buffer.concat([folder, name]);
       if (await removeOne(entry)) continue;
       await rename(entry, Buffer.concat([top, Buffer.from(randomBytes(16).toString("hex"))]));
@@ -64,11 +65,17 @@ async function inFolder(path: string | Buffer, use: (folder: Buffer) => Promise<
   }
 }
 
-/** As bytes, since not every name is UTF-8, and one after the other: there may be more than there is memory for. */
-async function* namesIn(folder: Buffer): AsyncGenerator<Buffer> {
+/**
+ * As bytes, since not every name is UTF-8, and one after the other: there may be more than there is memory for, and no
+ * end of them while somebody adds to them.
+ */
+async function* namesIn(folder: Buffer, deadline: Deadline): AsyncGenerator<Buffer> {
   // The types have strings only.
   const options = { encoding: "buffer" as BufferEncoding };
-  for await (const { name } of await opendir(folder.toString(), options)) yield name as unknown as Buffer;
+  for await (const { name } of await opendir(folder.toString(), options)) {
+    deadline.check();
+    yield name as unknown as Buffer;
+  }
 }
 
 /** For a failure that says how things stand. */

@@ -181,7 +181,10 @@ export class Container {
     else if (execId === "") {
       if (!process.alive) await deadline.race(this.#endIfKept());
       await this.#sigkill.send(process, request, deadline);
-    } else await new Sigkill({ ...this.#options.sigkill, alone: false }).send(process, request, deadline);
+    } else {
+      const options = { ...this.#options.sigkill, alone: false, stopped: async () => [] };
+      await new Sigkill(options).send(process, request, deadline);
+    }
   }
 
   async resize(execId: string, size: TerminalSize, deadline: Deadline): Promise<void> {

@@ -211,6 +211,7 @@ test("an exec that lives on does not end the VM, a guest that says nothing about
   await container.start("e1", forever);
   const { signal } = sandbox.agent;
   sandbox.agent.signal = async () => undefined;
+  sandbox.stoppedParts = ["virtiofsd (process 5)"];
   await container.signal("e1", KILL, forever);
   await clock.pass(2 * sandbox.killTimeoutMs);
   await container.signal("e1", KILL, forever);

@@ -17,8 +17,10 @@ import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, type TestContext, test } from "node:test";
+import { until } from "../../src/core/until.ts";
 import { startTimeOf } from "../../src/host/proc.ts";
 import { DeleteResponse } from "../../src/proto/generated/containerd/task/v2/task.ts";
+import { within } from "../testkit/within.ts";
 
 /** The real front binary with a stand-in for the daemon behind it. Needs root and a C compiler. */
 const NAMESPACE = `front-test-${process.pid}`;
@@ -295,7 +297,8 @@ test("start is refused while a shim of the same id waits for its first call, if 
   const refused = begin("start", "called", makeBundle(t, {}));
   const ended = once(refused, "exit");
   let asked = 1;
-  while ((await ask("called")).connections === ++asked); // until somebody else has connected
+  const alone = async () => (await ask("called")).connections === ++asked;
+  await until(async () => !(await alone()), within(60_000, "the other start to look at the shim"));
   rmSync(`${STATE}/called/unused`);
   assert.deepEqual(await ended, [1, null]);
   assert.equal((await ask("called")).pid, first, "the first is unharmed");
@@ -306,7 +309,7 @@ test("start is refused while another start of the same id is under way", async (
   writeFileSync(join(bundle, "hangs"), "");
   const slow = begin("start", "slow", bundle);
   const ended = once(slow, "exit");
-  while (!existsSync(`${STATE}/slow/shim.pid`)) await new Promise((resolve) => setTimeout(resolve, 5));
+  await until(() => existsSync(`${STATE}/slow/shim.pid`), within(60_000));
   const { status, stderr } = run("start", "slow", makeBundle(t, {}));
   assert.equal(status, 1);
   assert.match(String(stderr), /a shim of this id is running/);

@@ -19,7 +19,7 @@ const DISKS = "/sys/class/block";
 /** virtio-blk serial numbers have at most 20 bytes (virtio 1.2, 5.2.6.2). */
 const SERIAL = /^[A-Za-z0-9_.-]{1,20}$/;
 const ACCESS = /^rw?$/;
-/** Between two looks at disks whose nodes are there, which nothing tells of. */
+/** How often to try a disk that has a node but cannot be opened yet: no event announces that. */
 const LOOK_MS = 2;
 
 /** A disk as the kernel knows it. */

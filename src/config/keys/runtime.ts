@@ -34,7 +34,7 @@ export const runtime = section("What the runtime does on the host, around the vi
   }),
   kill_timeout: duration({
     about:
-      "How long the guest may take to carry out a SIGKILL. If it has not answered by then, the virtual machine is ended, and with it every container of the pod. If it has answered but the container is still alive, the virtual machine is ended too where the container has no pod or its start is still unanswered; otherwise when SIGKILL is sent again. A deletion of what has ended fails if the guest answers nothing for this long.",
+      "How long the guest may take to carry out a SIGKILL. If it has not answered by then, the virtual machine is ended, and with it every container of the pod. If it has answered but the container is still alive, the virtual machine is ended too where the container has no pod, its start is still unanswered, or one of the virtual machine's processes on the host is stopped; otherwise when SIGKILL is sent again. A deletion of what has ended fails if the guest answers nothing for this long.",
     min: 100,
     max: 600_000,
     default: 5_000,

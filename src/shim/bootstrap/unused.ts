@@ -1,3 +1,4 @@
+import { errnoOf } from "../../core/errors.ts";
 import { lives, livingDaemon, readMark, socketAnswers } from "./liveness.ts";
 import type { PodPaths } from "./pod-paths.ts";
 import { ifExists, SIGTERM, type Sys } from "./sys.ts";
@@ -7,8 +8,8 @@ const FIRST_CALL_MS = 1_000;
 const LOOK_MS = 10;
 
 /**
- * Ends a shim that answers but was never called to create anything, so that its id can be used: containerd gives a start up
- * with its client, also when it has just been answered, and then knows nothing of the shim. False where the shim is in
+ * Ends a shim that answers but was never called to create anything, so that its id can be used: containerd abandons
+ * a start when its client goes away, even one that was just answered, and then knows nothing of the shim. False where the shim is in
  * use, or another `start` of the id is under way.
  */
 export function endUnused(sys: Sys, paths: PodPaths): boolean {
@@ -19,9 +20,18 @@ export function endUnused(sys: Sys, paths: PodPaths): boolean {
     if (!exists(sys, paths.unused) && socketAnswers(sys, paths)) return false;
     pause(sys, LOOK_MS);
   }
+  if (!exists(sys, paths.unused)) return !socketAnswers(sys, paths);
   const daemon = livingDaemon(sys, paths);
-  if (daemon) sys.kill(daemon.pid, SIGTERM);
+  if (daemon) terminate(sys, daemon.pid);
   return daemon !== undefined || !socketAnswers(sys, paths);
+}
+
+function terminate(sys: Sys, pid: number): void {
+  try {
+    sys.kill(pid, SIGTERM);
+  } catch (error) {
+    if (errnoOf(error) !== "ESRCH") throw error; // it has ended meanwhile
+  }
 }
 
 /** A daemon that was not recorded yet cannot be awaited, and takes the folder of its name away at its end. */

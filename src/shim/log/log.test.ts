@@ -47,13 +47,17 @@ test("an error is logged without what a terminal obeys in it or its causes, and 
   const err = new HullError("Unknown", "stop", { cause: HullError.wrap("shutdown", cause) });
   log.warn({ err }, "failed");
   log.warn({ err: "no error" }, "failed");
-  const [first = "", second = ""] = lines;
+  const several = new AggregateError([cause], "teardown");
+  log.warn({ err: Object.assign(several, { stderr: cause.message }) }, "failed");
+  const [first = "", second = "", third = ""] = lines;
   assert.ok(first.length < 16 * 1024, `${first.length} characters`);
   const { err: told } = JSON.parse(first) as { err: { message: string; stack: string; code: string } };
   assert.equal(told.code, "Unknown");
   assert.match(told.message, /^stop: shutdown: no no/);
   for (const text of [first, told.message, told.stack]) assert.equal(printable(text), text);
   assert.equal((JSON.parse(second) as { err: unknown }).err, "no error");
+  assert.ok(third.length < 16 * 1024 && third.includes("aggregateErrors"), `${third.length} characters`);
+  assert.equal(printable(third), third);
 });
 
 test("what a VMM says reaches no line as a terminal would obey it, whatever field it is in", () => {

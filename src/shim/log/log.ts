@@ -77,7 +77,7 @@ export function createLog(
       serializers: { err: pino.stdSerializers.wrapErrorSerializer(shown) },
       hooks: {
         logMethod(words, method) {
-          method.apply(this, words.map(shownValue) as typeof words);
+          method.apply(this, words.map((word: unknown) => shownValue(word)) as typeof words);
         },
       },
     },
@@ -86,16 +86,16 @@ export function createLog(
 }
 
 /** Fields and messages may be in the words of a guest or a VMM, too. */
-function shownValue(value: unknown): unknown {
-  if (typeof value === "string") return printable(value);
+function shownValue(value: unknown, limit?: number): unknown {
+  if (typeof value === "string") return printable(value, limit);
   if (typeof value !== "object" || value === null || value instanceof Error) return value;
-  if (Array.isArray(value)) return value.map(shownValue);
-  return Object.fromEntries(Object.entries(value).map(([key, entry]) => [printable(key), shownValue(entry)]));
+  if (Array.isArray(value)) return value.map((entry) => shownValue(entry, limit));
+  const entries = Object.entries(value);
+  return Object.fromEntries(entries.map(([key, entry]) => [printable(key), shownValue(entry, limit)]));
 }
 
 /** A cause may be in the words of a guest: they are for a terminal, too. */
 function shown<T extends { message: string; stack: string }>(error: T): T {
   if (!(typeof error?.message === "string" && typeof error.stack === "string")) return error; // not an error
-  const message = printable(error.message, ERROR_TEXT_LIMIT);
-  return { ...error, message, stack: printable(error.stack, ERROR_TEXT_LIMIT) };
+  return shownValue({ ...error }, ERROR_TEXT_LIMIT) as T;
 }
