@@ -17,7 +17,7 @@ const RELEASE_LIMIT_MS = 2_000;
 
 export interface DisksContext {
   /** Where the VMM may not open the host's devices: nodes of its own. */
-  readonly nodes: DeviceNodes | undefined;
+  readonly nodes: Pick<DeviceNodes, "add" | "remove"> | undefined;
   readonly mounts: MountApi;
   readonly ledger: Ledger;
   /** The pod's folder. */
@@ -39,7 +39,7 @@ export class SandboxDisks {
   readonly #kept = new Set<LoopDevice>();
 
   constructor(
-    readonly vm: Vm,
+    readonly vm: Pick<Vm, "plug" | "exited">,
     readonly context: DisksContext,
   ) {
     void vm.exited.then(() => {
