@@ -1,6 +1,8 @@
 import { chmod, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
+import { until } from "../../../src/core/until.ts";
+import type { Task } from "../../testkit/task.ts";
+import { within } from "../../testkit/within.ts";
 import { answer, type ParityCase, refusal, type Subject, withExec } from "./subject.ts";
 
 const MIB = 1 << 20;
@@ -24,14 +26,25 @@ async function script(subject: Subject, name: string, text: string): Promise<str
   return path;
 }
 
-/** Waits until a file's text passes; the writer is not ours. */
-async function written(path: string, done: (text: string) => boolean): Promise<string> {
-  const end = performance.now() + 60_000;
-  for (;;) {
-    const text = await readFile(path, "utf8").catch(() => "");
-    if (done(text) || performance.now() > end) return text;
-    await sleep(50);
-  }
+/**
+ * A program that writes something, lives on, and ends with a status when it is told to: runc's shim may lose what is still
+ * on its way when a program ends, and ends its logger.
+ */
+const writes = (script: string, status: number) => [
+  "sh",
+  "-c",
+  `trap 'exit ${status}' TERM; ${script}; sleep 1000 & wait`,
+];
+
+/** Waits until a file has so many lines, and ends the task. Resolves with its status. */
+async function endOnce(lines: number, path: string, task: Task): Promise<number> {
+  const text = () => readFile(path, "utf8").catch(() => "");
+  await until(
+    async () => (await text()).split("\n").length > lines,
+    within(60_000, `${lines} lines in ${path}`),
+  );
+  await task.kill(15);
+  return await task.exited();
 }
 
 export const STDIO_CASES: readonly ParityCase[] = [
@@ -139,12 +152,8 @@ export const STDIO_CASES: readonly ParityCase[] = [
       const runs = ["first", "second"];
       for (const [index, text] of runs.entries()) {
         await subject.with(
-          ["sh", "-c", `echo ${text}; echo ${text} error >&2`],
-          async (task) => {
-            await task.exited();
-            // runc's shim may lose what is still on its way when the task is deleted.
-            await written(path, (now) => now.split("\n").length > 2 * (index + 1));
-          },
+          writes(`echo ${text}; echo ${text} error >&2`, 0),
+          (task) => endOnce(2 * (index + 1), path, task),
           { uri: `file://${path}` },
         );
       }
@@ -157,13 +166,11 @@ export const STDIO_CASES: readonly ParityCase[] = [
     run: async (subject) => {
       const logger = await script(subject, "logger", LOGGER);
       const log = join(subject.containerd.directory, `log-${subject.runtime}.json`);
-      const code = await subject.with(
-        ["sh", "-c", "echo one; echo two >&2; exit 4"],
-        async (task) => await task.exited(),
-        { id: "logged", uri: `binary://${logger}?-file=${log}` },
-      );
-      const text = await written(log, (now) => now.includes('"end"'));
-      const lines = text
+      const code = await subject.with(writes("echo one; echo two >&2", 4), (task) => endOnce(3, log, task), {
+        id: "logged",
+        uri: `binary://${logger}?-file=${log}`,
+      });
+      const lines = (await readFile(log, "utf8"))
         .trim()
         .replaceAll(log, "LOG")
         .replaceAll(subject.client.namespace, "NAMESPACE")
