@@ -6,7 +6,7 @@ import { findProgram } from "../config/program.ts";
 import type { Config } from "../config/schema.ts";
 import { allSettled } from "../core/all-settled.ts";
 import { Deadline } from "../core/deadline.ts";
-import type { Disposer } from "../core/disposer.ts";
+import { Disposer } from "../core/disposer.ts";
 import { HullError } from "../core/errors.ts";
 import type { Ledger } from "../core/ledger.ts";
 import type { Timeline } from "../core/timeline.ts";
@@ -94,8 +94,8 @@ async function boot(
   });
   placed.catch(() => undefined); // told below
   disposer.push("cgroup", async (by) => (await placed.catch(() => undefined))?.release(by));
-  let disks: SandboxDisks | undefined;
-  disposer.push("disks", async (by) => await disks?.dispose(by));
+  const kept = new Disposer();
+  disposer.push("disks", (by) => kept.dispose(by));
   const [vmm, daemonPath, user] = await allSettled([
     program(context, "path"),
     program(context, "virtio_fs_daemon"),
@@ -243,8 +243,9 @@ async function boot(
     virtiofsd.process.recordForks(deadline),
   ]);
   timeline.mark("guest: sandbox set up");
-  const plugged = new SandboxDisks(vm, { nodes: user && nodes, mounts, ledger, directory, log: context.log });
-  disks = plugged;
+  const disks = new SandboxDisks(vm, {
+    ...{ nodes: user && nodes, mounts, ledger, kept, directory, log: context.log },
+  });
   const capacity = spec.growth
     ? new GrowingCapacity(size, {
         ...{ vm, agent, rule: sizingRule(config), log: context.log },
@@ -278,7 +279,7 @@ async function boot(
       return watchdog.health;
     },
     share: containerShare(virtiofsd.share),
-    plugDisk: (disk, by) => plugged.plug(disk, by),
+    plugDisk: (disk, by) => disks.plug(disk, by),
     silence: (by) => guestSilence(watched, by),
     stopped: () => stoppedParts(watched),
     refreshNetwork: (by) => network.refresh(vm, agent, by),

@@ -1,14 +1,14 @@
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { once } from "node:events";
 import { mkdtemp, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
+import { holdOpen } from "../../test/testkit/hold-open.ts";
 import { MemoryLedger } from "../../test/testkit/memory-ledger.ts";
 import { ownMountApi } from "../../test/testkit/mount-api.ts";
 import { within } from "../../test/testkit/within.ts";
 import { deferred } from "../core/deferred.ts";
+import { Disposer } from "../core/disposer.ts";
 import type { VmExit } from "../hypervisor/hypervisor.ts";
 import { SandboxDisks } from "./sandbox-disks.ts";
 
@@ -28,22 +28,26 @@ test("a loop device that the VMM does not close stays the container's until the 
     },
     remove: async () => undefined,
   };
+  const untilEnd = new Disposer();
   const exited = deferred<VmExit>();
   const vm = { plug: async () => async () => undefined, exited: exited.promise };
   const log = (message: string) => void logged.push(message);
-  const disks = new SandboxDisks(vm, { nodes, mounts: ownMountApi(), ledger, directory, log });
-  const plugged = await disks.plug({ source: { path: image, image: true }, readOnly: false }, within(30_000));
-  const vmm = spawn("sh", ["-c", "exec <$0; echo; exec sleep 1000", device], {
-    stdio: ["ignore", "pipe", "inherit"],
+  const disks = new SandboxDisks(vm, {
+    nodes,
+    mounts: ownMountApi(),
+    ledger,
+    kept: untilEnd,
+    directory,
+    log,
   });
-  t.after(() => vmm.kill("SIGKILL"));
-  await once(vmm.stdout, "data");
+  const plugged = await disks.plug({ source: { path: image, image: true }, readOnly: false }, within(30_000));
+  const letGo = await holdOpen(t, device);
   const kept = [{ kind: "loop", file: image, device }];
   await plugged.unplug();
   assert.deepEqual([logged, ledger.resources], [["disk: its loop device stays until the VM ends"], kept]);
-  vmm.kill("SIGKILL");
+  letGo();
   exited.resolve({ reason: "it was killed", requested: false, console: "", stderr: "" });
-  await disks.dispose(within(30_000));
+  await untilEnd.dispose(within(30_000));
   assert.deepEqual(ledger.resources, []);
-  await disks.dispose(within(30_000));
+  await untilEnd.dispose(within(30_000));
 });

@@ -1,11 +1,12 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { Deadline } from "../core/deadline.ts";
+import type { Disposer } from "../core/disposer.ts";
 import { failedPrecondition } from "../core/errors.ts";
 import type { Ledger } from "../core/ledger.ts";
 import { undo } from "../core/undo.ts";
 import type { DeviceNodes } from "../host/device-nodes.ts";
-import { attachLoop, type LoopDevice } from "../host/loop-device.ts";
+import { attachLoop } from "../host/loop-device.ts";
 import type { MountApi } from "../host/mount-api.ts";
 import type { Vm } from "../hypervisor/hypervisor.ts";
 import { blockDevicePath } from "../storage/block-device.ts";
@@ -20,6 +21,8 @@ export interface DisksContext {
   readonly nodes: Pick<DeviceNodes, "add" | "remove"> | undefined;
   readonly mounts: MountApi;
   readonly ledger: Ledger;
+  /** Takes what the VMM does not let go of, to be freed when that has ended with all that it has forked. */
+  readonly kept: Disposer;
   /** The pod's folder. */
   readonly directory: string;
   log(message: string, fields?: Record<string, unknown>): void;
@@ -35,8 +38,6 @@ interface BackEnd {
 export class SandboxDisks {
   #count = 0;
   #vmEnded = false;
-  /** Loop devices that the VMM has not closed, though their containers are gone. */
-  readonly #kept = new Set<LoopDevice>();
 
   constructor(
     readonly vm: Pick<Vm, "plug" | "exited">,
@@ -66,14 +67,6 @@ export class SandboxDisks {
         await back.release();
       },
     };
-  }
-
-  /** Frees what the VM kept, when that has ended with all that it had forked. Idempotent. */
-  async dispose(by: Deadline): Promise<void> {
-    for (const loop of this.#kept) {
-      await loop.detach(by);
-      this.#kept.delete(loop);
-    }
   }
 
   async #backEnd(
@@ -124,7 +117,7 @@ export class SandboxDisks {
           await loop.detach(limit);
         } catch (error) {
           if (this.#vmEnded) throw error;
-          this.#kept.add(loop);
+          this.context.kept.push(`loop device ${loop.path}`, (by) => loop.detach(by));
           this.context.log("disk: its loop device stays until the VM ends", { err: error });
         } finally {
           limit.dispose();

@@ -1,0 +1,14 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import type { TestContext } from "node:test";
+
+/** Has another process hold `path` open until the function that this resolves with is called, or the test ends. */
+export async function holdOpen(t: TestContext, path: string): Promise<() => void> {
+  const holder = spawn("sh", ["-c", "exec <$0; echo; exec sleep 1000", path], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  const letGo = () => void holder.kill("SIGKILL");
+  t.after(letGo);
+  await once(holder.stdout, "data");
+  return letGo;
+}
