@@ -7,7 +7,7 @@ import { podOf } from "./membership.ts";
 import { sweepStaging } from "./pod-directory.ts";
 import { PodPaths } from "./pod-paths.ts";
 import { unmountRootfs } from "./rootfs.ts";
-import { ifExists, SIGKILL, type Sys, writeAll } from "./sys.ts";
+import { exists, ifExists, SIGKILL, type Sys, writeAll } from "./sys.ts";
 import { MessageWriter } from "./wire.ts";
 
 /** containerd kills `delete` after 5 s. */
@@ -35,7 +35,7 @@ export function remove(sys: Sys, installation: Installation, flags: Flags, state
   let ending: Ending = { pid: 0, exitStatus: KILLED, exitedAtMs: Date.now() };
   // A pod's member has nothing of its own outside the pod, and the pod is released by its own deletion.
   if (paths.pod === flags.id) {
-    if (ifExists(() => sys.lstat(paths.directory)) !== undefined) {
+    if (exists(sys, paths.directory)) {
       if (socketAnswers(sys, paths)) return encode(ending);
       ending = release(sys, installation, paths, ending);
     }
@@ -53,7 +53,7 @@ function release(sys: Sys, installation: Installation, paths: PodPaths, ending: 
     if (!awaitEnd(sys, daemon.pid, TEARDOWN_MS)) sys.kill(daemon.pid, SIGKILL); // nobody can reach it any more
     limit -= TEARDOWN_MS;
   }
-  if (ifExists(() => sys.lstat(paths.directory)) === undefined) return ending; // it cleaned up after itself
+  if (!exists(sys, paths.directory)) return ending; // it cleaned up after itself
   const { stdout, stderr } = cleanUp(sys, installation, paths, limit);
   writeAll(sys, 2, stderr); // containerd logs what `delete` warns of
   return { ...ending, ...parseEnding(stdout) };

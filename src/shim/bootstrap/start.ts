@@ -4,13 +4,13 @@ import { awaitEnd } from "./child.ts";
 import { adjustOomScore, awaitServing, cleanUp, type Installation, spawnDaemon } from "./daemon.ts";
 import type { Flags } from "./flags.ts";
 import { checkIdentifier } from "./identifier.ts";
-import { encodeMark, livingDaemon, markOf, socketAnswers } from "./liveness.ts";
+import { encodeMark, lives, livingDaemon, markOf, socketAnswers } from "./liveness.ts";
 import { podOf } from "./membership.ts";
 import { stagePod, sweepStaging } from "./pod-directory.ts";
 import { PodPaths } from "./pod-paths.ts";
 import { encodeRecord } from "./record.ts";
 import { parseStartInput } from "./start-input.ts";
-import { ifExists, SIGKILL, type Sys, writeAll } from "./sys.ts";
+import { exists, ifExists, SIGKILL, type Sys, writeAll } from "./sys.ts";
 import { endUnused } from "./unused.ts";
 
 /** How long a daemon may take until it serves; on a machine at rest it is a tenth of a second. */
@@ -89,7 +89,7 @@ export function start(
     // Without one it has ended already, which is told below.
     if (mark !== undefined) {
       undo.push(() => {
-        if (markOf(sys, pid)?.startTime === mark.startTime) sys.kill(pid, SIGKILL);
+        if (lives(sys, mark)) sys.kill(pid, SIGKILL);
       });
       sys.writeFile(paths.pid, encodeMark(mark));
       adjustOomScore(sys, pid);
@@ -120,7 +120,7 @@ export function undone(cause: unknown, steps: readonly (() => void)[]): unknown 
 /** Refuses an id whose pod lives, and cleans up after one that died. */
 function makeRoom(sys: Sys, installation: Installation, paths: PodPaths): void {
   sweepStaging(sys, paths);
-  if (ifExists(() => sys.lstat(paths.directory)) === undefined) return;
+  if (!exists(sys, paths.directory)) return;
   if (socketAnswers(sys, paths) && !endUnused(sys, paths)) {
     throw alreadyExists(`${paths.pod}: a shim of this id is running, its socket is ${paths.socket}`);
   }
@@ -130,7 +130,7 @@ function makeRoom(sys: Sys, installation: Installation, paths: PodPaths): void {
       `${paths.pod}: the shim that had this id does not end: try again, or kill process ${daemon.pid}`,
     );
   }
-  if (ifExists(() => sys.lstat(paths.directory)) === undefined) return; // it has cleaned up after itself
+  if (!exists(sys, paths.directory)) return; // it has cleaned up after itself
   cleanUp(sys, installation, paths, STALE_CLEANUP_MS);
 }
 

@@ -18,6 +18,11 @@ export function ifExists<T>(read: () => T): T | undefined {
   }
 }
 
+/** Whether there is anything at `path`; a link is not followed. */
+export function exists(sys: Sys, path: string): boolean {
+  return ifExists(() => sys.lstat(path)) !== undefined;
+}
+
 /** Writes all of it, also to a full pipe of somebody who reads slowly. */
 export function writeAll(sys: Sys, fd: number, text: string | Uint8Array): void {
   const bytes = typeof text === "string" ? new TextEncoder().encode(text) : text;

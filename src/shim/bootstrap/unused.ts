@@ -1,16 +1,16 @@
 import { errnoOf } from "../../core/errors.ts";
 import { lives, livingDaemon, readMark, socketAnswers } from "./liveness.ts";
 import type { PodPaths } from "./pod-paths.ts";
-import { ifExists, SIGTERM, type Sys } from "./sys.ts";
+import { exists, SIGTERM, type Sys } from "./sys.ts";
 
 /** How long containerd may take from `start`'s answer to its first call; on a machine at rest some milliseconds. */
 const FIRST_CALL_MS = 1_000;
 const LOOK_MS = 10;
 
 /**
- * Ends a shim that answers but was never called to create anything, so that its id can be used: containerd abandons
- * a start when its client goes away, even one that was just answered, and then knows nothing of the shim. False where the shim is in
- * use, or another `start` of the id is under way.
+ * Ends a shim that answers but was never called to create anything, so that its id can be used: containerd abandons a
+ * start when its client goes away, even one that was just answered, and then knows nothing of the shim. False where the
+ * shim is in use, or another `start` of the id is under way.
  */
 export function endUnused(sys: Sys, paths: PodPaths): boolean {
   const front = readMark(sys, paths.unused);
@@ -38,10 +38,6 @@ function terminate(sys: Sys, pid: number): void {
 function hasEnded(sys: Sys, paths: PodPaths): boolean {
   if (!exists(sys, paths.directory)) return true;
   return !socketAnswers(sys, paths) && readMark(sys, paths.pid) !== undefined;
-}
-
-function exists(sys: Sys, path: string): boolean {
-  return ifExists(() => sys.lstat(path)) !== undefined;
 }
 
 function pause(sys: Sys, ms: number): void {
