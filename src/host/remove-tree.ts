@@ -22,14 +22,12 @@ export async function removeTree(path: string, deadline: Deadline): Promise<void
  * what lies deeper is moved up, as no path reaches deep enough. The folder that `path` is in must be ours. Idempotent.
  */
 export async function removeAll(path: string, deadline: Deadline): Promise<void> {
-  for (;;) {
-    if (await removeOne(path)) return;
+  while (!(await removeOne(path))) {
+    deadline.check(); // somebody may add to it for ever
     await inFolder(path, async (top) => {
       for await (const name of namesIn(top, deadline))
         await removeOrMoveUp(Buffer.concat([top, name]), top, deadline);
     });
-    if (await removeOne(path)) return;
-    deadline.check(); // somebody adds to it
   }
 }
 
