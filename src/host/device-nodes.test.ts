@@ -4,19 +4,25 @@ import { existsSync } from "node:fs";
 import { chmod, mkdtemp, open, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { test } from "node:test";
+import { type TestContext, test } from "node:test";
 import { MemoryLedger } from "../../test/testkit/memory-ledger.ts";
 import { stallingTool } from "../../test/testkit/stalling-tool.ts";
 import { within } from "../../test/testkit/within.ts";
 import { Deadline } from "../core/deadline.ts";
 import { DeviceNodes } from "./device-nodes.ts";
 import { mountsBelow } from "./mount.ts";
+import { O_PATH } from "./mount-addon.ts";
 import { dropTo } from "./process-user.ts";
 import { run } from "./run.ts";
 
 const USER = { id: 1_500_000_002 };
-/** Of open(2); Node has no constant for it. */
-const O_PATH = 0o10000000;
+/** A folder that other users can enter, until the test ends. */
+async function freshRoot(t: TestContext): Promise<string> {
+  const root = await mkdtemp(join(tmpdir(), "hull-nodes-"));
+  t.after(() => rm(root, { recursive: true }));
+  await chmod(root, 0o711);
+  return root;
+}
 
 // Nothing is covered here: that would be this machine's. test/e2e/rootless.e2e.test.ts sees it at work.
 test("a node is the host's device, and the user's alone; nothing is left of it", async () => {
@@ -43,9 +49,7 @@ test("a node is the host's device, and the user's alone; nothing is left of it",
 });
 
 test("the user cannot write to a node that is to be read, nor make it one that it can write to", async (t) => {
-  const root = await mkdtemp(join(tmpdir(), "hull-nodes-"));
-  t.after(() => rm(root, { recursive: true }));
-  await chmod(root, 0o711);
+  const root = await freshRoot(t);
   const deadline = within(60_000);
   const nodes = await DeviceNodes.create(join(root, "dev"), USER, [], new MemoryLedger(), deadline);
   const tries = async (node: string) => {
@@ -63,9 +67,7 @@ test("the user cannot write to a node that is to be read, nor make it one that i
 });
 
 test("a node that was removed cannot be opened through a descriptor of its place", async (t) => {
-  const root = await mkdtemp(join(tmpdir(), "hull-nodes-"));
-  t.after(() => rm(root, { recursive: true }));
-  await chmod(root, 0o711);
+  const root = await freshRoot(t);
   const deadline = within(60_000);
   const nodes = await DeviceNodes.create(join(root, "dev"), USER, [], new MemoryLedger(), deadline);
   for (const writable of [true, false]) {
@@ -85,8 +87,7 @@ test("a node that was removed cannot be opened through a descriptor of its place
 });
 
 test("nodes that were not made in time are taken away all the same", async (t) => {
-  const root = await mkdtemp(join(tmpdir(), "hull-nodes-"));
-  t.after(() => rm(root, { recursive: true }));
+  const root = await freshRoot(t);
   const cp = await stallingTool(t, "cp");
   const [directory, ledger, deadline] = [join(root, "dev"), new MemoryLedger(), within(60_000)];
   const making = DeviceNodes.create(directory, USER, ["/dev/hull-no-such"], ledger, deadline);

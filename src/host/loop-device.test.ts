@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { holdOpen } from "../../test/testkit/hold-open.ts";
 import { MemoryLedger } from "../../test/testkit/memory-ledger.ts";
 import { ownMountApi } from "../../test/testkit/mount-api.ts";
 import { within } from "../../test/testkit/within.ts";
@@ -57,11 +58,7 @@ test("a device that a VMM detaches stays the file's, and its number no other's, 
 
 test("a device that somebody else has open stays the file's, and recorded, until he has closed it", async (t) => {
   const loop = await attachLoop(image, false, { ledger, mounts }, within(30_000));
-  const vmm = spawn("sh", ["-c", "exec <$0; echo; exec sleep 1000", loop.path], {
-    stdio: ["ignore", "pipe", "inherit"],
-  });
-  t.after(() => vmm.kill("SIGKILL"));
-  await once(vmm.stdout, "data");
+  const letGo = await holdOpen(t, loop.path);
   const soon = Deadline.after(100);
   await assert.rejects(loop.detach(soon), {
     message: /^detach \/dev\/loop\d+, which another process has open: /,
@@ -69,7 +66,7 @@ test("a device that somebody else has open stays the file's, and recorded, until
   soon.dispose();
   assert.deepEqual(await attached(), [loop.path, "0"]);
   assert.deepEqual(ledger.resources, [{ kind: "loop", file: image, device: loop.path }]);
-  vmm.kill("SIGKILL");
+  letGo();
   await loop.detach(within(30_000));
   assert.deepEqual([await attached(), ledger.resources], [[""], []]);
 });

@@ -40,8 +40,8 @@ export class MissingToolError extends HullError {
 }
 
 /**
- * The tool that a wrapper found missing: setpriv, prlimit, nsenter and unshare exec another program, sh any. `words` is what was
- * said on stderr.
+ * The tool that a wrapper found missing: setpriv, prlimit, nsenter and unshare exec another program, sh any. `words` is
+ * what was said on stderr.
  */
 export function missingIn(words: string): string | undefined {
   const [, wrapped, ofShell] =

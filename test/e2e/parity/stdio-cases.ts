@@ -27,8 +27,8 @@ async function script(subject: Subject, name: string, text: string): Promise<str
 }
 
 /**
- * A program that writes something, lives on, and ends with a status when it is told to: runc's shim may lose what is still
- * on its way when a program ends, and ends its logger.
+ * A program that writes something, lives on, and ends with a status when it is told to: runc's shim may lose what is
+ * still on its way when a program ends, and ends its logger.
  */
 const writes = (script: string, status: number) => [
   "sh",
