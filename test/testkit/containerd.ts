@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -77,6 +77,20 @@ export class Containerd {
   /** Starts it again after `kill`, with what is left of it. */
   async restart(): Promise<void> {
     await this.#script("up");
+  }
+
+  /**
+   * Removes the network namespaces that no pod has, for a containerd without pods: one that was killed between making a
+   * pod's and noting it has forgotten it (with runc 6 of 25).
+   */
+  async removeForgottenNetns(): Promise<void> {
+    const folder = join(this.directory, "state/io.containerd.grpc.v1.cri/netns");
+    for (const name of await readdir(folder)) {
+      await run("umount", [join(folder, name)]).catch((error: { stderr?: string }) => {
+        if (!error.stderr?.includes("not mounted")) throw error;
+      });
+      await rm(join(folder, name));
+    }
   }
 
   /** Stops it with all its shims and removes its folder. */

@@ -79,6 +79,11 @@ export class Cri {
   }
 }
 
+/** Whether containerd refused to stop a container because it was just closing its task's connection: asked again, it does. */
+export function isJustEnding(error: Error): boolean {
+  return error.message.endsWith("ttrpc: closed");
+}
+
 /** A pod made by `Cri.runPod`. */
 export class CriPod {
   #count = 0;
@@ -199,7 +204,7 @@ export class CriContainer {
    */
   async remove(): Promise<void> {
     await this.stop().catch(async (error: Error) => {
-      if (!error.message.endsWith("ttrpc: closed")) throw error;
+      if (!isJustEnding(error)) throw error;
       await this.exited();
     });
     if ((await this.status()).state === ContainerState.CONTAINER_RUNNING) await this.exited();
