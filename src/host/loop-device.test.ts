@@ -11,7 +11,7 @@ import { MemoryLedger } from "../../test/testkit/memory-ledger.ts";
 import { ownMountApi } from "../../test/testkit/mount-api.ts";
 import { within } from "../../test/testkit/within.ts";
 import { Deadline } from "../core/deadline.ts";
-import { until } from "../core/until.ts";
+import { pollUntil } from "../core/poll-until.ts";
 import { attachLoop, releaseLoop } from "./loop-device.ts";
 import { run } from "./run.ts";
 
@@ -90,7 +90,7 @@ test("a device goes with its daemon, also if that is killed and its file cannot 
   assert.deepEqual(await attached(), [path.toString(), "0"]);
   daemon.kill("SIGKILL");
   // Others may be looking at all devices in this moment, for which they open them.
-  await until(async () => (await attached())[0] === "", within(30_000));
+  await pollUntil(async () => (await attached())[0] === "", within(30_000));
 });
 
 test("what a losetup attached that was killed then is detached; where that fails it stays recorded", async (t) => {

@@ -2,8 +2,8 @@ import { type FileHandle, open } from "node:fs/promises";
 import type { Deadline } from "../core/deadline.ts";
 import { HullError } from "../core/errors.ts";
 import type { Ledger } from "../core/ledger.ts";
+import { pollUntil } from "../core/poll-until.ts";
 import { undo } from "../core/undo.ts";
-import { until } from "../core/until.ts";
 import type { MountApi } from "./mount-api.ts";
 import { run, ToolError } from "./run.ts";
 
@@ -38,7 +38,7 @@ export async function attachLoop(
     await run(["losetup", "--detach", path], deadline);
     const detach = async (by: Deadline) => {
       // Not before everybody else has closed it: whoever has not would find the next one's file there.
-      await until(() => handle.fd < 0 || mounts.detachLoop(handle.fd), by).catch((error: unknown) => {
+      await pollUntil(() => handle.fd < 0 || mounts.detachLoop(handle.fd), by).catch((error: unknown) => {
         throw HullError.wrap(`detach ${path}, which another process has open`, error);
       });
       await by.race(handle.close());

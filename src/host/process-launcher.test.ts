@@ -10,7 +10,7 @@ import { MemoryLedger } from "../../test/testkit/memory-ledger.ts";
 import { within } from "../../test/testkit/within.ts";
 import { Deadline } from "../core/deadline.ts";
 import { deferred } from "../core/deferred.ts";
-import { until } from "../core/until.ts";
+import { pollUntil } from "../core/poll-until.ts";
 import { findByMark, isAlive, limitOf, startTimeOf } from "./proc.ts";
 import { launch } from "./process-launcher.ts";
 
@@ -115,7 +115,7 @@ test("what a process has forked and is recorded ends with it, though it has lost
   const ledger = new MemoryLedger();
   const started = await launch({ role: "forker", argv, pod, onStdout }, ledger);
   const child = await forked.promise;
-  await until(async () => (await readFile(`/proc/${child}/environ`, "utf8")) === "", within(30_000));
+  await pollUntil(async () => (await readFile(`/proc/${child}/environ`, "utf8")) === "", within(30_000));
   await started.recordForks(within(30_000));
   const startTime = startTimeOf(child) ?? "";
   assert.deepEqual(ledger.resources[1], { kind: "process", role: "forker", pid: child, startTime });

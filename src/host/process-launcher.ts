@@ -7,6 +7,7 @@ import { failedPrecondition, HullError, internal } from "../core/errors.ts";
 import type { Ledger, LedgerEntry } from "../core/ledger.ts";
 import { killAll } from "./kill.ts";
 import { installAdvice, MissingToolError, missingIn } from "./missing-tool.ts";
+import { PathAccess } from "./path-access.ts";
 import {
   descendantsOf,
   findByMark,
@@ -17,7 +18,6 @@ import {
   startTimeOf,
 } from "./proc.ts";
 import { dropTo, MOST_OF_A_USER, type ProcessUser } from "./process-user.ts";
-import { Reach } from "./reach.ts";
 import { lastLines, RingBuffer } from "./ring-buffer.ts";
 import { scrubbedEnvironment } from "./run.ts";
 import { WordWatch } from "./word-watch.ts";
@@ -112,17 +112,17 @@ export async function launch(spec: LaunchSpec, ledger: Ledger): Promise<HostProc
       throw failedPrecondition(`${spec.role}: the network namespace ${spec.netns} does not exist (any more)`);
     });
   }
-  const reach = new Reach(spec.user, 3 + (spec.fds ?? []).length);
+  const pathAccess = new PathAccess(spec.user, 3 + (spec.fds ?? []).length);
   const entry = await ledger.record({ kind: "process", role: spec.role });
   let started: ChildHandle;
   try {
-    const path = await reach.addFile(program, "execute");
-    started = new ChildHandle(spec, await spawnChild(spec, path, reach.fds), entry, ledger);
+    const path = await pathAccess.addFile(program, "execute");
+    started = new ChildHandle(spec, await spawnChild(spec, path, pathAccess.fds), entry, ledger);
   } catch (thrown) {
     await entry.forget();
     throw thrown;
   } finally {
-    await reach.close();
+    await pathAccess.close();
   }
   try {
     await started.record();

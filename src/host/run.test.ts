@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { Deadline } from "../core/deadline.ts";
 import { HullError } from "../core/errors.ts";
-import { until } from "../core/until.ts";
+import { pollUntil } from "../core/poll-until.ts";
 import { MissingToolError } from "./missing-tool.ts";
 import { run, ToolError } from "./run.ts";
 
@@ -69,7 +69,10 @@ test("a killed tool is not waited for by what it has started", async () => {
   const directory = await mkdtemp(join(tmpdir(), "hull-run-"));
   const file = join(directory, "pid");
   const deadline = Deadline.after(60_000, "the tool's death");
-  const started = until(async () => /^\d+\n$/.test(await readFile(file, "utf8").catch(() => "")), deadline);
+  const started = pollUntil(
+    async () => /^\d+\n$/.test(await readFile(file, "utf8").catch(() => "")),
+    deadline,
+  );
   const limit = Deadline.none();
   const running = run(["sh", "-c", `sleep 600 & echo $! >${file}; wait`], limit);
   await started;

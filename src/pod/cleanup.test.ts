@@ -20,7 +20,7 @@ import { processesOfUser } from "../../test/testkit/host-processes.ts";
 import { MemoryLedger } from "../../test/testkit/memory-ledger.ts";
 import { within } from "../../test/testkit/within.ts";
 import type { Resource } from "../core/ledger.ts";
-import { until } from "../core/until.ts";
+import { pollUntil } from "../core/poll-until.ts";
 import { findByMark, startTimeOf } from "../host/proc.ts";
 import { type HostProcess, launch } from "../host/process-launcher.ts";
 import { run } from "../host/run.ts";
@@ -271,7 +271,7 @@ describe("the clean-up of a pod whose daemon is gone", () => {
         }),
       );
       const [own, other] = sleepers.map((sleeper) => once(sleeper, "exit"));
-      await until(async () => (await processesOfUser(others)).length === 1, within(20_000));
+      await pollUntil(async () => (await processesOfUser(others)).length === 1, within(20_000));
       try {
         if (lost) await writeFile(join(directory, STATE_FILE), "garbage");
         await cleanUp();

@@ -6,7 +6,7 @@ import { after, before, test } from "node:test";
 import { create, FakeSandbox, fakeIo, podOn } from "../../test/testkit/fake-sandbox.ts";
 import { within } from "../../test/testkit/within.ts";
 import { Deadline } from "../core/deadline.ts";
-import { until } from "../core/until.ts";
+import { pollUntil } from "../core/poll-until.ts";
 import { runHooks } from "./hooks.ts";
 import type { OciSpec } from "./oci-spec.ts";
 
@@ -39,7 +39,7 @@ test("a hook that is out of time is not waited for by what it has started", asyn
   const script = `sleep 600 & echo $! >${fileOf("pid")}; wait`;
   const state = { id: "c", status: "stopped", pid: 0, bundle: directory } as const;
   const running = runHooks("poststop", hooked("poststop", script), state, limit);
-  await until(async () => /^\d+\n$/.test(await written("pid")), within(60_000));
+  await pollUntil(async () => /^\d+\n$/.test(await written("pid")), within(60_000));
   limit.cancel();
   await assert.rejects(within(60_000).race(running), { code: "Canceled" });
   process.kill(Number(await written("pid")), "SIGKILL"); // it is still there
@@ -50,7 +50,7 @@ test("a poststart hook without end keeps no container that has ended from being 
     hooked("poststart", `echo >${fileOf("started")}; exec sleep 600`),
   );
   const starting = container.start("", Deadline.none());
-  await until(async () => (await written("started")) !== "", within(60_000));
+  await pollUntil(async () => (await written("started")) !== "", within(60_000));
   sandbox.agent.end({ containerId: "p1", execId: "" }, 3);
   await container.process("").exited;
   assert.equal((await within(60_000).race(pod.delete("p1", Deadline.none()))).status, 3);

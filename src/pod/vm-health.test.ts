@@ -4,7 +4,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { afterEach, beforeEach, test } from "node:test";
 import { FakeAgent } from "../../test/testkit/fake-agent.ts";
 import { within } from "../../test/testkit/within.ts";
-import { until } from "../core/until.ts";
+import { pollUntil } from "../core/poll-until.ts";
 import { childrenOf, isStopped } from "../host/proc.ts";
 import type { VmStatus } from "../hypervisor/hypervisor.ts";
 import { guestSilence, healthSentence, lookAt, stoppedParts, watchVm } from "./vm-health.ts";
@@ -33,7 +33,7 @@ const watched = () => ({
 const look = () => lookAt(watched(), within(SOON_MS));
 const stop = async () => {
   helper.kill("SIGSTOP");
-  await until(() => isStopped(pid), within(10_000));
+  await pollUntil(() => isStopped(pid), within(10_000));
 };
 
 test("all answer", async () => {
@@ -91,7 +91,7 @@ async function watch(health_action: "report" | "kill", times: number) {
   void givenUp.then((why) => {
     reason = why;
   });
-  await until(() => told.length >= times, within(10_000));
+  await pollUntil(() => told.length >= times, within(10_000));
   watchdog.stop();
   return { told, reason, health: watchdog.health };
 }
@@ -119,13 +119,13 @@ test("a process that a helper has forked is looked at, too", async () => {
   helper.kill("SIGKILL");
   helper = spawn("/bin/sh", ["-c", "sleep 1000; true"]);
   pid = helper.pid ?? 0;
-  await until(async () => (await childrenOf(pid)).length === 1, within(10_000));
+  await pollUntil(async () => (await childrenOf(pid)).length === 1, within(10_000));
   const own = { ...watched(), vm: { pid: process.pid, status: () => status() } };
   assert.deepEqual(await stoppedParts(own), []);
   const [fork = 0] = await childrenOf(pid);
   process.kill(fork, "SIGSTOP");
   try {
-    await until(() => isStopped(fork), within(10_000));
+    await pollUntil(() => isStopped(fork), within(10_000));
     assert.deepEqual(await stoppedParts(own), [`vhost-device-vsock (process ${fork})`]);
   } finally {
     process.kill(fork, "SIGKILL");

@@ -4,7 +4,7 @@ import type { Config } from "../config/schema.ts";
 import type { Deadline } from "../core/deadline.ts";
 import { errnoOf, HullError, invalidArgument } from "../core/errors.ts";
 import type { Ledger, Resource } from "../core/ledger.ts";
-import { until } from "../core/until.ts";
+import { pollUntil } from "../core/poll-until.ts";
 import type { ProcessUser } from "../host/process-user.ts";
 import { run } from "../host/run.ts";
 
@@ -74,7 +74,7 @@ export async function releaseVmUser(
   if ((await ownerOf(path)) !== nameOf(pod)) return; // given back, and perhaps another pod's by now
   let left = "";
   try {
-    await until(async () => {
+    await pollUntil(async () => {
       left = await run([join(installation, "libexec/kill-user"), number], deadline);
       return left === "";
     }, deadline);

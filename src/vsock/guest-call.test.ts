@@ -7,7 +7,7 @@ import { test } from "node:test";
 import { MemoryLedger } from "../../test/testkit/memory-ledger.ts";
 import { within } from "../../test/testkit/within.ts";
 import { HOST_PORT } from "../core/guest-ports.ts";
-import { until } from "../core/until.ts";
+import { pollUntil } from "../core/poll-until.ts";
 import { expectGuestCall } from "./guest-call.ts";
 
 function folder(): { path: string; remove(): void } {
@@ -45,7 +45,7 @@ test("a guest that calls a hundred times at once keeps one connection", async ()
       .resume(),
   );
   const socket = await call.answered(within(5_000));
-  await until(() => ended === calls.length - 1, within(5_000));
+  await pollUntil(() => ended === calls.length - 1, within(5_000));
   const open = calls.filter(({ closed }) => !closed);
   assert.equal(open.length, 1);
   const heard = new Promise<string>((resolve) => socket.once("data", (data) => resolve(String(data))));

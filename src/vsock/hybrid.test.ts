@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
 import { dialUntilReady } from "../../test/testkit/dial-until-ready.ts";
 import { within } from "../../test/testkit/within.ts";
-import { until } from "../core/until.ts";
+import { pollUntil } from "../core/poll-until.ts";
 import { checkSocketPath } from "../host/socket-path.ts";
 import { HybridVsock } from "./hybrid.ts";
 
@@ -103,7 +103,7 @@ test("a guest that answers nothing gets a bounded number of dials, and those tha
   const guest = new HybridVsock(path);
   const arrived = async (count: number) => {
     const limit = within(20_000, `${count} dials`);
-    await until(() => sockets.length >= count, limit);
+    await pollUntil(() => sockets.length >= count, limit);
     limit.dispose();
   };
   const given = Array.from({ length: 128 }, () => {

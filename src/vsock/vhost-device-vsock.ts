@@ -4,12 +4,12 @@ import { basename, dirname, join } from "node:path";
 import type { Deadline } from "../core/deadline.ts";
 import { HullError, unavailable } from "../core/errors.ts";
 import type { Ledger } from "../core/ledger.ts";
+import { pollUntil } from "../core/poll-until.ts";
 import { undo } from "../core/undo.ts";
-import { until } from "../core/until.ts";
+import { PathAccess } from "../host/path-access.ts";
 import { listensOn } from "../host/proc.ts";
 import { type HostProcess, launch, type ProcessExit } from "../host/process-launcher.ts";
 import type { ProcessUser } from "../host/process-user.ts";
-import { Reach } from "../host/reach.ts";
 import { checkSocketPath } from "../host/socket-path.ts";
 
 export interface VsockDaemonSpec {
@@ -62,22 +62,22 @@ export async function startVsockDaemon(
     await Promise.all(sockets.map(removeSocket));
     await Promise.all(entries.map((entry) => entry.forget()));
   };
-  const reach = new Reach(spec.user, 3);
+  const access = new PathAccess(spec.user, 3);
   try {
-    await reach.addFolder(spec.directory);
-    const program = await reach.addFile(spec.path, "execute");
+    await access.addFolder(spec.directory);
+    const program = await access.addFile(spec.path, "execute");
     const argv = [
       ...(spec.filter === undefined ? [spec.path] : [spec.filter, program]),
       ...["--guest-cid", String(GUEST_CID)],
-      ...["--socket", reach.at(vhostUserSocket)],
-      ...["--uds-path", reach.at(hybridSocket)],
+      ...["--socket", access.at(vhostUserSocket)],
+      ...["--uds-path", access.at(hybridSocket)],
     ] as [string, ...string[]];
     // Its worker can panic while the process lives on and answers nobody (README.md): such a pod must not hang.
     process = await launch(
       {
         ...{ role: "vhost-device-vsock", argv, pod: spec.pod, fatal: /panicked at/ },
         // It has to do with unix sockets that have a path, and with no network.
-        ...{ user: spec.user, fds: reach.fds, ownNetns: true },
+        ...{ user: spec.user, fds: access.fds, ownNetns: true },
       },
       ledger,
     );
@@ -88,13 +88,13 @@ export async function startVsockDaemon(
     await deadline.race(Promise.race([appeared.promise, died]));
     // The name is there from the bind on, and a connect must not be tried for a test (README.md).
     const { pid } = process;
-    await until(() => listensOn(pid, basename(vhostUserSocket)), deadline);
+    await pollUntil(() => listensOn(pid, basename(vhostUserSocket)), deadline);
     return { vhostUserSocket, hybridSocket, process, stop };
   } catch (thrown) {
     throw HullError.wrap("start the vsock daemon", await undo(thrown, stop), "Unavailable");
   } finally {
     appeared.close();
-    await reach.close();
+    await access.close();
   }
 }
 

@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { Deadline } from "../../src/core/deadline.ts";
-import { until } from "../../src/core/until.ts";
+import { pollUntil } from "../../src/core/poll-until.ts";
 import { isAlive } from "../../src/host/proc.ts";
 import { ROOT } from "../testkit/containerd.ts";
 
@@ -29,7 +29,7 @@ test("a daemon whose start is killed before it has answered ends, and its id is 
   const ended = once(start, "exit");
   const limit = Deadline.after(LIMIT_MS, "the end of the daemon");
   t.after(() => limit.dispose());
-  await until(() => existsSync(join(directory, "shim.pid")), limit);
+  await pollUntil(() => existsSync(join(directory, "shim.pid")), limit);
   const [pid, startTime = ""] = readFileSync(join(directory, "shim.pid"), "utf8").trim().split(" ");
   start.kill("SIGKILL");
   await ended;
@@ -40,5 +40,5 @@ test("a daemon whose start is killed before it has answered ends, and its id is 
   assert.equal(isAlive(Number(pid), startTime), false);
   const [second = ""] = readFileSync(join(directory, "shim.pid"), "utf8").split(" ");
   process.kill(Number(second), "SIGTERM");
-  await until(() => !existsSync(directory), limit);
+  await pollUntil(() => !existsSync(directory), limit);
 });

@@ -17,7 +17,7 @@ import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, type TestContext, test } from "node:test";
-import { until } from "../../src/core/until.ts";
+import { pollUntil } from "../../src/core/poll-until.ts";
 import { startTimeOf } from "../../src/host/proc.ts";
 import { DeleteResponse } from "../../src/proto/generated/containerd/task/v2/task.ts";
 import { within } from "../testkit/within.ts";
@@ -298,7 +298,7 @@ test("start is refused while a shim of the same id waits for its first call, if 
   const ended = once(refused, "exit");
   let asked = 1;
   const alone = async () => (await ask("called")).connections === ++asked;
-  await until(async () => !(await alone()), within(60_000, "the other start to look at the shim"));
+  await pollUntil(async () => !(await alone()), within(60_000, "the other start to look at the shim"));
   rmSync(`${STATE}/called/unused`);
   assert.deepEqual(await ended, [1, null]);
   assert.equal((await ask("called")).pid, first, "the first is unharmed");
@@ -309,7 +309,7 @@ test("start is refused while another start of the same id is under way", async (
   writeFileSync(join(bundle, "hangs"), "");
   const slow = begin("start", "slow", bundle);
   const ended = once(slow, "exit");
-  await until(() => existsSync(`${STATE}/slow/shim.pid`), within(60_000));
+  await pollUntil(() => existsSync(`${STATE}/slow/shim.pid`), within(60_000));
   const { status, stderr } = run("start", "slow", makeBundle(t, {}));
   assert.equal(status, 1);
   assert.match(String(stderr), /a shim of this id is running/);

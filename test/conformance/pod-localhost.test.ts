@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { after, afterEach, before, beforeEach, test } from "node:test";
 import { promisify } from "node:util";
 import { Deadline } from "../../src/core/deadline.ts";
-import { until } from "../../src/core/until.ts";
+import { pollUntil } from "../../src/core/poll-until.ts";
 import { limitOf } from "../../src/host/proc.ts";
 import type { HostProcess } from "../../src/host/process-launcher.ts";
 import { createNetns } from "../../src/network/own-netns.ts";
@@ -104,7 +104,8 @@ async function inTime<T>(work: (deadline: Deadline) => Promise<T>): Promise<T> {
   return await work(deadline).finally(() => deadline.dispose());
 }
 
-const eventually = (holds: () => boolean | Promise<boolean>) => inTime((deadline) => until(holds, deadline));
+const eventually = (holds: () => boolean | Promise<boolean>) =>
+  inTime((deadline) => pollUntil(holds, deadline));
 
 /** Starts it as a child of a shell, by way of another program. */
 async function startBelow(...by: readonly string[]): Promise<number> {

@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, afterEach, before, beforeEach, test } from "node:test";
 import { promisify } from "node:util";
-import { until } from "../../src/core/until.ts";
+import { pollUntil } from "../../src/core/poll-until.ts";
 import { killAll } from "../../src/host/kill.ts";
 import { isAlive, startTimeOf } from "../../src/host/proc.ts";
 import { releaseVmUser, takeVmUser } from "../../src/pod/vm-user.ts";
@@ -106,7 +106,7 @@ test("a process runs for as long as one of its threads does, also when that is n
   const own = await asUser(user.id, "ends its first thread");
   const [pid = 0] = await processesOfUser(user.id);
   const limit = within(LIMIT_MS);
-  await until(async () => / \(escape\) Z /.test(await readFile(`/proc/${pid}/stat`, "latin1")), limit);
+  await pollUntil(async () => / \(escape\) Z /.test(await readFile(`/proc/${pid}/stat`, "latin1")), limit);
   assert.deepEqual(await processesOfUser(user.id), [pid]);
   const startTime = startTimeOf(pid) ?? "";
   assert.ok(isAlive(pid, startTime));

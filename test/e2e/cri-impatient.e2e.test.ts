@@ -4,7 +4,7 @@ import { existsSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, beforeEach, it } from "node:test";
-import { until } from "../../src/core/until.ts";
+import { pollUntil } from "../../src/core/poll-until.ts";
 import { Cri, type CriContainer, type CriPod, IDLE, isJustEnding } from "../testkit/cri.ts";
 import { assertNoLeaks, snapshot } from "../testkit/leaks.ts";
 import { podProcesses } from "../testkit/pod-processes.ts";
@@ -38,7 +38,7 @@ async function eventually<T>(what: string, action: () => Promise<T>): Promise<T>
     );
     return done.length > 0;
   };
-  await until(tried, within(UNDONE_WITHIN_MS)).catch((cause) => {
+  await pollUntil(tried, within(UNDONE_WITHIN_MS)).catch((cause) => {
     throw new Error(`${what}: ${refusal ?? cause}`, { cause });
   });
   return done[0] as T;
@@ -182,7 +182,10 @@ forEveryHandler(
         await mkdir(volume);
         const mounts = [{ hostPath: volume, containerPath: "/v" }];
         const busy = await pod.run(["sh", "-c", "while :; do echo x >/v/mark; done"], { mounts });
-        await until(() => existsSync(join(volume, "mark")), within(60_000, "the container writes nothing"));
+        await pollUntil(
+          () => existsSync(join(volume, "mark")),
+          within(60_000, "the container writes nothing"),
+        );
         const pids = (await podProcesses("k8s.io", pod.id)).get(role);
         assert.ok(pids, `the pod has no ${role}`);
         for (const pid of pids) process.kill(pid, "SIGSTOP");
@@ -209,5 +212,5 @@ function stopWithin({ cri, id }: CriContainer, timeoutMs: number): Promise<unkno
 /** Waits until no process of that command line is left in the container. */
 async function execEnds(container: CriContainer, command: string): Promise<void> {
   const runs = async () => (await container.exec(["ps", "-o", "args"])).stdout.split("\n").includes(command);
-  await until(async () => !(await runs()), within(UNDONE_WITHIN_MS, `${command} goes on`));
+  await pollUntil(async () => !(await runs()), within(UNDONE_WITHIN_MS, `${command} goes on`));
 }

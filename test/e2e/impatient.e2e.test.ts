@@ -4,7 +4,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { until } from "../../src/core/until.ts";
+import { pollUntil } from "../../src/core/poll-until.ts";
 import { ContainerdClient, statusName } from "../testkit/containerd-client.ts";
 import { BUSYBOX, type Ctr, type RunningCtr } from "../testkit/ctr.ts";
 import { assertNoLeaks, snapshot } from "../testkit/leaks.ts";
@@ -157,7 +157,7 @@ async function podMaker(runner: Runner, client: ContainerdClient, pod: string) {
 /** containerd refuses an id for as long as it undoes what its client has given up, and takes the bundle away last. */
 async function undone({ containerd, ctr }: Runner, id: string): Promise<void> {
   const bundle = join(containerd.directory, "state/io.containerd.runtime.v2.task", ctr.namespace, id);
-  await until(() => !existsSync(bundle), within(GONE_WITHIN_MS, `${bundle} stays`));
+  await pollUntil(() => !existsSync(bundle), within(GONE_WITHIN_MS, `${bundle} stays`));
 }
 
 forEveryRunner(

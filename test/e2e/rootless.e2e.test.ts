@@ -6,7 +6,7 @@ import { chmod, mkdtemp, readFile, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, it } from "node:test";
-import { until } from "../../src/core/until.ts";
+import { pollUntil } from "../../src/core/poll-until.ts";
 import type { VmConfig } from "../../src/hypervisor/cloud-hypervisor/api-types.ts";
 import { CniNetns, hostLocal } from "../testkit/cni.ts";
 import type { RunningCtr } from "../testkit/ctr.ts";
@@ -216,7 +216,10 @@ forEveryRunner(
           ...{ env: {}, detached: true, stdio: "ignore" },
         });
         const gone = once(escaped, "exit");
-        await until(async () => (await hostProcess(escaped.pid ?? 0)).argv[0] === "sleep", within(30_000));
+        await pollUntil(
+          async () => (await hostProcess(escaped.pid ?? 0)).argv[0] === "sleep",
+          within(30_000),
+        );
         const [shim = 0] = (await recordedProcesses(namespace, name)).get("shim") ?? [];
         if (name === "ended") pod.closeStdin();
         else process.kill(shim, "SIGKILL");

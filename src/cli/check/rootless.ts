@@ -1,6 +1,6 @@
 import { findProgram } from "../../config/program.ts";
+import { PathAccess } from "../../host/path-access.ts";
 import { dropTo } from "../../host/process-user.ts";
-import { Reach } from "../../host/reach.ts";
 import { run } from "../../host/run.ts";
 import { type Check, messageOf } from "./finding.ts";
 
@@ -10,11 +10,11 @@ export const rootless: Check = async ({ config, installation, path, deadline }) 
   const name = "rootless";
   if (!hypervisor.rootless) return [{ name, status: "ok", detail: "off: the monitor runs as root" }];
   const user = { id: hypervisor.rootless_first_id };
-  const reach = new Reach(user, 3);
+  const access = new PathAccess(user, 3);
   try {
     const vmm = await findProgram("hypervisor.path", hypervisor.path, { installation, path });
-    await reach.addFile(vmm, "execute");
-    for (const file of [hypervisor.kernel, hypervisor.initrd]) await reach.addFile(file);
+    await access.addFile(vmm, "execute");
+    for (const file of [hypervisor.kernel, hypervisor.initrd]) await access.addFile(file);
     await run(["setpriv", ...dropTo(user), "--", "true"], deadline);
     return [{ name, status: "ok", detail: `the monitor runs as a user from ${user.id} on` }];
   } catch (thrown) {
@@ -22,6 +22,6 @@ export const rootless: Check = async ({ config, installation, path, deadline }) 
       "set hypervisor.rootless: false, or hypervisor.rootless_first_id to users that this host has";
     return [{ name, status: "fail", detail: messageOf(thrown), advice }];
   } finally {
-    await reach.close();
+    await access.close();
   }
 };

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { after, type TestContext, test } from "node:test";
 import { FakeCloudHypervisor, type Fault } from "../../../test/testkit/cloud-hypervisor-api.ts";
 import { Deadline } from "../../core/deadline.ts";
-import { until } from "../../core/until.ts";
+import { pollUntil } from "../../core/poll-until.ts";
 import { ApiClient } from "./api-client.ts";
 
 async function serve(
@@ -137,7 +137,7 @@ test("no listener and a listener that closes are Unavailable", async (t) => {
 test("close ends the calls in flight", async (t) => {
   const { client, fake } = await serve(t, [{ on: "vmm.ping", do: "delay", ms: 2000 }]);
   const call = assert.rejects(client.ping(soon()), { code: "Unavailable" });
-  await until(() => fake.calls.length > 0, soon());
+  await pollUntil(() => fake.calls.length > 0, soon());
   client.close();
   await call;
 });

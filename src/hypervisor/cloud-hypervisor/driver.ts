@@ -1,11 +1,11 @@
 import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { failedPrecondition, HullError } from "../../core/errors.ts";
-import { Reach } from "../../host/reach.ts";
+import { PathAccess } from "../../host/path-access.ts";
 import { lastLines } from "../../host/ring-buffer.ts";
+import { accessibleSpec } from "../accessible-spec.ts";
 import { checkGuestImage } from "../guest-image.ts";
 import type { Hypervisor, VmContext, VmSpec } from "../hypervisor.ts";
-import { reachedSpec } from "../reached.ts";
 import { ApiClient } from "./api-client.ts";
 import { layOutClone } from "./template.ts";
 import { CloudHypervisorVm } from "./vm.ts";
@@ -23,16 +23,16 @@ export class CloudHypervisor implements Hypervisor {
     await checkGuestImage(spec).catch((error: unknown) => {
       throw HullError.wrap(`VM ${spec.name}: boot`, error);
     });
-    const reach = new Reach(spec.user, OWN_FDS.first + OWN_FDS.count);
+    const access = new PathAccess(spec.user, OWN_FDS.first + OWN_FDS.count);
     try {
       await mkdir(spec.directory, { recursive: true, mode: 0o700 });
-      const config = vmConfig(await reachedSpec(spec, reach), this.options);
-      return await this.#start(spec, context, reach, "running", async (client) => {
+      const config = vmConfig(await accessibleSpec(spec, access), this.options);
+      return await this.#start(spec, context, access, "running", async (client) => {
         await client.create(config, context.deadline);
         await client.boot(context.deadline);
       });
     } finally {
-      await reach.close();
+      await access.close();
     }
   }
 
@@ -51,8 +51,8 @@ export class CloudHypervisor implements Hypervisor {
     const entry = await context.ledger.record({ kind: "directory", path: directory });
     try {
       await layOutClone(template, directory, spec);
-      const reach = new Reach(undefined, 0);
-      return await this.#start(spec, context, reach, "paused", async (client) => {
+      const access = new PathAccess(undefined, 0);
+      return await this.#start(spec, context, access, "paused", async (client) => {
         await client.restore({ source_url: `file://${directory}` }, context.deadline);
       });
     } finally {
@@ -64,19 +64,19 @@ export class CloudHypervisor implements Hypervisor {
   async #start(
     spec: VmSpec,
     context: VmContext,
-    reach: Reach,
+    access: PathAccess,
     state: "running" | "paused",
     bring: (client: ApiClient) => Promise<void>,
   ): Promise<CloudHypervisorVm> {
     context.deadline.check();
-    const vmm = await Vmm.start(spec, context, reach.fds);
+    const vmm = await Vmm.start(spec, context, access.fds);
     const client = new ApiClient(vmm.socketPath);
     void vmm.exited.then(() => client.close());
     try {
       const { version } = await client.ping(context.deadline);
       context.log("cloud-hypervisor answers", { version, pid: vmm.pid });
       await bring(client);
-      return new CloudHypervisorVm(spec.name, vmm, client, reach, state, context.log);
+      return new CloudHypervisorVm(spec.name, vmm, client, access, state, context.log);
     } catch (error) {
       throw await this.#failed(spec, vmm, error);
     }

@@ -2,9 +2,9 @@ import { Deadline } from "../../core/deadline.ts";
 import { failedPrecondition, HullError, invalidArgument, unavailable } from "../../core/errors.ts";
 import { SerialQueue } from "../../core/serial-queue.ts";
 import { StateMachine } from "../../core/state-machine.ts";
-import type { Reach } from "../../host/reach.ts";
+import type { PathAccess } from "../../host/path-access.ts";
+import { accessibleDevice } from "../accessible-spec.ts";
 import type { HotplugDevice, Vm, VmExit, VmStatus } from "../hypervisor.ts";
-import { reachedDevice } from "../reached.ts";
 import { type ApiClient, Refusal } from "./api-client.ts";
 import type { PciDeviceInfo, VmCounters, VmInfo, VmResize } from "./api-types.ts";
 import { diskConfig, fsConfig, netConfig } from "./vm-config.ts";
@@ -30,7 +30,7 @@ export class CloudHypervisorVm implements Vm {
     readonly vmm: Vmm,
     readonly client: ApiClient,
     /** How the VMM comes to the files of the host. */
-    readonly reach: Pick<Reach, "at">,
+    readonly access: Pick<PathAccess, "at">,
     state: "running" | "paused",
     readonly log: (message: string, fields?: Record<string, unknown>) => void,
   ) {
@@ -73,7 +73,7 @@ export class CloudHypervisorVm implements Vm {
 
   async plug(device: HotplugDevice, deadline: Deadline): Promise<() => Promise<void>> {
     return await this.#change("plug a device into", deadline, async () => {
-      const { id, add } = this.#adding(reachedDevice(device, this.reach), deadline);
+      const { id, add } = this.#adding(accessibleDevice(device, this.access), deadline);
       try {
         const place = await add();
         this.log("device plugged in", { id, bdf: place.bdf });

@@ -5,12 +5,12 @@ import type { Duplex } from "node:stream";
 import { Deadline } from "../../core/deadline.ts";
 import { HullError, internal, invalidArgument, resourceExhausted, unavailable } from "../../core/errors.ts";
 import { freeMib } from "../../host/free-space.ts";
+import { PathAccess } from "../../host/path-access.ts";
 import { type HostProcess, launch } from "../../host/process-launcher.ts";
-import { Reach } from "../../host/reach.ts";
 import { lastLines, RingBuffer } from "../../host/ring-buffer.ts";
+import { accessibleSpec } from "../accessible-spec.ts";
 import { checkGuestImage } from "../guest-image.ts";
 import type { Hypervisor, Vm, VmContext, VmSpec } from "../hypervisor.ts";
-import { reachedSpec } from "../reached.ts";
 import { CLONE_FD, commandLine, macvtaps, QMP_FD, VHOST_FD } from "./command-line.ts";
 import { adviceFor } from "./exit-reason.ts";
 import { QmpClient } from "./qmp-client.ts";
@@ -77,16 +77,16 @@ export class Qemu implements Hypervisor {
     bring: (qmp: QmpClient) => Promise<void>,
   ): Promise<Vm> {
     const console = new RingBuffer();
-    const reach = new Reach(spec.user, QMP_FD + 1 + fds.length);
+    const access = new PathAccess(spec.user, QMP_FD + 1 + fds.length);
     let vmm: HostProcess;
     try {
-      const reached = await reachedSpec(spec, reach);
-      const blocks = spec.disks.filter((disk) => isBlockDevice(disk.path)).map(({ path }) => reach.at(path));
-      const args = [...commandLine(reached, (path) => blocks.includes(path)), ...more];
+      const accessible = await accessibleSpec(spec, access);
+      const blocks = spec.disks.filter((disk) => isBlockDevice(disk.path)).map(({ path }) => access.at(path));
+      const args = [...commandLine(accessible, (path) => blocks.includes(path)), ...more];
       vmm = await launch(
         {
           ...{ role: "qemu", argv: [spec.path, ...args], pod: context.pod },
-          ...{ netns: spec.netns, user: spec.user, fds: ["channel", ...fds, ...reach.fds] },
+          ...{ netns: spec.netns, user: spec.user, fds: ["channel", ...fds, ...access.fds] },
           onStdout: (data) => {
             console.write(data);
             context.onConsole?.(data);
@@ -96,7 +96,7 @@ export class Qemu implements Hypervisor {
       );
       context.log("started qemu", { pid: vmm.pid, user: spec.user?.id ?? 0, args });
     } finally {
-      await reach.close();
+      await access.close();
     }
     try {
       // A QEMU that is gone before the connection is looked at would never be heard of there.
@@ -105,7 +105,7 @@ export class Qemu implements Hypervisor {
       });
       died.catch(() => undefined); // once the machine is up, its end is told by the VM
       const started = this.#connect(vmm, context.deadline).then(async (qmp) => {
-        const vm = new QemuVm(spec, vmm, qmp, console, reach);
+        const vm = new QemuVm(spec, vmm, qmp, console, access);
         await bring(qmp);
         return vm;
       });

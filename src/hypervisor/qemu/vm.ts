@@ -2,11 +2,11 @@ import { Deadline } from "../../core/deadline.ts";
 import { failedPrecondition, HullError, internal, resourceExhausted } from "../../core/errors.ts";
 import { printable, textOf } from "../../core/printable.ts";
 import { covering } from "../../host/device-nodes.ts";
+import type { PathAccess } from "../../host/path-access.ts";
 import type { HostProcess } from "../../host/process-launcher.ts";
-import type { Reach } from "../../host/reach.ts";
 import { lastLines, type RingBuffer } from "../../host/ring-buffer.ts";
+import { accessibleDevice } from "../accessible-spec.ts";
 import type { HotplugDevice, Vm, VmExit, VmSpec, VmStatus } from "../hypervisor.ts";
-import { reachedDevice } from "../reached.ts";
 import { CLONE_FD, hotplugPorts, portName } from "./command-line.ts";
 import { chardevArguments, type DeviceModel, deviceModel, vsockModel } from "./devices.ts";
 import { isBlockDevice } from "./driver.ts";
@@ -44,7 +44,7 @@ export class QemuVm implements Vm {
     readonly vmm: HostProcess,
     readonly qmp: QmpClient,
     readonly output: RingBuffer,
-    readonly reach: Pick<Reach, "at">,
+    readonly access: Pick<PathAccess, "at">,
   ) {
     this.pid = vmm.pid;
     this.#freePorts = Array.from({ length: hotplugPorts(spec) }, (_, index) => portName(index));
@@ -207,7 +207,7 @@ export class QemuVm implements Vm {
     if (device.kind === "vhost") return vsockModel(device, CLONE_FD.vhost);
     const block = device.kind === "disk" && isBlockDevice(device.path);
     return deviceModel(
-      reachedDevice(device, this.reach),
+      accessibleDevice(device, this.access),
       `plugged${this.#plugged++}`,
       block,
       this.spec.block,

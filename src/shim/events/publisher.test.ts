@@ -8,7 +8,7 @@ import { type TestContext, test } from "node:test";
 import { within } from "../../../test/testkit/within.ts";
 import { Deadline } from "../../core/deadline.ts";
 import { type HullError, invalidArgument, notFound, resourceExhausted } from "../../core/errors.ts";
-import { until } from "../../core/until.ts";
+import { pollUntil } from "../../core/poll-until.ts";
 import { TaskExit } from "../../proto/generated/containerd/events/task.ts";
 import { EventsDefinition } from "../../proto/generated/containerd/services/events/ttrpc/v1/events.ts";
 import { Status } from "../../proto/generated/google/rpc/status.ts";
@@ -128,7 +128,7 @@ test("events wait while containerd is away, before and after it was there", asyn
   const { containerd, publisher, logs, flush } = setUp(t);
   publisher.publish(exit(1));
   publisher.publish(exit(2));
-  await until(() => logs.length > 0, within(20_000));
+  await pollUntil(() => logs.length > 0, within(20_000));
   assert.equal(publisher.pending, 2);
   await containerd.up();
   await flush();
@@ -138,7 +138,7 @@ test("events wait while containerd is away, before and after it was there", asyn
   publisher.publish(exit(3));
   containerd.restarting = true;
   await containerd.up();
-  await until(() => containerd.turnedAway > 10, within(20_000));
+  await pollUntil(() => containerd.turnedAway > 10, within(20_000));
   assert.match(logs[1] ?? "", /^warn events wait for containerd: /);
   containerd.restarting = false;
   publisher.publish(exit(4));
@@ -173,7 +173,7 @@ test("NotFound is a refusal where containerd says it; one that has no room is as
   containerd.refused.set(2, resourceExhausted("later"));
   await containerd.up();
   for (let i = 1; i <= 3; i++) publisher.publish(exit(i));
-  await until(() => containerd.refusals.filter((status) => status === 2).length > 10, within(10_000));
+  await pollUntil(() => containerd.refusals.filter((status) => status === 2).length > 10, within(10_000));
   assert.deepEqual([publisher.lost, publisher.pending], [1, 2]);
   containerd.refused.clear();
   await flush();

@@ -3,7 +3,7 @@ import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { within } from "../../../test/testkit/within.ts";
-import { until } from "../../core/until.ts";
+import { pollUntil } from "../../core/poll-until.ts";
 import { openProcessIo } from "./process-io.ts";
 import { MemoryLedger, socketPair, testFolder } from "./testing.ts";
 
@@ -89,7 +89,10 @@ for (const [name, mode, scheme, message] of [
     await assert.rejects(opening, message);
     assert.equal(ledger.resources.size, 0);
     // Closing a socket takes a turn.
-    await until(() => readdirSync("/proc/self/fd").length <= before, within(20_000, "descriptors are left"));
+    await pollUntil(
+      () => readdirSync("/proc/self/fd").length <= before,
+      within(20_000, "descriptors are left"),
+    );
   });
 }
 

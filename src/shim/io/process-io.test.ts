@@ -15,7 +15,7 @@ import {
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { within } from "../../../test/testkit/within.ts";
-import { until } from "../../core/until.ts";
+import { pollUntil } from "../../core/poll-until.ts";
 import { openProcessIo } from "./process-io.ts";
 import { MemoryLedger, makeFifo, socketPair, testFolder } from "./testing.ts";
 
@@ -215,7 +215,7 @@ test("stdin: clients come and go, end of file comes after CloseIO and the last c
   writeSync(big, "big ");
   io.closeStdin();
   writeSync(big, "bigger "); // the clients still have it open
-  await until(() => got.endsWith("bigger "), within(20_000));
+  await pollUntil(() => got.endsWith("bigger "), within(20_000));
   assert.equal(guest.readableEnded, false);
   last.stdin.end("go\n");
   await once(last, "close");

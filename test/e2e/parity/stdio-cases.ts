@@ -1,6 +1,6 @@
 import { chmod, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { until } from "../../../src/core/until.ts";
+import { pollUntil } from "../../../src/core/poll-until.ts";
 import type { Task } from "../../testkit/task.ts";
 import { within } from "../../testkit/within.ts";
 import { answer, type ParityCase, refusal, type Subject, withExec } from "./subject.ts";
@@ -39,7 +39,7 @@ const writes = (script: string, status: number) => [
 /** Waits until a file has so many lines, and ends the task. Resolves with its status. */
 async function endOnce(lines: number, path: string, task: Task): Promise<number> {
   const text = () => readFile(path, "utf8").catch(() => "");
-  await until(
+  await pollUntil(
     async () => (await text()).split("\n").length > lines,
     within(60_000, `${lines} lines in ${path}`),
   );

@@ -12,7 +12,7 @@ const O_PATH = 0o10000000;
  * search is handed over as a descriptor, and the paths in it begin with that (`/proc/self/fd/7/fs.sock`): nothing has
  * to be opened up on the host for it. Without a user all paths are what they are.
  */
-export class Reach {
+export class PathAccess {
   readonly #folders: { readonly path: string; readonly handle: FileHandle; readonly fd: number }[] = [];
 
   /** `firstFd` is the number that the first folder will have in the process. */
@@ -45,9 +45,9 @@ export class Reach {
       );
     }
     await this.addFolder(dirname(real));
-    const reached = this.at(real);
+    const accessible = this.at(real);
     // A program may go by the name that it is called by.
-    return reached === real && (await this.#searchable(dirname(path))) ? path : reached;
+    return accessible === real && (await this.#searchable(dirname(path))) ? path : accessible;
   }
 
   /** The path in the process of a file below a folder that was added; any other path stays as it is. */
