@@ -100,7 +100,7 @@ function requireEntry(entry) {
 /** Libraries that few daemons need stay out of the bundles, which load them from beside themselves. */
 const APART = [
   { module: "@grpc/grpc-js", entry: "build/src/index.js", output: "grpc.cjs", budget: 900_000 },
-  // Only for a configuration that no shim before has parsed (src/config/document-cache.ts).
+  // Only for a configuration that no shim before has parsed (src/config/parse/document-cache.ts).
   { module: "yaml", entry: "dist/index.js", output: "yaml.cjs", budget: 400_000 },
 ].map((library) => ({ ...library, entry: `node_modules/${library.module}/${library.entry}` }));
 const librariesApart = {

@@ -1,5 +1,5 @@
 import { runCli } from "../cli/cli.ts";
-import { installationOf } from "../config/installation.ts";
+import { installationOf } from "../host/installation.ts";
 
 // A reader that has seen enough (`hull check | head`) is no failure of ours.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {

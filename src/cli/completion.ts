@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { KEYS } from "../config/schema.ts";
+import { KEYS } from "../config/schema/schema.ts";
 import { invalidArgument } from "../core/errors.ts";
 
 /** A point in a command line: the words up to it, and what can come next. */

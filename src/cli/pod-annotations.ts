@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
-import { ConfigError } from "../config/problem.ts";
-import { parseYaml } from "../config/yaml-document.ts";
+import { parseYaml } from "../config/parse/yaml-document.ts";
+import { ConfigError } from "../config/schema/problem.ts";
 import { HullError, invalidArgument } from "../core/errors.ts";
 
 /**

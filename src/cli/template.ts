@@ -1,11 +1,11 @@
 import { resolve } from "node:path";
 import { loadWith } from "../config/load.ts";
-import { findProgram } from "../config/program.ts";
 import { Deadline } from "../core/deadline.ts";
 import { failedPrecondition } from "../core/errors.ts";
+import { findProgram } from "../host/program.ts";
 import type { VmSpec } from "../hypervisor/hypervisor.ts";
 import { openHypervisor } from "../hypervisor/open.ts";
-import { machine, vmGrowth } from "../pod/vm-spec.ts";
+import { machine, vmGrowth } from "../sandbox/vm-spec.ts";
 import { type TemplateStatus, TemplateStore } from "../template/store.ts";
 import { canBeCloned, obtainTemplate } from "../template/template.ts";
 import { type CliContext, EXIT } from "./context.ts";

@@ -5,9 +5,9 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
 import { BinaryWriter } from "@bufbuild/protobuf/wire";
-import { originText } from "./effective.ts";
 import { type LoadRequest, loadConfig } from "./load.ts";
-import { ConfigError } from "./problem.ts";
+import { originText } from "./result/explain.ts";
+import { ConfigError } from "./schema/problem.ts";
 
 let root: string;
 beforeEach(async () => {

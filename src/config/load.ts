@@ -1,8 +1,8 @@
-import { type Layer, layerOf } from "./layer.ts";
-import { LoadedConfig } from "./loaded-config.ts";
-import { parseText } from "./parse-text.ts";
-import { decodeRuntimeOptions, type OptionsAny, type RuntimeOptions } from "./runtime-options.ts";
-import { findSources, type Places, type SourceText } from "./sources.ts";
+import { parseText } from "./parse/parse-text.ts";
+import { decodeRuntimeOptions, type OptionsAny, type RuntimeOptions } from "./parse/runtime-options.ts";
+import { findSources, type Places, type SourceText } from "./parse/sources.ts";
+import { type Layer, layerOf } from "./result/layer.ts";
+import { LoadedConfig } from "./result/loaded-config.ts";
 
 export interface LoadRequest extends Places {
   /** The options that containerd passed: `start`'s stdin, or Create's options. */
@@ -40,7 +40,7 @@ export async function loadWith(
 /** The layer of one source, from the cache where it is there. Only texts without a problem are cached. */
 async function readLayer(source: SourceText, cache: string | undefined): Promise<Layer> {
   if (cache === undefined) return layerOf(await parseText(source), source);
-  const { readCached, writeCached } = await import("./document-cache.ts");
+  const { readCached, writeCached } = await import("./parse/document-cache.ts");
   const cached = await readCached(cache, source.text);
   if (cached) return layerOf(cached, source);
   const document = await parseText(source);
@@ -52,11 +52,11 @@ async function readLayer(source: SourceText, cache: string | undefined): Promise
 /** The body of the options may be a table that was meant for another runtime. */
 async function isForeign({ configPath, configBody }: RuntimeOptions): Promise<boolean> {
   if (configPath !== undefined || configBody === undefined) return false;
-  const { isForeignTable } = await import("./toml-body.ts");
+  const { isForeignTable } = await import("./parse/toml-body.ts");
   return isForeignTable(configBody);
 }
 
 const note = (warning: string): Layer => ({ settings: new Map(), problems: [], warnings: [warning] });
 
-export type { LoadedConfig } from "./loaded-config.ts";
-export type { Config } from "./schema.ts";
+export type { LoadedConfig } from "./result/loaded-config.ts";
+export type { Config } from "./schema/schema.ts";

@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { layerOf } from "./layer.ts";
-import { LoadedConfig } from "./loaded-config.ts";
-import { parseText } from "./parse-text.ts";
-import { ConfigError } from "./problem.ts";
-import { REFUSED_FILES } from "./refused-files.fixture.ts";
-import { decodeRuntimeOptions } from "./runtime-options.ts";
-import { isForeignTable } from "./toml-body.ts";
+import { REFUSED_FILES } from "../../test/fixtures/refused-config-files.ts";
+import { parseText } from "./parse/parse-text.ts";
+import { decodeRuntimeOptions } from "./parse/runtime-options.ts";
+import { isForeignTable } from "./parse/toml-body.ts";
+import { layerOf } from "./result/layer.ts";
+import { LoadedConfig } from "./result/loaded-config.ts";
+import { ConfigError } from "./schema/problem.ts";
 
 const PREFIX = "configuration refused: ";
 const source = "config.yaml";

@@ -82,7 +82,7 @@ test("a detach that is given up is not remembered as done", async () => {
 });
 
 test("a device goes with its daemon, also if that is killed and its file cannot be found any more", async (t) => {
-  const fixture = fileURLToPath(new URL("./loop-device.fixture.ts", import.meta.url));
+  const fixture = fileURLToPath(new URL("../../test/fixtures/attach-loop-device.ts", import.meta.url));
   const argv = ["--import", "tsx", fixture, image];
   const daemon = spawn(process.execPath, argv, { stdio: ["ignore", "pipe", "inherit"] });
   t.after(() => daemon.kill("SIGKILL"));

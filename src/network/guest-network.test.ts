@@ -5,7 +5,10 @@ import { networkSettings } from "./guest-network.ts";
 import { type IpLink, parseIpAnswers } from "./ip-json.ts";
 
 /** Printed by iproute2 6.1 in a namespace with a veth and one route of each kind. */
-const RECORDED = readFileSync(new URL("./fixtures/routes-of-all-kinds.jsonl", import.meta.url), "utf8");
+const RECORDED = readFileSync(
+  new URL("../../test/fixtures/routes-of-all-kinds.jsonl", import.meta.url),
+  "utf8",
+);
 
 const settings = networkSettings(parseIpAnswers(RECORDED));
 const route = (destination: string) => settings.routes.find((one) => one.destination === destination);

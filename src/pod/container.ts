@@ -2,16 +2,17 @@ import type { GuestAgent, GuestExit, GuestStats, SignalRequest, TerminalSize } f
 import { Deadline } from "../core/deadline.ts";
 import { alreadyExists, failedPrecondition, HullError, notFound, unavailable } from "../core/errors.ts";
 import { SerialQueue } from "../core/serial-queue.ts";
-import type { PodEvent } from "./events.ts";
+import { guestResources } from "../oci/guest-resources.ts";
+import type { OciResources } from "../oci/spec.ts";
+import type { AskGuest } from "../sandbox/sandbox.ts";
+import type { VmCapacity } from "../sandbox/vm-capacity.ts";
 import { GuestExec } from "./guest-process.ts";
-import { guestResources } from "./guest-resources.ts";
-import type { OciResources } from "./oci-spec.ts";
 import { OomEvents } from "./oom-events.ts";
+import type { PodEvent } from "./pod-event.ts";
 import { type Exit, Process, type ProcessRunner, type ProcessState } from "./process.ts";
-import type { ProcessIo } from "./process-io.ts";
 import { SIGKILL, Sigkill, type SigkillOptions } from "./sigkill.ts";
-import type { VmCapacity } from "./vm-capacity.ts";
-import { type AskGuest, whileAnswering } from "./while-answering.ts";
+import type { ProcessIo } from "./stdio.ts";
+import { whileAnswering } from "./while-answering.ts";
 
 export type { GuestStats } from "../agent/guest-agent.ts";
 

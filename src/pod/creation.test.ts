@@ -7,9 +7,9 @@ import type { GuestAgent } from "../agent/guest-agent.ts";
 import { Deadline } from "../core/deadline.ts";
 import { deferred } from "../core/deferred.ts";
 import { HullError } from "../core/errors.ts";
-import type { PodEvent } from "./events.ts";
+import type { Sandbox } from "../sandbox/sandbox.ts";
 import { Pod } from "./pod.ts";
-import type { Sandbox } from "./sandbox.ts";
+import type { PodEvent } from "./pod-event.ts";
 
 const forever = Deadline.none();
 const inPod = (kind: "sandbox" | "container") => ({

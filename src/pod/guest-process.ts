@@ -10,8 +10,8 @@ import { Deadline } from "../core/deadline.ts";
 import { deferred } from "../core/deferred.ts";
 import { HullError } from "../core/errors.ts";
 import type { ProcessRunner } from "./process.ts";
-import { openStreams, type ProcessIo, stdioTokens } from "./process-io.ts";
 import { SIGKILL } from "./sigkill.ts";
+import { openStreams, type ProcessIo, stdioTokens } from "./stdio.ts";
 
 /** A container's init process: created in the guest before it is started. */
 export class GuestInit implements ProcessRunner {

@@ -7,8 +7,8 @@ import { create, FakeSandbox, fakeIo, podOn } from "../../test/testkit/fake-sand
 import { within } from "../../test/testkit/within.ts";
 import { Deadline } from "../core/deadline.ts";
 import { pollUntil } from "../core/poll-until.ts";
+import type { OciSpec } from "../oci/spec.ts";
 import { runHooks } from "./hooks.ts";
-import type { OciSpec } from "./oci-spec.ts";
 
 let directory: string;
 before(async () => {

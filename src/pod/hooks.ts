@@ -1,7 +1,7 @@
 import { Deadline } from "../core/deadline.ts";
 import { HullError, invalidArgument } from "../core/errors.ts";
 import { execute, scrubbedEnvironment } from "../host/run.ts";
-import type { OciSpec } from "./oci-spec.ts";
+import type { OciSpec } from "../oci/spec.ts";
 
 /** A hook of the OCI runtime spec (config.md, "POSIX-platform Hooks"). */
 interface Hook {

@@ -11,8 +11,8 @@ import {
 } from "../../test/testkit/process-model.ts";
 import { Deadline } from "../core/deadline.ts";
 import { HullError } from "../core/errors.ts";
-import type { PodEvent } from "./events.ts";
 import { Pod } from "./pod.ts";
+import type { PodEvent } from "./pod-event.ts";
 
 /**
  * Random calls against a CRI pod with a fake agent, and the same calls against a reference model of a few lines: after

@@ -8,11 +8,11 @@ import { within } from "../../test/testkit/within.ts";
 import { Deadline } from "../core/deadline.ts";
 import { deferred } from "../core/deferred.ts";
 import { HullError, invalidArgument, unavailable } from "../core/errors.ts";
+import type { OciSpec } from "../oci/spec.ts";
+import type { Sandbox } from "../sandbox/sandbox.ts";
 import type { Container } from "./container.ts";
-import type { PodEvent } from "./events.ts";
-import type { OciSpec } from "./oci-spec.ts";
 import { type CreateRequest, Pod } from "./pod.ts";
-import type { Sandbox } from "./sandbox.ts";
+import type { PodEvent } from "./pod-event.ts";
 
 const forever = Deadline.none();
 

@@ -13,20 +13,22 @@ import {
 } from "../core/errors.ts";
 import { StateMachine, type TransitionTable } from "../core/state-machine.ts";
 import type { Timeline } from "../core/timeline.ts";
+import { containerKind } from "../oci/container-kind.ts";
+import { guestDevices } from "../oci/guest-devices.ts";
+import { guestSpec } from "../oci/guest-spec.ts";
+import type { RootfsSource } from "../oci/rootfs.ts";
+import type { PodFile, SandboxRequest } from "../oci/sandbox-request.ts";
+import { sandboxRequest } from "../oci/sandbox-request.ts";
+import type { OciSpec } from "../oci/spec.ts";
+import { ContainerHost } from "../sandbox/container-host.ts";
+import type { BootSandbox, Sandbox } from "../sandbox/sandbox.ts";
 import { Container, ignoreGone, type StdioPaths } from "./container.ts";
-import { ContainerHost } from "./container-host.ts";
-import { containerKind } from "./container-kind.ts";
-import type { PodEvent } from "./events.ts";
-import { guestDevices } from "./guest-devices.ts";
 import { GuestInit, PauseProcess } from "./guest-process.ts";
-import { guestSpec } from "./guest-spec.ts";
 import { HalfMade } from "./half-made.ts";
 import { ContainerHooks } from "./hooks.ts";
-import type { OciSpec } from "./oci-spec.ts";
+import type { PodEvent } from "./pod-event.ts";
 import type { Exit, ProcessRunner } from "./process.ts";
-import type { ProcessIo } from "./process-io.ts";
-import type { BootSandbox, PodFile, RootfsSource, Sandbox, SandboxRequest } from "./sandbox.ts";
-import { sandboxRequest } from "./sandbox-request.ts";
+import type { ProcessIo } from "./stdio.ts";
 
 export type PodState = "new" | "booting" | "running" | "stopping" | "stopped";
 

@@ -4,7 +4,7 @@ import { deferred } from "../core/deferred.ts";
 import { notFound } from "../core/errors.ts";
 import { SerialQueue } from "../core/serial-queue.ts";
 import { StateMachine, type TransitionTable } from "../core/state-machine.ts";
-import type { ProcessIo } from "./process-io.ts";
+import type { ProcessIo } from "./stdio.ts";
 
 export type { ProcessRef, SignalRequest } from "../agent/guest-agent.ts";
 

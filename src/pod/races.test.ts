@@ -6,8 +6,8 @@ import { create, FakeSandbox, fakeIo } from "../../test/testkit/fake-sandbox.ts"
 import { Deadline } from "../core/deadline.ts";
 import { deferred } from "../core/deferred.ts";
 import { HullError } from "../core/errors.ts";
-import type { PodEvent } from "./events.ts";
 import { Pod } from "./pod.ts";
+import type { PodEvent } from "./pod-event.ts";
 
 /** HULL_RACES=10000 takes some minutes. */
 const RUNS = Number(process.env.HULL_RACES ?? 300);

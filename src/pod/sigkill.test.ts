@@ -6,8 +6,8 @@ import { create, FakeSandbox, fakeIo } from "../../test/testkit/fake-sandbox.ts"
 import { Deadline } from "../core/deadline.ts";
 import { deferred } from "../core/deferred.ts";
 import { HullError, internal, notFound } from "../core/errors.ts";
-import type { PodEvent } from "./events.ts";
 import { Pod } from "./pod.ts";
+import type { PodEvent } from "./pod-event.ts";
 
 const forever = Deadline.none();
 const KILL = { signal: 9, all: false, escalation: "never" } as const;

@@ -1,16 +1,6 @@
 import type { Deadline } from "../core/deadline.ts";
 import { unavailable } from "../core/errors.ts";
-
-/** What keeps a guest from answering. */
-export interface GuestSilence {
-  /** `qemu (process 5) is stopped; the guest agent does not answer` */
-  readonly words: string;
-  /** A signal has stopped a process of the host: patience does not help. */
-  readonly stopped: boolean;
-}
-
-/** Asks whether the guest answers: resolves by the deadline, with what keeps it from that. Never rejects. */
-export type AskGuest = (deadline: Deadline) => Promise<GuestSilence | undefined>;
+import type { AskGuest } from "../sandbox/sandbox.ts";
 
 export interface Patience {
   /** How long the guest may be silent. */

@@ -1,5 +1,5 @@
 import { Deadline } from "../core/deadline.ts";
-import { cleanUpPod } from "../pod/cleanup.ts";
+import { cleanUpPod } from "../ledger/clean-up-pod.ts";
 import { PodPaths } from "./bootstrap/pod-paths.ts";
 import { installation } from "./installation.ts";
 

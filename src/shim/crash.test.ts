@@ -3,7 +3,7 @@ import { spawnSync } from "node:child_process";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 
-const FIXTURE = fileURLToPath(new URL("crash.fixture.ts", import.meta.url));
+const FIXTURE = fileURLToPath(new URL("../../test/fixtures/crash.ts", import.meta.url));
 
 for (const [bug, origin] of [
   ["throw", "uncaughtException"],

@@ -1,5 +1,5 @@
 import type { LoadedConfig } from "../config/load.ts";
-import type { Config } from "../config/schema.ts";
+import type { Config } from "../config/schema/schema.ts";
 import type { SignalRequest } from "../pod/process.ts";
 import type { LogLevel } from "./bootstrap/start-input.ts";
 

@@ -1,11 +1,11 @@
 import { spawn } from "node:child_process";
 import { mkdir } from "node:fs/promises";
 import { loadConfig } from "../../src/config/load.ts";
-import { findProgram } from "../../src/config/program.ts";
 import { Deadline } from "../../src/core/deadline.ts";
+import { findProgram } from "../../src/host/program.ts";
 import { openHypervisor } from "../../src/hypervisor/open.ts";
 import { commandLine } from "../../src/hypervisor/qemu/command-line.ts";
-import { vmSpec } from "../../src/pod/vm-spec.ts";
+import { vmSpec } from "../../src/sandbox/vm-spec.ts";
 import { DIST } from "../e2e/hull-config.ts";
 
 const LIMIT_MS = 60_000;

@@ -10,7 +10,7 @@ import { promisify } from "node:util";
 import { pollUntil } from "../../src/core/poll-until.ts";
 import { killAll } from "../../src/host/kill.ts";
 import { isAlive, startTimeOf } from "../../src/host/proc.ts";
-import { releaseVmUser, takeVmUser } from "../../src/pod/vm-user.ts";
+import { releaseVmUser, takeVmUser } from "../../src/host/vm-user.ts";
 import { ROOT } from "../testkit/containerd.ts";
 import { processesOfUser } from "../testkit/host-processes.ts";
 import { MemoryLedger } from "../testkit/memory-ledger.ts";
@@ -18,7 +18,7 @@ import { within } from "../testkit/within.ts";
 
 const run = promisify(execFile);
 const DIST = join(ROOT, "dist");
-const SETTINGS = { rootless: true, rootless_first_id: 1_600_000_000 };
+const FIRST_ID = 1_600_000_000;
 const LIMIT_MS = 60_000;
 
 let programs: string;
@@ -55,8 +55,7 @@ afterEach(async () => {
 const endAll = (user: number) => run(join(DIST, "libexec/kill-user"), [String(user)]);
 const pod = (id: string) => ({ directory: join(root, "test", id), namespace: "test", id });
 const take = async (id: string) => {
-  const user = await takeVmUser(SETTINGS, pod(id), ledger, DIST);
-  assert.ok(user);
+  const user = await takeVmUser(FIRST_ID, pod(id), ledger, DIST);
   return { ...user, path: join(root, `.user-${user.id}`) };
 };
 /** A process that has escaped as this user; its output ends with the last that is left of it. */

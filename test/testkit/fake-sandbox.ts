@@ -3,11 +3,17 @@ import { type Deferred, deferred } from "../../src/core/deferred.ts";
 import { resourceExhausted } from "../../src/core/errors.ts";
 import type { Container } from "../../src/pod/container.ts";
 import { type CreateRequest, Pod } from "../../src/pod/pod.ts";
-import type { ProcessIo } from "../../src/pod/process-io.ts";
-import type { ContainerShare, HostDisk, PluggedDisk, Sandbox } from "../../src/pod/sandbox.ts";
-import { FixedCapacity, type VmCapacity } from "../../src/pod/vm-capacity.ts";
-import type { Health } from "../../src/pod/watchdog.ts";
-import type { AskGuest, GuestSilence } from "../../src/pod/while-answering.ts";
+import type { ProcessIo } from "../../src/pod/stdio.ts";
+import type {
+  AskGuest,
+  ContainerShare,
+  GuestSilence,
+  HostDisk,
+  PluggedDisk,
+  Sandbox,
+} from "../../src/sandbox/sandbox.ts";
+import { FixedCapacity, type VmCapacity } from "../../src/sandbox/vm-capacity.ts";
+import type { Health } from "../../src/sandbox/watchdog.ts";
 import { FakeAgent } from "./fake-agent.ts";
 
 /** A sandbox without a VM, which knows what was shared and not yet released. */

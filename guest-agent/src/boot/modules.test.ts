@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, it } from "node:test";
-import { FakeSys } from "../testing/fake-sys.ts";
-import { sysError } from "../testing/sys-error.ts";
+import { FakeSys } from "../../../test/testkit/guest-agent/fake-sys.ts";
+import { sysError } from "../../../test/testkit/guest-agent/sys-error.ts";
 import { loadModules, MODULE_LIST, readModuleList } from "./modules.ts";
 
 describe("module list", () => {

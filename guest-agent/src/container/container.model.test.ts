@@ -2,8 +2,15 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
 import { SigtermEscalation } from "../../../src/proto/generated/hull/agent/v1/agent.ts";
-import { connectAgent, NO_STDIO, newToken, processOf, SANDBOX, specOf } from "../testing/agent-client.ts";
-import { FakeGuest } from "../testing/fake-guest.ts";
+import {
+  connectAgent,
+  NO_STDIO,
+  newToken,
+  processOf,
+  SANDBOX,
+  specOf,
+} from "../../../test/testkit/guest-agent/agent-client.ts";
+import { FakeGuest } from "../../../test/testkit/guest-agent/fake-guest.ts";
 
 type State = "none" | "created" | "running" | "paused" | "stopped";
 const OPERATIONS = ["create", "start", "pause", "resume", "kill", "delete", "exec", "end", "list"] as const;

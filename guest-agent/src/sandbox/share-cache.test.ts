@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { beforeEach, describe, it } from "node:test";
-import { FakeSys } from "../testing/fake-sys.ts";
+import { FakeSys } from "../../../test/testkit/guest-agent/fake-sys.ts";
 import { ShareCache } from "./share-cache.ts";
 
 const DROP = "/proc/sys/vm/drop_caches";

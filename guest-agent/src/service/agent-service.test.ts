@@ -10,9 +10,9 @@ import {
   processOf,
   SANDBOX,
   specOf,
-} from "../testing/agent-client.ts";
-import { FakeGuest } from "../testing/fake-guest.ts";
-import { sysError } from "../testing/sys-error.ts";
+} from "../../../test/testkit/guest-agent/agent-client.ts";
+import { FakeGuest } from "../../../test/testkit/guest-agent/fake-guest.ts";
+import { sysError } from "../../../test/testkit/guest-agent/sys-error.ts";
 
 const text = (bytes: Uint8Array): string => new TextDecoder().decode(bytes);
 const code = (expected: string) => (error: HullError) => error.code === expected;

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { it } from "node:test";
-import { FakeSys } from "../testing/fake-sys.ts";
+import { FakeSys } from "../../../test/testkit/guest-agent/fake-sys.ts";
 import { ConsoleSocket } from "./console-socket.ts";
 
 it("an accept that fails ends the terminal's start, not the agent", async () => {

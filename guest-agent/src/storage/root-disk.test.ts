@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { beforeEach, describe, it } from "node:test";
-import { FakeSys } from "../testing/fake-sys.ts";
+import { FakeSys } from "../../../test/testkit/guest-agent/fake-sys.ts";
 import { RootDisk } from "./root-disk.ts";
 
 const PATH = "/run/hull/roots/c";

@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { it } from "node:test";
+import { FakeGuest } from "../../../test/testkit/guest-agent/fake-guest.ts";
+import { FakeSys } from "../../../test/testkit/guest-agent/fake-sys.ts";
+import { sysError } from "../../../test/testkit/guest-agent/sys-error.ts";
 import { ForwardListener } from "../forward/forward-listener.ts";
 import { StreamListener } from "../stdio/stream-listener.ts";
 import { TokenTable } from "../stdio/tokens.ts";
-import { FakeGuest } from "../testing/fake-guest.ts";
-import { FakeSys } from "../testing/fake-sys.ts";
-import { sysError } from "../testing/sys-error.ts";
 import { Listener } from "./listener.ts";
 
 const TOKEN = "0123456789abcdef0123456789abcdef";

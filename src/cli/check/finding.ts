@@ -1,4 +1,4 @@
-import type { Config } from "../../config/schema.ts";
+import type { Config } from "../../config/schema/schema.ts";
 import type { Deadline } from "../../core/deadline.ts";
 import { HullError } from "../../core/errors.ts";
 

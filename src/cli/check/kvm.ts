@@ -1,7 +1,7 @@
 import { access, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { findProgram } from "../../config/program.ts";
+import { findProgram } from "../../host/program.ts";
 import { resolveAccel } from "../../hypervisor/qemu/accel.ts";
 import { type Check, type CheckContext, type Finding, messageOf } from "./finding.ts";
 

@@ -1,6 +1,6 @@
-import { findProgram } from "../../config/program.ts";
 import { PathAccess } from "../../host/path-access.ts";
 import { dropTo } from "../../host/process-user.ts";
+import { findProgram } from "../../host/program.ts";
 import { run } from "../../host/run.ts";
 import { type Check, messageOf } from "./finding.ts";
 

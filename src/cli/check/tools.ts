@@ -1,4 +1,4 @@
-import { findProgram } from "../../config/program.ts";
+import { findProgram } from "../../host/program.ts";
 import { run } from "../../host/run.ts";
 import type { Check, CheckContext, Finding } from "./finding.ts";
 import { messageOf } from "./finding.ts";

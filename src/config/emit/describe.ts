@@ -1,5 +1,5 @@
-import { formatDuration } from "../duration.ts";
-import { defaultOf, type HypervisorType, type Key, type Value } from "../key.ts";
+import { formatDuration } from "../schema/duration.ts";
+import { defaultOf, type HypervisorType, type Key, type Value } from "../schema/key.ts";
 
 /** The type of a key's value and its range, in words: "whole number of MiB, 64 to 1048576". */
 export function typeOf(key: Key): string {

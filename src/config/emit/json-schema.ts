@@ -1,5 +1,5 @@
-import { defaultOf, type Key, type Section, type Value } from "../key.ts";
-import { CONFIG_VERSION, SCHEMA } from "../schema.ts";
+import { defaultOf, type Key, type Section, type Value } from "../schema/key.ts";
+import { CONFIG_VERSION, SCHEMA } from "../schema/schema.ts";
 import { writtenValue } from "./describe.ts";
 
 type Json = { [name: string]: unknown };

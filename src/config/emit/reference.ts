@@ -1,6 +1,6 @@
-import { ANNOTATION_PREFIX } from "../annotations.ts";
-import type { Key, Section } from "../key.ts";
-import { SCHEMA } from "../schema.ts";
+import { ANNOTATION_PREFIX } from "../result/annotations.ts";
+import type { Key, Section } from "../schema/key.ts";
+import { SCHEMA } from "../schema/schema.ts";
 import { typeOf, writtenDefault } from "./describe.ts";
 
 const INTRODUCTION = `# Configuration

@@ -1,5 +1,5 @@
-import type { HypervisorType, Key, Section } from "../key.ts";
-import { CONFIG_VERSION, SCHEMA } from "../schema.ts";
+import type { HypervisorType, Key, Section } from "../schema/key.ts";
+import { CONFIG_VERSION, SCHEMA } from "../schema/schema.ts";
 import { typeOf, writtenDefault } from "./describe.ts";
 
 const TITLES: Readonly<Record<HypervisorType, string>> = {

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { layerOf } from "../layer.ts";
-import { LoadedConfig } from "../loaded-config.ts";
-import { parseText } from "../parse-text.ts";
-import { ConfigError } from "../problem.ts";
+import { parseText } from "../parse/parse-text.ts";
+import { layerOf } from "../result/layer.ts";
+import { LoadedConfig } from "../result/loaded-config.ts";
+import { ConfigError } from "../schema/problem.ts";
 import { importKata } from "./import.ts";
 
 const KATA = `

@@ -1,9 +1,9 @@
 import { parse } from "smol-toml";
-import { checkValue } from "../check-value.ts";
 import { writtenValue } from "../emit/describe.ts";
-import { defaultOf, type HypervisorType, type Key, type Value } from "../key.ts";
-import { ConfigError } from "../problem.ts";
-import { CONFIG_VERSION, KEYS } from "../schema.ts";
+import { checkValue } from "../schema/check-value.ts";
+import { defaultOf, type HypervisorType, type Key, type Value } from "../schema/key.ts";
+import { ConfigError } from "../schema/problem.ts";
+import { CONFIG_VERSION, KEYS } from "../schema/schema.ts";
 import { ruleOf } from "./mapping.ts";
 
 export interface Imported {

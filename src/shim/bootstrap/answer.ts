@@ -1,4 +1,4 @@
-import { candidates } from "../../config/candidates.ts";
+import { candidates } from "../../config/parse/candidates.ts";
 import { failedPrecondition } from "../../core/errors.ts";
 import { runChild } from "./child.ts";
 import { type Installation, runDaemonBinary } from "./daemon.ts";
@@ -73,7 +73,7 @@ export function answerOfPod(sys: Sys, paths: PodPaths): string {
   return ifExists(() => text(sys.readFile(paths.answer))) ?? paths.address;
 }
 
-/** The texts that the configuration is made from, see config/sources.ts. */
+/** The texts that the configuration is made from, see config/parse/sources.ts. */
 function configurationTexts(sys: Sys, installation: Installation, options: AnyValue | undefined): string[] {
   const { configPath, configBody } = configOf(options);
   if (!configPath && configBody) return [configBody];

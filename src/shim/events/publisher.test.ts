@@ -14,8 +14,8 @@ import { EventsDefinition } from "../../proto/generated/containerd/services/even
 import { Status } from "../../proto/generated/google/rpc/status.ts";
 import { socketTransport } from "../../ttrpc/node/socket-transport.ts";
 import { Server } from "../../ttrpc/server.ts";
-import { fromHealth, fromPodEvent } from "./pod-event.ts";
 import { EventPublisher, type PublisherOptions } from "./publisher.ts";
+import { fromHealth, fromPodEvent } from "./task-events.ts";
 
 const exit = (status: number) =>
   fromPodEvent({

@@ -2,18 +2,18 @@ import assert from "node:assert/strict";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
+import { MemoryLedger, socketPair, testFolder } from "../../../test/testkit/streams.ts";
 import { within } from "../../../test/testkit/within.ts";
 import { pollUntil } from "../../core/poll-until.ts";
 import { openProcessIo } from "./process-io.ts";
-import { MemoryLedger, socketPair, testFolder } from "./testing.ts";
 
-/** Opens the streams of exec e1 with the logger of fixtures/ in `mode`. */
+/** Opens the streams of exec e1 with the logger of test/fixtures/ in `mode`. */
 function open(t: TestContext, mode: string, scheme = "binary") {
   const folder = testFolder(t);
   const ledger = new MemoryLedger();
   const file = join(folder, "log");
   const logger = join(folder, "logger.mjs");
-  const source = readFileSync(new URL("fixtures/json-logger.mjs", import.meta.url), "utf8");
+  const source = readFileSync(new URL("../../../test/fixtures/json-logger.mjs", import.meta.url), "utf8");
   // A logger gets no PATH, so its interpreter has to be named.
   writeFileSync(logger, `#!${process.execPath}\n${source}`, { mode: 0o755 });
   const uri = `${scheme}://${logger}?${new URLSearchParams({ file, mode })}`;

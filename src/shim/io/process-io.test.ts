@@ -14,10 +14,10 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
+import { MemoryLedger, makeFifo, socketPair, testFolder } from "../../../test/testkit/streams.ts";
 import { within } from "../../../test/testkit/within.ts";
 import { pollUntil } from "../../core/poll-until.ts";
 import { openProcessIo } from "./process-io.ts";
-import { MemoryLedger, makeFifo, socketPair, testFolder } from "./testing.ts";
 
 const NONE = { stdin: "", stdout: "", stderr: "", terminal: false };
 const warnings: string[] = [];

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
-import { ANNOTATION_PREFIX } from "../../../src/config/annotations.ts";
-import { layerOf } from "../../../src/config/layer.ts";
-import { LoadedConfig } from "../../../src/config/loaded-config.ts";
-import { parseText } from "../../../src/config/parse-text.ts";
-import { isForeignTable } from "../../../src/config/toml-body.ts";
+import { parseText } from "../../../src/config/parse/parse-text.ts";
+import { isForeignTable } from "../../../src/config/parse/toml-body.ts";
+import { ANNOTATION_PREFIX } from "../../../src/config/result/annotations.ts";
+import { layerOf } from "../../../src/config/result/layer.ts";
+import { LoadedConfig } from "../../../src/config/result/loaded-config.ts";
 import { refusal } from "../engine/refusal.ts";
 import type { Target } from "../engine/target.ts";
 

@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { readState } from "../../../src/pod/read-state.ts";
-import { STATE_FILE, STATE_VERSION } from "../../../src/pod/state-file.ts";
+import { readState } from "../../../src/ledger/read-state.ts";
+import { STATE_FILE, STATE_VERSION } from "../../../src/ledger/state-file.ts";
 import type { Target } from "../engine/target.ts";
 
 const RESOURCES = [

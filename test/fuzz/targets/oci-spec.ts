@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
-import { containerKind } from "../../../src/pod/container-kind.ts";
-import { guestDevices } from "../../../src/pod/guest-devices.ts";
-import { guestResources, requireFits } from "../../../src/pod/guest-resources.ts";
-import { guestSpec } from "../../../src/pod/guest-spec.ts";
-import { type OciSpec, parseResources, parseSpec } from "../../../src/pod/oci-spec.ts";
-import { sandboxRequest } from "../../../src/pod/sandbox-request.ts";
+import { containerKind } from "../../../src/oci/container-kind.ts";
+import { guestDevices } from "../../../src/oci/guest-devices.ts";
+import { guestResources, requireFits } from "../../../src/oci/guest-resources.ts";
+import { guestSpec } from "../../../src/oci/guest-spec.ts";
+import { sandboxRequest } from "../../../src/oci/sandbox-request.ts";
+import { type OciSpec, parseResources, parseSpec } from "../../../src/oci/spec.ts";
 import { podOf } from "../../../src/shim/bootstrap/membership.ts";
 import { jsonAny } from "../../../src/shim/services/wire.ts";
 import { refusal } from "../engine/refusal.ts";

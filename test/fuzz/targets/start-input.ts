@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { decodeRuntimeOptions } from "../../../src/config/runtime-options.ts";
+import { decodeRuntimeOptions } from "../../../src/config/parse/runtime-options.ts";
 import { parseFlags } from "../../../src/shim/bootstrap/flags.ts";
 import { type BootstrapRecord, decodeRecord, encodeRecord } from "../../../src/shim/bootstrap/record.ts";
 import { parseStartInput } from "../../../src/shim/bootstrap/start-input.ts";

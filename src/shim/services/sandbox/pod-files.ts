@@ -1,7 +1,7 @@
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { HullError, invalidArgument } from "../../../core/errors.ts";
-import type { PodFile } from "../../../pod/sandbox.ts";
+import type { PodFile } from "../../../oci/sandbox-request.ts";
 import type { DNSConfig } from "../../../proto/generated/runtime/v1/pod_sandbox_config.ts";
 
 const HOSTS = `127.0.0.1\tlocalhost

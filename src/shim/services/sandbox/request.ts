@@ -1,8 +1,8 @@
 import { basename, join } from "node:path";
 import { HullError, invalidArgument } from "../../../core/errors.ts";
-import { readSpec } from "../../../pod/oci-spec.ts";
-import type { SandboxRequest } from "../../../pod/sandbox.ts";
-import { refuseHostNamespace, sandboxRequest } from "../../../pod/sandbox-request.ts";
+import type { SandboxRequest } from "../../../oci/sandbox-request.ts";
+import { refuseHostNamespace, sandboxRequest } from "../../../oci/sandbox-request.ts";
+import { readSpec } from "../../../oci/spec.ts";
 import type { CreateSandboxRequest } from "../../../proto/generated/containerd/runtime/sandbox/v1/sandbox.ts";
 import type { Any } from "../../../proto/generated/google/protobuf/any.ts";
 import {

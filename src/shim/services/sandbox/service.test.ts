@@ -7,8 +7,8 @@ import { FakeSandbox } from "../../../../test/testkit/fake-sandbox.ts";
 import { messageOf } from "../../../../test/testkit/message.ts";
 import { Deadline } from "../../../core/deadline.ts";
 import { HullError, unavailable } from "../../../core/errors.ts";
+import type { SandboxRequest } from "../../../oci/sandbox-request.ts";
 import { Pod } from "../../../pod/pod.ts";
-import type { SandboxRequest } from "../../../pod/sandbox.ts";
 import type { CreateSandboxRequest } from "../../../proto/generated/containerd/runtime/sandbox/v1/sandbox.ts";
 import { Metrics } from "../../../proto/generated/io/containerd/cgroups/v2/metrics.ts";
 import {

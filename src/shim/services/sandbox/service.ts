@@ -1,9 +1,10 @@
 import type { Deadline } from "../../../core/deadline.ts";
 import { alreadyExists, failedPrecondition, notFound } from "../../../core/errors.ts";
+import type { SandboxRequest } from "../../../oci/sandbox-request.ts";
 import type { Pod } from "../../../pod/pod.ts";
-import type { Sandbox, SandboxRequest } from "../../../pod/sandbox.ts";
 import type { SandboxDefinition } from "../../../proto/generated/containerd/runtime/sandbox/v1/sandbox.ts";
 import { toTimestamp } from "../../../proto/timestamp.ts";
+import type { Sandbox } from "../../../sandbox/sandbox.ts";
 import type { Handlers } from "../../../ttrpc/server.ts";
 import { type CgroupMode, metricsAny } from "../stats/metrics-any.ts";
 import { metricsV2 } from "../stats/metrics-v2.ts";

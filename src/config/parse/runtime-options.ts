@@ -1,0 +1,47 @@
+import { BinaryReader } from "@bufbuild/protobuf/wire";
+import { ConfigError } from "../schema/problem.ts";
+
+/** What containerd's runtime options say about the configuration. */
+export interface RuntimeOptions {
+  readonly configPath?: string;
+  readonly configBody?: string;
+}
+
+/** A `google.protobuf.Any`, as `start` reads it from stdin and Create finds it in its options. */
+export interface OptionsAny {
+  readonly typeUrl: string;
+  readonly value: Uint8Array;
+}
+
+const SOURCE = "runtime options";
+
+/**
+ * Reads the options that containerd sends (shim-v2 API, `runtimeoptions.v1.Options`: type_url = 1,
+ * config_path = 2, config_body = 3). `containerd.runc.v1.Options` says nothing to a VM runtime, but CRI sends it
+ * for pods with a user namespace, so it means "no options". Any other type is refused: it was meant for another
+ * runtime. Types are matched behind the last slash.
+ */
+export function decodeRuntimeOptions(options: OptionsAny | undefined): RuntimeOptions {
+  if (!options || (options.typeUrl === "" && options.value.length === 0)) return {};
+  const type = options.typeUrl.slice(options.typeUrl.lastIndexOf("/") + 1);
+  if (type === "containerd.runc.v1.Options") return {};
+  if (type !== "runtimeoptions.v1.Options") {
+    const advice = "set runtime_type to io.containerd.hull.v2 and the option ConfigPath";
+    throw new ConfigError([{ source: SOURCE, rule: `type ${JSON.stringify(type)} is not known`, advice }]);
+  }
+  const text = new Map<number, string>();
+  try {
+    const reader = new BinaryReader(options.value);
+    while (reader.pos < reader.len) {
+      const [field, wire] = reader.tag();
+      if (wire === 2 && field <= 3)
+        text.set(field, new TextDecoder("utf-8", { fatal: true }).decode(reader.bytes()));
+      else reader.skip(wire);
+    }
+  } catch (thrown) {
+    throw new ConfigError([{ source: SOURCE, rule: `cannot be decoded: ${(thrown as Error).message}` }]);
+  }
+  const configPath = text.get(2);
+  const configBody = text.get(3);
+  return { ...(configPath && { configPath }), ...(configBody && { configBody }) };
+}

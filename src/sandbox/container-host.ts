@@ -1,0 +1,93 @@
+import type { GuestBlockDevice, GuestRootDisk } from "../agent/guest-agent.ts";
+import { allSettled } from "../core/all-settled.ts";
+import type { Deadline } from "../core/deadline.ts";
+import { HullError } from "../core/errors.ts";
+import { GUEST_ROOTS } from "../core/guest-paths.ts";
+import type { WantedDisk } from "../oci/guest-devices.ts";
+import type { RootfsSource } from "../oci/rootfs.ts";
+import { rootDisk } from "../oci/rootfs.ts";
+import type { OciMount } from "../oci/spec.ts";
+import type { PluggedDisk, Sandbox, SharedContainer } from "./sandbox.ts";
+
+/** What a container has on the host: its root file system, its volumes, its disks. */
+export class ContainerHost {
+  readonly #sandbox: Sandbox;
+  readonly #id: string;
+  readonly #disks: PluggedDisk[] = [];
+  #shared: SharedContainer | undefined;
+  #rootDisk: GuestRootDisk | undefined;
+
+  constructor(sandbox: Sandbox, id: string) {
+    this.#sandbox = sandbox;
+    this.#id = id;
+  }
+
+  /** Path of the root file system in the guest. */
+  get rootfs(): string {
+    return this.#shared?.rootfs ?? `${GUEST_ROOTS}/${this.#id}`;
+  }
+
+  /** The disk that the root file system is on, if it is not in the share. */
+  get rootDisk(): GuestRootDisk | undefined {
+    return this.#rootDisk;
+  }
+
+  /** Gives the guest the container's root file system: as a disk where it is one and the VM takes it, else through the share. */
+  async prepare(
+    source: RootfsSource,
+    log: (message: string, fields?: Record<string, unknown>) => void,
+    deadline: Deadline,
+  ): Promise<void> {
+    const root = await plugRoot(this.#sandbox, source, log, deadline);
+    if (root) this.#disks.push(root.disk);
+    this.#rootDisk = root?.guest;
+    this.#shared = await this.#sandbox.share.add(this.#id, root ? undefined : source, deadline);
+  }
+
+  /** Makes a host path available in the guest and answers its path there. */
+  async bind(mount: OciMount): Promise<string> {
+    if (!this.#shared) throw new Error(`container ${this.#id} has no root file system yet`);
+    return await this.#shared.bind(mount);
+  }
+
+  /** Plugs in a disk that the container sees as a device. */
+  async plug({ path, access, major, minor }: WantedDisk, deadline: Deadline): Promise<GuestBlockDevice> {
+    const source = { major, minor };
+    const disk = await this.#sandbox.plugDisk({ source, readOnly: access === "r" }, deadline);
+    this.#disks.push(disk);
+    return { serial: disk.serial, path, access };
+  }
+
+  /**
+   * Frees what there is, the disks before the mounts, also when some of it fails: that is tried again by the next call.
+   * Idempotent.
+   */
+  async release(): Promise<void> {
+    const unplugged = [...this.#disks].map(async (disk) => {
+      await disk.unplug();
+      this.#disks.splice(this.#disks.indexOf(disk), 1);
+    });
+    await Promise.allSettled(unplugged);
+    await allSettled([...unplugged, this.#shared?.release() ?? Promise.resolve()]);
+  }
+}
+
+async function plugRoot(
+  sandbox: Sandbox,
+  { mounts }: RootfsSource,
+  log: (message: string, fields?: Record<string, unknown>) => void,
+  deadline: Deadline,
+) {
+  const found = rootDisk(mounts);
+  if (!found) return undefined;
+  const { path, image, fsType, readOnly, options } = found;
+  try {
+    const disk = await sandbox.plugDisk({ source: { path, image }, readOnly }, deadline);
+    return { disk, guest: { serial: disk.serial, fsType, readOnly, options } };
+  } catch (error) {
+    const { code, message } = HullError.from(error);
+    if (code !== "ResourceExhausted" && code !== "FailedPrecondition") throw error;
+    log("the root file system is shared instead of plugged in", { path, reason: message });
+    return undefined;
+  }
+}

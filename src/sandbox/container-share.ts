@@ -1,0 +1,38 @@
+import { allSettled } from "../core/all-settled.ts";
+import { Deadline } from "../core/deadline.ts";
+import type { RootfsSource } from "../oci/rootfs.ts";
+import type { SharedPath, SharedTree } from "../storage/shared-tree.ts";
+import type { ContainerShare } from "./sandbox.ts";
+
+/** How long freeing a container's mounts may take. */
+const RELEASE_LIMIT_MS = 2_000;
+
+/** What containers of a pod see of its shared tree. */
+export function containerShare(tree: SharedTree): ContainerShare {
+  return {
+    add: async (containerId, source, deadline) => {
+      // Also what is still under way when it all is released, since another mount has failed.
+      const held: Promise<SharedPath>[] = [];
+      const hold = async (path: Promise<SharedPath>) => {
+        held.push(path);
+        return (await path).guestPath;
+      };
+      return {
+        rootfs: source && (await hold(tree.addRootfs(rootfsMounts(source), deadline))),
+        bind: (mount) => hold(tree.addBind(mount.source ?? "", mount.options ?? [], deadline)),
+        release: async () => {
+          const limit = Deadline.after(RELEASE_LIMIT_MS, `free the mounts of container ${containerId}`);
+          const released = held.map(async (path) => {
+            const made = await path.catch(() => undefined); // told to who asked for it, and undone
+            await made?.release(limit);
+          });
+          await allSettled(released).finally(() => limit.dispose());
+        },
+      };
+    },
+  };
+}
+
+function rootfsMounts({ mounts, path }: RootfsSource): RootfsSource["mounts"] {
+  return mounts.length > 0 ? mounts : [{ type: "bind", source: path, target: "", options: ["rbind"] }];
+}

@@ -1,0 +1,44 @@
+import type { Config } from "../config/schema/schema.ts";
+import type { Ledger } from "../core/ledger.ts";
+import type { SandboxRequest } from "../oci/sandbox-request.ts";
+import { hostHierarchies, PodCgroup } from "../resources/pod-cgroup.ts";
+import { fitToCgroup, type VmSize, vmSize } from "../resources/sizing.ts";
+import { sizingRule } from "./vm-spec.ts";
+
+export interface PlacementContext {
+  readonly config: Config;
+  readonly ledger: Ledger;
+  log(message: string, fields?: Record<string, unknown>): void;
+  warn(message: string): void;
+}
+
+/** Moves the shim into the pod's cgroup; undefined where the pod has none, or the host none that can be made. */
+export async function enterPodCgroup(
+  { cgroup }: Pick<SandboxRequest, "cgroup">,
+  { config, ledger, warn }: PlacementContext,
+): Promise<PodCgroup | undefined> {
+  if (!config.runtime.sandbox_cgroup_only || cgroup === undefined) return undefined;
+  const where = await hostHierarchies();
+  if (where.length > 0) return await PodCgroup.enter(cgroup, ledger, where);
+  warn("no cgroup hierarchy of the host can be written to: the pod's processes stay where containerd is");
+  return undefined;
+}
+
+/** The size of the pod's VM by its limits, and by what its cgroup has room for. Throws FailedPrecondition. */
+export function podVmSize(
+  { limits }: Pick<SandboxRequest, "limits">,
+  cgroup: Pick<PodCgroup, "path" | "memoryLimitMib"> | undefined,
+  { config, log, warn }: PlacementContext,
+): VmSize {
+  const rule = sizingRule(config);
+  const wanted = vmSize(limits, rule);
+  const room = cgroup?.memoryLimitMib;
+  const size = room === undefined ? wanted : fitToCgroup(wanted, room, rule);
+  if (size !== wanted) {
+    warn(
+      `the VM gets ${size.memoryMib} MiB instead of ${wanted.memoryMib}: cgroup ${cgroup?.path} is limited to ${room} MiB, of which ${rule.hostOverhead} are for the VM's processes; state the overhead in the pod's RuntimeClass (docs/resources.md)`,
+    );
+  }
+  log("sized the VM", { ...size, limits, room });
+  return size;
+}

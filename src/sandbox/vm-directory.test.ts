@@ -1,0 +1,51 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { existsSync } from "node:fs";
+import { lstat, mkdtemp, rm, stat, symlink } from "node:fs/promises";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { MemoryLedger } from "../../test/testkit/memory-ledger.ts";
+import { within } from "../../test/testkit/within.ts";
+import { VmFolder } from "./vm-directory.ts";
+
+const USER = { id: 1_500_000_003 };
+let root: string;
+
+before(async () => {
+  root = await mkdtemp(join(tmpdir(), "hull-vm-folder-"));
+});
+after(() => rm(root, { recursive: true }));
+
+const facts = async (path: string) => {
+  const { uid, gid, mode } = await lstat(path);
+  return [uid, gid, mode & 0o777];
+};
+
+test("is the user's until it is sealed; then only the sockets in it are", async () => {
+  const ledger = new MemoryLedger();
+  const folder = await VmFolder.create(join(root, "vm"), USER, ledger);
+  assert.deepEqual(ledger.resources, [{ kind: "directory", path: folder.path }]);
+  assert.deepEqual(await facts(folder.path), [USER.id, USER.id, 0o700]);
+  const server = createServer().listen(join(folder.path, "fs.sock"));
+  await once(server, "listening");
+  const target = join(root, "target");
+  await symlink(target, join(folder.path, "link"));
+  await folder.seal();
+  assert.deepEqual(await facts(folder.path), [0, USER.id, 0o710]);
+  const [uid, gid] = await facts(join(folder.path, "fs.sock"));
+  assert.deepEqual([uid, gid], [USER.id, USER.id]);
+  assert.equal((await lstat(join(folder.path, "link"))).uid, 0);
+  server.close();
+  await folder.remove(within(30_000));
+  await folder.remove(within(30_000));
+  assert.deepEqual([ledger.resources, existsSync(folder.path)], [[], false]);
+});
+
+test("is root's alone without a user", async () => {
+  const folder = await VmFolder.create(join(root, "root"), undefined, new MemoryLedger());
+  await folder.seal();
+  assert.equal((await stat(folder.path)).mode & 0o777, 0o700);
+  assert.equal((await stat(folder.path)).uid, 0);
+});

@@ -1,0 +1,114 @@
+import type { GuestAgent } from "../agent/guest-agent.ts";
+import type { Config } from "../config/schema/schema.ts";
+import type { Deadline } from "../core/deadline.ts";
+import { deferred } from "../core/deferred.ts";
+import { childrenOf, isStopped } from "../host/proc.ts";
+import type { Vm, VmStatus } from "../hypervisor/hypervisor.ts";
+import type { GuestSilence } from "./sandbox.ts";
+import { type Health, type Silence, Watchdog } from "./watchdog.ts";
+
+/** A process that a VM does not run without. */
+export interface VmProcess {
+  readonly role: string;
+  readonly pid: number;
+}
+
+export interface WatchedVm {
+  readonly vm: Pick<Vm, "pid" | "status">;
+  /** The kind of the VM's monitor: `qemu`. */
+  readonly monitor: string;
+  readonly agent: Pick<GuestAgent, "ping">;
+  /** Those besides the monitor, whose standing still would explain the guest's silence. */
+  readonly helpers: readonly VmProcess[];
+}
+
+/** Watches a running VM as the configuration says. `givenUp` resolves with the reason why it has to end. */
+export function watchVm(
+  watched: WatchedVm,
+  settings: Pick<Config["runtime"], "health_interval" | "health_timeout" | "health_action">,
+  tell: (health: Health) => void,
+): { watchdog: Watchdog; givenUp: Promise<string> } {
+  const givenUp = deferred<string>();
+  const watchdog = new Watchdog({
+    intervalMs: settings.health_interval,
+    timeoutMs: settings.health_timeout,
+    look: (deadline) => lookAt(watched, deadline),
+    tell: (health) => {
+      tell(health);
+      // While the guest answers its containers run, whatever the monitor does.
+      if (settings.health_action === "kill" && health.silent.some(({ part }) => part === "guest"))
+        givenUp.resolve(`the VM was ended (runtime.health_action: kill): ${healthSentence(health)}`);
+    },
+  });
+  return { watchdog, givenUp: givenUp.promise };
+}
+
+/** Asks the monitor and the agent of a VM at once, for its `Watchdog`. */
+export async function lookAt(watched: WatchedVm, deadline: Deadline): Promise<Silence[] | undefined> {
+  const { vm, agent, monitor } = watched;
+  const [status, answered] = await Promise.all([
+    deadline.race(vm.status(deadline)).catch(() => undefined), // what is wrong is told below
+    deadline.race(agent.ping(deadline)).then(
+      () => true,
+      () => false,
+    ),
+  ]);
+  if (status?.state === "paused") return undefined;
+  const silences: Silence[] = [];
+  if (status?.state !== "running") {
+    silences.push({ part: "monitor", ...(await monitorSilence({ role: monitor, pid: vm.pid }, status)) });
+  }
+  if (!answered) {
+    const words = "the guest agent does not answer";
+    const stopped = await stoppedOf(watched.helpers);
+    if (stopped.length === 0) silences.push({ part: "guest", words });
+    else
+      silences.push({ part: "guest", words: `${words}: ${stopped.join(" and ")} is stopped`, stopped: true });
+  }
+  return silences;
+}
+
+async function monitorSilence(
+  monitor: VmProcess,
+  status: VmStatus | undefined,
+): Promise<Omit<Silence, "part">> {
+  if (status?.state === "broken")
+    return { words: `${monitor.role} has stopped the guest (${status.reason})` };
+  const [stopped] = await stoppedOf([monitor]);
+  if (stopped === undefined) return { words: `${monitor.role} does not answer` };
+  return { words: `${stopped} is stopped`, stopped: true };
+}
+
+/** What keeps a guest from answering; undefined while it answers, or need not. As `lookAt`, never rejects. */
+export async function guestSilence(
+  watched: WatchedVm,
+  deadline: Deadline,
+): Promise<GuestSilence | undefined> {
+  const silences = (await lookAt(watched, deadline)) ?? [];
+  if (!silences.some(({ part }) => part === "guest")) return undefined;
+  return {
+    words: silences.map(({ words }) => words).join("; "),
+    stopped: silences.some(({ stopped }) => stopped),
+  };
+}
+
+/** The processes of a VM that a signal has stopped. Never rejects. */
+export async function stoppedParts({ vm, monitor, helpers }: WatchedVm): Promise<string[]> {
+  return await stoppedOf([{ role: monitor, pid: vm.pid }, ...helpers]);
+}
+
+/** Those that a signal has stopped, they or what they have forked. Where that cannot be read nothing is known of them. */
+async function stoppedOf(processes: readonly VmProcess[]): Promise<string[]> {
+  const names = processes.map(async ({ role, pid }) => {
+    const pids = [pid, ...(await childrenOf(pid).catch(() => []))];
+    const stopped = await Promise.all(pids.map((one) => isStopped(one).catch(() => false)));
+    return pids.filter((_, index) => stopped[index]).map((one) => `${role} (process ${one})`);
+  });
+  return (await Promise.all(names)).flat();
+}
+
+/** A finding as a sentence, for logs and events. */
+export function healthSentence({ silent, forMs }: Health): string {
+  if (silent.length === 0) return `all parts of the VM answer again, after ${forMs} ms`;
+  return `${silent.map(({ words }) => words).join("; ")} (for ${forMs} ms)`;
+}

@@ -1,0 +1,90 @@
+import { availableParallelism, totalmem } from "node:os";
+import type { Config } from "../config/schema/schema.ts";
+import type { ProcessUser } from "../host/process-user.ts";
+import type { Growth, NicDevice, ShareDevice, VmSpec, VsockDevice } from "../hypervisor/hypervisor.ts";
+import type { SizingRule, VmSize } from "../resources/sizing.ts";
+
+/** What a machine needs besides the configuration. */
+export interface VmSurroundings {
+  readonly name: string;
+  /** The VMM's executable. */
+  readonly path: string;
+  readonly directory: string;
+  readonly user?: ProcessUser | undefined;
+  readonly netns: string | undefined;
+  readonly accel: VmSpec["accel"];
+  readonly vsock: VsockDevice;
+  readonly share: ShareDevice;
+  readonly nics?: readonly NicDevice[];
+  /** Without it the configuration's defaults. */
+  readonly size?: VmSize;
+  readonly growth?: Growth | undefined;
+}
+
+/** The part of a machine that comes from the configuration alone; what a template is made of. */
+export function machine(hypervisor: Config["hypervisor"], { path, accel }: Pick<VmSpec, "path" | "accel">) {
+  return {
+    path,
+    machine: hypervisor.machine_type,
+    accel,
+    cpuModel: hypervisor.cpu_model === "auto" ? (accel === "kvm" ? "host" : "max") : hypervisor.cpu_model,
+    cpuFeatures: hypervisor.cpu_features,
+    vcpus: hypervisor.default_vcpus,
+    memoryMib: hypervisor.default_memory,
+    memory: {
+      folder: hypervisor.memory_backend === "file" ? hypervisor.file_mem_backend : undefined,
+      hugePages: hypervisor.enable_hugepages,
+      preallocate: hypervisor.enable_mem_prealloc,
+    },
+    freePageReporting: hypervisor.reclaim_guest_freed_memory,
+    entropySource: hypervisor.entropy_source,
+    block: {
+      aio: hypervisor.block_device_aio,
+      direct: hypervisor.block_device_cache_direct,
+      noFlush: hypervisor.block_device_cache_noflush,
+      ioThread: hypervisor.enable_iothreads,
+    },
+    seccomp: hypervisor.seccomp_sandbox,
+    kernel: hypervisor.kernel,
+    initrd: hypervisor.initrd,
+    kernelParams: hypervisor.kernel_params,
+    extraArgs: hypervisor.extra_args ?? [],
+  } satisfies Partial<VmSpec>;
+}
+
+/** The machine that the configuration describes, in the pod's surroundings. */
+export function vmSpec(hypervisor: Config["hypervisor"], around: VmSurroundings): VmSpec {
+  return {
+    ...machine(hypervisor, around),
+    name: around.name,
+    directory: around.directory,
+    user: around.user,
+    netns: around.netns,
+    vsock: around.vsock,
+    shares: [around.share],
+    nics: around.nics ?? [],
+    disks: [],
+    growth: around.growth,
+    ...around.size,
+  };
+}
+
+/** The numbers of the sizing rule; where the configuration has no most, the host's. */
+export function sizingRule({ hypervisor, runtime }: Config): SizingRule {
+  return {
+    defaultVcpus: hypervisor.default_vcpus,
+    maxVcpus: hypervisor.default_maxvcpus || availableParallelism(),
+    defaultMemory: hypervisor.default_memory,
+    minMemory: hypervisor.minimum_memory,
+    maxMemory: hypervisor.default_maxmemory || Math.floor(totalmem() / 2 ** 20),
+    guestOverhead: hypervisor.guest_overhead_memory,
+    hostOverhead: runtime.sandbox_overhead_memory,
+  };
+}
+
+/** How far a pod's VM may grow with its containers; undefined where it is sized once. */
+export function vmGrowth(config: Config): Growth | undefined {
+  if (config.runtime.static_sandbox_resource_mgmt) return undefined;
+  const { maxVcpus, maxMemory } = sizingRule(config);
+  return { maxVcpus, maxMemoryMib: maxMemory, memorySlots: config.hypervisor.memory_slots };
+}

@@ -1,0 +1,51 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { link, lstat, mkdtemp, rm, symlink } from "node:fs/promises";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type TestContext, test } from "node:test";
+import { MonitorFolder } from "./vmm-directory.ts";
+
+const USER = { id: 1_500_000_006 };
+
+async function setUp(t: TestContext) {
+  const root = await mkdtemp(join(tmpdir(), "hull-monitor-"));
+  t.after(() => rm(root, { recursive: true }));
+  const folder = await MonitorFolder.create(join(root, "clh"), USER);
+  const listen = async (path: string) => {
+    const server = createServer().listen(path);
+    await once(server, "listening");
+    t.after(() => server.close());
+    return path;
+  };
+  return { root, folder, listen };
+}
+
+const facts = async (path: string) => {
+  const { uid, gid, mode } = await lstat(path);
+  return [uid, gid, mode & 0o777];
+};
+
+test("is the user's until it is sealed, with the socket that the monitor has bound", async (t) => {
+  const { folder, listen } = await setUp(t);
+  assert.deepEqual(await facts(folder.path), [USER.id, USER.id, 0o700]);
+  const socket = await listen(join(folder.path, "vs"));
+  await folder.give(socket);
+  await folder.seal(socket);
+  assert.deepEqual(await facts(folder.path), [0, USER.id, 0o710]);
+});
+
+test("what leads the shim to a socket of the host is refused", async (t) => {
+  const { root, folder, listen } = await setUp(t);
+  const foreign = await listen(join(root, "containerd.sock"));
+  const socket = join(folder.path, "vs");
+  for (const plant of [symlink, link, () => Promise.resolve()]) {
+    await plant(foreign, socket);
+    await assert.rejects(folder.seal(socket), {
+      code: "FailedPrecondition",
+      message: /no socket of its own/,
+    });
+    await rm(socket, { force: true });
+  }
+});

@@ -1,0 +1,149 @@
+import { constants } from "node:fs";
+import { access } from "node:fs/promises";
+import type { Socket } from "node:net";
+import { join } from "node:path";
+import type { Config } from "../config/schema/schema.ts";
+import { allSettled } from "../core/all-settled.ts";
+import type { Deadline } from "../core/deadline.ts";
+import { HullError } from "../core/errors.ts";
+import { AGENT_PORT } from "../core/guest-ports.ts";
+import type { Ledger } from "../core/ledger.ts";
+import { undo } from "../core/undo.ts";
+import type { HostProcess } from "../host/process-launcher.ts";
+import type { ProcessUser } from "../host/process-user.ts";
+import { checkSocketPath } from "../host/socket-path.ts";
+import type { VsockDevice } from "../hypervisor/hypervisor.ts";
+import { expectGuestCall } from "../vsock/guest-call.ts";
+import { HybridVsock } from "../vsock/hybrid.ts";
+import { NativeVsock } from "../vsock/native.ts";
+import { GUEST_CID, startVsockDaemon } from "../vsock/vhost-device-vsock.ts";
+import { MonitorFolder } from "./vmm-directory.ts";
+
+/** A pod's vsock: the machine's device, and the host's end of it. */
+export interface GuestLink {
+  readonly device: VsockDevice;
+  /** For pod-localhost: the unix socket at which the guest's ports are reached, or `cid:<context id>`. */
+  readonly address: string;
+  /** The connection to the agent, as soon as it is up. */
+  agent(deadline: Deadline): Promise<Socket>;
+  /** Connects to a port that the guest is known to listen on. */
+  connect(port: number, deadline: Deadline): Promise<Socket>;
+  /** The processes that carry it. */
+  readonly processes: readonly HostProcess[];
+  /** Once the VM runs: nobody but root makes names any more where the sockets are. */
+  seal(): Promise<void>;
+  /** Idempotent. */
+  close(deadline: Deadline): Promise<void>;
+}
+
+export interface GuestLinkContext {
+  /** The folder of the VM's sockets. */
+  readonly directory: string;
+  /** `<namespace>/<pod>`. */
+  readonly pod: string;
+  /** The folder that holds lib/vsock.node and libexec/. */
+  readonly installation: string;
+  readonly hypervisor: Pick<Config["hypervisor"], "type" | "vsock">;
+  /** Whom vhost-device-vsock and the monitor run as; root without one. */
+  readonly user?: ProcessUser | undefined;
+  readonly ledger: Ledger;
+  /** Finds the program vhost-device-vsock, where it is needed. */
+  findDaemon(): Promise<string>;
+  log(message: string, fields?: Record<string, unknown>): void;
+}
+
+const VHOST_VSOCK = "/dev/vhost-vsock";
+
+/** Opens the pod's vsock, of the kind that the configuration asks for, before there is a VM. */
+export async function openGuestLink(context: GuestLinkContext, deadline: Deadline): Promise<GuestLink> {
+  const { type, vsock } = context.hypervisor;
+  if (type === "cloud-hypervisor") return await openOwn(context);
+  if (vsock === "native") return openNative(context);
+  // dlopen takes memory in every shim: only where there is something to gain.
+  const available =
+    vsock === "auto" &&
+    (await access(VHOST_VSOCK, constants.W_OK).then(
+      () => true,
+      () => false,
+    ));
+  if (available) {
+    try {
+      return openNative(context);
+    } catch (error) {
+      context.log("the kernel's vsock cannot be used; vsock is served in user space", { err: error });
+    }
+  }
+  return await openDaemon(context, deadline);
+}
+
+/** Cloud Hypervisor has the device and serves its socket itself. */
+async function openOwn({ directory, user, ledger }: GuestLinkContext): Promise<GuestLink> {
+  const folder = user ? await MonitorFolder.create(join(directory, "clh"), user) : undefined;
+  const socket = checkSocketPath(join(folder?.path ?? directory, "vs"));
+  const call = await expectGuestCall(socket, ledger);
+  await folder?.give(call.path);
+  const vsock = new HybridVsock(socket);
+  return {
+    // Every VM has a device of its own: nobody else sees the context id.
+    device: { kind: "hybrid", cid: GUEST_CID, socket },
+    address: socket,
+    agent: (by) => call.answered(by),
+    connect: (port, by) => vsock.connect(port, by),
+    processes: [],
+    seal: async () => await folder?.seal(socket),
+    close: () => call.close(),
+  };
+}
+
+/** vhost-device-vsock in user space. */
+async function openDaemon(context: GuestLinkContext, deadline: Deadline): Promise<GuestLink> {
+  const { directory, pod, user, ledger } = context;
+  const filter = join(context.installation, "libexec/seccomp-exec");
+  const daemon = await startVsockDaemon(
+    { path: await context.findDaemon(), directory, pod, user, filter },
+    ledger,
+    deadline,
+  );
+  const { hybridSocket } = daemon;
+  try {
+    const call = await expectGuestCall(hybridSocket, ledger);
+    const vsock = new HybridVsock(hybridSocket);
+    return {
+      device: { kind: "vhost-user", socket: daemon.vhostUserSocket },
+      address: hybridSocket,
+      agent: (by) => call.answered(by),
+      connect: (port, by) => vsock.connect(port, by),
+      processes: [daemon.process],
+      seal: async () => undefined, // its sockets are there before the VM is (VmFolder)
+      close: async (by) => void (await allSettled([call.close(), daemon.stop(by)])),
+    };
+  } catch (error) {
+    throw await undo(error, (by) => daemon.stop(by));
+  }
+}
+
+/**
+ * The kernel's vhost-vsock. The host dials: a port of the host is there only once for all guests, and the kernel tells
+ * at once when nobody listens in the guest.
+ */
+function openNative({ installation }: GuestLinkContext): GuestLink {
+  try {
+    const vsock = new NativeVsock(join(installation, "lib/vsock.node"));
+    const { cid, fd, release } = vsock.reserveCid();
+    return {
+      device: { kind: "vhost", cid, fd },
+      address: `cid:${cid}`,
+      agent: (by) => vsock.connectUntilUp(cid, AGENT_PORT.ttrpc, by),
+      connect: (port, by) => vsock.connect(cid, port, by),
+      processes: [],
+      seal: async () => undefined,
+      close: async () => release(),
+    };
+  } catch (error) {
+    throw HullError.wrap(
+      `hypervisor.vsock native (load the module vhost_vsock, or choose hybrid)`,
+      error,
+      "Unavailable",
+    );
+  }
+}
