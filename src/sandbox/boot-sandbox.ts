@@ -30,10 +30,10 @@ import type { Sandbox } from "./sandbox.ts";
 import { startVm } from "./start-vm.ts";
 import { FixedCapacity } from "./vm-capacity.ts";
 import { vmDevices } from "./vm-device-nodes.ts";
-import { VmFolder } from "./vm-directory.ts";
+import { VmDirectory } from "./vm-directory.ts";
 import { guestSilence, stoppedParts, watchVm } from "./vm-health.ts";
 import { sizingRule, vmGrowth, vmSpec } from "./vm-spec.ts";
-import { openGuestLink } from "./vsock-backend.ts";
+import { openVsockBackend } from "./vsock-backend.ts";
 import type { Health } from "./watchdog.ts";
 
 export interface BootContext {
@@ -102,7 +102,7 @@ async function boot(
     program(context, "virtio_fs_daemon"),
     vmUser(context, disposer),
   ]);
-  const folder = await VmFolder.create(join(directory, "vm"), user, ledger);
+  const folder = await VmDirectory.create(join(directory, "vm"), user, ledger);
   disposer.push("VM's folder", (by) => folder.remove(by));
   // None of these needs another. A failure waits for the rest, so that the undoing finds all that was made.
   const [cgroup, hypervisor, network, virtiofsd, link, nodes] = await allSettled([
@@ -144,7 +144,7 @@ async function boot(
       disposer.push("virtiofsd", (by) => daemon.stop(by));
       return { ...daemon, share };
     }),
-    openGuestLink(
+    openVsockBackend(
       {
         ...{ directory: folder.path, pod, user, ledger, log: context.log },
         ...{ installation: context.installation, hypervisor: config.hypervisor },

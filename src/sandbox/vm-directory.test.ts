@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { MemoryLedger } from "../../test/testkit/memory-ledger.ts";
 import { within } from "../../test/testkit/within.ts";
-import { VmFolder } from "./vm-directory.ts";
+import { VmDirectory } from "./vm-directory.ts";
 
 const USER = { id: 1_500_000_003 };
 let root: string;
@@ -25,7 +25,7 @@ const facts = async (path: string) => {
 
 test("is the user's until it is sealed; then only the sockets in it are", async () => {
   const ledger = new MemoryLedger();
-  const folder = await VmFolder.create(join(root, "vm"), USER, ledger);
+  const folder = await VmDirectory.create(join(root, "vm"), USER, ledger);
   assert.deepEqual(ledger.resources, [{ kind: "directory", path: folder.path }]);
   assert.deepEqual(await facts(folder.path), [USER.id, USER.id, 0o700]);
   const server = createServer().listen(join(folder.path, "fs.sock"));
@@ -44,7 +44,7 @@ test("is the user's until it is sealed; then only the sockets in it are", async 
 });
 
 test("is root's alone without a user", async () => {
-  const folder = await VmFolder.create(join(root, "root"), undefined, new MemoryLedger());
+  const folder = await VmDirectory.create(join(root, "root"), undefined, new MemoryLedger());
   await folder.seal();
   assert.equal((await stat(folder.path)).mode & 0o777, 0o700);
   assert.equal((await stat(folder.path)).uid, 0);

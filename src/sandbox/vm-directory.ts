@@ -6,7 +6,7 @@ import type { ProcessUser } from "../host/process-user.ts";
 import { removeTree } from "../host/remove-tree.ts";
 
 /** The folder in which a VM's processes meet: the monitor's, virtiofsd's and vsock's sockets. */
-export class VmFolder {
+export class VmDirectory {
   private constructor(
     readonly path: string,
     readonly user: ProcessUser | undefined,
@@ -14,11 +14,11 @@ export class VmFolder {
   ) {}
 
   /** Makes it. Until `seal` the user, too, may make files in it. */
-  static async create(path: string, user: ProcessUser | undefined, ledger: Ledger): Promise<VmFolder> {
+  static async create(path: string, user: ProcessUser | undefined, ledger: Ledger): Promise<VmDirectory> {
     const entry = await ledger.record({ kind: "directory", path });
     await mkdir(path, { mode: 0o700 });
     if (user) await chown(path, user.id, user.id);
-    return new VmFolder(path, user, () => entry.forget());
+    return new VmDirectory(path, user, () => entry.forget());
   }
 
   /**

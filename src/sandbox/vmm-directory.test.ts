@@ -5,14 +5,14 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
-import { MonitorFolder } from "./vmm-directory.ts";
+import { VmmDirectory } from "./vmm-directory.ts";
 
 const USER = { id: 1_500_000_006 };
 
 async function setUp(t: TestContext) {
   const root = await mkdtemp(join(tmpdir(), "hull-monitor-"));
   t.after(() => rm(root, { recursive: true }));
-  const folder = await MonitorFolder.create(join(root, "clh"), USER);
+  const folder = await VmmDirectory.create(join(root, "clh"), USER);
   const listen = async (path: string) => {
     const server = createServer().listen(path);
     await once(server, "listening");

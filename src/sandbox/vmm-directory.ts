@@ -6,16 +6,16 @@ import type { ProcessUser } from "../host/process-user.ts";
  * The folder in which an unprivileged monitor binds a socket of its own, when it makes its devices: the user's until
  * `seal`. It lies in the VM's folder, which takes it along.
  */
-export class MonitorFolder {
+export class VmmDirectory {
   private constructor(
     readonly path: string,
     readonly user: ProcessUser,
   ) {}
 
-  static async create(path: string, user: ProcessUser): Promise<MonitorFolder> {
+  static async create(path: string, user: ProcessUser): Promise<VmmDirectory> {
     await mkdir(path, { mode: 0o700 });
     await chown(path, user.id, user.id);
-    return new MonitorFolder(path, user);
+    return new VmmDirectory(path, user);
   }
 
   /** Lets the monitor connect to a socket of ours in it. Only before the guest runs. */

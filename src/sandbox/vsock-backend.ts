@@ -17,10 +17,10 @@ import { expectGuestCall } from "../vsock/guest-call.ts";
 import { HybridVsock } from "../vsock/hybrid.ts";
 import { NativeVsock } from "../vsock/native.ts";
 import { GUEST_CID, startVsockDaemon } from "../vsock/vhost-device-vsock.ts";
-import { MonitorFolder } from "./vmm-directory.ts";
+import { VmmDirectory } from "./vmm-directory.ts";
 
 /** A pod's vsock: the machine's device, and the host's end of it. */
-export interface GuestLink {
+export interface VsockBackend {
   readonly device: VsockDevice;
   /** For pod-localhost: the unix socket at which the guest's ports are reached, or `cid:<context id>`. */
   readonly address: string;
@@ -55,7 +55,7 @@ export interface GuestLinkContext {
 const VHOST_VSOCK = "/dev/vhost-vsock";
 
 /** Opens the pod's vsock, of the kind that the configuration asks for, before there is a VM. */
-export async function openGuestLink(context: GuestLinkContext, deadline: Deadline): Promise<GuestLink> {
+export async function openVsockBackend(context: GuestLinkContext, deadline: Deadline): Promise<VsockBackend> {
   const { type, vsock } = context.hypervisor;
   if (type === "cloud-hypervisor") return await openOwn(context);
   if (vsock === "native") return openNative(context);
@@ -77,8 +77,8 @@ export async function openGuestLink(context: GuestLinkContext, deadline: Deadlin
 }
 
 /** Cloud Hypervisor has the device and serves its socket itself. */
-async function openOwn({ directory, user, ledger }: GuestLinkContext): Promise<GuestLink> {
-  const folder = user ? await MonitorFolder.create(join(directory, "clh"), user) : undefined;
+async function openOwn({ directory, user, ledger }: GuestLinkContext): Promise<VsockBackend> {
+  const folder = user ? await VmmDirectory.create(join(directory, "clh"), user) : undefined;
   const socket = checkSocketPath(join(folder?.path ?? directory, "vs"));
   const call = await expectGuestCall(socket, ledger);
   await folder?.give(call.path);
@@ -96,7 +96,7 @@ async function openOwn({ directory, user, ledger }: GuestLinkContext): Promise<G
 }
 
 /** vhost-device-vsock in user space. */
-async function openDaemon(context: GuestLinkContext, deadline: Deadline): Promise<GuestLink> {
+async function openDaemon(context: GuestLinkContext, deadline: Deadline): Promise<VsockBackend> {
   const { directory, pod, user, ledger } = context;
   const filter = join(context.installation, "libexec/seccomp-exec");
   const daemon = await startVsockDaemon(
@@ -114,7 +114,7 @@ async function openDaemon(context: GuestLinkContext, deadline: Deadline): Promis
       agent: (by) => call.answered(by),
       connect: (port, by) => vsock.connect(port, by),
       processes: [daemon.process],
-      seal: async () => undefined, // its sockets are there before the VM is (VmFolder)
+      seal: async () => undefined, // its sockets are there before the VM is (VmDirectory)
       close: async (by) => void (await allSettled([call.close(), daemon.stop(by)])),
     };
   } catch (error) {
@@ -126,7 +126,7 @@ async function openDaemon(context: GuestLinkContext, deadline: Deadline): Promis
  * The kernel's vhost-vsock. The host dials: a port of the host is there only once for all guests, and the kernel tells
  * at once when nobody listens in the guest.
  */
-function openNative({ installation }: GuestLinkContext): GuestLink {
+function openNative({ installation }: GuestLinkContext): VsockBackend {
   try {
     const vsock = new NativeVsock(join(installation, "lib/vsock.node"));
     const { cid, fd, release } = vsock.reserveCid();
