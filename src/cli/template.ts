@@ -5,7 +5,7 @@ import { failedPrecondition } from "../core/errors.ts";
 import { findProgram } from "../host/program.ts";
 import type { VmSpec } from "../hypervisor/hypervisor.ts";
 import { openHypervisor } from "../hypervisor/open.ts";
-import { machine, vmGrowth } from "../sandbox/vm-spec.ts";
+import { machine, vmGrowth } from "../sandbox/boot/vm-spec.ts";
 import { type TemplateStatus, TemplateStore } from "../template/store.ts";
 import { canBeCloned, obtainTemplate } from "../template/template.ts";
 import { type CliContext, EXIT } from "./context.ts";

@@ -12,7 +12,7 @@ import { Pod } from "../pod/pod.ts";
 import type { PodEvent } from "../pod/pod-event.ts";
 import { SandboxDefinition } from "../proto/generated/containerd/runtime/sandbox/v1/sandbox.ts";
 import { TaskDefinition } from "../proto/generated/containerd/task/v2/task.ts";
-import { bootSandbox } from "../sandbox/boot-sandbox.ts";
+import { bootSandbox } from "../sandbox/boot/boot-sandbox.ts";
 import { healthSentence } from "../sandbox/vm-health.ts";
 import type { Health } from "../sandbox/watchdog.ts";
 import { whenAbandoned } from "./abandoned.ts";

@@ -5,7 +5,7 @@ import { Deadline } from "../../src/core/deadline.ts";
 import { findProgram } from "../../src/host/program.ts";
 import { openHypervisor } from "../../src/hypervisor/open.ts";
 import { commandLine } from "../../src/hypervisor/qemu/command-line.ts";
-import { vmSpec } from "../../src/sandbox/vm-spec.ts";
+import { vmSpec } from "../../src/sandbox/boot/vm-spec.ts";
 import { DIST } from "../e2e/hull-config.ts";
 
 const LIMIT_MS = 60_000;

@@ -6,8 +6,8 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { MemoryLedger } from "../../test/testkit/memory-ledger.ts";
-import { within } from "../../test/testkit/within.ts";
+import { MemoryLedger } from "../../../test/testkit/memory-ledger.ts";
+import { within } from "../../../test/testkit/within.ts";
 import { VmDirectory } from "./vm-directory.ts";
 
 const USER = { id: 1_500_000_003 };

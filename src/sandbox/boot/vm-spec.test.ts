@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { parseText } from "../config/parse/parse-text.ts";
-import { layerOf } from "../config/result/layer.ts";
-import { LoadedConfig } from "../config/result/loaded-config.ts";
-import { SCHEMA } from "../config/schema/schema.ts";
-import type { DiskDevice, NicDevice, VmSpec } from "../hypervisor/hypervisor.ts";
-import { commandLine } from "../hypervisor/qemu/command-line.ts";
+import { parseText } from "../../config/parse/parse-text.ts";
+import { layerOf } from "../../config/result/layer.ts";
+import { LoadedConfig } from "../../config/result/loaded-config.ts";
+import { SCHEMA } from "../../config/schema/schema.ts";
+import type { DiskDevice, NicDevice, VmSpec } from "../../hypervisor/hypervisor.ts";
+import { commandLine } from "../../hypervisor/qemu/command-line.ts";
 import { vmGrowth, vmSpec } from "./vm-spec.ts";
 
 const DISK: DiskDevice = { kind: "disk", path: "/dev/loop0", readOnly: false, serial: "hull-0" };

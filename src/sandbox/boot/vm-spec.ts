@@ -1,8 +1,8 @@
 import { availableParallelism, totalmem } from "node:os";
-import type { Config } from "../config/schema/schema.ts";
-import type { ProcessUser } from "../host/process-user.ts";
-import type { Growth, NicDevice, ShareDevice, VmSpec, VsockDevice } from "../hypervisor/hypervisor.ts";
-import type { SizingRule, VmSize } from "../resources/sizing.ts";
+import type { Config } from "../../config/schema/schema.ts";
+import type { ProcessUser } from "../../host/process-user.ts";
+import type { Growth, NicDevice, ShareDevice, VmSpec, VsockDevice } from "../../hypervisor/hypervisor.ts";
+import type { SizingRule, VmSize } from "../../resources/sizing.ts";
 
 /** What a machine needs besides the configuration. */
 export interface VmSurroundings {

@@ -1,8 +1,8 @@
-import type { Config } from "../config/schema/schema.ts";
-import type { Ledger } from "../core/ledger.ts";
-import type { SandboxRequest } from "../oci/sandbox-request.ts";
-import { hostHierarchies, PodCgroup } from "../resources/pod-cgroup.ts";
-import { fitToCgroup, type VmSize, vmSize } from "../resources/sizing.ts";
+import type { Config } from "../../config/schema/schema.ts";
+import type { Ledger } from "../../core/ledger.ts";
+import type { SandboxRequest } from "../../oci/sandbox-request.ts";
+import { hostHierarchies, PodCgroup } from "../../resources/pod-cgroup.ts";
+import { fitToCgroup, type VmSize, vmSize } from "../../resources/sizing.ts";
 import { sizingRule } from "./vm-spec.ts";
 
 export interface PlacementContext {

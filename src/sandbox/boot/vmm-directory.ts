@@ -1,6 +1,6 @@
 import { chmod, chown, lchown, lstat, mkdir } from "node:fs/promises";
-import { failedPrecondition } from "../core/errors.ts";
-import type { ProcessUser } from "../host/process-user.ts";
+import { failedPrecondition } from "../../core/errors.ts";
+import type { ProcessUser } from "../../host/process-user.ts";
 
 /**
  * The folder in which an unprivileged monitor binds a socket of its own, when it makes its devices: the user's until

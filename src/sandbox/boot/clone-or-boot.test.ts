@@ -3,9 +3,9 @@ import { mkdir, mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
-import type { Disposer } from "../core/disposer.ts";
-import { unavailable } from "../core/errors.ts";
-import { removeTree } from "../host/remove-tree.ts";
+import type { Disposer } from "../../core/disposer.ts";
+import { unavailable } from "../../core/errors.ts";
+import { removeTree } from "../../host/remove-tree.ts";
 import { cloneOrBoot } from "./clone-or-boot.ts";
 import { CloneError } from "./start-vm.ts";
 

@@ -1,11 +1,11 @@
-import type { Config } from "../config/schema/schema.ts";
-import type { Deadline } from "../core/deadline.ts";
-import { HullError } from "../core/errors.ts";
-import type { Timeline } from "../core/timeline.ts";
-import { undo } from "../core/undo.ts";
-import type { HotplugDevice, Hypervisor, Vm, VmContext, VmSpec } from "../hypervisor/hypervisor.ts";
-import type { Template } from "../template/store.ts";
-import { canBeCloned, obtainTemplate, requireSpace, TemplateUse } from "../template/template.ts";
+import type { Config } from "../../config/schema/schema.ts";
+import type { Deadline } from "../../core/deadline.ts";
+import { HullError } from "../../core/errors.ts";
+import type { Timeline } from "../../core/timeline.ts";
+import { undo } from "../../core/undo.ts";
+import type { HotplugDevice, Hypervisor, Vm, VmContext, VmSpec } from "../../hypervisor/hypervisor.ts";
+import type { Template } from "../../template/store.ts";
+import { canBeCloned, obtainTemplate, requireSpace, TemplateUse } from "../../template/template.ts";
 
 /** How long a clone may take from its start to the agent's answer; a cold boot still has its time after that. */
 const CLONE_LIMIT_MS = 15_000;

@@ -1,9 +1,9 @@
 import { chmod, chown, lchown, mkdir, readdir } from "node:fs/promises";
 import { join } from "node:path";
-import type { Deadline } from "../core/deadline.ts";
-import type { Ledger } from "../core/ledger.ts";
-import type { ProcessUser } from "../host/process-user.ts";
-import { removeTree } from "../host/remove-tree.ts";
+import type { Deadline } from "../../core/deadline.ts";
+import type { Ledger } from "../../core/ledger.ts";
+import type { ProcessUser } from "../../host/process-user.ts";
+import { removeTree } from "../../host/remove-tree.ts";
 
 /** The folder in which a VM's processes meet: the monitor's, virtiofsd's and vsock's sockets. */
 export class VmDirectory {

@@ -1,6 +1,6 @@
-import { Deadline } from "../core/deadline.ts";
-import { Disposer } from "../core/disposer.ts";
-import { HullError } from "../core/errors.ts";
+import { Deadline } from "../../core/deadline.ts";
+import { Disposer } from "../../core/disposer.ts";
+import { HullError } from "../../core/errors.ts";
 import { CloneError } from "./start-vm.ts";
 
 /** How long undoing an attempt may take as a whole, before each step has no more than its least time. */

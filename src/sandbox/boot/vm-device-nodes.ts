@@ -1,10 +1,10 @@
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
-import type { Config } from "../config/schema/schema.ts";
-import type { Deadline } from "../core/deadline.ts";
-import type { Ledger } from "../core/ledger.ts";
-import { DeviceNodes } from "../host/device-nodes.ts";
-import type { ProcessUser } from "../host/process-user.ts";
+import type { Config } from "../../config/schema/schema.ts";
+import type { Deadline } from "../../core/deadline.ts";
+import type { Ledger } from "../../core/ledger.ts";
+import { DeviceNodes } from "../../host/device-nodes.ts";
+import type { ProcessUser } from "../../host/process-user.ts";
 
 /**
  * The devices of the host that this user's VM needs and may not open, as nodes of its own. Root needs none but those of
