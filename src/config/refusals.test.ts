@@ -95,7 +95,7 @@ const ANNOTATIONS: readonly (readonly [key: string, value: string, message: stri
   [
     "hypervisor.kernel_params",
     '["a b"]',
-    'a kernel parameter must be printable and without spaces, not "a b"',
+    'a kernel parameter must be printable and contain no spaces, not "a b"',
   ],
   ["hypervisor.kernel_params", "[1]", 'a kernel parameter must be text, not 1; put it in quotes: "1"'],
   ["hypervisor.kernel_params", "[quiet", 'must be a list, not "[quiet"; write [[quiet]'],

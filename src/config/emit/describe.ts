@@ -15,13 +15,13 @@ export function typeOf(key: Key): string {
     case "choice-or-after":
       return `one of ${key.choices.join(", ")}, or {after: duration, ${formatDuration(key.min)} to ${formatDuration(key.max)}}`;
     case "list":
-      return `list of texts, each a ${key.item}`;
+      return `list of strings, each a ${key.item}`;
     case "path":
-      return "path, absolute or relative to the folder of the file that sets it";
+      return "path, absolute or relative to the directory of the file that sets it";
     case "program":
-      return "program, a name that is searched for or a path";
+      return "program, a path or a name to search for";
     case "string":
-      return "text";
+      return "string";
   }
 }
 
@@ -29,7 +29,7 @@ export function typeOf(key: Key): string {
 export function writtenDefault(key: Key, type: HypervisorType): string | undefined {
   const value = defaultOf(key, type);
   if (value === undefined) return undefined;
-  // The installation's files lie beside the folder of its configurations.
+  // The installation's files are next to the directory of its configurations.
   if (key.kind === "path" && key.relative) return `../${value}`;
   return writtenValue(key, value);
 }

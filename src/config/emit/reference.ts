@@ -5,34 +5,34 @@ import { typeOf, writtenDefault } from "./describe.ts";
 
 const INTRODUCTION = `# Configuration
 
-<!-- Made from the schema in src/config by hack/generate-config. Do not edit. -->
+<!-- Generated from the schema in src/config by hack/generate-config. Do not edit. -->
 
-One YAML file decides everything about a pod's virtual machine. A node can have several runtime handlers, each with
-a file of its own.
+One YAML file configures everything about a pod's virtual machine. A node can have several runtime handlers, each with
+its own file.
 
-## Where it comes from
+## Sources
 
-The first of these that exists is the configuration:
+hull uses the first of these that exists:
 
-1. the file that containerd names in the runtime's options (\`ConfigPath\`; \`ctr run --runtime-config-path\`), or the
-   configuration that stands in those options itself;
-2. the file that the environment variable \`HULL_CONFIG\` of containerd names;
+1. the file that containerd passes in the runtime's options (\`ConfigPath\`; \`ctr run --runtime-config-path\`), or the
+   configuration in those options itself;
+2. the file that \`HULL_CONFIG\` names in containerd's environment;
 3. \`/etc/hull/config.yaml\`;
 4. \`/usr/share/defaults/hull/config.yaml\`;
 5. \`configs/qemu.yaml\` of the installation.
 
-A file that is named (1 and 2) must exist. On top of the file come, each overriding what was before it:
+A file that is named (1 and 2) must exist. These are applied on top of the file, later ones overriding earlier ones:
 
-- the drop-ins \`config.d/*.yaml\` in the file's folder, in the order of their names; handlers whose files share a
-  folder share its drop-ins;
-- the pod's annotations \`${ANNOTATION_PREFIX}<key>\`, where they are allowed.
+- the drop-ins \`config.d/*.yaml\` in the file's directory, in the order of their names; handlers whose files share a
+  directory share its drop-ins;
+- the pod's annotations \`${ANNOTATION_PREFIX}<key>\`, if they are allowed.
 
-Mappings merge key by key, a list replaces a list. \`hull config show --origin\` and \`hull config explain KEY\` tell
-where each value came from and what it overrode.
+Mappings are merged key by key, a list replaces a list. \`hull config show --origin\` and \`hull config explain KEY\` show
+where each value was set and what it overrides.
 
 ### In containerd's own configuration
 
-With containerd 1.7 and newer the configuration can stand in the handler's \`options\` table instead of a file:
+With containerd 1.7 and newer the configuration can be in the handler's \`options\` table instead of a file:
 
 \`\`\`toml
 [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.hull.options]
@@ -41,25 +41,25 @@ With containerd 1.7 and newer the configuration can stand in the handler's \`opt
     default_memory = 512
 \`\`\`
 
-It stands for a whole file: no other file and no drop-in is read, and its paths must be absolute. A table that holds
-none of hull's sections (one left over from another runtime, say) is ignored with a warning. Options of another
+It replaces the file: no other file and no drop-in is read, and its paths must be absolute. A table that contains
+none of hull's sections (for example one left over from another runtime) is ignored with a warning. Options of another
 runtime's type are refused; runc's are ignored, because containerd sends them with some pods to every runtime.
 
 ## Rules
 
-- The file begins with \`version: 1\` and is one YAML 1.2 document without anchors, aliases and tags, of at most 64 KiB.
-- It is a regular file that belongs to root (or the user hull runs as) and that nobody else can write.
-- Unknown keys, wrong types, values out of range and combinations that cannot work are refused, all at once, with
+- The file starts with \`version: 1\` and is one YAML 1.2 document without anchors, aliases and tags, of at most 64 KiB.
+- It is a regular file, owned by root (or the user that hull runs as) and writable by nobody else.
+- Unknown keys, wrong types, values out of range and combinations that cannot work are refused, all of them at once, with
   file, line and column, before anything is created for the pod.
 - Durations are whole numbers with a unit: \`500ms\`, \`10s\`, \`2m\`, \`1h\`.
 - A key marked "not implemented yet" is refused unless it is set to its default.
 
 ## Annotations
 
-A pod may set a key by the annotation \`${ANNOTATION_PREFIX}<key>\` if the key says so below *and*
-\`runtime.enable_annotations\` lists it; nothing is listed by default. Keys that hold a path need a pattern in
-\`runtime.annotation_paths\` as well. Lists are written as words between blanks or as a JSON array. containerd must
-pass the annotations on (\`pod_annotations = ["io.hull.config.*"]\` in the handler). An annotation that is not allowed
+A pod may set a key with the annotation \`${ANNOTATION_PREFIX}<key>\` if the key allows it below *and*
+\`runtime.enable_annotations\` lists it; nothing is listed by default. Keys that take a path need a pattern in
+\`runtime.annotation_paths\` as well. Lists are written as words separated by spaces or as a JSON array. containerd must
+pass on the annotations (\`pod_annotations = ["io.hull.config.*"]\` in the handler). An annotation that is not allowed
 fails the pod.
 `;
 

@@ -8,13 +8,13 @@ const TITLES: Readonly<Record<HypervisorType, string>> = {
 };
 
 /**
- * A commented configuration file for one hypervisor: every key that works is there with its default, commented
- * out, so that the file says what hull does and changes nothing.
+ * A commented configuration file for one hypervisor: lists every implemented key with its default, commented
+ * out, so the file documents what hull does and changes nothing.
  */
 export function sample(type: HypervisorType): string {
   const lines = [
-    `# Configuration of hull for ${TITLES[type]}. Made from the schema by hack/generate-config.`,
-    "# Values in comments are the defaults. Relative paths are relative to this file's folder.",
+    `# hull configuration for ${TITLES[type]}. Generated from the schema by hack/generate-config.`,
+    "# Commented values are the defaults. Relative paths are relative to this file's directory.",
     "# Reference: docs/configuration.md. Check a change with: hull config validate FILE",
     "",
     `version: ${CONFIG_VERSION}`,
@@ -42,7 +42,7 @@ function keyLines(key: Key, name: string, indent: string, type: HypervisorType):
     `${indent}# ${capital(typeOf(key))}.${key.example ? ` Example: ${key.example}` : ""}`,
     active
       ? `${indent}${name}: ${type}`
-      : // Without a default there is no line that says what hull does anyway.
+      : // A key without a default has no value to show.
         `${indent}# ${value === undefined ? `(${name} has no default)` : `${name}: ${value}`}`,
   ];
 }

@@ -5,7 +5,7 @@ const since = "0.1.0";
 /** The program inside the guest and the connection to it. */
 export const agent = section("The agent inside the guest, and the connection to it.", {
   boot_timeout: duration({
-    about: "How long the guest may take from the monitor's start to the agent's first answer.",
+    about: "How long the guest may take from the VMM's start to the agent's first response.",
     min: 1_000,
     max: 600_000,
     default: 60_000,
@@ -13,7 +13,7 @@ export const agent = section("The agent inside the guest, and the connection to 
     annotation: true,
   }),
   dial_timeout: duration({
-    about: "How long connecting a stream to the guest may take.",
+    about: "The timeout for connecting a stream to the guest.",
     min: 10,
     max: 60_000,
     default: 10_000,
@@ -21,7 +21,7 @@ export const agent = section("The agent inside the guest, and the connection to 
     annotation: true,
   }),
   request_timeout: duration({
-    about: "The limit of a request to the agent for which containerd gave none.",
+    about: "The timeout of requests to the agent for which containerd set none.",
     min: 1_000,
     max: 3_600_000,
     default: 60_000,
@@ -29,14 +29,14 @@ export const agent = section("The agent inside the guest, and the connection to 
     annotation: true,
   }),
   enable_debug: boolean({
-    about: "Let the agent log every request on the guest's console.",
+    about: "Log every request to the agent on the guest's console.",
     default: false,
     since,
     annotation: true,
     planned: true,
   }),
   debug_console_enabled: boolean({
-    about: "Serve a shell of the guest on a vsock port, for whoever is root on the host.",
+    about: "Serve a guest shell on a vsock port, for root on the host.",
     default: false,
     since,
     annotation: true,

@@ -5,15 +5,15 @@ const KERNEL_PARAMETER = /^[\x21-\x7e]+$/;
 const ARGUMENT = /^[^\0]+$/;
 
 /** Everything about the virtual machine and the processes that serve it. */
-export const hypervisor = section("The virtual machine monitor and the machine it makes.", {
+export const hypervisor = section("The VMM and the virtual machine.", {
   type: choice({
-    about: "The virtual machine monitor that runs the pods.",
+    about: "The virtual machine monitor (VMM) that runs the pods.",
     choices: ["qemu", "cloud-hypervisor"],
     default: "qemu",
     since,
   }),
   path: program({
-    about: "The monitor's executable.",
+    about: "The VMM's executable.",
     default: "qemu-system-x86_64",
     defaultFor: { "cloud-hypervisor": "cloud-hypervisor" },
     since,
@@ -28,7 +28,7 @@ export const hypervisor = section("The virtual machine monitor and the machine i
   }),
   initrd: path({
     about:
-      "The guest's initial ramdisk, which holds hull-agent and all that the guest runs besides containers.",
+      "The guest's initial ramdisk, with hull-agent and everything else that the guest runs besides containers.",
     default: "guest/initrd.img",
     relative: "installation",
     since,
@@ -38,7 +38,7 @@ export const hypervisor = section("The virtual machine monitor and the machine i
     about: "Parameters appended to the guest kernel's command line.",
     item: "kernel parameter",
     pattern: KERNEL_PARAMETER,
-    rule: "must be printable and without spaces",
+    rule: "must be printable and contain no spaces",
     default: [],
     since,
     annotation: true,
@@ -46,7 +46,7 @@ export const hypervisor = section("The virtual machine monitor and the machine i
   }),
   machine_type: choice({
     about:
-      "The machine: q35 can have devices plugged in later. microvm (QEMU only) boots faster, but takes no device after its start: no template, no block volume, no interface that is added to a running pod.",
+      "The machine type. q35 supports hotplug. microvm (QEMU only) boots faster but does not: no templates, no block volumes, no interfaces added to a running pod.",
     choices: ["q35", "microvm"],
     default: "q35",
     since,
@@ -54,14 +54,14 @@ export const hypervisor = section("The virtual machine monitor and the machine i
   }),
   accel: choice({
     about:
-      "How guest code is run. auto uses KVM where it can really run a guest, and emulation (TCG) elsewhere.",
+      "How guest code is run. auto uses KVM where it can actually run a guest, and emulation (TCG) elsewhere.",
     choices: ["auto", "kvm", "tcg"],
     default: "auto",
     since,
   }),
   cpu_model: string({
     about:
-      "The CPU model as the monitor names it. auto means the host's own under KVM and everything that can be emulated under TCG.",
+      "The CPU model by the VMM's name for it. auto means the host's model under KVM and everything that can be emulated under TCG.",
     pattern: /^[A-Za-z0-9][A-Za-z0-9._-]*$/,
     rule: "must be the name of a CPU model: letters, digits, dot, dash and underscore",
     default: "auto",
@@ -69,10 +69,10 @@ export const hypervisor = section("The virtual machine monitor and the machine i
     annotation: true,
   }),
   cpu_features: list({
-    about: "CPU features switched on (+name) or off (-name).",
+    about: "CPU features to enable (+name) or disable (-name).",
     item: "CPU feature",
     pattern: /^[+-][a-z0-9][a-z0-9._-]*$/,
-    rule: "must be + or - and the name of a CPU feature",
+    rule: "must be + or - followed by the name of a CPU feature",
     default: [],
     since,
     annotation: true,
@@ -80,7 +80,7 @@ export const hypervisor = section("The virtual machine monitor and the machine i
   }),
   default_vcpus: integer({
     about:
-      "Virtual CPUs of a pod that sets no CPU limit; as many as it asks for where that is more. A limited pod has its limit, rounded up.",
+      "Virtual CPUs of a pod without a CPU limit; its requested CPUs if that is more. A pod with a limit gets its limit, rounded up.",
     unit: "vCPUs",
     min: 1,
     max: 240,
@@ -89,7 +89,7 @@ export const hypervisor = section("The virtual machine monitor and the machine i
     annotation: true,
   }),
   default_maxvcpus: integer({
-    about: "The most virtual CPUs of a pod. 0 means as many as the host has.",
+    about: "The maximum number of virtual CPUs of a pod. 0 means as many as the host has.",
     unit: "vCPUs",
     min: 0,
     max: 240,
@@ -99,7 +99,7 @@ export const hypervisor = section("The virtual machine monitor and the machine i
   }),
   default_memory: integer({
     about:
-      "Memory of the virtual machine of a pod that sets no memory limit. A limited pod has its limit and guest_overhead_memory, rounded up to a multiple of 64.",
+      "Memory of the virtual machine of a pod without a memory limit. A pod with a limit gets its limit plus guest_overhead_memory, rounded up to a multiple of 64.",
     unit: "MiB",
     min: 64,
     max: 1_048_576,
@@ -108,7 +108,8 @@ export const hypervisor = section("The virtual machine monitor and the machine i
     annotation: true,
   }),
   default_maxmemory: integer({
-    about: "The most memory of a limited pod's virtual machine. 0 means as much as the host has.",
+    about:
+      "The maximum memory of the virtual machine of a pod with a limit. 0 means as much as the host has.",
     unit: "MiB",
     min: 0,
     max: 16_777_216,
@@ -118,7 +119,7 @@ export const hypervisor = section("The virtual machine monitor and the machine i
   }),
   minimum_memory: integer({
     about:
-      "The least memory of a limited pod's virtual machine, however small the limit: what a guest needs to boot and to run a small container.",
+      "The minimum memory of the virtual machine of a pod with a limit, however small: what a guest needs to boot and to run a small container.",
     unit: "MiB",
     min: 64,
     max: 1_048_576,
@@ -127,8 +128,7 @@ export const hypervisor = section("The virtual machine monitor and the machine i
     annotation: true,
   }),
   guest_overhead_memory: integer({
-    about:
-      "Memory that the guest's kernel and agent take from its containers: it is added to a pod's memory limit.",
+    about: "Memory that the guest's kernel and agent use; added to a pod's memory limit.",
     unit: "MiB",
     min: 0,
     max: 65_536,
@@ -138,7 +138,7 @@ export const hypervisor = section("The virtual machine monitor and the machine i
   }),
   memory_slots: integer({
     about:
-      "How often memory can be plugged into a virtual machine that grows (runtime.static_sandbox_resource_mgmt: false). virtiofsd and the vsock daemon take eight pieces of memory, of which a machine begins with one or two.",
+      "How many times memory can be hot-plugged into a virtual machine that grows (runtime.static_sandbox_resource_mgmt: false). virtiofsd and the vsock daemon support eight memory regions, of which a machine starts with one or two.",
     unit: "slots",
     min: 1,
     max: 255,
@@ -153,7 +153,7 @@ export const hypervisor = section("The virtual machine monitor and the machine i
     since,
   }),
   file_mem_backend: optionalPath({
-    about: "The folder, on a memory file system, for memory_backend: file.",
+    about: "The directory, on a memory file system, for memory_backend: file.",
     since,
     annotation: true,
   }),
@@ -164,25 +164,25 @@ export const hypervisor = section("The virtual machine monitor and the machine i
     annotation: true,
   }),
   enable_mem_prealloc: boolean({
-    about: "Allocate all of the guest's memory at the start instead of when it is first used.",
+    about: "Allocate all of the guest's memory at the start instead of on first use.",
     default: false,
     since,
     annotation: true,
   }),
   reclaim_guest_freed_memory: boolean({
-    about: "Give memory that the guest has freed back to the host (virtio-balloon free page reporting).",
+    about: "Return memory that the guest has freed to the host (virtio-balloon free page reporting).",
     default: true,
     since,
     annotation: true,
   }),
   enable_iothreads: boolean({
-    about: "Serve block devices in a thread of their own.",
+    about: "Serve block devices in a separate thread.",
     default: false,
     since,
     annotation: true,
   }),
   block_device_aio: choice({
-    about: "How the monitor reads and writes block devices.",
+    about: "How the VMM reads and writes block devices.",
     choices: ["threads", "native", "io_uring"],
     default: "threads",
     since,
@@ -195,13 +195,13 @@ export const hypervisor = section("The virtual machine monitor and the machine i
     annotation: true,
   }),
   block_device_cache_noflush: boolean({
-    about: "Ignore flush requests of the guest: fast, and loses data when the host crashes.",
+    about: "Ignore flush requests of the guest: fast, but loses data if the host crashes.",
     default: false,
     since,
     annotation: true,
   }),
   disable_vhost_net: boolean({
-    about: "Move network packets through the monitor even where the host has vhost-net.",
+    about: "Pass network packets through the VMM even if the host has vhost-net.",
     default: false,
     since,
     annotation: true,
@@ -213,20 +213,20 @@ export const hypervisor = section("The virtual machine monitor and the machine i
     annotation: true,
   }),
   seccomp_sandbox: boolean({
-    about: "Confine the monitor's own system calls with its seccomp filter.",
+    about: "Confine the VMM's own system calls with its seccomp filter.",
     default: true,
     since,
   }),
   rootless: boolean({
     about:
-      "Run the monitor and the vsock daemon as an unprivileged user of the pod's own, without any capability. virtiofsd confines itself.",
+      "Run the VMM and the vsock daemon as a separate unprivileged user per pod, without any capabilities. virtiofsd confines itself.",
     default: true,
     since,
     annotation: true,
   }),
   rootless_first_id: integer({
     about:
-      "The first of the 4194304 numbers that rootless takes for users and groups; nothing else on the host may have them, a hull inside a container included: whatever runs as a pod's user is killed when the pod ends. A pod's is this one plus the process id of its shim, or the next one that is free.",
+      "The first of the 4194304 user and group ids that rootless uses. Nothing else on the host may use them, including a hull inside a container: everything that runs as a pod's user is killed when the pod ends. A pod's id is this one plus the process id of its shim, or the next free one.",
     unit: "user ids",
     min: 1_000,
     max: 4_290_772_990,
@@ -234,17 +234,17 @@ export const hypervisor = section("The virtual machine monitor and the machine i
     since,
   }),
   extra_args: list({
-    about: "Arguments appended to the monitor's command line as they are. Nothing checks them.",
+    about: "Arguments appended to the VMM's command line as they are, unchecked.",
     item: "argument",
     pattern: ARGUMENT,
-    rule: "must be a text that is not empty",
+    rule: "must be a non-empty string",
     default: [],
     since,
     example: '["-d", "guest_errors"]',
   }),
   vsock: choice({
     about:
-      "How host and guest talk: native is the host kernel's vhost-vsock, hybrid a Unix socket served in user space. auto uses native where the host has it.",
+      "How host and guest communicate: native is the host kernel's vhost-vsock, hybrid a Unix socket served in user space. auto uses native if the host has it.",
     choices: ["auto", "hybrid", "native"],
     default: "auto",
     since,
@@ -262,7 +262,7 @@ export const hypervisor = section("The virtual machine monitor and the machine i
   }),
   virtio_fs_cache: choice({
     about:
-      "How long the guest may trust what it has cached of shared files: not at all, for a second, or for good (nothing else may change them then).",
+      "How long the guest may use its cache of shared files: not at all, for a second, or forever (nothing else may change them then).",
     choices: ["never", "auto", "always"],
     default: "auto",
     since,
@@ -272,7 +272,7 @@ export const hypervisor = section("The virtual machine monitor and the machine i
     about: "Arguments appended to the virtio-fs daemon's command line as they are.",
     item: "argument",
     pattern: ARGUMENT,
-    rule: "must be a text that is not empty",
+    rule: "must be a non-empty string",
     default: [],
     since,
   }),
@@ -283,12 +283,12 @@ export const hypervisor = section("The virtual machine monitor and the machine i
       since,
     }),
     template_path: path({
-      about: "The folder, on a memory file system, that holds the templates.",
+      about: "The directory, on a memory file system, that contains the templates.",
       default: "/dev/shm/hull-template",
       since,
     }),
     max_size: integer({
-      about: "The most memory that all templates together may take.",
+      about: "The maximum memory that all templates together may take.",
       unit: "MiB",
       min: 0,
       max: 1_048_576,
@@ -296,7 +296,7 @@ export const hypervisor = section("The virtual machine monitor and the machine i
       since,
     }),
     wait: boolean({
-      about: "While another pod makes the template: wait for it (true) or boot cold (false).",
+      about: "While another pod builds the template: wait for it (true) or boot cold (false).",
       default: true,
       since,
     }),

@@ -6,7 +6,7 @@ const since = "0.1.0";
 export const runtime = section("What the runtime does on the host, around the virtual machine.", {
   log_level: choice({
     about:
-      "The least severe messages that reach containerd's log. Unset, containerd's level applies; containerd's --debug overrides a less verbose level set here.",
+      "The least severe level that is logged to containerd's log. If unset, containerd's level applies; containerd's --debug overrides a less verbose level set here.",
     choices: ["trace", "debug", "info", "warn", "error"],
     default: "info",
     since,
@@ -14,7 +14,7 @@ export const runtime = section("What the runtime does on the host, around the vi
   }),
   sigterm_escalation: choiceOrAfter({
     about:
-      "What follows a SIGTERM to a process. unhandled: SIGKILL at once where the process neither handles, blocks nor ignores SIGTERM (a shell as the first process). {after: 10s}: SIGKILL if it still lives then. immediate: SIGKILL right behind it. never: nothing.",
+      "What follows a SIGTERM to a process. unhandled: SIGKILL at once if the process neither handles, blocks nor ignores SIGTERM (a shell as the first process, for example). {after: 10s}: SIGKILL if it is still alive then. immediate: SIGKILL right after it. never: nothing.",
     choices: ["unhandled", "immediate", "never"],
     min: 100,
     max: 3_600_000,
@@ -25,7 +25,7 @@ export const runtime = section("What the runtime does on the host, around the vi
   }),
   create_container_timeout: duration({
     about:
-      "The longest that creating a container may take, including the boot of its pod. A shorter limit from containerd applies.",
+      "The timeout for creating a container, including the boot of its pod. A shorter timeout from containerd takes precedence.",
     min: 1_000,
     max: 3_600_000,
     default: 120_000,
@@ -34,7 +34,7 @@ export const runtime = section("What the runtime does on the host, around the vi
   }),
   kill_timeout: duration({
     about:
-      "How long the guest may take to carry out a SIGKILL. If it has not answered by then, the virtual machine is ended, and with it every container of the pod. If it has answered but the container is still alive, the virtual machine is ended too where the container has no pod, its start is still unanswered, or one of the virtual machine's processes on the host is stopped; otherwise when SIGKILL is sent again. A deletion of what has ended fails if the guest answers nothing for this long.",
+      "How long the guest may take to carry out a SIGKILL. If it has not answered by then, the virtual machine is killed, and every container of the pod with it. If it has answered but the container is still alive, the virtual machine is killed too if the container has no pod, its start is still pending, or one of the virtual machine's processes on the host is stopped; otherwise when SIGKILL is sent again. Deleting a stopped container or exec fails if the guest does not answer for this long.",
     min: 100,
     max: 600_000,
     default: 5_000,
@@ -43,7 +43,7 @@ export const runtime = section("What the runtime does on the host, around the vi
   }),
   health_interval: duration({
     about:
-      "How often a pod's monitor and guest agent are asked whether they still answer, give or take a quarter; 0s means never. One that misses two questions in a row (the second is asked at once) is reported in the log and as an event with the topic /hull/health, and so is its recovery.",
+      "How often a pod's VMM and guest agent are probed, plus or minus a quarter; 0s means never. One that fails two probes in a row (the second follows at once) is reported in the log and as an event with the topic /hull/health, and so is its recovery.",
     min: 0,
     max: 3_600_000,
     default: 30_000,
@@ -52,7 +52,7 @@ export const runtime = section("What the runtime does on the host, around the vi
   }),
   health_timeout: duration({
     about:
-      "How long the monitor and the guest agent may take to answer. A guest under load may need seconds, and more on a busy host.",
+      "How long the VMM and the guest agent may take to answer a probe. A guest under load may need seconds, and more on a busy host.",
     min: 100,
     max: 3_600_000,
     default: 30_000,
@@ -61,7 +61,7 @@ export const runtime = section("What the runtime does on the host, around the vi
   }),
   health_action: choice({
     about:
-      "What follows when the guest agent has missed two questions in a row: report only reports it, kill also ends the virtual machine, whose containers exit with status 137. A monitor that alone does not answer is only reported.",
+      "What to do when the guest agent has failed two probes in a row: report only reports it, kill also kills the virtual machine, whose containers exit with status 137. If only the VMM does not answer, it is only reported.",
     choices: ["report", "kill"],
     default: "report",
     since,
@@ -69,7 +69,7 @@ export const runtime = section("What the runtime does on the host, around the vi
   }),
   internetworking_model: choice({
     about:
-      "How the pod's network interfaces reach the guest: tcfilter mirrors each one to a tap, macvtap (QEMU only) lays a macvtap over it, none leaves the guest without.",
+      "How the pod's network interfaces are connected to the guest: tcfilter redirects each one to a tap, macvtap (QEMU only) creates a macvtap over it, none leaves the guest without.",
     choices: ["tcfilter", "macvtap", "none"],
     default: "tcfilter",
     since,
@@ -77,20 +77,20 @@ export const runtime = section("What the runtime does on the host, around the vi
   }),
   sandbox_cgroup_only: boolean({
     about:
-      "Put the monitor, all its helpers and the shim into the pod's cgroup, so that they count for the pod and its limits hold for them. false leaves them where containerd is.",
+      "Move the VMM, its helpers and the shim into the pod's cgroup, so that they are charged to the pod and its limits apply to them. false leaves them in containerd's cgroup.",
     default: true,
     since,
   }),
   static_sandbox_resource_mgmt: boolean({
     about:
-      "Size the virtual machine once, from the pod's limits. false: it is booted with that size and grows, by CPUs and memory that are plugged in, with the limits of the containers that come and are updated; it does not shrink.",
+      "Size the virtual machine once, from the pod's limits. false: it is booted with that size and grows, by hot-plugged CPUs and memory, with the limits of containers that are created or updated; it does not shrink.",
     default: true,
     since,
     annotation: true,
   }),
   sandbox_overhead_memory: integer({
     about:
-      "Memory that the monitor, its helpers and the shim may take on the host besides the guest's: with it a virtual machine has to fit the limit of the pod's cgroup.",
+      "Memory that the VMM, its helpers and the shim may take on the host besides the guest's: the virtual machine plus this must fit the limit of the pod's cgroup.",
     unit: "MiB",
     min: 0,
     max: 65_536,
@@ -116,10 +116,10 @@ export const runtime = section("What the runtime does on the host, around the vi
   }),
   annotation_paths: list({
     about:
-      "The values that annotations may give to keys that hold a path: absolute patterns where * stands for anything but a slash.",
+      "The values that annotations may set for keys that take a path: absolute patterns in which * matches anything but a slash.",
     item: "path pattern",
     pattern: /^\/[^\0]*$/,
-    rule: "must be an absolute path (* stands for anything but a slash)",
+    rule: "must be an absolute path (* matches anything but a slash)",
     default: [],
     since,
     example: "[/usr/lib/hull/kernels/*]",
@@ -130,7 +130,7 @@ export const runtime = section("What the runtime does on the host, around the vi
 export const shim = section("How containerd is served.", {
   protocol: choice({
     about:
-      "The protocol spoken with containerd. grpc works with containerd 1.7; 2.0 to 2.4 take every gRPC shim for dead.",
+      "The protocol spoken with containerd. grpc works with containerd 1.7; 2.0 to 2.4 treat every gRPC shim as crashed.",
     choices: ["ttrpc", "grpc"],
     default: "ttrpc",
     since,
