@@ -29,7 +29,7 @@ async function failing({ host }: Subject, args: string[], cause: RegExp) {
 
 export const EXEC_CASES: readonly ParityCase[] = [
   {
-    name: "exec: arguments arrive as they are",
+    name: "exec: arguments are passed unchanged",
     run: ({ host }) =>
       host.run(["printf", "<%s>\\n", "a b", "", "\"quoted\" 'twice'", "$HOME", "zażółć 漢字", "line\nbreak"]),
   },
@@ -37,9 +37,9 @@ export const EXEC_CASES: readonly ParityCase[] = [
     name: "exec: environment",
     run: ({ host }) => host.run({ args: ["env"], env: ["PATH=/bin", "EMPTY=", "EQUALS=a=b", "BLANKS= x "] }),
   },
-  { name: "exec: working folder", run: ({ host }) => host.run({ args: ["pwd"], cwd: "/etc" }) },
+  { name: "exec: working directory", run: ({ host }) => host.run({ args: ["pwd"], cwd: "/etc" }) },
   {
-    name: "exec: user, group and further groups",
+    name: "exec: user, group and supplementary groups",
     run: ({ host }) =>
       host.run({
         args: ["sh", "-c", "id -u; id -g; id -G"],
@@ -55,7 +55,7 @@ export const EXEC_CASES: readonly ParityCase[] = [
     },
   },
   {
-    name: "exec: chosen capabilities",
+    name: "exec: selected capabilities",
     run: (subject) =>
       field(
         subject,
@@ -64,7 +64,7 @@ export const EXEC_CASES: readonly ParityCase[] = [
       ),
   },
   {
-    name: "exec: no capabilities for a user who is not root",
+    name: "exec: no capabilities for a non-root user",
     run: (subject) =>
       field(subject, { capabilities: ALL_SETS([]), user: { uid: 1000, gid: 1000 } }, "^Cap(Prm|Eff|Bnd)"),
   },
@@ -116,14 +116,14 @@ export const EXEC_CASES: readonly ParityCase[] = [
     run: (subject) => failing(subject, ["/etc/passwd"], /exec: "\/etc\/passwd": permission denied/),
   },
   {
-    name: "exec: a program of another format",
+    name: "exec: a file of an unknown format",
     run: async (subject) => {
       await subject.host.sh("echo garbage >/tmp/garbage; chmod +x /tmp/garbage");
       return await failing(subject, ["/tmp/garbage"], /exec format error/);
     },
   },
   {
-    name: "exec: a working folder that does not exist",
+    name: "exec: a working directory that does not exist",
     run: async ({ host }) => {
       const exec = await host.exec({ args: ["true"], cwd: "/no/such/folder" });
       try {
@@ -162,7 +162,7 @@ export const EXEC_CASES: readonly ParityCase[] = [
     },
     hull: {
       does: { created: WRONG_STATE, paused: WRONG_STATE, code: 5, stopped: WRONG_STATE },
-      why: "runc runs execs beside an init that has not begun, hull once it has; and a call in the wrong state is FailedPrecondition, not Unknown",
+      why: "runc runs execs before init has started, hull only after; and a call in the wrong state is FailedPrecondition, not Unknown",
     },
   },
   {
@@ -175,7 +175,7 @@ export const EXEC_CASES: readonly ParityCase[] = [
     },
   },
   {
-    name: "exec: its states, and calls that come too early or too late",
+    name: "exec: its states, and calls made too early or too late",
     run: async ({ host }) => {
       const exec = await host.exec(["sh", "-c", "read line; exit 4"], { stdin: true });
       const added = await exec.state();
@@ -211,11 +211,11 @@ export const EXEC_CASES: readonly ParityCase[] = [
         deleted: 4,
         gone: { state: "NOT_FOUND", kill: "NOT_FOUND", again: "NOT_FOUND" },
       },
-      why: "a call in the wrong state is FailedPrecondition, containerd's class for it; runc's shim answers Unknown",
+      why: "a call in the wrong state is FailedPrecondition, containerd's class for it; runc's shim returns Unknown",
     },
   },
   {
-    name: "exec: 50 at once",
+    name: "exec: 50 concurrently",
     lines: ["2"],
     run: async ({ host }) => {
       const results = await Promise.all(

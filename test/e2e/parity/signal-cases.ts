@@ -21,7 +21,7 @@ export const SIGNAL_CASES: readonly ParityCase[] = [
       ),
   },
   {
-    name: "kill: SIGTERM to who ignores it, then SIGKILL",
+    name: "kill: SIGTERM to a process that ignores it, then SIGKILL",
     run: (subject) =>
       subject.with(["sh", "-c", `trap '' TERM; trap 'echo usr1' USR1; echo ready; ${LOOP}`], async (task) => {
         await task.stdout?.printed("ready");
@@ -34,7 +34,7 @@ export const SIGNAL_CASES: readonly ParityCase[] = [
       }),
   },
   {
-    name: "kill: SIGTERM to a PID 1 that does nothing about it",
+    name: "kill: SIGTERM to a PID 1 without a handler for it",
     run: (subject) =>
       subject.with(["sh", "-c", "echo ready; exec sleep 1000"], async (task) => {
         await task.stdout?.printed("ready");
@@ -46,7 +46,7 @@ export const SIGNAL_CASES: readonly ParityCase[] = [
       }),
     hull: {
       does: "STOPPED",
-      why: "Linux drops a SIGTERM that PID 1 of a namespace has no handler for; hull sends SIGKILL then (`runtime.sigterm_escalation: unhandled`), so that such containers do not cost their grace period",
+      why: "Linux drops a SIGTERM that PID 1 of a namespace has no handler for; hull then sends SIGKILL (`runtime.sigterm_escalation: unhandled`), so such containers do not take their whole grace period",
     },
   },
   {
@@ -65,7 +65,7 @@ export const SIGNAL_CASES: readonly ParityCase[] = [
     },
   },
   {
-    name: "kill: what does not exist",
+    name: "kill: a process that does not exist",
     run: async ({ host, client }) => [
       await answer(client.tasks.kill({ containerId: "nobody", signal: SIGKILL })),
       await answer(client.tasks.kill({ containerId: host.containerId, execId: "nobody", signal: SIGKILL })),
@@ -101,7 +101,7 @@ export const SIGNAL_CASES: readonly ParityCase[] = [
       ),
   },
   {
-    name: "kill: a container without a pid namespace of its own",
+    name: "kill: a container without its own PID namespace",
     run: async (subject) => {
       const killed = subject.with(
         ["sh", "-c", "sleep 1000 & echo ready; wait"],
@@ -124,11 +124,11 @@ export const SIGNAL_CASES: readonly ParityCase[] = [
     },
     hull: {
       does: "refused",
-      why: "a VM has processes of its own: the host's pid namespace cannot be shared with it",
+      why: "a VM cannot share the host's PID namespace",
     },
   },
   {
-    name: "kill: a paused container, and execs end with their container",
+    name: "kill: a paused container; execs end with their container",
     run: (subject) =>
       subject.with(["sleep", "1000"], async (task) => {
         const { containerId } = task;

@@ -96,11 +96,11 @@ export const STATE_CASES: readonly ParityCase[] = [
           ...{ kill: "NOT_FOUND", code: 5, waitAgain: 5 },
         },
       },
-      why: "a call in the wrong state is FailedPrecondition, containerd's class for it; runc's shim answers Unknown",
+      why: "a call in the wrong state is FailedPrecondition, containerd's class for it; runc's shim returns Unknown",
     },
   },
   {
-    name: "states: a created container is deleted unstarted",
+    name: "states: a created container is deleted before its start",
     run: async (subject) => {
       const task = await subject.create(["true"]);
       await task.remove();
@@ -110,7 +110,7 @@ export const STATE_CASES: readonly ParityCase[] = [
     },
   },
   {
-    name: "states: a paused container does nothing until it is resumed",
+    name: "states: a paused container does not run until it is resumed",
     run: (subject) =>
       subject.with(["sh", "-c", "i=0; while :; do i=$((i+1)); echo $i; sleep 0.05; done"], async (task) => {
         const { containerId } = task;
@@ -180,7 +180,7 @@ export const STATE_CASES: readonly ParityCase[] = [
       }),
   },
   {
-    name: "OOM: told each time, exit 137, the container lives on",
+    name: "OOM: reported each time, exit 137, the container keeps running",
     run: (subject) =>
       subject.with(
         ["sleep", "1000"],
@@ -230,7 +230,7 @@ export const STATE_CASES: readonly ParityCase[] = [
       }),
     hull: {
       does: 1,
-      why: "on the host there is one process for all of the VM; the guest's pids would be taken for the host's",
+      why: "the whole VM is one process on the host; the guest's PIDs would be mistaken for the host's",
     },
   },
 ];

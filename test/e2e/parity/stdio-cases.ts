@@ -49,7 +49,7 @@ async function endOnce(lines: number, path: string, task: Task): Promise<number>
 
 export const STDIO_CASES: readonly ParityCase[] = [
   {
-    name: "stdio: stdout and stderr apart, no newline added",
+    name: "stdio: stdout and stderr are separate, no newline is added",
     run: ({ host }) => host.sh("echo out; printf err >&2; printf end"),
   },
   {
@@ -68,7 +68,7 @@ export const STDIO_CASES: readonly ParityCase[] = [
     run: ({ host }) => host.run(["sh", "-c", "echo lost; exit 3"], { uri: "" }),
   },
   {
-    name: "stdio: a reader that comes late",
+    name: "stdio: a late reader",
     run: async ({ host, runtime }) => {
       return await withExec(
         host,
@@ -90,7 +90,7 @@ export const STDIO_CASES: readonly ParityCase[] = [
     },
   },
   {
-    name: "stdio: a reader that leaves, and another that comes",
+    name: "stdio: a reader that disconnects, and one that connects later",
     run: async ({ host }) => {
       return await withExec(
         host,
@@ -130,7 +130,7 @@ export const STDIO_CASES: readonly ParityCase[] = [
     },
   },
   {
-    name: "stdio: a child in the background does not hold the exit back",
+    name: "stdio: a background child does not delay the exit",
     run: async ({ host }) => {
       const begin = performance.now();
       const exec = await host.exec(["sh", "-c", "sleep 300 & echo started"]);
@@ -146,7 +146,7 @@ export const STDIO_CASES: readonly ParityCase[] = [
     },
   },
   {
-    name: "stdio: file:// appends both streams, and makes folders",
+    name: "stdio: file:// appends both streams and creates directories",
     run: async (subject) => {
       const path = join(subject.containerd.directory, `logs-${subject.runtime}`, "sub", "log");
       const runs = ["first", "second"];
@@ -186,7 +186,7 @@ export const STDIO_CASES: readonly ParityCase[] = [
     },
   },
   {
-    name: "stdio: a logger that ends before it is ready",
+    name: "stdio: a logger that exits before it is ready",
     run: async (subject) => {
       const logger = await script(subject, "broken-logger", "#!/bin/sh\necho broken >&2\nexit 3\n");
       const created = await answer(
@@ -196,7 +196,7 @@ export const STDIO_CASES: readonly ParityCase[] = [
     },
     hull: {
       does: { refused: true },
-      why: "runc takes the end of a logger for its being ready and runs a container whose output nobody gets; hull refuses it with the logger's status",
+      why: "runc takes the exit of a logger as its readiness and runs a container whose output is lost; hull refuses it with the logger's status",
     },
   },
   {

@@ -5,16 +5,16 @@ const LOOP = "while :; do sleep 0.1; done";
 
 export const TERMINAL_CASES: readonly ParityCase[] = [
   {
-    name: "terminal: it is one, and lines end in CR LF",
+    name: "terminal: is a tty, and lines end in CR LF",
     run: ({ host }) => host.sh("[ -t 0 ] && [ -t 1 ] && [ -t 2 ] && echo all; echo error >&2", TERMINAL),
   },
   {
-    name: "terminal: the size the spec asks for",
+    name: "terminal: the size in the spec",
     run: ({ host }) =>
       host.run({ args: ["stty", "size"], consoleSize: { width: 100, height: 40 } }, { terminal: true }),
   },
   {
-    name: "terminal: a resize is told by SIGWINCH",
+    name: "terminal: a resize sends SIGWINCH",
     run: async ({ host }) => {
       return await withExec(
         host,
@@ -75,7 +75,7 @@ export const TERMINAL_CASES: readonly ParityCase[] = [
     },
   },
   {
-    name: "terminal: the last line of a fast exit",
+    name: "terminal: the last line before a fast exit",
     run: async ({ host }) => {
       const results = [];
       for (let index = 0; index < 5; index++) {
@@ -86,7 +86,7 @@ export const TERMINAL_CASES: readonly ParityCase[] = [
     },
   },
   {
-    name: "terminal: of a container's own, sized before and after the start",
+    name: "terminal: a container's own, resized before and after the start",
     run: async (subject) => {
       const script = "stty size; read line; stty size; exit 6";
       const task = await subject.create(["sh", "-c", script], TERMINAL);
