@@ -52,7 +52,7 @@ const all = (behave: () => Promise<never>) => ({
   ...{ updateContainer: behave, statsContainer: behave, shutdown: behave },
 });
 
-test("a guest that is silent holds no call: the caller's limit counts, else agent.request_timeout", async (t) => {
+test("an unresponsive guest blocks no call: the caller's limit counts, else agent.request_timeout", async (t) => {
   const { connecting } = await evilAgent(t, all(never), 30);
   const agent = await connecting;
   for (const [name, call] of Object.entries(calls)) {
@@ -94,7 +94,7 @@ test("an agent that does not look at its limit is bounded as well; wait is not",
   assert.equal((await exit).status, 3);
 });
 
-test("the guest does not choose the class of a failure: of every code only what the call can mean is left", async (t) => {
+test("the guest cannot choose the class of an error: of every code only what the call can mean is left", async (t) => {
   let code: ErrorCode = "Unknown";
   const { connecting } = await evilAgent(
     t,
@@ -165,7 +165,7 @@ test("a spec that is nested too deep to be sent is refused as the caller's fault
   await assert.rejects(agent.update("c1", { deep }, none), refused);
 });
 
-test("texts of the guest are printable and short", async (t) => {
+test("strings from the guest are printable and short", async (t) => {
   const { connecting } = await evilAgent(t, {
     hello: () => ({
       ...{ protocolMajor: 2, protocolMinor: 0, features: [] },
@@ -200,7 +200,7 @@ const breaches: [string, (agent: BoundedAgent) => Promise<unknown>, RegExp][] = 
 ];
 
 for (const [what, call, told] of breaches) {
-  test(`a breach of the protocol is logged and ends the pod: ${what}`, async (t) => {
+  test(`a protocol violation is logged and ends the pod: ${what}`, async (t) => {
     const { connecting, warnings } = await evilAgent(t, {
       waitProcess: () => ({ ...EXIT, exitStatus: 4242 }),
       statsContainer: () => ({ cgroupFiles: {}, netDev: "x".repeat(2_000_000) }),
@@ -237,7 +237,7 @@ test("frames that are no ttrpc end the pod with that reason", async (t) => {
   await waiting;
 });
 
-test("an exit is told for a time between the call and now, whatever the guest's clock says", async (t) => {
+test("an exit time is between the call and now, whatever the guest's clock says", async (t) => {
   const times = [0n, 2n ** 63n - 1n, -(2n ** 63n), 1n, BigInt(Date.UTC(2200, 0)) * 1_000_000n];
   const { connecting } = await evilAgent(t, {
     waitProcess: () => ({ ...EXIT, exitedAtUnixNano: times[0] ?? 0n }),

@@ -26,7 +26,7 @@ function textsOfTheGuest(api: string): string[] {
   });
 }
 
-test("the guest's messages have no field for a path, only versions, ids of processes, and statistics", () => {
+test("the guest's messages have no field for a path, only versions, process ids and statistics", () => {
   assert.deepEqual(textsOfTheGuest(readFileSync(API, "utf8")).sort(), [
     "HelloResponse.agent_version",
     "HelloResponse.features",

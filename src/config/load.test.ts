@@ -134,7 +134,7 @@ test("our own table in containerd's configuration is taken as containerd sends i
   assert.deepEqual(config.hypervisor.kernel_params, ["quiet"]);
 });
 
-test("a file that is named must exist, be absolute, and be trustworthy", async (t) => {
+test("an explicitly named file must exist, be absolute, and be trustworthy", async (t) => {
   const missing = join(root, "missing.yaml");
   await t.test("missing by option", () =>
     assert.rejects(

@@ -137,7 +137,7 @@ test("annotations are refused with their name and the key that would allow them"
   }
 });
 
-test("without a list of annotations every one is refused", async () => {
+test("without a list of allowed annotations all are refused", async () => {
   const node = await load("version: 1");
   assert.throws(
     () => node.withAnnotations({ "io.hull.config.hypervisor.default_memory": "512" }),

@@ -31,7 +31,7 @@ test("what is too long is cut, and a pair that is cut leaves no half", () => {
   assert.equal(printable("abcd\u{1f600}g", 6), "abcd\ufffd…");
 });
 
-test("nothing that a terminal obeys is left of any text, and no more than the limit", () => {
+test("no text keeps terminal control sequences or exceeds the limit", () => {
   const hostile = fc.string({
     unit: fc.constantFrom("\x1b", "[", "]", "m", "\x9b", "\x07", "\\", "\r", "\n", "\ud800", "a", "\u202e"),
   });

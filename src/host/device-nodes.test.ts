@@ -48,7 +48,7 @@ test("a node is the host's device, and the user's alone; nothing is left of it",
   await rm(root, { recursive: true });
 });
 
-test("the user cannot write to a node that is to be read, nor make it one that it can write to", async (t) => {
+test("the user can neither write to a read-only node nor make it writable", async (t) => {
   const root = await freshRoot(t);
   const deadline = within(60_000);
   const nodes = await DeviceNodes.create(join(root, "dev"), USER, [], new MemoryLedger(), deadline);
@@ -66,7 +66,7 @@ test("the user cannot write to a node that is to be read, nor make it one that i
   await nodes.dispose(deadline);
 });
 
-test("a node that was removed cannot be opened through a descriptor of its place", async (t) => {
+test("a removed node cannot be opened through a descriptor of its directory", async (t) => {
   const root = await freshRoot(t);
   const deadline = within(60_000);
   const nodes = await DeviceNodes.create(join(root, "dev"), USER, [], new MemoryLedger(), deadline);

@@ -43,7 +43,7 @@ test("a device of an image file, recorded while it is there; detaching twice is 
   assert.deepEqual(ledger.resources, []);
 });
 
-test("a device that a VMM detaches stays the file's, and its number no other's, until it is detached here", async () => {
+test("a device that a VMM detaches keeps its file and its number until it is detached here", async () => {
   const loop = await attachLoop(image, false, { ledger, mounts }, within(30_000));
   // As anybody may who can open it (LOOP_CLR_FD).
   await run(["losetup", "--detach", loop.path], within(30_000));
@@ -56,7 +56,7 @@ test("a device that a VMM detaches stays the file's, and its number no other's, 
   assert.deepEqual([await attached(), ledger.resources], [[""], []]);
 });
 
-test("a device that somebody else has open stays the file's, and recorded, until he has closed it", async (t) => {
+test("a device that another process has open keeps its file, and stays recorded, until it is closed", async (t) => {
   const loop = await attachLoop(image, false, { ledger, mounts }, within(30_000));
   const letGo = await holdOpen(t, loop.path);
   const soon = Deadline.after(100);
@@ -81,7 +81,7 @@ test("a detach that is given up is not remembered as done", async () => {
   assert.deepEqual([await attached(), ledger.resources], [[""], []]);
 });
 
-test("a device goes with its daemon, also if that is killed and its file cannot be found any more", async (t) => {
+test("a device is detached with its daemon, even if the daemon is killed and the file is gone", async (t) => {
   const fixture = fileURLToPath(new URL("../../test/fixtures/attach-loop-device.ts", import.meta.url));
   const argv = ["--import", "tsx", fixture, image];
   const daemon = spawn(process.execPath, argv, { stdio: ["ignore", "pipe", "inherit"] });

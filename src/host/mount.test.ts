@@ -106,7 +106,7 @@ test("a failing mount is told with its cause, and what came before it is undone"
   assert.deepEqual(await mountsBelow(directory), []);
 });
 
-test("a mount goes where no link of the image leads it", { skip: notRoot }, async () => {
+test("a mount is not redirected by symlinks of the image", { skip: notRoot }, async () => {
   for (const name of ["image/etc", "outside"]) await mkdir(join(directory, name), { recursive: true });
   await symlink("../outside", join(directory, "image/out"));
   await symlink("/", join(directory, "image/all"));

@@ -258,7 +258,7 @@ test("it dies with its parent, even by SIGKILL", async () => {
   assert.ok(!isAlive(pid, startTime));
 });
 
-test("a process of another user has no right left, also where its program is in a folder of root's", async () => {
+test("a process of another user has no privileges left, even if its program is in a directory of root's", async () => {
   const folder = await mkdtemp(join(tmpdir(), "hull-launch-user-")); // 0700
   const program = join(folder, "program");
   await copyFile("/bin/sleep", program);

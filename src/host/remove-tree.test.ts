@@ -46,7 +46,7 @@ test("a tree goes with all that is in it, whatever its names and links are; once
   assert.deepEqual([await left(), await readdir(kept)], [[], ["file"]]);
 });
 
-test("folders deeper than any path reaches go, too", async () => {
+test("directories nested deeper than PATH_MAX are removed, too", async () => {
   // Each step in the one before: their path has 200 times 100 bytes.
   const step = "d".repeat(99);
   await run("sh", ["-c", `for i in $(seq 200); do mkdir ${step} && cd -P ${step} || exit; done`], {
@@ -56,7 +56,7 @@ test("folders deeper than any path reaches go, too", async () => {
   assert.deepEqual(await left(), []);
 });
 
-test("who changes folders into links while they are removed has nothing removed elsewhere", {
+test("replacing directories with symlinks during a removal removes nothing elsewhere", {
   skip: process.getuid?.() !== 0 && "runs a process of another user",
   timeout: 120_000,
 }, async () => {

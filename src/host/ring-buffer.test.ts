@@ -19,7 +19,7 @@ test("keeps exactly the end of what was written", () => {
   );
 });
 
-test("keeps 64 KiB where nothing else is said", () => {
+test("keeps 64 KiB by default", () => {
   const ring = new RingBuffer();
   ring.write(Buffer.alloc(100_000, "x"));
   assert.equal(ring.text().length, 64 << 10);
@@ -33,7 +33,7 @@ test("does not alias the writer's buffer", () => {
   assert.equal(ring.text(), "abc");
 });
 
-test("what a guest or a VMM writes for terminals to obey is not kept as text", () => {
+test("terminal control sequences from a guest or a VMM are not kept", () => {
   const ring = new RingBuffer();
   ring.write(Buffer.from("\x1b]0;title\x07boot\r\n\x1b[31mKernel panic\x1b[0m\b\b \xc2\x9b2J", "latin1"));
   assert.equal(ring.text(), "boot\nKernel panic ");

@@ -257,7 +257,7 @@ describe("the clean-up of a pod whose daemon is gone", () => {
   });
 
   for (const lost of [false, true]) {
-    it(`ends what still runs as the pod's user, by ${lost ? "the pod's name" : "the ledger"}, in no cgroup of its own`, {
+    it(`kills what still runs as the pod's user, by ${lost ? "the pod's name" : "the ledger"}, in no cgroup of its own`, {
       skip: !ROOT,
     }, async () => {
       const first = 1_700_000_000;

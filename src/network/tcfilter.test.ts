@@ -17,7 +17,7 @@ describe("tcfilter", () => {
     assert.equal(addTaps(PAIRS, 1_500_000_001)[0], "tuntap add dev hull-0a1b2c-0 mode tap user 1500000001");
   });
 
-  it("sends every frame that comes in on one side out on the other", () => {
+  it("redirects every frame from one side to the other", () => {
     const filter = "parent ffff: protocol all prio 1 u32 match u8 0 0 action mirred egress redirect dev";
     assert.deepEqual(mirror(PAIRS), [
       "qdisc add dev eth0 ingress",

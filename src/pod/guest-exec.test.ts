@@ -23,7 +23,7 @@ async function setUp() {
 }
 
 for (const step of ["createExec", "openStream", "start"]) {
-  test(`an exec whose start passes its deadline in ${step} is killed and deleted in the guest`, async () => {
+  test(`an exec whose start exceeds its deadline in ${step} is killed and deleted in the guest`, async () => {
     const { fake, runner, followed } = await setUp();
     const slow = deferred<void>();
     fake.faults.set(step, slow.promise);

@@ -373,7 +373,7 @@ test("OOM kills are told of each time, for known containers only", async () => {
   assert.deepEqual(kinds(), ["create", "oom", "oom"]);
 });
 
-test("a guest that tells of OOM kills without end does not crowd out other events", async () => {
+test("a guest that reports OOM kills endlessly does not crowd out other events", async () => {
   const { pod, sandbox, kinds } = setUp();
   await create(pod, request("p1"));
   for (let kill = 0; kill < 100_000; kill++) sandbox.agent.oom("p1");

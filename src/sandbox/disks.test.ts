@@ -12,7 +12,7 @@ import { Disposer } from "../core/disposer.ts";
 import type { VmExit } from "../hypervisor/hypervisor.ts";
 import { SandboxDisks } from "./disks.ts";
 
-test("a loop device that the VMM does not close stays the container's until the VM has ended", async (t) => {
+test("a loop device that the VMM does not close is kept for the container until the VM exits", async (t) => {
   const directory = await mkdtemp(join(tmpdir(), "hull-disks-"));
   t.after(() => rm(directory, { recursive: true }));
   const image = join(directory, "image");

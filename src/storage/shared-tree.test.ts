@@ -87,7 +87,7 @@ test("a release that is tried again leaves alone what others have of the same pa
   assert.equal((await bind()).guestPath, second.guestPath);
 });
 
-test("nothing can be made, renamed or removed at the top of what virtiofsd serves, and names cannot be guessed", async () => {
+test("nothing can be created, renamed or removed at the top of what virtiofsd serves, and names cannot be guessed", async () => {
   const volume = folderWith("volume", "file");
   const [one, other] = [
     await share.addBind(volume, ["rbind"], deadline),
@@ -106,7 +106,7 @@ test("nothing can be made, renamed or removed at the top of what virtiofsd serve
   assert.equal(readFileSync(join(volume, "new"), "utf8"), "by the guest");
 });
 
-test("a volume is read-only where virtiofsd serves it, with what is mounted in it if that was asked for", async () => {
+test("a volume is read-only where virtiofsd serves it, including its submounts if requested", async () => {
   const volume = folderWith("volume", "file");
   const inner = join(volume, "inner");
   mkdirSync(inner);
@@ -125,7 +125,7 @@ test("a volume is read-only where virtiofsd serves it, with what is mounted in i
   assert.equal(noexec.length, 2);
 });
 
-test("no device of the host opens where virtiofsd serves it, in whatever was mounted", async () => {
+test("no host device can be opened where virtiofsd serves it, in any mount", async () => {
   const volume = folderWith("volume", "file");
   const inner = join(volume, "inner");
   for (const place of [inner, join(volume, "other")]) mkdirSync(place);
@@ -144,7 +144,7 @@ test("no device of the host opens where virtiofsd serves it, in whatever was mou
   assert.equal(readFileSync(join(volume, "null"), "utf8"), "");
 });
 
-test("a source that is mounted read-only stays so, also with rw", async () => {
+test("a source that is mounted read-only stays read-only, even with rw", async () => {
   const volume = join(folder, "volume");
   mkdirSync(volume);
   await mount(tmpfs(["ro"]), volume, deadline);

@@ -44,7 +44,7 @@ afterEach(async () => {
 /** What is asked of the server fails once its end is closed. */
 const end = () => closeSync(server);
 
-test("what waits for it takes none of the threads that everything else needs", async () => {
+test("waiting for it blocks none of the threads that everything else needs", async () => {
   const short = Deadline.after(200, "create a container");
   const paths = Array.from({ length: 8 }, (_, index) => (index % 2 ? volume : join(volume, "folder")));
   const adding = paths.map((path) => share.addBind(path, ["rbind"], short));
@@ -57,7 +57,7 @@ test("what waits for it takes none of the threads that everything else needs", a
   end();
 });
 
-test("no more than 256 calls wait; further ones are refused, and what ends a pod goes on", async () => {
+test("no more than 256 calls wait; further ones are refused, and teardown still works", async () => {
   const waiting = Array.from({ length: 256 }, () => api.find(join(volume, "folder")));
   await assert.rejects(api.find("/etc"), { code: "ResourceExhausted", message: /do not answer/ });
   await deadline.race(api.unmount(join(root, "shared/tree")));

@@ -167,7 +167,7 @@ const DAMAGES: { name: string; damage: (path: string) => Promise<unknown>; says:
   ];
 for (const { name, damage, says, root: needsRoot } of DAMAGES) {
   const skip = needsRoot === true && process.getuid?.() !== 0 && "needs root";
-  test(`it is never restored, told once and made anew: ${name}`, { skip }, async () => {
+  test(`it is never restored, reported once and rebuilt: ${name}`, { skip }, async () => {
     const { path, key } = await made();
     await damage(path);
     const [status] = await new TemplateStore(directory).list();
@@ -183,7 +183,7 @@ for (const { name, damage, says, root: needsRoot } of DAMAGES) {
   });
 }
 
-test("a folder of templates that is not root's alone is refused", async () => {
+test("a template directory that others can access is refused", async () => {
   await new TemplateStore(directory).prepare();
   await chmod(directory, 0o777);
   await assert.rejects(obtain(), {

@@ -142,7 +142,7 @@ const breaches: [string, string, RegExp][] = [
 ];
 
 for (const [what, frame, told] of breaches) {
-  test(`a server that breaks the protocol loses the connection at once: ${what}`, async () => {
+  test(`a server that violates the protocol loses the connection at once: ${what}`, async () => {
     const { client, connection, near, peer } = connect();
     const calls = [client.echo(message), client.collect().finish()];
     const outcomes = Promise.allSettled(calls);

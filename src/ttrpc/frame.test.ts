@@ -90,7 +90,7 @@ test("any chunking gives the same frames", () => {
   );
 });
 
-test("the largest payload passes, one byte more is told at once, thrown away, and the next frame is read", () => {
+test("the largest payload passes; one byte more is reported at once and discarded, and the next frame is read", () => {
   const { decoder, frames, oversize } = record();
   decoder.push(frame(1, 1, 0, new Uint8Array(MAX_PAYLOAD)));
   assert.equal(frames.length, 1);

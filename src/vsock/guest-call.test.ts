@@ -34,7 +34,7 @@ test("the guest's call is answered once, and nothing is left", async () => {
   remove();
 });
 
-test("a guest that calls a hundred times at once keeps one connection", async () => {
+test("a guest that connects a hundred times at once keeps one connection", async () => {
   const { path, remove } = folder();
   const call = await expectGuestCall(join(path, "vs.sock"), new MemoryLedger());
   let ended = 0;

@@ -164,7 +164,7 @@ test("start: copes with ends of pods that take the namespace's empty folder away
   rmSync(folder, { recursive: true, force: true });
 });
 
-test("start: the pod's folder and socket are root's alone", (t) => {
+test("start: only root can access the pod's directory and socket", (t) => {
   assert.equal(run("start", "modes", makeBundle(t, {})).status, 0);
   kill(t, "modes");
   const rights = (path: string) => {
@@ -181,7 +181,7 @@ for (const [what, plant] of [
   ["that others may write", (path: string) => chmodSync(path, 0o777)],
   ["of another user", (path: string) => chownSync(path, 1000, 0)],
 ] as const) {
-  test(`start refuses a state folder ${what}`, (t) => {
+  test(`start refuses a state directory ${what}`, (t) => {
     const namespace = `${NAMESPACE}-planted`;
     mkdirSync(`/run/hull/${namespace}`, { recursive: true });
     t.after(() => rmSync(`/run/hull/${namespace}`, { recursive: true }));

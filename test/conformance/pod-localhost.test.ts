@@ -157,7 +157,7 @@ async function inPod(script: string): Promise<unknown> {
 }
 
 for (const user of [USER, undefined]) {
-  test(`has no right left as ${user ? "the pod's user" : "root"}, and its children have none`, async () => {
+  test(`has no privileges left as ${user ? "the pod's user" : "root"}, nor have its children`, async () => {
     const { pid } = await start(user);
     const seen: Record<string, string>[] = [];
     let [received, argv, limits] = ["", "", ""];
@@ -190,7 +190,7 @@ for (const user of [USER, undefined]) {
   });
 }
 
-test(`serves ${MOST} connections at a time, resets what comes then, and goes on when one has ended`, async () => {
+test(`serves ${MOST} connections at a time, resets further ones, and accepts again when one is closed`, async () => {
   behave = echo;
   const { pid } = await start(USER);
   const result = await inPod(`
@@ -206,7 +206,7 @@ test(`serves ${MOST} connections at a time, resets what comes then, and goes on 
 
 const END = Buffer.from([0, 0]);
 
-test("a client that is gone frees its place though the guest never ends the stream; one that half-closes is served", async () => {
+test("a disconnected client frees its slot although the guest never closes the stream; one that half-closes is served", async () => {
   // How long its kernel answers for a client that has closed; the default is a minute.
   await run("nsenter", [`--net=${netns}`, "--", "sysctl", "-w", "net.ipv4.tcp_fin_timeout=1"]);
   // Echoes, then keeps silent until it is told to say the last word.

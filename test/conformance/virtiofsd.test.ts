@@ -23,7 +23,7 @@ const there = ["/usr/lib/qemu/virtiofsd", "/usr/libexec/virtiofsd", process.env.
 );
 
 for (const path of there) {
-  test(`what is mounted later shows in the sandbox of ${path}`, async () => {
+  test(`later mounts are visible in the sandbox of ${path}`, async () => {
     const directory = await mkdtemp(join(tmpdir(), "hull-fs-"));
     const deadline = Deadline.after(20_000, "test");
     const ledger = new MemoryLedger();

@@ -83,7 +83,7 @@ const WAYS = [
   ...Array.from({ length: 20 }, () => "kills the newest"),
 ];
 for (const [index, way] of WAYS.entries()) {
-  test(`what still runs as the pod's user is ended, though it ${way} (${index + 1})`, {
+  test(`what still runs as the pod's user is killed, though it ${way} (${index + 1})`, {
     timeout: LIMIT_MS,
   }, async () => {
     const user = await take("p");
@@ -114,7 +114,7 @@ test("a process runs for as long as one of its threads does, also when that is n
   await user.release(limit);
 });
 
-test("a user is one pod's until all of it has ended, and only that pod's to give back", async () => {
+test("a user belongs to one pod until all its processes are gone, and only that pod can release it", async () => {
   const first = await take("first");
   assert.equal(await readlink(first.path), "test/first");
   assert.deepEqual(ledger.history, [{ kind: "user", path: first.path }]);

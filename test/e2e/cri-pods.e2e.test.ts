@@ -58,7 +58,7 @@ forEveryHandler(
       }
     });
 
-    it("keeps its containers' processes apart, or together when asked", async () => {
+    it("isolates its containers' processes, or shares them when asked", async () => {
       const own = await pod().run(IDLE, pidMode(CONTAINER));
       assert.match((await own.sh("cat /proc/1/cmdline")).stdout, /^sh\0-c/);
 

@@ -66,7 +66,7 @@ forEveryHandler(
       assert.equal(stdout, "0\nrefused\nrefused\n");
     });
 
-    it("is privileged in its machine: in a VM, not on the host", async () => {
+    it("is privileged in its VM, not on the host", async () => {
       const container = await run({ privileged: true });
       const { stdout } = await container.sh(
         `mkdir /m && mount -t tmpfs none /m && echo mounted; echo 61 >/proc/sys/vm/swappiness; cat /proc/sys/vm/swappiness; uname -r; ${STATUS}`,

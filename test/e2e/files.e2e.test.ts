@@ -46,7 +46,7 @@ forEveryHandler(
     });
     const pod = sharedPod(target, { linux: { securityContext: { privileged: true } } });
 
-    it("does what a local file system does", async () => {
+    it("behaves like a local file system", async () => {
       const mounts = [volume("bin", "/b"), volume("files", "/files")];
       const container = await pod().run(IDLE, { mounts, linux: { securityContext: { privileged: true } } });
       for (const path of ["/files", "/tmp"]) {

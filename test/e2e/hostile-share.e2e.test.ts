@@ -144,7 +144,7 @@ forEveryHandler("hostile share", (target, handler) => {
       assert.deepEqual((await readdir(left)).sort(), names.sort());
     }));
 
-  it("gives a guest no name to make, and takes volumes nowhere else while it tries", () =>
+  it("lets a guest create no entries, and mounts volumes nowhere else while it tries", () =>
     guarded(target().directory, async (canary) => {
       const at = (name: string) => join(target().directory, name);
       await mkdir(at("volume"));
@@ -197,7 +197,7 @@ forEveryHandler("hostile share", (target, handler) => {
 forEveryRunner(
   "hostile-share",
   (runner) => {
-    it("gives a privileged container of ctr no name to make", async () => {
+    it("lets a privileged container of ctr create no entries", async () => {
       const folder = await mkdtemp(join(tmpdir(), "hull-share-"));
       try {
         await guarded(folder, async (canary) => {

@@ -60,7 +60,7 @@ forEveryRunner(
   (runner) => {
     const path = (id: string) => `/${runner().ctr.namespace}/${id}`;
 
-    it("a VM has the size that the limits ask for, holds them inside, and is in its cgroup to the end", async () => {
+    it("a VM has the size that the limits require, enforces them inside, and stays in its cgroup", async () => {
       const id = runner().id();
       const limits = ["--memory-limit", String(100 * MIB), "--cpus", "1.5", "--cpuset-cpus", "0-63"];
       const script =
@@ -152,7 +152,7 @@ forEveryRunner(
       assert.notEqual((await running.ended).code, 0);
     });
 
-    it("a VM fits the limit of the cgroup that it is in, or says why it cannot", async () => {
+    it("a VM fits the limit of its cgroup, or fails with the reason", async () => {
       await belowLimit(352, async (parent) => {
         // 512 MiB and 96 would be 640; 352 less 96 for the VM's processes leaves 256.
         const flags = ["--cgroup", `${parent}/c`, "--memory-limit", String(512 * MIB)];

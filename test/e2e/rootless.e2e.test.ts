@@ -80,7 +80,7 @@ forEveryRunner(
       assert.equal((await pod.ended).code, 0);
     };
 
-    it("gives two pods users of their own; network, volumes and memory in a folder of root's work", async () => {
+    it("runs two pods as separate users; network, volumes and memory in a directory of root's work", async () => {
       const script = `ping -c 1 -W 5 ${gateway} >/dev/null && echo written >/volume/file`;
       const mount = `type=bind,src=${volume},dst=/volume,options=rbind:rw`;
       const flags = ["--with-ns", `network:${netns.path}`, "--mount", mount];
@@ -108,7 +108,7 @@ forEveryRunner(
       await end(booted);
     });
 
-    it("leaves each process what docs/security.md says, and no more", async () => {
+    it("gives each process what docs/security.md says, and no more", async () => {
       const pod = await start("rights", {}, "true", ["--with-ns", `network:${netns.path}`]);
       await pod.printed("ready\n");
       const processes = (program: string) => podProcesses(program, `${runner().ctr.namespace}/rights`);
@@ -161,7 +161,7 @@ forEveryRunner(
       await end(pod);
     });
 
-    it("leaves Cloud Hypervisor what docs/security.md says, and no more", async () => {
+    it("gives Cloud Hypervisor what docs/security.md says, and no more", async () => {
       await chmod(root, 0o755); // the program's user reads it by its path
       const path = fakeCloudHypervisor(join(root, "fake"));
       const clh = { type: "cloud-hypervisor", path, accel: "kvm", template: { enable: false } };
@@ -201,7 +201,7 @@ forEveryRunner(
       );
     });
 
-    it("ends whatever runs as the pod's user with the pod, also where the shim was killed and nothing has a cgroup", async () => {
+    it("kills whatever runs as the pod's user with the pod, even if the shim was killed and there are no cgroups", async () => {
       const file = join(root, "escaped.yaml");
       const runtime = { sandbox_cgroup_only: false };
       await writeConfig(file, { hypervisor: { rootless_first_id: FIRST_ID }, runtime });

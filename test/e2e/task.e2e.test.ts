@@ -36,7 +36,7 @@ forEveryRunner(
       assert.deepEqual([result.code, lines(result)], [7, ["40 120", "hello", "got hello"]]);
     });
 
-    it("an update changes every limit in the guest; one that it cannot keep is refused", async () => {
+    it("an update changes every limit in the guest; one that cannot be enforced is refused", async () => {
       const id = runner().id();
       const running = runner().start(["sh", "-c", "echo ready; read line"], {
         id,

@@ -32,7 +32,7 @@ forEveryRunner(
     const assertOk = (result: CtrResult) => assert.equal(result.code, 0, result.stderr);
     const keys = async () => (await readdir(templates)).filter((name) => /^[0-9a-f]{32}$/.test(name)).sort();
 
-    it("starts five pods at once, with one template made for all, and no two of them share a random number", async () => {
+    it("starts five pods at once from one template, and no two of them share a random number", async () => {
       const results = await Promise.all(Array.from({ length: 5 }, () => sh(IDENTITY)));
       for (const result of results) assertOk(result);
       const lines = results.flatMap(({ stdout }) => stdout.trimEnd().split("\n"));
@@ -41,7 +41,7 @@ forEveryRunner(
       assert.equal((await keys()).length, 1);
     });
 
-    it("gives a clone the time of the host", async () => {
+    it("sets a clone's clock to the host's", async () => {
       const result = await sh("date +%s");
       assertOk(result);
       assert.ok(Math.abs(Number(result.stdout) - Date.now() / 1000) < 30, result.stdout);

@@ -50,7 +50,7 @@ describe("module list", () => {
     assert.deepEqual(lines, ["warn: kernel module /bad: finit_module /bad: ENOEXEC"]);
   });
 
-  it("has no vsock loopback in it, and neither has the lean kernel", () => {
+  it("has no vsock loopback, nor has the lean kernel", () => {
     const read = (path: string) => readFileSync(join(import.meta.dirname, "../..", path), "utf8");
     assert.doesNotMatch(read("image/modules.list"), /loopback/);
     // `default y` in the kernel's net/vmw_vsock/Kconfig: leaving it out is not enough.

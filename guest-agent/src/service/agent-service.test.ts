@@ -462,7 +462,7 @@ describe("agent: sandbox", () => {
 });
 
 describe("agent: whom it serves", () => {
-  it("leaves nothing of a caller's in a VM that is nobody's", async () => {
+  it("keeps nothing of a caller in a VM that no pod has", async () => {
     const calls: (() => Promise<unknown>)[] = [
       () => create("c1", "idle"),
       () => agent.createExec({ ...ref("c1", "e"), process: processOf("idle"), stdio: NO_STDIO }),
@@ -483,7 +483,7 @@ describe("agent: whom it serves", () => {
     await create("c1", "idle");
   });
 
-  it("has one connection: the newest until the VM is its pod's, no other after that", async (t) => {
+  it("has one connection: the newest until the VM belongs to a pod, no other after that", async (t) => {
     const earlier = guest.fake.dial(guest.listeners.agent);
     await guest.fake.settle();
     const later = connectAgent(guest);

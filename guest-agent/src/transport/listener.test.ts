@@ -26,7 +26,7 @@ function listening() {
   return { fake, fd, accepted, lines, listener };
 }
 
-it("takes the host's connections only, and tells of others once", async () => {
+it("accepts connections from the host only, and logs others once", async () => {
   const { fake, fd, accepted, lines } = listening();
   const strangers = [...STRANGERS, ...STRANGERS].map((cid) => fake.dial(fd, cid));
   const host = fake.dial(fd);
@@ -116,7 +116,7 @@ it("forward: connections are bounded in number, and those without a port in time
   assert.deepEqual([open(), fake.openFds, fake.timerCount], [0, 1, 0]);
 });
 
-it("forward: connects for those who know the pod's token, and for nobody before it has one", async () => {
+it("forward: connects only with the pod's token, and never before the pod has one", async () => {
   const fake = new FakeSys();
   const asked: string[] = [];
   const tcpConnect = (address: string, port: number) => {

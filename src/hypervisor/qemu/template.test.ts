@@ -8,7 +8,7 @@ import { memoryFileIn } from "./template.ts";
 
 const run = promisify(execFile);
 
-test("the memory of a VM is a file that nobody can give a name, in a folder that everybody may write to", async (t) => {
+test("the memory of a VM is a file that nobody can link, in a folder that everybody may write to", async (t) => {
   const folder = await mkdtemp("/dev/shm/hull-memory-");
   t.after(() => rm(folder, { recursive: true }));
   await chmod(folder, 0o1777);

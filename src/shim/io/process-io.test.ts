@@ -143,7 +143,7 @@ for (const when of ["before", "after"] as const) {
   });
 }
 
-test("a reader that stalls holds back its own stream only", async (t) => {
+test("a stalled reader blocks only its own stream", async (t) => {
   const folder = testFolder(t);
   const stdout = makeFifo(join(folder, "out"));
   const stderr = makeFifo(join(folder, "err"));
@@ -160,7 +160,7 @@ test("a reader that stalls holds back its own stream only", async (t) => {
   await io.close();
 });
 
-test("256 MiB come through unchanged, in flat memory", async (t) => {
+test("256 MiB arrive unchanged, in constant memory", async (t) => {
   const folder = testFolder(t);
   const stdout = makeFifo(join(folder, "out"));
   const io = await openProcessIo({ ...NONE, stdout }, context(folder));

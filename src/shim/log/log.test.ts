@@ -40,7 +40,7 @@ test("a descriptor that can't be written is no failure", () => {
   assert.equal(sink.dropped, 1);
 });
 
-test("an error is logged without what a terminal obeys in it or its causes, and no longer than a line may be", () => {
+test("an error and its causes are logged without terminal control sequences, and no longer than a line may be", () => {
   const lines: string[] = [];
   const log = createLog("info", {}, { write: (line) => void lines.push(line), dropped: 0 });
   const cause = new Error(`\x1b]0;owned\x07\x9b2J\u202e${"no ".repeat(20_000)}`);
@@ -60,7 +60,7 @@ test("an error is logged without what a terminal obeys in it or its causes, and 
   assert.equal(printable(third), third);
 });
 
-test("what a VMM says reaches no line as a terminal would obey it, whatever field it is in", () => {
+test("output of a VMM is logged without terminal control sequences, in any field", () => {
   const lines: string[] = [];
   const log = createLog("debug", {}, { write: (line) => void lines.push(line), dropped: 0 });
   const evil = "\x1b]0;owned\x07\x9b2J\u202ewell";
