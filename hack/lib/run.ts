@@ -1,30 +1,43 @@
-// What the guest is made of: the repository, and Debian's packages.
-import { execFileSync } from "node:child_process";
+import { type ExecFileSyncOptionsWithStringEncoding, execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { basename, dirname, join, resolve } from "node:path";
-import { fileURLToPath } from "node:url";
+import { readFileSync } from "node:fs";
+import { dirname } from "node:path";
 
-export const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), "../../..");
-export const IMAGE = join(ROOT, "guest-agent/image");
-const SUITE = "bookworm";
+/** The repository's root. */
+export const ROOT = dirname(dirname(import.meta.dirname));
 
-export const run = (command, args, options = {}) =>
-  execFileSync(command, args, {
-    cwd: ROOT,
-    encoding: "utf8",
-    stdio: ["ignore", "pipe", "inherit"],
-    ...options,
-  });
+/** The C compiler: `cc`, or what CC names. */
+export const CC = process.env.CC ?? "cc";
 
-/** The folders that the packages are extracted to. */
-export const fetchPackages = (names) =>
-  run(join(ROOT, "hack/lib/apt-fetch"), [SUITE, ...names])
-    .trim()
-    .split("\n");
+/** Runs a command to its end and returns its output; the command's messages are shown. Throws where it fails. */
+export function run(
+  command: string,
+  args: readonly string[],
+  options: Partial<ExecFileSyncOptionsWithStringEncoding> = {},
+): string {
+  const stdio = ["ignore", "pipe", "inherit"] as const;
+  try {
+    return execFileSync(command, args, { cwd: ROOT, encoding: "utf8", stdio: [...stdio], ...options });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+    throw new Error(`${command} is missing: run hack/setup`, { cause: error });
+  }
+}
 
-export const compilerVersion = () => run(process.env.CC ?? "cc", ["--version"]);
+/** What the compiler calls itself: part of every key, because another compiler makes other code. */
+export function compilerVersion(): string {
+  return run(CC, ["--version"]);
+}
 
-export const sha256 = (bytes) => createHash("sha256").update(bytes).digest("hex");
+/** The SHA-256 of bytes or text, in hex. */
+export function sha256(bytes: string | NodeJS.ArrayBufferView): string {
+  return createHash("sha256").update(bytes).digest("hex");
+}
 
-/** The version in an extracted package's path. */
-export const debianVersion = (path) => basename(path).split("_")[1];
+/** The names in a list file: one a line, `#` begins a comment. */
+export function readList(path: string): string[] {
+  return readFileSync(path, "utf8")
+    .split("\n")
+    .map((line) => line.replace(/#.*/, "").trim())
+    .filter((line) => line !== "");
+}

@@ -40,7 +40,7 @@ const script = new Script(text(), {
 // At the exit the functions that a start needs have been compiled, too.
 if (keep) process.on("exit", () => writeFileSync(code, script.createCachedData()));
 
-/** The bundle is a function expression (hack/lib/build.mjs). */
+/** The bundle is a function expression (hack/lib/build/bundle.ts). */
 type Wrapper = (
   exports: object,
   require: NodeJS.Require,

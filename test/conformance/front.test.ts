@@ -17,6 +17,7 @@ import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, type TestContext, test } from "node:test";
+import { buildProgram } from "../../hack/lib/build/qjs.ts";
 import { pollUntil } from "../../src/core/poll-until.ts";
 import { startTimeOf } from "../../src/host/proc.ts";
 import { DeleteResponse } from "../../src/proto/generated/containerd/task/v2/task.ts";
@@ -59,7 +60,7 @@ if (action === "daemon") {
 before(() => {
   prefix = mkdtempSync(join(tmpdir(), "hull-front-"));
   front = join(prefix, "bin/containerd-shim-hull-v2");
-  execFileSync("hack/lib/qjs-build", ["src/bin/containerd-shim-hull-v2.ts", front]);
+  buildProgram("src/bin/containerd-shim-hull-v2.ts", front);
   mkdirSync(join(prefix, "lib"));
   symlinkSync(process.execPath, join(prefix, "lib/node"));
   writeFileSync(join(prefix, "lib/shim.cjs"), DAEMON);

@@ -17,7 +17,7 @@ import { MemoryLedger } from "../testkit/memory-ledger.ts";
 import { ownMountApi } from "../testkit/mount-api.ts";
 import { within } from "../testkit/within.ts";
 
-/** Those of this machine, and one that HULL_VIRTIOFSD names (hack/lib/rust-virtiofsd). */
+/** Those of this machine, and one that HULL_VIRTIOFSD names (hack/fetch rust-virtiofsd). */
 const there = ["/usr/lib/qemu/virtiofsd", "/usr/libexec/virtiofsd", process.env.HULL_VIRTIOFSD ?? ""].filter(
   (path) => existsSync(path),
 );

@@ -1,6 +1,6 @@
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
-import { artifacts } from "../../src/config/emit/artifacts.ts";
+import { artifacts } from "../../../src/config/emit/artifacts.ts";
 
 async function main(): Promise<void> {
   const check = process.argv.includes("--check");

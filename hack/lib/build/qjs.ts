@@ -1,108 +1,118 @@
-#!/usr/bin/env bash
-# Makes a static program of a TypeScript entry: esbuild bundle -> QuickJS-ng bytecode -> linked with the engine and the
-# sys module (guest-agent/sys). The same inputs give the same bytes.
-#
-#   hack/lib/qjs-build [--sanitize] ENTRY.ts OUTPUT
-#   hack/lib/qjs-build --engine                        prints the folders of the engine's sources and objects
-#
-# --sanitize: for tests; the sys module with address and undefined behaviour sanitizers, not static, not stripped.
-# The engine (25 s to compile) and the sys module are kept in ${XDG_CACHE_HOME:-~/.cache}/hull/qjs by content.
-set -euo pipefail
-export LC_ALL=C
+/**
+ * Static programs of TypeScript: esbuild's bundle -> QuickJS-ng bytecode -> linked with the engine and the sys module
+ * (guest-agent/sys). The same inputs give the same bytes. The engine (25 s to compile) and the sys module are kept in the
+ * user's cache.
+ */
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
+import { availableParallelism, tmpdir } from "node:os";
+import { basename, dirname, join } from "node:path";
+import { buildSync } from "esbuild";
+import { keyOf, madeOnce } from "../cache.ts";
+import { debianPackages } from "../debian/packages.ts";
+import { CC, compilerVersion, ROOT, run } from "../run.ts";
 
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-sys=$root/guest-agent/sys
-cache=${XDG_CACHE_HOME:-$HOME/.cache}/hull/qjs
-cc=${CC:-cc}
+const SYS = join(ROOT, "guest-agent/sys");
+const COMMON = ["-std=gnu11", "-O2", "-fno-plt", "-D_GNU_SOURCE"];
+const SECTIONS = ["-ffunction-sections", "-fdata-sections"];
+const ENGINE = ["quickjs", "libregexp", "libunicode", "dtoa"];
+const STATIC = ["-static", "-s", "-Wl,--gc-sections", "-Wl,--build-id=none", "-Wl,-z,norelro"];
+/** How the sys module is compiled; it includes the engine's headers. */
+export const SYS_FLAGS = [...COMMON, "-Wall", "-Wextra", "-Werror", ...SECTIONS];
+const SANITIZERS = "-fsanitize=address,undefined";
+const SANITIZED = [
+  "-g",
+  "-fno-omit-frame-pointer",
+  SANITIZERS,
+  "-fno-sanitize-recover=all",
+  "-DHULL_FREE_ALL",
+];
 
-sanitize=
-if [[ ${1:-} == --sanitize ]]; then
-  sanitize=1
-  shift
-fi
-[[ $# -eq 2 || ($# -eq 1 && $1 == --engine) ]] || {
-  echo "usage: qjs-build [--sanitize] ENTRY.ts OUTPUT" >&2
-  exit 2
-}
-entry=$1
-output=${2:-}
-
-command -v "$cc" >/dev/null || {
-  echo "qjs-build: no C compiler: install gcc and libc6-dev" >&2
-  exit 1
-}
-
-engine_version=qjs-src
-engine_sources=$("$root/hack/lib/apt-fetch" sid "$engine_version")/usr/src/quickjs-ng
-# Paths are mapped away: neither the clone's nor the cache's place may show in the result.
-common_flags=(-std=gnu11 -O2 -fno-plt -D_GNU_SOURCE "-ffile-prefix-map=$root=." "-ffile-prefix-map=$engine_sources=qjs")
-engine_flags=("${common_flags[@]}" -w -ffunction-sections -fdata-sections)
-sys_flags=("${common_flags[@]}" -Wall -Wextra -Werror -ffunction-sections -fdata-sections "-isystem$engine_sources")
-link_flags=(-static -s "-Wl,--gc-sections" "-Wl,--build-id=none" "-Wl,-z,norelro")
-if [[ $sanitize ]]; then
-  sys_flags+=(-g -fno-omit-frame-pointer "-fsanitize=address,undefined" -fno-sanitize-recover=all -DHULL_FREE_ALL)
-  link_flags=(-g "-fsanitize=address,undefined" "-Wl,--build-id=none")
-fi
-
-# compiler_version: part of every key, another compiler gives other code.
-compiler_version=$("$cc" --version | head -n 1)
-
-key() {
-  { echo "$compiler_version"; cat -; } | sha256sum | cut -c1-24
+/** The JavaScript engine, compiled. */
+export interface Engine {
+  readonly key: string;
+  /** The directory of its sources. */
+  readonly sources: string;
+  /** What a program is linked with. */
+  readonly objects: readonly string[];
+  /** Compiles JavaScript to bytecode. */
+  readonly compiler: string;
 }
 
-# once KEY FUNCTION: runs FUNCTION in a fresh folder that becomes $cache/KEY only when it succeeds.
-once() {
-  [[ -d $cache/$1 ]] && return
-  mkdir -p "$cache"
-  (
-    flock 9
-    [[ -d $cache/$1 ]] && exit
-    work=$(mktemp -d "$cache/work.XXXXXX")
-    trap 'rm -rf "$work"' EXIT
-    (cd "$work" && "$2")
-    mv "$work" "$cache/$1"
-  ) 9>"$cache/lock"
+/** QuickJS-ng as Debian has it; compiled on first use. */
+export function engine(): Engine {
+  const [source = ""] = debianPackages("sid", ["qjs-src"]);
+  const sources = join(source, "usr/src/quickjs-ng");
+  const flags = [...COMMON, "-w", ...SECTIONS];
+  const names = readdirSync(sources).filter((name) => /\.[ch]$/.test(name));
+  const texts = names.sort().map((name) => readFileSync(join(sources, name), "utf8"));
+  const key = keyOf(compilerVersion(), ...flags, ...texts);
+  const folder = madeOnce("qjs-engine", key, (work, result) => {
+    console.error("build: compiling QuickJS-ng (once)");
+    const all = [...ENGINE, "quickjs-libc", "qjsc"];
+    const mapped = [...flags, `-ffile-prefix-map=${sources}=qjs`];
+    const args = ["-c", `${sources}/{}.c`, "-o", `${work}/{}.o`];
+    run("xargs", [`-P${availableParallelism()}`, "-I{}", CC, ...mapped, ...args], {
+      input: all.join("\n"),
+      stdio: "pipe",
+    });
+    const object = (name: string) => join(work, `${name}.o`);
+    run(CC, [...all.map(object), "-lm", "-ldl", "-lpthread", "-o", join(result, "qjsc")]);
+    for (const name of ENGINE) renameSync(object(name), join(result, `${name}.o`));
+  });
+  const objects = ENGINE.map((name) => join(folder, `${name}.o`));
+  return { key, sources, objects, compiler: join(folder, "qjsc") };
 }
 
-compile_engine() {
-  echo "qjs-build: compiling QuickJS-ng (once)" >&2
-  local name pids=()
-  for name in quickjs libregexp libunicode dtoa quickjs-libc qjsc; do
-    "$cc" "${engine_flags[@]}" -c "$engine_sources/$name.c" -o "$name.o" &
-    pids+=($!)
-  done
-  for pid in "${pids[@]}"; do wait "$pid"; done
-  "$cc" ./*.o -lm -ldl -lpthread -o qjsc
-  rm qjsc.o quickjs-libc.o
+/** The objects of the sys module. */
+function sysObjects({ key, sources }: Engine, sanitize: boolean): string[] {
+  const flags = [...SYS_FLAGS, ...(sanitize ? SANITIZED : [])];
+  const names = readdirSync(SYS).filter((name) => /\.[chS]$/.test(name));
+  const texts = names.sort().map((name) => readFileSync(join(SYS, name), "utf8"));
+  const folder = madeOnce("qjs-sys", keyOf(key, compilerVersion(), ...flags, ...texts), (_, result) => {
+    // Paths are mapped away: neither the clone's nor the cache's place may show in the result.
+    const mapped = [`-ffile-prefix-map=${ROOT}=.`, `-ffile-prefix-map=${sources}=qjs`, `-isystem${sources}`];
+    const files = names.filter((name) => name.endsWith(".c")).map((name) => join(SYS, name));
+    run(CC, [...flags, ...mapped, "-c", ...files], { cwd: result });
+  });
+  return readdirSync(folder)
+    .sort()
+    .map((name) => join(folder, name));
 }
 
-compile_sys() {
-  local source
-  for source in "$sys"/*.c; do
-    "$cc" "${sys_flags[@]}" -c "$source" -o "$(basename "$source" .c).o"
-  done
+/**
+ * Makes a program of a TypeScript file.
+ * @param sanitize for tests: the sys module with address and undefined behaviour sanitizers, not static, not stripped
+ */
+export function buildProgram(entry: string, output: string, { sanitize = false } = {}): void {
+  const qjs = engine();
+  const work = mkdtempSync(join(tmpdir(), "hull-program-"));
+  const at = (name: string) => join(work, name);
+  try {
+    buildSync({
+      absWorkingDir: ROOT,
+      entryPoints: [entry],
+      outfile: at("bundle.js"),
+      bundle: true,
+      format: "esm",
+      target: "es2023",
+      platform: "neutral",
+      mainFields: ["module", "main"],
+      external: ["sys"],
+      minifySyntax: true,
+      legalComments: "none",
+      logLevel: "warning",
+    });
+    // -s: without the source text. Line numbers stay: they make an agent's stack trace readable and cost little.
+    const how = ["-b", "-m", "-s", "-P", "-M", "sys,sys", "-n", `${basename(output)}.js`];
+    run(qjs.compiler, [...how, "-o", at("bytecode"), at("bundle.js")]);
+    run(CC, ["-c", `-DHULL_BYTECODE="${at("bytecode")}"`, join(SYS, "bytecode.S"), "-o", at("bytecode.o")]);
+    const flags = sanitize ? ["-g", SANITIZERS, "-Wl,--build-id=none"] : STATIC;
+    const objects = [at("bytecode.o"), ...sysObjects(qjs, sanitize), ...qjs.objects];
+    // Renamed into place: the old program may be running.
+    mkdirSync(dirname(output), { recursive: true });
+    run(CC, [...flags, ...objects, "-lm", "-lpthread", "-o", `${output}.new.${process.pid}`]);
+    renameSync(`${output}.new.${process.pid}`, output);
+  } finally {
+    rmSync(work, { recursive: true, force: true });
+  }
 }
-
-engine_key=engine-$({ echo "${engine_flags[*]##-ffile-prefix-map=*}"; cat "$engine_sources"/*.[ch]; } | key)
-once "$engine_key" compile_engine
-if [[ $entry == --engine ]]; then
-  printf '%s\n' "$engine_sources" "$cache/$engine_key"
-  exit
-fi
-sys_key=sys-$({ echo "$engine_key ${sys_flags[*]##-ffile-prefix-map=*}"; cat "$sys"/*.[chS]; } | key)
-once "$sys_key" compile_sys
-
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-"$root/node_modules/.bin/esbuild" "$entry" --bundle --format=esm --target=es2023 --platform=neutral \
-  --main-fields=module,main --external:sys --minify-syntax --legal-comments=none --log-level=warning \
-  --outfile="$work/bundle.js"
-# -s: without the source text. Line numbers stay: they make an agent's stack trace readable and cost little.
-"$cache/$engine_key/qjsc" -b -m -s -P -M sys,sys -n "$(basename "$output").js" -o "$work/bytecode" "$work/bundle.js"
-"$cc" -c "-DHULL_BYTECODE=\"$work/bytecode\"" "$sys/bytecode.S" -o "$work/bytecode.o"
-mkdir -p "$(dirname "$output")"
-"$cc" "${link_flags[@]}" "$work/bytecode.o" "$cache/$sys_key"/*.o "$cache/$engine_key"/{quickjs,libregexp,libunicode,dtoa}.o \
-  -lm -lpthread -o "$work/program"
-# Renamed into place: the old program may be running.
-mv "$work/program" "$output.new.$$" && mv "$output.new.$$" "$output"

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { parseDeps, violation } from "./check-deps.ts";
+import { parseDeps, violation } from "./deps.ts";
 
 const allowed = parseDeps("# comment\ncore:\nttrpc: core\npod: core host # why\n");
 

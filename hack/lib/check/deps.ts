@@ -9,6 +9,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { builtinModules } from "node:module";
 import { dirname, join } from "node:path";
 import ts from "typescript";
+import { ROOT } from "../run.ts";
 
 const SHARED_WITH_GUEST = ["core", "proto", "ttrpc"];
 
@@ -58,7 +59,7 @@ export function violation(
 }
 
 function main(): void {
-  const root = dirname(dirname(import.meta.dirname));
+  const root = ROOT;
   const allowed = parseDeps(readFileSync(join(root, "DEPS.list"), "utf8"));
   const files = ["src", "guest-agent/src"]
     .flatMap((folder) =>

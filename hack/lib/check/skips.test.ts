@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, it } from "node:test";
-import { parseSkipList, skipsIn, unlistedSkips } from "./check-skips.ts";
+import { parseSkipList, skipsIn, unlistedSkips } from "./skips.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "hull-skips-"));
 after(() => rmSync(folder, { recursive: true }));

@@ -1,7 +1,7 @@
 /**
  * Checks that a run skipped only what test/skips.list allows: a suite that quietly leaves tests out proves nothing.
  *
- *   node --import tsx hack/lib/check-skips.ts REPORT    prints every other skip in node:test's spec report REPORT
+ *   node --import tsx hack/lib/check/skips.ts REPORT    prints every other skip in node:test's spec report REPORT
  */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -72,7 +72,7 @@ export function unlistedSkips(report: string, allowed: readonly Allowed[]): Skip
 /** One line for each unlisted skip, or one that says why the report or the list cannot be read. */
 function complaints(report: string): string[] {
   try {
-    const list = readFileSync(join(import.meta.dirname, "../../test/skips.list"), "utf8");
+    const list = readFileSync(join(import.meta.dirname, "../../../test/skips.list"), "utf8");
     return unlistedSkips(readFileSync(report, "utf8"), parseSkipList(list)).map(
       ({ name, reason }) => `skipped, but not in test/skips.list: ${name}: ${reason}`,
     );

@@ -1,7 +1,7 @@
 /**
  * Checks that the files and tests that documents name exist: a claim whose test was renamed or removed is held by nothing.
  *
- *   node --import tsx hack/lib/stale-docs.ts    prints what does not exist, and fails if there is anything
+ *   node --import tsx hack/lib/check/stale-docs.ts    prints what does not exist, and fails if there is anything
  *
  * A test is named behind its file, `src/a.test.ts`: "name", or later in the same section: ("name", "name"). What ends
  * with … is the beginning of a name; so is what is followed by a colon there.
@@ -39,7 +39,7 @@ function isName(name: string, known: ReturnType<typeof testNames>): boolean {
 }
 
 function main(): void {
-  const root = join(import.meta.dirname, "../..");
+  const root = join(import.meta.dirname, "../../..");
   const listed = ["ls-files", "--cached", "--others", "--exclude-standard", "-z", "*.md"];
   const files = execFileSync("git", listed, { cwd: root, encoding: "utf8" }).split("\0");
   const read = (path: string) => {

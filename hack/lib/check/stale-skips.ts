@@ -2,12 +2,12 @@
  * Checks that each line of test/skips.list is for a test that exists: one whose test was renamed or removed would allow
  * some other test's skip one day.
  *
- *   node --import tsx hack/lib/stale-skips.ts    prints the lines that are for none, and fails if there are any
+ *   node --import tsx hack/lib/check/stale-skips.ts    prints the lines that are for none, and fails if there are any
  */
 import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { parseSkipList } from "./check-skips.ts";
+import { parseSkipList } from "./skips.ts";
 import { testNames } from "./test-names.ts";
 
 /** The names in a skip list that no test of the sources can have. */
@@ -19,7 +19,7 @@ export function staleSkips(list: string, sources: readonly string[]): string[] {
 }
 
 function main(): void {
-  const root = join(import.meta.dirname, "../..");
+  const root = join(import.meta.dirname, "../../..");
   const listed = ["ls-files", "--cached", "--others", "--exclude-standard", "-z", "*.test.ts", "test/*.ts"];
   const files = execFileSync("git", listed, { cwd: root, encoding: "utf8" }).split("\0").filter(Boolean);
   const own = /^hack\/lib\/|\/generated\//; // the tests of this check name tests that do not exist

@@ -1,18 +1,20 @@
-#!/usr/bin/env bash
-# Prints the path of a Rust virtiofsd that runs on Debian 12, which has QEMU's in C: Debian 13's, with that release's C
-# library. For tests of both: HULL_VIRTIOFSD="$(hack/lib/rust-virtiofsd)" hack/test conformance e2e
-set -euo pipefail
-here=$(dirname "${BASH_SOURCE[0]}")
+import { readdirSync } from "node:fs";
+import { basename, join } from "node:path";
+import { madeOnce } from "../cache.ts";
+import { run } from "../run.ts";
+import { debianPackages } from "./packages.ts";
 
-{ read -r daemon && read -r libc; } < <("$here/apt-fetch" trixie virtiofsd libc6)
-made=${XDG_CACHE_HOME:-$HOME/.cache}/hull/rust-virtiofsd/$(basename "$daemon")+$(basename "$libc")
-if [[ ! -x $made/virtiofsd ]]; then
-  mkdir -p "$made"
-  patchelf=$("$here/apt-fetch" bookworm patchelf)/usr/bin/patchelf
-  library=$libc/usr/lib/$(uname -m)-linux-gnu
-  loader=$(find "$library" -name 'ld-linux-*')
-  "$patchelf" --set-interpreter "$loader" --set-rpath "$library" --output "$made/virtiofsd.new" \
-    "$daemon/usr/libexec/virtiofsd"
-  mv "$made/virtiofsd.new" "$made/virtiofsd"
-fi
-echo "$made/virtiofsd"
+/** Rust's virtiofsd for Debian 12, which has QEMU's in C: Debian 13's, with that release's C library. Returns its path. */
+export function rustVirtiofsd(): string {
+  const [daemon = "", libc = ""] = debianPackages("trixie", ["virtiofsd", "libc6"]);
+  const folder = madeOnce("rust-virtiofsd", `${basename(daemon)}+${basename(libc)}`, (_, result) => {
+    const [patchelf = ""] = debianPackages("bookworm", ["patchelf"]);
+    const library = join(libc, "usr/lib/x86_64-linux-gnu");
+    const loader = readdirSync(library).find((name) => name.startsWith("ld-linux-"));
+    if (!loader) throw new Error(`${library} has no dynamic loader`);
+    const change = ["--set-interpreter", join(library, loader), "--set-rpath", library];
+    const files = ["--output", join(result, "virtiofsd"), join(daemon, "usr/libexec/virtiofsd")];
+    run(join(patchelf, "usr/bin/patchelf"), [...change, ...files]);
+  });
+  return join(folder, "virtiofsd");
+}

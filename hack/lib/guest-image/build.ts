@@ -1,4 +1,4 @@
-// Makes the guest: kernel, initrd, manifest. Called by hack/build-guest and hack/build-kernel.
+/** Makes the guest: kernel, initrd, manifest. Called by hack/build-guest and hack/build-kernel. */
 import { createHash } from "node:crypto";
 import {
   existsSync,
@@ -13,18 +13,11 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
-import { archive } from "./cpio.mjs";
-import { staticCrun } from "./crun.mjs";
-import { compilerVersion, ROOT, run, sha256 } from "./sources.mjs";
-
-/**
- * @typedef {object} Kernel
- * @property {string} key changes when anything that it is made of does
- * @property {string} version of the Debian package that it comes from
- * @property {string} release as `uname -r` tells it
- * @property {() => Buffer} vmlinux an ELF file with a PVH entry
- * @property {(work: string) => import("./cpio.mjs").Entry[]} entries what the initrd needs for it; `work` is a scratch folder
- */
+import { buildProgram } from "../build/qjs.ts";
+import { compilerVersion, ROOT, sha256 } from "../run.ts";
+import { archive } from "./cpio.ts";
+import { staticCrun } from "./crun.ts";
+import type { Kernel } from "./kernel.ts";
 
 /** What the result depends on besides kernel and crun, which have keys of their own. */
 const INPUTS = [
@@ -32,20 +25,55 @@ const INPUTS = [
   "src/core",
   "src/ttrpc",
   "src/proto",
-  "hack/lib",
+  "hack/lib/guest-image",
+  "hack/lib/build/qjs.ts",
   "package.json",
   "package-lock.json",
 ];
 
-function filesBelow(path) {
+function filesBelow(path: string): string[] {
   if (!statSync(path).isDirectory()) return [path];
   return readdirSync(path)
     .sort()
     .flatMap((name) => filesBelow(join(path, name)));
 }
 
+/** Its size and hash, for who wants to know whether a file is the one that was built. */
+interface BuiltFile {
+  readonly size: number;
+  readonly sha256: string;
+}
+
+/** What manifest.json tells about a guest. */
+export interface Manifest {
+  /** A hash of all that it was made of. */
+  readonly inputs: string;
+  readonly kernel: { readonly release: string; readonly package: string };
+  /** The version of crun's package. */
+  readonly crun: string;
+  readonly agent: BuiltFile;
+  readonly vmlinux: BuiltFile;
+  readonly initrd: BuiltFile;
+}
+
+/** What is to be built, and where. */
+export interface GuestOptions {
+  readonly kernel: Kernel;
+  readonly out: string;
+  readonly force: boolean;
+  /** The program that runs as /init instead of the agent. */
+  readonly main?: string | undefined;
+}
+
+const AGENT = join(ROOT, "guest-agent/src/main.ts");
+
+/** The manifest of the guest in a directory. */
+export function readManifest(out: string): Manifest {
+  return JSON.parse(readFileSync(join(out, "manifest.json"), "utf8"));
+}
+
 /** A hash of everything that goes into the guest. */
-function inputsKey(keys, main) {
+function inputsKey(keys: readonly string[], main: string): string {
   const hash = createHash("sha256");
   hash.update(keys.join("\n"));
   hash.update(compilerVersion());
@@ -55,36 +83,33 @@ function inputsKey(keys, main) {
   return hash.digest("hex");
 }
 
-function describeFile(path) {
+function describeFile(path: string): BuiltFile {
   const bytes = readFileSync(path);
   return { size: bytes.length, sha256: sha256(bytes) };
 }
 
-/**
- * Builds into `out` unless what lies there was made of the same inputs. Returns whether it built.
- * @param {{kernel: Kernel, out: string, force: boolean, main?: string}} options
- */
-export function buildGuest({ kernel, out, force, main = join(ROOT, "guest-agent/src/main.ts") }) {
+/** Builds into `out` unless what lies there was made of the same inputs. */
+export function buildGuest({ kernel, out, force, main = AGENT }: GuestOptions): void {
   const crun = staticCrun();
   const inputs = inputsKey([kernel.key, crun.key], main);
   const manifest = join(out, "manifest.json");
   const present = ["vmlinux", "initrd.img", "manifest.json"].every((name) => existsSync(join(out, name)));
-  if (!force && present && JSON.parse(readFileSync(manifest, "utf8")).inputs === inputs) return false;
+  if (!force && present && readManifest(out).inputs === inputs) return;
 
   const work = mkdtempSync(join(tmpdir(), "hull-guest-"));
   try {
     const agent = join(work, "hull-agent");
-    run(join(ROOT, "hack/lib/qjs-build"), [main, agent]);
+    buildProgram(main, agent);
     const initrd = archive([
       { name: "init", kind: "file", mode: 0o755, data: readFileSync(agent) },
       // The kernel opens it before /init has mounted anything.
       { name: "dev/console", kind: "character", mode: 0o600, major: 5, minor: 1 },
-      ...["proc", "sys", "run", "tmp"].map((name) => ({ name, kind: "directory" })),
+      ...["proc", "sys", "run", "tmp"].map((name) => ({ name, kind: "directory" }) as const),
       { name: "usr/bin/crun", kind: "file", mode: 0o755, data: readFileSync(crun.program) },
       ...kernel.entries(work),
     ]);
     mkdirSync(out, { recursive: true });
-    const place = (name, bytes) => {
+    const place = (name: string, bytes: string | Buffer) => {
       // A running VM or another build may have the old file open.
       writeFileSync(join(out, `${name}.new`), bytes);
       renameSync(join(out, `${name}.new`), join(out, name));
@@ -93,7 +118,7 @@ export function buildGuest({ kernel, out, force, main = join(ROOT, "guest-agent/
     rmSync(manifest, { force: true });
     place("vmlinux", kernel.vmlinux());
     place("initrd.img", initrd);
-    const content = {
+    const content: Manifest = {
       inputs,
       kernel: { release: kernel.release, package: kernel.version },
       crun: crun.version,
@@ -105,5 +130,4 @@ export function buildGuest({ kernel, out, force, main = join(ROOT, "guest-agent/
   } finally {
     rmSync(work, { recursive: true, force: true });
   }
-  return true;
 }

@@ -6,16 +6,30 @@ const S_IFREG = 0o100000;
 const S_IFLNK = 0o120000;
 const S_IFCHR = 0o020000;
 
-/**
- * @typedef {{name: string, kind: "directory"|"file"|"link"|"character", mode?: number, data?: Buffer|string,
- *   major?: number, minor?: number}} Entry
- */
+/** What an archive holds. */
+export interface Entry {
+  readonly name: string;
+  readonly kind: "directory" | "file" | "link" | "character";
+  readonly mode?: number;
+  /** A file's content, a link's target. */
+  readonly data?: Buffer | string;
+  /** The numbers of a device. */
+  readonly major?: number;
+  readonly minor?: number;
+}
 
-function record(entry, inode) {
-  const type = { directory: S_IFDIR, file: S_IFREG, link: S_IFLNK, character: S_IFCHR }[entry.kind];
-  const mode =
-    type | (entry.mode ?? (entry.kind === "directory" ? 0o755 : entry.kind === "link" ? 0o777 : 0o644));
-  const data = Buffer.from(entry.data ?? "");
+/** File type and usual permissions. */
+const MODES = {
+  directory: [S_IFDIR, 0o755],
+  file: [S_IFREG, 0o644],
+  link: [S_IFLNK, 0o777],
+  character: [S_IFCHR, 0o644],
+} as const;
+
+function record(entry: Entry, inode: number): Buffer[] {
+  const [type, usual] = MODES[entry.kind];
+  const mode = type | (entry.mode ?? usual);
+  const data = typeof entry.data === "object" ? entry.data : Buffer.from(entry.data ?? "");
   const name = Buffer.from(`${entry.name}\0`);
   const links = entry.kind === "directory" ? 2 : 1;
   const numbers = [
@@ -37,14 +51,14 @@ function record(entry, inode) {
   return [pad(Buffer.concat([header, name])), pad(data)];
 }
 
-function pad(bytes) {
+function pad(bytes: Buffer): Buffer {
   const rest = bytes.length % 4;
   return rest === 0 ? bytes : Buffer.concat([bytes, Buffer.alloc(4 - rest)]);
 }
 
-/** @param {Entry[]} entries folders that files lie in are added where missing. */
-export function archive(entries) {
-  const all = new Map();
+/** The archive of these entries; directories that files lie in are added where missing. */
+export function archive(entries: readonly Entry[]): Buffer {
+  const all = new Map<string, Entry>();
   for (const entry of entries) {
     const parts = entry.name.split("/");
     for (let i = 1; i < parts.length; i++) {
@@ -55,6 +69,6 @@ export function archive(entries) {
   }
   // By code units, not by locale; a folder sorts before what lies in it.
   const sorted = [...all.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
-  const trailer = { name: "TRAILER!!!", kind: "file", mode: 0 };
+  const trailer: Entry = { name: "TRAILER!!!", kind: "file", mode: 0 };
   return Buffer.concat([...sorted, trailer].flatMap((entry, i) => record(entry, i + 1)));
 }

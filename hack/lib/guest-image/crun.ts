@@ -1,24 +1,15 @@
 // The guest's crun: Debian's source, linked statically without systemd.
-import {
-  cpSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from "node:fs";
-import { availableParallelism, homedir } from "node:os";
+import { cpSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { availableParallelism } from "node:os";
 import { basename, join } from "node:path";
-import { readList } from "./modules.mjs";
-import { compilerVersion, debianVersion, fetchPackages, run, sha256 } from "./sources.mjs";
+import { keyOf, madeOnce } from "../cache.ts";
+import { debianVersion } from "../debian/packages.ts";
+import { CC, compilerVersion, readList, run } from "../run.ts";
+import { guestPackages } from "./sources.ts";
 
 const SOURCE = "src:crun";
 /** Name as the linker looks for it -> package and file. */
-const LIBRARIES = {
+const LIBRARIES: Readonly<Record<string, readonly [string, string]>> = {
   "libcap.a": ["libcap-dev", "libcap.a"],
   "libseccomp.a": ["libseccomp-dev", "libseccomp.a"],
   "libyajl.a": ["libyajl-dev", "libyajl_s.a"],
@@ -30,59 +21,57 @@ const CONFIGURE = [
   "ac_cv_search_gcry_check_version=no", // it would cache seccomp filters, of which each container here has its own
 ];
 
+/** The compiled crun. */
+export interface Crun {
+  readonly key: string;
+  readonly version: string;
+  /** The path of the program. */
+  readonly program: string;
+}
+
 /**
  * A static program starts in a third of the time: a shared one is most of what a start of crun costs an emulated guest.
  * Compiled once (25 s of two cores), then kept in the user's cache.
- * @returns {{key: string, version: string, program: string}} `program` is the file
  */
-export function staticCrun() {
+export function staticCrun(): Crun {
   const packages = Object.values(LIBRARIES).map(([name]) => name);
-  const [source, ...libraries] = fetchPackages([SOURCE, ...packages]);
-  const recipe = readFileSync(new URL(import.meta.url), "utf8");
+  const [source = "", ...libraries] = guestPackages([SOURCE, ...packages]);
+  const recipe = readFileSync(import.meta.filename, "utf8");
   const parts = [source, ...libraries].map((path) => basename(path));
-  const key = sha256([...parts, recipe, compilerVersion()].join("\n")).slice(0, 32);
-  const cache = join(process.env.XDG_CACHE_HOME ?? join(homedir(), ".cache"), "hull/crun", key);
-  if (!existsSync(cache)) compile(source, libraries, cache);
+  const key = keyOf(...parts, recipe, compilerVersion());
+  const cache = madeOnce("crun", key, (work, result) => compile(source, libraries, work, result));
   return { key, version: debianVersion(source), program: join(cache, "crun") };
 }
 
-function compile(source, libraries, cache) {
+function compile(source: string, libraries: readonly string[], work: string, result: string): void {
   console.error("build-guest: compiling crun (once)");
-  mkdirSync(join(cache, ".."), { recursive: true });
-  const work = mkdtempSync(`${cache}-`);
-  try {
-    const tree = unpack(source, work);
-    const archives = join(work, "lib");
-    mkdirSync(archives);
-    for (const [index, [name, [, file]]] of Object.entries(LIBRARIES).entries())
-      symlinkSync(join(libraries[index], "usr/lib/x86_64-linux-gnu", file), join(archives, name));
-    const includes = libraries.map((path) => `-I${join(path, "usr/include")}`);
-    // Not position independent: nothing to relocate at the start. Paths are mapped away, they may not show in the result.
-    const env = {
-      PATH: process.env.PATH,
-      LC_ALL: "C",
-      CC: process.env.CC ?? "cc",
-      CPPFLAGS: includes.join(" "),
-      CFLAGS: `-O2 -fno-pie -ffunction-sections -fdata-sections -ffile-prefix-map=${tree}=crun`,
-      LDFLAGS: `-no-pie -L${archives}`,
-    };
-    const at = { cwd: tree, env, stdio: ["ignore", "ignore", "pipe"] };
-    run("./configure", CONFIGURE, at);
-    writeFileSync(join(tree, "git-version.h"), `#define GIT_VERSION "${debianVersion(source)}"\n`);
-    const link = `${env.LDFLAGS} -all-static -s -Wl,--gc-sections -Wl,--build-id=none`;
-    run("make", [`-j${availableParallelism()}`, "crun", `LDFLAGS=${link}`], at);
-    mkdirSync(join(work, "result"));
-    cpSync(join(tree, "crun"), join(work, "result/crun"));
-    if (!existsSync(cache)) renameSync(join(work, "result"), cache); // else another build was faster
-  } finally {
-    rmSync(work, { recursive: true, force: true });
-  }
+  const tree = unpack(source, work);
+  const archives = join(work, "lib");
+  mkdirSync(archives);
+  for (const [index, [name, [, file]]] of Object.entries(LIBRARIES).entries())
+    symlinkSync(join(libraries[index] ?? "", "usr/lib/x86_64-linux-gnu", file), join(archives, name));
+  const includes = libraries.map((path) => `-I${join(path, "usr/include")}`);
+  // Not position independent: nothing to relocate at the start. Paths are mapped away, they may not show in the result.
+  const env = {
+    PATH: process.env.PATH,
+    LC_ALL: "C",
+    CC: CC,
+    CPPFLAGS: includes.join(" "),
+    CFLAGS: `-O2 -fno-pie -ffunction-sections -fdata-sections -ffile-prefix-map=${tree}=crun`,
+    LDFLAGS: `-no-pie -L${archives}`,
+  };
+  const at = { cwd: tree, env, stdio: ["ignore" as const, "ignore" as const, "pipe" as const] };
+  run("./configure", CONFIGURE, at);
+  writeFileSync(join(tree, "git-version.h"), `#define GIT_VERSION "${debianVersion(source)}"\n`);
+  const link = `${env.LDFLAGS} -all-static -s -Wl,--gc-sections -Wl,--build-id=none`;
+  run("make", [`-j${availableParallelism()}`, "crun", `LDFLAGS=${link}`], at);
+  cpSync(join(tree, "crun"), join(result, "crun"));
 }
 
 /** Unpacks a Debian source package (format "3.0 (quilt)", dpkg-source(1)) and applies its patches. */
-function unpack(source, work) {
+function unpack(source: string, work: string): string {
   const files = readdirSync(source);
-  const tar = (pattern, ...more) =>
+  const tar = (pattern: RegExp, ...more: string[]) =>
     run("tar", ["-xf", join(source, files.find((name) => pattern.test(name)) ?? ""), ...more]);
   const tree = join(work, "crun");
   mkdirSync(tree);

@@ -1,10 +1,14 @@
 // A kernel of our own configuration, made of Debian's kernel source; everything is built in.
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync } from "node:fs";
-import { availableParallelism, homedir } from "node:os";
+import { readFileSync } from "node:fs";
+import { availableParallelism } from "node:os";
 import { basename, join } from "node:path";
-import { readList } from "./modules.mjs";
-import { compilerVersion, debianVersion, fetchPackages, IMAGE, ROOT, run, sha256 } from "./sources.mjs";
-import { hasPvhEntry } from "./vmlinux.mjs";
+import { keyOf, madeOnce } from "../cache.ts";
+import { debianVersion } from "../debian/packages.ts";
+import { compilerVersion, ROOT, readList, run } from "../run.ts";
+import type { Kernel } from "./kernel.ts";
+import { canonical } from "./modules.ts";
+import { guestPackages, MODULES } from "./sources.ts";
+import { hasPvhEntry } from "./vmlinux.ts";
 
 const SOURCE = "linux-source-6.1";
 const CONFIG = join(ROOT, "guest-agent/kernel/kernel.config");
@@ -17,15 +21,12 @@ const REPRODUCIBLE = [
   "KBUILD_BUILD_VERSION=1",
 ];
 
-/** @returns {import("./build.mjs").Kernel} */
-export function leanKernel() {
-  const [source] = fetchPackages([SOURCE]);
-  const key = sha256(`${basename(source)}\n${readFileSync(CONFIG, "utf8")}\n${compilerVersion()}`).slice(
-    0,
-    32,
-  );
-  const cache = join(process.env.XDG_CACHE_HOME ?? join(homedir(), ".cache"), "hull/kernel", key);
-  if (!existsSync(cache)) compile(join(source, "usr/src", `${SOURCE}.tar.xz`), cache);
+/** The lean kernel; compiled on first use (seven minutes of two cores). */
+export function leanKernel(): Kernel {
+  const [source = ""] = guestPackages([SOURCE]);
+  const key = keyOf(basename(source), readFileSync(CONFIG, "utf8"), compilerVersion());
+  const tar = join(source, "usr/src", `${SOURCE}.tar.xz`);
+  const cache = madeOnce("kernel", key, (work, result) => compile(tar, work, result));
   return {
     key,
     version: debianVersion(source),
@@ -35,31 +36,23 @@ export function leanKernel() {
   };
 }
 
-function compile(tar, cache) {
-  mkdirSync(join(cache, ".."), { recursive: true });
-  const work = mkdtempSync(`${cache}-`);
-  const make = (...args) =>
-    run("make", ["-s", "-C", join(work, SOURCE), "ARCH=x86_64", ...REPRODUCIBLE, ...args]);
-  try {
-    console.log(`build-kernel: compiling ${SOURCE} (once)`);
-    run("tar", ["-xf", tar, "-C", work]);
-    make(`KCONFIG_ALLCONFIG=${CONFIG}`, "allnoconfig");
-    checkConfig(readFileSync(join(work, SOURCE, ".config"), "utf8"));
-    make(`-j${availableParallelism()}`, "vmlinux");
-    checkBuiltIn(readFileSync(join(work, SOURCE, "modules.builtin"), "utf8"));
-    const result = join(work, "result");
-    mkdirSync(result);
-    run("strip", ["-o", join(result, "vmlinux"), join(work, SOURCE, "vmlinux")]);
-    if (!hasPvhEntry(readFileSync(join(result, "vmlinux")))) throw new Error("the kernel has no PVH entry");
-    run("cp", [join(work, SOURCE, "include/config/kernel.release"), join(result, "release")]);
-    renameSync(result, cache);
-  } finally {
-    rmSync(work, { recursive: true, force: true });
-  }
+function compile(tar: string, work: string, result: string): void {
+  const tree = join(work, SOURCE);
+  const make = (...args: string[]) =>
+    run("make", ["-s", "-C", tree, "ARCH=x86_64", ...REPRODUCIBLE, ...args]);
+  console.log(`build-kernel: compiling ${SOURCE} (once)`);
+  run("tar", ["-xf", tar, "-C", work]);
+  make(`KCONFIG_ALLCONFIG=${CONFIG}`, "allnoconfig");
+  checkConfig(readFileSync(join(tree, ".config"), "utf8"));
+  make(`-j${availableParallelism()}`, "vmlinux");
+  checkBuiltIn(readFileSync(join(tree, "modules.builtin"), "utf8"));
+  run("strip", ["-o", join(result, "vmlinux"), join(tree, "vmlinux")]);
+  if (!hasPvhEntry(readFileSync(join(result, "vmlinux")))) throw new Error("the kernel has no PVH entry");
+  run("cp", [join(tree, "include/config/kernel.release"), join(result, "release")]);
 }
 
 /** Kconfig drops without a word what misses a dependency. */
-function checkConfig(config) {
+function checkConfig(config: string): void {
   const made = new Set(config.split("\n"));
   const lost = readList(CONFIG).filter((line) => !line.endsWith("=n") && !made.has(line));
   if (lost.length > 0)
@@ -67,9 +60,8 @@ function checkConfig(config) {
 }
 
 /** What Debian's kernel has as modules for us must be there. */
-function checkBuiltIn(list) {
-  const canonical = (name) => name.replaceAll("-", "_");
+function checkBuiltIn(list: string): void {
   const builtIn = new Set(list.split("\n").map((path) => canonical(basename(path, ".ko"))));
-  const missing = readList(join(IMAGE, "modules.list")).filter((name) => !builtIn.has(canonical(name)));
+  const missing = readList(MODULES).filter((name) => !builtIn.has(canonical(name)));
   if (missing.length > 0) throw new Error(`kernel.config: not built in: ${missing.join(", ")}`);
 }

@@ -1,40 +1,41 @@
-// The command line of hack/build-guest and hack/build-kernel.
+/** The command line of hack/build-guest and hack/build-kernel. */
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
-import { buildGuest } from "./build.mjs";
-import { debianKernel } from "./debian-kernel.mjs";
-import { leanKernel } from "./lean-kernel.mjs";
-import { ROOT } from "./sources.mjs";
+import { ROOT } from "../run.ts";
+import { buildGuest, readManifest } from "./build.ts";
+import { debianKernel } from "./debian-kernel.ts";
+import type { Kernel } from "./kernel.ts";
+import { leanKernel } from "./lean-kernel.ts";
 
 const USAGE =
   "usage: build-guest [--kernel debian|lean] [--out DIR] [--main ENTRY.ts] [--force] [--check-reproducible]";
-const KERNELS = { debian: debianKernel, lean: leanKernel };
+const KERNELS: Readonly<Record<string, () => Kernel>> = { debian: debianKernel, lean: leanKernel };
 
-function report(out) {
-  const { kernel, crun, agent, vmlinux, initrd } = JSON.parse(
-    readFileSync(join(out, "manifest.json"), "utf8"),
-  );
-  const mib = ({ size }) => `${(size / 2 ** 20).toFixed(1)} MiB`;
+function report(out: string): void {
+  const { kernel, crun, agent, vmlinux, initrd } = readManifest(out);
+  const mib = ({ size }: { size: number }) => `${(size / 2 ** 20).toFixed(1)} MiB`;
   console.log(
     `guest: kernel ${kernel.release} (${mib(vmlinux)}), initrd ${mib(initrd)} with agent ${mib(agent)} and crun ${crun}`,
   );
 }
 
-function kernelNamed(name) {
-  if (!Object.hasOwn(KERNELS, name)) throw new Error(`there is no kernel ${name}: ${USAGE}`);
-  return KERNELS[name]();
+function kernelNamed(name: string): Kernel {
+  const make = Object.hasOwn(KERNELS, name) ? KERNELS[name] : undefined;
+  if (!make) throw new Error(`there is no kernel ${name}: ${USAGE}`);
+  return make();
 }
 
 /** Builds twice in two folders and compares. */
-function checkReproducible(kernel, main) {
+function checkReproducible(kernel: Kernel, main: string | undefined): void {
   const folders = [1, 2].map(() => mkdtempSync(join(tmpdir(), "hull-guest-check-")));
   try {
     for (const out of folders) buildGuest({ kernel, out, force: true, main });
     for (const name of ["vmlinux", "initrd.img", "manifest.json"]) {
       const [first, second] = folders.map((folder) => readFileSync(join(folder, name)));
-      if (!first.equals(second)) throw new Error(`${name} differs between two builds of the same inputs`);
+      if (!first || !second?.equals(first))
+        throw new Error(`${name} differs between two builds of the same inputs`);
     }
   } finally {
     for (const folder of folders) rmSync(folder, { recursive: true, force: true });
@@ -64,6 +65,6 @@ try {
     report(resolve(values.out));
   }
 } catch (error) {
-  console.error(`build-guest: ${error.message}`);
+  console.error(`build-guest: ${(error as Error).message}`);
   process.exitCode = 1;
 }

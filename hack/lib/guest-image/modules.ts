@@ -3,32 +3,31 @@ import { readdirSync, readFileSync } from "node:fs";
 import { basename, join } from "node:path";
 
 /** The kernel takes `-` and `_` in module names for the same. */
-const canonical = (name) => name.replaceAll("-", "_");
-
-/** The names in a list file: one a line, `#` begins a comment. */
-export function readList(path) {
-  return readFileSync(path, "utf8")
-    .split("\n")
-    .map((line) => line.replace(/#.*/, "").trim())
-    .filter((line) => line !== "");
-}
+export const canonical = (name: string): string => name.replaceAll("-", "_");
 
 /** What must be loaded before this module: its `depends` and `softdep pre` in the .modinfo section. */
-export function dependencies(content) {
+export function dependencies(content: Buffer): string[] {
   const text = content.toString("latin1");
   const depends = /\0depends=([^\0]*)\0/.exec(text)?.[1] ?? "";
   const soft = [...text.matchAll(/\0softdep=pre: ([^\0]*)/g)].flatMap((match) =>
-    match[1].split(/\s+(?!post:)/),
+    (match[1] ?? "").split(/\s+(?!post:)/),
   );
   return [...depends.split(","), ...soft].filter((name) => name !== "");
 }
 
+/** A module of a kernel. */
+export interface KernelModule {
+  readonly name: string;
+  /** Relative to lib/modules/RELEASE. */
+  readonly path: string;
+}
+
 /**
- * The wanted modules and all they need, every one behind its dependencies; what the kernel has built in is left out.
- * @returns {{name: string, path: string}[]} `path` relative to `folder` (lib/modules/RELEASE)
+ * The wanted modules of `folder` (lib/modules/RELEASE) and all they need, each behind its dependencies; what the kernel has
+ * built in is left out.
  */
-export function moduleOrder(folder, wanted) {
-  const files = readdirSync(join(folder, "kernel"), { recursive: true })
+export function moduleOrder(folder: string, wanted: readonly string[]): KernelModule[] {
+  const files = readdirSync(join(folder, "kernel"), { recursive: true, encoding: "utf8" })
     .filter((path) => path.endsWith(".ko"))
     .map((path) => join("kernel", path));
   const byName = new Map(files.map((path) => [canonical(basename(path, ".ko")), path]));
@@ -41,9 +40,9 @@ export function moduleOrder(folder, wanted) {
   const aliases = readFileSync(join(folder, "modules.builtin.modinfo"), "latin1").matchAll(
     /\.alias=([^\0]+)\0/g,
   );
-  for (const [, alias] of aliases) builtin.add(canonical(alias));
-  const order = new Map();
-  const add = (name, wantedBy) => {
+  for (const [, alias = ""] of aliases) builtin.add(canonical(alias));
+  const order = new Map<string, KernelModule>();
+  const add = (name: string, wantedBy: string): void => {
     const key = canonical(name);
     if (order.has(key) || builtin.has(key)) return;
     const path = byName.get(key);

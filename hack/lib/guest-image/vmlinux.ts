@@ -7,22 +7,18 @@ const LZ4_LEGACY = 0x184c2102;
 const XEN_ELFNOTE_PHYS32_ENTRY = 18;
 const PT_NOTE = 4;
 
-/** Decodes one LZ4 block of `source` into `target` at `at`; returns the position behind the last byte written. */
-export function decodeBlock(source, target, at) {
+/** Decodes one LZ4 block of `source` into `target` at `start`; returns the position behind the last byte written. */
+export function decodeBlock(source: Buffer, target: Buffer, start: number): number {
   let from = 0;
-  const length = (start) => {
-    let count = start;
-    if (start === 15) {
-      let more;
-      do {
-        more = source[from++];
-        count += more;
-      } while (more === 255);
-    }
+  let at = start;
+  const byte = () => source[from++] ?? 0;
+  const length = (nibble: number) => {
+    let count = nibble;
+    for (let more = nibble === 15 ? 255 : 0; more === 255; count += more) more = byte();
     return count;
   };
   while (from < source.length) {
-    const token = source[from++];
+    const token = byte();
     const literals = length(token >> 4);
     if (from + literals > source.length || at + literals > target.length)
       throw new Error("LZ4 block is damaged");
@@ -30,19 +26,18 @@ export function decodeBlock(source, target, at) {
     from += literals;
     at += literals;
     if (from === source.length) return at;
-    const distance = source[from] | (source[from + 1] << 8);
-    from += 2;
+    const distance = byte() | (byte() << 8);
     const end = at + length(token & 15) + 4;
     if (distance === 0 || distance > at || end > target.length) throw new Error("LZ4 block is damaged");
     if (distance >= end - at) target.copyWithin(at, at - distance, end - distance);
-    else for (let i = at; i < end; i++) target[i] = target[i - distance];
+    else for (let i = at; i < end; i++) target[i] = target[i - distance] ?? 0;
     at = end;
   }
   throw new Error("LZ4 block ends within a sequence");
 }
 
 /** Decodes a legacy frame that is `size` bytes long when decoded. */
-function decodeLegacyFrame(frame, size) {
+function decodeLegacyFrame(frame: Buffer, size: number): Buffer {
   const target = Buffer.alloc(size);
   let at = 0;
   for (let from = 4; at < size; ) {
@@ -55,7 +50,7 @@ function decodeLegacyFrame(frame, size) {
 }
 
 /** Whether the ELF file has the note that tells a VMM where the 32 bit PVH entry is. */
-export function hasPvhEntry(elf) {
+export function hasPvhEntry(elf: Buffer): boolean {
   const headers = Number(elf.readBigUInt64LE(32));
   const size = elf.readUInt16LE(54);
   const count = elf.readUInt16LE(56);
@@ -77,7 +72,7 @@ export function hasPvhEntry(elf) {
 }
 
 /** The kernel of a bzImage; throws when it is none, is packed otherwise, or can't be booted by PVH. */
-export function extractVmlinux(bzImage) {
+export function extractVmlinux(bzImage: Buffer): Buffer {
   if (bzImage.toString("latin1", HEADER_MAGIC, HEADER_MAGIC + 4) !== "HdrS") throw new Error("not a bzImage");
   const setupSectors = bzImage[0x1f1] || 4;
   const start = (setupSectors + 1) * 512 + bzImage.readUInt32LE(0x248);

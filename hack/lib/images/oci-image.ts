@@ -1,19 +1,47 @@
 /**
- * Makes one OCI image layout, as a tar archive, from files described in JavaScript. The same input gives the same
+ * Makes one OCI image layout, as a tar archive, from a description of its files. The same input gives the same
  * bytes: no clock, no user names, sorted entries.
  * Formats: POSIX.1-1988 ustar (tar(5)); OCI image-spec, image-layout.md and config.md.
  */
-import { createHash } from "node:crypto";
+import { sha256 } from "../run.ts";
 
 const BLOCK = 512;
 const TYPES = { file: "0", hardlink: "1", symlink: "2", directory: "5" };
 
+/** What an archive holds, owned by root unless it says otherwise. */
+export interface TarEntry {
+  readonly path: string;
+  readonly type: keyof typeof TYPES;
+  readonly mode: number;
+  readonly uid?: number;
+  readonly gid?: number;
+  readonly data?: Buffer;
+  /** Of a link. */
+  readonly target?: string;
+}
+
+/** An image of one layer. */
+export interface Image {
+  /** The full reference that containerd imports it as. */
+  readonly name: string;
+  readonly files: readonly TarEntry[];
+  /** The `config` object of the OCI image config. */
+  readonly config: Readonly<Record<string, readonly string[]>>;
+}
+
+/** A reference to a blob (OCI image-spec, descriptor.md). */
+interface Descriptor {
+  readonly mediaType: string;
+  readonly digest: string;
+  readonly size: number;
+}
+
 /** One ustar header. Paths up to 100 bytes: all that the test images need. */
-function header({ path, type, mode, uid = 0, gid = 0, target = "", size = 0 }) {
+function header({ path, type, mode, uid = 0, gid = 0, target = "" }: TarEntry, size: number): Buffer {
   if (Buffer.byteLength(path) > 100 || Buffer.byteLength(target) > 100)
     throw new Error(`${path}: longer than 100 bytes`);
   const block = Buffer.alloc(BLOCK);
-  const octal = (value, digits) => `${value.toString(8).padStart(digits, "0")}\0`;
+  const octal = (value: number, digits: number) => `${value.toString(8).padStart(digits, "0")}\0`;
   block.write(path, 0);
   block.write(octal(mode, 7), 100);
   block.write(octal(uid, 7), 108);
@@ -29,15 +57,12 @@ function header({ path, type, mode, uid = 0, gid = 0, target = "", size = 0 }) {
   return block;
 }
 
-/**
- * A tar archive. Entries: `{ path, type: file|directory|symlink|hardlink, mode, uid, gid, data, target }`,
- * kept in the given order (a hard link must follow its target).
- */
-export function tar(entries) {
-  const parts = [];
+/** A tar archive of the entries in the given order (a hard link must follow its target). */
+export function tar(entries: readonly TarEntry[]): Buffer {
+  const parts: Buffer[] = [];
   for (const entry of entries) {
     const data = entry.data ?? Buffer.alloc(0);
-    parts.push(header({ ...entry, size: data.length }), data);
+    parts.push(header(entry, data.length), data);
     const rest = data.length % BLOCK;
     if (rest > 0) parts.push(Buffer.alloc(BLOCK - rest));
   }
@@ -45,19 +70,15 @@ export function tar(entries) {
   return Buffer.concat(parts);
 }
 
-/**
- * An OCI layout holding the given images. Image: `{ name, files, config }` where `name` is the full reference
- * that containerd imports it as, `files` are tar entries of the only layer and `config` is the OCI image config's
- * `config` object.
- */
-export function ociLayout(images, architecture) {
-  const blobs = new Map();
-  const put = (mediaType, bytes) => {
-    const hex = createHash("sha256").update(bytes).digest("hex");
+/** An OCI layout that holds the images, as a tar archive. */
+export function ociLayout(images: readonly Image[], architecture: string): Buffer {
+  const blobs = new Map<string, Buffer>();
+  const put = (mediaType: string, bytes: Buffer): Descriptor => {
+    const hex = sha256(bytes);
     blobs.set(`blobs/sha256/${hex}`, bytes);
     return { mediaType, digest: `sha256:${hex}`, size: bytes.length };
   };
-  const json = (value) => Buffer.from(JSON.stringify(value));
+  const json = (value: object) => Buffer.from(JSON.stringify(value));
 
   const manifests = images.map(({ name, files, config }) => {
     const layer = put("application/vnd.oci.image.layer.v1.tar", tar(files));
@@ -84,11 +105,13 @@ export function ociLayout(images, architecture) {
     };
   });
 
-  const files = [
+  const files: [string, Buffer][] = [
     ["oci-layout", json({ imageLayoutVersion: "1.0.0" })],
     ["index.json", json({ schemaVersion: 2, manifests })],
     ...[...blobs].sort(([a], [b]) => (a < b ? -1 : 1)),
   ];
-  const directories = ["blobs/", "blobs/sha256/"].map((path) => ({ path, type: "directory", mode: 0o755 }));
-  return tar([...directories, ...files.map(([path, data]) => ({ path, type: "file", mode: 0o644, data }))]);
+  return tar([
+    ...["blobs/", "blobs/sha256/"].map((path) => ({ path, type: "directory", mode: 0o755 }) as const),
+    ...files.map(([path, data]) => ({ path, type: "file", mode: 0o644, data }) as const),
+  ]);
 }

@@ -1,60 +1,82 @@
-#!/usr/bin/env node
-/**
- * Usage: test-images.mjs BUSYBOX PAUSE OUTPUT
- * Writes the OCI layout tar with `hull.test/busybox:latest` (BUSYBOX, a static busybox with a link per applet) and
- * `hull.test/pause:latest` (PAUSE, a static program).
- */
-import { execFileSync } from "node:child_process";
-import { readFileSync, renameSync, writeFileSync } from "node:fs";
-import { ociLayout } from "./oci-image.mjs";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { keyOf, madeOnce } from "../cache.ts";
+import { debianPackages } from "../debian/packages.ts";
+import { CC, compilerVersion, run, sha256 } from "../run.ts";
+import { type Image, ociLayout, type TarEntry } from "./oci-image.ts";
 
-const [busybox, pause, output] = process.argv.slice(2);
-if (!output) {
-  console.error("usage: test-images.mjs BUSYBOX PAUSE OUTPUT");
-  process.exit(2);
+const PAUSE = join(import.meta.dirname, "pause.c");
+const PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+const PASSWD = `root:x:0:0:root:/root:/bin/sh
+test:x:1000:1000:test:/home/test:/bin/sh
+nobody:x:65534:65534:nobody:/:/bin/false
+`;
+const GROUP = `root:x:0:
+daemon:x:1:test
+test:x:1000:
+extra:x:2000:test
+nogroup:x:65534:
+`;
+const SHADOW = `root:*:1:0:99999:7:::
+test:*:1:0:99999:7:::
+`;
+
+const text = (path: string, content: string, mode = 0o644): TarEntry => ({
+  path,
+  type: "file",
+  mode,
+  data: Buffer.from(content),
+});
+const program = (path: string, file: string): TarEntry => ({
+  path,
+  type: "file",
+  mode: 0o755,
+  data: readFileSync(file),
+});
+const directory = (path: string, mode = 0o755): TarEntry => ({ path: `${path}/`, type: "directory", mode });
+
+/** A static busybox with a link for each applet, and a few users. */
+function busyboxImage(busybox: string): Image {
+  const applets = run(busybox, ["--list"])
+    .split("\n")
+    .filter((applet) => applet !== "" && applet !== "busybox")
+    .sort();
+  const directories = ["bin", "dev", "etc", "home", "proc", "sys", "usr", "usr/bin", "usr/sbin", "var"];
+  const link = { type: "hardlink", mode: 0o755, target: "bin/busybox" } as const;
+  return {
+    name: "hull.test/busybox:latest",
+    files: [
+      ...directories.map((path) => directory(path)),
+      { ...directory("home/test"), uid: 1000, gid: 1000 },
+      directory("root", 0o700),
+      directory("tmp", 0o1777),
+      text("etc/passwd", PASSWD),
+      text("etc/group", GROUP),
+      text("etc/shadow", SHADOW, 0o600),
+      program("bin/busybox", busybox),
+      ...applets.map((applet) => ({ ...link, path: `bin/${applet}` })),
+    ],
+    config: { Env: [PATH], Cmd: ["sh"] },
+  };
 }
 
-const text = (path, content, mode = 0o644) => ({ path, type: "file", mode, data: Buffer.from(content) });
-const directory = (path, mode = 0o755) => ({ path: `${path}/`, type: "directory", mode });
+/** What Kubernetes starts first in a pod: a program that only waits. */
+function pauseImage(pause: string): Image {
+  const config = { Env: [PATH], Entrypoint: ["/pause"] };
+  return { name: "hull.test/pause:latest", files: [program("pause", pause)], config };
+}
 
-const applets = execFileSync(busybox, ["--list"], { encoding: "utf8" })
-  .split("\n")
-  .filter((applet) => applet !== "" && applet !== "busybox")
-  .sort();
-
-const busyboxFiles = [
-  ...["bin", "dev", "etc", "home", "proc", "sys", "usr", "usr/bin", "usr/sbin", "var"].map((path) =>
-    directory(path),
-  ),
-  { ...directory("home/test"), uid: 1000, gid: 1000 },
-  directory("root", 0o700),
-  directory("tmp", 0o1777),
-  text(
-    "etc/passwd",
-    "root:x:0:0:root:/root:/bin/sh\ntest:x:1000:1000:test:/home/test:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n",
-  ),
-  text("etc/group", "root:x:0:\ndaemon:x:1:test\ntest:x:1000:\nextra:x:2000:test\nnogroup:x:65534:\n"),
-  text("etc/shadow", "root:*:1:0:99999:7:::\ntest:*:1:0:99999:7:::\n", 0o600),
-  { path: "bin/busybox", type: "file", mode: 0o755, data: readFileSync(busybox) },
-  ...applets.map((applet) => ({
-    path: `bin/${applet}`,
-    type: "hardlink",
-    mode: 0o755,
-    target: "bin/busybox",
-  })),
-];
-
-const PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-const images = [
-  { name: "hull.test/busybox:latest", files: busyboxFiles, config: { Env: [PATH], Cmd: ["sh"] } },
-  {
-    name: "hull.test/pause:latest",
-    files: [{ path: "pause", type: "file", mode: 0o755, data: readFileSync(pause) }],
-    config: { Env: [PATH], Entrypoint: ["/pause"] },
-  },
-];
-
-const architecture = { x64: "amd64", arm64: "arm64" }[process.arch];
-if (!architecture) throw new Error(`no OCI architecture name known for ${process.arch}`);
-writeFileSync(`${output}.part`, ociLayout(images, architecture));
-renameSync(`${output}.part`, output);
+/** The path of the OCI layout with the test images (hull.test/busybox, hull.test/pause). */
+export function testImages(): string {
+  const [debian = ""] = debianPackages("bookworm", ["busybox-static"]);
+  const busybox = join(debian, "bin/busybox");
+  const recipe = [import.meta.filename, join(import.meta.dirname, "oci-image.ts"), PAUSE, busybox];
+  const key = keyOf(...recipe.map((file) => sha256(readFileSync(file))), compilerVersion());
+  const folder = madeOnce("test-images", key, (work, result) => {
+    const pause = join(work, "pause");
+    const warnings = ["-Wall", "-Wextra", "-Werror"];
+    run(CC, ["-Os", "-static", "-s", "-Wl,--build-id=none", ...warnings, "-o", pause, PAUSE]);
+    writeFileSync(join(result, "images.tar"), ociLayout([busyboxImage(busybox), pauseImage(pause)], "amd64"));
+  });
+  return join(folder, "images.tar");
+}

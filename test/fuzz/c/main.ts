@@ -1,83 +1,97 @@
-#!/usr/bin/env bash
-# Builds and runs the fuzzers of test/fuzz/c: hack/lib/fuzz-c [--seconds N] [--inputs N] [--seed N] [TARGET...]. See
-# hack/fuzz. Prints a line for each target; fails when one of them has found something, whose input is in dist/fuzz then.
-set -euo pipefail
-root=$(dirname "$(dirname "$(dirname "$(readlink -f "$0")")")")
-cd "$root"
+/** The command line of `hack/fuzz c`; see there. Prints a line for each target. */
+import { spawnSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { basename, join } from "node:path";
+import { parseArgs } from "node:util";
+import { engine } from "../../../hack/lib/build/qjs.ts";
+import { CC, ROOT, run } from "../../../hack/lib/run.ts";
 
-seconds=10 inputs='' seed=''
-while [[ ${1:-} == --* ]]; do
-  case $1 in
-  --seconds) seconds=$2 ;;
-  --inputs) inputs=$2 ;;
-  --seed) seed=$2 ;;
-  *)
-    echo "fuzz-c: unknown option $1" >&2
-    exit 2
-    ;;
-  esac
-  shift 2
-done
-targets=("$@")
-if ((${#targets[@]} == 0)); then targets=(text relay receive-fd localhost copy-sparse); fi
+const OUT = join(ROOT, "dist/fuzz");
+const NATIVE = join(ROOT, "native");
+const SYS = join(ROOT, "guest-agent/sys");
+const FLAGS = "-std=gnu11 -O1 -g -w -D_GNU_SOURCE -fno-omit-frame-pointer -fno-sanitize-recover=all".split(
+  " ",
+);
+/** Target -> what of ours it is linked with. */
+const TARGETS: Readonly<Record<string, "sys" | "confine" | "nothing">> = {
+  text: "sys",
+  relay: "sys",
+  "receive-fd": "sys",
+  localhost: "confine",
+  "copy-sparse": "nothing",
+};
+/** The last lines of a target's output that are shown when it has found something. */
+const SHOWN = 60;
 
-out=$root/dist/fuzz
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-mkdir -p "$out"
-{ read -r sources; read -r engine; } < <(hack/lib/qjs-build --engine)
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    seconds: { type: "string", default: "10" },
+    inputs: { type: "string" },
+    seed: { type: "string" },
+  },
+});
+const clang = process.env.CLANG ?? "clang";
+const hasClang = spawnSync(clang, ["--version"]).status === 0;
+const compiler = hasClang ? clang : CC;
+const work = mkdtempSync(join(tmpdir(), "hull-fuzz-c-"));
+const qjs = engine();
 
-flags=(-std=gnu11 -O1 -g -w -D_GNU_SOURCE -fno-omit-frame-pointer -fno-sanitize-recover=all "-isystem$sources" -Inative)
-clang=${CLANG:-clang}
-if command -v "$clang" >/dev/null; then
-  cc=$clang
-  flags+=("-fsanitize=fuzzer-no-link,address,undefined")
-  link=("-fsanitize=fuzzer,address,undefined")
-else
-  cc=${CC:-cc}
-  "$cc" "${flags[@]}" -O2 -c test/fuzz/c/driver.c -o "$work/driver.o"
-  flags+=("-fsanitize=address,undefined" "-fsanitize-coverage=trace-pc")
-  link=("-fsanitize=address,undefined" "$work/driver.o")
-fi
-
-# What a target is linked with.
-objects_of() {
-  case $1 in
-  text | relay | receive-fd) printf '%s\n' "$work"/sys-*.o "$engine"/{quickjs,libregexp,libunicode,dtoa}.o ;;
-  localhost) echo "$work/native-confine.o" ;;
-  esac
+function compile(flags: readonly string[], source: string, object: string): string {
+  const output = join(work, object);
+  run(compiler, [...FLAGS, "-isystem", qjs.sources, "-I", NATIVE, ...flags, "-c", source, "-o", output]);
+  return output;
 }
 
-build() {
-  local objects
-  mapfile -t objects < <(objects_of "$1")
-  "$cc" "${flags[@]}" -c "test/fuzz/c/$1.c" -o "$work/$1.o"
-  "$cc" "$work/$1.o" "${objects[@]}" "${link[@]}" -lm -lpthread -lutil -o "$work/$1"
+/** Builds every wanted target and returns their programs. */
+function build(names: readonly string[]): string[] {
+  const sanitize = "-fsanitize=address,undefined";
+  const flags = hasClang
+    ? ["-fsanitize=fuzzer-no-link,address,undefined"]
+    : [sanitize, "-fsanitize-coverage=trace-pc"];
+  const driver = hasClang
+    ? ["-fsanitize=fuzzer,address,undefined"]
+    : [sanitize, compile(["-O2"], join(import.meta.dirname, "driver.c"), "driver.o")];
+  const sources = readdirSync(SYS).filter((name) => name.endsWith(".c") && name !== "main.c");
+  const objects = {
+    sys: [
+      ...sources.map((name) => compile(flags, join(SYS, name), `sys-${basename(name, ".c")}.o`)),
+      ...qjs.objects,
+    ],
+    confine: [compile(flags, join(NATIVE, "confine.c"), "native-confine.o")],
+    nothing: [],
+  };
+  return names.map((name) => {
+    const needs = TARGETS[name];
+    if (!needs) throw new Error(`there is no target ${name} (${Object.keys(TARGETS).join(", ")})`);
+    const object = compile(flags, join(import.meta.dirname, `${name}.c`), `${name}.o`);
+    const libraries = ["-lm", "-lpthread", "-lutil"];
+    run(compiler, [object, ...objects[needs], ...driver, ...libraries, "-o", join(work, name)]);
+    return join(work, name);
+  });
 }
 
-for source in guest-agent/sys/*.c; do
-  name=$(basename "$source" .c)
-  [[ $name == main ]] || "$cc" "${flags[@]}" -c "$source" -o "$work/sys-$name.o"
-done
-"$cc" "${flags[@]}" -c native/confine.c -o "$work/native-confine.o"
+/** Whether the target ran to its end without finding anything; the input it found is in dist/fuzz. */
+function holds(program: string): boolean {
+  const found = join(OUT, `c-${basename(program)}.input`);
+  const args = hasClang
+    ? [`-max_total_time=${values.seconds}`, "-max_len=4096", "-timeout=60", `-exact_artifact_path=${found}`]
+    : [`-seconds=${values.seconds}`, `-file=${found}`];
+  if (values.inputs !== undefined) args.push(`-runs=${values.inputs}`);
+  if (values.seed !== undefined) args.push(`-seed=${values.seed}`);
+  console.log(`== ${basename(program)}`);
+  const env = { ...process.env, ASAN_OPTIONS: "detect_leaks=1" };
+  const { status, output } = spawnSync(program, args, { env, encoding: "utf8", maxBuffer: 2 ** 28 });
+  const lines = output.join("").trimEnd().split("\n");
+  console.log(lines.slice(status === 0 ? -1 : -SHOWN).join("\n"));
+  return status === 0;
+}
 
-export ASAN_OPTIONS=detect_leaks=1
-findings=0
-for target in "${targets[@]}"; do
-  build "$target"
-  if [[ $cc == "$clang" ]]; then
-    arguments=("-max_total_time=$seconds" "-max_len=4096" -timeout=60 "-exact_artifact_path=$out/c-$target.input")
-  else
-    arguments=("-seconds=$seconds" "-file=$out/c-$target.input")
-  fi
-  [[ -z $inputs ]] || arguments+=("-runs=$inputs")
-  [[ -z $seed ]] || arguments+=("-seed=$seed")
-  echo "== $target"
-  if "$work/$target" "${arguments[@]}" >"$work/log" 2>&1; then
-    tail -n 1 "$work/log"
-  else
-    findings=$((findings + 1))
-    tail -n 60 "$work/log"
-  fi
-done
-[[ $findings -eq 0 ]]
+try {
+  mkdirSync(OUT, { recursive: true });
+  const programs = build(positionals.length > 0 ? positionals : Object.keys(TARGETS));
+  if (programs.filter((program) => !holds(program)).length > 0) process.exitCode = 1;
+} finally {
+  rmSync(work, { recursive: true, force: true });
+}
