@@ -37,11 +37,12 @@ int main(int argc, char **argv) {
     fputs("usage: copy-sparse FROM TO\n", stderr);
     return 2;
   }
-  off_t size, room, at, end;
+  off_t size, target_size, at, end;
   int from = open_file(argv[1], O_RDONLY, &size);
-  int to = open_file(argv[2], O_WRONLY, &room);
-  if (room != size) {
-    fprintf(stderr, "copy-sparse: %s has %lld bytes, not %lld\n", argv[2], (long long)room, (long long)size);
+  int to = open_file(argv[2], O_WRONLY, &target_size);
+  if (target_size != size) {
+    fprintf(stderr, "copy-sparse: %s has %lld bytes, not %lld\n", argv[2], (long long)target_size,
+            (long long)size);
     return 1;
   }
   for (at = 0; (at = lseek(from, at, SEEK_DATA)) >= 0; at = end) {

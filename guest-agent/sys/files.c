@@ -62,10 +62,10 @@ static JSValue js_write(ARGS) {
 // Reads to the end of file; the buffer is malloc'ed. 0 or errno.
 static int read_all(int fd, size_t limit, uint8_t **out, size_t *length) {
   // Files of procfs and cgroupfs say size 0, so sizes are not asked for.
-  size_t room = 4096, used = 0;
-  uint8_t *bytes = malloc(room);
+  size_t capacity = 4096, used = 0;
+  uint8_t *bytes = malloc(capacity);
   while (bytes) {
-    ssize_t count = read(fd, bytes + used, room - used);
+    ssize_t count = read(fd, bytes + used, capacity - used);
     if (count < 0) {
       int error = errno;
       free(bytes);
@@ -81,8 +81,8 @@ static int read_all(int fd, size_t limit, uint8_t **out, size_t *length) {
       *length = used;
       return 0;
     }
-    if (used == room) {
-      uint8_t *grown = realloc(bytes, room *= 2);
+    if (used == capacity) {
+      uint8_t *grown = realloc(bytes, capacity *= 2);
       if (!grown)
         free(bytes);
       bytes = grown;

@@ -37,10 +37,10 @@ typedef struct Callback {
 
 static int epoll = -1;
 static Watch *watches; // by descriptor
-static int watch_room, watch_count;
+static int watch_capacity, watch_count;
 static uint32_t next_generation;
 static Timer *timers; // sorted, the next one last
-static int timer_room, timer_count;
+static int timer_capacity, timer_count;
 static int64_t next_timer;
 static bool stopped, was_run;
 static int signal_descriptor = -1;
@@ -67,15 +67,15 @@ int sys_watch(int fd, uint32_t events, SysReady *ready, void *owner) {
     return EBADF;
   if (epoll < 0 && (epoll = epoll_create1(EPOLL_CLOEXEC)) < 0)
     return errno;
-  if (fd >= watch_room) {
-    int room = fd + 64;
-    Watch *grown = realloc(watches, (size_t)room * sizeof(Watch));
+  if (fd >= watch_capacity) {
+    int capacity = fd + 64;
+    Watch *grown = realloc(watches, (size_t)capacity * sizeof(Watch));
     if (!grown)
       return ENOMEM;
-    for (int i = watch_room; i < room; i++)
+    for (int i = watch_capacity; i < capacity; i++)
       grown[i] = (Watch){0};
     watches = grown;
-    watch_room = room;
+    watch_capacity = capacity;
   }
   if (watches[fd].ready)
     return EEXIST;
@@ -93,7 +93,7 @@ int sys_rewatch(int fd, uint32_t events) {
 }
 
 void sys_unwatch(int fd) {
-  if (fd < 0 || fd >= watch_room || !watches[fd].ready)
+  if (fd < 0 || fd >= watch_capacity || !watches[fd].ready)
     return;
   watches[fd] = (Watch){0};
   watch_count--;
@@ -105,13 +105,13 @@ void sys_unwatch(int fd) {
 // -------------------------------------------------------------------------------------------------
 
 int64_t sys_timer_start(double ms, SysFired *fired, void *owner) {
-  if (timer_count == timer_room) {
-    int room = timer_room * 2 + 16;
-    Timer *grown = realloc(timers, (size_t)room * sizeof(Timer));
+  if (timer_count == timer_capacity) {
+    int capacity = timer_capacity * 2 + 16;
+    Timer *grown = realloc(timers, (size_t)capacity * sizeof(Timer));
     if (!grown)
       return 0;
     timers = grown;
-    timer_room = room;
+    timer_capacity = capacity;
   }
   Timer timer = {++next_timer, sys_monotonic_ms() + (ms > 0 ? ms : 0), fired, owner};
   // Of two timers due at the same time the older one fires first: it lies nearer to the end.
@@ -265,7 +265,7 @@ static void watch_ready(void *owner, uint32_t events) {
 }
 
 void sys_unwatch_script(int fd) {
-  if (fd < 0 || fd >= watch_room || watches[fd].ready != watch_ready)
+  if (fd < 0 || fd >= watch_capacity || watches[fd].ready != watch_ready)
     return;
   callback_free(watches[fd].owner);
   sys_unwatch(fd);
@@ -414,7 +414,7 @@ static JSValue js_monotonic_ms(JSContext *ctx, JSValueConst self, int argc, JSVa
 
 void sys_loop_free(JSContext *ctx) {
   (void)ctx;
-  for (int fd = 0; fd < watch_room; fd++)
+  for (int fd = 0; fd < watch_capacity; fd++)
     if (watches[fd].ready == watch_ready)
       callback_free(watches[fd].owner);
   for (int i = 0; i < timer_count; i++)

@@ -1,5 +1,5 @@
 /**
- * The system-call module of hull's QuickJS programs (the guest agent and the shim's `start`/`delete` front),
+ * The system-call module of hull's QuickJS programs (the guest agent and the shim's `start`/`delete` launcher),
  * written in C in this folder. Thin: one function a system call, no policy. Every function that fails throws an
  * Error with `code` ("ENOENT"), `errno` (2) and a message `syscall path: text`; reads and writes on non-blocking
  * descriptors that would block return -1 instead. All descriptors are opened close-on-exec.

@@ -1,5 +1,5 @@
 // biome-ignore lint/style/useNodejsImportProtocol: the C module of guest-agent/sys, not Node's
 import * as sys from "sys";
-import { front } from "../shim/bootstrap/front.ts";
+import { runLauncher } from "../shim/bootstrap/launcher.ts";
 
-sys.exit(front(sys, sys.argv().slice(1)));
+sys.exit(runLauncher(sys, sys.argv().slice(1)));

@@ -1,5 +1,5 @@
 /**
- * The daemon binary, started by the front only: `daemon` serves a pod, `cleanup` releases a dead daemon's pod.
+ * The daemon binary, started by the launcher only: `daemon` serves a pod, `cleanup` releases a dead daemon's pod.
  * `--keep-code` loads what the daemon needs and ends, for the build (shim.ts).
  */
 async function main(): Promise<void> {
@@ -10,7 +10,7 @@ async function main(): Promise<void> {
     const { Daemon } = await import("../shim/daemon.ts");
     await Daemon.start(namespace, id);
   } else if (action === "cleanup") {
-    const { cleanUp } = await import("../shim/cleanup.ts");
+    const { cleanUp } = await import("../shim/cleanup-action.ts");
     await cleanUp(namespace, id);
   } else if (action === "--keep-code") {
     await import("../shim/daemon.ts");

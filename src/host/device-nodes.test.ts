@@ -24,7 +24,7 @@ async function freshRoot(t: TestContext): Promise<string> {
   return root;
 }
 
-// Nothing is covered here: that would be this machine's. test/e2e/rootless.e2e.test.ts sees it at work.
+// Nothing is mounted over a device here: that would be this machine's. test/e2e/rootless.e2e.test.ts sees it at work.
 test("a node is the host's device, and the user's alone; nothing is left of it", async () => {
   const root = await mkdtemp(join(tmpdir(), "hull-nodes-"));
   const directory = join(root, "dev");

@@ -32,7 +32,7 @@ export class DeviceNodes {
   private constructor(
     readonly directory: string,
     readonly user: ProcessUser,
-    readonly covered: readonly string[],
+    readonly bindMounted: readonly string[],
     readonly forget: () => Promise<void>,
   ) {}
 
@@ -45,7 +45,7 @@ export class DeviceNodes {
     deadline: Deadline,
   ): Promise<DeviceNodes> {
     await requireOwnMounts();
-    // Not the nodes that are covered: these mounts end with the namespace, and elsewhere the paths are the host's.
+    // Not the nodes that are mounted over: these mounts end with the namespace, and elsewhere the paths are the host's.
     const entry = await ledger.record({ kind: "mount", path: directory });
     const nodes = new DeviceNodes(directory, user, devices, () => entry.forget());
     try {
@@ -94,10 +94,10 @@ export class DeviceNodes {
   /** Idempotent. */
   async dispose(deadline: Deadline): Promise<void> {
     // Ours only: below them the host may have mounted something, too. A creation that failed may have made some of them.
-    const covers = (await readMountInfo())
-      .filter(({ source, target }) => source === SOURCE && this.covered.includes(target))
+    const mounted = (await readMountInfo())
+      .filter(({ source, target }) => source === SOURCE && this.bindMounted.includes(target))
       .map(({ target }) => target);
-    if (covers.length > 0) await run(["umount", "--lazy", "--", ...covers], deadline);
+    if (mounted.length > 0) await run(["umount", "--lazy", "--", ...mounted], deadline);
     await removeTree(this.directory, deadline);
     await this.forget();
   }
@@ -114,11 +114,11 @@ export class DeviceNodes {
   }
 }
 
-/** How long taking a cover off may take. */
-const UNCOVER_MS = 2_000;
+/** How long unmounting a node from a device may take. */
+const UNMOUNT_MS = 2_000;
 
 /** Runs `step` while `node` lies over the host's `device` in this mount namespace: for who knows only that name. */
-export async function covering<T>(
+export async function withNodeMounted<T>(
   device: string,
   node: string,
   step: () => Promise<T>,
@@ -129,12 +129,12 @@ export async function covering<T>(
   try {
     return await step();
   } finally {
-    const limit = Deadline.after(UNCOVER_MS, `uncover ${device}`);
+    const limit = Deadline.after(UNMOUNT_MS, `unmount the node from ${device}`);
     await run(["umount", "--lazy", "--", device], limit).finally(() => limit.dispose());
   }
 }
 
-/** Covering the devices of the host itself would take them from everybody. A daemon has mounts of its own (shim/bootstrap); that is only checked where init can be looked at. */
+/** Mounting nodes over the devices of the host itself would take those from everybody. A daemon has mounts of its own (shim/bootstrap); that is only checked where init can be looked at. */
 async function requireOwnMounts(): Promise<void> {
   const namespace = (pid: string) => readlink(`/proc/${pid}/ns/mnt`);
   const host = await namespace("1").catch((error: NodeJS.ErrnoException) => {

@@ -235,7 +235,7 @@ test("it starts in the given network namespace", async () => {
 
 test("it dies with its parent, even by SIGKILL", async () => {
   const script = `
-    const module = await import("./src/host/process-launcher.ts");
+    const module = await import("./process-launcher.ts");
     const { launch } = module.default ?? module; // as CommonJS here: package.json has no "type"
     const entry = { update: async () => undefined, forget: async () => undefined };
     const { readFileSync } = await import("node:fs");

@@ -56,9 +56,9 @@ function vcpus({ cpus, cpuShares = 0 }: PodLimits, { defaultVcpus, maxVcpus }: S
  * Throws FailedPrecondition when that would be less than a guest needs.
  */
 export function fitToCgroup(size: VmSize, limitMib: number, rule: SizingRule): VmSize {
-  const room = limitMib - rule.hostOverhead;
-  if (size.memoryMib <= room) return size;
-  const memoryMib = roundDown(room);
+  const most = limitMib - rule.hostOverhead;
+  if (size.memoryMib <= most) return size;
+  const memoryMib = roundDown(most);
   if (memoryMib < rule.minMemory) {
     throw failedPrecondition(
       `a VM of ${rule.minMemory} MiB, the least, and ${rule.hostOverhead} MiB for the processes that serve it do not fit the pod's cgroup, which is limited to ${limitMib} MiB; raise the pod's memory limit, or the overhead that its RuntimeClass states (docs/resources.md)`,

@@ -4,7 +4,7 @@ import { HullError } from "../core/errors.ts";
 import { SerialQueue } from "../core/serial-queue.ts";
 import type { Vm } from "../hypervisor/hypervisor.ts";
 import type { OciResources } from "../oci/spec.ts";
-import { grownSize, growthPieces, neededSize, requireReachable } from "../resources/growth.ts";
+import { grownSize, growthPieces, neededSize, requireReachable } from "../resources/grown-size.ts";
 import { limitsOfResources, type SizedResources } from "../resources/pod-limits.ts";
 import type { SizingRule, VmSize } from "../resources/sizing.ts";
 import type { VmCapacity } from "./vm-capacity.ts";

@@ -16,16 +16,16 @@ import { bootSandbox } from "../sandbox/boot/boot-sandbox.ts";
 import { healthSentence } from "../sandbox/vm-health.ts";
 import type { Health } from "../sandbox/watchdog.ts";
 import { whenAbandoned } from "./abandoned.ts";
-import { INHERITED } from "./bootstrap/daemon.ts";
 import { PodPaths, STATE_ROOT } from "./bootstrap/pod-paths.ts";
 import { type BootstrapRecord, decodeRecord } from "./bootstrap/record.ts";
+import { INHERITED } from "./bootstrap/spawn-daemon.ts";
 import { VERSION } from "./bootstrap/version.ts";
 import { tellCrash } from "./crash.ts";
 import { EventPublisher } from "./events/publisher.ts";
 import { fromHealth, fromPodEvent } from "./events/task-events.ts";
 import { giveBackWhenIdle, loadMemoryAddon } from "./idle-memory.ts";
 import { installation } from "./installation.ts";
-import { openProcessIo } from "./io/process-io.ts";
+import { openProcessIo } from "./io/host-io.ts";
 import { createLog, type Logger } from "./log/log.ts";
 import { logLevel, PodConfig } from "./pod-config.ts";
 import { Retirement } from "./retirement.ts";
@@ -130,7 +130,7 @@ export class Daemon {
     for (const signal of ["SIGTERM", "SIGINT"] as const) {
       process.on(signal, () => void daemon.end().then(() => process.exit(0)));
     }
-    whenAbandoned(INHERITED.front, () => {
+    whenAbandoned(INHERITED.launcher, () => {
       daemon.#log.warn({}, "shim: start was killed before containerd knew of this shim: ending");
       void daemon.end().then(() => process.exit(0));
     });
@@ -141,7 +141,7 @@ export class Daemon {
     return daemon;
   }
 
-  /** By the protocol that the front told containerd. */
+  /** By the protocol that the launcher told containerd. */
   async #serve(): Promise<Serving> {
     const services: ServedService[] = [
       served(SandboxDefinition, this.#sandbox.handlers()),
@@ -276,7 +276,7 @@ export class Daemon {
   }
 }
 
-/** A front that was killed does not wait: `whenAbandoned` sees to that. */
+/** A launcher that was killed does not wait: `whenAbandoned` sees to that. */
 function tellReady(): void {
   try {
     writeSync(INHERITED.ready, "\n");

@@ -114,10 +114,10 @@ export class TemplateStore {
   }
 
   /**
-   * Makes room for a template of up to `sizeMib`, so that all together stay below `limitMib`: those not used for the
+   * Removes templates until one of up to `sizeMib` fits, so that all together stay below `limitMib`: those not used for the
    * longest time go first. Throws ResourceExhausted when it cannot fit at all.
    */
-  async makeRoom(sizeMib: number, limitMib: number): Promise<void> {
+  async evict(sizeMib: number, limitMib: number): Promise<void> {
     if (sizeMib > limitMib) {
       throw resourceExhausted(
         `template: one of up to ${sizeMib} MiB does not fit the limit of ${limitMib} MiB; raise hypervisor.template.max_size`,

@@ -243,7 +243,7 @@ test("clones are counted; the space limit takes the templates that were not used
     const used = key === second.key ? 1_000 : 2_000; // seconds since 1970
     await utimes(join(path, HITS_FILE), used, used);
   }
-  await store.makeRoom(1, 4);
+  await store.evict(1, 4);
   assert.deepEqual(
     (await store.list()).map(({ key }) => key).sort(),
     all.flatMap(({ key }) => (key === second.key ? [] : [key])).sort(),

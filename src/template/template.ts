@@ -98,7 +98,7 @@ export async function obtainTemplate(
       await store.discard(key);
     }
     const expected = expectedMib(spec.memoryMib);
-    await store.makeRoom(expected, settings.max_size);
+    await store.evict(expected, settings.max_size);
     await requireSpace(settings.template_path, expected + spec.memoryMib);
     const build = () => buildTemplate(store, key, spec, hypervisor, context);
     return await (context.outsidePod ? context.outsidePod(build) : build());

@@ -97,19 +97,19 @@ export class FrameChannel {
   }
 
   /**
-   * Resolves when there is room for more (or when the channel is closed): the wait of a sender that can wait.
+   * Resolves when more can be sent (or when the channel is closed): the wait of a sender that can wait.
    * Now and then it lets a turn of the event loop pass: a sender that never waits for anything else, with a peer as
    * fast as itself, would keep timers and other connections from ever being served.
    */
   ready(): Promise<void> {
     this.#burst = (this.#burst + 1) % MAX_BURST;
     if (this.#burst === 0) {
-      return new Promise<void>((resolve) => setTimeout(resolve, 0)).then(() => this.#room());
+      return new Promise<void>((resolve) => setTimeout(resolve, 0)).then(() => this.#writable());
     }
-    return this.#room();
+    return this.#writable();
   }
 
-  #room(): Promise<void> {
+  #writable(): Promise<void> {
     if (this.#closed || this.#queuedBytes <= HIGH_WATER_BYTES) return Promise.resolve();
     return new Promise((resolve) => this.#waiting.push(resolve));
   }

@@ -11,7 +11,7 @@ import { pollUntil } from "../../src/core/poll-until.ts";
 import { isAlive } from "../../src/host/proc.ts";
 import { ROOT } from "../testkit/containerd.ts";
 
-const FRONT = join(ROOT, "dist/bin/containerd-shim-hull-v2");
+const LAUNCHER = join(ROOT, "dist/bin/containerd-shim-hull-v2");
 const NAMESPACE = `abandoned-test-${process.pid}`;
 /** Far less than the half minute after which a shim ends that nobody has ever called, and far more than it takes. */
 const LIMIT_MS = 25_000;
@@ -24,7 +24,7 @@ test("a daemon whose start is killed before it has answered ends, and its id is 
   // The last file that start writes: it stands still there, with its daemon running.
   execFileSync("mkfifo", [join(bundle, "address")]);
   const flags = ["-namespace", NAMESPACE, "-id", "a1", "start"];
-  const start = spawn(FRONT, flags, { cwd: bundle });
+  const start = spawn(LAUNCHER, flags, { cwd: bundle });
   start.stdin.end();
   const ended = once(start, "exit");
   const limit = Deadline.after(LIMIT_MS, "the end of the daemon");
@@ -35,7 +35,7 @@ test("a daemon whose start is killed before it has answered ends, and its id is 
   await ended;
   rmSync(join(bundle, "address"));
   // At once, while it still ends: the id is free.
-  const again = spawnSync(FRONT, flags, { cwd: bundle, input: "" });
+  const again = spawnSync(LAUNCHER, flags, { cwd: bundle, input: "" });
   assert.equal(again.status, 0, String(again.stderr));
   assert.equal(isAlive(Number(pid), startTime), false);
   const [second = ""] = readFileSync(join(directory, "shim.pid"), "utf8").split(" ");

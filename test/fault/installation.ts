@@ -31,7 +31,7 @@ export class FaultyInstallation {
     for (const name of await readdir(join(DIST, "lib"))) {
       if (name !== "node") await symlink(join(DIST, "lib", name), at("lib", name));
     }
-    // Not a link: the front finds its installation by its own executable.
+    // Not a link: the launcher finds its installation by its own executable.
     await copyFile(join(DIST, "bin/containerd-shim-hull-v2"), at("bin/containerd-shim-hull-v2"));
     await build({
       entryPoints: [join(import.meta.dirname, "inside/main.ts")],

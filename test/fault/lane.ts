@@ -57,7 +57,7 @@ export class Lane {
         runtime: { kill_timeout: KILL_TIMEOUT },
       });
     }
-    // The front asks the daemon's program how to serve where it finds this word.
+    // The launcher asks the daemon's program how to serve where it finds this word.
     await writeConfig(lane.config("asking"), { hypervisor: { kernel_params: "hull.comment=grpc" } });
     return lane;
   }

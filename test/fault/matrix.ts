@@ -1,6 +1,6 @@
 /** Which part of a pod dies or hangs at which step: every case of the matrix, and those that CI runs. */
 
-/** What can be taken away; `front` is the shim's `start`, `guest` the guest's kernel, and its agent with it. */
+/** What can be taken away; `launcher` is the shim's `start`, `guest` the guest's kernel, and its agent with it. */
 export const PARTS = [
   "shim",
   "qemu",
@@ -10,7 +10,7 @@ export const PARTS = [
   "pod-localhost",
   "containerd",
 ] as const;
-export type Part = (typeof PARTS)[number] | "guest" | "front" | "ledger" | "spawn";
+export type Part = (typeof PARTS)[number] | "guest" | "launcher" | "ledger" | "spawn";
 export type How = "kill" | "stop" | "error";
 /** A container that is its own pod, or one in a pod with a sandbox container, as CRI makes it. */
 export type Shape = "single" | "pod";
@@ -140,8 +140,8 @@ export function allCases(): FaultCase[] {
   const errors = (shape: Shape, base: Base) =>
     ERRORS.map(({ part, at }) => faultCase({ part, how: "error", step: "create", at, nth: 1, shape, base }));
   // Later than that it is too fast: test/conformance/abandoned.test.ts has it stand still.
-  const front = faultCase({
-    ...{ part: "front", how: "kill", step: "start", at: "run:protocol" },
+  const launcher = faultCase({
+    ...{ part: "launcher", how: "kill", step: "start", at: "run:protocol" },
     ...{ nth: 1, shape: "single", base: "clone" },
   });
   const guests = (["single", "pod"] as const).map((shape) =>
@@ -164,7 +164,7 @@ export function allCases(): FaultCase[] {
   ];
   const life = (shape: Shape) => [...living(shape === "pod" ? 1 : 0), ...DELETING[shape]];
   return [
-    front,
+    launcher,
     ...guests,
     ...broken,
     ...casesOf([...STARTING, ...life("single")], "single", "clone"),

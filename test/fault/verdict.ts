@@ -25,7 +25,7 @@ export function takesVm({ part, how }: FaultCase): boolean {
 function honest({ part, how }: FaultCase, { what }: Call): readonly string[] {
   const ended = /^(kill|wait|delete)/.test(what) ? ["NOT_FOUND"] : [];
   switch (part) {
-    case "front":
+    case "launcher":
     case "shim":
       return ["UNAVAILABLE", "UNKNOWN", ...ended];
     case "containerd":

@@ -21,7 +21,7 @@ import { describe } from "../log.ts";
 import type { Exit } from "../loop/reaper.ts";
 import { within } from "../loop/timeout.ts";
 import { prepareProcess, prepareSpec } from "../oci/spec.ts";
-import { ProcessIo } from "../stdio/process-io.ts";
+import { GuestIo } from "../stdio/guest-io.ts";
 import { awaitDevices } from "../storage/disks.ts";
 import { RootDisk } from "../storage/root-disk.ts";
 import { SIGKILL } from "../sys.ts";
@@ -76,7 +76,7 @@ export class Container {
       },
       "created",
     );
-    this.init = new Process(`container ${id}`, new ProcessIo(runtime.sys, runtime.tokens, stdio));
+    this.init = new Process(`container ${id}`, new GuestIo(runtime.sys, runtime.tokens, stdio));
   }
 
   /** `crun create` with the given OCI spec. When it fails nothing is left of the container. */

@@ -2,7 +2,7 @@ import { HullError } from "../../../src/core/errors.ts";
 import type { Stdio } from "../../../src/proto/generated/hull/agent/v1/agent.ts";
 import type { Exit } from "../loop/reaper.ts";
 import type { Process as OciProcess } from "../oci/spec.ts";
-import { ProcessIo } from "../stdio/process-io.ts";
+import { GuestIo } from "../stdio/guest-io.ts";
 import { allowing } from "../sys.ts";
 import { launch } from "./launch.ts";
 import { Process } from "./process.ts";
@@ -29,7 +29,7 @@ export class Exec {
   constructor(runtime: Runtime, options: ExecOptions) {
     this.#runtime = runtime;
     this.#options = options;
-    const io = new ProcessIo(runtime.sys, runtime.tokens, options.stdio);
+    const io = new GuestIo(runtime.sys, runtime.tokens, options.stdio);
     this.process = new Process(`exec ${options.id} of container ${options.containerId}`, io);
   }
 

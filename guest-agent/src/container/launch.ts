@@ -2,7 +2,7 @@ import type { Exit, Reaper } from "../loop/reaper.ts";
 import { within } from "../loop/timeout.ts";
 import { ConsoleSocket } from "../stdio/console-socket.ts";
 import { closeChildEnds, closeEndpoints, openPipes, terminalEndpoints } from "../stdio/endpoints.ts";
-import type { ProcessIo } from "../stdio/process-io.ts";
+import type { GuestIo } from "../stdio/guest-io.ts";
 import { allowing, SIGKILL, type Sys } from "../sys.ts";
 
 const TERMINAL_LIMIT_MS = 10_000;
@@ -20,7 +20,7 @@ export interface LaunchResources {
  */
 export async function launch(
   { sys, reaper, consolePath }: LaunchResources,
-  io: ProcessIo,
+  io: GuestIo,
   start: (fds: number[], consoleSocket: string | undefined) => Promise<number>,
   onPid: (pid: number) => void,
   onExit: (exit: Exit) => void,
@@ -40,7 +40,7 @@ export async function launch(
 
 async function withPipes(
   sys: Sys,
-  io: ProcessIo,
+  io: GuestIo,
   start: (fds: number[], consoleSocket: undefined) => Promise<number>,
 ): Promise<number> {
   const pipes = openPipes(sys, io.wanted);
@@ -58,7 +58,7 @@ async function withPipes(
 
 async function withTerminal(
   sys: Sys,
-  io: ProcessIo,
+  io: GuestIo,
   path: string,
   start: (fds: number[], consoleSocket: string) => Promise<number>,
 ): Promise<number> {

@@ -2,7 +2,7 @@ import { deferred } from "../../../src/core/deferred.ts";
 import { failedPrecondition, notFound } from "../../../src/core/errors.ts";
 import { StateMachine } from "../../../src/core/state-machine.ts";
 import type { Exit } from "../loop/reaper.ts";
-import type { OutputTotals, ProcessIo } from "../stdio/process-io.ts";
+import type { GuestIo, OutputTotals } from "../stdio/guest-io.ts";
 
 export type ProcessState = "created" | "starting" | "running" | "stopped";
 
@@ -25,7 +25,7 @@ export class Process {
   constructor(
     /** For messages: `container c1` or `exec e1 of container c1`. */
     readonly subject: string,
-    readonly io: ProcessIo,
+    readonly io: GuestIo,
   ) {
     this.machine = new StateMachine<ProcessState>(
       subject,

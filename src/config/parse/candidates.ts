@@ -18,7 +18,7 @@ export interface Places {
 }
 
 /**
- * Every file that may be the configuration; the first that exists is the one. Pure: the front, which is not Node,
+ * Every file that may be the configuration; the first that exists is the one. Pure: the launcher, which is not Node,
  * looks in the same places.
  */
 export function candidates(options: RuntimeOptions, { env, installation, root = "" }: Places): Candidate[] {

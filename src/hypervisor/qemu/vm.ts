@@ -1,17 +1,17 @@
 import { Deadline } from "../../core/deadline.ts";
 import { failedPrecondition, HullError, internal, resourceExhausted } from "../../core/errors.ts";
 import { printable, textOf } from "../../core/printable.ts";
-import { covering } from "../../host/device-nodes.ts";
+import { withNodeMounted } from "../../host/device-nodes.ts";
 import type { PathAccess } from "../../host/path-access.ts";
 import type { HostProcess } from "../../host/process-launcher.ts";
 import { lastLines, type RingBuffer } from "../../host/ring-buffer.ts";
 import { accessibleDevice } from "../accessible-spec.ts";
 import type { HotplugDevice, Vm, VmExit, VmSpec, VmStatus } from "../hypervisor.ts";
 import { CLONE_FD, hotplugPorts, portName } from "./command-line.ts";
+import { CpuMemoryHotplug } from "./cpu-memory-hotplug.ts";
 import { chardevArguments, type DeviceModel, deviceModel, vsockModel } from "./devices.ts";
 import { isBlockDevice } from "./driver.ts";
 import { exitReason } from "./exit-reason.ts";
-import { QemuGrowth } from "./growth.ts";
 import { type QmpClient, QmpError } from "./qmp-client.ts";
 import type { QmpEvents } from "./qmp-types.ts";
 import { saveTemplate } from "./template.ts";
@@ -37,7 +37,7 @@ export class QemuVm implements Vm {
   #shutdown: QmpEvents["SHUTDOWN"] | undefined;
   #plugged = 0;
   readonly #freePorts: string[];
-  readonly #growth: QemuGrowth;
+  readonly #growth: CpuMemoryHotplug;
 
   constructor(
     readonly spec: VmSpec,
@@ -60,7 +60,7 @@ export class QemuVm implements Vm {
       };
       return this.#ended;
     });
-    this.#growth = new QemuGrowth(qmp, spec, this.exited);
+    this.#growth = new CpuMemoryHotplug(qmp, spec, this.exited);
   }
 
   console(): string {
@@ -225,7 +225,7 @@ export class QemuVm implements Vm {
         const netdev = { type: "tap", id, ifname: tap.tap, script: "no", downscript: "no", vhost } as const;
         const add = () => this.qmp.execute("netdev_add", netdev, deadline);
         // QEMU knows one name for the devices of taps. A macvtap's takes the same calls, but is a tap already.
-        await (tap.device === undefined ? add() : covering(TUN, tap.device, add, deadline));
+        await (tap.device === undefined ? add() : withNodeMounted(TUN, tap.device, add, deadline));
         break;
       }
       case "block":

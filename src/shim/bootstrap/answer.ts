@@ -1,11 +1,11 @@
 import { candidates } from "../../config/parse/candidates.ts";
 import { failedPrecondition } from "../../core/errors.ts";
 import { runChild } from "./child.ts";
-import { type Installation, runDaemonBinary } from "./daemon.ts";
 import type { PodPaths } from "./pod-paths.ts";
+import { bytesField, readFields, textField } from "./protobuf.ts";
+import { type Installation, runDaemonBinary } from "./spawn-daemon.ts";
 import type { AnyValue } from "./start-input.ts";
 import { ifExists, type Sys } from "./sys.ts";
-import { bytesField, readFields, textField } from "./wire.ts";
 
 const PROTOCOL_LIMIT_MS = 10_000;
 const VERSION_LIMIT_MS = 5_000;
@@ -24,7 +24,7 @@ export interface Asker {
 
 /**
  * What `start` prints for a new pod: the bare address, which every containerd takes as "version 2, ttrpc", or JSON
- * where the configuration says `shim.protocol: grpc`. The front has no YAML parser: only where the word is in the
+ * where the configuration says `shim.protocol: grpc`. The launcher has no YAML parser: only where the word is in the
  * configuration at all it asks the daemon binary, which reads it properly. So ttrpc costs nothing.
  */
 export function decideAnswer(

@@ -12,13 +12,13 @@ import { runtimeInfo } from "./info.ts";
 import { socketAnswers } from "./liveness.ts";
 import { podOf } from "./membership.ts";
 import { PodPaths } from "./pod-paths.ts";
+import { MessageWriter, readFields } from "./protobuf.ts";
 import { decodeRecord, encodeRecord } from "./record.ts";
 import { mountsBelow } from "./rootfs.ts";
 import { undone } from "./start.ts";
 import { parseStartInput } from "./start-input.ts";
 import type { Sys } from "./sys.ts";
 import { VERSION } from "./version.ts";
-import { MessageWriter, readFields } from "./wire.ts";
 
 const invalid = { code: "InvalidArgument" };
 const OPTIONS = "runtimeoptions.v1.Options";

@@ -1,14 +1,14 @@
 import { awaitEnd } from "./child.ts";
-import { cleanUp, type Installation } from "./daemon.ts";
 import type { Flags } from "./flags.ts";
 import { checkIdentifier } from "./identifier.ts";
 import { livingDaemon, socketAnswers } from "./liveness.ts";
 import { podOf } from "./membership.ts";
-import { sweepStaging } from "./pod-directory.ts";
 import { PodPaths } from "./pod-paths.ts";
+import { MessageWriter } from "./protobuf.ts";
 import { unmountRootfs } from "./rootfs.ts";
+import { cleanUp, type Installation } from "./spawn-daemon.ts";
+import { sweepStaging } from "./staged-pod.ts";
 import { exists, ifExists, SIGKILL, type Sys, writeAll } from "./sys.ts";
-import { MessageWriter } from "./wire.ts";
 
 /** containerd kills `delete` after 5 s. */
 const CLEANUP_MS = 4_000;

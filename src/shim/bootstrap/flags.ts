@@ -1,6 +1,6 @@
 import { invalidArgument } from "../../core/errors.ts";
 
-/** The front's command line. containerd passes Go style flags, then one word for the action. */
+/** The launcher's command line. containerd passes Go style flags, then one word for the action. */
 export interface Flags {
   namespace: string;
   id: string;

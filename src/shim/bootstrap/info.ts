@@ -1,5 +1,5 @@
+import { MessageWriter } from "./protobuf.ts";
 import { RUNTIME_NAME, VERSION } from "./version.ts";
-import { MessageWriter } from "./wire.ts";
 
 /**
  * OCI runtime features (runtime-spec, features.md). Only what a container in the guest really gets: no user

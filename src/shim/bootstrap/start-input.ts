@@ -1,5 +1,5 @@
 import { invalidArgument } from "../../core/errors.ts";
-import { bytesField, type Field, int32Field, readFields, textField } from "./wire.ts";
+import { bytesField, type Field, int32Field, readFields, textField } from "./protobuf.ts";
 
 /** A `google.protobuf.Any`. */
 export interface AnyValue {

@@ -1,14 +1,14 @@
 import { alreadyExists, HullError, unavailable } from "../../core/errors.ts";
 import { answerOfPod, decideAnswer } from "./answer.ts";
 import { awaitEnd } from "./child.ts";
-import { adjustOomScore, awaitServing, cleanUp, type Installation, spawnDaemon } from "./daemon.ts";
 import type { Flags } from "./flags.ts";
 import { checkIdentifier } from "./identifier.ts";
 import { encodeMark, lives, livingDaemon, markOf, socketAnswers } from "./liveness.ts";
 import { podOf } from "./membership.ts";
-import { stagePod, sweepStaging } from "./pod-directory.ts";
 import { PodPaths } from "./pod-paths.ts";
 import { encodeRecord } from "./record.ts";
+import { adjustOomScore, awaitServing, cleanUp, type Installation, spawnDaemon } from "./spawn-daemon.ts";
+import { stagePod, sweepStaging } from "./staged-pod.ts";
 import { parseStartInput } from "./start-input.ts";
 import { exists, ifExists, SIGKILL, type Sys, writeAll } from "./sys.ts";
 import { endUnused } from "./unused.ts";
@@ -54,7 +54,7 @@ export function start(
   }
 
   installation.check(sys);
-  makeRoom(sys, installation, paths);
+  freeId(sys, installation, paths);
   const undo: (() => void)[] = [];
   try {
     const record = encodeRecord({
@@ -80,9 +80,9 @@ export function start(
     const mountNamespace = sys.open("/proc/self/ns/mnt", sys.O_RDONLY);
     const root = sys.open("/", sys.O_PATH | sys.O_DIRECTORY);
     ownMountNamespace(sys);
-    const [front, ours] = sys.pipe();
+    const [launcher, ours] = sys.pipe();
     const daemon = spawnDaemon(sys, installation, paths, bundle, {
-      ...{ listener: staged.listener, mountNamespace, root, front },
+      ...{ listener: staged.listener, mountNamespace, root, launcher },
     });
     const { pid } = daemon;
     const mark = markOf(sys, pid);
@@ -118,7 +118,7 @@ export function undone(cause: unknown, steps: readonly (() => void)[]): unknown 
 }
 
 /** Refuses an id whose pod lives, and cleans up after one that died. */
-function makeRoom(sys: Sys, installation: Installation, paths: PodPaths): void {
+function freeId(sys: Sys, installation: Installation, paths: PodPaths): void {
   sweepStaging(sys, paths);
   if (!exists(sys, paths.directory)) return;
   if (socketAnswers(sys, paths) && !endUnused(sys, paths)) {

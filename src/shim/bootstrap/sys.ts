@@ -2,7 +2,7 @@
 import type * as SysModule from "sys";
 import { errnoOf } from "../../core/errors.ts";
 
-/** The system calls the front is given: guest-agent/sys in the real binary, a fake in unit tests. */
+/** The system calls the launcher is given: guest-agent/sys in the real binary, a fake in unit tests. */
 export type Sys = typeof SysModule;
 
 export const SIGKILL = 9;

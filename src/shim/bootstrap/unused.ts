@@ -13,8 +13,8 @@ const LOOK_MS = 10;
  * shim is in use, or another `start` of the id is under way.
  */
 export function endUnused(sys: Sys, paths: PodPaths): boolean {
-  const front = readMark(sys, paths.unused);
-  if (front === undefined || lives(sys, front)) return false;
+  const launcher = readMark(sys, paths.unused);
+  if (launcher === undefined || lives(sys, launcher)) return false;
   for (let waited = 0; waited < FIRST_CALL_MS; waited += LOOK_MS) {
     if (hasEnded(sys, paths)) return true; // it notices a start that was killed
     if (!exists(sys, paths.unused) && socketAnswers(sys, paths)) return false;

@@ -1,8 +1,8 @@
 import { closeSync, constants, fstatSync, openSync } from "node:fs";
 import { Socket } from "node:net";
 import { errnoOf, HullError, invalidArgument } from "../../core/errors.ts";
+import { readFdIntoBuffer } from "./buffer-reader.ts";
 import type { OutputTarget } from "./output-target.ts";
-import { readFdReusingBuffer } from "./reused-buffer.ts";
 
 /**
  * Opens a FIFO without waiting for its other end. Throws NotFound when it is missing, InvalidArgument when the path
@@ -123,7 +123,7 @@ export class FifoInput {
     }
     this.#reader = undefined; // the socket owns it from here
     this.#sink = sink;
-    const source = readFdReusingBuffer(fd, (chunk, next) => {
+    const source = readFdIntoBuffer(fd, (chunk, next) => {
       sink.write(chunk, (error) => {
         if (!error) next();
       });

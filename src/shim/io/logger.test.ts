@@ -5,7 +5,7 @@ import { type TestContext, test } from "node:test";
 import { MemoryLedger, socketPair, testFolder } from "../../../test/testkit/streams.ts";
 import { within } from "../../../test/testkit/within.ts";
 import { pollUntil } from "../../core/poll-until.ts";
-import { openProcessIo } from "./process-io.ts";
+import { openProcessIo } from "./host-io.ts";
 
 /** Opens the streams of exec e1 with the logger of test/fixtures/ in `mode`. */
 function open(t: TestContext, mode: string, scheme = "binary") {

@@ -4,9 +4,9 @@ import { Socket } from "node:net";
 import { Deadline } from "../../core/deadline.ts";
 import { failedPrecondition, HullError } from "../../core/errors.ts";
 import type { Ledger, LedgerEntry } from "../../core/ledger.ts";
+import { readFdIntoBuffer } from "./buffer-reader.ts";
 import type { OutputTarget } from "./output-target.ts";
 import { makePipes, type Pipe } from "./pipe.ts";
-import { readFdReusingBuffer } from "./reused-buffer.ts";
 
 /** What a logger is told and given. */
 export interface LoggerOptions {
@@ -139,7 +139,7 @@ class LoggerProcess {
 
   /** Keeps the end of what it writes to its standard error, however much that is. */
   readComplaints(fd: number): void {
-    const socket = readFdReusingBuffer(fd, (chunk, next) => {
+    const socket = readFdIntoBuffer(fd, (chunk, next) => {
       this.#complaints = (this.#complaints + Buffer.from(chunk).toString("utf8")).slice(-STDERR_TAIL);
       next();
     });

@@ -1,7 +1,7 @@
 import type { Socket } from "node:net";
 import { HullError } from "../../core/errors.ts";
+import { readIntoBuffer } from "./buffer-reader.ts";
 import type { OutputTarget } from "./output-target.ts";
-import { readReusingBuffer } from "./reused-buffer.ts";
 
 /**
  * Copies one output stream of the guest to its target, one chunk at a time: a reader that stalls holds back this
@@ -33,7 +33,7 @@ export class OutputPump {
 
   /** Begins to copy. Takes `socket` over. */
   attach(socket: Socket): void {
-    const source = readReusingBuffer(socket, (chunk, next) => {
+    const source = readIntoBuffer(socket, (chunk, next) => {
       this.#received += BigInt(chunk.length);
       if (this.#failed) {
         this.#settle(next);

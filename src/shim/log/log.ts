@@ -4,7 +4,7 @@ import { printable } from "../../core/printable.ts";
 
 export type { Logger };
 
-/** The shim's standard error: containerd's `log` FIFO, opened by the front for both directions, non-blocking. */
+/** The shim's standard error: containerd's `log` FIFO, opened by the launcher for both directions, non-blocking. */
 const LOG_FD = 2;
 /** A line that could only be written in part is completed before the next one; beyond this it is cut. */
 const LINE_LIMIT = 16 * 1024;

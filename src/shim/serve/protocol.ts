@@ -4,7 +4,7 @@ import { PodPaths } from "../bootstrap/pod-paths.ts";
 import { decodeRecord } from "../bootstrap/record.ts";
 import { installation } from "../installation.ts";
 
-/** Prints the protocol that the pod's configuration names, for the front. */
+/** Prints the protocol that the pod's configuration names, for the launcher. */
 export async function printProtocol(namespace: string, id: string): Promise<void> {
   const record = decodeRecord(await readFile(new PodPaths(namespace, id).record, "utf8"));
   const { config } = await loadConfig({

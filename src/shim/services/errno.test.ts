@@ -19,7 +19,7 @@ import {
   WaitRequest,
 } from "../../proto/generated/containerd/task/v2/task.ts";
 import type { CallContext } from "../../ttrpc/server.ts";
-import { openProcessIo } from "../io/process-io.ts";
+import { openProcessIo } from "../io/host-io.ts";
 import { taskService } from "./task.ts";
 
 type Operation = "create" | "start" | "exec" | "kill" | "wait" | "state" | "delete";

@@ -9,9 +9,9 @@ import type { TaskDefinition } from "../../proto/generated/containerd/task/v2/ta
 import { toTimestamp } from "../../proto/timestamp.ts";
 import type { Handlers } from "../../ttrpc/server.ts";
 import { checkIdentifier } from "../bootstrap/identifier.ts";
+import { jsonAny, taskStatus } from "./conversions.ts";
 import { type CgroupMode, metricsAny } from "./stats/metrics-any.ts";
 import { metricsV2 } from "./stats/metrics-v2.ts";
-import { jsonAny, taskStatus } from "./wire.ts";
 
 /** The same messages are served under both names (containerd 1.x asks for v2, 2.x tries v3 first where told so). */
 export const TASK_SERVICES = ["containerd.task.v2.Task", "containerd.task.v3.Task"] as const;

@@ -63,7 +63,7 @@ export class Control {
 
   #pidsOf(who: string): number[] {
     const known: Record<string, number | undefined> = {
-      ...{ shim: process.pid, front: frontPid() },
+      ...{ shim: process.pid, launcher: launcherPid() },
       ...this.#pids,
       ...Object.fromEntries(this.started),
     };
@@ -82,8 +82,8 @@ function send(pid: number, signal: NodeJS.Signals): void {
   }
 }
 
-/** The front that has started this program, as long as it lives. */
-function frontPid(): number | undefined {
+/** The launcher that has started this program, as long as it lives. */
+function launcherPid(): number | undefined {
   const argv = readFileSync(`/proc/${process.ppid}/cmdline`, "latin1");
   return argv.includes("containerd-shim-hull-v2") ? process.ppid : undefined;
 }

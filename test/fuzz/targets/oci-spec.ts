@@ -6,7 +6,7 @@ import { guestSpec } from "../../../src/oci/guest-spec.ts";
 import { sandboxRequest } from "../../../src/oci/sandbox-request.ts";
 import { type OciSpec, parseResources, parseSpec } from "../../../src/oci/spec.ts";
 import { podOf } from "../../../src/shim/bootstrap/membership.ts";
-import { jsonAny } from "../../../src/shim/services/wire.ts";
+import { jsonAny } from "../../../src/shim/services/conversions.ts";
 import { refusal } from "../engine/refusal.ts";
 import type { Target } from "../engine/target.ts";
 
@@ -117,15 +117,15 @@ async function checkGuestSpec(spec: OciSpec): Promise<void> {
   assert.ok(Object.keys(result.linux?.sysctl ?? {}).every((name) => !name.startsWith("net.")));
 }
 
-/** The front and the daemon read the pod of a container each for itself: they must come to the same. */
+/** The launcher and the daemon read the pod of a container each for itself: they must come to the same. */
 function samePod(text: string, spec: OciSpec): void {
   const daemon = outcomeOf(() => {
     const found = containerKind(spec.annotations);
     return found.kind === "container" ? found.sandboxId : "c";
   });
-  const front = outcomeOf(() => podOf("c", text));
-  // The front is stricter, as the id is a path element there.
-  if (front !== undefined) assert.equal(front, daemon);
+  const launcher = outcomeOf(() => podOf("c", text));
+  // The launcher is stricter, as the id is a path element there.
+  if (launcher !== undefined) assert.equal(launcher, daemon);
 }
 
 function outcomeOf(read: () => string): string | undefined {

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { decodeRuntimeOptions } from "../../../src/config/parse/runtime-options.ts";
 import { parseFlags } from "../../../src/shim/bootstrap/flags.ts";
+import { MessageWriter } from "../../../src/shim/bootstrap/protobuf.ts";
 import { type BootstrapRecord, decodeRecord, encodeRecord } from "../../../src/shim/bootstrap/record.ts";
 import { parseStartInput } from "../../../src/shim/bootstrap/start-input.ts";
-import { MessageWriter } from "../../../src/shim/bootstrap/wire.ts";
 import { refusal } from "../engine/refusal.ts";
 import type { Target } from "../engine/target.ts";
 
@@ -24,7 +24,7 @@ const bootstrap = new MessageWriter()
   .bytes(8, new MessageWriter().bytes(1, any).finish())
   .finish();
 
-/** What containerd writes to the front's standard input, through `bootstrap.json` to the daemon's options. */
+/** What containerd writes to the launcher's standard input, through `bootstrap.json` to the daemon's options. */
 export const startInput: Target = {
   name: "start-input",
   seeds: [bootstrap, any, options],
@@ -42,7 +42,7 @@ export const startInput: Target = {
       assert.deepEqual(
         again,
         { ...record, options: plain },
-        "the daemon reads something else than the front wrote",
+        "the daemon reads something else than the launcher wrote",
       );
       decodeRuntimeOptions(again.options);
       return true;
@@ -54,7 +54,7 @@ export const startInput: Target = {
 
 const KEYS = Object.keys(parseFlags([]));
 
-/** The front's command line, a word a line. */
+/** The launcher's command line, a word a line. */
 export const flags: Target = {
   name: "flags",
   seeds: [

@@ -12,9 +12,9 @@ export class FakePipe {
 
   /** Bytes taken; 0 when it is full. */
   put(bytes: Uint8Array): number {
-    const room = Math.min(bytes.length, this.capacity - this.#bytes.length);
-    for (let index = 0; index < room; index++) this.#bytes.push(bytes[index] as number);
-    return room;
+    const free = Math.min(bytes.length, this.capacity - this.#bytes.length);
+    for (let index = 0; index < free; index++) this.#bytes.push(bytes[index] as number);
+    return free;
   }
 
   take(limit: number): Uint8Array {

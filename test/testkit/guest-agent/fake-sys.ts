@@ -485,9 +485,9 @@ export class FakeSys {
     }
     if (input.length === 0) return input.writers === 0 && this.#endRelay(relay, relay.failed ? EPIPE : 0);
     if (relay.failed) return input.take(65_536).length > 0;
-    const room = output.capacity - output.length;
-    if (room === 0) return false;
-    relay.bytes += output.put(input.take(room));
+    const free = output.capacity - output.length;
+    if (free === 0) return false;
+    relay.bytes += output.put(input.take(free));
     return true;
   }
 

@@ -5,16 +5,16 @@ import { ifExists, type Sys } from "./sys.ts";
 
 /**
  * The daemon's descriptors: its listening socket; how containerd sees the host's files; a pipe that has a byte once
- * containerd knows of the daemon, or ends with the front; a pipe to tell the front that it serves.
+ * containerd knows of the daemon, or ends with the launcher; a pipe to tell the launcher that it serves.
  */
-export const INHERITED = { listener: 3, mountNamespace: 4, root: 5, front: 6, ready: 7 } as const;
+export const INHERITED = { listener: 3, mountNamespace: 4, root: 5, launcher: 6, ready: 7 } as const;
 
 const S_IFMT = 0o170000;
 const S_IFIFO = 0o010000;
 /** How long a process whose descriptors are closed may take until it can be waited for. */
 const ENDING_MS = 1_000;
 
-/** Where hull is installed: `lib/node` and `lib/shim.cjs` beside the front's own `bin`. */
+/** Where hull is installed: `lib/node` and `lib/shim.cjs` beside the launcher's own `bin`. */
 export class Installation {
   readonly node: string;
   readonly shim: string;
@@ -24,7 +24,7 @@ export class Installation {
     this.shim = `${prefix}/lib/shim.cjs`;
   }
 
-  /** Found from the front's own executable, so that a build folder and an installation both work in place. */
+  /** Found from the launcher's own executable, so that a build folder and an installation both work in place. */
   static ofThisProcess(sys: Sys): Installation {
     return new Installation(sys.readlink("/proc/self/exe").split("/").slice(0, -2).join("/"));
   }
@@ -48,7 +48,7 @@ export class Installation {
 }
 
 /**
- * The environment of what the front starts. containerd's own is not passed on: NODE_OPTIONS would run anything,
+ * The environment of what the launcher starts. containerd's own is not passed on: NODE_OPTIONS would run anything,
  * NODE_EXTRA_CA_CERTS costs 70 ms, and credentials in it are not ours.
  */
 export function childEnvironment(sys: Sys): string[] {
@@ -100,7 +100,7 @@ export function spawnDaemon(
       argv: installation.command("daemon", paths),
       env: childEnvironment(sys),
       cwd: bundle,
-      fds: [-1, -1, log, given.listener, given.mountNamespace, given.root, given.front, tell],
+      fds: [-1, -1, log, given.listener, given.mountNamespace, given.root, given.launcher, tell],
       setsid: true,
     });
     sys.close(tell);

@@ -4,7 +4,7 @@ import { FakeQmp, ok, type QmpStep } from "../../../test/testkit/fake-qmp.ts";
 import { within } from "../../../test/testkit/within.ts";
 import { Deadline } from "../../core/deadline.ts";
 import type { VmSpec } from "../hypervisor.ts";
-import { QemuGrowth } from "./growth.ts";
+import { CpuMemoryHotplug } from "./cpu-memory-hotplug.ts";
 import { QmpClient } from "./qmp-client.ts";
 
 const MIB = 2 ** 20;
@@ -29,7 +29,7 @@ async function setUp(steps: readonly QmpStep[], spec: Pick<VmSpec, "growth" | "m
     end.now = resolve;
   });
   const sent = () => fake.received.slice(1).map(({ execute, arguments: args }) => [execute, args]);
-  return { fake, sent, end, growth: new QemuGrowth(client, { growth, ...spec }, ended) };
+  return { fake, sent, end, growth: new CpuMemoryHotplug(client, { growth, ...spec }, ended) };
 }
 
 test("memory is an object of its own, shared, in a slot; it is there when the guest has answered", async () => {

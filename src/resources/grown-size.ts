@@ -75,8 +75,8 @@ export function grownSize(
 ): VmSize {
   const vcpus = Math.max(now.vcpus, needed.vcpus);
   if (needed.memoryMib <= now.memoryMib) return { ...now, vcpus };
-  const room = limitMib === undefined ? Number.POSITIVE_INFINITY : limitMib - hostOverhead;
-  if (needed.memoryMib > room) {
+  const fitting = limitMib === undefined ? Number.POSITIVE_INFINITY : limitMib - hostOverhead;
+  if (needed.memoryMib > fitting) {
     throw failedPrecondition(
       `the VM of ${needed.memoryMib} MiB that the containers' limits ask for and ${hostOverhead} MiB for the processes that serve it do not fit the pod's cgroup, which is limited to ${limitMib} MiB; raise the pod's memory limit, or the overhead that its RuntimeClass states (docs/resources.md)`,
     );
@@ -84,6 +84,6 @@ export function grownSize(
   const steps = Math.ceil((needed.memoryMib - now.memoryMib) / GROWTH_STEP_MIB);
   const before = now.memoryMib - booted.memoryMib;
   const more = Math.max(steps * GROWTH_STEP_MIB, Math.min(before, FIRST_PIECE_MIB));
-  const most = mostMemory(now.memoryMib, Math.min(maxMemory, room));
+  const most = mostMemory(now.memoryMib, Math.min(maxMemory, fitting));
   return { vcpus, memoryMib: Math.min(now.memoryMib + more, most) };
 }

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { HullError } from "../core/errors.ts";
-import { grownSize, growthPieces, neededSize, requireReachable } from "./growth.ts";
+import { grownSize, growthPieces, neededSize, requireReachable } from "./grown-size.ts";
 import type { PodLimits } from "./pod-limits.ts";
 import type { SizingRule } from "./sizing.ts";
 

@@ -23,11 +23,11 @@ import { startTimeOf } from "../../src/host/proc.ts";
 import { DeleteResponse } from "../../src/proto/generated/containerd/task/v2/task.ts";
 import { within } from "../testkit/within.ts";
 
-/** The real front binary with a stand-in for the daemon behind it. Needs root and a C compiler. */
-const NAMESPACE = `front-test-${process.pid}`;
+/** The real launcher binary with a stand-in for the daemon behind it. Needs root and a C compiler. */
+const NAMESPACE = `launcher-test-${process.pid}`;
 const STATE = `/run/hull/${NAMESPACE}`;
 let prefix: string;
-let front: string;
+let launcher: string;
 
 const DAEMON = `
 const fs = require("node:fs"), net = require("node:net");
@@ -58,9 +58,9 @@ if (action === "daemon") {
 }`;
 
 before(() => {
-  prefix = mkdtempSync(join(tmpdir(), "hull-front-"));
-  front = join(prefix, "bin/containerd-shim-hull-v2");
-  buildProgram("src/bin/containerd-shim-hull-v2.ts", front);
+  prefix = mkdtempSync(join(tmpdir(), "hull-launcher-"));
+  launcher = join(prefix, "bin/containerd-shim-hull-v2");
+  buildProgram("src/bin/containerd-shim-hull-v2.ts", launcher);
   mkdirSync(join(prefix, "lib"));
   symlinkSync(process.execPath, join(prefix, "lib/node"));
   writeFileSync(join(prefix, "lib/shim.cjs"), DAEMON);
@@ -89,14 +89,14 @@ function run(
   bundle: string,
   options: { input?: Uint8Array; namespace?: string; bin?: string } = {},
 ) {
-  return spawnSync(options.bin ?? front, argumentsOf(action, id, bundle, options.namespace), {
+  return spawnSync(options.bin ?? launcher, argumentsOf(action, id, bundle, options.namespace), {
     ...{ cwd: bundle, input: options.input ?? new Uint8Array(), env: ENVIRONMENT },
   });
 }
 
 /** As `run`, but does not wait for its end. */
 function begin(action: string, id: string, bundle: string): ChildProcess {
-  const child = spawn(front, argumentsOf(action, id, bundle), { cwd: bundle, env: ENVIRONMENT });
+  const child = spawn(launcher, argumentsOf(action, id, bundle), { cwd: bundle, env: ENVIRONMENT });
   child.stdin.end();
   return child;
 }
@@ -319,7 +319,7 @@ test("start is refused while another start of the same id is under way", async (
   process.kill(kill(t, "slow"), "SIGKILL");
 });
 
-/** mkdir with `recursive` gives parents the umask's mode, which is what the front has, too, or stricter. */
+/** mkdir with `recursive` gives parents the umask's mode, which is what the launcher has, too, or stricter. */
 function chmodParents(): void {
   execFileSync("chmod", ["0711", STATE]);
 }
@@ -349,12 +349,12 @@ test("what start refuses leaves nothing behind", (t) => {
 });
 
 test("a daemon that can't be started: a clear error, nothing is left", (t) => {
-  const other = mkdtempSync(join(tmpdir(), "hull-front-bad-"));
+  const other = mkdtempSync(join(tmpdir(), "hull-launcher-bad-"));
   t.after(() => rmSync(other, { recursive: true, force: true }));
   mkdirSync(join(other, "bin"));
   mkdirSync(join(other, "lib"));
   const bin = join(other, "bin/containerd-shim-hull-v2");
-  execFileSync("cp", [front, bin]);
+  execFileSync("cp", [launcher, bin]);
   const bundle = makeBundle(t);
   assert.match(
     String(run("start", "bad", bundle, { bin }).stderr),

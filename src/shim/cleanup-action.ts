@@ -3,11 +3,11 @@ import { cleanUpPod } from "../ledger/clean-up-pod.ts";
 import { PodPaths } from "./bootstrap/pod-paths.ts";
 import { installation } from "./installation.ts";
 
-/** The front gives the clean-up 4 s, of which starting Node is a part. */
+/** The launcher gives the clean-up 4 s, of which starting Node is a part. */
 const LIMIT_MS = 3_500;
 
 /**
- * Releases the pod of a daemon that is gone. Prints nothing on stdout: what the front knows of the end is all there is.
+ * Releases the pod of a daemon that is gone. Prints nothing on stdout: what the launcher knows of the end is all there is.
  * Warnings go to stderr.
  */
 export async function cleanUp(namespace: string, id: string): Promise<void> {

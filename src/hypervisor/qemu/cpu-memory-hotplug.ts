@@ -8,7 +8,7 @@ const MIB = 2 ** 20;
 const GUEST_MS = 20_000;
 
 /** What is plugged into a running machine to make it larger. It stays to the machine's end. */
-export class QemuGrowth {
+export class CpuMemoryHotplug {
   #ids = 0;
   #slots = 0;
 
@@ -20,7 +20,7 @@ export class QemuGrowth {
   ) {}
 
   async addVcpu(deadline: Deadline): Promise<void> {
-    this.#room();
+    this.#limits();
     const places = await this.qmp.execute("query-hotpluggable-cpus", undefined, deadline);
     // The last one comes first. Those that are taken have a path.
     const place = places.findLast((one) => one["qom-path"] === undefined);
@@ -29,7 +29,7 @@ export class QemuGrowth {
   }
 
   async addMemory(mib: number, deadline: Deadline): Promise<void> {
-    const { memorySlots } = this.#room();
+    const { memorySlots } = this.#limits();
     if (this.#slots === memorySlots) {
       throw resourceExhausted(`all ${memorySlots} memory slots are taken; raise hypervisor.memory_slots`);
     }
@@ -59,7 +59,7 @@ export class QemuGrowth {
     }
   }
 
-  #room() {
+  #limits() {
     if (!this.spec.growth) throw failedPrecondition("it was started with a fixed size");
     return this.spec.growth;
   }

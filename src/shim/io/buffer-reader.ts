@@ -14,7 +14,7 @@ export type ChunkListener = (chunk: Uint8Array, next: () => void) => void;
  * who had to shake hands on it first. So the connection moves into a new socket, by the constructor's own `handle`
  * option. That property is not documented; where it is missing the socket is read in the ordinary way.
  */
-export function readReusingBuffer(socket: Socket, listener: ChunkListener): Socket {
+export function readIntoBuffer(socket: Socket, listener: ChunkListener): Socket {
   socket.pause();
   const early = socket.read() as Buffer | null;
   const reader = takeOver(socket, listener) ?? readPlainly(socket, listener);
@@ -24,7 +24,7 @@ export function readReusingBuffer(socket: Socket, listener: ChunkListener): Sock
 }
 
 /** Reads descriptor `fd` (a FIFO or socket, taken over) through one reused buffer. Paused until `resume()`. */
-export function readFdReusingBuffer(fd: number, listener: ChunkListener): Socket {
+export function readFdIntoBuffer(fd: number, listener: ChunkListener): Socket {
   return reusingSocket({ fd, readable: true, writable: false }, listener);
 }
 

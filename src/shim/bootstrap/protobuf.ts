@@ -1,7 +1,7 @@
 import { invalidArgument } from "../../core/errors.ts";
 
 /**
- * The little of the protobuf wire format that the front needs (protobuf.dev/programming-guides/encoding): its
+ * The little of the protobuf wire format that the launcher needs (protobuf.dev/programming-guides/encoding): its
  * messages have a handful of fields, and a library would double the binary's start-up time.
  */
 

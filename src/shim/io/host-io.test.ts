@@ -17,7 +17,7 @@ import { type TestContext, test } from "node:test";
 import { MemoryLedger, makeFifo, socketPair, testFolder } from "../../../test/testkit/streams.ts";
 import { within } from "../../../test/testkit/within.ts";
 import { pollUntil } from "../../core/poll-until.ts";
-import { openProcessIo } from "./process-io.ts";
+import { openProcessIo } from "./host-io.ts";
 
 const NONE = { stdin: "", stdout: "", stderr: "", terminal: false };
 const warnings: string[] = [];

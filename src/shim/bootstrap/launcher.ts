@@ -1,8 +1,8 @@
 import { HullError, invalidArgument } from "../../core/errors.ts";
-import { Installation } from "./daemon.ts";
 import { remove } from "./delete.ts";
 import { type Flags, parseFlags } from "./flags.ts";
 import { runtimeInfo } from "./info.ts";
+import { Installation } from "./spawn-daemon.ts";
 import { start } from "./start.ts";
 import { type Sys, writeAll } from "./sys.ts";
 import { RUNTIME_NAME, VERSION } from "./version.ts";
@@ -14,8 +14,8 @@ usage: containerd-shim-hull-v2 -namespace NS -id ID [-address SOCKET] [-publish-
 /** A `start` input is a few hundred bytes, an options document of some kilobytes at most. */
 const INPUT_LIMIT = 1 << 20;
 
-/** Runs the front and returns its exit status: 0, 1 for a failure, 2 for a command line it does not take. */
-export function front(sys: Sys, args: readonly string[]): number {
+/** Runs the launcher and returns its exit status: 0, 1 for a failure, 2 for a command line it does not take. */
+export function runLauncher(sys: Sys, args: readonly string[]): number {
   let flags: Flags;
   try {
     flags = parseFlags(args);

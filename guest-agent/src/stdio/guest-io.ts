@@ -12,7 +12,7 @@ export interface OutputTotals {
 }
 
 /** The streams of one process and its terminal's size. Registers the tokens when made, forgets them by `close`. */
-export class ProcessIo {
+export class GuestIo {
   readonly terminal: boolean;
   readonly wanted: ReadonlySet<StreamName>;
   readonly #sys: Sys;
