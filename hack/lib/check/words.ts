@@ -1,0 +1,78 @@
+/**
+ * Checks that words which docs/contributing/style.md rules out are not used. Its last table is the list.
+ *
+ *   node --import tsx hack/lib/check/words.ts    prints each use with its replacement, and fails if there is any
+ */
+import { execFileSync } from "node:child_process";
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+
+/** What is checked, as git pathspecs. */
+const CHECKED = ["*.md", "configs"];
+
+/** Where the list is; it names the words itself. */
+const STYLE = "docs/contributing/style.md";
+
+/** A row: | `pattern` | replacement |. A pipe in the pattern is written \|, as Markdown needs it. */
+const ROW = /^\| `(.+)` \| (.+) \|$/gm;
+const HEADING = "## Words that must not come back";
+
+/** Not prose in a document: code blocks, code spans, link targets, and quotations within a paragraph. */
+const QUOTED = /^```[\s\S]*?^```|`[^`]*`|\]\([^)]*\)|"(?:[^"\n]|\n(?!\s*\n))*"/gm;
+
+/** A word or phrase that is not used, and what to write instead. */
+export interface Word {
+  readonly pattern: RegExp;
+  readonly instead: string;
+}
+
+/** A use of such a word. */
+export interface Use {
+  readonly line: number;
+  readonly text: string;
+  readonly instead: string;
+}
+
+/** The words of the style page. */
+export function wordsOf(style: string): Word[] {
+  const table = style.slice(style.indexOf(HEADING));
+  return [...table.matchAll(ROW)].map(([, pattern = "", instead = ""]) => {
+    const source = pattern.replaceAll("\\|", "|").replaceAll(" ", "[\\s#*/]+");
+    return { pattern: new RegExp(`\\b(?:${source})\\b`, "gi"), instead };
+  });
+}
+
+/** The uses of `words` in `text`, in the order of their lines. */
+export function usesOf(words: readonly Word[], text: string): Use[] {
+  const found = words.flatMap(({ pattern, instead }) =>
+    [...text.matchAll(pattern)].map(({ 0: use, index }) => ({
+      line: text.slice(0, index).split("\n").length,
+      text: use.replace(/\s+/g, " "),
+      instead,
+    })),
+  );
+  return found.sort((a, b) => a.line - b.line);
+}
+
+/** The prose of a document: what is quoted in it becomes blanks, so that lines stay where they are. */
+export function proseOf(document: string): string {
+  return document.replace(QUOTED, (quoted) => quoted.replace(/\S/g, " "));
+}
+
+function main(): void {
+  const root = join(import.meta.dirname, "../../..");
+  const read = (file: string) => readFileSync(join(root, file), "utf8");
+  const words = wordsOf(read(STYLE));
+  const listed = ["ls-files", "--cached", "--others", "--exclude-standard", "-z", "--", ...CHECKED];
+  const files = execFileSync("git", listed, { cwd: root, encoding: "utf8" }).split("\0");
+  for (const file of files) {
+    if (file === "" || file === STYLE || !existsSync(join(root, file))) continue;
+    const text = file.endsWith(".md") ? proseOf(read(file)) : read(file);
+    for (const use of usesOf(words, text)) {
+      console.log(`${file}:${use.line}: "${use.text}": write: ${use.instead}`);
+      process.exitCode = 1;
+    }
+  }
+}
+
+if (process.argv[1] === import.meta.filename) main();
