@@ -101,7 +101,7 @@ export class Daemon {
             timeline: this.#timeline,
             log: (message, fields) => this.#log.debug(fields ?? {}, message),
             warn,
-            tellHealth: (health) => this.#tellHealth(health),
+            reportHealth: (health) => this.#tellHealth(health),
           },
           deadline,
         );

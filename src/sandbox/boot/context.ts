@@ -1,0 +1,53 @@
+import type { Config } from "../../config/schema/schema.ts";
+import type { Deadline } from "../../core/deadline.ts";
+import type { Disposer } from "../../core/disposer.ts";
+import type { Ledger } from "../../core/ledger.ts";
+import type { Timeline } from "../../core/timeline.ts";
+import type { MountApi } from "../../host/mount-api.ts";
+import { findProgram } from "../../host/program.ts";
+import type { MountView } from "../../host/source.ts";
+import type { SandboxRequest } from "../../oci/sandbox-request.ts";
+import type { Health } from "../watchdog.ts";
+
+/** What the shim gives a sandbox. */
+export interface BootContext {
+  readonly namespace: string;
+  readonly id: string;
+  /** The pod's directory. */
+  readonly directory: string;
+  readonly config: Config;
+  /** The directory that holds hull's own helpers in libexec/. */
+  readonly installation: string;
+  readonly ledger: Ledger;
+  /** Where the paths that containerd names are resolved. */
+  readonly caller: MountView;
+  /** Where the steps of the start are noted. */
+  readonly timeline: Timeline;
+  log(message: string, fields?: Record<string, unknown>): void;
+  warn(message: string): void;
+  /** Called when a part of the VM stops answering, and when all answer again. */
+  reportHealth(health: Health): void;
+}
+
+/** One attempt to boot a pod's VM, as its phases hand it on. */
+export interface Boot {
+  readonly request: SandboxRequest;
+  readonly context: BootContext;
+  /** `<namespace>/<pod>`. */
+  readonly pod: string;
+  /** Start from a template where there is or can be one. */
+  readonly clone: boolean;
+  readonly mounts: MountApi;
+  /** Releases what the phases have made, latest first. */
+  readonly disposer: Disposer;
+  readonly deadline: Deadline;
+}
+
+/** Finds an executable that the configuration names. Throws FailedPrecondition. */
+export async function programOf(
+  { config, installation }: Pick<BootContext, "config" | "installation">,
+  key: "path" | "virtio_fs_daemon" | "vhost_device_vsock",
+): Promise<string> {
+  const places = { installation, path: process.env.PATH };
+  return await findProgram(`hypervisor.${key}`, config.hypervisor[key], places);
+}

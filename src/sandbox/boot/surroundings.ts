@@ -1,0 +1,53 @@
+import { allSettled } from "../../core/all-settled.ts";
+import { Disposer } from "../../core/disposer.ts";
+import type { DeviceNodes } from "../../host/device-nodes.ts";
+import type { VmUser } from "../../host/vm-user.ts";
+import type { OpenHypervisor } from "../../hypervisor/open.ts";
+import type { PodCgroup } from "../../resources/pod-cgroup.ts";
+import type { SandboxNetwork } from "../network.ts";
+import { type Boot, programOf } from "./context.ts";
+import { PARTS, type Parts, type SandboxShare } from "./parts.ts";
+import type { VmDirectory } from "./vm-directory.ts";
+import type { VsockBackend } from "./vsock-backend.ts";
+
+/** What a pod's VM has on the host before it starts: the first phase of a boot. */
+export interface Surroundings {
+  /** The VMM's executable. */
+  readonly vmm: string;
+  readonly user: VmUser | undefined;
+  readonly directory: VmDirectory;
+  readonly cgroup: PodCgroup | undefined;
+  readonly hypervisor: OpenHypervisor;
+  readonly network: SandboxNetwork;
+  readonly share: SandboxShare;
+  readonly vsock: VsockBackend;
+  readonly nodes: DeviceNodes | undefined;
+  /** What the VM does not let go of before its end; released after it. */
+  readonly kept: Disposer;
+}
+
+/** Makes all that the VM needs on the host. Rejects once nothing is being made any more: the disposer then has all there is. */
+export async function prepareSurroundings(boot: Boot, parts: Parts = PARTS): Promise<Surroundings> {
+  const { context, disposer } = boot;
+  // The VMM has to be in it, the small helpers follow: entering takes as long as a grace period of the kernel.
+  const entering = parts.cgroup(boot);
+  const entered = entering.catch(() => undefined); // the failure is thrown below
+  disposer.push("cgroup", async (by) => (await entered)?.release(by));
+  const kept = new Disposer();
+  disposer.push("disks", (by) => kept.dispose(by));
+  const [vmm, virtiofsd, user] = await allSettled([
+    programOf(context, "path"),
+    programOf(context, "virtio_fs_daemon"),
+    parts.user(boot),
+  ]);
+  const directory = await parts.directory(boot, user);
+  const [cgroup, hypervisor, network, share, vsock, nodes] = await allSettled([
+    entering,
+    parts.hypervisor(boot, vmm),
+    parts.network(boot, user),
+    parts.share(boot, virtiofsd, directory),
+    parts.vsock(boot, user, directory),
+    parts.nodes(boot, user, directory),
+  ]);
+  return { vmm, user, directory, cgroup, hypervisor, network, share, vsock, nodes, kept };
+}

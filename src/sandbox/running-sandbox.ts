@@ -1,0 +1,127 @@
+import type { GuestAgent } from "../agent/guest-agent.ts";
+import { Deadline } from "../core/deadline.ts";
+import type { Boot } from "./boot/context.ts";
+import type { Surroundings } from "./boot/surroundings.ts";
+import type { BootingVm } from "./boot/vm.ts";
+import { sizingRule } from "./boot/vm-spec.ts";
+import { containerShare } from "./container-share.ts";
+import { SandboxDisks } from "./disks.ts";
+import { GrowingCapacity } from "./growing-capacity.ts";
+import { consoleTail } from "./part-lost.ts";
+import type { ContainerShare, GuestSilence, HostDisk, PluggedDisk, Sandbox } from "./sandbox.ts";
+import { FixedCapacity, type VmCapacity } from "./vm-capacity.ts";
+import { guestSilence, stoppedParts, type WatchedVm, watchVm } from "./vm-health.ts";
+import type { Health, Watchdog } from "./watchdog.ts";
+
+/** How long a guest may take to write its data back; the rest of the time for stopping is the host's. */
+const SHUTDOWN_LIMIT_MS = 1_500;
+
+/** A pod's VM whose guest has answered: the last phase of a boot. */
+export class RunningSandbox implements Sandbox {
+  readonly pid: number;
+  readonly capacity: VmCapacity;
+  readonly share: ContainerShare;
+  readonly lost: Promise<string>;
+  readonly killTimeoutMs: number;
+  readonly #disks: SandboxDisks;
+  readonly #watched: WatchedVm;
+  readonly #watchdog: Watchdog;
+  #stopping: Promise<unknown> | undefined;
+
+  constructor(
+    private readonly boot: Pick<Boot, "context" | "disposer" | "mounts">,
+    private readonly around: Pick<Surroundings, "cgroup" | "network" | "nodes" | "share" | "user" | "kept">,
+    private readonly booted: Pick<BootingVm, "vm" | "size" | "grows" | "helpers" | "partLost">,
+    readonly agent: GuestAgent,
+  ) {
+    const { config, directory, ledger, log, reportHealth } = boot.context;
+    const { vm, helpers } = booted;
+    this.pid = vm.pid;
+    this.killTimeoutMs = config.runtime.kill_timeout;
+    this.share = containerShare(around.share.tree);
+    const nodes = around.user && around.nodes;
+    this.#disks = new SandboxDisks(vm, {
+      ...{ nodes, mounts: boot.mounts, ledger, kept: around.kept, directory, log },
+    });
+    this.capacity = this.#capacity();
+    this.#watched = { vm, agent, monitor: config.hypervisor.type, helpers };
+    const { watchdog, givenUp } = watchVm(this.#watched, config.runtime, reportHealth);
+    this.#watchdog = watchdog;
+    this.lost = this.#end(givenUp);
+  }
+
+  get health(): Health {
+    return this.#watchdog.health;
+  }
+
+  plugDisk(disk: HostDisk, deadline: Deadline): Promise<PluggedDisk> {
+    return this.#disks.plug(disk, deadline);
+  }
+
+  silence(deadline: Deadline): Promise<GuestSilence | undefined> {
+    return guestSilence(this.#watched, deadline);
+  }
+
+  stopped(): Promise<readonly string[]> {
+    return stoppedParts(this.#watched);
+  }
+
+  refreshNetwork(deadline: Deadline): Promise<void> {
+    return this.around.network.refresh(this.booted.vm, this.agent, deadline);
+  }
+
+  async kill(): Promise<void> {
+    this.#watchdog.stop();
+    await this.booted.vm.stop(Deadline.after(0, "kill the VM"));
+    // The daemon of the guest's sockets may be what hangs: the connection need not end with the VM.
+    this.agent.close();
+  }
+
+  async stop(deadline: Deadline): Promise<void> {
+    this.#stopping ??= this.#shutDown(deadline);
+    await this.#stopping;
+    await this.boot.disposer.dispose(deadline);
+  }
+
+  #capacity(): VmCapacity {
+    const { vm, size, grows } = this.booted;
+    if (!grows) return new FixedCapacity(size);
+    const { config, log } = this.boot.context;
+    return new GrowingCapacity(size, {
+      ...{ vm, agent: this.agent, rule: sizingRule(config), log },
+      memoryLimitMib: async () => await this.around.cgroup?.currentMemoryLimitMib(),
+    });
+  }
+
+  /** Resolves with the reason when the VM has ended without being asked to, or has to be. */
+  #end(givenUp: Promise<string>): Promise<string> {
+    const { vm, partLost } = this.booted;
+    const ends = [
+      partLost.then(({ reason, words }) => `${reason}${words}`),
+      this.agent.lost.then(
+        ({ message }) => `the guest agent is gone: ${message}${consoleTail(vm.console())}`,
+      ),
+      givenUp,
+    ];
+    return new Promise((resolve) => {
+      for (const end of ends) {
+        void end.then((reason) => {
+          if (this.#stopping === undefined) resolve(reason);
+        });
+      }
+    });
+  }
+
+  async #shutDown(by: Deadline): Promise<void> {
+    const { log } = this.boot.context;
+    this.#watchdog.stop();
+    await Promise.all([
+      this.agent
+        .shutdown(by.shorter(SHUTDOWN_LIMIT_MS, "the guest's own shutdown"))
+        // A guest that does not answer any more has nothing to write back; its VM is ended all the same.
+        .catch((error) => log("the guest did not shut down by itself", { err: error })),
+      // While the guest ends: it takes as long as entering did.
+      this.around.cgroup?.leave().catch((error) => log("leaving the pod's cgroup failed", { err: error })),
+    ]);
+  }
+}
