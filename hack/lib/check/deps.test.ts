@@ -2,13 +2,21 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { parseDeps, violation } from "./deps.ts";
 
-const allowed = parseDeps("# comment\ncore:\nttrpc: core\npod: core host # why\n");
+const allowed = parseDeps(`# comment
+core:
+ttrpc: core
+pod: core host sandbox/sandbox.ts # why
+shim: core pod
+shim/io: core shim/log.ts
+`);
 
 describe("check-deps", () => {
   it("reads DEPS.list", () => {
-    assert.deepEqual([...(allowed.get("pod") ?? [])], ["core", "host"]);
+    assert.deepEqual([...(allowed.get("pod") ?? [])], ["core", "host", "sandbox/sandbox.ts"]);
     assert.deepEqual([...(allowed.get("core") ?? ["absent"])], []);
     assert.throws(() => parseDeps("no colon"), /cannot read/);
+    assert.throws(() => parseDeps("pod: core: host"), /cannot read/);
+    assert.throws(() => parseDeps("pod: core\npod: host"), /two lines for pod/);
   });
 
   const accepted: [string, string][] = [
@@ -16,6 +24,10 @@ describe("check-deps", () => {
     ["src/pod/pod.ts", "./process.ts"],
     ["src/pod/deep/pod.ts", "../process.ts"],
     ["src/pod/pod.ts", "node:fs"],
+    ["src/pod/deep/pod.ts", "../../sandbox/sandbox.ts"],
+    ["src/shim/shim.ts", "./io/logger.ts"],
+    ["src/shim/io/logger.ts", "../log.ts"],
+    ["src/shim/io/deep/x.ts", "../logger.ts"],
     ["src/ttrpc/node/transport.ts", "node:net"],
     ["src/ttrpc/node/transport.ts", "../frame.ts"],
     ["guest-agent/src/main.ts", "../../src/ttrpc/server.ts"],
@@ -27,6 +39,10 @@ describe("check-deps", () => {
   const refused: [string, string, RegExp][] = [
     ["src/core/errors.ts", "../pod/pod.ts", /may not import src\/pod/],
     ["src/pod/pod.ts", "../shim/x.ts", /may not import src\/shim/],
+    ["src/pod/pod.ts", "../sandbox/boot.ts", /may not import src\/sandbox\/boot/],
+    ["src/shim/io/logger.ts", "../shim.ts", /src\/shim\/io may not import src\/shim\/shim.ts/],
+    ["src/shim/io/logger.ts", "../../pod/pod.ts", /src\/shim\/io may not import src\/pod/],
+    ["src/shim/iota/x.ts", "../../sandbox/x.ts", /src\/shim may not import/],
     ["src/pod/pod.ts", "../../test/testkit/x.ts", /outside src/],
     ["src/new/x.ts", "../core/errors.ts", /not in DEPS.list/],
     ["src/ttrpc/frame.ts", "node:net", /guest's engine/],

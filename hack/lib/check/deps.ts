@@ -1,81 +1,100 @@
 /**
  * Checks what each source file imports:
- *  - a folder under src/ imports only itself and the folders that DEPS.list names for it;
+ *  - a directory under src/ imports only what DEPS.list allows it;
  *  - src/core, src/proto and src/ttrpc (but for ttrpc/node) run in the guest's engine too: no Node modules there;
- *  - the guest agent imports only itself and those three.
+ *  - the guest agent imports only itself and those three;
+ *  - no file imports itself through others, types included.
  * Tests may import what they like.
  */
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { builtinModules } from "node:module";
 import { dirname, join } from "node:path";
-import ts from "typescript";
 import { ROOT } from "../run.ts";
+import { cycles, KNOWN_CYCLES } from "./cycles.ts";
+import { unknown } from "./known.ts";
+import { importsOf, readSources } from "./sources.ts";
 
 const SHARED_WITH_GUEST = ["core", "proto", "ttrpc"];
 
-/** Folder -> the folders it may import. */
-export function parseDeps(text: string): Map<string, Set<string>> {
+/** Directory -> the directories and files it may import, all relative to src/. */
+export type Allowed = ReadonlyMap<string, ReadonlySet<string>>;
+
+/** Reads DEPS.list, whose first lines describe its syntax. */
+export function parseDeps(text: string): Allowed {
   const allowed = new Map<string, Set<string>>();
   for (const line of text.split("\n")) {
     const content = line.replace(/#.*/, "").trim();
     if (content === "") continue;
-    const [folder, list] = content.split(":");
-    if (!folder || list === undefined) throw new Error(`DEPS.list: cannot read ${JSON.stringify(line)}`);
+    const [folder, list, ...more] = content.split(":");
+    if (!folder || list === undefined || more.length > 0)
+      throw new Error(`DEPS.list: cannot read ${JSON.stringify(line)}`);
+    if (allowed.has(folder)) throw new Error(`DEPS.list: two lines for ${folder}`);
     allowed.set(folder, new Set(list.split(/\s+/).filter((name) => name !== "")));
   }
   return allowed;
 }
 
+/** What DEPS.list names that does not exist. */
+function staleNames(allowed: Allowed): string[] {
+  const names = new Set([...allowed].flatMap(([folder, list]) => [folder, ...list]));
+  return [...names]
+    .filter((name) => !existsSync(join(ROOT, "src", name)))
+    .map((name) => `DEPS.list: src/${name} does not exist`);
+}
+
+const isWithin = (path: string, name: string) => path === name || path.startsWith(`${name}/`);
+
+/** The longest of the directories with a line of their own that the file is in. */
+function lineOf(path: string, allowed: Allowed): string | undefined {
+  return [...allowed.keys()].filter((name) => isWithin(path, name)).sort((a, b) => b.length - a.length)[0];
+}
+
 /** What is wrong with one import, or undefined. Paths are relative to the repository's root. */
-export function violation(
-  file: string,
-  specifier: string,
-  allowed: Map<string, Set<string>>,
-): string | undefined {
+export function violation(file: string, specifier: string, allowed: Allowed): string | undefined {
   const [area = "", folder = ""] = file.split("/");
   const shared = area === "src" && SHARED_WITH_GUEST.includes(folder) && !file.startsWith("src/ttrpc/node/");
-  const inGuest = area === "guest-agent" || shared;
   if (!specifier.startsWith(".")) {
     // "sys" is the guest agent's C module (and by chance an old name of node:util).
     const isNode =
       specifier.startsWith("node:") || (builtinModules.includes(specifier) && specifier !== "sys");
+    const inGuest = area === "guest-agent" || shared;
     return isNode && inGuest ? `${specifier} does not exist in the guest's engine` : undefined;
   }
   const target = join(dirname(file), specifier);
-  const [targetArea = "", targetFolder = ""] = target.split("/");
-  if (area === "guest-agent") {
-    if (targetArea === "guest-agent" || target === "package.json") return undefined;
-    const pure = targetArea === "src" && SHARED_WITH_GUEST.includes(targetFolder);
-    return pure && !target.startsWith("src/ttrpc/node/")
-      ? undefined
-      : `the guest agent may not import ${target}`;
-  }
-  if (targetArea !== "src") return `${target} is outside src/`;
+  if (area === "guest-agent") return agentViolation(target);
+  if (!target.startsWith("src/")) return `${target} is outside src/`;
   if (shared && target.startsWith("src/ttrpc/node/")) return `${target} needs Node`;
-  if (targetFolder === folder) return undefined;
-  const list = allowed.get(folder);
-  if (!list) return `src/${folder} is not in DEPS.list`;
-  return list.has(targetFolder) ? undefined : `src/${folder} may not import src/${targetFolder} (DEPS.list)`;
+  const line = lineOf(file.slice("src/".length), allowed);
+  if (line === undefined) return `src/${folder} is not in DEPS.list`;
+  const wanted = target.slice("src/".length);
+  const names = [line, ...(allowed.get(line) ?? [])];
+  return names.some((name) => isWithin(wanted, name))
+    ? undefined
+    : `src/${line} may not import ${target} (DEPS.list)`;
+}
+
+function agentViolation(target: string): string | undefined {
+  if (target.startsWith("guest-agent/") || target === "package.json") return undefined;
+  const shared = SHARED_WITH_GUEST.some((name) => isWithin(target, `src/${name}`));
+  const isPure = shared && !target.startsWith("src/ttrpc/node/");
+  return isPure ? undefined : `the guest agent may not import ${target}`;
 }
 
 function main(): void {
-  const root = ROOT;
-  const allowed = parseDeps(readFileSync(join(root, "DEPS.list"), "utf8"));
-  const files = ["src", "guest-agent/src"]
-    .flatMap((folder) =>
-      readdirSync(join(root, folder), { recursive: true }).map((name) => join(folder, String(name))),
-    )
-    .filter((file) => file.endsWith(".ts") && !/\.test\.ts$|\/testing(\/|\.ts$)|\/fixtures\//.test(file));
-  const problems: string[] = [];
-  for (const file of files.sort()) {
-    const { importedFiles } = ts.preProcessFile(readFileSync(join(root, file), "utf8"));
-    for (const { fileName } of importedFiles) {
-      const problem = violation(file, fileName, allowed);
-      if (problem) problems.push(`${file}: imports ${fileName}: ${problem}`);
-    }
-  }
+  const allowed = parseDeps(readFileSync(join(ROOT, "DEPS.list"), "utf8"));
+  const imports = importsOf(readSources());
+  const problems = [
+    ...staleNames(allowed),
+    ...[...imports].flatMap(([file, specifiers]) =>
+      specifiers.flatMap((specifier) => {
+        const problem = violation(file, specifier, allowed);
+        return problem ? [`${file}: imports ${specifier}: ${problem}`] : [];
+      }),
+    ),
+    ...unknown(cycles(imports), KNOWN_CYCLES, "KNOWN_CYCLES").map((cycle) => `cycle: ${cycle}`),
+  ];
   for (const problem of problems) console.error(problem);
-  console.log(`check-deps: ${files.length} files, ${problems.length} violations`);
+  console.log(`check-deps: ${imports.size} files, ${problems.length} violations`);
   if (problems.length > 0) process.exitCode = 1;
 }
 
