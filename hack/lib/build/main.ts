@@ -6,7 +6,7 @@
  *   dist/lib/shim.cjs                    what starts the daemon from that form
  *   dist/lib/grpc.cjs, yaml.cjs          libraries that are loaded only by a daemon that needs them
  *   dist/lib/node                        link to the Node that built it: what the launchers run
- *   dist/bin/containerd-shim-hull-v2     the small static front, for QuickJS
+ *   dist/bin/containerd-shim-hull-v2     the small static launcher, for QuickJS
  *   dist/bin/hull                        launcher of the CLI
  *   dist/libexec/pod-localhost           the helper behind port-forward, from native/
  *   dist/libexec/copy-sparse             copies a template's memory for a clone, from native/
@@ -36,7 +36,7 @@ import { buildProgram } from "./qjs.ts";
 import { inputs, step } from "./steps.ts";
 
 const DIST = dirname(LIB);
-const FRONT = "src/bin/containerd-shim-hull-v2.ts";
+const SHIM_LAUNCHER = "src/bin/containerd-shim-hull-v2.ts";
 const LAUNCHER = `#!/bin/sh
 lib=$(dirname "$(readlink -f "$0")")/../lib
 exec "$lib/node" --no-warnings "$lib/hull.cjs" "$@"
@@ -83,12 +83,12 @@ async function buildAll(): Promise<void> {
   }
   await step("code", sources, join(LIB, "hull-shim.cjs.code"), compiledForm);
   await step("launcher", [], join(DIST, "bin/hull"), launcher);
-  const front = (output: string) => buildProgram(FRONT, output);
+  const shimLauncher = (output: string) => buildProgram(SHIM_LAUNCHER, output);
   await step(
-    "front",
+    "shim launcher",
     [...sources, ...inputs("guest-agent/sys")],
     join(DIST, "bin/containerd-shim-hull-v2"),
-    front,
+    shimLauncher,
   );
   const headers = inputs("native").filter((file) => file.endsWith(".h"));
   for (const [name, files] of Object.entries(NATIVE_PROGRAMS)) {
