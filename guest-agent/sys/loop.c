@@ -88,10 +88,6 @@ int sys_watch(int fd, uint32_t events, SysReady *ready, void *owner) {
   return 0;
 }
 
-int sys_rewatch(int fd, uint32_t events) {
-  return control(EPOLL_CTL_MOD, fd, events, watches[fd].generation);
-}
-
 void sys_unwatch(int fd) {
   if (fd < 0 || fd >= watch_capacity || !watches[fd].ready)
     return;
@@ -190,7 +186,7 @@ void sys_loop_run(JSContext *ctx, bool until_idle) {
   sys_run_jobs(ctx);
   while (!stopped) {
     // The signal descriptor is no reason to stay: nobody ends a program by waiting for signals only.
-    bool busy = watch_count > (signal_descriptor >= 0) || timer_count || sys_relay_count();
+    bool busy = watch_count > (signal_descriptor >= 0) || timer_count;
     if (until_idle && !busy)
       break;
     int ready = epoll >= 0 || (epoll = epoll_create1(EPOLL_CLOEXEC)) >= 0

@@ -3,8 +3,9 @@
 // memory.
 //
 // A relay works on duplicates: one descriptor may be watched only once, but a terminal or socket is the
-// source of one relay and the target of another. At any time exactly one side is waited for. The source is
-// not even watched while the target is full, because epoll reports a hang-up whether it was asked for or not.
+// source of one relay and the target of another. At any time exactly one side is waited for, by a watch or a
+// timer, which also keeps the loop running. The source is not even watched while the target is full, because
+// epoll reports a hang-up whether it was asked for or not.
 #include "sys.h"
 
 #include <errno.h>
@@ -39,15 +40,10 @@ typedef struct Relay {
 } Relay;
 
 static Relay *relays;
-static int count;
 static int64_t next_id;
 static uint8_t buffer[CHUNK];
 
 static void pump(Relay *relay);
-
-int sys_relay_count(void) {
-  return count;
-}
 
 static void release(Relay *relay) {
   for (Relay **link = &relays; *link; link = &(*link)->next)
@@ -55,7 +51,6 @@ static void release(Relay *relay) {
       *link = relay->next;
       break;
     }
-  count--;
   if (relay->timer)
     sys_timer_stop(relay->timer);
   if (relay->source_watched)
@@ -394,7 +389,6 @@ static JSValue js_relay(JSContext *ctx, JSValueConst self, int argc, JSValueCons
   int64_t id = relay->id = ++next_id;
   relay->next = relays;
   relays = relay;
-  count++;
   // The first step is the loop's, so that `done` never runs before relay() has returned.
   relay->timer = sys_timer_start(0, again, relay);
   if (!relay->timer) {

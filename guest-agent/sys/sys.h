@@ -48,8 +48,6 @@ typedef void SysFired(void *owner);
 
 // Watches `fd` for C code; 0 or errno (EPERM: a descriptor that is always ready, EEXIST: watched already).
 int sys_watch(int fd, uint32_t epoll_events, SysReady *ready, void *owner);
-// Changes the events of a watch; 0 or errno.
-int sys_rewatch(int fd, uint32_t epoll_events);
 void sys_unwatch(int fd);
 // Ends JavaScript's watch of `fd` where there is one; C's own watches are left alone.
 void sys_unwatch_script(int fd);
@@ -73,7 +71,6 @@ JSValue sys_clear_timeout(JSContext *ctx, JSValueConst id);
 
 // --- relay.c
 // ------------------------------------------------------------------------------------------------
-int sys_relay_count(void);
 void sys_relay_free(JSContext *ctx);
 
 // --- failure.c

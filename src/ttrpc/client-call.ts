@@ -1,6 +1,7 @@
 import { canceled, HullError, internal } from "../core/errors.ts";
-import type { ClientConnection, ClientRoute } from "./client.ts";
-import type { MessageCodec } from "./definition.ts";
+import type { FrameChannel } from "./channel.ts";
+import type { MessageCodec, MethodDefinition } from "./definition.ts";
+import type { FrameEncoder } from "./envelope.ts";
 import { Flag } from "./frame.ts";
 import { Inbox } from "./inbox.ts";
 
@@ -74,7 +75,8 @@ export class UnaryCall<Resp> extends Call {
 
 /** A call in which at least one side streams; the typed client shows the part of it that fits the method. */
 export class StreamCall<Req, Resp> extends Call implements AsyncIterable<Resp> {
-  readonly #connection: ClientConnection;
+  readonly #channel: FrameChannel;
+  readonly #encoder: FrameEncoder;
   readonly #requestType: MessageCodec<Req>;
   readonly #responseType: MessageCodec<Resp>;
   readonly #serverStreams: boolean;
@@ -83,19 +85,21 @@ export class StreamCall<Req, Resp> extends Call implements AsyncIterable<Resp> {
   #error: HullError | undefined;
 
   constructor(
-    connection: ClientConnection,
-    { method }: ClientRoute,
+    channel: FrameChannel,
+    encoder: FrameEncoder,
+    method: MethodDefinition,
     requestType: MessageCodec<Req>,
     responseType: MessageCodec<Resp>,
   ) {
     super();
-    this.#connection = connection;
+    this.#channel = channel;
+    this.#encoder = encoder;
     this.#requestType = requestType;
     this.#responseType = responseType;
     this.#serverStreams = method.responseStream;
     this.#sendClosed = !method.requestStream;
     this.#inbox = new Inbox<Resp>(
-      connection.channel,
+      channel,
       (error) => this.fail(error),
       () => this.cancel(),
     );
@@ -104,14 +108,14 @@ export class StreamCall<Req, Resp> extends Call implements AsyncIterable<Resp> {
   async send(message: Req): Promise<void> {
     if (this.#error) throw this.#error;
     if (this.over || this.#sendClosed) throw canceled(`${this.name}: the stream takes no more messages`);
-    this.#connection.channel.send(this.#connection.encoder.data(this.id, this.#requestType, message));
-    await this.#connection.channel.ready();
+    this.#channel.send(this.#encoder.data(this.id, this.#requestType, message));
+    await this.#channel.ready();
   }
 
   closeSend(): void {
     if (this.#sendClosed) return;
     this.#sendClosed = true;
-    if (!this.over) this.#connection.channel.send(this.#connection.encoder.end(this.id));
+    if (!this.over) this.#channel.send(this.#encoder.end(this.id));
   }
 
   async finish(): Promise<Resp> {

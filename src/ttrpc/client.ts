@@ -68,7 +68,7 @@ export type Client<D extends ServiceDefinition> = {
 };
 
 /** What the client knows of a method when it calls it. */
-export interface ClientRoute {
+interface ClientRoute {
   /** Service and method for errors. */
   readonly name: string;
   readonly route: Route;
@@ -83,9 +83,8 @@ export interface ClientRoute {
 export class ClientConnection {
   /** Resolves when the connection is over, with the error that ended it if there was one. */
   readonly closed: Promise<Error | undefined>;
-  /** For the connection's own calls, as is `channel`. */
-  readonly encoder = new FrameEncoder();
-  readonly channel: FrameChannel;
+  readonly #encoder = new FrameEncoder();
+  readonly #channel: FrameChannel;
   readonly #peer: string;
   readonly #describeLoss: (() => string) | undefined;
   readonly #maxCalls: number;
@@ -101,7 +100,7 @@ export class ClientConnection {
     this.closed = new Promise((resolve) => {
       resolveClosed = resolve;
     });
-    this.channel = new FrameChannel(
+    this.#channel = new FrameChannel(
       transport,
       {
         frame: (streamId, type, flags, payload) => this.#receive(streamId, type, flags, payload),
@@ -121,7 +120,7 @@ export class ClientConnection {
 
   /** Closes the connection. Calls under way fail with Unavailable. */
   close(): void {
-    this.channel.close();
+    this.#channel.close();
   }
 
   /** Makes one unary call. */
@@ -146,7 +145,7 @@ export class ClientConnection {
     request: { message: Req } | undefined,
     options: CallOptions = {},
   ): StreamCall<Req, Resp> {
-    const call = new StreamCall(this, route, requestType, responseType);
+    const call = new StreamCall(this.#channel, this.#encoder, route.method, requestType, responseType);
     const flags = request ? Flag.RemoteClosed : Flag.RemoteOpen;
     if (request) this.#start(call, route, flags, requestType, request.message, options);
     else this.#start(call, route, flags, undefined, undefined, options);
@@ -167,13 +166,13 @@ export class ClientConnection {
       this.#check();
       deadline?.check();
       const id = this.#nextId;
-      const frame = this.encoder.request(id, flags, route, codec, request, timeoutNano(deadline), metadata);
+      const frame = this.#encoder.request(id, flags, route, codec, request, timeoutNano(deadline), metadata);
       this.#nextId = id + 2;
       call.id = id;
       this.#calls.set(id, call);
       call.released = () => this.#calls.delete(id);
       call.detachDeadline = deadline?.onEnd((reason) => call.fail(reason));
-      this.channel.send(frame);
+      this.#channel.send(frame);
     } catch (thrown) {
       call.fail(HullError.from(thrown, "InvalidArgument"));
     }
@@ -199,7 +198,7 @@ export class ClientConnection {
     } catch (thrown) {
       // Who sends one frame that makes no sense is not to be believed in the next.
       const { message } = HullError.from(thrown);
-      this.channel.close(internal(`it broke the protocol: ${call ? `${call.name}: ` : ""}${message}`));
+      this.#channel.close(internal(`it broke the protocol: ${call ? `${call.name}: ` : ""}${message}`));
     }
   }
 

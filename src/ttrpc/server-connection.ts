@@ -4,7 +4,7 @@ import { FrameChannel } from "./channel.ts";
 import { decodeRequest, FrameEncoder, type RequestEnvelope } from "./envelope.ts";
 import { Flag, FrameType } from "./frame.ts";
 import { Inbox } from "./inbox.ts";
-import type { CallContext, ServerRoute } from "./server.ts";
+import type { CallContext, ServerRoute } from "./server-route.ts";
 import type { Transport } from "./transport.ts";
 
 export interface ConnectionOwner {

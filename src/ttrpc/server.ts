@@ -1,21 +1,8 @@
-import type { Deadline } from "../core/deadline.ts";
 import { unimplemented } from "../core/errors.ts";
 import type { MethodDefinition, RequestOf, ResponseOf, ServiceDefinition } from "./definition.ts";
 import { ServerConnection } from "./server-connection.ts";
+import type { CallContext, ServerRoute } from "./server-route.ts";
 import type { Transport } from "./transport.ts";
-
-export interface CallContext {
-  /**
-   * The time the client gives the call. It is *not* over when the client goes away, except for calls that stream:
-   * a task must not be half changed because containerd was restarted.
-   */
-  readonly deadline: Deadline;
-  readonly metadata: ReadonlyMap<string, string[]>;
-  /** The full name the service was called by. */
-  readonly service: string;
-  /** Over when the connection is: for handlers that wait on behalf of this client only. */
-  readonly connection: Deadline;
-}
 
 export type UnaryHandler<Req, Resp> = (request: Req, context: CallContext) => Promise<Resp> | Resp;
 export type ServerStreamHandler<Req, Resp> = (request: Req, context: CallContext) => AsyncIterable<Resp>;
@@ -40,14 +27,6 @@ type Handler<M extends MethodDefinition> = M["requestStream"] extends true
 export type Handlers<D extends ServiceDefinition> = {
   readonly [K in keyof D["methods"]]?: Handler<D["methods"][K]>;
 };
-
-/** A method as it is looked up by name. */
-export interface ServerRoute {
-  /** Service and method for errors. */
-  readonly name: string;
-  readonly definition: MethodDefinition;
-  readonly handler: (request: unknown, context: CallContext) => unknown;
-}
 
 export interface ServerOptions {
   /** Told of errors that are bugs: whatever a handler throws that is not a HullError, and broken connections. */

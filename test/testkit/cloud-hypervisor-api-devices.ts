@@ -1,7 +1,8 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync, existsSync, openSync, readFileSync, rmSync } from "node:fs";
 import { connect, createServer, type Server, type Socket } from "node:net";
-import type { Device } from "./cloud-hypervisor-api-vm.ts";
+
+export type Device = Record<string, unknown> & { id?: string };
 
 /** The host sides of the fake VM's devices: what the real VMM opens, connects to or binds when a device is made. */
 export class FakeVmDevices {

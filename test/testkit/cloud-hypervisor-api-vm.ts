@@ -1,6 +1,6 @@
 import { closeSync, existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { opened } from "./cloud-hypervisor-api-devices.ts";
+import { type Device, opened } from "./cloud-hypervisor-api-devices.ts";
 
 /** A refusal as the real server words it: the status and the chain of causes that becomes the body. */
 export class Refusal extends Error {
@@ -32,7 +32,6 @@ export interface FakeVmHost {
   detachAll(): Promise<void>;
 }
 
-export type Device = Record<string, unknown> & { id?: string };
 type Kind = "disks" | "net" | "fs" | "pmem";
 // A body that passed the schema.
 type Config = Record<string, unknown> & {

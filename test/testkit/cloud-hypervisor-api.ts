@@ -1,8 +1,8 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
-import { FakeVmDevices } from "./cloud-hypervisor-api-devices.ts";
+import { type Device, FakeVmDevices } from "./cloud-hypervisor-api-devices.ts";
 import { BODIES, violation } from "./cloud-hypervisor-api-schema.ts";
-import { type Device, type FakeEvent, FakeVm, Refusal } from "./cloud-hypervisor-api-vm.ts";
+import { type FakeEvent, FakeVm, Refusal } from "./cloud-hypervisor-api-vm.ts";
 
 /** Something that goes wrong at an action. Without `times` it goes wrong every time. */
 export type Fault = { readonly on: string; readonly times?: number } & (

@@ -1,6 +1,7 @@
 import { failedPrecondition, invalidArgument } from "../../../src/core/errors.ts";
 import type { AgentDefinition, Event } from "../../../src/proto/generated/hull/agent/v1/agent.ts";
-import type { CallContext, Handlers } from "../../../src/ttrpc/server.ts";
+import type { Handlers } from "../../../src/ttrpc/server.ts";
+import type { CallContext } from "../../../src/ttrpc/server-route.ts";
 import type { Containers } from "../container/containers.ts";
 import type { EventBus } from "../events/event-bus.ts";
 import { readText } from "../files.ts";

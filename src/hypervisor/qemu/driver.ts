@@ -1,4 +1,4 @@
-import { constants, statSync } from "node:fs";
+import { constants } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { join } from "node:path";
 import type { Duplex } from "node:stream";
@@ -13,6 +13,7 @@ import { checkGuestImage } from "../guest-image.ts";
 import type { Hypervisor, Vm, VmContext, VmSpec } from "../hypervisor.ts";
 import { CLONE_FD, commandLine, macvtaps, QMP_FD, VHOST_FD } from "./command-line.ts";
 import { adviceFor } from "./exit-reason.ts";
+import { isBlockDevice } from "./is-block-device.ts";
 import { QmpClient } from "./qmp-client.ts";
 import { loadState, memoryFileIn, openClone } from "./template.ts";
 import { QemuVm } from "./vm.ts";
@@ -178,8 +179,4 @@ async function checkSpec(spec: VmSpec): Promise<void> {
 /** The descriptor of the kernel's vsock that QEMU shall inherit. */
 function vhostFd({ vsock }: VmSpec): number[] {
   return vsock?.kind === "vhost" ? [vsock.fd] : [];
-}
-
-export function isBlockDevice(path: string): boolean {
-  return statSync(path, { throwIfNoEntry: false })?.isBlockDevice() ?? false;
 }

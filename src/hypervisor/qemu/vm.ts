@@ -10,8 +10,8 @@ import type { HotplugDevice, Vm, VmExit, VmSpec, VmStatus } from "../hypervisor.
 import { CLONE_FD, hotplugPorts, portName } from "./command-line.ts";
 import { CpuMemoryHotplug } from "./cpu-memory-hotplug.ts";
 import { chardevArguments, type DeviceModel, deviceModel, vsockModel } from "./devices.ts";
-import { isBlockDevice } from "./driver.ts";
 import { exitReason } from "./exit-reason.ts";
+import { isBlockDevice } from "./is-block-device.ts";
 import { type QmpClient, QmpError } from "./qmp-client.ts";
 import type { QmpEvents } from "./qmp-types.ts";
 import { saveTemplate } from "./template.ts";

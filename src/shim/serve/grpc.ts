@@ -3,7 +3,7 @@ import type * as Grpc from "@grpc/grpc-js";
 import { Deadline } from "../../core/deadline.ts";
 import { HullError } from "../../core/errors.ts";
 import type { MethodDefinition } from "../../ttrpc/definition.ts";
-import type { CallContext } from "../../ttrpc/server.ts";
+import type { CallContext } from "../../ttrpc/server-route.ts";
 import type { Report, ServedService, Serving } from "./serving.ts";
 
 type Handler = (request: unknown, context: CallContext) => unknown;

@@ -11,7 +11,7 @@ import { TaskDefinition } from "../../proto/generated/containerd/task/v2/task.ts
 import { ClientConnection, createClient } from "../../ttrpc/client.ts";
 import { socketTransport } from "../../ttrpc/node/socket-transport.ts";
 import { connectUnix } from "../../ttrpc/node/unix-socket.ts";
-import type { CallContext } from "../../ttrpc/server.ts";
+import type { CallContext } from "../../ttrpc/server-route.ts";
 import { serveGrpc } from "./grpc.ts";
 import { type Serving, served, serveTtrpc } from "./serving.ts";
 

@@ -18,7 +18,7 @@ import {
   StateRequest,
   WaitRequest,
 } from "../../proto/generated/containerd/task/v2/task.ts";
-import type { CallContext } from "../../ttrpc/server.ts";
+import type { CallContext } from "../../ttrpc/server-route.ts";
 import { openProcessIo } from "../io/host-io.ts";
 import { taskService } from "./task.ts";
 

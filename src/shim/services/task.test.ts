@@ -11,7 +11,7 @@ import { deferred } from "../../core/deferred.ts";
 import { HullError } from "../../core/errors.ts";
 import { Pod } from "../../pod/pod.ts";
 import { CreateTaskRequest } from "../../proto/generated/containerd/task/v2/task.ts";
-import type { CallContext } from "../../ttrpc/server.ts";
+import type { CallContext } from "../../ttrpc/server-route.ts";
 import { taskService } from "./task.ts";
 
 type Options = Parameters<typeof taskService>[0];

@@ -1,18 +1,6 @@
-import type { Sys } from "../../../guest-agent/src/sys.ts";
 import { CALLS } from "./calls.ts";
-import type { Behaviour, Evil } from "./evil.ts";
+import type { Evil, Make } from "./evil.ts";
 import { FLOODS } from "./floods.ts";
-
-export interface Setting {
-  readonly evil: Evil;
-  readonly sys: Sys;
-  /** Of the container that brought the behaviour. */
-  readonly containerId: string;
-  /** What stands behind the colon. */
-  readonly argument: string;
-}
-
-type Make = (setting: Setting) => Behaviour;
 
 /** What happens to the guest itself. */
 const ENDS: Readonly<Record<string, Make>> = {

@@ -1,7 +1,6 @@
 import { deferred } from "../../../src/core/deferred.ts";
 import { type ErrorCode, HullError } from "../../../src/core/errors.ts";
-import type { Setting } from "./behaviours.ts";
-import type { Behaviour, Call } from "./evil.ts";
+import type { Call, Make } from "./evil.ts";
 
 const never = new Promise<never>(() => undefined);
 const MOST = 0xffff_ffff_ffff_ffffn;
@@ -14,7 +13,7 @@ const RUBBISH = [
 ];
 
 /** What the agent answers. */
-export const CALLS: Readonly<Record<string, (setting: Setting) => Behaviour>> = {
+export const CALLS: Readonly<Record<string, Make>> = {
   /** Never answers one call, or any from the container's start on. */
   silent: ({ argument }) => ({
     answer: (call) =>

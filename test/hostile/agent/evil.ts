@@ -2,9 +2,9 @@ import { readText } from "../../../guest-agent/src/files.ts";
 import type { Sys } from "../../../guest-agent/src/sys.ts";
 import { AGENT_PORT } from "../../../src/core/guest-ports.ts";
 import type { ServiceDefinition } from "../../../src/ttrpc/definition.ts";
-import type { CallContext, Handlers } from "../../../src/ttrpc/server.ts";
+import type { Handlers } from "../../../src/ttrpc/server.ts";
+import type { CallContext } from "../../../src/ttrpc/server-route.ts";
 import type { Transport } from "../../../src/ttrpc/transport.ts";
-import { BEHAVIOURS } from "./behaviours.ts";
 
 /** One call of the host. */
 export interface Call {
@@ -30,6 +30,18 @@ export interface Behaviour {
   write?(bytes: Uint8Array): Uint8Array;
 }
 
+/** What a behaviour is made from. */
+export interface Setting {
+  readonly evil: Evil;
+  readonly sys: Sys;
+  /** Of the container that brought the behaviour. */
+  readonly containerId: string;
+  /** What stands behind the colon. */
+  readonly argument: string;
+}
+
+export type Make = (setting: Setting) => Behaviour;
+
 type Handler = (request: unknown, context: CallContext) => unknown;
 
 /** By environment of a container or exec, or on the kernel's command line (for the calls before there is any). */
@@ -52,7 +64,10 @@ export class Evil {
   readonly #drained = new Set<() => void>();
   readonly #changed = new Set<() => void>();
 
-  constructor(sys: Sys) {
+  constructor(
+    sys: Sys,
+    readonly behaviours: Readonly<Record<string, Make>>,
+  ) {
     this.#real = sys;
     this.sys = {
       ...sys,
@@ -131,7 +146,7 @@ export class Evil {
 
   #choose(chosen: string, bringer: string, containerId: string): void {
     const [name = "", argument = ""] = chosen.split(":");
-    const behaviour = BEHAVIOURS[name];
+    const behaviour = this.behaviours[name];
     if (!behaviour) throw new Error(`there is no behaviour ${name}`);
     this.#behaviour = behaviour({ evil: this, sys: this.#real, containerId, argument });
     this.#bringer = bringer;

@@ -2,8 +2,7 @@ import { HOST_CID } from "../../../guest-agent/src/transport/host-cid.ts";
 import { deferred } from "../../../src/core/deferred.ts";
 import { HOST_PORT } from "../../../src/core/guest-ports.ts";
 import { FrameType, HEADER_LENGTH, writeHeader } from "../../../src/ttrpc/frame.ts";
-import type { Setting } from "./behaviours.ts";
-import type { Behaviour } from "./evil.ts";
+import type { Make, Setting } from "./evil.ts";
 
 /** How long a flood lasts, by the guest's clock: the host has to be well during it, and again after it. */
 const FLOOD_MS = 1_000;
@@ -19,7 +18,7 @@ const NOBODYS = 0x7fff_fffe;
 const HELLO_STREAM = 1;
 
 /** What the agent sends although nobody asked. */
-export const FLOODS: Readonly<Record<string, (setting: Setting) => Behaviour>> = {
+export const FLOODS: Readonly<Record<string, Make>> = {
   "sends-garbage": ({ evil, sys }) => ({
     begin: () => void flood(sys, () => evil.send(sys.random(RANDOM_BYTES))),
   }),

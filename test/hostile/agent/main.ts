@@ -9,10 +9,11 @@ import { consoleLog } from "../../../guest-agent/src/log.ts";
 import type { ServiceDefinition } from "../../../src/ttrpc/definition.ts";
 import { type Handlers, Server } from "../../../src/ttrpc/server.ts";
 import type { Transport } from "../../../src/ttrpc/transport.ts";
+import { BEHAVIOURS } from "./behaviours.ts";
 import { Evil } from "./evil.ts";
 
 const log = consoleLog(sys);
-const evil = new Evil(sys);
+const evil = new Evil(sys, BEHAVIOURS);
 const { register, serve } = Server.prototype;
 
 Server.prototype.register = function <D extends ServiceDefinition>(

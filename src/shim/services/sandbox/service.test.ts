@@ -15,7 +15,7 @@ import {
   LinuxPodSandboxConfig,
   PodSandboxConfig,
 } from "../../../proto/generated/runtime/v1/pod_sandbox_config.ts";
-import type { CallContext } from "../../../ttrpc/server.ts";
+import type { CallContext } from "../../../ttrpc/server-route.ts";
 import { resolvConf } from "./pod-files.ts";
 import { SandboxService } from "./service.ts";
 
