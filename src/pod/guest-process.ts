@@ -191,3 +191,9 @@ const ENDING_SIGNALS = new Set([1, 2, 3, 6, SIGKILL, 15]);
 function exitBy(signal: number): GuestExit {
   return { status: 128 + signal, at: new Date(), oomKilled: false, output: { stdout: 0n, stderr: 0n } };
 }
+
+/** Something that is gone already (or with its VM) need not be deleted. */
+export function ignoreGone(error: unknown): void {
+  const code = (error as { code?: unknown }).code;
+  if (code !== "NotFound" && code !== "Unavailable") throw error;
+}

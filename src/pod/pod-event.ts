@@ -1,6 +1,6 @@
 import type { RootfsSource } from "../oci/rootfs.ts";
-import type { StdioPaths } from "./container.ts";
 import type { Exit } from "./process.ts";
+import type { StdioPaths } from "./stdio.ts";
 
 /** What happens to the tasks of a pod, in the order it happens. The shim turns these into containerd's events. */
 export type PodEvent =

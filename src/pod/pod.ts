@@ -1,34 +1,19 @@
-import { isAbsolute, resolve } from "node:path";
-import type { GuestBlockDevice } from "../agent/guest-agent.ts";
-import { allSettled } from "../core/all-settled.ts";
 import { Deadline } from "../core/deadline.ts";
 import { deferred } from "../core/deferred.ts";
-import {
-  alreadyExists,
-  failedPrecondition,
-  HullError,
-  invalidArgument,
-  notFound,
-  unavailable,
-} from "../core/errors.ts";
+import { alreadyExists, failedPrecondition, HullError, notFound, unavailable } from "../core/errors.ts";
 import { StateMachine, type TransitionTable } from "../core/state-machine.ts";
 import type { Timeline } from "../core/timeline.ts";
 import { containerKind } from "../oci/container-kind.ts";
-import { guestDevices } from "../oci/guest-devices.ts";
-import { guestSpec } from "../oci/guest-spec.ts";
 import type { RootfsSource } from "../oci/rootfs.ts";
-import type { PodFile, SandboxRequest } from "../oci/sandbox-request.ts";
-import { sandboxRequest } from "../oci/sandbox-request.ts";
+import { type PodFile, type SandboxRequest, sandboxRequest } from "../oci/sandbox-request.ts";
 import type { OciSpec } from "../oci/spec.ts";
-import { ContainerHost } from "../sandbox/container-host.ts";
 import type { BootSandbox, Sandbox } from "../sandbox/sandbox.ts";
-import { Container, ignoreGone, type StdioPaths } from "./container.ts";
-import { GuestInit, PauseProcess } from "./guest-process.ts";
+import { Container } from "./container.ts";
 import { HalfMade } from "./half-made.ts";
 import { ContainerHooks } from "./hooks.ts";
 import type { PodEvent } from "./pod-event.ts";
-import type { Exit, ProcessRunner } from "./process.ts";
-import type { ProcessIo } from "./stdio.ts";
+import type { Exit } from "./process.ts";
+import type { ProcessIo, StdioPaths } from "./stdio.ts";
 
 export type PodState = "new" | "booting" | "running" | "stopping" | "stopped";
 
@@ -106,8 +91,6 @@ export class Pod {
   #booting: Deadline | undefined;
   #stopped: Promise<void> | undefined;
   readonly #ended = deferred<PodEnd>();
-  /** Why the VM was killed, where it was. */
-  #killed: string | undefined;
   /** What a creation fails with whose VM is lost: its client has not canceled it. */
   #lost: HullError | undefined;
   /** Files of the pod that its containers see where they bring none of their own. */
@@ -270,8 +253,7 @@ export class Pod {
       const sandbox = await this.#options.boot(request, deadline);
       this.#machine.transition("running");
       sandbox.lost
-        .then(async (cause) => {
-          const reason = this.#killed ?? cause;
+        .then(async (reason) => {
           this.#options.log("pod: the VM was lost", { reason });
           this.#ended.resolve({ at: new Date(), reason });
           this.#lost = unavailable(`the VM of pod ${this.#options.id} was lost: ${reason}`);
@@ -302,104 +284,21 @@ export class Pod {
     if (kind.kind === "single") this.#single = true;
     if (kind.kind !== "container") this.#founder = id;
     const sandbox = await this.start(sandboxRequest(spec, this.#options.id), deadline);
-    const hooks = new ContainerHooks(spec, id, bundle, (message, err) => this.#options.log(message, { err }));
-    try {
-      if (kind.kind !== "sandbox") await sandbox.capacity.admit(id, spec.linux?.resources ?? {}, deadline);
-      if (await hooks.creating(sandbox.pid, deadline)) await sandbox.refreshNetwork(deadline);
-      return await this.#createInGuest(id, request, sandbox, kind.kind === "sandbox", hooks, deadline);
-    } catch (error) {
-      sandbox.capacity.forget(id);
-      await hooks.stopped();
-      throw error;
-    }
-  }
-
-  async #createInGuest(
-    id: string,
-    request: CreateRequest,
-    sandbox: Sandbox,
-    pause: boolean,
-    hooks: ContainerHooks,
-    deadline: Deadline,
-  ): Promise<Container> {
-    const { spec, bundle, io } = request;
-    if (pause) return this.#container(id, request, sandbox, new PauseProcess(sandbox.lost), undefined, hooks);
-    const { spec: usable, disks: wanted } = guestDevices(spec);
-    const host = new ContainerHost(sandbox, id);
-    const runner = new GuestInit(sandbox.agent, { containerId: id, execId: "" });
-    try {
-      await host.prepare(rootfsSource(request), this.#options.log, deadline);
-      this.#options.timeline?.mark("root file system mounted");
-      const adjusted = await guestSpec(usable, {
-        containerId: id,
-        rootfs: host.rootfs,
-        vcpus: sandbox.capacity.size.vcpus,
-        share: (mount) => host.bind(mount),
-        podFiles: this.#files,
-        podShm: this.#shmSource,
-      });
-      this.#options.timeline?.mark("volumes mounted");
-      const blockDevices: GuestBlockDevice[] = [];
-      for (const disk of wanted) blockDevices.push(await host.plug(disk, deadline));
-      await runner.create(adjusted, io, { blockDevices, rootDisk: host.rootDisk }, deadline);
-      this.#options.timeline?.mark("guest: container created");
-      deadline.check();
-      return this.#container(id, request, sandbox, runner, host, hooks);
-    } catch (error) {
-      throw await this.#halfMade.undo(id, error, () => free(runner, host));
-    }
-    function rootfsSource({ rootfs }: CreateRequest): RootfsSource {
-      const path = spec.root?.path ?? "rootfs";
-      if (path.includes("\0")) throw invalidArgument("`root.path` contains a NUL byte");
-      return {
-        mounts: rootfs,
-        path: isAbsolute(path) ? path : resolve(bundle, path),
-        readOnly: spec.root?.readonly ?? false,
-      };
-    }
-  }
-
-  #container(
-    id: string,
-    request: CreateRequest,
-    sandbox: Sandbox,
-    runner: ProcessRunner,
-    host: ContainerHost | undefined,
-    hooks: ContainerHooks,
-  ) {
+    const { log, publish } = this.#options;
     const container = new Container({
-      id,
-      bundle: request.bundle,
-      stdio: request.stdio,
-      io: request.io,
-      agent: host ? sandbox.agent : undefined,
-      runner,
-      pid: sandbox.pid,
-      capacity: sandbox.capacity,
-      publish: this.#options.publish,
-      sigkill: {
-        timeoutMs: sandbox.killTimeoutMs,
-        alone: this.#single,
-        stopped: () => sandbox.stopped(),
-        endVm: async (reason) => {
-          this.#killed ??= `the VM was ended: ${reason}`;
-          await sandbox.kill();
-        },
-      },
-      silence: sandbox.silence,
-      explain: (error) =>
-        this.#killed !== undefined && HullError.from(error).code === "Unavailable"
-          ? new HullError("Unavailable", this.#killed, { cause: error })
-          : error,
-      // Docker connects a container to its networks between create and start.
-      beforeStart: (deadline) => sandbox.refreshNetwork(deadline),
-      afterStart: (deadline) => hooks.started(sandbox.pid, deadline),
-      release: async () => {
-        await host?.release();
-        await hooks.stopped();
-        sandbox.capacity.forget(id);
-      },
+      ...{ ...request, id, sandbox, publish },
+      pause: kind.kind === "sandbox",
+      alone: this.#single,
+      hooks: new ContainerHooks(spec, id, bundle, (message, err) => log(message, { err })),
     });
+    const source = { ...request, podFiles: this.#files, podShm: this.#shmSource };
+    try {
+      await container.create(source, this.#options, deadline);
+    } catch (error) {
+      const failure = await this.#halfMade.undo(id, error, () => container.undo());
+      await container.abandon();
+      throw failure;
+    }
     if (this.#single) {
       // Nothing can run in a VM whose only container has ended: it goes at once, after the exit was published.
       container.init.exited
@@ -408,12 +307,4 @@ export class Pod {
     }
     return container;
   }
-}
-
-/** The guest may not know the container, or be gone: what the host has is freed in any case. */
-async function free(runner: ProcessRunner, host: ContainerHost): Promise<void> {
-  const limit = Deadline.after(STOP_LIMIT_MS, "delete it in the guest");
-  const deleted = runner.delete(limit).catch(ignoreGone);
-  const released = deleted.catch(() => undefined).then(() => host.release());
-  await allSettled([deleted, released]).finally(() => limit.dispose());
 }

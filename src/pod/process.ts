@@ -47,8 +47,8 @@ export interface ProcessHooks {
   exited(exit: Exit): void;
 }
 
-/** Exit status of a process whose VM was lost: as if killed by SIGKILL. */
-const LOST_STATUS = 137;
+/** Exit status of a process that SIGKILL ended, as the OOM killer does, or the end of its VM. */
+export const KILLED_STATUS = 137;
 /** How long an exit is held back for output that its reader does not take. */
 const DRAIN_LIMIT_MS = 2_000;
 
@@ -144,7 +144,7 @@ export class Process {
   }
 
   async #finish(ended: GuestExit | undefined): Promise<void> {
-    const exit: Exit = { status: ended?.status ?? LOST_STATUS, at: ended?.at ?? new Date() };
+    const exit: Exit = { status: ended?.status ?? KILLED_STATUS, at: ended?.at ?? new Date() };
     await this.#starting;
     const limit = Deadline.after(DRAIN_LIMIT_MS, `${this.subject}: handing over the last output`);
     // A reader that stalls keeps its own output waiting, but not the exit.

@@ -3,6 +3,14 @@ import type { Socket } from "node:net";
 import type { GuestOutput, StdioTokens, TerminalSize } from "../agent/guest-agent.ts";
 import type { Deadline } from "../core/deadline.ts";
 
+/** The streams as the client named them; State repeats them to the letter. */
+export interface StdioPaths {
+  readonly stdin: string;
+  readonly stdout: string;
+  readonly stderr: string;
+  readonly terminal: boolean;
+}
+
 /** The host's side of a process's streams (FIFOs, files, loggers); the shim implements it. */
 export interface ProcessIo {
   readonly terminal: boolean;

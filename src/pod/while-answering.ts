@@ -1,12 +1,9 @@
 import type { Deadline } from "../core/deadline.ts";
 import { unavailable } from "../core/errors.ts";
-import type { AskGuest } from "../sandbox/sandbox.ts";
+import type { Sandbox } from "../sandbox/sandbox.ts";
 
-export interface Patience {
-  /** How long the guest may be silent. */
-  readonly timeoutMs: number;
-  readonly silence: AskGuest;
-}
+/** How long a guest may be silent, and whether it is. */
+type Patience = Pick<Sandbox, "killTimeoutMs" | "silence">;
 
 /**
  * Runs a call that may take the guest as long as its caller has time, provided that the guest answers other calls. One
@@ -24,22 +21,18 @@ export async function whileAnswering<T>(
 }
 
 /** Half of the time it only waits, since most calls are done by then; the guest has the other half for its answer. */
-async function watch(
-  calling: Promise<unknown>,
-  { timeoutMs, silence }: Patience,
-  limit: Deadline,
-): Promise<void> {
+async function watch(calling: Promise<unknown>, sandbox: Patience, limit: Deadline): Promise<void> {
   const settled = calling.then(
     () => true,
     () => true,
   );
   for (;;) {
-    const pause = limit.shorter(timeoutMs / 2);
+    const pause = limit.shorter(sandbox.killTimeoutMs / 2);
     const over = await pause.race(settled).catch(() => limit.reason !== undefined);
     pause.dispose();
     if (over) return;
-    const answer = limit.shorter(timeoutMs / 2);
-    const silent = await silence(answer).finally(() => answer.dispose());
+    const answer = limit.shorter(sandbox.killTimeoutMs / 2);
+    const silent = await sandbox.silence(answer).finally(() => answer.dispose());
     if (silent) limit.cancel(unavailable(silent.words));
   }
 }

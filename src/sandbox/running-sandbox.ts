@@ -27,6 +27,7 @@ export class RunningSandbox implements Sandbox {
   readonly #watched: WatchedVm;
   readonly #watchdog: Watchdog;
   #stopping: Promise<unknown> | undefined;
+  #killed: string | undefined;
 
   constructor(
     private readonly boot: Pick<Boot, "context" | "disposer" | "mounts">,
@@ -70,7 +71,12 @@ export class RunningSandbox implements Sandbox {
     return this.around.network.refresh(this.booted.vm, this.agent, deadline);
   }
 
-  async kill(): Promise<void> {
+  get killed(): string | undefined {
+    return this.#killed;
+  }
+
+  async kill(reason: string): Promise<void> {
+    this.#killed ??= reason;
     this.#watchdog.stop();
     await this.booted.vm.stop(Deadline.after(0, "kill the VM"));
     // The daemon of the guest's sockets may be what hangs: the connection need not end with the VM.
@@ -106,7 +112,7 @@ export class RunningSandbox implements Sandbox {
     return new Promise((resolve) => {
       for (const end of ends) {
         void end.then((reason) => {
-          if (this.#stopping === undefined) resolve(reason);
+          if (this.#stopping === undefined) resolve(this.#killed ?? reason);
         });
       }
     });

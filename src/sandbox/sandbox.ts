@@ -19,16 +19,18 @@ export interface Sandbox {
   refreshNetwork(deadline: Deadline): Promise<void>;
   /** Plugs a disk into the VM. Throws NotFound; ResourceExhausted or FailedPrecondition where it is none or the VM takes no more. */
   plugDisk(disk: HostDisk, deadline: Deadline): Promise<PluggedDisk>;
-  /** Asks whether the guest answers. */
-  readonly silence: AskGuest;
+  /** Asks whether the guest answers: resolves by the deadline, with what keeps it from that. Never rejects. */
+  silence(deadline: Deadline): Promise<GuestSilence | undefined>;
   /** The VM's processes on the host that a signal has stopped: `virtiofsd (process 5)`. Never rejects. */
   stopped(): Promise<readonly string[]>;
   /** Resolves with the reason when the VM has ended without being asked to, or has to be. */
   readonly lost: Promise<string>;
   /** How long the guest may take to carry out a SIGKILL, and be silent in a deletion (`runtime.kill_timeout`). */
   readonly killTimeoutMs: number;
-  /** Ends the VM at once, without the guest's help; `lost` tells. Resolves when it is gone. Never rejects. */
-  kill(): Promise<void>;
+  /** Ends the VM at once, without the guest's help: `lost` says the reason. Resolves when it is gone. Never rejects. */
+  kill(reason: string): Promise<void>;
+  /** Why `kill` was called first; undefined where it was not. */
+  readonly killed: string | undefined;
   /** Writes the guest's data back, ends the VM and its helpers, frees all they had. Idempotent. */
   stop(deadline: Deadline): Promise<void>;
 }
@@ -72,8 +74,5 @@ export interface GuestSilence {
   /** A signal has stopped a process of the host: patience does not help. */
   readonly stopped: boolean;
 }
-
-/** Asks whether the guest answers: resolves by the deadline, with what keeps it from that. Never rejects. */
-export type AskGuest = (deadline: Deadline) => Promise<GuestSilence | undefined>;
 
 export type BootSandbox = (request: SandboxRequest, deadline: Deadline) => Promise<Sandbox>;

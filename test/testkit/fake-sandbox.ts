@@ -5,7 +5,6 @@ import type { Container } from "../../src/pod/container.ts";
 import { type CreateRequest, Pod } from "../../src/pod/pod.ts";
 import type { ProcessIo } from "../../src/pod/stdio.ts";
 import type {
-  AskGuest,
   ContainerShare,
   GuestSilence,
   HostDisk,
@@ -67,7 +66,9 @@ export class FakeSandbox implements Sandbox {
   /** What keeps the guest from answering. */
   silent: GuestSilence | undefined;
 
-  readonly silence: AskGuest = async () => this.silent;
+  async silence(): Promise<GuestSilence | undefined> {
+    return this.silent;
+  }
 
   stoppedParts: readonly string[] = [];
 
@@ -78,9 +79,12 @@ export class FakeSandbox implements Sandbox {
   killTimeoutMs = 5_000;
   kills = 0;
 
-  async kill(): Promise<void> {
+  killed: string | undefined;
+
+  async kill(reason: string): Promise<void> {
     this.kills++;
-    this.lose("qemu was killed by SIGKILL");
+    this.killed ??= reason;
+    this.lose(this.killed);
   }
 
   /** The VM dies. */

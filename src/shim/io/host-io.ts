@@ -1,8 +1,7 @@
 import { Deadline } from "../../core/deadline.ts";
 import { invalidArgument } from "../../core/errors.ts";
 import type { Ledger } from "../../core/ledger.ts";
-import type { StdioPaths } from "../../pod/container.ts";
-import type { ProcessIo, ProcessStreams } from "../../pod/stdio.ts";
+import type { ProcessIo, ProcessStreams, StdioPaths } from "../../pod/stdio.ts";
 import { FifoInput, FifoOutput } from "./fifo.ts";
 import { LogFile } from "./file-output.ts";
 import { Logger, type LoggerLimits } from "./logger.ts";

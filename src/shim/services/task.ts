@@ -1,10 +1,9 @@
 import type { Deadline } from "../../core/deadline.ts";
 import { HullError, invalidArgument, unimplemented } from "../../core/errors.ts";
 import { parseResources, readSpec } from "../../oci/spec.ts";
-import type { StdioPaths } from "../../pod/container.ts";
 import type { Pod } from "../../pod/pod.ts";
 import type { ProcessRef, SignalRequest } from "../../pod/process.ts";
-import type { ProcessIo } from "../../pod/stdio.ts";
+import type { ProcessIo, StdioPaths } from "../../pod/stdio.ts";
 import type { TaskDefinition } from "../../proto/generated/containerd/task/v2/task.ts";
 import { toTimestamp } from "../../proto/timestamp.ts";
 import type { Handlers } from "../../ttrpc/server.ts";

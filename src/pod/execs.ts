@@ -1,0 +1,96 @@
+import type { GuestAgent } from "../agent/guest-agent.ts";
+import { Deadline } from "../core/deadline.ts";
+import { alreadyExists, notFound } from "../core/errors.ts";
+import { GuestExec } from "./guest-process.ts";
+import type { PodEvent } from "./pod-event.ts";
+import { type Exit, Process } from "./process.ts";
+import type { ProcessIo, StdioPaths } from "./stdio.ts";
+
+/** How long a container's exit waits for the exits of its execs, which the agent has killed by then. */
+const END_LIMIT_MS = 5_000;
+
+/** A process that was added to a running container. */
+export interface Exec {
+  readonly id: string;
+  readonly stdio: StdioPaths;
+  readonly process: Process;
+}
+
+/** The execs of one container. */
+export class Execs {
+  readonly #execs = new Map<string, Exec>();
+
+  constructor(
+    readonly containerId: string,
+    /** The host process that stands for every task of the pod. */
+    readonly pid: number,
+    readonly publish: (event: PodEvent) => void,
+  ) {}
+
+  /** Throws NotFound. */
+  get(id: string): Exec {
+    const exec = this.#execs.get(id);
+    if (!exec) throw notFound(`exec ${id} of container ${this.containerId} does not exist`);
+    return exec;
+  }
+
+  /** Registers an exec; nothing runs in the guest before its start. Throws AlreadyExists. */
+  add(agent: GuestAgent, id: string, process: object, stdio: StdioPaths, io: ProcessIo): void {
+    const { containerId, pid, publish } = this;
+    if (this.#execs.has(id)) throw alreadyExists(`exec ${id} of container ${containerId} exists already`);
+    const subject = `exec ${id} of container ${containerId}`;
+    const runner = new GuestExec(agent, { containerId, execId: id }, process, io, () =>
+      exec.process.follow(),
+    );
+    const exec: Exec = {
+      id,
+      stdio,
+      process: new Process(subject, io, runner, {
+        started: () => publish({ kind: "exec-started", containerId, execId: id, pid }),
+        beforeExit: async () => undefined,
+        exited: (exit) => publish({ kind: "exit", containerId, execId: id, pid, exit }),
+      }),
+    };
+    this.#execs.set(id, exec);
+    publish({ kind: "exec-added", containerId, execId: id });
+  }
+
+  /** Deletes one that has stopped or was never started; `deleteInGuest` has the guest forget it. Throws NotFound. */
+  async delete(
+    id: string,
+    deleteInGuest: (process: Process) => Promise<void>,
+    deadline: Deadline,
+  ): Promise<Exit> {
+    const { process } = this.get(id);
+    return await process.exclusively(async () => {
+      if (process.machine.is("deleted")) throw notFound(`${process.subject} was deleted`);
+      process.machine.require("delete", "created", "stopped");
+      await deleteInGuest(process);
+      if (process.machine.is("created")) process.abandon();
+      process.machine.transition("deleted");
+      await process.io.close();
+      this.#execs.delete(id);
+      // As with runc there is no event: most who listen take any TaskDelete for the container's.
+      return await process.exited;
+    }, deadline);
+  }
+
+  /** Resolves when those that run have ended: their exits are published before the init process's. Never rejects. */
+  async ended(): Promise<void> {
+    const running = [...this.#execs.values()].filter(({ process }) => process.machine.is("running"));
+    const limit = Deadline.after(END_LIMIT_MS, `container ${this.containerId}: the end of its execs`);
+    // A guest that keeps an exec's exit to itself must not keep the container's.
+    await limit.race(Promise.all(running.map(({ process }) => process.exited))).catch(() => undefined);
+    limit.dispose();
+  }
+
+  /** Those that were never started will not run any more. */
+  abandon(): void {
+    for (const { process } of this.#execs.values()) if (process.machine.is("created")) process.abandon();
+  }
+
+  /** Closes the streams of all. Idempotent. */
+  async close(): Promise<void> {
+    await Promise.all([...this.#execs.values()].map(({ process }) => process.io.close()));
+  }
+}

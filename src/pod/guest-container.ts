@@ -1,0 +1,94 @@
+import { isAbsolute, resolve } from "node:path";
+import type { GuestBlockDevice } from "../agent/guest-agent.ts";
+import { allSettled } from "../core/all-settled.ts";
+import { Deadline } from "../core/deadline.ts";
+import { invalidArgument } from "../core/errors.ts";
+import type { Timeline } from "../core/timeline.ts";
+import { guestDevices } from "../oci/guest-devices.ts";
+import { guestSpec } from "../oci/guest-spec.ts";
+import type { RootfsSource } from "../oci/rootfs.ts";
+import type { PodFile } from "../oci/sandbox-request.ts";
+import type { OciSpec } from "../oci/spec.ts";
+import { ContainerHost } from "../sandbox/container-host.ts";
+import type { Sandbox } from "../sandbox/sandbox.ts";
+import { GuestInit, ignoreGone } from "./guest-process.ts";
+import type { ProcessIo } from "./stdio.ts";
+
+/** How long deleting a container in the guest may take when its creation is undone. */
+const UNDO_LIMIT_MS = 2_500;
+
+/** What a container is created from. */
+export interface ContainerSource {
+  readonly bundle: string;
+  readonly spec: OciSpec;
+  /** containerd's mounts for the root file system. */
+  readonly rootfs: RootfsSource["mounts"];
+  /** Files of the pod that the container sees where it brings none of its own. */
+  readonly podFiles: readonly PodFile[];
+  /** Where the host keeps the pod's shared memory. */
+  readonly podShm: string | undefined;
+}
+
+/** Where the steps of a creation are noted. */
+export interface CreationLog {
+  log(message: string, fields?: Record<string, unknown>): void;
+  readonly timeline?: Timeline | undefined;
+}
+
+/** A container's two halves: what it has on the host, and what runs in the guest. */
+export class GuestContainer {
+  readonly host: ContainerHost;
+  readonly runner: GuestInit;
+  readonly #sandbox: Sandbox;
+  readonly #id: string;
+  #begun = false;
+
+  constructor(sandbox: Sandbox, id: string) {
+    this.#sandbox = sandbox;
+    this.#id = id;
+    this.host = new ContainerHost(sandbox, id);
+    this.runner = new GuestInit(sandbox.agent, { containerId: id, execId: "" });
+  }
+
+  /** Makes the half on the host, then the one in the guest. `undo` frees what a failure leaves. */
+  async create(source: ContainerSource, io: ProcessIo, { log, timeline }: CreationLog, deadline: Deadline) {
+    const { host } = this;
+    const { spec, disks } = guestDevices(source.spec);
+    this.#begun = true;
+    await host.prepare(rootfsSource(source), log, deadline);
+    timeline?.mark("root file system mounted");
+    const adjusted = await guestSpec(spec, {
+      containerId: this.#id,
+      rootfs: host.rootfs,
+      vcpus: this.#sandbox.capacity.size.vcpus,
+      share: (mount) => host.bind(mount),
+      podFiles: source.podFiles,
+      podShm: source.podShm,
+    });
+    timeline?.mark("volumes mounted");
+    const blockDevices: GuestBlockDevice[] = [];
+    for (const disk of disks) blockDevices.push(await host.plug(disk, deadline));
+    await this.runner.create(adjusted, io, { blockDevices, rootDisk: host.rootDisk }, deadline);
+    timeline?.mark("guest: container created");
+    deadline.check();
+  }
+
+  /** The guest may not know the container, or be gone: what the host has is freed in any case. Idempotent. */
+  async undo(): Promise<void> {
+    if (!this.#begun) return;
+    const limit = Deadline.after(UNDO_LIMIT_MS, "delete it in the guest");
+    const deleted = this.runner.delete(limit).catch(ignoreGone);
+    const released = deleted.catch(() => undefined).then(() => this.host.release());
+    await allSettled([deleted, released]).finally(() => limit.dispose());
+  }
+}
+
+function rootfsSource({ spec, bundle, rootfs }: ContainerSource): RootfsSource {
+  const path = spec.root?.path ?? "rootfs";
+  if (path.includes("\0")) throw invalidArgument("`root.path` contains a NUL byte");
+  return {
+    mounts: rootfs,
+    path: isAbsolute(path) ? path : resolve(bundle, path),
+    readOnly: spec.root?.readonly ?? false,
+  };
+}
