@@ -24,74 +24,137 @@ export async function runCli(words: readonly string[], context: CliContext): Pro
 export function commandTree(context: CliContext, exit: (status: number) => void): Command {
   const program = new Command("hull")
     .description(
-      "hull runs every pod in a lightweight virtual machine of its own. This is its operator's tool.",
+      "Inspect and operate hull, which runs every pod in its own lightweight virtual machine. Containers are managed through containerd, not with this command.",
     )
-    .version(`hull ${VERSION}`, "-V, --version")
+    .version(`hull ${VERSION}`, "-V, --version", "print the version")
     .configureOutput({ writeOut: (text) => context.out(text), writeErr: (text) => context.err(text) })
     .exitOverride();
-  const command = (parent: Command, usage: string, about: string) =>
-    parent.command(usage).description(about).exitOverride().copyInheritedSettings(parent);
+  /** `summary` is for lists of commands; `--help` and the manual page say it as a sentence, with `details` behind it. */
+  const command = (parent: Command, usage: string, summary: string, details = "") =>
+    parent
+      .command(usage)
+      .summary(summary)
+      .description(`${sentence(summary)} ${details}`.trim())
+      .exitOverride()
+      .copyInheritedSettings(parent);
 
-  const config = command(program, "config", "look at, check and make configurations");
+  const config = command(program, "config", "inspect, validate and generate configuration files");
   const actions = () => import("./config-commands.ts");
-  const file = () =>
-    new Option("-f, --file <file>", "the configuration, as containerd's ConfigPath names it");
-  const pod = () => new Option("--pod <file>", "a pod's manifest or config.json: apply its annotations");
-  command(config, "paths", "every place a configuration is looked for, and which one counts")
+  const file = () => new Option("-f, --file <file>", "configuration file, as a runtime handler's ConfigPath");
+  const pod = () =>
+    new Option("--pod <file>", "apply the annotations of a Kubernetes manifest or an OCI config.json");
+  const json = () => new Option("--json", "print JSON");
+  command(
+    config,
+    "paths",
+    "list where a configuration is looked for, and which file is used",
+    "Drop-ins that apply are listed below their file.",
+  )
     .addOption(file())
     .action(async (options) => exit(await (await actions()).configPaths(context, options)));
-  command(config, "show", "the configuration in force")
+  command(
+    config,
+    "show",
+    "print the configuration in force",
+    "Without --file it is what pods get if their runtime handler names no file.",
+  )
     .addOption(file())
     .addOption(pod())
-    .option("--origin", "say where each value came from")
-    .option("--json", "as JSON; durations in milliseconds")
+    .option("--origin", "say where each value comes from")
+    .option("--json", "print JSON, with durations in milliseconds")
     .action(async (options) => exit(await (await actions()).configShow(context, options)));
-  command(config, "explain <key>", "a key's value, where it came from, what it overrode, what it means")
+  command(
+    config,
+    "explain <key>",
+    "explain a key: its value and meaning, who set it, what that overrides",
+    "It also says whether pods may set the key by annotation.",
+  )
     .addOption(file())
     .addOption(pod())
     .action(async (key, options) => exit(await (await actions()).configExplain(context, key, options)));
-  command(config, "validate <file>", "check a configuration file").action(async (path) =>
-    exit(await (await actions()).configValidate(context, path)),
-  );
-  command(config, "default", "a commented sample configuration")
+  command(
+    config,
+    "validate <file>",
+    "check a configuration file",
+    "Only this file is read, without drop-ins. Every error is printed with its line and column.",
+  ).action(async (path) => exit(await (await actions()).configValidate(context, path)));
+  command(
+    config,
+    "default",
+    "print a commented sample configuration",
+    "Every key is there with its default, commented out.",
+  )
     .addOption(
-      new Option("--hypervisor <type>", "for which hypervisor")
+      new Option("--hypervisor <type>", "hypervisor that it is for")
         .choices(["qemu", "cloud-hypervisor"])
         .default("qemu"),
     )
     .action(async ({ hypervisor }) => exit((await actions()).configDefault(context, hypervisor)));
-  command(config, "schema", "the JSON Schema of the configuration, for editors").action(async () =>
+  command(config, "schema", "print the configuration's JSON Schema, for editors").action(async () =>
     exit((await actions()).configSchema(context)),
   );
-  command(config, "import-kata <file>", "turn a Kata Containers configuration.toml into hull's").action(
-    async (path) => exit(await (await actions()).configImportKata(context, path)),
-  );
+  command(
+    config,
+    "import-kata <file>",
+    "convert a configuration.toml of Kata Containers",
+    "The result is printed. Settings without a counterpart are listed on standard error as well.",
+  ).action(async (path) => exit(await (await actions()).configImportKata(context, path)));
 
-  const template = command(program, "template", "the booted VMs that pods are cloned from");
+  const template = command(
+    program,
+    "template",
+    "manage the templates that pods are cloned from",
+    "A template is a VM that was booted once and saved. Starting a pod as its clone is faster than booting.",
+  );
   const templates = () => import("./template.ts");
-  command(template, "create", "make the template of this configuration, unless there is one")
+  command(
+    template,
+    "create",
+    "make the template for a configuration, unless it exists",
+    "Otherwise the first pod makes it. The template's directory is printed.",
+  )
     .addOption(file())
     .action(async (options) => exit(await (await templates()).templateCreate(context, options)));
-  command(template, "status", "every template: size, age, clones made of it")
+  command(
+    template,
+    "status",
+    "list all templates: size, age, number of clones",
+    "The exit status is 1 if one of them cannot be used.",
+  )
     .addOption(file())
-    .option("--json", "as JSON")
+    .addOption(json())
     .action(async (options) => exit(await (await templates()).templateStatus(context, options)));
-  command(template, "destroy", "remove all templates; running pods are not disturbed")
+  command(
+    template,
+    "destroy",
+    "remove all templates",
+    "Running pods are not affected. A pod that is just starting from a template is booted instead.",
+  )
     .addOption(file())
     .action(async (options) => exit(await (await templates()).templateDestroy(context, options)));
 
-  command(program, "check", "whether this machine can run pods; a line per check, with advice")
+  command(
+    program,
+    "check",
+    "check whether this machine can run pods",
+    "Prints a line for each check, with advice. The exit status is 1 if a check fails.",
+  )
     .addOption(file())
-    .option("--json", "as JSON")
+    .addOption(json())
     .action(async (options) => exit(await (await import("./check/check.ts")).check(context, options)));
-  command(program, "env", "what a bug report should say about this machine")
+  command(
+    program,
+    "env",
+    "describe this machine for a bug report",
+    "The output contains no environment variables, host names or pods.",
+  )
     .addOption(file())
-    .option("--json", "as JSON")
+    .addOption(json())
     .action(async (options) => exit(await (await import("./env.ts")).env(context, options)));
-  command(program, "version", "the version of hull").action(() => {
+  command(program, "version", "print the version").action(() => {
     context.out(`hull ${VERSION}\n`);
   });
-  command(program, "completion", "a completion script for a shell")
+  command(program, "completion", "print a completion script for a shell")
     .argument("<shell>", "bash, zsh or fish")
     .action(async (shell) => {
       const { completion } = await import("./completion.ts");
@@ -99,3 +162,6 @@ export function commandTree(context: CliContext, exit: (status: number) => void)
     });
   return program;
 }
+
+/** `check a file` as `Check a file.` */
+const sentence = (phrase: string): string => `${phrase.charAt(0).toUpperCase()}${phrase.slice(1)}.`;

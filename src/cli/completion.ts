@@ -25,7 +25,7 @@ export function completion(shell: string, program: Command): string {
 
 function* pointsOf(command: Command, words: string): Generator<Point> {
   const next = [
-    ...command.commands.map((child) => ({ word: child.name(), about: child.description() })),
+    ...command.commands.map((child) => ({ word: child.name(), about: child.summary() })),
     ...argumentsOf(words),
     ...command.options.flatMap((option) => {
       return option.long ? [{ word: option.long, about: option.description }] : [];
