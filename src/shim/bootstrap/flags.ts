@@ -16,15 +16,42 @@ export interface Flags {
   action: string;
 }
 
-const STRING_FLAGS = {
-  namespace: "namespace",
-  id: "id",
-  address: "address",
-  "publish-binary": "publishBinary",
-  bundle: "bundle",
-} as const;
+/** A flag: the field that it sets, and what it is for. Help and the manual page list these. */
+interface BoolFlag {
+  readonly field: "debug" | "version" | "info";
+  readonly about: string;
+}
+interface StringFlag {
+  readonly field: "namespace" | "id" | "address" | "publishBinary" | "bundle";
+  /** What its value is called. */
+  readonly value: string;
+  readonly about: string;
+}
 
-const BOOL_FLAGS = { debug: "debug", v: "version", version: "version", info: "info" } as const;
+const STRING_FLAGS: Readonly<Record<string, StringFlag>> = {
+  namespace: { field: "namespace", value: "NS", about: "containerd namespace of the container" },
+  id: { field: "id", value: "ID", about: "id of the container" },
+  address: { field: "address", value: "SOCKET", about: "containerd's gRPC socket" },
+  "publish-binary": {
+    field: "publishBinary",
+    value: "PATH",
+    about: "containerd's executable; its version decides whether gRPC can be served",
+  },
+  bundle: { field: "bundle", value: "DIR", about: "bundle to delete (default: the current directory)" },
+};
+
+const BOOL_FLAGS: Readonly<Record<string, BoolFlag>> = {
+  debug: { field: "debug", about: "log at level debug" },
+  info: { field: "info", about: "print the runtime's features (containerd's RuntimeInfo message) and exit" },
+  v: { field: "version", about: "print the version and exit" },
+  version: { field: "version", about: "the same as -v" },
+};
+
+/** Every flag as it is written, with what it is for. */
+export const flagList = (): readonly { readonly usage: string; readonly about: string }[] => [
+  ...Object.entries(STRING_FLAGS).map(([name, { value, about }]) => ({ usage: `-${name} ${value}`, about })),
+  ...Object.entries(BOOL_FLAGS).map(([name, { about }]) => ({ usage: `-${name}`, about })),
+];
 
 /** Taken by containerd's own shims, and without meaning here: accepted with their value, and ignored. */
 const IGNORED_STRING_FLAGS = new Set(["socket", "debug-socket"]);
@@ -45,7 +72,9 @@ const BOOL_VALUES: Readonly<Record<string, boolean>> = {
   False: false,
 };
 
-const booleanOf = (value: string) => (Object.hasOwn(BOOL_VALUES, value) ? BOOL_VALUES[value] : undefined);
+/** Names come from outside: one that every object inherits (`toString`) is none of ours. */
+const own = <T>(table: Readonly<Record<string, T>>, name: string): T | undefined =>
+  Object.hasOwn(table, name) ? table[name] : undefined;
 
 /** A word as an error tells it. */
 const told = (word: string) => (word.length > 80 ? `${word.slice(0, 80)}...` : word);
@@ -80,15 +109,16 @@ export function parseFlags(args: readonly string[]): Flags {
     }
     const name = match[1] as string;
     let value = match[2];
-    if (Object.hasOwn(BOOL_FLAGS, name)) {
-      const parsed = value === undefined ? true : booleanOf(value);
+    const boolFlag = own(BOOL_FLAGS, name);
+    if (boolFlag) {
+      const parsed = value === undefined ? true : own(BOOL_VALUES, value);
       if (parsed === undefined)
         throw invalidArgument(`flag -${told(name)}: ${told(value ?? "")} is no boolean`);
-      flags[BOOL_FLAGS[name as keyof typeof BOOL_FLAGS]] = parsed;
+      flags[boolFlag.field] = parsed;
       continue;
     }
-    const isKnown = Object.hasOwn(STRING_FLAGS, name);
-    if (!isKnown && !IGNORED_STRING_FLAGS.has(name)) {
+    const stringFlag = own(STRING_FLAGS, name);
+    if (!stringFlag && !IGNORED_STRING_FLAGS.has(name)) {
       throw invalidArgument(`flag -${told(name)} is not known`);
     }
     if (value === undefined) {
@@ -96,7 +126,7 @@ export function parseFlags(args: readonly string[]): Flags {
       value = args[index];
       if (value === undefined) throw invalidArgument(`flag -${name} needs a value`);
     }
-    if (isKnown) flags[STRING_FLAGS[name as keyof typeof STRING_FLAGS]] = value;
+    if (stringFlag) flags[stringFlag.field] = value;
   }
   flags.action = args[index] ?? "";
   return flags;

@@ -1,15 +1,20 @@
 import { HullError, invalidArgument } from "../../core/errors.ts";
 import { remove } from "./delete.ts";
-import { type Flags, parseFlags } from "./flags.ts";
+import { type Flags, flagList, parseFlags } from "./flags.ts";
 import { runtimeInfo } from "./info.ts";
 import { Installation } from "./spawn-daemon.ts";
 import { start } from "./start.ts";
 import { type Sys, writeAll } from "./sys.ts";
 import { RUNTIME_NAME, VERSION } from "./version.ts";
 
-const USAGE = `containerd starts this program: ${RUNTIME_NAME} is the runtime's name.
-usage: containerd-shim-hull-v2 -namespace NS -id ID [-address SOCKET] [-publish-binary PATH] [-bundle DIR] [-debug] start|delete
-       containerd-shim-hull-v2 -info | -version`;
+const usage = () => `containerd starts this program: ${RUNTIME_NAME} is the runtime's name.
+usage: containerd-shim-hull-v2 -namespace NS -id ID [FLAG]... start|delete
+       containerd-shim-hull-v2 -info | -version
+flags:
+${flagList()
+  .map((flag) => `  ${flag.usage.padEnd(22)}${flag.about}`)
+  .join("\n")}
+`;
 
 /** A `start` input is a few hundred bytes, an options document of some kilobytes at most. */
 const INPUT_LIMIT = 1 << 20;
@@ -23,7 +28,7 @@ export function runLauncher(sys: Sys, args: readonly string[]): number {
       throw invalidArgument(flags.action ? `no such action: ${flags.action}` : "no action given");
     }
   } catch (error) {
-    writeAll(sys, 2, `hull: ${oneLine(error)}\n${USAGE}\n`);
+    writeAll(sys, 2, `hull: ${oneLine(error)}\n${usage()}`);
     return 2;
   }
   try {
