@@ -26,10 +26,14 @@ test("install lays hull out and says so to containerd, uninstall takes it back, 
   assert.ok(!readFileSync(dropIn, "utf8").includes("@HULL@"));
   const help = execFileSync(join(prefix, "bin/hull"), ["--help"], { encoding: "utf8", cwd: "/" });
   assert.match(help, /template/);
+  const page = join(prefix, "share/man/man1/hull.1");
+  assert.match(readFileSync(page, "utf8"), /^\.SH "COMMANDS"$/m);
 
   install("--uninstall", "--dry-run");
   assert.ok(existsSync(dropIn));
   install("--uninstall");
   install("--uninstall");
-  assert.ok(!existsSync(shim) && !existsSync(dropIn) && !existsSync(join(prefix, "lib/hull")));
+  assert.ok(
+    !existsSync(shim) && !existsSync(page) && !existsSync(dropIn) && !existsSync(join(prefix, "lib/hull")),
+  );
 });

@@ -14,6 +14,7 @@
  *   dist/libexec/seccomp-exec            filters the system calls of a program that does not, from native/
  *   dist/lib/vsock.node, memory.node     the kernel's vsock, and memory for the kernel, from native/
  *   dist/lib/mount-api.node              mounts by descriptor, from native/
+ *   dist/man/                            manual pages, made from the help texts and the configuration schema
  *   dist/configs/                        configs/ with @HULL@ replaced by dist's path, so that they work in place
  *
  * A step whose inputs did not change is skipped (dist/.stamps holds a hash of each step's inputs).
@@ -21,6 +22,7 @@
 import {
   chmodSync,
   cpSync,
+  mkdirSync,
   readdirSync,
   readFileSync,
   renameSync,
@@ -55,6 +57,15 @@ function launcher(output: string): void {
 function nodeLink(output: string): void {
   rmSync(output, { force: true });
   symlinkSync(process.execPath, output);
+}
+
+async function manPages(output: string): Promise<void> {
+  const { manPages } = await import("../man/pages.ts");
+  rmSync(output, { recursive: true, force: true });
+  for (const [file, text] of manPages()) {
+    mkdirSync(dirname(join(output, file)), { recursive: true });
+    writeFileSync(join(output, file), text);
+  }
 }
 
 /** Replaces the directory in one step, so that a reader never sees half of it. */
@@ -98,6 +109,7 @@ async function buildAll(): Promise<void> {
   for (const name of ADDONS) {
     await step(name, inputs(`native/${name}.c`), join(LIB, `${name}.node`), (output) => addon(name, output));
   }
+  await step("man", [...sources, ...inputs("hack/lib/man")], join(DIST, "man"), manPages);
   await step("configs", inputs("configs"), join(DIST, "configs"), configs);
 }
 

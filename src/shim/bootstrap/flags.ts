@@ -29,13 +29,13 @@ interface StringFlag {
 }
 
 const STRING_FLAGS: Readonly<Record<string, StringFlag>> = {
-  namespace: { field: "namespace", value: "NS", about: "containerd namespace of the container" },
+  namespace: { field: "namespace", value: "NS", about: "namespace of the container in containerd" },
   id: { field: "id", value: "ID", about: "id of the container" },
-  address: { field: "address", value: "SOCKET", about: "containerd's gRPC socket" },
+  address: { field: "address", value: "SOCKET", about: "gRPC socket of containerd" },
   "publish-binary": {
     field: "publishBinary",
     value: "PATH",
-    about: "containerd's executable; its version decides whether gRPC can be served",
+    about: "program of containerd; its version decides whether gRPC can be served",
   },
   bundle: { field: "bundle", value: "DIR", about: "bundle to delete (default: the current directory)" },
 };

@@ -1,0 +1,107 @@
+import type { Command, Option } from "commander";
+import { commandTree } from "../../../src/cli/cli.ts";
+
+/** hull(1), of the commands and options that `hull --help` lists. */
+export function hullPage(): string {
+  const print = () => undefined;
+  const program = commandTree({ env: {}, installation: "", cwd: "/", out: print, err: print }, print);
+  return `## Name
+
+hull - inspect and operate hull, the VM sandbox runtime for containerd
+
+## Synopsis
+
+\`hull\` *command* [*option*]... [*argument*]...
+
+## Description
+
+${program.description()}
+
+The commands read the same configuration as the runtime, from the same places; see **hull-config**(5).
+
+## Options
+
+${definitions(program.options)}
+
+\`-h\`, \`--help\`
+: Print help for a command and exit. Every command has this option.
+
+## Commands
+
+${[...commandsOf(program, "hull")].join("\n\n")}
+
+## Exit status
+
+\`0\`
+: The command succeeded, and what it checked is in order.
+
+\`1\`
+: The command failed, or \`hull check\` or \`hull template status\` found a problem.
+
+\`2\`
+: The command line is wrong.
+
+## Environment
+
+\`HULL_CONFIG\`
+: Configuration file to use if \`--file\` is not given. The runtime looks at the variable of containerd's environment.
+
+\`PATH\`
+: Where \`hull check\` looks for the tools that pods need.
+
+## Examples
+
+See what is missing on this machine, and collect what belongs in a bug report:
+
+    hull check
+    hull env --json
+
+Find out who set a value, and what a pod with its annotations would get:
+
+    hull config explain hypervisor.default_memory
+    hull config show --origin --pod pod.yaml
+
+Check a configuration before it is used:
+
+    hull config default > /etc/hull/config.yaml
+    hull config validate /etc/hull/config.yaml
+
+Turn completion on in bash:
+
+    source <(hull completion bash)
+
+## See also
+
+**hull-config**(5), **containerd-shim-hull-v2**(8), **ctr**(8)
+`;
+}
+
+/** The commands that do something, each below a heading of its own; a group's text is before its first command. */
+function* commandsOf(command: Command, name: string): Generator<string> {
+  for (const child of command.commands) {
+    const words = [name, child.name()].join(" ");
+    const parameters = child.registeredArguments.map((argument) => `<${argument.name()}>`);
+    const options = child.options.length > 0 ? ["[options]"] : [];
+    const usage = child.commands.length > 0 ? ["<command>"] : [...options, ...parameters];
+    yield [`### ${[words, ...usage].join(" ")}`, flagsMarked(child.description()), definitions(child.options)]
+      .filter((text) => text !== "")
+      .join("\n\n");
+    yield* commandsOf(child, words);
+  }
+}
+
+function definitions(options: readonly Option[]): string {
+  return options
+    .map((option) => {
+      const flags = flagsMarked(option.flags).replace(/<(\w+)>/, "*$1*");
+      const choices = option.argChoices ? ` One of ${option.argChoices.join(", ")}.` : "";
+      const preset = option.defaultValue === undefined ? "" : ` Default: ${option.defaultValue}.`;
+      return `${flags}\n: ${capital(option.description)}.${choices}${preset}`;
+    })
+    .join("\n\n");
+}
+
+/** Options in a text that commander prints as it is. */
+const flagsMarked = (text: string): string => text.replace(/(?<![\w-])--?[a-zA-Z][-\w]*/g, "`$&`");
+
+const capital = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);
