@@ -1,13 +1,5 @@
 import { dirname, join } from "node:path";
 
-/** Cycles that are still to be broken. */
-export const KNOWN_CYCLES: readonly string[] = [
-  "src/hypervisor/qemu/driver.ts -> src/hypervisor/qemu/vm.ts -> src/hypervisor/qemu/driver.ts",
-  "src/pod/container.ts -> src/pod/pod-event.ts -> src/pod/container.ts",
-  "src/ttrpc/client-call.ts -> src/ttrpc/client.ts -> src/ttrpc/client-call.ts",
-  "src/ttrpc/server-connection.ts -> src/ttrpc/server.ts -> src/ttrpc/server-connection.ts",
-];
-
 /** The imports of files, by their paths instead of as they are written; what is not among the files is left out. */
 function graphOf(imports: ReadonlyMap<string, readonly string[]>): Map<string, string[]> {
   return new Map(
