@@ -1,5 +1,5 @@
 import type { Command, Option } from "commander";
-import { commandTree } from "../../../src/cli/cli.ts";
+import { commandTree } from "../../../src/cli/command-tree.ts";
 
 /** hull(1), of the commands and options that `hull --help` lists. */
 export function hullPage(): string {

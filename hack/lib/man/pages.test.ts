@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { test } from "node:test";
-import { commandTree } from "../../../src/cli/cli.ts";
+import { commandTree } from "../../../src/cli/command-tree.ts";
 import { KEYS } from "../../../src/config/schema/schema.ts";
 import { flagList } from "../../../src/shim/bootstrap/flags.ts";
 import { manPages } from "./pages.ts";

@@ -1,0 +1,161 @@
+import { Command, Option } from "commander";
+import { VERSION } from "../core/version.ts";
+import type { CliContext } from "./context.ts";
+
+/** What the commands are given: their surroundings, and where their exit status goes. */
+interface Outcome {
+  readonly context: CliContext;
+  readonly exit: (status: number) => void;
+}
+
+/** Every command. What a command does is loaded when it is run: most runs need little. */
+export function commandTree(context: CliContext, exit: (status: number) => void): Command {
+  const program = new Command("hull")
+    .description(
+      "Inspect and operate hull, which runs every pod in its own lightweight virtual machine. Containers are managed through containerd, not with this command.",
+    )
+    .version(`hull ${VERSION}`, "-V, --version", "print the version")
+    .configureOutput({ writeOut: (text) => context.out(text), writeErr: (text) => context.err(text) })
+    .exitOverride();
+  const outcome = { context, exit };
+  addConfigCommands(program, outcome);
+  addTemplateCommands(program, outcome);
+  addMachineCommands(program, outcome);
+  addCompletion(program, outcome);
+  return program;
+}
+
+/** `summary` is for lists of commands; `--help` and the manual page say it as a sentence, with `details` behind it. */
+const command = (parent: Command, usage: string, summary: string, details = ""): Command =>
+  parent
+    .command(usage)
+    .summary(summary)
+    .description(`${summary.charAt(0).toUpperCase()}${summary.slice(1)}. ${details}`.trim())
+    .exitOverride()
+    .copyInheritedSettings(parent);
+
+const file = () => new Option("-f, --file <file>", "configuration file, as a runtime handler's ConfigPath");
+const pod = () =>
+  new Option("--pod <file>", "apply the annotations of a Kubernetes manifest or an OCI config.json");
+const json = () => new Option("--json", "print JSON");
+
+function addConfigCommands(program: Command, { context, exit }: Outcome): void {
+  const config = command(program, "config", "inspect, validate and generate configuration files");
+  const actions = () => import("./config-commands.ts");
+  const add = (usage: string, summary: string, details?: string) => command(config, usage, summary, details);
+  add(
+    "paths",
+    "list where a configuration is looked for, and which file is used",
+    "Drop-ins that apply are listed below their file.",
+  )
+    .addOption(file())
+    .action(async (options) => exit(await (await actions()).configPaths(context, options)));
+  add(
+    "show",
+    "print the configuration in force",
+    "Without --file it is what pods get if their runtime handler names no file.",
+  )
+    .addOption(file())
+    .addOption(pod())
+    .option("--origin", "say where each value comes from")
+    .option("--json", "print JSON, with durations in milliseconds")
+    .action(async (options) => exit(await (await actions()).configShow(context, options)));
+  add(
+    "explain <key>",
+    "explain a key: its value and meaning, who set it, what that overrides",
+    "It also says whether pods may set the key by annotation.",
+  )
+    .addOption(file())
+    .addOption(pod())
+    .action(async (key, options) => exit(await (await actions()).configExplain(context, key, options)));
+  add(
+    "validate <file>",
+    "check a configuration file",
+    "Only this file is read, without drop-ins. Every error is printed with its line and column.",
+  ).action(async (path) => exit(await (await actions()).configValidate(context, path)));
+  add(
+    "default",
+    "print a commented sample configuration",
+    "Every key is there with its default, commented out.",
+  )
+    .addOption(
+      new Option("--hypervisor <type>", "hypervisor that it is for")
+        .choices(["qemu", "cloud-hypervisor"])
+        .default("qemu"),
+    )
+    .action(async ({ hypervisor }) => exit((await actions()).configDefault(context, hypervisor)));
+  add("schema", "print the configuration's JSON Schema, for editors").action(async () =>
+    exit((await actions()).configSchema(context)),
+  );
+  add(
+    "import-kata <file>",
+    "convert a configuration.toml of Kata Containers",
+    "The result is printed. Settings without a counterpart are listed on standard error as well.",
+  ).action(async (path) => exit(await (await actions()).configImportKata(context, path)));
+}
+
+function addTemplateCommands(program: Command, { context, exit }: Outcome): void {
+  const template = command(
+    program,
+    "template",
+    "manage the templates that pods are cloned from",
+    "A template is a VM that was booted once and saved. Starting a pod as its clone is faster than booting.",
+  );
+  const actions = () => import("./template.ts");
+  command(
+    template,
+    "create",
+    "make the template for a configuration, unless it exists",
+    "Otherwise the first pod makes it. The template's directory is printed.",
+  )
+    .addOption(file())
+    .action(async (options) => exit(await (await actions()).templateCreate(context, options)));
+  command(
+    template,
+    "status",
+    "list all templates: size, age, number of clones",
+    "The exit status is 1 if one of them cannot be used.",
+  )
+    .addOption(file())
+    .addOption(json())
+    .action(async (options) => exit(await (await actions()).templateStatus(context, options)));
+  command(
+    template,
+    "destroy",
+    "remove all templates",
+    "Running pods are not affected. A pod that is just starting from a template is booted instead.",
+  )
+    .addOption(file())
+    .action(async (options) => exit(await (await actions()).templateDestroy(context, options)));
+}
+
+function addMachineCommands(program: Command, { context, exit }: Outcome): void {
+  command(
+    program,
+    "check",
+    "check whether this machine can run pods",
+    "Prints a line for each check, with advice. The exit status is 1 if a check fails.",
+  )
+    .addOption(file())
+    .addOption(json())
+    .action(async (options) => exit(await (await import("./check/check.ts")).check(context, options)));
+  command(
+    program,
+    "env",
+    "describe this machine for a bug report",
+    "The output contains no environment variables, host names or pods.",
+  )
+    .addOption(file())
+    .addOption(json())
+    .action(async (options) => exit(await (await import("./env.ts")).env(context, options)));
+  command(program, "version", "print the version").action(() => context.out(`hull ${VERSION}\n`));
+}
+
+function addCompletion(program: Command, { context, exit }: Outcome): void {
+  command(program, "completion", "print a completion script for a shell")
+    .argument("<shell>", "bash, zsh or fish")
+    .action(async (shell) => {
+      const { completion } = await import("./completion.ts");
+      context.out(completion(shell, commandTree(context, exit)));
+    });
+}
