@@ -1,0 +1,79 @@
+/** The last phase of a boot: a sandbox that runs, is stopped, killed or lost. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { FakeAgent } from "../../test/testkit/fake-agent.ts";
+import { FakeSurroundings, fakeBoot } from "../../test/testkit/fake-boot.ts";
+import { within } from "../../test/testkit/within.ts";
+import { internal } from "../core/errors.ts";
+import { startSandboxVm } from "./boot/vm.ts";
+import { GrowingCapacity } from "./growing-capacity.ts";
+import { RunningSandbox } from "./running-sandbox.ts";
+import { FixedCapacity } from "./vm-capacity.ts";
+
+async function running(lines = "") {
+  const boot = await fakeBoot(lines);
+  const around = new FakeSurroundings();
+  const booted = await startSandboxVm(boot, around.value);
+  const agent = new FakeAgent();
+  boot.disposer.push("agent connection", async () => agent.close());
+  const sandbox = new RunningSandbox(boot, around.value, booted, agent);
+  const [vm] = around.driver.vms;
+  assert.ok(vm);
+  return { boot, around, agent, sandbox, vm };
+}
+
+test("a VM that ends is lost for the reason that the VMM or the helper gave", async () => {
+  const first = await running();
+  first.vm.die();
+  assert.match(await first.sandbox.lost, /^fake was killed by SIGKILL; the guest's last console lines:/);
+  await first.sandbox.stop(within(60_000));
+  const second = await running();
+  second.around.virtiofsd.end("virtiofsd was killed by SIGKILL");
+  assert.equal(await second.sandbox.lost, "virtiofsd was killed by SIGKILL");
+  await second.sandbox.stop(within(60_000));
+});
+
+test("a VM whose agent has gone is lost", async () => {
+  const { agent, sandbox } = await running();
+  agent.lose("connection reset");
+  assert.match(await sandbox.lost, /^the guest agent is gone: connection reset/);
+  await sandbox.stop(within(60_000));
+});
+
+test("one that is killed is lost for the first reason that was given", async () => {
+  const { sandbox, vm } = await running();
+  assert.equal(sandbox.killed, undefined);
+  await Promise.all([sandbox.kill("container c cannot be killed"), sandbox.kill("another")]);
+  assert.equal(sandbox.killed, "container c cannot be killed");
+  assert.equal(await sandbox.lost, "container c cannot be killed");
+  assert.equal((await vm.exited).requested, true);
+  await sandbox.stop(within(60_000));
+});
+
+test("stop has the guest write its data back once, then ends all there is; it is not a loss", async () => {
+  const { around, agent, sandbox, vm } = await running();
+  const lost = sandbox.lost.then(() => "lost");
+  await Promise.all([sandbox.stop(within(60_000)), sandbox.stop(within(60_000))]);
+  await sandbox.stop(within(60_000));
+  assert.equal(agent.calls.filter((call) => call === "shutdown").length, 1);
+  assert.equal(around.steps.filter((step) => step === "leave cgroup").length, 1);
+  assert.equal((await vm.exited).requested, true);
+  await agent.lost;
+  assert.equal(await Promise.race([lost, new Promise((resolve) => setImmediate(resolve, "kept"))]), "kept");
+});
+
+test("a guest that does not shut down is ended all the same", async () => {
+  const { boot, agent, sandbox, vm } = await running();
+  agent.faults.set("shutdown", internal("no"));
+  await sandbox.stop(within(60_000));
+  assert.equal((await vm.exited).requested, true);
+  assert.ok(boot.logged.includes("the guest did not shut down by itself"));
+});
+
+test("the VM grows only where the configuration lets it", async () => {
+  const grows = await running("runtime: {static_sandbox_resource_mgmt: false}");
+  const fixed = await running();
+  assert.ok(grows.sandbox.capacity instanceof GrowingCapacity);
+  assert.ok(fixed.sandbox.capacity instanceof FixedCapacity);
+  for (const { sandbox } of [grows, fixed]) await sandbox.stop(within(60_000));
+});
