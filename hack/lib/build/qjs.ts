@@ -14,6 +14,8 @@ import { CC, compilerVersion, ROOT, run } from "../run.ts";
 const SYS = join(ROOT, "guest-agent/sys");
 const COMMON = ["-std=gnu11", "-O2", "-fno-plt", "-D_GNU_SOURCE"];
 const SECTIONS = ["-ffunction-sections", "-fdata-sections"];
+/** The package with the engine's source. */
+export const PACKAGE = "qjs-src";
 const ENGINE = ["quickjs", "libregexp", "libunicode", "dtoa"];
 const STATIC = ["-static", "-s", "-Wl,--gc-sections", "-Wl,--build-id=none", "-Wl,-z,norelro"];
 /** How the sys module is compiled; it includes the engine's headers. */
@@ -40,7 +42,7 @@ export interface Engine {
 
 /** QuickJS-ng as Debian has it; compiled on first use. */
 export function engine(): Engine {
-  const [source = ""] = debianPackages("sid", ["qjs-src"]);
+  const [source = ""] = debianPackages("sid", [PACKAGE]);
   const sources = join(source, "usr/src/quickjs-ng");
   const flags = [...COMMON, "-w", ...SECTIONS];
   const names = readdirSync(sources).filter((name) => /\.[ch]$/.test(name));

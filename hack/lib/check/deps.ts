@@ -90,7 +90,7 @@ function main(): void {
         return problem ? [`${file}: imports ${specifier}: ${problem}`] : [];
       }),
     ),
-    ...cycles(imports).map((cycle) => `cycle: ${cycle}`),
+    ...cycles(imports).map((cycle) => `imports itself: ${cycle}`),
   ];
   for (const problem of problems) console.error(problem);
   console.log(`check-deps: ${imports.size} files, ${problems.length} violations`);

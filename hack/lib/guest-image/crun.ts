@@ -7,9 +7,10 @@ import { debianVersion } from "../debian/packages.ts";
 import { CC, compilerVersion, readList, run } from "../run.ts";
 import { guestPackages } from "./sources.ts";
 
-const SOURCE = "src:crun";
+/** The package with crun's source. */
+export const SOURCE = "src:crun";
 /** Name as the linker looks for it -> package and file. */
-const LIBRARIES: Readonly<Record<string, readonly [string, string]>> = {
+export const LIBRARIES: Readonly<Record<string, readonly [string, string]>> = {
   "libcap.a": ["libcap-dev", "libcap.a"],
   "libseccomp.a": ["libseccomp-dev", "libseccomp.a"],
   "libyajl.a": ["libyajl-dev", "libyajl_s.a"],

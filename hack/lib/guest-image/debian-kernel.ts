@@ -9,7 +9,8 @@ import { moduleOrder } from "./modules.ts";
 import { guestPackages, MODULES } from "./sources.ts";
 import { extractVmlinux } from "./vmlinux.ts";
 
-const META = "linux-image-cloud-amd64";
+/** The package that depends on the newest kernel of the release. */
+export const META = "linux-image-cloud-amd64";
 
 /** The package that the meta package stands for, e.g. linux-image-6.1.0-50-cloud-amd64. */
 function kernelPackage(): string {

@@ -10,7 +10,8 @@ import { canonical } from "./modules.ts";
 import { guestPackages, MODULES } from "./sources.ts";
 import { hasPvhEntry } from "./vmlinux.ts";
 
-const SOURCE = "linux-source-6.1";
+/** The package with the kernel's source. */
+export const SOURCE = "linux-source-6.1";
 const CONFIG = join(ROOT, "guest-agent/kernel/kernel.config");
 
 /** The same inputs give the same bytes (Documentation/kbuild/reproducible-builds.rst of the kernel). */

@@ -1,0 +1,77 @@
+/** The program of hack/audit; see there. */
+import { spawnSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { ROOT } from "../run.ts";
+
+/** The exit status of a check that could not be made. */
+const SKIPPED = 77;
+const LIMIT_MS = 5_000;
+
+/** The part of npm's report that is used (version 2 of its form). */
+export interface AuditReport {
+  readonly vulnerabilities: Readonly<Record<string, Vulnerability>>;
+}
+
+interface Vulnerability {
+  readonly severity: string;
+  /** Where it is installed. */
+  readonly nodes: readonly string[];
+  /** Its advisories, or the names of the packages that it has the problem from. */
+  readonly via: readonly (string | { readonly title: string; readonly url: string })[];
+}
+
+/** The part of package-lock.json that is used. */
+export interface Lockfile {
+  readonly packages: Readonly<Record<string, { readonly dev?: boolean }>>;
+}
+
+/** What fails the audit, and what is only told. */
+export interface Verdict {
+  readonly failures: string[];
+  readonly warnings: string[];
+}
+
+/** Judges npm's report. */
+export function judge({ vulnerabilities }: AuditReport, { packages }: Lockfile): Verdict {
+  const verdict: Verdict = { failures: [], warnings: [] };
+  for (const [name, { severity, nodes, via }] of Object.entries(vulnerabilities)) {
+    const isProduction = nodes.some((node) => packages[node]?.dev !== true);
+    const reasons = via.map((reason) =>
+      typeof reason === "string" ? `by ${reason}` : `${reason.title}, ${reason.url}`,
+    );
+    const text = `${severity} in ${name} (${isProduction ? "run time" : "build only"}): ${reasons.join("; ")}`;
+    verdict[isProduction && severity === "critical" ? "failures" : "warnings"].push(text);
+  }
+  return verdict;
+}
+
+/** npm's report, or why there is none. */
+function ask(): AuditReport | string {
+  const options = ["--json", "--fetch-retries=0", `--fetch-timeout=${LIMIT_MS}`];
+  const { stdout, error } = spawnSync("npm", ["audit", ...options], {
+    cwd: ROOT,
+    encoding: "utf8",
+    timeout: 2 * LIMIT_MS,
+    maxBuffer: 2 ** 26,
+  });
+  if (error) return error.message;
+  const answer = JSON.parse(stdout);
+  return answer.vulnerabilities ? answer : String(answer.message ?? answer.error?.summary);
+}
+
+function main(): void {
+  const answer = ask();
+  if (typeof answer === "string") {
+    console.log(`the registry cannot be asked: ${answer}`);
+    process.exitCode = SKIPPED;
+    return;
+  }
+  const lockfile: Lockfile = JSON.parse(readFileSync(join(ROOT, "package-lock.json"), "utf8"));
+  const { failures, warnings } = judge(answer, lockfile);
+  for (const warning of warnings) console.log(`warning: ${warning}`);
+  for (const failure of failures) console.log(failure);
+  if (failures.length > 0) process.exitCode = 1;
+}
+
+if (process.argv[1] === import.meta.filename) main();
