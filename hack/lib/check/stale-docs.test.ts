@@ -21,6 +21,15 @@ No file of tests was named ("nothing").`;
     assert.deepEqual(stale(document), []);
   });
 
+  it("takes a README's files for those of its directory", () => {
+    const document = `\`a.test.ts\`: "one", \`../src/b.test.ts\`: "one", \`src/c.ts\`, \`d.ts\`, \`state.json\``;
+    assert.deepEqual(
+      staleNames(document, (path) => FILES[path], "src"),
+      ['src/b.test.ts: "one"', "src/c.ts", "src/d.ts"],
+    );
+    assert.deepEqual(stale(document), ["src/c.ts"]);
+  });
+
   it("tells files that are not there, and names that the file has not that was named last", () => {
     const document = `\`src/c.ts\` (\`src/a.test.ts\`: "on", "one", "t…x") ("other") \`src/b.test.ts\` ("one")`;
     assert.deepEqual(stale(document), [

@@ -4,25 +4,38 @@
  *   node --import tsx hack/lib/check/stale-docs.ts    prints what does not exist, and fails if there is anything
  *
  * A test is named behind its file, `src/a.test.ts`: "name", or later in the same section: ("name", "name"). What ends
- * with … is the beginning of a name; so is what is followed by a colon there.
+ * with … is the beginning of a name; so is what is followed by a colon there. In a README, `a.ts` is a file of its directory.
  */
 import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { testNames } from "./test-names.ts";
 
-/** A path of this repository, or a quoted name that follows such a path, a bracket or another name. */
-const REFERENCE =
-  /`((?:src|test|hack|native|guest-agent|configs|docs)\/[\w./-]+)`|(?<=\(|`: |", )"((?:[^"\\]|\\.)+)"/g;
+/** What may be a path, or a quoted name that follows such a path, a bracket or another name. */
+const REFERENCE = /`([\w./-]+)`|(?<=\(|`: |", )"((?:[^"\\]|\\.)+)"/g;
+/** A path from the repository's root. */
+const FROM_ROOT = /^(?:src|test|hack|native|guest-agent|configs|docs)\//;
+/** A path from a README's own directory. */
+const FROM_README = /\.(?:ts|c)$/;
 const TEST_FILE = /\.test\.ts$/;
 
-/** What a document names and is not there. `read`: the text of a file, undefined where there is none, "" of a folder. */
-export function staleNames(document: string, read: (path: string) => string | undefined): string[] {
+/**
+ * What a document names and is not there. `read`: the text of a file, undefined where there is none, "" of a folder.
+ * `directory`: of a README.
+ */
+export function staleNames(
+  document: string,
+  read: (path: string) => string | undefined,
+  directory?: string,
+): string[] {
   return document.split(/^#+ /m).flatMap((section) => {
     let file: string | undefined;
     let known: ReturnType<typeof testNames> = [];
-    return [...section.replace(/\s+/g, " ").matchAll(REFERENCE)].flatMap(([, path, name = ""]) => {
-      if (path === undefined) return file === undefined || isName(name, known) ? [] : [`${file}: "${name}"`];
+    return [...section.replace(/\s+/g, " ").matchAll(REFERENCE)].flatMap(([, written, name = ""]) => {
+      if (written === undefined)
+        return file === undefined || isName(name, known) ? [] : [`${file}: "${name}"`];
+      const path = pathOf(written, directory);
+      if (path === undefined) return [];
       const text = read(path);
       if (TEST_FILE.test(path)) {
         file = path;
@@ -31,6 +44,11 @@ export function staleNames(document: string, read: (path: string) => string | un
       return text === undefined ? [path] : [];
     });
   });
+}
+
+function pathOf(written: string, directory: string | undefined): string | undefined {
+  if (FROM_ROOT.test(written)) return written;
+  return directory !== undefined && FROM_README.test(written) ? join(directory, written) : undefined;
 }
 
 function isName(name: string, known: ReturnType<typeof testNames>): boolean {
@@ -50,9 +68,11 @@ function main(): void {
     (file) => file !== "" && file !== "CHANGELOG.md" && existsSync(join(root, file)),
   );
   const stale = documents.flatMap((file) =>
-    staleNames(readFileSync(join(root, file), "utf8"), read).map(
-      (what) => `${file}: does not exist: ${what}`,
-    ),
+    staleNames(
+      readFileSync(join(root, file), "utf8"),
+      read,
+      basename(file) === "README.md" ? dirname(file) : undefined,
+    ).map((what) => `${file}: does not exist: ${what}`),
   );
   for (const line of stale) console.log(line);
   if (stale.length > 0) process.exitCode = 1;
