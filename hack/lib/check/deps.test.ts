@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { parseDeps, violation } from "./deps.ts";
+import { parseDeps, unusedNames, violation } from "./deps.ts";
 
 const allowed = parseDeps(`# comment
 core:
@@ -17,6 +17,19 @@ describe("check-deps", () => {
     assert.throws(() => parseDeps("no colon"), /cannot read/);
     assert.throws(() => parseDeps("pod: core: host"), /cannot read/);
     assert.throws(() => parseDeps("pod: core\npod: host"), /two lines for pod/);
+  });
+
+  it("reports what is allowed and not needed", () => {
+    const imports = new Map([
+      ["src/pod/pod.ts", ["../core/errors.ts", "../host/kill.ts", "../sandbox/boot.ts"]],
+      ["src/shim/shim.ts", ["../core/errors.ts", "../pod/pod.ts"]],
+      ["src/shim/io/logger.ts", ["../log.ts"]],
+      ["src/ttrpc/frame.ts", ["../core/errors.ts"]],
+    ]);
+    assert.deepEqual(unusedNames(allowed, imports), [
+      "DEPS.list: pod: nothing there imports sandbox/sandbox.ts",
+      "DEPS.list: shim/io: nothing there imports core",
+    ]);
   });
 
   const accepted: [string, string][] = [

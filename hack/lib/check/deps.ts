@@ -1,6 +1,6 @@
 /**
  * Checks what each source file imports:
- *  - a directory under src/ imports only what DEPS.list allows it;
+ *  - a directory under src/ imports only what DEPS.list allows it, and all of that;
  *  - src/core, src/proto and src/ttrpc (but for ttrpc/node) run in the guest's engine too: no Node modules there;
  *  - the guest agent imports only itself and those three;
  *  - no file imports itself through others, types included.
@@ -13,7 +13,8 @@ import { ROOT } from "../run.ts";
 import { cycles } from "./cycles.ts";
 import { importsOf, readSources } from "./sources.ts";
 
-const SHARED_WITH_GUEST = ["core", "proto", "ttrpc"];
+/** What the guest agent may import, too: it runs in an engine without Node. */
+export const SHARED_WITH_GUEST = ["core", "proto", "ttrpc"];
 
 /** Directory -> the directories and files it may import, all relative to src/. */
 export type Allowed = ReadonlyMap<string, ReadonlySet<string>>;
@@ -79,11 +80,27 @@ function agentViolation(target: string): string | undefined {
   return isPure ? undefined : `the guest agent may not import ${target}`;
 }
 
+/** What DEPS.list allows and no import needs: it would hide an import that is not wanted, and the map would show it. */
+export function unusedNames(allowed: Allowed, imports: ReadonlyMap<string, readonly string[]>): string[] {
+  const used = [...imports].flatMap(([file, specifiers]) => {
+    const line = lineOf(file.slice("src/".length), allowed);
+    return specifiers.map((specifier) => ({ line, target: join(dirname(file), specifier) }));
+  });
+  return [...allowed].flatMap(([directory, list]) =>
+    [...list]
+      .filter(
+        (name) => !used.some(({ line, target }) => line === directory && isWithin(target, `src/${name}`)),
+      )
+      .map((name) => `DEPS.list: ${directory}: nothing there imports ${name}`),
+  );
+}
+
 function main(): void {
   const allowed = parseDeps(readFileSync(join(ROOT, "DEPS.list"), "utf8"));
   const imports = importsOf(readSources());
   const problems = [
     ...staleNames(allowed),
+    ...unusedNames(allowed, imports),
     ...[...imports].flatMap(([file, specifiers]) =>
       specifiers.flatMap((specifier) => {
         const problem = violation(file, specifier, allowed);
