@@ -1,6 +1,6 @@
 import type { Sys } from "./sys.ts";
 
-export type Level = "debug" | "info" | "warn" | "error" | "fatal";
+type Level = "debug" | "info" | "warn" | "error" | "fatal";
 
 /** Writes one short line to the console: `hull-agent: <level>: <text>`. */
 export type Log = (level: Level, text: string) => void;

@@ -24,7 +24,7 @@ import type {
 const PROTOCOL_MAJOR = 2;
 
 /** Opens a stream to a vsock port of the guest. */
-export type Dial = (port: number, deadline: Deadline) => Promise<Socket>;
+type Dial = (port: number, deadline: Deadline) => Promise<Socket>;
 
 /** The agent of one VM over ttrpc, word for word. The guest is not trusted: `BoundedAgent` is for everybody else. */
 export class AgentConnection implements GuestAgent {

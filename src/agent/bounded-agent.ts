@@ -18,7 +18,7 @@ import type {
 } from "./guest-agent.ts";
 import { type GuestCall, guestFailure } from "./guest-failure.ts";
 
-export interface AgentBounds {
+interface AgentBounds {
   /** Milliseconds a call may take whose caller gave no limit (`agent.request_timeout`). */
   readonly requestTimeout: number;
   warn(message: string): void;

@@ -21,7 +21,7 @@ import { type CliContext, EXIT } from "./context.ts";
 import { podAnnotations } from "./pod-annotations.ts";
 
 /** Which configuration a command is about. */
-export interface ConfigSelection {
+interface ConfigSelection {
   /** As containerd's `ConfigPath`. */
   readonly file?: string;
   /** A pod's manifest or `config.json`, whose annotations apply. */

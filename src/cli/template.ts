@@ -10,7 +10,7 @@ import { type TemplateStatus, TemplateStore } from "../template/store.ts";
 import { canBeCloned, obtainTemplate } from "../template/template.ts";
 import { type CliContext, EXIT } from "./context.ts";
 
-export interface TemplateOptions {
+interface TemplateOptions {
   /** As containerd's `ConfigPath`. */
   readonly file?: string;
   readonly json?: boolean;

@@ -8,7 +8,7 @@ import type { MountApi } from "./mount-api.ts";
 import { run, ToolError } from "./run.ts";
 
 /** An image file as a block device, by losetup(8). */
-export interface LoopDevice {
+interface LoopDevice {
   /** `/dev/loopN`. */
   readonly path: string;
   /** Waits until nobody else has it open. Idempotent; one that has failed can be called again. */

@@ -11,7 +11,7 @@ const DETACH = 2 | 8;
 const MOST_ON_ONE_PLACE = 100;
 
 /** What mount(2) is called with, but for the place. */
-export interface FileSystem {
+interface FileSystem {
   readonly type: string;
   readonly source: string;
   readonly flags: number;

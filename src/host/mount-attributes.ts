@@ -32,7 +32,7 @@ const OPPOSITE: Readonly<Record<string, string>> = {
 };
 
 /** What the options of a bind mount ask for: of its top, and of all mounts in it. */
-export interface BindAttributes {
+interface BindAttributes {
   readonly recursive: boolean;
   readonly top: MountAttributes;
   readonly all: MountAttributes;

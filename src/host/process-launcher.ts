@@ -23,7 +23,7 @@ import { scrubbedEnvironment } from "./run.ts";
 import { WordWatch } from "./word-watch.ts";
 
 /** A helper or VMM process to start. */
-export interface LaunchSpec {
+interface LaunchSpec {
   /** What it is, for messages and the ledger: `qemu`, `virtiofsd`. */
   readonly role: string;
   /** The program (an absolute path) and its arguments. */

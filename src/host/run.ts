@@ -4,7 +4,7 @@ import { HullError } from "../core/errors.ts";
 import { MissingToolError, missingIn } from "./missing-tool.ts";
 import { lastLines } from "./ring-buffer.ts";
 
-export interface RunOptions {
+interface RunOptions {
   readonly cwd?: string;
   /** Added to the scrubbed environment. */
   readonly env?: Readonly<Record<string, string>>;
@@ -18,7 +18,7 @@ export function scrubbedEnvironment(extra: Readonly<Record<string, string>> = {}
 }
 
 /** How a program came to its end. */
-export interface Ended {
+interface Ended {
   /** Undefined when it has ended with status 0. */
   readonly error: (Error & { code?: unknown }) | undefined;
   readonly stdout: string;

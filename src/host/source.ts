@@ -14,7 +14,7 @@ export interface MountView {
 }
 
 /** What stat(2) tells of a source. */
-export interface SourceStat {
+interface SourceStat {
   readonly kind: "file" | "directory" | "block device" | "other";
   readonly dev: bigint;
   readonly ino: bigint;

@@ -87,7 +87,7 @@ export interface Growth {
   readonly memorySlots: number;
 }
 
-export interface MemorySettings {
+interface MemorySettings {
   /** A folder on a memory file system that holds it, as a file without a name. Without it: anonymous (memfd). */
   readonly folder?: string | undefined;
   readonly hugePages: boolean;

@@ -2,7 +2,7 @@ import type { Deadline } from "../core/deadline.ts";
 import { checkGuestImage, type GuestImage } from "./guest-image.ts";
 import type { Hypervisor, VmSpec } from "./hypervisor.ts";
 
-export interface HypervisorChoice extends GuestImage {
+interface HypervisorChoice extends GuestImage {
   readonly type: "qemu" | "cloud-hypervisor";
   readonly accel: "auto" | "kvm" | "tcg";
   /** The VMM's executable. */

@@ -13,7 +13,7 @@ export interface IpLink {
   readonly addr_info?: readonly IpAddress[];
 }
 
-export interface IpAddress {
+interface IpAddress {
   readonly family: string;
   readonly local: string;
   /** The peer of a point-to-point address; `prefixlen` is the peer's then. */
@@ -47,7 +47,7 @@ export interface IpRoute {
   }[];
 }
 
-export interface IpNeighbour {
+interface IpNeighbour {
   readonly dst: string;
   readonly dev: string;
   readonly lladdr?: string;

@@ -42,7 +42,7 @@ export interface Route {
   readonly nextHops: readonly NextHop[];
 }
 
-export interface NextHop {
+interface NextHop {
   readonly gateway: string;
   readonly device: string;
   readonly weight: number;

@@ -2,7 +2,7 @@ import type { Ledger } from "../core/ledger.ts";
 import { type HostProcess, launch } from "../host/process-launcher.ts";
 import type { ProcessUser } from "../host/process-user.ts";
 
-export interface PodLocalhostSpec {
+interface PodLocalhostSpec {
   /** The helper's executable (native/pod-localhost.c). */
   readonly path: string;
   readonly pod: string;

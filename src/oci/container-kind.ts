@@ -1,7 +1,7 @@
 import { invalidArgument } from "../core/errors.ts";
 
 /** What a container is to its pod. */
-export type ContainerKind =
+type ContainerKind =
   /** A pod of its own: plain `ctr`, `nerdctl`, docker. */
   | { readonly kind: "single" }
   /** The pause container of a CRI pod. */

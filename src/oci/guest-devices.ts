@@ -12,7 +12,7 @@ export interface WantedDisk extends Omit<GuestBlockDevice, "serial"> {
   readonly minor: number;
 }
 
-export interface GuestDevices {
+interface GuestDevices {
   /** Without what only says something of the host. */
   readonly spec: OciSpec;
   readonly disks: readonly WantedDisk[];

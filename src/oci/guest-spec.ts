@@ -5,7 +5,7 @@ import type { PodFile } from "./sandbox-request.ts";
 import type { OciMount, OciNamespace, OciSpec } from "./spec.ts";
 
 /** What the transformers need to know of the container's place in the guest. */
-export interface GuestPlace {
+interface GuestPlace {
   readonly containerId: string;
   /** The root file system's path in the guest. */
   readonly rootfs: string;
@@ -157,7 +157,7 @@ const TRANSFORMERS: readonly Transformer[] = [
 ];
 
 /** Whether a mount's source is a path of the host. /sys and /proc binds of privileged containers are the guest's. */
-export function isHostBind(mount: OciMount): boolean {
+function isHostBind(mount: OciMount): boolean {
   const bind =
     mount.type === "bind" || mount.options?.some((option) => option === "bind" || option === "rbind");
   if (!bind || !mount.source) return false;

@@ -12,7 +12,7 @@ export interface RootfsSource {
 }
 
 /** A root file system that the guest can mount itself. */
-export interface RootDisk {
+interface RootDisk {
   /** A block device of the host, or with `image` an image file. */
   readonly path: string;
   readonly image: boolean;

@@ -30,7 +30,7 @@ export interface PodFile {
 
 /** Namespaces of the host that some pods ask to live in, as messages name them. */
 const OF_THE_HOST = { network: "network", pid: "process ids", ipc: "IPC" } as const;
-export type HostNamespace = keyof typeof OF_THE_HOST;
+type HostNamespace = keyof typeof OF_THE_HOST;
 
 /** Throws InvalidArgument: what the host has cannot be had in a VM. */
 export function refuseHostNamespace(namespace: HostNamespace): never {

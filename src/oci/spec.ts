@@ -16,7 +16,7 @@ export interface OciSpec {
   readonly linux?: OciLinux;
 }
 
-export interface OciProcess {
+interface OciProcess {
   readonly terminal?: boolean;
   readonly args?: readonly string[];
   readonly apparmorProfile?: string;
@@ -36,7 +36,7 @@ export interface OciNamespace {
 }
 
 /** A device node to be made in the container. */
-export interface OciDevice {
+interface OciDevice {
   readonly path: string;
   /** `b`, `c`, `u` or `p` (mknod(1)). */
   readonly type: string;
@@ -45,7 +45,7 @@ export interface OciDevice {
 }
 
 /** A rule of the device cgroup. */
-export interface OciDeviceRule {
+interface OciDeviceRule {
   readonly allow: boolean;
   readonly type?: string;
   readonly major?: number;
@@ -78,7 +78,7 @@ export interface OciCpu {
   readonly [other: string]: unknown;
 }
 
-export interface OciLinux {
+interface OciLinux {
   readonly namespaces?: readonly OciNamespace[];
   readonly cgroupsPath?: string;
   readonly sysctl?: Readonly<Record<string, string>>;

@@ -3,7 +3,7 @@ import type { PodLimits } from "./pod-limits.ts";
 import type { SizingRule, VmSize } from "./sizing.ts";
 
 /** Memory is plugged into a running VM in multiples of this, in MiB: Linux takes it by whole blocks. */
-export const GROWTH_STEP_MIB = 128;
+const GROWTH_STEP_MIB = 128;
 
 const MIB = 2 ** 20;
 

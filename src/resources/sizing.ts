@@ -24,7 +24,7 @@ export interface VmSize {
  * VMs of limited pods have a multiple of this, in MiB. Every size is a template of its own: a coarse step keeps them
  * few. What it adds at most is part of the RuntimeClass's overhead, so it must not be too coarse either.
  */
-export const MEMORY_STEP_MIB = 64;
+const MEMORY_STEP_MIB = 64;
 
 const MIB = 2 ** 20;
 /** CPU shares that Kubernetes gives for one CPU that was asked for. */

@@ -6,7 +6,7 @@ const FIRST_CREATE_MS = 30_000;
 /** How long a shim that has lost its last container waits for Shutdown, which containerd calls right behind Delete. */
 const SHUTDOWN_MS = 3_000;
 
-export interface RetirementOptions {
+interface RetirementOptions {
   /** Whether there is nothing left to serve. */
   unused(): boolean;
   /** Ends the shim. */

@@ -16,7 +16,7 @@ import {
   virtiofsdArguments,
 } from "./virtiofsd-command-line.ts";
 
-export interface VirtiofsdSpec {
+interface VirtiofsdSpec {
   /** The program. */
   readonly path: string;
   readonly cache: VirtiofsdCache;

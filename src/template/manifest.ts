@@ -52,7 +52,7 @@ export async function writeManifest(
 }
 
 /** A template as it was found. */
-export interface CheckedTemplate {
+interface CheckedTemplate {
   readonly manifest: Manifest;
   readonly folder: FolderIdentity;
 }

@@ -6,14 +6,14 @@ import { templateKey } from "./key.ts";
 import { type Template, TemplateStore } from "./store.ts";
 
 /** The configuration's `hypervisor.template`. */
-export interface TemplateSettings {
+interface TemplateSettings {
   readonly template_path: string;
   /** MiB. */
   readonly max_size: number;
   readonly wait: boolean;
 }
 
-export interface TemplateContext extends BuildContext {
+interface TemplateContext extends BuildContext {
   warn(message: string): void;
   /** Runs the building, whose memory outlives the pod that it is done for. */
   outsidePod?<T>(step: () => Promise<T>): Promise<T>;

@@ -9,12 +9,12 @@ const HIGH_WATER_BYTES = 256 << 10;
 /** Messages that are sent without letting the event loop turn. */
 const MAX_BURST = 64;
 /** Where a peer that does not read is given up. */
-export const MAX_QUEUED_BYTES = 32 << 20;
+const MAX_QUEUED_BYTES = 32 << 20;
 
 /** The longest payload that is thrown away as it arrives. A peer that announces more has lost the thread. */
 const MAX_SKIPPED = 4 * MAX_PAYLOAD;
 
-export interface ChannelSink extends Pick<FrameSink, "frame"> {
+interface ChannelSink extends Pick<FrameSink, "frame"> {
   /**
    * A frame whose payload is too large, within reason: it is thrown away as it arrives, and this may answer it.
    * Left out by an end that has no answer to give: there such a frame ends the connection.

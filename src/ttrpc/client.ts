@@ -18,7 +18,7 @@ const MAX_STREAM_ID = 0xffffffff;
 /** Calls a connection has under way at most, by default. */
 const MAX_CALLS = 4096;
 
-export interface CallOptions {
+interface CallOptions {
   /** Ends the call; its time left is sent along. Without one the call lasts as long as the connection. */
   deadline?: Deadline | undefined;
   metadata?: Metadata | undefined;
@@ -43,13 +43,13 @@ interface SendStream<Req> {
 }
 
 /** Many requests, one response. */
-export interface ClientStream<Req, Resp> extends SendStream<Req> {
+interface ClientStream<Req, Resp> extends SendStream<Req> {
   /** Says that no more requests come and waits for the response. */
   finish(): Promise<Resp>;
 }
 
 /** Many requests, many responses: iterate over them. */
-export interface BidiStream<Req, Resp> extends SendStream<Req>, AsyncIterable<Resp> {
+interface BidiStream<Req, Resp> extends SendStream<Req>, AsyncIterable<Resp> {
   /** Says that no more requests come; responses still do. */
   closeSend(): void;
 }

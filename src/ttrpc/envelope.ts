@@ -159,7 +159,7 @@ function decodePair(bytes: Uint8Array, metadata: Map<string, string[]>): void {
   else metadata.set(name, [value]);
 }
 
-export interface ResponseEnvelope {
+interface ResponseEnvelope {
   /** A gRPC status number; 0 is success. */
   code: number;
   message: string;

@@ -7,7 +7,7 @@ import { Inbox } from "./inbox.ts";
 import type { CallContext, ServerRoute } from "./server-route.ts";
 import type { Transport } from "./transport.ts";
 
-export interface ConnectionOwner {
+interface ConnectionOwner {
   /** Throws what an unknown service or method is answered with. */
   lookup(service: string, method: string): ServerRoute;
   isStopping(): boolean;

@@ -4,16 +4,13 @@ import { ServerConnection } from "./server-connection.ts";
 import type { CallContext, ServerRoute } from "./server-route.ts";
 import type { Transport } from "./transport.ts";
 
-export type UnaryHandler<Req, Resp> = (request: Req, context: CallContext) => Promise<Resp> | Resp;
-export type ServerStreamHandler<Req, Resp> = (request: Req, context: CallContext) => AsyncIterable<Resp>;
-export type ClientStreamHandler<Req, Resp> = (
+type UnaryHandler<Req, Resp> = (request: Req, context: CallContext) => Promise<Resp> | Resp;
+type ServerStreamHandler<Req, Resp> = (request: Req, context: CallContext) => AsyncIterable<Resp>;
+type ClientStreamHandler<Req, Resp> = (
   requests: AsyncIterable<Req>,
   context: CallContext,
 ) => Promise<Resp> | Resp;
-export type BidiHandler<Req, Resp> = (
-  requests: AsyncIterable<Req>,
-  context: CallContext,
-) => AsyncIterable<Resp>;
+type BidiHandler<Req, Resp> = (requests: AsyncIterable<Req>, context: CallContext) => AsyncIterable<Resp>;
 
 type Handler<M extends MethodDefinition> = M["requestStream"] extends true
   ? M["responseStream"] extends true

@@ -1,5 +1,5 @@
 /** Where a guest's vsock ports can be reached. */
-export type VsockAddress =
+type VsockAddress =
   /** A hybrid vsock unix socket: vhost-device-vsock, Cloud Hypervisor, Firecracker. */
   { readonly kind: "hybrid"; readonly path: string };
 

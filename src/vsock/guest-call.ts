@@ -8,7 +8,7 @@ import type { Ledger } from "../core/ledger.ts";
 import { checkSocketPath } from "../host/socket-path.ts";
 
 /** A call that the guest is expected to make. */
-export interface GuestCall {
+interface GuestCall {
   /** The unix socket at which it arrives. */
   readonly path: string;
   /** The connection, once the guest has called. The first one counts; there is no second. */

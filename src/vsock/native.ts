@@ -18,7 +18,7 @@ interface Addon {
 }
 
 /** A context id that is this pod's for as long as the descriptor, or a copy of it, is open. */
-export interface ReservedCid {
+interface ReservedCid {
   readonly cid: number;
   /** /dev/vhost-vsock, for the VMM to inherit. */
   readonly fd: number;

@@ -12,7 +12,7 @@ import { type HostProcess, launch, type ProcessExit } from "../host/process-laun
 import type { ProcessUser } from "../host/process-user.ts";
 import { checkSocketPath } from "../host/socket-path.ts";
 
-export interface VsockDaemonSpec {
+interface VsockDaemonSpec {
   /** Path of the program `vhost-device-vsock`. */
   readonly path: string;
   /** The sockets `vhu.sock` and `vs` go here. */
@@ -26,7 +26,7 @@ export interface VsockDaemonSpec {
 }
 
 /** A running vhost-device-vsock. */
-export interface VsockDaemon {
+interface VsockDaemon {
   /** The vhost-user socket for the VMM. */
   readonly vhostUserSocket: string;
   /** The hybrid vsock socket for `connect`. */

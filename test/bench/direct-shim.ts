@@ -16,7 +16,7 @@ import type { Subject } from "./subject.ts";
 
 const CALL_LIMIT_MS = 60_000;
 
-export interface ShimPlace {
+interface ShimPlace {
   readonly subject: Subject;
   readonly namespace: string;
   readonly id: string;

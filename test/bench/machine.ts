@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { cpus, loadavg, release, totalmem } from "node:os";
 
 /** What the numbers were measured on. */
-export interface Machine {
+interface Machine {
   readonly processor: string;
   readonly processors: number;
   readonly memoryMib: number;

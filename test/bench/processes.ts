@@ -4,7 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 const KIB = 1024;
 
 /** Memory of a process in MiB, from /proc/PID/smaps_rollup (proc(5)). */
-export interface Memory {
+interface Memory {
   /** Its share of everything: shared pages are divided among those who share them. */
   readonly pss: number;
   /**

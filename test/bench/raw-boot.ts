@@ -12,7 +12,7 @@ const LIMIT_MS = 60_000;
 /** What the agent writes to the console once it listens. */
 const LISTENING = /hull-agent: info: ready after \d+ ms, (\d+) KiB resident/;
 
-export interface Boot {
+interface Boot {
   /** From the spawn to the listening agent, with no vsock and no virtio-fs device. */
   readonly ms: number;
   readonly agentRssMib: number;

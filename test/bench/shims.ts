@@ -7,7 +7,7 @@ import type { Subject } from "./subject.ts";
 const prepared = new WeakMap<Bench, Promise<Bundles>>();
 
 /** The bundles of a benchmark run; the root file system is unpacked once. */
-export function bundlesOf(bench: Bench): Promise<Bundles> {
+function bundlesOf(bench: Bench): Promise<Bundles> {
   let bundles = prepared.get(bench);
   if (!bundles) {
     bundles = Bundles.prepare(bench.ctr, join(bench.containerd.directory, "bench"));

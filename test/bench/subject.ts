@@ -19,7 +19,7 @@ export function runFlags({ runtime, config }: Subject): string[] {
   return ["--runtime", runtime, ...(config === undefined ? [] : ["--runtime-config-path", config])];
 }
 
-export interface Subjects {
+interface Subjects {
   readonly all: readonly Subject[];
   /** Why a subject is left out. */
   readonly absent: readonly { readonly name: Subject["name"]; readonly reason: string }[];

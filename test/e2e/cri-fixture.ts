@@ -8,10 +8,10 @@ import { assertNoLeaks, type LeakScope, snapshot } from "../testkit/leaks.ts";
 import { chosenLines, chosenRuntimes } from "./fixture.ts";
 
 /** CRI's runtime handlers in hack/containerd's configuration; `hull-sandbox` is there on line 2 only. */
-export type Handler = "hull" | "hull-sandbox" | "runc";
+type Handler = "hull" | "hull-sandbox" | "runc";
 
 /** What the cases of a suite work with: one handler of one containerd. */
-export class CriTarget {
+class CriTarget {
   constructor(
     readonly containerd: Containerd,
     readonly cri: Cri,

@@ -7,7 +7,7 @@ import type { Lane } from "./lane.ts";
 const AGAIN_MS = 4_000;
 export const SIGKILL = 9;
 
-export interface Wanted {
+interface Wanted {
   readonly id: string;
   readonly args: readonly string[];
   readonly configPath: string;

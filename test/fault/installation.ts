@@ -74,7 +74,7 @@ export class FaultyInstallation {
   }
 }
 
-export interface Pod {
+interface Pod {
   readonly namespace: string;
   readonly id: string;
 }

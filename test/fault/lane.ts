@@ -15,7 +15,7 @@ const KILL_TIMEOUT = "2s";
 /** How many of them a failed case shows. */
 const WARNINGS = 12;
 
-export interface LaneSettings {
+interface LaneSettings {
   readonly index: number;
   readonly line: Line;
   readonly installation: FaultyInstallation;

@@ -9,7 +9,7 @@ import type { Lane } from "./lane.ts";
 import type { FaultCase, Step } from "./matrix.ts";
 
 /** An answer to Wait. */
-export interface Waited {
+interface Waited {
   readonly id: string;
   readonly status: number | undefined;
   readonly code: string;

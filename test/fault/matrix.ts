@@ -10,10 +10,10 @@ export const PARTS = [
   "pod-localhost",
   "containerd",
 ] as const;
-export type Part = (typeof PARTS)[number] | "guest" | "launcher" | "ledger" | "spawn";
-export type How = "kill" | "stop" | "error";
+type Part = (typeof PARTS)[number] | "guest" | "launcher" | "ledger" | "spawn";
+type How = "kill" | "stop" | "error";
 /** A container that is its own pod, or one in a pod with a sandbox container, as CRI makes it. */
-export type Shape = "single" | "pod";
+type Shape = "single" | "pod";
 /** Whether the VM is a clone of a template. */
 export type Base = "clone" | "cold";
 export const STEPS = ["start", "create", "created", "run", "running", "exec", "kill", "delete"] as const;

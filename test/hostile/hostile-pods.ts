@@ -15,7 +15,7 @@ import { ShimWatch } from "./shim-watch.ts";
 const run = promisify(execFile);
 
 /** Short: every case that needs it waits for it. That the guest is believed dead early hurts nobody here. */
-export const KILL_TIMEOUT_MS = 500;
+const KILL_TIMEOUT_MS = 500;
 /** Of the container's creation, and of the boot where it is the guest that does not answer. */
 const SILENT_LIMIT = "5s";
 /** How long what ends at once, or after `KILL_TIMEOUT_MS`, may take on a machine that has much else to do. */

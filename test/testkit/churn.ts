@@ -3,7 +3,7 @@ import { mkdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Cri, CriPod } from "./cri.ts";
 
-export interface Churn {
+interface Churn {
   /** CRI's runtime handler. */
   readonly handler: string;
   readonly pods: number;

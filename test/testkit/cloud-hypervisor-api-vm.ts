@@ -20,7 +20,7 @@ export interface FakeEvent {
 }
 
 /** What the fake VM needs from the process round it. */
-export interface FakeVmHost {
+interface FakeVmHost {
   emit(event: FakeEvent): void;
   /** The guest prints on its serial port. */
   print(text: string): void;
@@ -60,7 +60,7 @@ const LABELS = {
   "vm.restore": "The VM could not be restored",
   "vm.power-button": "Error triggering power button",
 } as const;
-export type VmAction = keyof typeof LABELS;
+type VmAction = keyof typeof LABELS;
 
 /**
  * The VM that the fake VMM keeps: which call is refused in which state, with the status and the words of the real

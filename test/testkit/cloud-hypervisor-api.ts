@@ -18,7 +18,7 @@ export type Fault = { readonly on: string; readonly times?: number } & (
   | { readonly do: "flood" }
 );
 
-export interface FakeOptions {
+interface FakeOptions {
   readonly faults?: readonly Fault[];
   /** Check that disks, taps and virtiofsd sockets exist, as the real one does. Default true. */
   readonly checkHost?: boolean;

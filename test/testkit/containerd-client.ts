@@ -35,7 +35,7 @@ export interface OciProcess {
 }
 
 /** How a container's record is to differ from what `ctr` makes of the busybox image. */
-export interface RecordSettings {
+interface RecordSettings {
   readonly id: string;
   readonly runtime: string;
   /** hull's configuration file. */

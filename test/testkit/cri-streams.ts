@@ -5,7 +5,7 @@ import type { CriContainer, CriPod } from "./cri.ts";
 import { OutputReader } from "./output-reader.ts";
 import { SpdyConnection } from "./spdy.ts";
 
-export interface StreamOptions {
+interface StreamOptions {
   readonly stdin?: boolean;
   /** One stream for both outputs, and a size. */
   readonly tty?: boolean;
@@ -90,7 +90,7 @@ const streams = ({ stdin = false, tty = false }: StreamOptions) => ({
 });
 
 /** A connection to a port of the pod; the error stream tells why there is none. */
-export interface ForwardedConnection {
+interface ForwardedConnection {
   readonly data: Duplex;
   readonly error: OutputReader;
 }

@@ -18,7 +18,7 @@ export type PodSettings = Parameters<typeof PodSandboxConfig.fromPartial>[0];
 export type ContainerSettings = Parameters<typeof ContainerConfig.fromPartial>[0];
 
 /** What a command in a container left. */
-export interface ExecResult {
+interface ExecResult {
   readonly code: number;
   readonly stdout: string;
   readonly stderr: string;

@@ -3,7 +3,7 @@ import type { Deadline } from "../../src/core/deadline.ts";
 import { HullError } from "../../src/core/errors.ts";
 import { Dial } from "../../src/vsock/hybrid.ts";
 
-export interface DialPace {
+interface DialPace {
   /** How long a try is waited for before the next one is made. */
   readonly firstMs: number;
   /** Tries get longer by this factor ... */

@@ -11,7 +11,7 @@ export interface QmpStep {
   readonly hangUp?: boolean;
 }
 
-export const GREETING = { QMP: { version: { qemu: { major: 7, minor: 2, micro: 0 } }, capabilities: [] } };
+const GREETING = { QMP: { version: { qemu: { major: 7, minor: 2, micro: 0 } }, capabilities: [] } };
 export const ok = (result: unknown = {}) => ({ return: result, id: "$id" });
 
 /** A QMP server that follows a script. `problems` is what did not go by it; check that it is empty at the end. */

@@ -24,7 +24,7 @@ export interface CallOptions {
 }
 
 /** A server's stream; leaving the `for await` loop cancels the call. */
-export type GrpcStream<T> = AsyncIterable<T> & { cancel(): void };
+type GrpcStream<T> = AsyncIterable<T> & { cancel(): void };
 
 type Method<M extends MethodDefinition> = M["responseStream"] extends true
   ? (request: Partial<RequestOf<M>>, options?: CallOptions) => GrpcStream<ResponseOf<M>>

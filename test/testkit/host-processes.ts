@@ -43,7 +43,7 @@ export async function hostProcess(pid: number): Promise<PodProcess> {
 }
 
 /** What a process may do on the host, as /proc shows it. */
-export interface ProcessRights {
+interface ProcessRights {
   readonly user: number;
   readonly capabilities: string;
   readonly noNewPrivs: string;

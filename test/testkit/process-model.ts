@@ -13,7 +13,7 @@ export type Op =
       readonly e: string;
     };
 
-export const CONTAINERS = ["c1", "c2"];
+const CONTAINERS = ["c1", "c2"];
 const EXECS = ["", "e1", "e2"];
 export const opArbitrary: fc.Arbitrary<Op> = fc.oneof(
   fc.record({

@@ -20,7 +20,7 @@ async function unlessGone<T>(reading: Promise<T>, missing: T): Promise<T> {
   }
 }
 
-export interface ProcessEntry {
+interface ProcessEntry {
   readonly pid: number;
   /** Clock ticks after boot: with the pid it names one process for ever. */
   readonly startTime: string;

@@ -12,7 +12,7 @@ import {
 import type { ContainerdClient } from "./containerd-client.ts";
 
 /** A task's event with the fields that all runtimes must agree on. */
-export interface SeenEvent {
+interface SeenEvent {
   readonly kind: string;
   readonly containerId: string;
   /** The exec id; empty for the init process. */

@@ -23,7 +23,7 @@ export interface Streams {
   readonly uri?: string;
 }
 
-export type Ended = { readonly code: number; readonly out: string; readonly err: string };
+type Ended = { readonly code: number; readonly out: string; readonly err: string };
 
 /** A process of a container through containerd's API: the init process (empty exec id) or an exec. */
 export class TaskProcess {

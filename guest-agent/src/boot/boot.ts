@@ -64,7 +64,7 @@ export function boot(sys: Sys, log: Log, version: string): void {
 }
 
 /** What the agent tells while it serves. */
-export interface AgentEvents {
+interface AgentEvents {
   /** The host has connected. */
   taken(): void;
   /** The VM becomes its pod's. */

@@ -7,7 +7,7 @@ export const MODULE_LIST = "/lib/modules/hull.order";
 /** The module after which the host can reach us. */
 const TRANSPORT = /\/(vmw_vsock_virtio_transport|virtio_vsock)\.ko(\.\w+)?$/;
 
-export interface ModuleList {
+interface ModuleList {
   /** Up to the vsock transport. */
   transport: string[];
   rest: string[];

@@ -11,7 +11,7 @@ interface Mount {
 export const CGROUP_ROOT = "/sys/fs/cgroup";
 
 /** The kernel file systems of the guest, in the order they are mounted. */
-export function bootMounts(sys: Pick<Sys, "MS_NOSUID" | "MS_NODEV" | "MS_NOEXEC">): Mount[] {
+function bootMounts(sys: Pick<Sys, "MS_NOSUID" | "MS_NODEV" | "MS_NOEXEC">): Mount[] {
   const { MS_NOSUID, MS_NODEV, MS_NOEXEC } = sys;
   const strict = MS_NOSUID | MS_NODEV | MS_NOEXEC;
   return [

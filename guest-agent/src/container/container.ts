@@ -36,7 +36,7 @@ const END_LIMIT_MS = 10_000;
 /** How long a disk that was just plugged in may take to appear. */
 const DISK_LIMIT_MS = 20_000;
 
-export type ContainerState = "created" | "running" | "pausing" | "paused" | "stopped" | "deleted";
+type ContainerState = "created" | "running" | "pausing" | "paused" | "stopped" | "deleted";
 
 /**
  * One container: its init process, execs, cgroup and bundle folder. Start, pause, resume, update and delete go one

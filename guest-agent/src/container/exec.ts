@@ -8,7 +8,7 @@ import { launch } from "./launch.ts";
 import { Process } from "./process.ts";
 import type { Runtime } from "./runtime.ts";
 
-export interface ExecOptions {
+interface ExecOptions {
   containerId: string;
   id: string;
   /** The container's bundle folder. */

@@ -7,7 +7,7 @@ import { allowing, SIGKILL, type Sys } from "../sys.ts";
 
 const TERMINAL_LIMIT_MS = 10_000;
 
-export interface LaunchResources {
+interface LaunchResources {
   sys: Sys;
   reaper: Reaper;
   /** A fresh path for a console socket. */

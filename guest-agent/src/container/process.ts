@@ -4,10 +4,10 @@ import { StateMachine } from "../../../src/core/state-machine.ts";
 import type { Exit } from "../loop/reaper.ts";
 import type { GuestIo, OutputTotals } from "../stdio/guest-io.ts";
 
-export type ProcessState = "created" | "starting" | "running" | "stopped";
+type ProcessState = "created" | "starting" | "running" | "stopped";
 
 /** How a process ended, as its waiters learn it. */
-export interface Ended {
+interface Ended {
   status: number;
   atUnixNano: bigint;
   oomKilled: boolean;

@@ -51,7 +51,7 @@ export function signalPids(sys: Sys, pids: readonly number[], signal: number): v
  * Whether the kernel would drop a SIGTERM: the target is the init of its pid namespace (pid_namespaces(7)) and
  * neither handles, blocks nor ignores it.
  */
-export function dropsSigterm(sys: Pick<Sys, "readFile">, pid: number): boolean {
+function dropsSigterm(sys: Pick<Sys, "readFile">, pid: number): boolean {
   let status: string;
   try {
     status = readText(sys, `/proc/${pid}/status`, 64 << 10);

@@ -25,7 +25,7 @@ export class EventBus {
   }
 }
 
-export class Subscription implements AsyncIterableIterator<Event> {
+class Subscription implements AsyncIterableIterator<Event> {
   readonly #pending: Event[] = [];
   readonly #release: () => void;
   #waiting: ((result: IteratorResult<Event>) => void) | undefined;

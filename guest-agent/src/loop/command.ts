@@ -2,7 +2,7 @@ import { deadlineExceeded } from "../../../src/core/errors.ts";
 import { allowing, SIGKILL, type Sys } from "../sys.ts";
 import type { Exit, Reaper } from "./reaper.ts";
 
-export interface Command {
+interface Command {
   argv: string[];
   env?: string[];
   /** The child's descriptors; they stay the caller's. */

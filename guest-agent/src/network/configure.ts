@@ -32,7 +32,7 @@ const MAX_MTU = 65535;
 const APPEAR_LIMIT_MS = 10_000;
 const EEXIST = 17;
 
-export type Network = Pick<UpdateNetworkRequest, "interfaces" | "routes" | "neighbours">;
+type Network = Pick<UpdateNetworkRequest, "interfaces" | "routes" | "neighbours">;
 
 /** Throws InvalidArgument for a network that could not be configured; changes nothing. */
 export function checkNetwork({ interfaces, routes, neighbours }: Network): void {

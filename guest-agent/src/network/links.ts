@@ -6,7 +6,7 @@ import type { Sys } from "../sys.ts";
 const LINK_GROUP = 1;
 const DIRECTORY = "/sys/class/net";
 
-export interface Link {
+interface Link {
   readonly name: string;
   readonly index: number;
   readonly mac: string;

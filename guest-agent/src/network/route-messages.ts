@@ -49,7 +49,7 @@ const TYPES: Readonly<Record<string, number>> = {
 };
 
 /** The index of an interface by its name; throws when there is none. */
-export type IndexOf = (device: string) => number;
+type IndexOf = (device: string) => number;
 
 /** `ifinfomsg` that gives a link another name. */
 export function renameLink(index: number, name: string): Uint8Array {

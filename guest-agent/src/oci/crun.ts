@@ -9,13 +9,13 @@ const TIME_LIMIT_MS = 60_000;
 const MAX_LOG_BYTES = 256 << 10;
 const ENVIRONMENT = ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"];
 
-export interface CrunPaths {
+interface CrunPaths {
   binary: string;
   /** crun's own records. */
   stateRoot: string;
 }
 
-export interface Launch {
+interface Launch {
   containerId: string;
   /** Folder for the pid file and the log, one launch at a time per `name`. */
   folder: string;

@@ -13,12 +13,12 @@ export interface Process {
   [other: string]: unknown;
 }
 
-export interface Namespace {
+interface Namespace {
   type: string;
   path?: string;
 }
 
-export interface Spec {
+interface Spec {
   process: Process;
   root: { path: string; [other: string]: unknown };
   linux: { cgroupsPath?: string; namespaces?: Namespace[]; [other: string]: unknown };
@@ -31,7 +31,7 @@ export interface Spec {
  */
 const SPEC_VERSION = "1.0.2";
 
-export interface SpecContext {
+interface SpecContext {
   /** cgroup below the root of the hierarchy. */
   cgroupsPath: string;
   terminal: boolean;

@@ -8,7 +8,7 @@ const MEMORY = "/sys/devices/system/memory";
 const MIB = 2 ** 20;
 
 /** What the machine has in all. */
-export interface MachineSize {
+interface MachineSize {
   readonly vcpus: number;
   readonly memoryMib: number;
 }

@@ -4,7 +4,7 @@ import { checkPath } from "../names.ts";
 import type { Sys } from "../sys.ts";
 
 /** Shares are mounted below this folder only: nothing of the guest's own can be covered by one. */
-export const SHARE_PARENT = "/run/hull";
+const SHARE_PARENT = "/run/hull";
 
 const TAG = /^[A-Za-z0-9_.-]{1,36}$/;
 

@@ -11,12 +11,12 @@ import { onlineResources } from "../sandbox/online-resources.ts";
 import type { Sandbox } from "../sandbox/sandbox.ts";
 import type { Sys } from "../sys.ts";
 
-export const PROTOCOL_MAJOR = 2;
-export const PROTOCOL_MINOR = 0;
+const PROTOCOL_MAJOR = 2;
+const PROTOCOL_MINOR = 0;
 
 const MAX_SIGNAL = 64;
 
-export interface AgentParts {
+interface AgentParts {
   sys: Sys;
   version: string;
   sandbox: Sandbox;

@@ -8,7 +8,7 @@ export const STREAMS: readonly StreamName[] = ["stdin", "stdout", "stderr"];
 /** Our ends of a process's streams; whoever holds one closes it. A stream that is not wanted has none. */
 export type Endpoints = Partial<Record<StreamName, number>>;
 
-export interface Pipes {
+interface Pipes {
   /** What the process gets as its descriptors 0, 1 and 2; -1 = /dev/null. */
   child: [number, number, number];
   ours: Endpoints;

@@ -23,7 +23,7 @@ const ACCESS = /^rw?$/;
 const LOOK_MS = 2;
 
 /** A disk as the kernel knows it. */
-export interface KernelDisk {
+interface KernelDisk {
   /** In /dev. */
   readonly name: string;
   readonly major: number;

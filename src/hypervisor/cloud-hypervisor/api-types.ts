@@ -22,7 +22,7 @@ export interface VmConfig {
   pvpanic?: boolean;
 }
 
-export interface MemoryConfig {
+interface MemoryConfig {
   size: number;
   /** MAP_SHARED: every vhost-user device needs it. Ignored (always on) with huge pages. */
   shared: boolean;
@@ -34,7 +34,7 @@ export interface MemoryConfig {
   hotplug_size?: number;
 }
 
-export interface ConsoleConfig {
+interface ConsoleConfig {
   mode: "Off" | "Pty" | "Tty" | "File" | "Socket" | "Null";
   file?: string;
   socket?: string;
@@ -73,7 +73,7 @@ export interface VsockConfig {
   socket: string;
 }
 
-export interface PlatformConfig {
+interface PlatformConfig {
   /** SMBIOS type 1. */
   system_uuid?: string;
   /** SMBIOS type 11. */
@@ -100,7 +100,7 @@ export interface VmmPingResponse {
   features?: string[];
 }
 
-export type VmState = "Created" | "Running" | "Shutdown" | "Paused" | "BreakPoint";
+type VmState = "Created" | "Running" | "Shutdown" | "Paused" | "BreakPoint";
 
 export interface VmInfo {
   config: Record<string, unknown>;

@@ -8,7 +8,7 @@ import { MissingToolError } from "../../host/missing-tool.ts";
 import { isAlive, startTimeOf } from "../../host/proc.ts";
 import { run } from "../../host/run.ts";
 
-export interface AccelProbe {
+interface AccelProbe {
   /** QEMU's executable. */
   readonly path: string;
   /** The guest kernel: what KVM must be able to run. */

@@ -27,7 +27,7 @@ export const hotplugPorts = (spec: VmSpec) => (spec.memoryFile === undefined ? 4
 export const portName = (index: number) => `hotplug${index}`;
 
 /** Values of QEMU's option lists hold a comma as two (docs/system/qemu-manpage, "-drive"). */
-export const escapeValue = (value: string) => value.replaceAll(",", ",,");
+const escapeValue = (value: string) => value.replaceAll(",", ",,");
 
 /**
  * A guest resets by a triple fault, which QEMU takes for its end. A guest that dies before its console is up is silent;

@@ -37,7 +37,7 @@ export interface QmpCommands {
 }
 
 /** A place for a CPU. */
-export interface HotpluggableCpu {
+interface HotpluggableCpu {
   /** The driver for `device_add`, which takes `props`. */
   type: string;
   props: Record<string, number>;
@@ -46,7 +46,7 @@ export interface HotpluggableCpu {
 }
 
 /** Anonymous memory, in bytes. */
-export interface MemoryObject {
+interface MemoryObject {
   "qom-type": "memory-backend-memfd";
   id: string;
   size: number;
@@ -56,7 +56,7 @@ export interface MemoryObject {
 }
 
 /** BlockdevCacheOptions of QEMU's QAPI schema. */
-export interface BlockCache {
+interface BlockCache {
   direct: boolean;
   "no-flush": boolean;
 }

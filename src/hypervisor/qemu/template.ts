@@ -11,8 +11,8 @@ import type { VmSpec } from "../hypervisor.ts";
 import type { QmpClient } from "./qmp-client.ts";
 
 /** The files of a template: the guest's memory, sparse, and the state of CPUs and devices. */
-export const MEMORY_FILE = "memory";
-export const STATE_FILE = "state";
+const MEMORY_FILE = "memory";
+const STATE_FILE = "state";
 
 /** `O_TMPFILE` of open(2) on x86: a file without a name, gone with its last descriptor. Node has no constant for it. */
 const O_TMPFILE = 0o20200000;
@@ -59,7 +59,7 @@ export async function loadState(qmp: QmpClient, fd: number, deadline: Deadline):
 }
 
 /** A template opened for one clone: descriptors for QEMU to inherit. */
-export interface Clone {
+interface Clone {
   /** The clone's own memory: a file without a name on the template's file system. */
   readonly memory: number;
   readonly state: number;

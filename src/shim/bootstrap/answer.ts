@@ -15,7 +15,7 @@ const CONFIG_LIMIT = 1 << 20;
 const SAYS_GRPC = /^[^#\n]*\bgrpc\b/m;
 
 /** Which containerd asks. */
-export interface Asker {
+interface Asker {
   /** Empty where it does not say (before 2.3). */
   readonly version: string;
   /** Its executable. */

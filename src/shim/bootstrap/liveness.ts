@@ -3,7 +3,7 @@ import type { PodPaths } from "./pod-paths.ts";
 import { ifExists, type Sys } from "./sys.ts";
 
 /** A process that cannot be mistaken for a later one with the same pid. */
-export interface ProcessMark {
+interface ProcessMark {
   readonly pid: number;
   /** Field 22 of /proc/PID/stat: clock ticks since boot. */
   readonly startTime: string;

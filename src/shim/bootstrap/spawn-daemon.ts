@@ -51,7 +51,7 @@ export class Installation {
  * The environment of what the launcher starts. containerd's own is not passed on: NODE_OPTIONS would run anything,
  * NODE_EXTRA_CA_CERTS costs 70 ms, and credentials in it are not ours.
  */
-export function childEnvironment(sys: Sys): string[] {
+function childEnvironment(sys: Sys): string[] {
   const kept = ["PATH", "HULL_CONFIG"].flatMap((name) => {
     const value = sys.getenv(name);
     return value === undefined ? [] : [`${name}=${value}`];
@@ -61,7 +61,7 @@ export function childEnvironment(sys: Sys): string[] {
 }
 
 /** A daemon that was started. */
-export interface StartedDaemon {
+interface StartedDaemon {
   readonly pid: number;
   /** The read end of the pipe into which it writes a byte when it serves. */
   readonly ready: number;

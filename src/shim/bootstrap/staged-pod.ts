@@ -9,7 +9,7 @@ const S_IFDIR = 0o040000;
 const MAKE_ATTEMPTS = 10_000;
 
 /** A pod's folder that is complete but has not its name yet: it appears with its socket listening, or not at all. */
-export interface StagedPod {
+interface StagedPod {
   /** The listening socket. */
   readonly listener: number;
   /** Gives the folder its name. Throws AlreadyExists when there is a folder of that name. */

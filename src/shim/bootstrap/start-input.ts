@@ -8,7 +8,7 @@ export interface AnyValue {
 }
 
 /** What containerd says to `start` on stdin. Empty texts where it says nothing. */
-export interface StartInput {
+interface StartInput {
   readonly options: AnyValue | undefined;
   readonly logLevel: LogLevel | undefined;
   readonly containerdVersion: string;

@@ -40,7 +40,7 @@ const TOPICS = {
   "/hull/health": { name: "google.rpc.Status", codec: Status as MessageCodec<Status> },
 } as const;
 
-export type Topic = keyof typeof TOPICS;
+type Topic = keyof typeof TOPICS;
 type MessageOf<T extends Topic> = (typeof TOPICS)[T]["codec"] extends MessageCodec<infer M> ? M : never;
 
 /** An event as containerd takes it. */

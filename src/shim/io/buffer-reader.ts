@@ -1,10 +1,10 @@
 import { Socket } from "node:net";
 
 /** One read. A FIFO's default capacity is half of it; larger gains nothing. */
-export const STREAM_BUFFER_SIZE = 128 * 1024;
+const STREAM_BUFFER_SIZE = 128 * 1024;
 
 /** Gets the bytes in a buffer that is reused as soon as `next` was called; nothing more is read before that. */
-export type ChunkListener = (chunk: Uint8Array, next: () => void) => void;
+type ChunkListener = (chunk: Uint8Array, next: () => void) => void;
 
 /**
  * Reads a connected socket through one reused buffer, and returns the socket to use from here on in place of it.

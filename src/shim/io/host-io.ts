@@ -10,7 +10,7 @@ import type { OutputTarget } from "./output-target.ts";
 import { parseOutputUri } from "./stdio-uri.ts";
 
 /** What opening a process's streams needs to know of its surroundings. */
-export interface IoContext {
+interface IoContext {
   readonly namespace: string;
   readonly containerId: string;
   /** Empty for a container's init process. */
@@ -101,7 +101,7 @@ async function startLogger(
 }
 
 /** The streams of one process: one pump an output, stdin the other way. */
-export class HostIo implements ProcessIo {
+class HostIo implements ProcessIo {
   readonly wants: ProcessIo["wants"];
   readonly #pumps: { readonly stdout?: OutputPump; readonly stderr?: OutputPump };
   #closed: Promise<void> | undefined;

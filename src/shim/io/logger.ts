@@ -9,7 +9,7 @@ import type { OutputTarget } from "./output-target.ts";
 import { makePipes, type Pipe } from "./pipe.ts";
 
 /** What a logger is told and given. */
-export interface LoggerOptions {
+interface LoggerOptions {
   readonly path: string;
   readonly args: readonly string[];
   readonly mustReport: boolean;

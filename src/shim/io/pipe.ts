@@ -42,7 +42,7 @@ export async function makePipes(count: number, directory: string, deadline: Dead
   }
 }
 
-export function closePipes(pipes: readonly Pipe[]): void {
+function closePipes(pipes: readonly Pipe[]): void {
   for (const { read, write } of pipes) {
     closeSync(read);
     closeSync(write);

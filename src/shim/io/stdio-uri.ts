@@ -1,7 +1,7 @@
 import { invalidArgument } from "../../core/errors.ts";
 
 /** What a task's stdout path asks for (containerd core/runtime/v2 README, "Logging"). */
-export type OutputUri =
+type OutputUri =
   | { readonly kind: "none" }
   | { readonly kind: "fifo"; readonly path: string }
   | { readonly kind: "file"; readonly path: string }

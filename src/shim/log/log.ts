@@ -12,7 +12,7 @@ const LINE_LIMIT = 16 * 1024;
 const ERROR_TEXT_LIMIT = 4096;
 
 /** A place for log lines that neither blocks nor fails: what nobody takes is dropped. */
-export interface LineSink {
+interface LineSink {
   write(line: string): void;
   /** Lines dropped so far. */
   readonly dropped: number;

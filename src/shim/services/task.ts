@@ -15,7 +15,7 @@ import { metricsV2 } from "./stats/metrics-v2.ts";
 /** The same messages are served under both names (containerd 1.x asks for v2, 2.x tries v3 first where told so). */
 export const TASK_SERVICES = ["containerd.task.v2.Task", "containerd.task.v3.Task"] as const;
 
-export interface TaskServiceOptions {
+interface TaskServiceOptions {
   readonly pod: Pod;
   readonly version: string;
   /** What follows a SIGTERM, from the configuration. */

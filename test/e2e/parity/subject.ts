@@ -25,7 +25,7 @@ export interface ParityCase {
   readonly lines?: readonly Line[];
 }
 
-export interface ContainerSettings extends Streams {
+interface ContainerSettings extends Streams {
   readonly id?: string;
   readonly edit?: (spec: Spec) => void;
   /** hull's `runtime` section. */

@@ -17,7 +17,7 @@ export interface Call {
 }
 
 /** What an agent does from the moment on at which it is told to. What is left out is done as the real one does. */
-export interface Behaviour {
+interface Behaviour {
   /** In the place of the answer to a call. */
   answer?(call: Call): unknown;
   /** In the place of the real events. */

@@ -7,7 +7,7 @@ const SIGKILL = 9;
 const CGROUPS = "/sys/fs/cgroup";
 
 /** A container process: a test's script decides what it does. */
-export interface FakeProcess {
+interface FakeProcess {
   readonly pid: number;
   readonly args: string[];
   readonly files: (OpenFile | undefined)[];

@@ -11,7 +11,7 @@ import { metricsV2 } from "../stats/metrics-v2.ts";
 import { sumMetrics } from "../stats/sum.ts";
 import { readSandboxRequest } from "./request.ts";
 
-export interface SandboxServiceOptions {
+interface SandboxServiceOptions {
   readonly pod: Pod;
   /** The sandbox's id is the pod's. */
   readonly id: string;

@@ -49,7 +49,7 @@ export function flatKeyed(files: CgroupFiles, name: string): (key: string) => bi
 }
 
 /** One line of a nested-keyed file, such as `8:0 rbytes=1 wbytes=2` of `io.stat`. */
-export interface NestedLine {
+interface NestedLine {
   readonly key: string;
   readonly text: (field: string) => string | undefined;
 }

@@ -1,7 +1,7 @@
 import { uint64 } from "./cgroup-files.ts";
 
 /** Counters of one network interface; the names are those of containerd's metrics. */
-export interface InterfaceCounters {
+interface InterfaceCounters {
   readonly name: string;
   readonly rxBytes: bigint;
   readonly rxPackets: bigint;
