@@ -2,7 +2,6 @@
 export type Sys = typeof import("sys");
 
 /** Signal numbers (signal(7), x86-64 and arm64). */
-export const SIGINT = 2;
 export const SIGKILL = 9;
 export const SIGTERM = 15;
 export const SIGCHLD = 17;

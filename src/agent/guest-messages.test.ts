@@ -31,7 +31,6 @@ test("the guest's messages have no field for a path, only versions, process ids 
     "HelloResponse.agent_version",
     "HelloResponse.features",
     "HelloResponse.kernel_release",
-    "ListProcessesResponse.exec_id",
     "OomEvent.container_id",
     "StatsContainerResponse.cgroup_files",
     "StatsContainerResponse.net_dev",

@@ -11,9 +11,4 @@ export class SerialQueue {
     this.#tail = result.catch(() => undefined);
     return result;
   }
-
-  /** Resolves when everything that is queued now has settled. */
-  async idle(): Promise<void> {
-    await this.#tail;
-  }
 }

@@ -3,7 +3,6 @@ import { readFile } from "node:fs/promises";
 /** One line of /proc/PID/mountinfo (proc(5)). */
 export interface MountInfo {
   readonly id: number;
-  readonly parent: number;
   /** The path within the file system that is the root of this mount. */
   readonly root: string;
   readonly target: string;
@@ -26,10 +25,9 @@ export function parseMountInfo(text: string): MountInfo[] {
     const words = line.split(" ");
     const dash = words.indexOf("-", 6);
     if (dash < 0) return [];
-    const [id, parent, , root, target, options] = words;
+    const [id, , , root, target, options] = words;
     return {
       id: Number(id),
-      parent: Number(parent),
       root: unescapePath(root ?? ""),
       target: unescapePath(target ?? ""),
       options: (options ?? "").split(","),

@@ -12,7 +12,7 @@ const CGROUP = ["--mount", "type=cgroup,src=cgroup,dst=/sys/fs/cgroup,options=ro
 const lines = ({ stdout }: CtrResult) => stdout.trim().split(/\r+\n/);
 
 // ctr tells the size when the program runs already.
-const SIZE = 'while [ "$(stty size)" = "0 0" ]; do sleep 0.1; done; stty size';
+const SIZE = 'until stty size 2>&1 | grep -q "[1-9]"; do sleep 0.1; done; stty size';
 
 forEveryRunner(
   "task",

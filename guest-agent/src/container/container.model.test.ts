@@ -13,7 +13,7 @@ import {
 import { FakeGuest } from "../../../test/testkit/guest-agent/fake-guest.ts";
 
 type State = "none" | "created" | "running" | "paused" | "stopped";
-const OPERATIONS = ["create", "start", "pause", "resume", "kill", "delete", "exec", "end", "list"] as const;
+const OPERATIONS = ["create", "start", "pause", "resume", "kill", "delete", "exec", "end", "stats"] as const;
 type Operation = (typeof OPERATIONS)[number];
 
 /** Which state an operation leads to from each state; what is missing is refused. */
@@ -27,7 +27,7 @@ const MODEL: Record<Operation, Partial<Record<State, State>>> = {
   exec: { running: "running" },
   // The program ends by itself, which no client can be refused.
   end: { none: "none", created: "created", running: "stopped", paused: "paused", stopped: "stopped" },
-  list: { created: "created", running: "running", paused: "paused", stopped: "stopped" },
+  stats: { created: "created", running: "running", paused: "paused", stopped: "stopped" },
 };
 
 describe("container: random sequences", () => {
@@ -86,7 +86,7 @@ describe("container: random sequences", () => {
             guest.process("main").exit(0);
             await agent.waitProcess(ref);
           },
-          list: () => agent.listProcesses(ref),
+          stats: () => agent.statsContainer(ref),
         };
         let state: State = "none";
         try {

@@ -239,15 +239,6 @@ export class Container {
   }
 
   /** Its processes, with the exec id of those that lead an exec. */
-  processes(): { pid: number; execId: string }[] {
-    this.machine.require("list processes of", "created", "running", "pausing", "paused", "stopped");
-    const execIds = new Map<number, string>();
-    for (const [execId, exec] of this.#execs) {
-      if (exec.process.alive && exec.process.pid !== undefined) execIds.set(exec.process.pid, execId);
-    }
-    return this.cgroup.pids().map((pid) => ({ pid, execId: execIds.get(pid) ?? "" }));
-  }
-
   /** Forgets an ended (or never started) exec. */
   deleteExec(execId: string): void {
     const { process } = this.#exec(execId);

@@ -68,8 +68,4 @@ export class Containers {
     };
     await Promise.all([...this.#containers.values()].map(release));
   }
-
-  get size(): number {
-    return this.#containers.size;
-  }
 }

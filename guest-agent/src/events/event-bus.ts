@@ -19,10 +19,6 @@ export class EventBus {
     this.#subscribers.add(subscription);
     return subscription;
   }
-
-  get subscribers(): number {
-    return this.#subscribers.size;
-  }
 }
 
 class Subscription implements AsyncIterableIterator<Event> {

@@ -7,13 +7,12 @@ const MAX_CONNECTIONS = 256;
 
 /** Serves the forward port: relays each connection that knows the pod's token to a TCP port of the guest's localhost. */
 export class ForwardListener {
-  readonly #listener: Listener;
   #token = "";
   readonly #open = new Set<Forward>();
 
   /** Takes over `fd`, a listening socket. */
   constructor(sys: Sys, fd: number, log: Log) {
-    this.#listener = new Listener(
+    new Listener(
       sys,
       fd,
       (connection) => {
@@ -36,9 +35,5 @@ export class ForwardListener {
   /** From now on; every process of the host can dial this port. Nobody knows the empty token. */
   allow(token: string): void {
     this.#token = token;
-  }
-
-  close(): void {
-    this.#listener.close();
   }
 }

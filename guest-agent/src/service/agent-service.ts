@@ -108,10 +108,6 @@ export function agentHandlers(parts: AgentParts): Handlers<typeof AgentDefinitio
       return {};
     },
 
-    listProcesses({ containerId }) {
-      return { processes: containers.get(containerId).processes() };
-    },
-
     async pauseContainer({ containerId }) {
       await containers.get(containerId).pause();
       return {};

@@ -21,18 +21,13 @@ export class StreamListener {
   readonly #tokens: TokenTable;
   readonly #log: Log;
   readonly #waiting = new Set<number>();
-  readonly #listener: Listener;
 
   /** Takes over `fd`, a listening socket. */
   constructor(sys: Sys, fd: number, tokens: TokenTable, log: Log) {
     this.#sys = sys;
     this.#tokens = tokens;
     this.#log = log;
-    this.#listener = new Listener(sys, fd, (connection) => this.#greet(connection), log);
-  }
-
-  close(): void {
-    this.#listener.close();
+    new Listener(sys, fd, (connection) => this.#greet(connection), log);
   }
 
   #greet(connection: number): void {

@@ -27,8 +27,4 @@ export class TokenTable {
   forget(token: string): void {
     this.#streams.delete(token);
   }
-
-  get size(): number {
-    return this.#streams.size;
-  }
 }

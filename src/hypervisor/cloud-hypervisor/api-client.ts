@@ -9,10 +9,8 @@ import type {
   PciDeviceInfo,
   RestoreConfig,
   VmConfig,
-  VmCounters,
   VmInfo,
   VmmPingResponse,
-  VmResize,
 } from "./api-types.ts";
 
 /** The largest answer that is read: vm.info with its device tree stays far below. */
@@ -65,26 +63,17 @@ export class ApiClient {
   info(deadline: Deadline): Promise<VmInfo> {
     return this.#get("vm.info", deadline, isInfo);
   }
-  counters(deadline: Deadline): Promise<VmCounters> {
-    return this.#get("vm.counters", deadline, isCounters);
-  }
   create(config: VmConfig, deadline: Deadline): Promise<void> {
     return this.#put("vm.create", deadline, config);
   }
   boot(deadline: Deadline): Promise<void> {
     return this.#put("vm.boot", deadline);
   }
-  delete(deadline: Deadline): Promise<void> {
-    return this.#put("vm.delete", deadline);
-  }
   pause(deadline: Deadline): Promise<void> {
     return this.#put("vm.pause", deadline);
   }
   resume(deadline: Deadline): Promise<void> {
     return this.#put("vm.resume", deadline);
-  }
-  resize(size: VmResize, deadline: Deadline): Promise<void> {
-    return this.#put("vm.resize", deadline, size);
   }
   /** The VM must be paused and `directory` must exist; writes config.json, state.json and memory-ranges there. */
   snapshot(directory: string, deadline: Deadline): Promise<void> {
@@ -229,7 +218,5 @@ const isPing = (value: unknown): value is VmmPingResponse =>
   isObject(value) && typeof value.version === "string";
 const isInfo = (value: unknown): value is VmInfo =>
   isObject(value) && typeof value.state === "string" && isObject(value.config);
-const isCounters = (value: unknown): value is VmCounters =>
-  isObject(value) && Object.values(value).every(isObject);
 const isPciDevice = (value: unknown): value is PciDeviceInfo =>
   isObject(value) && typeof value.id === "string" && typeof value.bdf === "string";

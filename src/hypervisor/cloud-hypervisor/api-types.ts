@@ -17,7 +17,6 @@ export interface VmConfig {
   net?: NetConfig[];
   disks?: DiskConfig[];
   vsock?: VsockConfig;
-  platform?: PlatformConfig;
   /** A pvpanic device: a kernel panic becomes the event `guest panic`. */
   pvpanic?: boolean;
 }
@@ -29,15 +28,10 @@ interface MemoryConfig {
   hugepages?: boolean;
   /** Allocate all of it at the start. */
   prefault?: boolean;
-  hugepage_size?: number;
-  hotplug_method?: "Acpi" | "VirtioMem";
-  hotplug_size?: number;
 }
 
 interface ConsoleConfig {
-  mode: "Off" | "Pty" | "Tty" | "File" | "Socket" | "Null";
-  file?: string;
-  socket?: string;
+  mode: "Off" | "Tty";
 }
 
 export interface FsConfig {
@@ -52,8 +46,6 @@ export interface NetConfig {
   id?: string;
   tap: string;
   mac: string;
-  num_queues?: number;
-  queue_size?: number;
 }
 
 export interface DiskConfig {
@@ -73,31 +65,14 @@ export interface VsockConfig {
   socket: string;
 }
 
-interface PlatformConfig {
-  /** SMBIOS type 1. */
-  system_uuid?: string;
-  /** SMBIOS type 11. */
-  oem_strings?: string[];
-}
-
-export interface VmResize {
-  desired_vcpus?: number;
-  desired_ram?: number;
-  desired_balloon?: number;
-}
-
 export interface RestoreConfig {
   /** `file://<directory>` that holds config.json, state.json and memory-ranges. */
   source_url: string;
-  prefault?: boolean;
-  memory_restore_mode?: "Copy" | "OnDemand";
 }
 
 export interface VmmPingResponse {
   version: string;
-  build_version?: string;
   pid?: number;
-  features?: string[];
 }
 
 type VmState = "Created" | "Running" | "Shutdown" | "Paused" | "BreakPoint";
@@ -105,7 +80,6 @@ type VmState = "Created" | "Running" | "Shutdown" | "Paused" | "BreakPoint";
 export interface VmInfo {
   config: Record<string, unknown>;
   state: VmState;
-  memory_actual_size?: number;
   /** By device id. A device that is being removed stays in it until the guest has let it go. */
   device_tree?: Record<string, unknown>;
 }
@@ -115,6 +89,3 @@ export interface PciDeviceInfo {
   /** Bus, device, function in the guest: `0000:00:05.0`. */
   bdf: string;
 }
-
-/** Counters by device id and counter name. */
-export type VmCounters = Record<string, Record<string, number>>;

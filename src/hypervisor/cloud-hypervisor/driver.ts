@@ -9,24 +9,22 @@ import type { Hypervisor, VmContext, VmSpec } from "../hypervisor.ts";
 import { ApiClient } from "./api-client.ts";
 import { layOutClone } from "./template.ts";
 import { CloudHypervisorVm } from "./vm.ts";
-import { type MachineOptions, vmConfig } from "./vm-config.ts";
+import { vmConfig } from "./vm-config.ts";
 import { OWN_FDS, Vmm } from "./vmm.ts";
 
 /** Runs guests with Cloud Hypervisor (https://www.cloudhypervisor.org), by its HTTP API. Needs KVM. */
 export class CloudHypervisor implements Hypervisor {
   readonly type = "cloud-hypervisor";
 
-  constructor(readonly options: MachineOptions = {}) {}
-
   async boot(spec: VmSpec, context: VmContext): Promise<CloudHypervisorVm> {
-    vmConfig(spec, this.options); // what cannot be is refused before anything is made
+    vmConfig(spec); // what cannot be is refused before anything is made
     await checkGuestImage(spec).catch((error: unknown) => {
       throw HullError.wrap(`VM ${spec.name}: boot`, error);
     });
     const access = new PathAccess(spec.user, OWN_FDS.first + OWN_FDS.count);
     try {
       await mkdir(spec.directory, { recursive: true, mode: 0o700 });
-      const config = vmConfig(await accessibleSpec(spec, access), this.options);
+      const config = vmConfig(await accessibleSpec(spec, access));
       return await this.#start(spec, context, access, "running", async (client) => {
         await client.create(config, context.deadline);
         await client.boot(context.deadline);

@@ -15,26 +15,11 @@ const MIB = 1024 * 1024;
 /** Smaller than this no Linux guest with an initrd boots. */
 const LEAST_MEMORY_MIB = 32;
 
-/** What Cloud Hypervisor can be told beyond a VmSpec; from the configuration file. */
-export interface MachineOptions {
-  /** Back the guest's memory with huge pages of this size (bytes; a power of two that the host has). */
-  readonly hugePageSize?: number;
-  /** Let the guest give freed pages back to the host. Default true. */
-  readonly freePageReporting?: boolean;
-  /** vCPUs that `resize` may add up to; default: those at boot. */
-  readonly maxVcpus?: number;
-  /** Memory that `resize` may add, by virtio-mem; default none. */
-  readonly hotplugMemoryMib?: number;
-  /** SMBIOS type 1 UUID and type 11 strings, seen by the guest. */
-  readonly systemUuid?: string;
-  readonly oemStrings?: readonly string[];
-}
-
 /**
  * The body of vm.create for a machine. Throws InvalidArgument or FailedPrecondition for what Cloud Hypervisor
  * cannot do, before anything is started.
  */
-export function vmConfig(spec: VmSpec, options: MachineOptions = {}): VmConfig {
+export function vmConfig(spec: VmSpec): VmConfig {
   if (spec.accel !== "kvm") {
     throw failedPrecondition(
       `VM ${spec.name}: cloud-hypervisor runs guests with KVM only, not with accel ${spec.accel}; use hypervisor type qemu on a host without KVM`,
@@ -46,20 +31,17 @@ export function vmConfig(spec: VmSpec, options: MachineOptions = {}): VmConfig {
       `VM ${spec.name}: ${spec.memoryMib} MiB of memory is too little for any guest; set hypervisor.default_memory to ${LEAST_MEMORY_MIB} or more`,
     );
   }
-  const { hugePageSize, hotplugMemoryMib, systemUuid, oemStrings } = options;
   return {
     payload: { kernel: spec.kernel, initramfs: spec.initrd, cmdline: commandLine(spec.kernelParams) },
-    cpus: { boot_vcpus: spec.vcpus, max_vcpus: Math.max(spec.vcpus, options.maxVcpus ?? spec.vcpus) },
+    cpus: { boot_vcpus: spec.vcpus, max_vcpus: spec.vcpus },
     memory: {
       size: spec.memoryMib * MIB,
       shared: true, // virtiofsd maps the guest's memory
       ...(spec.memory?.hugePages && { hugepages: true }),
       ...(spec.memory?.preallocate && { prefault: true }),
-      ...(hugePageSize !== undefined && { hugepages: true, hugepage_size: hugePageSize }),
-      ...(hotplugMemoryMib && { hotplug_method: "VirtioMem" as const, hotplug_size: hotplugMemoryMib * MIB }),
     },
     rng: { src: spec.entropySource ?? "/dev/urandom" },
-    ...((options.freePageReporting ?? spec.freePageReporting ?? true) && {
+    ...((spec.freePageReporting ?? true) && {
       balloon: { size: 0, deflate_on_oom: true, free_page_reporting: true },
     }),
     serial: { mode: "Tty" },
@@ -69,12 +51,6 @@ export function vmConfig(spec: VmSpec, options: MachineOptions = {}): VmConfig {
     disks: spec.disks.map((disk) => diskConfig(disk, spec.block)),
     ...(spec.vsock && { vsock: vsockConfig(spec.name, spec.vsock) }),
     pvpanic: true,
-    ...((systemUuid !== undefined || oemStrings) && {
-      platform: {
-        ...(systemUuid !== undefined && { system_uuid: systemUuid }),
-        ...(oemStrings && { oem_strings: [...oemStrings] }),
-      },
-    }),
   };
 }
 

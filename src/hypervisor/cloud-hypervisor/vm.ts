@@ -6,7 +6,7 @@ import type { PathAccess } from "../../host/path-access.ts";
 import { accessibleDevice } from "../accessible-spec.ts";
 import type { HotplugDevice, Vm, VmExit, VmStatus } from "../hypervisor.ts";
 import { type ApiClient, Refusal } from "./api-client.ts";
-import type { PciDeviceInfo, VmCounters, VmInfo, VmResize } from "./api-types.ts";
+import type { PciDeviceInfo, VmInfo } from "./api-types.ts";
 import { diskConfig, fsConfig, netConfig } from "./vm-config.ts";
 import type { Vmm } from "./vmm.ts";
 
@@ -100,11 +100,6 @@ export class CloudHypervisorVm implements Vm {
     throw failedPrecondition(`VM ${this.name}: add memory: it was started with a fixed size`);
   }
 
-  /** Asks for other sizes: vCPUs up to MachineOptions.maxVcpus, memory up to hotplugMemoryMib more, the balloon. */
-  resize(size: VmResize, deadline: Deadline): Promise<void> {
-    return this.#change("resize", deadline, () => this.client.resize(size, deadline));
-  }
-
   /** Saves the paused VM into `directory`, which must exist, for `CloudHypervisor.restore`. */
   snapshot(directory: string, deadline: Deadline): Promise<void> {
     return this.#change("snapshot", deadline, async () => {
@@ -116,10 +111,6 @@ export class CloudHypervisorVm implements Vm {
 
   info(deadline: Deadline): Promise<VmInfo> {
     return this.#explained("inspect", () => this.client.info(deadline));
-  }
-
-  counters(deadline: Deadline): Promise<VmCounters> {
-    return this.#explained("read the counters of", () => this.client.counters(deadline));
   }
 
   stop(deadline: Deadline): Promise<void> {

@@ -271,16 +271,6 @@ export interface PauseContainerResponse {
 export interface ResumeContainerResponse {
 }
 
-export interface ListProcessesResponse {
-  processes: ListProcessesResponse_Process[];
-}
-
-export interface ListProcessesResponse_Process {
-  pid: number;
-  /** Set for the leading process of an exec. */
-  execId: string;
-}
-
 export interface UpdateContainerRequest {
   containerId: string;
   /** OCI runtime spec `linux.resources` (JSON). */
@@ -2473,109 +2463,6 @@ export const ResumeContainerResponse: MessageFns<ResumeContainerResponse> = {
   },
 };
 
-function createBaseListProcessesResponse(): ListProcessesResponse {
-  return { processes: [] };
-}
-
-export const ListProcessesResponse: MessageFns<ListProcessesResponse> = {
-  encode(message: ListProcessesResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    for (const v of message.processes) {
-      ListProcessesResponse_Process.encode(v!, writer.uint32(10).fork()).join();
-    }
-    return writer;
-  },
-
-  decode(input: BinaryReader | Uint8Array, length?: number): ListProcessesResponse {
-    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
-    if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error("protobuf decode recursion limit exceeded");
-    }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
-    try {
-      const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseListProcessesResponse();
-      while (reader.pos < end) {
-        const tag = reader.uint32();
-        switch (tag >>> 3) {
-          case 1: {
-            if (tag !== 10) {
-              break;
-            }
-
-            message.processes.push(ListProcessesResponse_Process.decode(reader, reader.uint32()));
-            continue;
-          }
-        }
-        if ((tag & 7) === 4 || tag === 0) {
-          break;
-        }
-        reader.skip(tag & 7);
-      }
-      return message;
-    } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
-    }
-  },
-};
-
-function createBaseListProcessesResponse_Process(): ListProcessesResponse_Process {
-  return { pid: 0, execId: "" };
-}
-
-export const ListProcessesResponse_Process: MessageFns<ListProcessesResponse_Process> = {
-  encode(message: ListProcessesResponse_Process, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.pid !== 0) {
-      writer.uint32(8).uint32(message.pid);
-    }
-    if (message.execId !== "") {
-      writer.uint32(18).string(message.execId);
-    }
-    return writer;
-  },
-
-  decode(input: BinaryReader | Uint8Array, length?: number): ListProcessesResponse_Process {
-    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
-    if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error("protobuf decode recursion limit exceeded");
-    }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
-    try {
-      const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseListProcessesResponse_Process();
-      while (reader.pos < end) {
-        const tag = reader.uint32();
-        switch (tag >>> 3) {
-          case 1: {
-            if (tag !== 8) {
-              break;
-            }
-
-            message.pid = reader.uint32();
-            continue;
-          }
-          case 2: {
-            if (tag !== 18) {
-              break;
-            }
-
-            message.execId = reader.string();
-            continue;
-          }
-        }
-        if ((tag & 7) === 4 || tag === 0) {
-          break;
-        }
-        reader.skip(tag & 7);
-      }
-      return message;
-    } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
-    }
-  },
-};
-
 function createBaseUpdateContainerRequest(): UpdateContainerRequest {
   return { containerId: "", resources: new Uint8Array(0) };
 }
@@ -3110,14 +2997,6 @@ export const AgentDefinition = {
       requestType: ProcessRequest as typeof ProcessRequest,
       requestStream: false,
       responseType: DeleteProcessResponse as typeof DeleteProcessResponse,
-      responseStream: false,
-      options: {},
-    },
-    listProcesses: {
-      name: "ListProcesses",
-      requestType: ContainerRequest as typeof ContainerRequest,
-      requestStream: false,
-      responseType: ListProcessesResponse as typeof ListProcessesResponse,
       responseStream: false,
       options: {},
     },
