@@ -90,7 +90,7 @@ test("validate says valid, or what is wrong and where", async () => {
   assert.equal(bad.status, 1);
   assert.equal(
     bad.err,
-    "hull: configuration refused: /bad.yaml:2:9: agent.boot_timeout: must be a duration from 1s to 10m, not 10; say the unit: 10s\n",
+    "hull: configuration refused: /bad.yaml:2:9: agent.boot_timeout: must be a duration from 1s to 10m, not 10; add the unit: 10s\n",
   );
   assert.equal((await hull("config", "validate", "none.yaml")).status, 1);
 });

@@ -50,11 +50,11 @@ export async function configPaths(context: CliContext, selection: ConfigSelectio
     context.out(`${file}: ${state}\n`);
     if (state === "used") for (const dropIn of used.slice(1)) context.out(`  ${dropIn}: applies\n`);
   }
-  if (!found) context.out("no file exists: every key has its default\n");
+  if (!found) context.out("no configuration file exists: every key has its default\n");
   return EXIT.ok;
 }
 
-/** `hull config show`: the configuration in force. */
+/** `hull config show`: the effective configuration. */
 export async function configShow(
   context: CliContext,
   selection: ConfigSelection & { readonly origin?: boolean; readonly json?: boolean },

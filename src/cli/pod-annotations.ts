@@ -20,7 +20,7 @@ export async function podAnnotations(file: string): Promise<Record<string, strin
     {};
   for (const [name, annotation] of Object.entries(found)) {
     if (typeof annotation !== "string") {
-      throw invalidArgument(`${file}: annotation ${name}: must be text; put its value in quotes`);
+      throw invalidArgument(`${file}: annotation ${name}: must be a string; put its value in quotes`);
     }
   }
   return { ...(found as Record<string, string>) };

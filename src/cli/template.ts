@@ -28,7 +28,7 @@ export async function templateCreate(context: CliContext, options: TemplateOptio
   const config = await load(context, options);
   const { hypervisor, agent } = config;
   const { type, template: settings } = hypervisor;
-  const deadline = Deadline.after(agent.boot_timeout, "make a template");
+  const deadline = Deadline.after(agent.boot_timeout, "build a template");
   const warn = (message: string) => context.err(`warning: ${message}\n`);
   try {
     const places = { installation: context.installation, path: context.env.PATH };
@@ -45,7 +45,7 @@ export async function templateCreate(context: CliContext, options: TemplateOptio
     };
     if (!canBeCloned(type, spec)) {
       throw failedPrecondition(
-        `template: there are none for ${type} with machine type ${spec.machine}; use qemu with q35`,
+        `template: not supported for ${type} with machine type ${spec.machine}; use qemu with q35`,
       );
     }
     const log = () => undefined;
@@ -86,7 +86,7 @@ function describe({ key, bytes, hits, manifest, problem }: TemplateStatus): stri
   const { facts, created, buildMs } = manifest;
   const age = Math.round((Date.now() - Date.parse(created)) / 1000);
   const vm = `${facts.hypervisor} ${facts.accel}, ${facts.vcpus} vCPU, ${facts.memoryMib} MiB`;
-  return `${key}  ${mib(bytes)} MiB  ${age} s old  ${hits} clones  made in ${buildMs} ms  ${vm}`;
+  return `${key}  ${mib(bytes)} MiB  ${age} s old  ${hits} clones  built in ${buildMs} ms  ${vm}`;
 }
 
 const mib = (bytes: number) => Math.round(bytes / (1 << 20));

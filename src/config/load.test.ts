@@ -120,7 +120,7 @@ test("a loaded configuration cannot be changed", async () => {
 test("a table of another runtime is ignored with a warning, runc's options without one", async () => {
   const { config, warnings } = await load({ runtimeOptions: options({ body: "SystemdCgroup = true\n" }) });
   assert.equal(config.hypervisor.default_memory, 256);
-  assert.deepEqual(warnings, ["the runtime options hold no hull configuration and are ignored"]);
+  assert.deepEqual(warnings, ["the runtime options contain no hull configuration and are ignored"]);
   const runc = await load({
     runtimeOptions: { typeUrl: "containerd.runc.v1.Options", value: Buffer.of(0x48, 1) },
   });
@@ -161,7 +161,7 @@ test("an explicitly named file must exist, be absolute, and be trustworthy", asy
       await chmod(file, mode);
       await assert.rejects(
         load({ env }),
-        refused(/may be changed by others than its owner \(mode 0\d{3}\); run "chmod go-w /),
+        refused(/is writable by others than its owner \(mode 0\d{3}\); run "chmod go-w /),
       );
     });
   }
@@ -189,14 +189,14 @@ test("an explicitly named file must exist, be absolute, and be trustworthy", asy
   });
   await t.test("owned by somebody else", { skip: process.geteuid?.() !== 0 && "needs root" }, async () => {
     execFileSync("chown", ["12345", file]);
-    await assert.rejects(load({ env }), refused(/belongs to user 12345, who is not trusted with it/));
+    await assert.rejects(load({ env }), refused(/belongs to user 12345, which is not trusted/));
   });
   await t.test("a drop-in", async () => {
     await put("d/config.yaml", memory(512));
     await chmod(await put("d/config.d/x.yaml", memory(512)), 0o666);
     await assert.rejects(
       load({ env: { HULL_CONFIG: join(root, "d/config.yaml") } }),
-      refused(/d\/config\.d\/x\.yaml: may be changed/),
+      refused(/d\/config\.d\/x\.yaml: is writable by/),
     );
   });
 });

@@ -31,7 +31,7 @@ export async function loadWith(
   const foreign = await isForeign(given);
   const sources = await findSources(foreign ? {} : given, request);
   const layers = await Promise.all(sources.map((source) => readLayer(source, request.cache)));
-  if (foreign) layers.unshift(note("the runtime options hold no hull configuration and are ignored"));
+  if (foreign) layers.unshift(note("the runtime options contain no hull configuration and are ignored"));
   const names = sources.map(({ source }) => source);
   const loaded = LoadedConfig.of(layers, names, request.installation);
   return request.annotations ? loaded.withAnnotations(request.annotations) : loaded;

@@ -57,12 +57,12 @@ const ANNOTATIONS: readonly (readonly [key: string, value: string, message: stri
   [
     "hypervisor.cpu_model",
     "max",
-    "not allowed on this node; its configuration would have to list hypervisor.cpu_model in runtime.enable_annotations",
+    "not allowed on this node; its configuration must list hypervisor.cpu_model in runtime.enable_annotations",
   ],
   [
     "agent.dial_timeout",
     "1s",
-    "not allowed on this node; its configuration would have to list agent.dial_timeout in runtime.enable_annotations",
+    "not allowed on this node; its configuration must list agent.dial_timeout in runtime.enable_annotations",
   ],
   [
     "hypervisor.default_memory",
@@ -97,7 +97,7 @@ const ANNOTATIONS: readonly (readonly [key: string, value: string, message: stri
     '["a b"]',
     'a kernel parameter must be printable and contain no spaces, not "a b"',
   ],
-  ["hypervisor.kernel_params", "[1]", 'a kernel parameter must be text, not 1; put it in quotes: "1"'],
+  ["hypervisor.kernel_params", "[1]", 'a kernel parameter must be a string, not 1; put it in quotes: "1"'],
   ["hypervisor.kernel_params", "[quiet", 'must be a list, not "[quiet"; write [[quiet]'],
   ["hypervisor.kernel", "vmlinux", 'must be an absolute path without . and .., not "vmlinux"'],
   [
@@ -108,12 +108,12 @@ const ANNOTATIONS: readonly (readonly [key: string, value: string, message: stri
   [
     "hypervisor.kernel",
     "/etc/shadow",
-    'path "/etc/shadow" is not allowed on this node; its configuration would have to match it in runtime.annotation_paths',
+    'path "/etc/shadow" is not allowed on this node; its configuration must match it in runtime.annotation_paths',
   ],
   [
     "hypervisor.kernel",
     "/usr/lib/kernels/a/b",
-    'path "/usr/lib/kernels/a/b" is not allowed on this node; its configuration would have to match it in runtime.annotation_paths',
+    'path "/usr/lib/kernels/a/b" is not allowed on this node; its configuration must match it in runtime.annotation_paths',
   ],
   [
     "hypervisor.path",
@@ -123,7 +123,7 @@ const ANNOTATIONS: readonly (readonly [key: string, value: string, message: stri
   [
     "hypervisor.path",
     "/bin/sh",
-    'path "/bin/sh" is not allowed on this node; its configuration would have to match it in runtime.annotation_paths',
+    'path "/bin/sh" is not allowed on this node; its configuration must match it in runtime.annotation_paths',
   ],
 ];
 
@@ -142,7 +142,7 @@ test("without a list of allowed annotations all are refused", async () => {
   assert.throws(
     () => node.withAnnotations({ "io.hull.config.hypervisor.default_memory": "512" }),
     refused(
-      "annotation io.hull.config.hypervisor.default_memory: not allowed on this node; its configuration would have to list hypervisor.default_memory in runtime.enable_annotations",
+      "annotation io.hull.config.hypervisor.default_memory: not allowed on this node; its configuration must list hypervisor.default_memory in runtime.enable_annotations",
     ),
   );
 });
@@ -162,16 +162,16 @@ test("a combination that an annotation makes impossible is refused too", async (
 const BODIES: readonly (readonly [text: string, message: string])[] = [
   [
     "version = 2\n",
-    "config_body: version: version 2 is newer than this hull knows; it reads version 1: update hull",
+    "config_body: version: version 2 is newer than this hull supports; it supports version 1; update hull",
   ],
-  ["[hypervisor]\ntype = 'qemu'\n", 'config_body: version: is missing; begin the file with "version: 1"'],
+  ["[hypervisor]\ntype = 'qemu'\n", 'config_body: version: is missing; start the file with "version: 1"'],
   [
     "version = 1\nFoo = 'bar'\n",
     'config_body: unknown key "Foo"; the sections are hypervisor, agent, runtime, shim, metrics',
   ],
   [
     "version = 1\n[hypervisor]\nkernel = 'vmlinux'\n",
-    'config_body: hypervisor.kernel: must be an absolute path, not "vmlinux"; there is no file whose folder it could be relative to',
+    'config_body: hypervisor.kernel: must be an absolute path, not "vmlinux"; there is no file to which it could be relative',
   ],
   [
     "version = 1\n[hypervisor]\ndefault_memory = '512'\n",
@@ -187,7 +187,7 @@ const BODIES: readonly (readonly [text: string, message: string])[] = [
   ],
   [
     "version: 1\nhypervisor: {kernel: ../vmlinux}\n",
-    'config_body:2:14: hypervisor.kernel: must be an absolute path, not "../vmlinux"; there is no file whose folder it could be relative to',
+    'config_body:2:14: hypervisor.kernel: must be an absolute path, not "../vmlinux"; there is no file to which it could be relative',
   ],
   [
     "version: 1\nhypervisor: {default_memory: 1}\n",

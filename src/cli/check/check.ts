@@ -53,7 +53,7 @@ export async function findingsOf(context: CliContext, file: string | undefined):
   } catch (thrown) {
     return [{ name: "configuration", status: "fail", detail: messageOf(thrown) }];
   }
-  const detail = loaded.sources.join(", ") || "no file, every key has its default";
+  const detail = loaded.sources.join(", ") || "no configuration file: every key has its default";
   const deadline = Deadline.after(LIMIT_MS, "hull check");
   const { config } = loaded;
   const about: CheckContext = {

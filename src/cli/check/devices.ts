@@ -20,7 +20,7 @@ const DEVICES: readonly Device[] = [
     name: "vhost-net",
     path: "/dev/vhost-net",
     needed: false,
-    without: "packets go through the monitor; for the kernel's path run: modprobe vhost_net",
+    without: "packets go through the VMM; for the kernel's path run: modprobe vhost_net",
   },
 ];
 

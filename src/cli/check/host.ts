@@ -88,7 +88,7 @@ export const overlay: Check = async ({ deadline }) => {
 /** How a pod's interface is tied to the VM, by model (ip-link(8), tc-u32(8), tc-mirred(8)). */
 const MODELS = {
   tcfilter: {
-    name: "network mirroring",
+    name: "network tcfilter",
     script: [
       "ip tuntap add dev hull-a mode tap",
       "ip tuntap add dev hull-b mode tap",
@@ -104,7 +104,7 @@ const MODELS = {
       "ip link add hull-a type veth peer name hull-b",
       "ip link add link hull-a name hull-c type macvtap mode passthru",
     ],
-    detail: "a macvtap can be laid over an interface",
+    detail: "a macvtap can be created over an interface",
     advice: "load the kernel module macvtap, or set runtime.internetworking_model: tcfilter",
   },
 } as const;

@@ -32,7 +32,7 @@ async function probe(
     const advice = needed ? "pods will not start; set hypervisor.accel to auto" : undefined;
     return { name, status: needed ? "fail" : "missing", detail: warning, advice };
   } catch (thrown) {
-    return { name, status: needed ? "fail" : "missing", detail: `could not be tried: ${messageOf(thrown)}` };
+    return { name, status: needed ? "fail" : "missing", detail: `could not be probed: ${messageOf(thrown)}` };
   } finally {
     await rm(directory, { recursive: true, force: true });
   }

@@ -8,7 +8,7 @@ import { type Check, messageOf } from "./finding.ts";
 export const rootless: Check = async ({ config, installation, path, deadline }) => {
   const { hypervisor } = config;
   const name = "rootless";
-  if (!hypervisor.rootless) return [{ name, status: "ok", detail: "off: the monitor runs as root" }];
+  if (!hypervisor.rootless) return [{ name, status: "ok", detail: "off: the VMM runs as root" }];
   const user = { id: hypervisor.rootless_first_id };
   const access = new PathAccess(user, 3);
   try {
@@ -16,10 +16,10 @@ export const rootless: Check = async ({ config, installation, path, deadline }) 
     await access.addFile(vmm, "execute");
     for (const file of [hypervisor.kernel, hypervisor.initrd]) await access.addFile(file);
     await run(["setpriv", ...dropTo(user), "--", "true"], deadline);
-    return [{ name, status: "ok", detail: `the monitor runs as a user from ${user.id} on` }];
+    return [{ name, status: "ok", detail: `the VMM runs as a user with an id from ${user.id} up` }];
   } catch (thrown) {
     const advice =
-      "set hypervisor.rootless: false, or hypervisor.rootless_first_id to users that this host has";
+      "set hypervisor.rootless: false, or hypervisor.rootless_first_id to ids that this host has";
     return [{ name, status: "fail", detail: messageOf(thrown), advice }];
   } finally {
     await access.close();

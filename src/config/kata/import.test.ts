@@ -75,13 +75,13 @@ runtime:
   annotation_paths: ["/opt/kata/bin/qemu-*"]
 
 # Not carried over:
-#   hypervisor.qemu.kernel: hull boots its own guest: a kernel and an initrd that holds hull-agent
-#   hypervisor.qemu.image: hull boots its own guest: a kernel and an initrd that holds hull-agent
+#   hypervisor.qemu.kernel: hull boots its own guest: a kernel and an initrd that contains hull-agent
+#   hypervisor.qemu.image: hull boots its own guest: a kernel and an initrd that contains hull-agent
 #   hypervisor.qemu.enable_annotations: shared_fs: no key that an annotation can set
-#   hypervisor.qemu.default_bridges: hull plugs devices into PCIe root ports
-#   hypervisor.qemu.shared_fs: hull shares files by virtio-fs
+#   hypervisor.qemu.default_bridges: hull hot-plugs devices into PCIe root ports
+#   hypervisor.qemu.shared_fs: hull shares files over virtio-fs
 #   hypervisor.qemu.virtio_fs_cache_size: no counterpart
-#   agent.kata.kernel_modules: hull boots its own guest: a kernel and an initrd that holds hull-agent
+#   agent.kata.kernel_modules: hull boots its own guest: a kernel and an initrd that contains hull-agent
 #   runtime.disable_guest_seccomp: runtime.disable_guest_seccomp is not implemented yet
 #   runtime.experimental: no counterpart
 `;

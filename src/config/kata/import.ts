@@ -74,7 +74,7 @@ export function importKata(toml: string, source: string): Imported {
   // Kata's own default, in every file of its: ours would be refused with this hypervisor.
   if (type === "cloud-hypervisor" && settings.get(GROWS) === false) {
     settings.delete(GROWS);
-    dropped.push({ key: GROWS, why: "virtual machines that grow are for qemu so far" });
+    dropped.push({ key: GROWS, why: "virtual machines that grow are so far supported only with qemu" });
   }
   for (const table of refused) {
     const [key = "", why = ""] = table.split(/: (.*)/);

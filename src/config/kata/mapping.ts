@@ -24,7 +24,9 @@ const positive = (theirs: unknown): unknown =>
 const text = (theirs: unknown): unknown => (theirs === "" ? undefined : theirs);
 const debug: Rule = { to: "runtime.log_level", value: (theirs) => (theirs === true ? "debug" : undefined) };
 
-const OWN_GUEST: Dropped = { why: "hull boots its own guest: a kernel and an initrd that holds hull-agent" };
+const OWN_GUEST: Dropped = {
+  why: "hull boots its own guest: a kernel and an initrd that contains hull-agent",
+};
 
 /** Keys of `[hypervisor.<name>]`. */
 const HYPERVISOR: Readonly<Record<string, Rule | Dropped>> = {
@@ -75,11 +77,11 @@ const HYPERVISOR: Readonly<Record<string, Rule | Dropped>> = {
   },
   virtio_fs_extra_args: same("hypervisor.virtio_fs_extra_args"),
   enable_debug: debug,
-  shared_fs: { why: "hull shares files by virtio-fs" },
+  shared_fs: { why: "hull shares files over virtio-fs" },
   block_device_driver: { why: "hull's block devices are virtio-blk" },
-  pcie_root_port: { why: "hull makes the root ports that its devices need" },
-  default_bridges: { why: "hull plugs devices into PCIe root ports" },
-  disable_nesting_checks: { why: "accel: auto finds out whether KVM can run a guest" },
+  pcie_root_port: { why: "hull creates the root ports that its devices need" },
+  default_bridges: { why: "hull hot-plugs devices into PCIe root ports" },
+  disable_nesting_checks: { why: "accel: auto detects whether KVM can run a guest" },
   valid_hypervisor_paths: { to: "runtime.annotation_paths" },
   valid_virtio_fs_daemon_paths: { to: "runtime.annotation_paths" },
 };
@@ -88,7 +90,7 @@ const HYPERVISOR: Readonly<Record<string, Rule | Dropped>> = {
 const OTHERS: Readonly<Record<string, Rule | Dropped>> = {
   "factory.enable_template": same("hypervisor.template.enable"),
   "factory.template_path": same("hypervisor.template.template_path"),
-  "factory.vm_cache_number": { why: "hull keeps no cache of running machines; templates take its place" },
+  "factory.vm_cache_number": { why: "hull has no VM cache; templates replace it" },
   "agent.kata.enable_debug": debug,
   "agent.kata.dial_timeout": { to: "agent.boot_timeout", value: seconds },
   "agent.kata.debug_console_enabled": same("agent.debug_console_enabled"),

@@ -20,7 +20,7 @@ export async function readConfigFile(file: string): Promise<string | undefined> 
   } catch (thrown) {
     const code = errnoOf(thrown) ?? String(thrown);
     if (code === "ENOENT" || code === "ENOTDIR") return undefined;
-    throw refuse(`cannot be read: ${code}`, "check its permissions and those of its folders");
+    throw refuse(`cannot be read: ${code}`, "check its permissions and those of its directories");
   }
   try {
     const status = await handle.stat();
@@ -28,10 +28,10 @@ export async function readConfigFile(file: string): Promise<string | undefined> 
     if (!status.isFile()) throw refuse("is not a regular file");
     if (mode & WRITABLE_BY_OTHERS) {
       const octal = (mode & 0o777).toString(8).padStart(4, "0");
-      throw refuse(`may be changed by others than its owner (mode ${octal})`, `run "chmod go-w ${file}"`);
+      throw refuse(`is writable by others than its owner (mode ${octal})`, `run "chmod go-w ${file}"`);
     }
     if (uid !== 0 && uid !== process.geteuid?.()) {
-      throw refuse(`belongs to user ${uid}, who is not trusted with it`, `run "chown root ${file}"`);
+      throw refuse(`belongs to user ${uid}, which is not trusted`, `run "chown root ${file}"`);
     }
     if (size > MAX_BYTES) throw refuse(`is larger than ${MAX_BYTES} bytes`);
     const bytes = Buffer.alloc(size);

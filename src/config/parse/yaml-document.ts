@@ -51,7 +51,7 @@ export function parseYaml(text: string, source: string): ParsedDocument {
       const key = pair.key as Node | null;
       const keyStart = key?.range?.[0] ?? start;
       if (!isScalar(key) || typeof key.value !== "string") {
-        problem(keyStart, "a key must be plain text");
+        problem(keyStart, "a key must be a plain string");
         continue;
       }
       positions[at([...path, key.value])] = position(keyStart);
@@ -65,9 +65,9 @@ export function parseYaml(text: string, source: string): ParsedDocument {
     const [first, second] = "empty" in documents ? [] : documents;
     // Only the first: what a parser says after its first error is mostly about that error.
     const wrong = first?.errors[0] ?? first?.warnings[0];
-    if (wrong?.code === "DUPLICATE_KEY") problem(wrong.pos[0], "the key is given twice", "keep one of them");
+    if (wrong?.code === "DUPLICATE_KEY") problem(wrong.pos[0], "duplicate key", "keep one of them");
     else if (wrong) problem(wrong.pos[0], `not YAML: ${wrong.message}`);
-    else if (second) problem(second.range[0], "a second document begins here", "keep one document per file");
+    else if (second) problem(second.range[0], "a second document starts here", "keep one document per file");
     const value = problems.length > 0 || !first ? null : plain(first.contents, [], 0);
     return { value, positions, problems };
   } catch (thrown) {

@@ -51,7 +51,7 @@ function refuse(
   if (!runtime.enable_annotations.some((pattern) => matchesGlob(name, pattern, ""))) {
     return {
       rule: "not allowed on this node",
-      advice: `its configuration would have to list ${name} in runtime.enable_annotations`,
+      advice: `its configuration must list ${name} in runtime.enable_annotations`,
     };
   }
   if (key.kind !== "path" && key.kind !== "program") return undefined;
@@ -61,7 +61,7 @@ function refuse(
   if (!runtime.annotation_paths.some((pattern) => matchesGlob(text, pattern, "/"))) {
     return {
       rule: `path ${show(text)} is not allowed on this node`,
-      advice: "its configuration would have to match it in runtime.annotation_paths",
+      advice: "its configuration must match it in runtime.annotation_paths",
     };
   }
   return undefined;

@@ -68,7 +68,7 @@ export function layerOf(
     ) {
       if (origin.folder === undefined) {
         const rule = `must be an absolute path, not ${show(value)}`;
-        const advice = "there is no file whose folder it could be relative to";
+        const advice = "there is no file to which it could be relative";
         problems.push({ source, position: position(path), key: name, rule, advice });
         return;
       }
@@ -111,21 +111,21 @@ export function layerOf(
 
 function versionProblem(value: unknown): { rule: string; advice: string } | undefined {
   if (value === null)
-    return { rule: "the file is empty", advice: `begin it with "version: ${CONFIG_VERSION}"` };
+    return { rule: "the file is empty", advice: `start it with "version: ${CONFIG_VERSION}"` };
   if (typeof value !== "object" || Array.isArray(value)) {
     return {
       rule: `the document must be a mapping of keys to values, not ${show(value)}`,
-      advice: `begin it with "version: ${CONFIG_VERSION}"`,
+      advice: `start it with "version: ${CONFIG_VERSION}"`,
     };
   }
   if (!("version" in value))
-    return { rule: "is missing", advice: `begin the file with "version: ${CONFIG_VERSION}"` };
+    return { rule: "is missing", advice: `start the file with "version: ${CONFIG_VERSION}"` };
   const { version } = value as { version: unknown };
   if (version === CONFIG_VERSION) return undefined;
   return Number.isInteger(version) && (version as number) > CONFIG_VERSION
     ? {
-        rule: `version ${version} is newer than this hull knows`,
-        advice: `it reads version ${CONFIG_VERSION}: update hull`,
+        rule: `version ${version} is newer than this hull supports`,
+        advice: `it supports version ${CONFIG_VERSION}; update hull`,
       }
     : {
         rule: `must be ${CONFIG_VERSION}, not ${show(version)}`,

@@ -35,7 +35,7 @@ function checkType(key: Key, written: unknown): Checked {
       return checkDuration(key, written);
     case "string":
       if (typeof written !== "string")
-        return { rule: `must be text, not ${show(written)}`, advice: quote(written) };
+        return { rule: `must be a string, not ${show(written)}`, advice: quote(written) };
       if (key.pattern && !key.pattern.test(written)) return { rule: `${key.rule}, not ${show(written)}` };
       return { value: written };
     case "path":
@@ -86,7 +86,7 @@ function checkDuration(range: { readonly min: number; readonly max: number }, wr
       ms !== undefined
         ? undefined
         : typeof written === "number"
-          ? `say the unit: ${written}s`
+          ? `add the unit: ${written}s`
           : "write a whole number and its unit: ms, s, m or h",
   };
 }
@@ -101,7 +101,7 @@ function checkList(key: Extract<Key, { kind: "list" }>, written: unknown): Check
   for (const [item, value] of written.entries()) {
     if (typeof value !== "string") {
       return {
-        rule: `${article(key.item)} ${key.item} must be text, not ${show(value)}`,
+        rule: `${article(key.item)} ${key.item} must be a string, not ${show(value)}`,
         advice: quote(value),
         item,
       };

@@ -39,38 +39,38 @@ export function conflicts({ hypervisor, runtime }: Config): Conflict[] {
   when(
     hypervisor.type === "cloud-hypervisor" && hypervisor.vsock === "native",
     "hypervisor.vsock",
-    "cloud-hypervisor has a vsock device of its own and takes none of the kernel's",
+    "cloud-hypervisor has its own vsock device and does not support the kernel's",
     "choose auto or hybrid, or hypervisor.type: qemu",
   );
   when(
     hypervisor.type === "cloud-hypervisor" && runtime.internetworking_model === "macvtap",
     "runtime.internetworking_model",
-    "macvtap is for qemu: cloud-hypervisor opens taps by their names",
+    "macvtap requires qemu: cloud-hypervisor opens taps by name",
     "choose tcfilter, or hypervisor.type: qemu",
   );
   when(
     hypervisor.machine_type === "microvm" && hypervisor.template.enable,
     "hypervisor.machine_type",
-    "a microvm takes no devices after its start, and a clone of a template gets all of its own that way",
+    "a microvm does not support hotplug, through which a clone of a template gets all of its devices",
     "set hypervisor.template.enable: false, or choose q35",
   );
   const grows = !runtime.static_sandbox_resource_mgmt;
   when(
     grows && hypervisor.type === "cloud-hypervisor",
     "runtime.static_sandbox_resource_mgmt",
-    "virtual machines that grow are for qemu so far",
+    "virtual machines that grow are so far supported only with qemu",
     "delete the line, or choose hypervisor.type: qemu",
   );
   when(
     grows && hypervisor.machine_type === "microvm",
     "runtime.static_sandbox_resource_mgmt",
-    "a microvm takes no CPUs and no memory after its start",
+    "a microvm does not support CPU or memory hotplug",
     "delete the line, or choose hypervisor.machine_type: q35",
   );
   when(
     grows && hypervisor.memory_backend === "file",
     "hypervisor.memory_backend",
-    "memory that is plugged into a growing virtual machine is anonymous, not a file's",
+    "memory hot-plugged into a growing virtual machine is anonymous, not backed by a file",
     "choose memfd, or delete runtime.static_sandbox_resource_mgmt: false",
   );
   when(
@@ -101,26 +101,26 @@ export function conflicts({ hypervisor, runtime }: Config): Conflict[] {
     when(
       hypervisor.type === "cloud-hypervisor" && wrong(hypervisor),
       `hypervisor.${key}`,
-      "cloud-hypervisor has nothing like it",
+      "cloud-hypervisor has no equivalent",
       "delete the line, or choose hypervisor.type: qemu",
     );
   }
   when(
     hypervisor.memory_backend === "file" && hypervisor.enable_hugepages,
     "hypervisor.enable_hugepages",
-    "is for memory_backend: memfd; a file has the pages of its folder's file system",
-    "delete the line, and name a folder on hugetlbfs in hypervisor.file_mem_backend",
+    "requires memory_backend: memfd; a file has the page size of its directory's file system",
+    "delete the line, and set hypervisor.file_mem_backend to a directory on hugetlbfs",
   );
   when(
     hypervisor.memory_backend === "file" && hypervisor.file_mem_backend === undefined,
     "hypervisor.memory_backend",
-    "file needs a folder",
+    "file needs a directory",
     "set hypervisor.file_mem_backend, or choose memfd",
   );
   when(
     hypervisor.block_device_aio === "native" && !hypervisor.block_device_cache_direct,
     "hypervisor.block_device_aio",
-    "native works on files opened for direct access only",
+    "native requires direct I/O",
     "set hypervisor.block_device_cache_direct: true, or choose threads or io_uring",
   );
   return found;
