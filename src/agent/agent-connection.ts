@@ -52,7 +52,7 @@ export class AgentConnection implements GuestAgent {
       if (hello.protocolMajor !== PROTOCOL_MAJOR) {
         throw unavailable(
           `guest agent: speaks protocol ${hello.protocolMajor}, this shim ${PROTOCOL_MAJOR}: ` +
-            "the guest image and the shim are of different releases, install both from one build",
+            "the guest image and the shim are from different releases; install both from one build",
         );
       }
       agent.version = hello.agentVersion;
@@ -213,7 +213,7 @@ function encodeJson(value: object): Uint8Array {
     return Buffer.from(JSON.stringify(value));
   } catch (error) {
     // What JSON.parse could still read may be nested too deep to be written.
-    if (error instanceof RangeError) throw invalidArgument("the OCI spec is nested too deep");
+    if (error instanceof RangeError) throw invalidArgument("the OCI spec is nested too deeplyly");
     throw error;
   }
 }

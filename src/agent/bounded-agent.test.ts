@@ -112,7 +112,7 @@ test("the guest cannot choose the class of an error: of every code only what the
       );
       if (!failure) seen.push(`${code}=success`);
       else if (failure.code === code) seen.push(code);
-      else assert.ok(failure.code === "Unknown" && failure.message.includes(`because (told as ${code})`));
+      else assert.ok(failure.code === "Unknown" && failure.message.includes(`because (reported as ${code})`));
     }
     passed[name] = seen.filter((one) => one !== "Unknown").join(" ");
   }
@@ -141,7 +141,7 @@ test("a greeting that fails has no class of the guest's choice, nor its control 
   });
   await assert.rejects(connecting, {
     code: "Unknown",
-    message: /Hello: no \ufffd+way \(told as NotFound\)$/,
+    message: /Hello: no \ufffd+way \(reported as NotFound\)$/,
   });
 });
 
@@ -221,7 +221,7 @@ test("a wait that fails says why in the log, once; one that the host itself ends
   const agent = await connecting;
   await assert.rejects(agent.wait({ ...ref, execId: "e1" }), { code: "Unknown" });
   assert.equal(warnings.length, 1);
-  assert.match(warnings[0] ?? "", /^exec e1 of container c1: its end cannot be known: .*lost it/);
+  assert.match(warnings[0] ?? "", /^exec e1 of container c1: its exit status is unknown: .*lost it/);
   const waiting = agent.wait(ref);
   agent.close();
   await assert.rejects(waiting, { code: "Unavailable" });

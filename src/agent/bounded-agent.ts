@@ -101,7 +101,8 @@ export class BoundedAgent implements GuestAgent {
     const begun = new Date();
     const exit = await this.#agent.wait(process).catch((error) => {
       const failure = guestFailure("wait", error);
-      if (!this.#closed) this.#bounds.warn(`${nameOf(process)}: its end cannot be known: ${failure.message}`);
+      if (!this.#closed)
+        this.#bounds.warn(`${nameOf(process)}: its exit status is unknown: ${failure.message}`);
       throw failure;
     });
     if (!Number.isInteger(exit.status) || exit.status < 0 || exit.status > MAX_STATUS) {
@@ -192,9 +193,9 @@ export class BoundedAgent implements GuestAgent {
   #breach(what: string): HullError {
     const error = new HullError(
       "DataLoss",
-      `the guest agent broke the protocol: ${printable(what, MAX_NAME)}`,
+      `the guest agent violated the protocol: ${printable(what, MAX_NAME)}`,
     );
-    this.#bounds.warn(`${error.message}; the pod is ended`);
+    this.#bounds.warn(`${error.message}; ending the pod`);
     this.#broken.resolve(error);
     this.close();
     return error;

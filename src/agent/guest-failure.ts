@@ -54,7 +54,7 @@ export function guestFailure(call: GuestCall, thrown: unknown): HullError {
   if (CLASSES[call].includes(error.code) || (ours && HOSTS_OWN.includes(error.code))) {
     return new HullError(error.code, text, { cause: error });
   }
-  return new HullError("Unknown", error.code === "Unknown" ? text : `${text} (told as ${error.code})`, {
+  return new HullError("Unknown", error.code === "Unknown" ? text : `${text} (reported as ${error.code})`, {
     cause: error,
   });
 }

@@ -52,7 +52,7 @@ function addConfigCommands(program: Command, { context, exit }: Outcome): void {
     .action(async (options) => exit(await (await actions()).configPaths(context, options)));
   add(
     "show",
-    "print the configuration in force",
+    "print the effective configuration",
     "Without --file it is what pods get if their runtime handler names no file.",
   )
     .addOption(file())

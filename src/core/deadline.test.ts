@@ -9,7 +9,7 @@ test("a deadline's end can be brought forward, and not put off", async () => {
   assert.ok(deadline.remainingMs <= 20);
   await assert.rejects(deadline.race(new Promise(() => undefined)), {
     code: "DeadlineExceeded",
-    message: "short: not done within 20 ms",
+    message: "short: timed out after 20 ms",
   });
   deadline.shorten(1, "over already");
   assert.match(deadline.reason?.message ?? "", /^short/);

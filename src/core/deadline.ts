@@ -99,7 +99,7 @@ export class Deadline {
   #arm(ms: number, what: string): void {
     // setTimeout overflows at 2^31 ms: a longer limit is no limit.
     if (!(ms < 2 ** 31)) return;
-    const over = () => this.#finish(deadlineExceeded(`${what}: not done within ${ms} ms`));
+    const over = () => this.#finish(deadlineExceeded(`${what}: timed out after ${ms} ms`));
     this.#timer = setTimeout(over, Math.max(0, ms));
   }
 

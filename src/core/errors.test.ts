@@ -32,7 +32,7 @@ test("a host that is full is told with what to do about it, once", () => {
   assert.equal(inner.code, "ResourceExhausted");
   assert.equal(
     HullError.wrap("create container c", inner).message,
-    "create container c: write /run/hull/x: ENOSPC: because; make room on that file system",
+    "create container c: write /run/hull/x: ENOSPC: because; free space on that file system",
   );
   assert.equal(HullError.from(errno("EMFILE"), "Internal").code, "ResourceExhausted");
   assert.match(HullError.from(errno("EAGAIN")).message, /pids\.max/);

@@ -61,12 +61,12 @@ const CODE_OF_ERRNO: Readonly<Record<string, ErrorCode>> = {
 
 /** What to do about a host that is full: the message of the system call does not say it. */
 const REMEDY_OF_ERRNO: Readonly<Record<string, string>> = {
-  EAGAIN: "no more processes may be started: raise TasksMax of containerd's unit or pids.max of its cgroup",
-  ENOSPC: "make room on that file system",
+  EAGAIN: "no more processes can be started: raise TasksMax of containerd's unit or pids.max of its cgroup",
+  ENOSPC: "free space on that file system",
   EDQUOT: "raise the quota there",
   EMFILE: "raise LimitNOFILE of containerd's unit",
   ENFILE: "raise the host's fs.file-max",
-  ENOMEM: "give the host, or the cgroup of the pod, more memory",
+  ENOMEM: "give the host or the pod's cgroup more memory",
 };
 
 /** The errno names that say that there is nothing at a path. */

@@ -23,7 +23,7 @@ export function jsonOf(value: unknown): string | undefined {
   try {
     return JSON.stringify(value);
   } catch (error) {
-    if (error instanceof RangeError) return "a value that is nested too deep";
+    if (error instanceof RangeError) return "a value that is nested too deeply";
     throw error;
   }
 }

@@ -30,5 +30,5 @@ test("what goes on beyond its limit is given up", async (t) => {
   assert.equal(told, undefined);
   t.mock.timers.tick(1_000);
   await undoing;
-  assert.match(String(told), /no source; undoing it failed: undo it: not done within 16000 ms/);
+  assert.match(String(told), /no source; undoing it failed: undo it: timed out after 16000 ms/);
 });

@@ -104,7 +104,7 @@ test("a device that is not there fails with its name, and nothing is left", asyn
   const ledger = new MemoryLedger();
   const deadline = Deadline.after(10_000, "test");
   await assert.rejects(DeviceNodes.create(join(root, "dev"), USER, ["/dev/hull-no-such"], ledger, deadline), {
-    message: /^make devices for user 1500000002: .*\/dev\/hull-no-such/,
+    message: /^create device nodes for user 1500000002: .*\/dev\/hull-no-such/,
   });
   assert.deepEqual([ledger.resources, await mountsBelow(root)], [[], []]);
   deadline.dispose();

@@ -55,7 +55,7 @@ export class DeviceNodes {
       return nodes;
     } catch (thrown) {
       const error = await undo(thrown, (by) => nodes.dispose(by));
-      throw HullError.wrap(`make devices for user ${user.id}`, error);
+      throw HullError.wrap(`create device nodes for user ${user.id}`, error);
     }
   }
 
@@ -142,6 +142,6 @@ async function requireOwnMounts(): Promise<void> {
     throw error;
   });
   if (host === (await namespace("self"))) {
-    throw internal("device nodes: this process has no mount namespace of its own");
+    throw internal("device nodes: this process does not have its own mount namespace");
   }
 }

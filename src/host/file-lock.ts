@@ -43,7 +43,7 @@ export async function lockFile(
     const outcome = await deadline.race(Promise.race([locked, exited]));
     if (outcome === true) return { release };
     if (outcome === TAKEN) return undefined;
-    throw internal(`lock ${path}: flock ended with status ${outcome}`);
+    throw internal(`lock ${path}: flock exited with status ${outcome}`);
   } catch (thrown) {
     await release().catch(() => undefined); // the first failure is the one to tell
     throw HullError.wrap(`lock ${path}`, thrown);

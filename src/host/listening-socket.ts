@@ -31,6 +31,7 @@ export async function listeningSocket(path: string): Promise<ListeningSocket> {
 /** Node names no public way to a server's descriptor, and has kept this one since 0.6. */
 function descriptorOf(server: Server): number {
   const fd = (server as unknown as { _handle?: { fd?: number } })._handle?.fd;
-  if (fd === undefined || fd < 0) throw internal("this Node tells no descriptor of its sockets");
+  if (fd === undefined || fd < 0)
+    throw internal("this version of Node does not expose the descriptors of its sockets");
   return fd;
 }

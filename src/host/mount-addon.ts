@@ -43,7 +43,9 @@ export function checked(step: string, answer: number): number {
   const code = getSystemErrorName(answer);
   if (code === "ENOSYS") throw failedPrecondition(`${step}: the kernel is too old; hull needs Linux 5.12`);
   if (code === "ELOOP" || code === "EXDEV")
-    throw failedPrecondition(`${step}: it is a link, goes through one or leads out; no mount follows those`);
+    throw failedPrecondition(
+      `${step}: it is a symlink, contains one or leads outside; mounts do not follow those`,
+    );
   throw HullError.wrap(step, mountError(answer), "FailedPrecondition");
 }
 
@@ -51,6 +53,6 @@ export function checked(step: string, answer: number): number {
 export function mountError(answer: number): Error {
   if (getSystemErrorName(answer) !== "ENOBUFS") return systemError(answer);
   return resourceExhausted(
-    "too many calls wait for file servers that do not answer; end the pod or mend them",
+    "too many calls are waiting for file servers that do not answer; fix the servers or stop the pod",
   );
 }

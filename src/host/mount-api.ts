@@ -77,7 +77,7 @@ export class MountApi {
     const fd = await this.#addon.create(namespace, root, folder, type, source, scratch, flags, options);
     if (fd < 0)
       throw failedPrecondition(
-        `mount ${source} (${type}): ${HullError.from(systemError(fd)).message}; the kernel's log may say more`,
+        `mount ${source} (${type}): ${HullError.from(systemError(fd)).message}; see the kernel log`,
       );
     return await DetachedMount.using(this.#addon, fd, source, use);
   }
@@ -104,6 +104,6 @@ export class MountApi {
       if (answer < 0 && ["EINVAL", "ENOENT"].includes(getSystemErrorName(answer))) return;
       checked(`unmount ${path}`, answer);
     }
-    throw internal(`unmount ${path}: it is mounted again and again`);
+    throw internal(`unmount ${path}: it keeps being mounted again`);
   }
 }

@@ -73,7 +73,7 @@ export function fitOptions(given: readonly string[]): { options: string; folder:
     if (Buffer.byteLength(options) <= MAX_OPTIONS) return { options, folder };
   }
   throw invalidArgument(
-    `the options have ${whole.length} bytes, the kernel takes ${MAX_OPTIONS}; the image has too many layers`,
+    `the options have ${whole.length} bytes, the kernel accepts ${MAX_OPTIONS}; the image has too many layers`,
   );
 }
 

@@ -39,7 +39,7 @@ export async function unmountTree(path: string, deadline: Deadline): Promise<voi
     left.length > 0;
     left = await mountsBelow(path), rounds++
   ) {
-    if (rounds === 100) throw internal(`unmount ${path}: ${left[0]} is mounted again and again`);
+    if (rounds === 100) throw internal(`unmount ${path}: ${left[0]} keeps being mounted again`);
     // No name within a mount: a guest or an image may have made it lead elsewhere.
     const tops = [...new Set(left)].filter((one) => !left.some((other) => one.startsWith(`${other}/`)));
     try {

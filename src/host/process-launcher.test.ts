@@ -37,7 +37,7 @@ test("the exit names status and last words", async () => {
   const argv = ["/bin/sh", "-c", "echo one >&2; echo the cause >&2; exit 7"] as const;
   const exit = await (await launch({ role: "helper", argv, pod }, new MemoryLedger())).exited;
   assert.equal(exit.code, 7);
-  assert.equal(exit.reason, "helper ended with status 7: the cause");
+  assert.equal(exit.reason, "helper exited with status 7: the cause");
   assert.equal(exit.stderr, "one\nthe cause\n");
   assert.equal(exit.requested, false);
 });
@@ -235,7 +235,7 @@ test("it starts in the given network namespace", async () => {
 
 test("it dies with its parent, even by SIGKILL", async () => {
   const script = `
-    const module = await import("./process-launcher.ts");
+    const module = await import("./src/host/process-launcher.ts");
     const { launch } = module.default ?? module; // as CommonJS here: package.json has no "type"
     const entry = { update: async () => undefined, forget: async () => undefined };
     const { readFileSync } = await import("node:fs");

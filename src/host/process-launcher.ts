@@ -57,7 +57,7 @@ interface LaunchSpec {
 export interface ProcessExit {
   readonly code: number | null;
   readonly signal: NodeJS.Signals | null;
-  /** One sentence: `virtiofsd ended with status 1: fuse: bad option`. */
+  /** One sentence: `virtiofsd exited with status 1: fuse: bad option`. */
   readonly reason: string;
   /** The last 64 KiB of stderr. */
   readonly stderr: string;
@@ -226,7 +226,7 @@ class ChildHandle implements HostProcess {
       this.#forks = forks;
       const patience = deadline.shorter(
         Math.min(POLITE_MS, deadline.remainingMs / 2),
-        `${this.role}: its end`,
+        `${this.role}: waiting for its exit`,
       );
       patience.onEnd(() => this.child.kill("SIGKILL"));
       // A polite step that fails leaves nothing to wait for.
@@ -243,7 +243,7 @@ class ChildHandle implements HostProcess {
    * is free), or not at once, they are looked for by their mark: its end does not wait for it.
    */
   async #findForks(): Promise<readonly ProcessIdentity[] | undefined> {
-    const limit = Deadline.after(FIND_MS, `find what ${this.role} has forked`);
+    const limit = Deadline.after(FIND_MS, `find the children of ${this.role}`);
     return await descendantsOf(this.pid, limit)
       .catch(() => undefined)
       .finally(() => limit.dispose());
@@ -275,7 +275,7 @@ class ChildHandle implements HostProcess {
    * its work in a child. False when something lives on; the record stays then.
    */
   async #killForks(): Promise<boolean> {
-    const limit = Deadline.after(FORKS_MS, `end what ${this.role} has forked`);
+    const limit = Deadline.after(FORKS_MS, `kill the children of ${this.role}`);
     try {
       const found = this.#forks ?? (await limit.race(findByMark(this.#pod, this.role)));
       await killAll([...this.#recorded.map(({ fork }) => fork), ...found], limit);
@@ -307,9 +307,9 @@ class ChildHandle implements HostProcess {
     // nsenter found no setpriv, or setpriv no program.
     const tool = code === 127 ? missingIn(words) : undefined;
     const advice = tool === undefined ? "" : `; ${installAdvice(tool)}`;
-    if (signal === null) return `${this.role} ended with status ${code}${said}${advice}`;
+    if (signal === null) return `${this.role} exited with status ${code}${said}${advice}`;
     if (signal === "SIGKILL" && !this.#requested && hostOomKills() > this.#oomKillsBefore) {
-      return `${this.role} was killed by SIGKILL, and the kernel's OOM killer has been at work since it started: raise the memory limit of the pod or of the host`;
+      return `${this.role} was killed by SIGKILL, and the kernel's OOM killer has been active since it started; raise the memory limit of the pod or of the host`;
     }
     return `${this.role} was killed by ${signal}${said}`;
   }

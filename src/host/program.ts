@@ -29,7 +29,7 @@ export async function findProgram(
     if ((await whyNotExecutable(file)) === undefined) return file;
   }
   throw failedPrecondition(
-    `${key}: no program ${program} in ${folders.join(", ")}; install it, or set ${key} to its path`,
+    `${key}: program ${program} not found in ${folders.join(", ")}; install it, or set ${key} to its path`,
   );
 }
 

@@ -19,7 +19,7 @@ export function scrubbedEnvironment(extra: Readonly<Record<string, string>> = {}
 
 /** How a program came to its end. */
 interface Ended {
-  /** Undefined when it has ended with status 0. */
+  /** Undefined when it has exited with status 0. */
   readonly error: (Error & { code?: unknown }) | undefined;
   readonly stdout: string;
   readonly stderr: string;

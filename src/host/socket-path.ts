@@ -8,7 +8,7 @@ export function checkSocketPath(path: string): string {
   const length = Buffer.byteLength(path);
   if (length > MAX_SOCKET_PATH) {
     throw invalidArgument(
-      `socket ${path}: its path has ${length} bytes, a unix socket's can have ${MAX_SOCKET_PATH}; use a shorter pod id or namespace`,
+      `socket ${path}: its path has ${length} bytes, a Unix socket path can have at most ${MAX_SOCKET_PATH}; use a shorter pod id or namespace`,
     );
   }
   return path;

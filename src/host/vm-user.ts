@@ -46,7 +46,7 @@ export async function takeVmUser(
     } catch (error) {
       await entry.forget();
       if (errnoOf(error) === "EEXIST") continue;
-      throw HullError.wrap(`take a user for the VM: ${path}`, error);
+      throw HullError.wrap(`allocate a user for the VM: ${path}`, error);
     }
     const release = async (by: Deadline) => {
       await releaseVmUser(path, pod, installation, by);
@@ -68,7 +68,7 @@ export async function releaseVmUser(
 ): Promise<void> {
   const [, number] = LINK.exec(basename(path)) ?? [];
   if (number === undefined || dirname(path) !== stateRootOf(pod))
-    throw invalidArgument(`it is no user in ${stateRootOf(pod)}`);
+    throw invalidArgument(`it is not a user in ${stateRootOf(pod)}`);
   if ((await ownerOf(path)) !== nameOf(pod)) return; // given back, and perhaps another pod's by now
   let left = "";
   try {
@@ -78,7 +78,7 @@ export async function releaseVmUser(
     }, deadline);
   } catch (error) {
     const which = left && ` (${left.trim().replaceAll("\n", ", ")})`;
-    throw HullError.wrap(`end user ${number}'s processes${which}`, error);
+    throw HullError.wrap(`kill the processes of user ${number}${which}`, error);
   }
   await rm(path, { force: true });
 }

@@ -148,7 +148,7 @@ export type HotplugDevice = ShareDevice | NicDevice | DiskDevice | Exclude<Vsock
 
 /** How the VMM process ended. */
 export interface VmExit {
-  /** One sentence: "qemu ended with status 1", "qemu was killed by signal 9 (out of memory: ...)". */
+  /** One sentence: "qemu exited with status 1", "qemu was killed by signal 9 (out of memory: ...)". */
   readonly reason: string;
   readonly requested: boolean;
   /** The end of the guest's console and of the VMM's stderr, at most 64 KiB each, printable. */

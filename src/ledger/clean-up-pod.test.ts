@@ -67,7 +67,7 @@ const helper = async (): Promise<HostProcess> => {
   return started;
 };
 
-/** Nothing may remove it: it is not in the pod's folder. */
+/** Nothing may remove it: it is not in the pod's directory. */
 const FOREIGN: Resource = { kind: "directory", path: "/nobody/removes/this" };
 
 describe("the clean-up of a pod whose daemon is gone", () => {
@@ -88,8 +88,8 @@ describe("the clean-up of a pod whose daemon is gone", () => {
     await mkdir(join(directory, "vm"));
     const { exited } = await helper();
     await assert.rejects(cleanUp(), (error: Error) => {
-      assert.match(error.message, /socket .*other: it is not in the pod's folder/);
-      assert.match(error.message, /directory \/nobody\/removes\/this: it is not in the pod's folder/);
+      assert.match(error.message, /socket .*other: it is not in the pod's directory/);
+      assert.match(error.message, /directory \/nobody\/removes\/this: it is not in the pod's directory/);
       return true;
     });
     await exited;
@@ -104,10 +104,10 @@ describe("the clean-up of a pod whose daemon is gone", () => {
   });
 
   const BROKEN: { name: string; says: RegExp; spoil: (path: string) => Promise<unknown> }[] = [
-    { name: "empty", says: /cut off or damaged/, spoil: (path) => truncate(path, 0) },
+    { name: "empty", says: /truncated or damaged/, spoil: (path) => truncate(path, 0) },
     {
       name: "cut off",
-      says: /cut off or damaged/,
+      says: /truncated or damaged/,
       spoil: async (path) => truncate(path, (await readFile(path)).length - 4),
     },
     {
@@ -118,7 +118,7 @@ describe("the clean-up of a pod whose daemon is gone", () => {
     },
     {
       name: "with a kind that is not known",
-      says: /it names what is not known: \[\{"kind":"tunnel"/,
+      says: /it contains an unknown entry: \[\{"kind":"tunnel"/,
       spoil: async (path) =>
         writeFile(path, (await readFile(path, "utf8")).replace("[", '[{"kind":"tunnel","name":"t"},')),
     },

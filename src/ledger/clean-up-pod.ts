@@ -34,7 +34,7 @@ export async function cleanUpPod(
   const { resources, problem } = await readState(directory);
   const found = problem === undefined ? [] : await findByName(dead, deadline);
   if (problem !== undefined)
-    warn(`${problem}: pod ${pod} is released by what can be read of it and by the pod's name`);
+    warn(`${problem}: pod ${pod} is released by its readable entries and by the pod's name`);
   const state = new StateFile(directory, namespace, id, warn, [...resources, ...found]);
   await releaseRecorded(state, installation, deadline);
   await removePodDirectory(directory, deadline);

@@ -49,7 +49,7 @@ export async function readState(directory: string): Promise<ReadState> {
 const LONGEST_TOLD = 1_000;
 
 function problemOf(record: Record<string, unknown> | undefined): string | undefined {
-  if (!record || !Array.isArray(record.resources)) return "it is cut off or damaged";
+  if (!record || !Array.isArray(record.resources)) return "it is truncated or damaged";
   if (record.version !== STATE_VERSION) {
     return `its version is ${jsonOf(record.version)}, this program's is ${STATE_VERSION}`;
   }
@@ -58,7 +58,7 @@ function problemOf(record: Record<string, unknown> | undefined): string | undefi
 
 function unknownOf(unknown: readonly unknown[]): string | undefined {
   return unknown.length > 0
-    ? `it names what is not known: ${jsonOf(unknown)?.slice(0, LONGEST_TOLD)}`
+    ? `it contains an unknown entry: ${jsonOf(unknown)?.slice(0, LONGEST_TOLD)}`
     : undefined;
 }
 

@@ -102,7 +102,7 @@ function single<K extends Single>(kind: K, resource: Of<K>, state: StateFile): S
 /** A record must not be able to take away what is not the pod's. Throws InvalidArgument. */
 function ownPath(path: string, { directory }: StateFile): string {
   if (path.startsWith(`${directory}/`) && !path.split("/").includes("..")) return path;
-  throw invalidArgument(`it is not in the pod's folder ${directory}`);
+  throw invalidArgument(`it is not in the pod's directory ${directory}`);
 }
 
 function identity({ pid, startTime }: Of<"process">): ProcessIdentity[] {

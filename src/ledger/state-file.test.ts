@@ -14,7 +14,7 @@ test("what cannot be recorded is told, will not be made, and so is not released"
   await rm(directory, { recursive: true });
   await assert.rejects(state.record({ kind: "socket", path: join(directory, "b") }), {
     code: "Internal",
-    message: new RegExp(`^record what the pod has in ${join(directory, STATE_FILE)}: ENOENT`),
+    message: new RegExp(`^record the pod's resources in ${join(directory, STATE_FILE)}: ENOENT`),
   });
   assert.deepEqual(state.resources, [{ kind: "socket", path: join(directory, "a") }]);
   await kept.forget();

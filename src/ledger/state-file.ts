@@ -110,7 +110,7 @@ export class StateFile implements Ledger {
       await writeFile(`${path}.new`, JSON.stringify(record), { mode: 0o600 });
       await rename(`${path}.new`, path);
     } catch (error) {
-      throw HullError.wrap(`record what the pod has in ${path}`, error, "Internal");
+      throw HullError.wrap(`record the pod's resources in ${path}`, error, "Internal");
     }
   }
 }

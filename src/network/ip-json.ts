@@ -75,9 +75,9 @@ export function parseIpAnswers(output: string): IpAnswers {
       } catch {
         // told below, with what it was
       }
-      throw internal(`ip: its output is not one JSON list a line: ${line.slice(0, 120)}`);
+      throw internal(`ip: its output is not one JSON list per line: ${line.slice(0, 120)}`);
     });
-  if (lists.length > 3) throw internal(`ip: ${lists.length} answers to three questions`);
+  if (lists.length > 3) throw internal(`ip: expected three JSON lists, got ${lists.length}`);
   const has = (key: string) => (list: unknown[]) =>
     list.some((entry) => entry !== null && typeof entry === "object" && key in entry);
   return {

@@ -46,6 +46,6 @@ export async function makeMacvtaps(
     major: Number(major),
     minor: Number(minor),
   }));
-  if (devices.length !== pairs.length) throw internal(`no devices of macvtaps: ${output.trim()}`);
+  if (devices.length !== pairs.length) throw internal(`macvtap devices not found: ${output.trim()}`);
   return devices;
 }

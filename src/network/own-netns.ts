@@ -26,6 +26,6 @@ export async function createNetns(
     await run(["unshare", `--net=${path}`, "ip", "link", "set", "lo", "up"], deadline);
     return release;
   } catch (error) {
-    throw HullError.wrap("make a network namespace for the pod", await undo(error, release));
+    throw HullError.wrap("create a network namespace for the pod", await undo(error, release));
   }
 }

@@ -87,7 +87,7 @@ export class PodNetwork {
     const foreign = answers.links.find(({ ifname }) => TAP.test(ifname) && !ifname.startsWith(prefix));
     if (foreign) {
       throw failedPrecondition(
-        `network namespace ${this.netns}: another VM has it already (${foreign.ifname}); give each pod a namespace of its own`,
+        `network namespace ${this.netns}: another VM already uses it (${foreign.ifname}); give each pod its own namespace`,
       );
     }
     const ours = new Set([...this.#taps.values()].map(({ tap }) => tap));
@@ -97,7 +97,7 @@ export class PodNetwork {
     const pairs = fresh.map(({ name, mac, mtu }) => {
       if (!INTERFACE_NAME.test(name)) {
         throw invalidArgument(
-          `network namespace ${this.netns}: interface ${JSON.stringify(name)}: rename it: such a name cannot be passed on`,
+          `network namespace ${this.netns}: interface ${JSON.stringify(name)}: such a name cannot be passed on; rename it`,
         );
       }
       return { interface: name, tap: `${prefix}${this.#next++}`, mac, mtu };
@@ -114,7 +114,7 @@ export class PodNetwork {
     const kind = links.find(({ ifname }) => ifname === name)?.linkinfo?.info_kind;
     if (kind === "macvlan" || kind === "macvtap") {
       throw failedPrecondition(
-        `network namespace ${this.netns}: ${name} is a ${kind}, which the kernel lets carry no macvtap; set runtime.internetworking_model: tcfilter for this pod`,
+        `network namespace ${this.netns}: ${name} is a ${kind}, over which the kernel cannot create a macvtap; set runtime.internetworking_model: tcfilter for this pod`,
       );
     }
   }
@@ -171,7 +171,7 @@ async function refuseHostNetns(path: string): Promise<void> {
   );
   if (given?.ino === host?.ino && given?.dev === host?.dev) {
     throw invalidArgument(
-      `network namespace ${path} is the host's: a VM cannot share it; give the pod a namespace of its own`,
+      `network namespace ${path} is the host's: a VM cannot share it; give the pod its own namespace`,
     );
   }
 }

@@ -37,7 +37,7 @@ export function refuseHostNamespace(namespace: HostNamespace): never {
   const what = OF_THE_HOST[namespace];
   const asked = namespace === "network" ? "host networking" : `the host's ${namespace} namespace`;
   throw invalidArgument(
-    `the host's ${what} cannot be shared with a VM: leave ${asked} out, or run this pod with runc`,
+    `the host's ${what} cannot be shared with a VM; remove ${asked}, or run this pod with runc`,
   );
 }
 

@@ -80,7 +80,7 @@ export class Container {
       timeoutMs: sandbox.killTimeoutMs,
       alone,
       stopped: () => sandbox.stopped(),
-      endVm: (reason) => sandbox.kill(`the VM was ended: ${reason}`),
+      endVm: (reason) => sandbox.kill(`the VM was killed: ${reason}`),
     };
     this.#sigkill = new Sigkill(this.#sigkillOptions);
     const runner = this.#guest?.runner ?? new PauseProcess(sandbox.lost);
@@ -304,7 +304,7 @@ export class Container {
         const { code, message } = HullError.from(error);
         if (code !== "Unavailable") throw error;
         throw unavailable(
-          `delete ${subject}: ${message}; nothing of it was freed: delete it again when the guest answers, or end the pod`,
+          `delete ${subject}: ${message}; nothing was released; delete it again when the guest answers, or stop the pod`,
         );
       },
     );
@@ -317,17 +317,17 @@ export class Container {
   async #endIfKept(): Promise<void> {
     if (this.#deletedAt === undefined) return;
     const { sandbox } = this.#options;
-    const limit = Deadline.after(sandbox.killTimeoutMs, `container ${this.id}: asking the guest`);
+    const limit = Deadline.after(sandbox.killTimeoutMs, `container ${this.id}: request to the guest`);
     const silent = await sandbox.silence(limit).finally(() => limit.dispose());
     const ms = Math.round(performance.now() - this.#deletedAt);
     if (!silent?.stopped && ms < UNDELETED_LIMIT_MS) return;
     const why = silent ? `: ${silent.words}` : "";
     await this.#sigkillOptions.endVm(
-      `container ${this.id} has ended and cannot be deleted for ${ms} ms${why}`,
+      `container ${this.id} has exited and could not be deleted for ${ms} ms${why}`,
     );
   }
 
-  /** A failure of the guest as the caller is to see it: where the VM was ended, with the reason of that. */
+  /** A failure of the guest as the caller is to see it: where the VM was killed, with the reason of that. */
   #explain(error: unknown): unknown {
     const { killed } = this.#options.sandbox;
     if (killed === undefined || HullError.from(error).code !== "Unavailable") return error;

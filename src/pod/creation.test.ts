@@ -223,7 +223,7 @@ test("what a failed creation cannot undo is told behind its cause, and undone by
     code: "NotFound",
     message: "create container c1: no such program; undoing it failed: the disk is busy",
   });
-  await assert.rejects(pod.delete("c1", forever), /free what its creation has left: still busy/);
+  await assert.rejects(pod.delete("c1", forever), /release what its creation left behind: still busy/);
   await assert.rejects(pod.delete("c1", forever), { code: "NotFound" });
   assert.deepEqual(unplugs, []);
 });

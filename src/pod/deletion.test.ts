@@ -43,7 +43,7 @@ test("a deletion that a silent guest does not answer fails, frees nothing, and w
   sandbox.agent.faults.set("delete", silence);
   for (const silent of [STOPPED, SILENT]) {
     sandbox.silent = silent;
-    const words = `${silent.words}; nothing of it was freed: delete it again when the guest answers, or end the pod`;
+    const words = `${silent.words}; nothing was released; delete it again when the guest answers, or stop the pod`;
     await assert.rejects(pod.delete("c1", within(30_000)), {
       code: "Unavailable",
       message: `delete container c1: ${words}`,
@@ -104,7 +104,7 @@ test("SIGKILL to a container that a stopped VM keeps ends the VM, and its deleti
   assert.deepEqual([await kill(), sandbox.kills], ["NotFound", 1]);
   assert.match(
     (await pod.ended).reason ?? "",
-    /^the VM was ended: container c1 has ended and cannot be deleted for \d+ ms: qemu \(process 5\) is stopped/,
+    /^the VM was killed: container c1 has exited and could not be deleted for \d+ ms: qemu \(process 5\) is stopped/,
   );
   assert.deepEqual(await pod.delete("c1", forever), exit);
   assert.equal((await pod.container("p1").init.exited).status, 137);

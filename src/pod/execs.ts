@@ -37,7 +37,7 @@ export class Execs {
   /** Registers an exec; nothing runs in the guest before its start. Throws AlreadyExists. */
   add(agent: GuestAgent, id: string, process: object, stdio: StdioPaths, io: ProcessIo): void {
     const { containerId, pid, publish } = this;
-    if (this.#execs.has(id)) throw alreadyExists(`exec ${id} of container ${containerId} exists already`);
+    if (this.#execs.has(id)) throw alreadyExists(`exec ${id} of container ${containerId} already exists`);
     const subject = `exec ${id} of container ${containerId}`;
     const runner = new GuestExec(agent, { containerId, execId: id }, process, io, () =>
       exec.process.follow(),

@@ -173,9 +173,9 @@ test("a failing creation leaves nothing, and the VM of a single container is end
 
 test("a boot that fails is reported by the creation with its cause", async () => {
   const { pod } = setUp(async () => {
-    throw unavailable("qemu ended with status 1");
+    throw unavailable("qemu exited with status 1");
   });
-  await assert.rejects(create(pod, request("p1")), withCode("Unavailable", /qemu ended with status 1/));
+  await assert.rejects(create(pod, request("p1")), withCode("Unavailable", /qemu exited with status 1/));
   assert.equal(pod.state, "stopped");
 });
 

@@ -140,7 +140,7 @@ export class Pod {
     callerDeadline: Deadline,
   ): Promise<Container> {
     if (this.#containers.has(id) || this.#creating.has(id))
-      throw alreadyExists(`container ${id} exists already`);
+      throw alreadyExists(`container ${id} already exists`);
     this.#options.timeline?.mark("create called");
     const deadline = callerDeadline.shorter(Number.POSITIVE_INFINITY);
     const settled = deferred<void>();
@@ -178,7 +178,7 @@ export class Pod {
       await deadline.race(creation.settled);
     }
     await deadline.race(this.#halfMade.clear(id)).catch((error: unknown) => {
-      throw HullError.wrap(`delete container ${id}: free what its creation has left`, error);
+      throw HullError.wrap(`delete container ${id}: release what its creation left behind`, error);
     });
     const container = this.container(id);
     const last = this.#single && this.#containers.size === 1;
@@ -276,7 +276,7 @@ export class Pod {
     if (kind.kind === "container") {
       if (!this.#sandbox) throw failedPrecondition(`its pod ${kind.sandboxId} is not running`);
     } else if (this.#founder !== undefined || this.#containers.size > 0) {
-      throw alreadyExists(`pod ${this.#options.id} has its container already`);
+      throw alreadyExists(`pod ${this.#options.id} already has its container`);
     }
     if (this.#machine.is("stopping", "stopped")) {
       throw failedPrecondition(`pod ${this.#options.id} has ended: delete it and create a new one`);

@@ -146,7 +146,7 @@ export class Process {
   async #finish(ended: GuestExit | undefined): Promise<void> {
     const exit: Exit = { status: ended?.status ?? KILLED_STATUS, at: ended?.at ?? new Date() };
     await this.#starting;
-    const limit = Deadline.after(DRAIN_LIMIT_MS, `${this.subject}: handing over the last output`);
+    const limit = Deadline.after(DRAIN_LIMIT_MS, `${this.subject}: delivering the last output`);
     // A reader that stalls keeps its own output waiting, but not the exit.
     await this.io.drained(limit, ended?.output).catch(() => undefined);
     limit.dispose();

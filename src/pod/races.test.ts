@@ -166,7 +166,8 @@ async function answer(
   kind: "container" | "single",
 ) {
   const client = Deadline.none();
-  if (call.patience !== undefined) void turns(call.patience).then(() => client.cancel("the client is gone"));
+  if (call.patience !== undefined)
+    void turns(call.patience).then(() => client.cancel("the client disconnected"));
   return await outcome(perform(pod, call, kind, client));
 }
 

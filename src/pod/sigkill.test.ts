@@ -59,7 +59,7 @@ test("a guest that does not answer SIGKILL loses its VM, and everybody is told t
     events.map(({ kind }) => kind),
     ["create", "start", "exit"],
   );
-  const told = /the VM was ended: container p1 cannot be killed: .*SIGKILL: not done within 20 ms/;
+  const told = /the VM was killed: container p1 cannot be killed: .*SIGKILL: timed out after 20 ms/;
   assert.match((await pod.ended).reason ?? "", told);
   assert.match(String(reasons[0]), told);
   await pod.delete("p1", forever);
@@ -73,7 +73,7 @@ test("a VMM that SIGKILL does not end holds neither Kill nor Delete for ever", a
   const told = async (call: Promise<unknown>) => {
     const failed = assert.rejects(call, {
       code: "Unavailable",
-      message: /the VMM was sent SIGKILL, too, and/,
+      message: /the VMM was also sent SIGKILL and/,
     });
     for (const ms of [0, sandbox.killTimeoutMs, 30_000]) await clock.pass(ms);
     await failed;
@@ -115,7 +115,7 @@ test("a VM whose only container outlives an answered SIGKILL is ended", async ()
   await container.signal("", KILL, forever);
   assert.equal((await container.init.exited).status, 137);
   assert.equal(sandbox.kills, 1);
-  assert.match((await pod.ended).reason ?? "", /container p1 has not ended 20 ms after SIGKILL/);
+  assert.match((await pod.ended).reason ?? "", /container p1 has not exited 20 ms after SIGKILL/);
 });
 
 test("in a pod of several a guest that answers and does nothing is believed once", async (t) => {
@@ -132,7 +132,10 @@ test("in a pod of several a guest that answers and does nothing is believed once
   await container.signal("", KILL, forever);
   assert.equal(sandbox.kills, 1);
   assert.equal((await container.init.exited).status, 137);
-  assert.match((await pod.ended).reason ?? "", /container c1 still lives \d+ ms after .* answered SIGKILL/);
+  assert.match(
+    (await pod.ended).reason ?? "",
+    /container c1 is still alive \d+ ms after .* answered SIGKILL/,
+  );
 });
 
 test("in a pod of several one SIGKILL is enough where a process of the VM is stopped", async (t) => {
@@ -165,14 +168,14 @@ test("SIGKILL while the guest's Start hangs ends the VM, and Start says why it f
       const subject = `${container.id}: a guest that ${kind}`;
       assert.equal((await container.init.exited).status, 137, subject);
       assert.equal(sandbox.kills, 1, subject);
-      assert.match(String(await started), /the VM was ended: container .1 (has not ended 20 ms|cannot be)/);
+      assert.match(String(await started), /the VM was killed: container .1 (has not exited 20 ms|cannot be)/);
       assert.equal(container.status("").state, "stopped");
       const exits = events.filter((event) => event.kind === "exit" && event.containerId === container.id);
       assert.deepEqual(
         exits.map((event) => event.kind === "exit" && event.exit.status),
         [137],
       );
-      assert.match((await pod.ended).reason ?? "", /the VM was ended: container/);
+      assert.match((await pod.ended).reason ?? "", /the VM was killed: container/);
     }
   }
 });

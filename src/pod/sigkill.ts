@@ -61,7 +61,7 @@ export class Sigkill {
     if (process.alive && this.#answeredAt !== undefined) {
       const sinceMs = Math.round(performance.now() - this.#answeredAt);
       if (sinceMs >= timeoutMs) {
-        await this.#endVm(`${subject} still lives ${sinceMs} ms after the guest agent has answered SIGKILL`);
+        await this.#endVm(`${subject} is still alive ${sinceMs} ms after the guest agent answered SIGKILL`);
         return;
       }
     }
@@ -100,24 +100,24 @@ export class Sigkill {
 
   async #watch(process: Process): Promise<void> {
     const { timeoutMs } = this.#options;
-    const limit = Deadline.after(timeoutMs, `${process.subject}: its end after SIGKILL`);
+    const limit = Deadline.after(timeoutMs, `${process.subject}: waiting for its exit after SIGKILL`);
     const ended = await settles(process.exited, limit);
     limit.dispose();
     if (ended) return;
-    const why = process.starting ? ["its start goes on"] : [];
+    const why = process.starting ? ["its start is still pending"] : [];
     for (const part of await this.#options.stopped()) why.push(`${part} is stopped`);
     if (!this.#mustEnd && why.length === 0) return;
     const words = why.map((one) => `, and ${one}`).join("");
-    await this.#endVm(`${process.subject} has not ended ${timeoutMs} ms after SIGKILL${words}`);
+    await this.#endVm(`${process.subject} has not exited ${timeoutMs} ms after SIGKILL${words}`);
   }
 
   async #endVm(reason: string): Promise<void> {
-    const limit = Deadline.after(VMM_END_MS, "the end of the VMM");
+    const limit = Deadline.after(VMM_END_MS, "waiting for the VMM to exit");
     const ended = await settles(this.#options.endVm(reason), limit);
     limit.dispose();
     if (ended) return;
     throw unavailable(
-      `${reason}; the VMM was sent SIGKILL, too, and has not ended: see the log of the host's kernel`,
+      `${reason}; the VMM was also sent SIGKILL and has not exited; see the host's kernel log`,
     );
   }
 }

@@ -24,7 +24,7 @@ const told = (name: string) => (name.length > LONGEST_NAME ? `${name.slice(0, LO
 
 function scopePath(cgroupsPath: string, [slice = "", prefix = "", name = ""]: string[]): string {
   if (name === "" || `${prefix}${name}`.includes("/"))
-    throw invalidArgument(`\`linux.cgroupsPath\` "${told(cgroupsPath)}" names no unit of systemd`);
+    throw invalidArgument(`\`linux.cgroupsPath\` "${told(cgroupsPath)}" does not name a systemd unit`);
   const unit = name.endsWith(".slice") ? name : `${prefix === "" ? "" : `${prefix}-`}${name}.scope`;
   return posix.join(slicePath(slice || "system.slice"), unit);
 }

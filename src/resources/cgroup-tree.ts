@@ -41,7 +41,7 @@ export async function makeGroup({ mount, controllers }: Hierarchy, path: string)
       return mount + path;
     } catch (error) {
       if (errnoOf(error) === "ENOENT" && attempt < MAKE_ATTEMPTS) continue;
-      throw HullError.wrap(`make the cgroup ${mount}${path}`, error);
+      throw HullError.wrap(`create cgroup ${mount}${path}`, error);
     }
   }
 }

@@ -65,7 +65,7 @@ export class PodCgroup {
       const advice =
         code === "ResourceExhausted"
           ? ""
-          : "; runtime.sandbox_cgroup_only: false leaves the pod where containerd is";
+          : "; runtime.sandbox_cgroup_only: false leaves the pod in containerd's cgroup";
       throw new HullError(code, `pod cgroup: ${message}${advice}`, { cause: thrown });
     }
   }

@@ -61,7 +61,7 @@ export function fitToCgroup(size: VmSize, limitMib: number, rule: SizingRule): V
   const memoryMib = roundDown(most);
   if (memoryMib < rule.minMemory) {
     throw failedPrecondition(
-      `a VM of ${rule.minMemory} MiB, the least, and ${rule.hostOverhead} MiB for the processes that serve it do not fit the pod's cgroup, which is limited to ${limitMib} MiB; raise the pod's memory limit, or the overhead that its RuntimeClass states (docs/resources.md)`,
+      `a VM of ${rule.minMemory} MiB, the minimum, and ${rule.hostOverhead} MiB for the processes that serve it do not fit the pod's cgroup, which is limited to ${limitMib} MiB; raise the pod's memory limit, or the overhead of its RuntimeClass (docs/resources.md)`,
     );
   }
   return { ...size, memoryMib };

@@ -87,7 +87,7 @@ async function plugRoot(
   } catch (error) {
     const { code, message } = HullError.from(error);
     if (code !== "ResourceExhausted" && code !== "FailedPrecondition") throw error;
-    log("the root file system is shared instead of plugged in", { path, reason: message });
+    log("the root file system is shared instead of hot-plugged", { path, reason: message });
     return undefined;
   }
 }

@@ -62,7 +62,8 @@ export class SandboxDisks {
         // A guest that keeps it does not keep the container from being deleted: it goes with the VM.
         if (!this.#vmEnded)
           await take().catch((error) => {
-            if (!this.#vmEnded) this.context.log("disk: the guest keeps it", { path: back.path, err: error });
+            if (!this.#vmEnded)
+              this.context.log("disk: the guest did not release it", { path: back.path, err: error });
           });
         await back.release();
       },
@@ -98,7 +99,7 @@ export class SandboxDisks {
     return await mounts.withSource(path, async (found) => {
       const { kind } = await found.stat();
       const file = image && kind === "file";
-      if (!file && kind !== "block device") throw failedPrecondition(`${path} is no block device`);
+      if (!file && kind !== "block device") throw failedPrecondition(`${path} is not a block device`);
       return { file, bound: await BoundFile.create(found, join(folder, name), mounts) };
     });
   }
@@ -112,7 +113,7 @@ export class SandboxDisks {
     return {
       path: loop.path,
       release: async () => {
-        const limit = Deadline.after(RELEASE_LIMIT_MS, `free ${file}`);
+        const limit = Deadline.after(RELEASE_LIMIT_MS, `release ${file}`);
         try {
           await loop.detach(limit);
         } catch (error) {

@@ -85,7 +85,7 @@ export class GrowingCapacity implements VmCapacity {
     if (needed.vcpus <= vcpus && needed.memoryMib <= memoryMib) return;
     const { vm, rule } = this.#parts;
     const target = grownSize(this.booted, this.#plugged, needed, await this.#parts.memoryLimitMib(), rule);
-    const limit = Deadline.after(GROW_LIMIT_MS, "make the VM larger");
+    const limit = Deadline.after(GROW_LIMIT_MS, "grow the VM");
     try {
       for (const piece of growthPieces(target.memoryMib - this.#plugged.memoryMib)) {
         await vm.addMemory(piece, limit);

@@ -75,12 +75,12 @@ export class SandboxNetwork {
   async #device({ device, ...nic }: Nic, deadline: Deadline): Promise<NicDevice> {
     const named: NicDevice = { kind: "nic", ...nic, vhost: this.vhost };
     if (!device) return named;
-    if (!this.#nodes) throw internal(`${nic.tap}: nowhere to make a node of its device`);
+    if (!this.#nodes) throw internal(`${nic.tap}: no directory for its device node`);
     return { ...named, device: await this.#nodes.make(nic.tap, device, deadline) };
   }
 
   async release(): Promise<void> {
-    const limit = Deadline.after(RELEASE_LIMIT_MS, "take the pod's network down");
+    const limit = Deadline.after(RELEASE_LIMIT_MS, "tear down the pod's network");
     await this.network.release(limit).finally(() => limit.dispose());
   }
 }

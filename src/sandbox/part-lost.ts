@@ -29,7 +29,7 @@ export function firstLost(
     const { reason, signal } = await exited;
     const own = { reason, words: "" };
     if (signal !== null) return own; // somebody has ended it
-    const limit = Deadline.after(BEHIND_MS, "the end of the VMM");
+    const limit = Deadline.after(BEHIND_MS, "waiting for the VMM to exit");
     return await limit
       .race(vmLost)
       .catch(() => own)

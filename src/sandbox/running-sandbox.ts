@@ -105,7 +105,7 @@ export class RunningSandbox implements Sandbox {
     const ends = [
       partLost.then(({ reason, words }) => `${reason}${words}`),
       this.agent.lost.then(
-        ({ message }) => `the guest agent is gone: ${message}${consoleTail(vm.console())}`,
+        ({ message }) => `the guest agent disconnected: ${message}${consoleTail(vm.console())}`,
       ),
       givenUp,
     ];

@@ -102,7 +102,7 @@ test("the VM of a silent guest is given up only where the configuration says so"
   assert.equal(reported.reason, undefined);
   assert.match(healthSentence(reported.health), /^the guest agent does not answer \(for \d+ ms\)$/);
   const { reason } = await watch("kill", 1);
-  assert.match(reason ?? "", /^the VM was ended \(runtime.health_action: kill\): the guest agent does not/);
+  assert.match(reason ?? "", /^the VM was killed \(runtime.health_action: kill\): the guest agent does not/);
 });
 
 test("a monitor alone that does not answer ends no VM: the containers run", async () => {

@@ -37,7 +37,7 @@ export function watchVm(
       tell(health);
       // While the guest answers its containers run, whatever the monitor does.
       if (settings.health_action === "kill" && health.silent.some(({ part }) => part === "guest"))
-        givenUp.resolve(`the VM was ended (runtime.health_action: kill): ${healthSentence(health)}`);
+        givenUp.resolve(`the VM was killed (runtime.health_action: kill): ${healthSentence(health)}`);
     },
   });
   return { watchdog, givenUp: givenUp.promise };
@@ -109,6 +109,6 @@ async function stoppedOf(processes: readonly VmProcess[]): Promise<string[]> {
 
 /** A finding as a sentence, for logs and events. */
 export function healthSentence({ silent, forMs }: Health): string {
-  if (silent.length === 0) return `all parts of the VM answer again, after ${forMs} ms`;
+  if (silent.length === 0) return `all components of the VM answer again, after ${forMs} ms`;
   return `${silent.map(({ words }) => words).join("; ")} (for ${forMs} ms)`;
 }

@@ -115,7 +115,7 @@ export class Daemon {
     this.#retirement = new Retirement({
       unused: () => this.#pod.empty && !this.#sandbox.owns,
       retire: () => {
-        this.#log.info("shim: no container is left and nobody has called Shutdown: ending");
+        this.#log.info("shim: no container is left and Shutdown was not called: exiting");
         void this.#shutdown();
       },
     });
@@ -131,7 +131,7 @@ export class Daemon {
       process.on(signal, () => void daemon.end().then(() => process.exit(0)));
     }
     whenAbandoned(INHERITED.launcher, () => {
-      daemon.#log.warn({}, "shim: start was killed before containerd knew of this shim: ending");
+      daemon.#log.warn({}, "shim: start was killed before containerd knew of this shim: exiting");
       void daemon.end().then(() => process.exit(0));
     });
     tellReady();
@@ -159,7 +159,7 @@ export class Daemon {
     try {
       giveBackWhenIdle(loadMemoryAddon(join(installation(), "lib/memory.node")));
     } catch (error) {
-      this.#log.warn({ err: error }, "shim: idle memory is kept");
+      this.#log.warn({ err: error }, "shim: cannot return idle memory");
     }
   }
 
@@ -179,7 +179,7 @@ export class Daemon {
     flush.dispose();
     this.#events.close();
     const limit = Deadline.after(REMOVE_LIMIT_MS, `remove ${this.#paths.directory}`);
-    await this.#removeAll(limit).catch((error) => this.#log.error({ err: error }, "shim: clean-up"));
+    await this.#removeAll(limit).catch((error) => this.#log.error({ err: error }, "shim: cleanup failed"));
     limit.dispose();
   }
 
@@ -189,7 +189,7 @@ export class Daemon {
     try {
       await limit.race(this.#pod.dispose());
     } catch (error) {
-      this.#log.error({ err: error }, "shim: the pod's end");
+      this.#log.error({ err: error }, "shim: stopping the pod failed");
     } finally {
       limit.dispose();
     }

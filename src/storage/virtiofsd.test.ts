@@ -72,7 +72,7 @@ test("the socket can be connected to at once, stop leaves nothing", async () => 
 test("a daemon that dies at once is told by its exit", async () => {
   const path = await fakeDaemon("echo 'bad option' >&2; exit 1");
   const daemon = await startVirtiofsd(spec(path), ledger, within(30_000));
-  assert.equal((await daemon.process.exited).reason, "virtiofsd ended with status 1: bad option");
+  assert.equal((await daemon.process.exited).reason, "virtiofsd exited with status 1: bad option");
   await daemon.stop(within(30_000));
   assert.deepEqual(ledger.resources, []);
 });

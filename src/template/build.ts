@@ -62,11 +62,11 @@ export async function buildTemplate(
     const buildMs = Math.round(performance.now() - started);
     await writeManifest(directory, { key, facts: templateFacts(hypervisor.type, spec), buildMs });
     const template = await store.publish(key, directory);
-    log("made a template", { key, buildMs });
+    log("built a template", { key, buildMs });
     return template;
   } catch (thrown) {
     await rm(directory, { recursive: true, force: true });
-    throw HullError.wrap("make a template", thrown);
+    throw HullError.wrap("build a template", thrown);
   }
 }
 
@@ -88,7 +88,7 @@ async function bootAndSave(
       const { code, message } = HullError.from(thrown);
       const words = vm.console().trimEnd().slice(-CONSOLE_END);
       const end = words === "" ? "" : `; the guest's last console lines:\n${words}`;
-      throw new HullError(code, `the guest agent did not get ready: ${message}${end}`, { cause: thrown });
+      throw new HullError(code, `the guest agent did not become ready: ${message}${end}`, { cause: thrown });
     });
     await vm.pause(deadline);
     await vm.snapshot(spec.directory, deadline);

@@ -72,7 +72,7 @@ export async function checkTemplate(directory: string, key: string): Promise<Che
   const folder = await lstat(directory).catch((error: unknown) => {
     throw HullError.ofCallersPath(`template ${directory}`, error);
   });
-  if (!folder.isDirectory()) throw damaged(directory, "not a folder");
+  if (!folder.isDirectory()) throw damaged(directory, "not a directory");
   try {
     return { manifest: await checkFolder(directory, key, folder), folder };
   } catch (error) {
@@ -100,7 +100,7 @@ async function checkFolder(directory: string, key: string, folder: Stats): Promi
       `its format is ${String(manifest.format)}, this version's is ${TEMPLATE_FORMAT}`,
     );
   }
-  if (manifest.key !== key) throw damaged(directory, "it was made for another machine");
+  if (manifest.key !== key) throw damaged(directory, "it was built for another machine");
   for (const [name, facts] of Object.entries(manifest.files)) await checkFile(join(directory, name), facts);
   return manifest;
 }
@@ -114,10 +114,10 @@ async function checkFile(path: string, facts: FileFacts): Promise<void> {
   requirePrivate(path, found);
   if (found.size !== facts.size) throw damaged(path, `it has ${found.size} bytes instead of ${facts.size}`);
   if (found.ino !== facts.ino || found.ctimeMs !== facts.ctimeMs) {
-    throw damaged(path, "it was changed after it was made");
+    throw damaged(path, "it was changed after it was built");
   }
   if (facts.sha256 !== undefined && digest(await readFile(path)) !== facts.sha256) {
-    throw damaged(path, "its content is not what was saved");
+    throw damaged(path, "its content has changed");
   }
 }
 
@@ -146,7 +146,7 @@ function parse(directory: string, text: string): Manifest {
   } catch {
     // told below
   }
-  throw damaged(directory, `${MANIFEST_FILE} is cut off or not JSON`);
+  throw damaged(directory, `${MANIFEST_FILE} is truncated or not JSON`);
 }
 
 /** Whoever can write a template can run code in every guest. */
@@ -154,7 +154,7 @@ export function requirePrivate(path: string, { uid, mode }: Stats): void {
   const owner = process.geteuid?.() ?? 0;
   if (uid !== owner) throw damaged(path, `it belongs to user ${uid} instead of ${owner}`);
   if ((mode & 0o077) !== 0) {
-    throw damaged(path, `others than its owner may use it (mode ${(mode & 0o777).toString(8)})`);
+    throw damaged(path, `it is accessible to others than its owner (mode ${(mode & 0o777).toString(8)})`);
   }
 }
 

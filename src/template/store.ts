@@ -49,7 +49,7 @@ export class TemplateStore {
   /** Makes the folder, or refuses one that is not root's alone. */
   async prepare(): Promise<void> {
     await mkdir(this.directory, { mode: 0o700 }).catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== "EEXIST") throw HullError.wrap(`template folder ${this.directory}`, error);
+      if (error.code !== "EEXIST") throw HullError.wrap(`template directory ${this.directory}`, error);
     });
     requirePrivate(this.directory, await lstat(this.directory));
   }
@@ -136,7 +136,7 @@ export class TemplateStore {
   async list(): Promise<TemplateStatus[]> {
     const names = await readdir(this.directory).catch((error: NodeJS.ErrnoException) => {
       if (error.code === "ENOENT") return [];
-      throw HullError.wrap(`template folder ${this.directory}`, error);
+      throw HullError.wrap(`template directory ${this.directory}`, error);
     });
     const found = await Promise.all(names.filter((name) => KEY.test(name)).map((key) => this.#status(key)));
     return found.flatMap((status) => status ?? []);
@@ -179,6 +179,6 @@ async function removeFolder(path: string): Promise<void> {
 
 function wrapped(path: string): (error: unknown) => never {
   return (error) => {
-    throw HullError.ofCallersPath(`template folder ${path}`, error);
+    throw HullError.ofCallersPath(`template directory ${path}`, error);
   };
 }

@@ -122,7 +122,7 @@ const DAMAGES: { name: string; damage: (path: string) => Promise<unknown>; says:
     {
       name: "a manifest that is cut off",
       damage: (path) => truncate(join(path, MANIFEST_FILE), 50),
-      says: /cut off/,
+      says: /truncated/,
     },
     {
       name: "changed content of the same size",
@@ -136,7 +136,7 @@ const DAMAGES: { name: string; damage: (path: string) => Promise<unknown>; says:
         const { ctimeMs } = await lstat(join(path, "state"));
         await edit(path, ({ files }) => Object.assign((files as { state: object }).state, { ctimeMs }));
       },
-      says: /state: its content is not what was saved/,
+      says: /state: its content has changed/,
     },
     {
       name: "another version's format",
@@ -188,7 +188,7 @@ test("a template directory that others can access is refused", async () => {
   await chmod(directory, 0o777);
   await assert.rejects(obtain(), {
     code: "DataLoss",
-    message: /others than its owner may use it \(mode 777\)/,
+    message: /accessible to others than its owner \(mode 777\)/,
   });
 });
 
@@ -206,7 +206,7 @@ test("a builder that fails leaves nothing, and says why", async (t) => {
   t.mock.method(FakeVm.prototype, "snapshot", async () => {
     throw unavailable("no room");
   });
-  await assert.rejects(obtain(), { code: "Unavailable", message: "make a template: no room" });
+  await assert.rejects(obtain(), { code: "Unavailable", message: "build a template: no room" });
   assert.deepEqual(await readdir(directory), ["lock"]);
   assert.equal((await driver.vms[0]?.exited)?.requested, true);
 });
@@ -217,11 +217,11 @@ test("a guest that dies before it is ready is told with its reason", async (t) =
   t.mock.method(driver, "boot", async (...args: Parameters<typeof boot>) => {
     const { onConsole: _, ...quiet } = args[1];
     const vm = await boot.call(driver, args[0], quiet);
-    vm.die("the guest's kernel died");
+    vm.die("the guest's kernel crashed");
     return vm;
   });
   await assert.rejects(obtain(), {
-    message: /did not get ready: the guest's kernel died; .*console lines:\npanic/,
+    message: /did not become ready: the guest's kernel crashed; .*console lines:\npanic/,
   });
 });
 

@@ -87,14 +87,14 @@ export async function obtainTemplate(
   if ("key" in found) return found;
   const lock = await store.lock(settings.wait, context.deadline);
   if (!lock) {
-    context.log("another process makes a template", { key });
+    context.log("another process is building a template", { key });
     return undefined;
   }
   try {
     const now = await look(store, key);
     if ("key" in now) return now;
     if (now.code !== "NotFound") {
-      context.warn(`${now.message}; it is made anew`);
+      context.warn(`${now.message}; rebuilding it`);
       await store.discard(key);
     }
     const expected = expectedMib(spec.memoryMib);

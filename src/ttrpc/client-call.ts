@@ -13,7 +13,7 @@ export function decodeAnswer<T>(read: () => T): T {
   try {
     return read();
   } catch (thrown) {
-    throw internal(`answer cannot be decoded: ${HullError.from(thrown).message}`);
+    throw internal(`response cannot be decoded: ${HullError.from(thrown).message}`);
   }
 }
 
@@ -107,7 +107,7 @@ export class StreamCall<Req, Resp> extends Call implements AsyncIterable<Resp> {
 
   async send(message: Req): Promise<void> {
     if (this.#error) throw this.#error;
-    if (this.over || this.#sendClosed) throw canceled(`${this.name}: the stream takes no more messages`);
+    if (this.over || this.#sendClosed) throw canceled(`${this.name}: the stream accepts no more messages`);
     this.#channel.send(this.#encoder.data(this.id, this.#requestType, message));
     await this.#channel.ready();
   }
@@ -122,7 +122,7 @@ export class StreamCall<Req, Resp> extends Call implements AsyncIterable<Resp> {
     this.closeSend();
     const result = await this.#inbox.next();
     if (result.done)
-      throw this.#error ?? internal(`${this.name}: the server ended the call without an answer`);
+      throw this.#error ?? internal(`${this.name}: the server ended the call without a response`);
     return result.value;
   }
 
@@ -141,7 +141,7 @@ export class StreamCall<Req, Resp> extends Call implements AsyncIterable<Resp> {
   }
 
   override data(flags: number, payload: Uint8Array): void {
-    if (!this.#serverStreams) throw internal("stream data in a call with one answer");
+    if (!this.#serverStreams) throw internal("stream data in a unary call");
     if ((flags & Flag.NoData) === 0) this.#push(payload);
     if ((flags & Flag.RemoteClosed) !== 0) this.#complete();
   }

@@ -134,10 +134,14 @@ const breaches: [string, string, RegExp][] = [
   ["an unknown type", "00000000 00000001 09 00", /Echo: a frame of type 9/],
   ["a stream that was never opened", "00000000 00000005 02 00", /a frame of stream 5, which was never/],
   ["a stream of the server's own", "00000000 00000002 03 00", /a frame of stream 2, which was never/],
-  ["an answer that cannot be decoded", "00000002 00000001 02 00 0aff", /Echo: answer cannot be decoded/],
-  ["a message that cannot be decoded", "00000004 00000001 02 00 12020aff", /Echo: answer cannot be decoded/],
+  ["an answer that cannot be decoded", "00000002 00000001 02 00 0aff", /Echo: response cannot be decoded/],
+  [
+    "a message that cannot be decoded",
+    "00000004 00000001 02 00 12020aff",
+    /Echo: response cannot be decoded/,
+  ],
   ["data in a unary call", "00000000 00000001 03 00", /Echo: stream data in a call without streams/],
-  ["data in a call with one answer", "00000000 00000003 03 05", /Collect: stream data in a call with one/],
+  ["data in a call with one answer", "00000000 00000003 03 05", /Collect: stream data in a unary call/],
   ["a status that gRPC does not have", "00000004 00000001 02 00 0a020863", /Echo: a status of code 99/],
 ];
 
@@ -164,7 +168,7 @@ test("too many calls fail at once", async () => {
   const call = client.echo(message);
   await assert.rejects(
     client.echo(message),
-    fails("ResourceExhausted", /1 calls are under way to the guest agent/),
+    fails("ResourceExhausted", /1 calls are in flight to the guest agent/),
   );
   connection.close();
   await assert.rejects(call);
@@ -187,7 +191,7 @@ test("an endless stream that nobody reads holds the connection, then fails that 
         read += 1;
       }
     },
-    fails("ResourceExhausted", /stream given up/),
+    fails("ResourceExhausted", /stream aborted/),
   );
   assert.ok(read >= 256 && read < 300, String(read));
 });

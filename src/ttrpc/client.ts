@@ -181,7 +181,7 @@ export class ClientConnection {
   #check(): void {
     if (this.#lost) throw this.#lost;
     if (this.#calls.size >= this.#maxCalls) {
-      throw resourceExhausted(`${this.#calls.size} calls are under way to ${this.#peer}, the most allowed`);
+      throw resourceExhausted(`${this.#calls.size} calls are in flight to ${this.#peer}, the maximum`);
     }
     if (this.#nextId > MAX_STREAM_ID) {
       throw unavailable(`all stream ids of the connection to ${this.#peer} are used: connect again`);
@@ -198,7 +198,7 @@ export class ClientConnection {
     } catch (thrown) {
       // Who sends one frame that makes no sense is not to be believed in the next.
       const { message } = HullError.from(thrown);
-      this.#channel.close(internal(`it broke the protocol: ${call ? `${call.name}: ` : ""}${message}`));
+      this.#channel.close(internal(`it violated the protocol: ${call ? `${call.name}: ` : ""}${message}`));
     }
   }
 

@@ -106,7 +106,7 @@ export class Inbox<T> implements AsyncIterableIterator<T> {
     const giveUp = () => {
       this.#overflow(
         resourceExhausted(
-          `stream given up: its reader lets ${this.#messages.length} messages (${this.#bytes} bytes) lie`,
+          `stream aborted: its reader has left ${this.#messages.length} messages (${this.#bytes} bytes) unread`,
         ),
       );
     };

@@ -112,7 +112,7 @@ export class ServerConnection {
       // Of each method: what clients that went away have waited for must not be in the way of a Kill.
       if (this.#count(route) >= this.#owner.maxCalls) {
         throw resourceExhausted(
-          `${this.#count(route)} calls of ${route.name} are under way on this connection, the most allowed`,
+          `${this.#count(route)} calls of ${route.name} are in flight on this connection, the maximum`,
         );
       }
       if (!route.definition.requestStream)
@@ -180,7 +180,7 @@ export class ServerConnection {
     }
     const { inbox } = call;
     if (!inbox || call.clientClosed) {
-      this.#fail(call, invalidArgument("stream takes no data: it is closed by the client"));
+      this.#fail(call, invalidArgument("stream accepts no data: the client closed it"));
       return;
     }
     if ((flags & Flag.NoData) === 0) this.#deliver(call, inbox, payload);

@@ -160,7 +160,7 @@ test("too many calls of a method under way are refused, and no others", async ()
   const [refused, ...answered] = await peer.settle();
   assert.match(
     refused ?? "",
-    /^5 response 8 2 calls of .*Echo are under way on this connection, the most allowed$/,
+    /^5 response 8 2 calls of .*Echo are in flight on this connection, the maximum$/,
   );
   assert.deepEqual(answered, ["7 response 0"]);
   gate.resolve();
@@ -228,8 +228,8 @@ test("data: for closed, unary and unknown streams, and data in the closing frame
     "1 response 3 stream is no longer active",
     "3 response 0 12026162",
     "5 response 3 the frame that closes a stream cannot carry data",
-    "7 response 3 stream takes no data: it is closed by the client",
-    "9 response 3 stream takes no data: it is closed by the client",
+    "7 response 3 stream accepts no data: the client closed it",
+    "9 response 3 stream accepts no data: the client closed it",
   ]);
 });
 
@@ -330,7 +330,7 @@ test("a stream whose handler does not read holds the connection, then only the s
   t.mock.timers.tick(1000);
   assert.equal(far.paused, false);
   const answers = await peer.settle();
-  assert.match(answers[0] ?? "", /^1 response 8 stream given up/);
+  assert.match(answers[0] ?? "", /^1 response 8 stream aborted/);
   assert.equal(answers[1], "3 response 0");
 });
 

@@ -113,7 +113,7 @@ test("the handler's deadline is the caller's", async () => {
       return await new Promise<never>(() => undefined); // an answer now could be faster than the caller's own timer
     },
   });
-  await assert.rejects(client.echo(word(""), { deadline: Deadline.after(300) }), /not done within 300 ms/);
+  await assert.rejects(client.echo(word(""), { deadline: Deadline.after(300) }), /timed out after 300 ms/);
   assert.equal((await over.promise).code, "DeadlineExceeded");
   assert.ok(limit > 0 && limit <= 300, String(limit));
 });
@@ -183,7 +183,7 @@ test("a stream that is over takes no more messages", async () => {
   const { client } = pair(handlers);
   const collect = client.collect();
   await collect.finish();
-  await assert.rejects(collect.send(word("late")), /takes no more messages/);
+  await assert.rejects(collect.send(word("late")), /accepts no more messages/);
   const canceled = client.converse();
   canceled.cancel();
   await assert.rejects(canceled.send(word("late")), /canceled by the caller/);

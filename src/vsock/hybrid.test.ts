@@ -68,7 +68,7 @@ for (const [name, answer] of [
     behave = (socket) => socket.write(answer);
     await assert.rejects(new HybridVsock(path).connect(1024, within(30_000)), {
       code: "Unavailable",
-      message: /no answer to CONNECT/,
+      message: /not an answer to CONNECT/,
     });
   });
 }
@@ -151,7 +151,7 @@ test("dialing ends with the deadline and tells the last failure", async () => {
   behave = (socket) => socket.destroy();
   await assert.rejects(dialUntilReady(path, 1024, within(100, "boot"), PACE), {
     code: "DeadlineExceeded",
-    message: /boot: not done within 100 ms; the last try: .*closed before the guest answered/,
+    message: /boot: timed out after 100 ms; last attempt: .*closed before the guest answered/,
   });
 });
 

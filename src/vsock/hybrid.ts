@@ -74,7 +74,7 @@ export class Dial {
 }
 
 function badAnswer(path: string, answer: string): HullError {
-  return unavailable(`connect to ${path}: ${JSON.stringify(answer)} is no answer to CONNECT`);
+  return unavailable(`connect to ${path}: ${JSON.stringify(answer)} is not an answer to CONNECT`);
 }
 
 /** The host's end of one guest's ports. */

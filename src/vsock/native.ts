@@ -82,12 +82,12 @@ export class NativeVsock {
     let last = "";
     try {
       while (true) {
-        const limit = deadline.shorter(1000, "one try");
+        const limit = deadline.shorter(1000, "one attempt");
         try {
           return await this.connect(cid, port, limit);
         } catch (thrown) {
           deadline.check();
-          last = `; the last try: ${HullError.from(thrown).message}`;
+          last = `; last attempt: ${HullError.from(thrown).message}`;
         } finally {
           limit.dispose();
         }
@@ -127,7 +127,7 @@ export class NativeVsock {
       };
       return { cid, fd, release };
     }
-    throw resourceExhausted(`vsock: ${RESERVE_TRIES} random context ids were all taken`);
+    throw resourceExhausted(`vsock: ${RESERVE_TRIES} random context ids were all in use`);
   }
 
   /**

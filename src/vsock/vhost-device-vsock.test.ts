@@ -54,7 +54,7 @@ test("a daemon that dies at once is told with its words, long before the deadlin
   const path = await fakeDaemon("echo 'no such option' >&2; exit 2");
   await assert.rejects(startVsockDaemon({ path, directory, pod: "test/p" }, ledger, within(20_000)), {
     code: "Unavailable",
-    message: /vhost-device-vsock ended with status 2: no such option/,
+    message: /vhost-device-vsock exited with status 2: no such option/,
   });
   assert.deepEqual(ledger.resources, []);
 });

@@ -94,7 +94,7 @@ export class DirectShim {
     await this.startProcess(execId);
     const { exitStatus } = await this.call((deadline) => this.task.wait({ id, execId }, { deadline }));
     await this.call((deadline) => this.task.delete({ id, execId }, { deadline }));
-    if (exitStatus !== 0) throw new Error(`${args.join(" ")} ended with status ${exitStatus}`);
+    if (exitStatus !== 0) throw new Error(`${args.join(" ")} exited with status ${exitStatus}`);
   }
 
   /** SIGKILL; resolves when Wait has answered. */

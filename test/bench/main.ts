@@ -16,7 +16,7 @@ async function runMeasure(measure: Measure, bench: Bench): Promise<void> {
   bench.progress(`== ${measure.name}: ${measure.what}`);
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
-    const message = `not done within ${measure.limitSeconds} s`;
+    const message = `timed out after ${measure.limitSeconds} s`;
     timer = setTimeout(() => reject(new Error(message)), measure.limitSeconds * 1000);
   });
   try {

@@ -189,7 +189,7 @@ for (const [what, plant] of [
     plant(`/run/hull/${namespace}`);
     const { status, stderr } = run("start", "p", makeBundle(t, {}), { namespace });
     assert.equal(status, 1);
-    assert.match(String(stderr), /-planted is not a folder that only root can write: remove it/);
+    assert.match(String(stderr), /-planted is not a directory that only root can write to: remove it/);
   });
 }
 
@@ -215,7 +215,7 @@ test("start: address, socket, record, scrubbed environment, own mount namespace;
   rmSync(`${STATE}/one/unused`); // as the daemon does when something is created
   const again = run("start", "one", makeBundle(t, {}));
   assert.equal(again.status, 1);
-  assert.match(String(again.stderr), /^hull: start one: one: a shim of this id is running.*\n$/);
+  assert.match(String(again.stderr), /^hull: start one: one: a shim with this id is running.*\n$/);
   assert.equal((await ask("one")).pid, pid, "the first is unharmed");
 
   // A container of its pod gets its address, and its deletion does not touch the pod.
@@ -313,7 +313,7 @@ test("start is refused while another start of the same id is under way", async (
   await pollUntil(() => existsSync(`${STATE}/slow/shim.pid`), within(60_000));
   const { status, stderr } = run("start", "slow", makeBundle(t, {}));
   assert.equal(status, 1);
-  assert.match(String(stderr), /a shim of this id is running/);
+  assert.match(String(stderr), /a shim with this id is running/);
   slow.kill("SIGKILL");
   await ended;
   process.kill(kill(t, "slow"), "SIGKILL");
@@ -342,7 +342,7 @@ test("what start refuses leaves nothing behind", (t) => {
     assert.equal(String(stderr).trimEnd().includes("\n"), false, "one line");
   }
   writeFileSync(join(bundle, "config.json"), "{");
-  assert.match(String(run("start", "x", bundle).stderr), /config\.json is no JSON/);
+  assert.match(String(run("start", "x", bundle).stderr), /config\.json is not JSON/);
   assert.equal(run("delete", "x", bundle).status, 0, "a broken bundle can be deleted");
   assert.equal(existsSync(join(bundle, "address")), false);
   assert.equal(existsSync(`${STATE}/x`), false);
@@ -370,8 +370,8 @@ test("a daemon that can't be started: a clear error, nothing is left", (t) => {
 });
 
 for (const [how, says] of [
-  ["ends", /start late: the daemon ended with status 3 before it served; look at .*limits of processes/],
-  ["hangs", /start late: the daemon \(process \d+\) does not serve after 10000 ms; look at .*limits/],
+  ["ends", /start late: the daemon exited with status 3 before it was serving; check .*limits of processes/],
+  ["hangs", /start late: the daemon \(process \d+\) is not serving after 10000 ms; check .*limits/],
 ] as const) {
   test(`a daemon that ${how} before it serves: a clear error, nothing is left, the id can be used`, async (t) => {
     const bundle = makeBundle(t);
@@ -396,11 +396,11 @@ test("a clean-up that fails or hangs fails delete in time, with its words", (t) 
   writeFileSync(`${STATE}/dead/fail`, "");
   const { status, stdout, stderr } = run("delete", "dead", bundle);
   assert.deepEqual([status, stdout.length], [1, 0]);
-  assert.match(String(stderr), /cleanup of .*dead ended with status 4: still mounted/);
+  assert.match(String(stderr), /cleanup of .*dead exited with status 4: still mounted/);
   rmSync(`${STATE}/dead/fail`);
   writeFileSync(`${STATE}/dead/hang`, "");
   // containerd kills it after 5 s.
-  assert.match(String(run("delete", "dead", bundle).stderr), /not done within 4000 ms/);
+  assert.match(String(run("delete", "dead", bundle).stderr), /timed out after 4000 ms/);
 });
 
 test("delete unmounts the bundle's rootfs", (t) => {

@@ -87,7 +87,7 @@ test("a guest without its root panics, and the reason says so", async () => {
   const vm = await setup.hypervisor.boot(spec, { deadline, ledger, pod: POD, log: () => undefined });
   const exit = await deadline.race(vm.exited);
   deadline.dispose();
-  assert.match(exit.reason, /^the guest's kernel died: Kernel panic - not syncing/);
+  assert.match(exit.reason, /^the guest's kernel crashed: Kernel panic - not syncing/);
   assert.equal(exit.requested, false);
   assert.deepEqual(ledger.resources, []);
   await setup.release();
@@ -106,12 +106,12 @@ test("a machine grows to what it was given room for", async () => {
   await vm.addMemory(128, deadline);
   await assert.rejects(vm.addMemory(128, deadline), {
     code: "ResourceExhausted",
-    message: /all 1 memory slots are taken; raise hypervisor\.memory_slots/,
+    message: /all 1 memory slots are in use; raise hypervisor\.memory_slots/,
   });
   await vm.addVcpu(deadline);
   await assert.rejects(vm.addVcpu(deadline), {
     code: "FailedPrecondition",
-    message: /all of its 2 vCPUs are there/,
+    message: /already has all of its 2 vCPUs/,
   });
   await vm.stop(within(30_000));
   deadline.dispose();

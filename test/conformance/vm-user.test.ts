@@ -139,7 +139,7 @@ test("a user belongs to one pod until all its processes are gone, and only that 
 test("a number that cannot be taken is told, and nothing is recorded of it", async () => {
   await mkdir(join(root, "test"));
   root = join(root, "gone");
-  await assert.rejects(take("p"), { message: /take a user for the VM: .*\.user-\d+: ENOENT/ });
+  await assert.rejects(take("p"), { message: /allocate a user for the VM: .*\.user-\d+: ENOENT/ });
   assert.deepEqual(ledger.resources, []);
   root = join(root, "..");
 });

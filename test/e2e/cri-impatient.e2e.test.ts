@@ -21,7 +21,7 @@ const STOP_LIMIT_MS = 60_000;
 /** Waits for a call whose client may have gone away, or that came upon what such a client left; any other failure is one. */
 async function givenUp(call: Promise<unknown>): Promise<void> {
   await call.catch((error: Error) => {
-    if (!/deadline|cancell?ed|not done within/i.test(error.message) && !isJustEnding(error)) throw error;
+    if (!/deadline|cancell?ed|timed out after/i.test(error.message) && !isJustEnding(error)) throw error;
   });
 }
 

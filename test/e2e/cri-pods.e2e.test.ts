@@ -119,7 +119,7 @@ forEveryHandler(
           "containerd 2.0 to 2.2 panic when a pod with the host's network meets a shim that is the sandboxer");
       it(`is refused the host's ${namespace} namespace, in words`, { skip }, async () => {
         const linux = { securityContext: { namespaceOptions: { [namespace]: NODE } } };
-        await assert.rejects(target().runPod({ linux }), /cannot be shared with a VM: leave/);
+        await assert.rejects(target().runPod({ linux }), /cannot be shared with a VM; remove/);
       });
     }
   },

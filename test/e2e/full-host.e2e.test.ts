@@ -101,7 +101,7 @@ for (const line of newestLine()) {
         name: `/run has ${pages} free pages`,
         spoil: [FILL_PAGES, pages],
         mend: "rm /run/hull/filler",
-        says: [/\/run\/hull\//, /no space left on device/i, /make room on that file system/],
+        says: [/\/run\/hull\//, /no space left on device/i, /free space on that file system/],
       });
     }
     for (const names of ["0", "4", "8"]) {
@@ -109,7 +109,7 @@ for (const line of newestLine()) {
         name: `/run can have ${names} files more`,
         spoil: [FILL_NAMES, names],
         mend: "rm -r /run/hull/filler",
-        says: [/\/run\/hull\//, /no space left on device/i, /make room on that file system/],
+        says: [/\/run\/hull\//, /no space left on device/i, /free space on that file system/],
       });
     }
 
@@ -202,7 +202,7 @@ for (const line of newestLine()) {
     it("no more processes: the shim's group, and the pod's", async () => {
       const group = await PidsGroup.make("full");
       try {
-        const says = [/no more processes may be started: raise TasksMax|limits of processes/];
+        const says = [/no more processes can be started: raise TasksMax|limits of processes/];
         const inGroup = await behind(`echo $$ >${group.directory}/cgroup.procs; exec`);
         const flags = [...inGroup, ...(await config({ runtime: { sandbox_cgroup_only: false } }))];
         for (const most of [1, 5]) {
@@ -224,7 +224,7 @@ for (const line of newestLine()) {
           /QMP greeting: qemu: "rubbish" is not QMP/,
         ],
         "never stops to print": ["exec cat /dev/zero >&3", /qemu: a QMP line of more than 1048576 bytes/],
-        "is slow": ["exec sleep 600", /no QMP greeting: boot the VM: not done within 3000 ms/],
+        "is slow": ["exec sleep 600", /no QMP greeting: boot the VM: timed out after 3000 ms/],
       } as const;
       for (const [name, [script, expected]] of Object.entries(says)) {
         it(`${name}: one error that says so, and nothing is left`, async () => {
@@ -252,7 +252,7 @@ for (const line of newestLine()) {
         );
         await chmod(image, 0o644);
         await truncate(image, 64 * 1024);
-        await assertRefused([/boot the VM: /, /qemu ended with status 1|guest|panic/], flags);
+        await assertRefused([/boot the VM: /, /qemu exited with status 1|guest|panic/], flags);
       });
     }
 

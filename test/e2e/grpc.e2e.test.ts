@@ -18,7 +18,7 @@ forEveryRunner(
         assert.match(await runner().containerd.log(400), /protocol=grpc/);
       } else {
         assert.equal(result.code, 1);
-        assert.match(result.stderr, /shim\.protocol: grpc, which containerd .* cannot use/);
+        assert.match(result.stderr, /shim\.protocol: grpc is set, which containerd .* does not support/);
       }
     });
   },

@@ -101,7 +101,7 @@ forEveryRunner(
       await writeConfig(file, { hypervisor: { machine_type: "microvm" } });
       const refused = await runner().run(["true"], { flags });
       assert.notEqual(refused.code, 0);
-      assert.match(refused.stderr, /hypervisor\.machine_type: a microvm takes no devices after its start/);
+      assert.match(refused.stderr, /hypervisor\.machine_type: a microvm does not support hotplug/);
     });
   },
   ["hull"],

@@ -11,7 +11,7 @@ import { writeConfig } from "./hull-config.ts";
 
 /** More lines than containerd logs in one suite. */
 const ALL = 100_000;
-const AGAIN = "all parts of the VM answer again, after";
+const AGAIN = "all components of the VM answer again, after";
 
 let folder: string;
 beforeEach(async () => {
@@ -86,7 +86,7 @@ forEveryRunner(
       const log = await runner().containerd.log(ALL);
       assert.match(
         log,
-        /the VM was ended \(runtime\.health_action: kill\): qemu \(process \d+\) is stopped; the guest/,
+        /the VM was killed \(runtime\.health_action: kill\): qemu \(process \d+\) is stopped; the guest/,
       );
     });
   },

@@ -106,7 +106,7 @@ async function assertEvents({ events, host, containerd }: Subject): Promise<void
   assert.deepEqual(waited, WAITING.slice(WAITING.length - waited.length));
   assert.equal(seen.filter((event) => event.startsWith("exit")).at(-1), "exit talker 4");
   const log = await containerd.log(Number.POSITIVE_INFINITY);
-  const returns = /"pod":"(\w+)".*containerd takes events again: (\d+) waited, 0 are lost so far/g;
+  const returns = /"pod":"(\w+)".*containerd accepts events again: (\d+) waited, 0 lost so far/g;
   const counts = new Map([...log.matchAll(returns)].map(([, pod, count]) => [pod, Number(count)]));
   // What happened since containerd is back may have joined them.
   for (const [pod, least] of [["ending", 1] as const, [host.containerId, WAITING.length] as const]) {

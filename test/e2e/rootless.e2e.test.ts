@@ -197,7 +197,7 @@ forEveryRunner(
       // virtiofsd ends with its VMM: whichever is noticed first.
       assert.match(
         (await pod.ended).stderr,
-        /(killed by SIGKILL|virtiofsd ended .*) before the guest agent answered/,
+        /(killed by SIGKILL|virtiofsd exited .*) before the guest agent answered/,
       );
     });
 

@@ -106,7 +106,7 @@ test("a peer that comes later is reached when it is there; the deadline tells th
   const short = Deadline.after(300, "the agent");
   await assert.rejects(vsock.connectUntilUp(LOCAL, PORT, short), {
     code: "DeadlineExceeded",
-    message: /the agent: not done within 300 ms; the last try: .*connection reset by peer/,
+    message: /the agent: timed out after 300 ms; last attempt: .*connection reset by peer/,
   });
   const deadline = Deadline.after(20_000, "the agent");
   const connected = vsock.connectUntilUp(LOCAL, PORT, deadline);

@@ -40,7 +40,7 @@ const CASES: readonly Case[] = [
   {
     evil: "refuses:Unimplemented",
     shows: "Unimplemented to everything",
-    startFails: /told as Unimplemented/,
+    startFails: /reported as Unimplemented/,
   },
   { evil: "refuses-call:shutdown", shows: "a VM that is not shut down", says: /did not shut down by itself/ },
   { evil: "ends-at-once:0", shows: "success of what still runs", ends: true, status: 0 },
@@ -56,21 +56,21 @@ const CASES: readonly Case[] = [
     evil: "sends-garbage",
     shows: "garbage in the place of frames",
     ends: true,
-    says: /broke the protocol|more than ttrpc allows/,
+    says: /violated the protocol|more than ttrpc allows/,
   },
   { evil: "announces-2-gib", shows: "a frame of 2 GiB", ends: true, says: /a frame of 2147483647 bytes/ },
   {
     evil: "answers-nobody",
     shows: "an answer that nobody waits for",
     ends: true,
-    says: /broke the protocol/,
+    says: /violated the protocol/,
   },
   {
     evil: "rubbish-answers",
     shows: "answers that cannot be decoded",
     act: failingStats,
     ends: true,
-    says: /broke the protocol/,
+    says: /violated the protocol/,
   },
   { evil: "half-a-frame", shows: "a frame that never ends" },
   { evil: "answers-again:4194304", shows: "answers to calls that are over" },
@@ -167,7 +167,10 @@ describe("hostile guest", {
 
   it("refuses-call:createContainer: creation fails with a message fit to be shown", async () => {
     await pods().guarded(async () => {
-      assert.match(await failure(pods().task({ evil: "refuses-call:createContainer" })), /told as Internal/);
+      assert.match(
+        await failure(pods().task({ evil: "refuses-call:createContainer" })),
+        /reported as Internal/,
+      );
     });
   });
 
@@ -176,7 +179,7 @@ describe("hostile guest", {
       const greeting = pods().task({ config: "silentHello" });
       const creation = pods().task({ config: "silentCreate", evil: "silent:createContainer" });
       for (const text of await Promise.all([failure(greeting), failure(creation)])) {
-        assert.match(text, /not done within 5000 ms/);
+        assert.match(text, /timed out after 5000 ms/);
       }
     });
   });

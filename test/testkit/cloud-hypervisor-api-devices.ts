@@ -48,7 +48,7 @@ export class FakeVmDevices {
     const answer = await new Promise<string>((resolve, reject) => {
       child.once("error", reject);
       child.stdout.once("data", (data: Buffer) => resolve(String(data).trim()));
-      child.once("exit", (code) => resolve(`it ended with status ${code}`));
+      child.once("exit", (code) => resolve(`it exited with status ${code}`));
     });
     if (answer !== "ready") throw new Error(`Failed to open taps: ${answer}`);
     this.#taps.push(child);

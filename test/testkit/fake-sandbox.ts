@@ -44,7 +44,7 @@ export class FakeSandbox implements Sandbox {
   ports = 4;
 
   async plugDisk({ source }: HostDisk): Promise<PluggedDisk> {
-    if (this.disks.size === this.ports) throw resourceExhausted("all hotplug ports are taken");
+    if (this.disks.size === this.ports) throw resourceExhausted("all hotplug ports are in use");
     const disk = "path" in source ? source.path : `${source.major}:${source.minor}`;
     this.disks.add(disk);
     const unplug = async () => void this.disks.delete(disk);

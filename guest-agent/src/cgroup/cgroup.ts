@@ -112,7 +112,7 @@ export class Cgroup {
         // Killed processes leave a moment after the kill.
         if (errnoName(error) !== "EBUSY") throw HullError.from(error, "Internal");
         if (this.#sys.monotonicMs() > end) {
-          throw failedPrecondition(`cgroup ${this.path}: processes ${this.pids().join(" ")} do not end`);
+          throw failedPrecondition(`cgroup ${this.path}: processes ${this.pids().join(" ")} do not exit`);
         }
         await new Promise<void>((resolve) => this.#sys.setTimer(REMOVE_RETRY_MS, resolve));
       }

@@ -137,7 +137,7 @@ export class Container {
         this.#runtime.crun.start(this.id);
       } catch (error) {
         throw failedPrecondition(
-          `container ${this.id}: start: its init process has ended (${describe(error)})`,
+          `container ${this.id}: start: its init process has exited (${describe(error)})`,
         );
       }
       this.machine.transition("running");
@@ -150,9 +150,9 @@ export class Container {
   addExec(execId: string, processJson: Uint8Array, stdio: Stdio | undefined): void {
     this.machine.require("exec in", "running");
     if (this.#execs.has(execId))
-      throw alreadyExists(`exec ${execId} of container ${this.id}: exists already`);
+      throw alreadyExists(`exec ${execId} of container ${this.id}: already exists`);
     if (this.#execs.size >= MAX_EXECS) {
-      throw resourceExhausted(`container ${this.id}: has ${MAX_EXECS} execs; delete those that have ended`);
+      throw resourceExhausted(`container ${this.id}: has ${MAX_EXECS} execs; delete those that have exited`);
     }
     const process = prepareProcess(processJson, stdio?.terminal ?? false);
     const { id: containerId } = this;
@@ -319,9 +319,12 @@ export class Container {
     const execs = [...this.#execs.values()].map((exec) => exec.process).filter((process) => process.alive);
     if (execs.length > 0) {
       const all = Promise.all(execs.map((process) => process.wait()));
-      await within(this.#runtime.sys, END_LIMIT_MS, `container ${this.id}: end of its execs`, all).catch(
-        (error) => this.#runtime.log("warn", describe(error)),
-      );
+      await within(
+        this.#runtime.sys,
+        END_LIMIT_MS,
+        `container ${this.id}: waiting for its execs to exit`,
+        all,
+      ).catch((error) => this.#runtime.log("warn", describe(error)));
     }
     if (!this.machine.is("stopped", "deleted")) this.machine.transition("stopped");
     this.init.finish(exit, this.#oomKilled());

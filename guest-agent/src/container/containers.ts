@@ -23,10 +23,10 @@ export class Containers {
     const { containerId: id, spec, stdio, blockDevices, rootDisk } = request;
     checkId("container", id);
     if (this.#containers.has(id) || this.#creating.has(id))
-      throw alreadyExists(`container ${id}: exists already`);
+      throw alreadyExists(`container ${id}: already exists`);
     if (this.#containers.size + this.#creating.size >= MAX_CONTAINERS) {
       throw resourceExhausted(
-        `container ${id}: the pod has ${MAX_CONTAINERS} containers; delete those that have ended`,
+        `container ${id}: the pod has ${MAX_CONTAINERS} containers; delete those that have stopped`,
       );
     }
     const container = new Container(this.#runtime, id, stdio);

@@ -27,7 +27,7 @@ export function runCommand(sys: Sys, reaper: Reaper, command: Command): Promise<
     });
     reaper.watch(pid, (exit) => {
       sys.clearTimer(timer);
-      if (late) reject(deadlineExceeded(`${command.argv[0]}: not done within ${command.timeoutMs} ms`));
+      if (late) reject(deadlineExceeded(`${command.argv[0]}: timed out after ${command.timeoutMs} ms`));
       else resolve(exit);
     });
   });

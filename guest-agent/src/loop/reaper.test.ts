@@ -47,7 +47,7 @@ describe("reaper", () => {
       seen.map((exit) => exit.status),
       [5],
     );
-    assert.throws(() => reaper.watch(lost, () => undefined), /watched already/);
+    assert.throws(() => reaper.watch(lost, () => undefined), /already watched/);
   });
 });
 
@@ -66,7 +66,7 @@ describe("command", () => {
     fake.programs.set("p", () => undefined);
     fake.onKill = (pid, signal) => fake.end(pid, 0, signal);
     const run = runCommand(fake.sys, reaper, { argv: ["/bin/p"], timeoutMs: 1000 });
-    const rejected = assert.rejects(run, /\/bin\/p: not done within 1000 ms/);
+    const rejected = assert.rejects(run, /\/bin\/p: timed out after 1000 ms/);
     fake.advance(1000);
     await rejected;
   });

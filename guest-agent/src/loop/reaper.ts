@@ -33,7 +33,7 @@ export class Reaper {
 
   /** Calls `listener` once when `pid`, a child of this process, has ended (at once for a kept exit). */
   watch(pid: number, listener: Listener): void {
-    if (this.#listeners.has(pid)) throw new Error(`process ${pid} is watched already`);
+    if (this.#listeners.has(pid)) throw new Error(`process ${pid} is already watched`);
     const kept = this.#unclaimed.get(pid);
     if (kept) {
       this.#unclaimed.delete(pid);

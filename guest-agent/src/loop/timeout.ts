@@ -1,7 +1,7 @@
 import { deadlineExceeded } from "../../../src/core/errors.ts";
 import type { Sys } from "../sys.ts";
 
-/** Settles as `promise` does, or rejects with DeadlineExceeded `<what>: not done within <ms> ms`. */
+/** Settles as `promise` does, or rejects with DeadlineExceeded `<what>: timed out after <ms> ms`. */
 export function within<T>(
   sys: Pick<Sys, "setTimer" | "clearTimer">,
   ms: number,
@@ -9,7 +9,7 @@ export function within<T>(
   promise: Promise<T>,
 ): Promise<T> {
   return new Promise<T>((resolve, reject) => {
-    const timer = sys.setTimer(ms, () => reject(deadlineExceeded(`${what}: not done within ${ms} ms`)));
+    const timer = sys.setTimer(ms, () => reject(deadlineExceeded(`${what}: timed out after ${ms} ms`)));
     promise.then(resolve, reject).finally(() => sys.clearTimer(timer));
   });
 }

@@ -74,7 +74,7 @@ export async function configureNetwork(sys: Sys, network: Network): Promise<void
     const links = listLinks(sys);
     const indexOf = (device: string) => {
       const link = links.find(({ name }) => name === device);
-      if (!link) throw notFound(`network: interface ${device} has gone`);
+      if (!link) throw notFound(`network: interface ${device} is gone`);
       return link.index;
     };
     for (const one of network.interfaces) setUp(sys, socket, one, indexOf(one.name));
@@ -97,7 +97,7 @@ function nameLinks(sys: Sys, socket: RouteSocket, interfaces: readonly NetworkIn
   const links = listLinks(sys);
   const rename = (from: string, index: number, to: string) => {
     socket.request(`interface ${from}: set down`, RTM_NEWLINK, linkDown(index));
-    socket.request(`interface ${from}: name it ${to}`, RTM_NEWLINK, renameLink(index, to));
+    socket.request(`interface ${from}: rename it to ${to}`, RTM_NEWLINK, renameLink(index, to));
   };
   const wrong = interfaces.flatMap((wanted) => {
     const link = links.find(({ mac }) => mac === macOf(wanted));

@@ -105,7 +105,8 @@ export function newRoute(route: Route, indexOf: IndexOf): Uint8Array {
   if (route.metric > 0) parts.push(attribute(RTA_PRIORITY, u32(route.metric)));
   if (route.source !== "") {
     const source = parseAddress(`${what}: source`, route.source);
-    if (source.family !== family) throw invalidArgument(`${what}: its source is of the other address family`);
+    if (source.family !== family)
+      throw invalidArgument(`${what}: its source is of a different address family`);
     parts.push(attribute(RTA_PREFSRC, source.bytes));
   }
   if (route.mtu > 0) parts.push(attribute(RTA_METRICS, attribute(RTAX_MTU, u32(route.mtu))));

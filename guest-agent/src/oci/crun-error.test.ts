@@ -38,7 +38,7 @@ describe("errors of crun", () => {
     ["wrong format", "/f", line("exec: Exec format error"), "InvalidArgument", /"\/f": exec format error$/],
     ["anything else", "a", line("mount `x`: No such device"), "Unknown", /^step: mount `x`: No such device$/],
     ["a warning before", "a", line("careful", "warning") + line("bad"), "Unknown", /^step: bad$/],
-    ["no message", "a", "", "Unknown", /crun ended with status 1 and no message/],
+    ["no message", "a", "", "Unknown", /crun exited with status 1 and no message/],
   ];
   for (const [name, program, log, code, message] of cases) {
     it(name, () => {

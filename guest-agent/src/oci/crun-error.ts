@@ -45,7 +45,7 @@ export function crunError(step: string, program: string, log: string, status: nu
   }
   return new HullError(
     "Unknown",
-    `${step}: ${text === "" ? `crun ended with status ${status} and no message` : text}`,
+    `${step}: ${text === "" ? `crun exited with status ${status} and no message` : text}`,
   );
 }
 

@@ -111,7 +111,7 @@ export class Crun {
         launch.fds,
       );
       const pid = Number(readText(this.#sys, pidFile, 64));
-      if (!Number.isInteger(pid) || pid <= 1) throw internal(`${step}: crun left no pid in its pid file`);
+      if (!Number.isInteger(pid) || pid <= 1) throw internal(`${step}: crun wrote no PID to its PID file`);
       return pid;
     } finally {
       allowing(["ENOENT"], () => this.#sys.unlink(pidFile));

@@ -62,5 +62,5 @@ function namesIn(sys: Sys, folder: string): string[] {
 
 const tooFew = (what: string) =>
   failedPrecondition(
-    `the guest has ${what}: its kernel did not take what was plugged in, for which it needs ACPI hot-plug`,
+    `the guest has ${what}: its kernel did not bring online what was hot-plugged, which requires ACPI hotplug`,
   );

@@ -37,7 +37,7 @@ export class Sandbox {
 
   /** Checks everything before it changes anything; after a failure the VM is to be thrown away. */
   async start(request: StartSandboxRequest): Promise<void> {
-    if (this.#started) throw failedPrecondition("sandbox: started already");
+    if (this.#started) throw failedPrecondition("sandbox: already started");
     check(request);
     this.#started = true;
     this.#onStart(request);
@@ -64,7 +64,7 @@ export class Sandbox {
 function check(request: StartSandboxRequest): void {
   if (request.hostname !== "" && !HOSTNAME.test(request.hostname)) {
     throw invalidArgument(
-      `sandbox: hostname ${JSON.stringify(request.hostname.slice(0, 128))}: not a host name of at most 64 characters without blanks`,
+      `sandbox: hostname ${JSON.stringify(request.hostname.slice(0, 128))}: not a host name of at most 64 characters without spaces`,
     );
   }
   const entropy = request.entropy.length;

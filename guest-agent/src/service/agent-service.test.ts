@@ -60,7 +60,7 @@ describe("agent: containers", () => {
     const rootDisk = { serial: "d1", fsType: "ext4", readOnly: false, options: [] };
     for (const [status, end] of [
       [0, /^deleted$/],
-      [1, /container c1: delete: .*: write it back: ended with status 1$/],
+      [1, /container c1: delete: .*: write it back: exited with status 1$/],
     ] as const) {
       let child = 0;
       fake.programs.set("exe", ({ pid, spawn }) => {

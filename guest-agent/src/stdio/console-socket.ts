@@ -41,7 +41,7 @@ export class ConsoleSocket {
     this.#sys.close(this.#listening);
     this.#dropConnection();
     allowing(["ENOENT"], () => this.#sys.unlink(this.path));
-    this.#master.reject(internal("terminal: crun ended without handing over the terminal"));
+    this.#master.reject(internal("terminal: crun exited without passing the terminal"));
   }
 
   #accept(): void {

@@ -32,7 +32,7 @@ export class RootDisk {
     if (!FILE_SYSTEMS.has(fsType))
       throw invalidArgument(`root disk: file system ${JSON.stringify(fsType.slice(0, 64))}: not one of ext4`);
     if (options.length > MAX_OPTIONS || !options.every((option) => OPTION.test(option)))
-      throw invalidArgument("root disk: its options are none of a file system");
+      throw invalidArgument("root disk: its options are not those of a file system");
     const [disk] = await awaitDisks(sys, [serial], limitMs);
     if (!disk) throw invalidArgument("root disk: no serial number");
     try {

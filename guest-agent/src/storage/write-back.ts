@@ -16,7 +16,7 @@ const LIMIT_MS = 600_000;
 export async function writeBack(sys: Sys, reaper: Reaper, path: string): Promise<void> {
   const argv = ["/proc/self/exe", WRITE_BACK_ARGUMENT, path];
   const { status } = await runCommand(sys, reaper, { argv, timeoutMs: LIMIT_MS });
-  if (status !== 0) throw internal(`${path}: write it back: ended with status ${status}`);
+  if (status !== 0) throw internal(`${path}: write it back: exited with status ${status}`);
 }
 
 /** What the other process does. */

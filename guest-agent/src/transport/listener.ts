@@ -52,7 +52,7 @@ export class Listener {
       return this.#sys.accept(this.#fd);
     } catch (error) {
       // EMFILE, ENFILE, ENOMEM: it passes when others have closed something.
-      this.#tellOnce("accept", `accept: ${describe(error)}; tried again every ${PAUSE_MS} ms`);
+      this.#tellOnce("accept", `accept: ${describe(error)}; retrying every ${PAUSE_MS} ms`);
       this.#sys.unwatch(this.#fd);
       this.#paused = this.#sys.setTimer(PAUSE_MS, () => {
         this.#paused = undefined;

@@ -98,7 +98,7 @@ const BROKEN: { name: string; fault: Fault; code: string; message: RegExp }[] = 
     name: "wrong form",
     fault: { on: "vmm.ping", do: "answer", body: '{"version":7}' },
     code: "Internal",
-    message: /unknown form/,
+    message: /unexpected form/,
   },
   {
     name: "endless answer",

@@ -177,7 +177,9 @@ async function collect(action: string, response: IncomingMessage): Promise<strin
     throw lost(action, error);
   }
   if (size > MAX_BODY_BYTES) {
-    throw resourceExhausted(`cloud-hypervisor ${action}: the answer is larger than ${MAX_BODY_BYTES} bytes`);
+    throw resourceExhausted(
+      `cloud-hypervisor ${action}: the response is larger than ${MAX_BODY_BYTES} bytes`,
+    );
   }
   const text = Buffer.concat(chunks).toString("utf8");
   const status = response.statusCode ?? 0;
@@ -204,10 +206,10 @@ function decode<T>(action: string, text: string, is: (value: unknown) => value i
   try {
     value = JSON.parse(text);
   } catch (error) {
-    throw new HullError("Internal", `cloud-hypervisor ${action}: the answer is not JSON`, { cause: error });
+    throw new HullError("Internal", `cloud-hypervisor ${action}: the response is not JSON`, { cause: error });
   }
   if (!is(value)) {
-    throw new HullError("Internal", `cloud-hypervisor ${action}: the answer has an unknown form`);
+    throw new HullError("Internal", `cloud-hypervisor ${action}: the response has an unexpected form`);
   }
   return value;
 }

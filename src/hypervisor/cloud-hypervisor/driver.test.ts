@@ -62,7 +62,7 @@ test("boots with seccomp on, tells the console, and leaves nothing behind after 
   const exit = await vm.exited;
   assert.deepEqual(
     { reason: exit.reason, requested: exit.requested },
-    { reason: "cloud-hypervisor ended with status 0 (the VM was stopped)", requested: true },
+    { reason: "cloud-hypervisor exited with status 0 (the VM was stopped)", requested: true },
   );
   assert.match(exit.console, /Linux version/);
   assert.throws(() => process.kill(vm.pid, 0), { code: "ESRCH" });
@@ -171,7 +171,7 @@ test("a template with devices of a pod is refused, a missing one is NotFound", a
   writeFileSync(join(template, "config.json"), '{"disks":[{"path":"/x"}]}');
   await assert.rejects(new CloudHypervisor().restore(template, made.spec, made.context()), {
     code: "FailedPrecondition",
-    message: /has disks devices of its own/,
+    message: /contains disks devices/,
   });
   assertClean(made);
 });
@@ -187,7 +187,7 @@ const BOOT_FAILURES: {
     name: "the VMM ends at once",
     script: { happenings: [{ after: "start", do: "exit", stderr: "Failed to open /dev/kvm\n" }] },
     code: "Unavailable",
-    message: /VM pod1: boot: cloud-hypervisor ended with status 1: Failed to open \/dev\/kvm/,
+    message: /VM pod1: boot: cloud-hypervisor exited with status 1: Failed to open \/dev\/kvm/,
   },
   {
     name: "the VMM dies during vm.boot",
@@ -251,9 +251,9 @@ for (const { name, script, change, code, message } of BOOT_FAILURES) {
 const ENDINGS: { name: string; do: "poweroff" | "reboot" | "panic" | "crash" | "exit"; reason: RegExp }[] = [
   { name: "power-off by the guest", do: "poweroff", reason: /^the guest powered off$/ },
   { name: "restart by the guest", do: "reboot", reason: /^the guest reset itself/ },
-  { name: "kernel panic", do: "panic", reason: /^the guest's kernel died/ },
+  { name: "kernel panic", do: "panic", reason: /^the guest's kernel crashed/ },
   { name: "SIGKILL from outside", do: "crash", reason: /^cloud-hypervisor was killed by SIGKILL/ },
-  { name: "the VMM gives up", do: "exit", reason: /^cloud-hypervisor ended with status 1: out of luck$/ },
+  { name: "the VMM gives up", do: "exit", reason: /^cloud-hypervisor exited with status 1: out of luck$/ },
 ];
 for (const ending of ENDINGS) {
   test(`the end of a VM is told as it was: ${ending.name}`, async (t) => {
@@ -306,7 +306,7 @@ test("a guest that does not let a device go is reported, and the VM goes on", as
   writeFileSync(path, "");
   const takeOut = await vm.plug({ kind: "disk", path, readOnly: false, serial: "data" }, soon());
   vm.ejectMs = 200;
-  await assert.rejects(takeOut(), { code: "DeadlineExceeded", message: /taking device disk-data out/ });
+  await assert.rejects(takeOut(), { code: "DeadlineExceeded", message: /removing device disk-data/ });
   await vm.pause(soon());
 });
 

@@ -88,8 +88,8 @@ export class CloudHypervisor implements Hypervisor {
     const failure = ended ? ended.reason : HullError.from(error).message;
     const words = [
       `${failure}${adviceFor(`${failure}\n${stderr}`, spec)}`,
-      stderr && `cloud-hypervisor said: ${lastLines(stderr, 3)}`,
-      console && `the guest's console ends: ${lastLines(console, 3)}`,
+      stderr && `last lines of cloud-hypervisor's stderr: ${lastLines(stderr, 3)}`,
+      console && `last console lines: ${lastLines(console, 3)}`,
     ];
     const code = ended ? "Unavailable" : HullError.from(error).code;
     return new HullError(code, `VM ${spec.name}: boot: ${words.filter(Boolean).join("; ")}`, {
@@ -101,5 +101,5 @@ export class CloudHypervisor implements Hypervisor {
 /** What to do about a start that failed, by the VMM's words; empty when they say nothing we know. */
 function adviceFor(words: string, { user }: VmSpec): string {
   if (!user || !/Permission denied|Operation not permitted/.test(words)) return "";
-  return `; cloud-hypervisor runs as user ${user.id}, who may not do that: see hypervisor.rootless`;
+  return `; cloud-hypervisor runs as user ${user.id}, which lacks the permission: see hypervisor.rootless`;
 }

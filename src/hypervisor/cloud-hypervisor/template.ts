@@ -21,7 +21,7 @@ export async function layOutClone(template: string, directory: string, spec: VmS
     if (Array.isArray(devices) && devices.length > 0) {
       throw new HullError(
         "FailedPrecondition",
-        `VM ${spec.name}: template ${template} has ${kind} devices of its own; make it from a VM without shares, NICs and disks`,
+        `VM ${spec.name}: template ${template} contains ${kind} devices; build it from a VM without shares, NICs and disks`,
       );
     }
   }

@@ -84,6 +84,6 @@ test("what Cloud Hypervisor cannot do is refused with advice", () => {
   assert.throws(() => vmConfig({ ...SPEC, vcpus: 0 }), { code: "InvalidArgument" });
   assert.throws(() => vmConfig({ ...SPEC, vsock: { kind: "vhost-user", socket: "/s" } }), {
     code: "InvalidArgument",
-    message: /takes no vhost-user one; set vsock to hybrid/,
+    message: /does not support vhost-user; set vsock to hybrid/,
   });
 });

@@ -28,7 +28,7 @@ export function vmConfig(spec: VmSpec): VmConfig {
   if (spec.vcpus < 1) throw invalidArgument(`VM ${spec.name}: ${spec.vcpus} vCPUs; it must be at least 1`);
   if (spec.memoryMib < LEAST_MEMORY_MIB) {
     throw invalidArgument(
-      `VM ${spec.name}: ${spec.memoryMib} MiB of memory is too little for any guest; set hypervisor.default_memory to ${LEAST_MEMORY_MIB} or more`,
+      `VM ${spec.name}: ${spec.memoryMib} MiB of memory is too little for a guest; set hypervisor.default_memory to ${LEAST_MEMORY_MIB} or more`,
     );
   }
   return {
@@ -90,7 +90,7 @@ export function diskConfig(disk: DiskDevice, settings?: BlockSettings): DiskConf
 export function vsockConfig(name: string, vsock: VsockDevice): VsockConfig {
   if (vsock.kind !== "hybrid") {
     throw invalidArgument(
-      `VM ${name}: cloud-hypervisor has its own vsock device on a unix socket and takes no ${vsock.kind} one; set vsock to hybrid`,
+      `VM ${name}: cloud-hypervisor has its own vsock device on a Unix socket and does not support ${vsock.kind}; set vsock to hybrid`,
     );
   }
   return { id: "vsock", cid: vsock.cid, socket: vsock.socket };

@@ -72,11 +72,11 @@ export class CloudHypervisorVm implements Vm {
   }
 
   async plug(device: HotplugDevice, deadline: Deadline): Promise<() => Promise<void>> {
-    return await this.#change("plug a device into", deadline, async () => {
+    return await this.#change("hot-plug a device into", deadline, async () => {
       const { id, add } = this.#adding(accessibleDevice(device, this.access), deadline);
       try {
         const place = await add();
-        this.log("device plugged in", { id, bdf: place.bdf });
+        this.log("device hot-plugged", { id, bdf: place.bdf });
       } catch (error) {
         if (isOpen(error)) await this.#takeBack(id);
         throw error;
@@ -154,14 +154,16 @@ export class CloudHypervisorVm implements Vm {
       }
       case "vhost-user":
       case "vhost":
-        throw invalidArgument(`VM ${this.name}: cloud-hypervisor takes its vsock device at the start only`);
+        throw invalidArgument(
+          `VM ${this.name}: cloud-hypervisor supports its vsock device only from the start`,
+        );
     }
   }
 
   /** The VMM forgets the device only when the guest has let it go: `vm.remove-device` merely asks. */
   async #unplug(id: string): Promise<void> {
     if (this.#state.is("ended")) return; // it went with the VM
-    const deadline = Deadline.after(this.ejectMs, `VM ${this.name}: taking device ${id} out`);
+    const deadline = Deadline.after(this.ejectMs, `VM ${this.name}: removing device ${id}`);
     try {
       await this.#change("unplug a device from", deadline, async () => {
         const gone = this.vmm.event(
@@ -190,12 +192,12 @@ export class CloudHypervisorVm implements Vm {
 
   /** A plug whose answer never came may have been done. */
   async #takeBack(id: string): Promise<void> {
-    const deadline = Deadline.after(EXPLAIN_MS, `VM ${this.name}: taking device ${id} back`);
+    const deadline = Deadline.after(EXPLAIN_MS, `VM ${this.name}: removing device ${id} again`);
     try {
       await this.client.removeDevice(id, deadline);
     } catch (error) {
       if (error instanceof Refusal && error.httpStatus === 404) return; // it was not done
-      this.log("a device may be left over", { id, reason: HullError.from(error).message });
+      this.log("a device may be left behind", { id, reason: HullError.from(error).message });
     } finally {
       deadline.dispose();
     }
@@ -213,7 +215,7 @@ export class CloudHypervisorVm implements Vm {
   /** A failure told with the VM's name; one that comes from the VMM's end becomes FailedPrecondition and says so. */
   async #explained<T>(verb: string, call: () => Promise<T>): Promise<T> {
     try {
-      if (this.#state.is("ended")) throw unavailable("the VMM has ended");
+      if (this.#state.is("ended")) throw unavailable("the VMM has exited");
       return await call();
     } catch (error) {
       if (HullError.from(error).code !== "Unavailable") throw HullError.wrap(`VM ${this.name}`, error);

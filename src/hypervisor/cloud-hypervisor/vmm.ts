@@ -109,7 +109,7 @@ export class Vmm {
 
   /** The exit if the process ends within `ms` milliseconds. */
   async exitWithin(ms: number): Promise<VmExit | undefined> {
-    const deadline = Deadline.after(ms, "the end of cloud-hypervisor");
+    const deadline = Deadline.after(ms, "waiting for cloud-hypervisor to exit");
     try {
       return await deadline.race(this.exited);
     } catch {
@@ -149,7 +149,7 @@ export class Vmm {
   #reason(exit: ProcessExit): string {
     if (this.#requested) return `${exit.reason} (the VM was stopped)`;
     const panic = /Kernel panic - not syncing: [^\n]{0,500}/.exec(this.console())?.[0];
-    if (this.#cause && panic) return `the guest's kernel died: ${panic}`;
+    if (this.#cause && panic) return `the guest's kernel crashed: ${panic}`;
     return this.#cause ?? exit.reason;
   }
 
@@ -167,7 +167,7 @@ export class Vmm {
 // The sentences for a guest's own doing are those of the QEMU driver.
 /** What an event says about the guest's end. */
 function causeOf({ source, event }: VmmEvent): string | undefined {
-  if (source === "guest" && event === "panic") return "the guest's kernel died";
+  if (source === "guest" && event === "panic") return "the guest's kernel crashed";
   if (source === "vm" && event === "rebooting") {
     return "the guest reset itself without a panic message (a triple fault, or a reboot)";
   }

@@ -60,7 +60,7 @@ export async function resolveAccel(probe: AccelProbe, deadline: Deadline): Promi
     const accel = (await kvmRuns(probe, deadline)) ? "kvm" : "tcg";
     if (accel === "tcg") {
       probe.warn(
-        "KVM is there but does not run the guest's kernel: guests are emulated (TCG), which is slow",
+        "KVM is available but cannot run the guest's kernel: guests are emulated (TCG), which is slow",
       );
     }
     await remember(file, { key, accel });
@@ -78,7 +78,7 @@ async function remember(file: string, answer: Answer): Promise<void> {
     await rename(`${file}~`, file);
   } catch (error) {
     await rm(`${file}~`, { force: true });
-    throw HullError.wrap(`remember in ${file} whether KVM works`, error);
+    throw HullError.wrap(`record in ${file} whether KVM works`, error);
   }
 }
 
@@ -117,7 +117,7 @@ async function probeKey(probe: AccelProbe): Promise<string> {
   const files = await Promise.all(
     [probe.path, probe.kernel].map(async (path) => {
       const { ino, size, mtimeMs } = await stat(path).catch((error: unknown) => {
-        throw HullError.wrap("find out whether KVM works", error, "FailedPrecondition");
+        throw HullError.wrap("probe KVM", error, "FailedPrecondition");
       });
       return `${path} ${ino} ${size} ${mtimeMs}`;
     }),
@@ -163,7 +163,7 @@ async function takeLock(lock: string): Promise<boolean> {
     await link(mine, lock);
     return true;
   } catch (error) {
-    if (errnoOf(error) !== "EEXIST") throw HullError.wrap(`find out whether KVM works: lock ${lock}`, error);
+    if (errnoOf(error) !== "EEXIST") throw HullError.wrap(`probe KVM: lock ${lock}`, error);
   } finally {
     await rm(mine, { force: true });
   }

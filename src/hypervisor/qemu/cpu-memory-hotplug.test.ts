@@ -81,7 +81,7 @@ test("memory that QEMU does not plug in is freed with its slot; one that the gue
   await growth.addMemory(128, soon());
   await assert.rejects(growth.addMemory(128, soon()), {
     code: "ResourceExhausted",
-    message: /all 2 memory slots are taken; raise hypervisor\.memory_slots/,
+    message: /all 2 memory slots are in use; raise hypervisor\.memory_slots/,
   });
   assert.deepEqual(fake.problems, []);
 });

@@ -24,14 +24,14 @@ export class CpuMemoryHotplug {
     const places = await this.qmp.execute("query-hotpluggable-cpus", undefined, deadline);
     // The last one comes first. Those that are taken have a path.
     const place = places.findLast((one) => one["qom-path"] === undefined);
-    if (!place) throw failedPrecondition(`all of its ${places.length} vCPUs are there already`);
+    if (!place) throw failedPrecondition(`it already has all of its ${places.length} vCPUs`);
     await this.#plug(`vcpu${this.#ids++}`, { driver: place.type, ...place.props }, deadline);
   }
 
   async addMemory(mib: number, deadline: Deadline): Promise<void> {
     const { memorySlots } = this.#limits();
     if (this.#slots === memorySlots) {
-      throw resourceExhausted(`all ${memorySlots} memory slots are taken; raise hypervisor.memory_slots`);
+      throw resourceExhausted(`all ${memorySlots} memory slots are in use; raise hypervisor.memory_slots`);
     }
     const id = `dimm${this.#ids++}`;
     const memdev = `${id}-memory`;
@@ -69,7 +69,7 @@ export class CpuMemoryHotplug {
    * too: what it uses only the guest itself can tell.
    */
   async #plug(id: string, device: { driver: string } & Record<string, unknown>, deadline: Deadline) {
-    const limit = deadline.shorter(GUEST_MS, `the guest taking ${device.driver}`);
+    const limit = deadline.shorter(GUEST_MS, `the guest accepting ${device.driver}`);
     let detach = () => undefined as unknown;
     try {
       const answer = new Promise<number>((resolve) => {

@@ -39,7 +39,7 @@ export class Qemu implements Hypervisor {
       const machine = memory ? { ...spec, memory: { ...memory, folder } } : spec;
       return await this.#start(machine, context, [], fds, async (qmp) => {
         const { status, running } = await qmp.execute("query-status", undefined, context.deadline);
-        if (!running) throw unavailable(`the machine is in state ${status} instead of running`);
+        if (!running) throw unavailable(`the VM is in state ${status} instead of running`);
       });
     } finally {
       for (const file of files) await file.close();
@@ -157,7 +157,7 @@ async function checkSpec(spec: VmSpec): Promise<void> {
   });
   if (spec.memoryMib < LEAST_MEMORY_MIB) {
     throw invalidArgument(
-      `VM ${spec.name}: ${spec.memoryMib} MiB of memory is too little for any guest; set hypervisor.default_memory to ${LEAST_MEMORY_MIB} or more`,
+      `VM ${spec.name}: ${spec.memoryMib} MiB of memory is too little for a guest; set hypervisor.default_memory to ${LEAST_MEMORY_MIB} or more`,
     );
   }
   const folder = spec.memory?.folder;
@@ -170,7 +170,7 @@ async function checkSpec(spec: VmSpec): Promise<void> {
   }
   if (spec.vsock?.kind === "hybrid") {
     throw invalidArgument(
-      `VM ${spec.name}: QEMU has no hybrid vsock device of its own; give it a vhost-user one`,
+      `VM ${spec.name}: QEMU has no built-in hybrid vsock device; configure a vhost-user one`,
     );
   }
   if (spec.vcpus < 1) throw invalidArgument(`VM ${spec.name}: ${spec.vcpus} vCPUs; it must be at least 1`);

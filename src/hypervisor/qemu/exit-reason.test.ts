@@ -13,7 +13,7 @@ test("QEMU's last words lead to what to do", () => {
   const ids = "setpriv: setresuid failed: Invalid argument";
   assert.match(adviceFor(ids, spec), /user 1500000000: .*hypervisor\.rootless: false/);
   const denied = "could not open '/dev/hwrng': Permission denied";
-  assert.match(adviceFor(denied, spec), /user 1500000000, who may not do that/);
+  assert.match(adviceFor(denied, spec), /user 1500000000, which lacks the permission/);
   assert.equal(adviceFor(denied, { ...spec, user: undefined }), "");
   assert.equal(adviceFor("something else", spec), "");
 });

@@ -15,7 +15,7 @@ export function exitReason(
   if (exit.requested) return `${exit.reason} (the VM was stopped)`;
   const panic = /Kernel panic - not syncing: [^\n]{0,500}/.exec(console)?.[0];
   if (panic)
-    return `the guest's kernel died: ${panic}${/memory|System is deadlocked/i.test(panic) ? MEMORY_ADVICE : ""}`;
+    return `the guest's kernel crashed: ${panic}${/memory|System is deadlocked/i.test(panic) ? MEMORY_ADVICE : ""}`;
   if (exit.signal === null && exit.code === 0 && shutdown) {
     switch (shutdown.reason) {
       case "guest-shutdown":
@@ -23,7 +23,7 @@ export function exitReason(
       case "guest-reset":
         return "the guest reset itself without a panic message (a triple fault, or a reboot)";
       case "guest-panic":
-        return "the guest's kernel died";
+        return "the guest's kernel crashed";
       default:
         return `${exit.reason} (QEMU's reason: ${printable(textOf(shutdown.reason), 100)})`;
     }
@@ -42,10 +42,10 @@ export function adviceFor(stderr: string, spec: VmSpec): string {
     return `; the host cannot give the guest ${spec.memoryMib} MiB: lower the memory size or free memory`;
   }
   if (spec.user && /^setpriv: /m.test(stderr)) {
-    return `; this host does not run processes as user ${spec.user.id}: set hypervisor.rootless_first_id to users that it has, or hypervisor.rootless: false`;
+    return `; this host does not run processes as user ${spec.user.id}: set hypervisor.rootless_first_id to ids that it has, or hypervisor.rootless: false`;
   }
   if (spec.user && /Permission denied/.test(stderr)) {
-    return `; QEMU runs as user ${spec.user.id}, who may not do that: see hypervisor.rootless`;
+    return `; QEMU runs as user ${spec.user.id}, which lacks the permission: see hypervisor.rootless`;
   }
   return "";
 }

@@ -53,8 +53,8 @@ export class QmpClient {
     stream.on("error", (error) =>
       this.#end(unavailable(`qemu: the QMP connection failed: ${HullError.from(error).message}`)),
     );
-    stream.on("close", () => this.#end(unavailable("qemu: the QMP connection has ended")));
-    stream.on("end", () => this.#end(unavailable("qemu: the QMP connection has ended")));
+    stream.on("close", () => this.#end(unavailable("qemu: the QMP connection was lost")));
+    stream.on("end", () => this.#end(unavailable("qemu: the QMP connection was lost")));
   }
 
   /** Waits for the greeting and leaves the negotiation mode. */

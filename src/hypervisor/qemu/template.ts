@@ -131,7 +131,7 @@ function migrated(qmp: QmpClient): { promise: Promise<void>; detach: () => void 
     detach = qmp.on("MIGRATION", ({ status }) => {
       if (status === "completed") resolve();
       else if (status === "failed" || status === "cancelled") {
-        reject(unavailable(`qemu: the machine's state could not be moved (migration ${status})`));
+        reject(unavailable(`qemu: the VM's state could not be transferred (migration ${status})`));
       }
     });
   });

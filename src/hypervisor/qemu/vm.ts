@@ -86,22 +86,24 @@ export class QemuVm implements Vm {
   }
 
   async plug(device: HotplugDevice, deadline: Deadline): Promise<() => Promise<void>> {
-    this.#requireRunning("plug a device into");
+    this.#requireRunning("hot-plug a device into");
     if (this.spec.machine === "microvm") {
       throw failedPrecondition(
-        `VM ${this.spec.name}: a microvm takes no devices after its start; use machine type q35`,
+        `VM ${this.spec.name}: a microvm does not support hotplug; use machine type q35`,
       );
     }
     const port = this.#freePorts.shift();
     if (port === undefined) {
-      throw resourceExhausted(`VM ${this.spec.name}: all ${hotplugPorts(this.spec)} hotplug ports are taken`);
+      throw resourceExhausted(
+        `VM ${this.spec.name}: all ${hotplugPorts(this.spec)} hotplug ports are in use`,
+      );
     }
     const model = this.#model(device);
     try {
       await this.#addBackend(model.backend, deadline);
     } catch (thrown) {
       this.#freePorts.push(port);
-      throw this.#failure(`plug ${device.kind}`, thrown);
+      throw this.#failure(`hot-plug ${device.kind}`, thrown);
     }
     try {
       const { driver, id, properties } = model.frontend;
@@ -113,7 +115,7 @@ export class QemuVm implements Vm {
     } catch (thrown) {
       // The first failure is the one to tell. What is not known to be gone keeps its port.
       await this.#takeBack(model, port, thrown).catch(() => undefined);
-      throw this.#failure(`plug ${device.kind}`, thrown);
+      throw this.#failure(`hot-plug ${device.kind}`, thrown);
     }
     let removal: Promise<void> | undefined;
     return () => {
@@ -158,7 +160,7 @@ export class QemuVm implements Vm {
    * not refused may be there, and its answer only late.
    */
   async #takeBack(model: DeviceModel, port: string, cause: unknown): Promise<void> {
-    const deadline = Deadline.after(TAKE_BACK_MS, "taking the device back");
+    const deadline = Deadline.after(TAKE_BACK_MS, "removing the device again");
     try {
       if (!(cause instanceof QmpError)) await this.#ejected(model, deadline).catch(unlessUnknown);
       await this.#removeBackend(model.backend, deadline);
@@ -171,7 +173,7 @@ export class QemuVm implements Vm {
   /** Asks the guest to let go, waits until it has, and takes the back end away. Nothing is left after the VMM's end. */
   async #unplug(model: DeviceModel, port: string): Promise<void> {
     if (this.#ended) return;
-    const deadline = Deadline.after(UNPLUG_MS, "the guest letting go of the device");
+    const deadline = Deadline.after(UNPLUG_MS, "the guest releasing the device");
     try {
       await this.#ejected(model, deadline);
       if (this.#ended) return;
@@ -190,7 +192,7 @@ export class QemuVm implements Vm {
         detach.push(
           this.qmp.on("DEVICE_DELETED", (data) => data.device === id && resolve()),
           this.qmp.on("DEVICE_UNPLUG_GUEST_ERROR", (data) => {
-            if (data.device === id) reject(failedPrecondition("the guest refused to let go of the device"));
+            if (data.device === id) reject(failedPrecondition("the guest refused to release the device"));
           }),
         );
       });
@@ -221,7 +223,7 @@ export class QemuVm implements Vm {
         break;
       case "netdev": {
         const { id, tap, vhost } = backend;
-        if ("fd" in tap) throw internal(`${id}: a running VMM inherits nothing`);
+        if ("fd" in tap) throw internal(`${id}: a running VMM cannot inherit descriptors`);
         const netdev = { type: "tap", id, ifname: tap.tap, script: "no", downscript: "no", vhost } as const;
         const add = () => this.qmp.execute("netdev_add", netdev, deadline);
         // QEMU knows one name for the devices of taps. A macvtap's takes the same calls, but is a tap already.

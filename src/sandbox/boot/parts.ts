@@ -114,7 +114,7 @@ export const PARTS = {
     const { context, disposer, deadline } = boot;
     const nodes = await vmDevices(context.config, user, path, context.ledger, deadline);
     if (!nodes) return undefined;
-    context.timeline.mark("devices made");
+    context.timeline.mark("device nodes created");
     disposer.push("devices", (by) => nodes.dispose(by));
     return nodes;
   },

@@ -20,7 +20,7 @@ export async function enterPodCgroup(
   if (!config.runtime.sandbox_cgroup_only || cgroup === undefined) return undefined;
   const where = await hostHierarchies();
   if (where.length > 0) return await PodCgroup.enter(cgroup, ledger, where);
-  warn("no cgroup hierarchy of the host can be written to: the pod's processes stay where containerd is");
+  warn("no cgroup hierarchy of the host is writable; the pod's processes stay in containerd's cgroup");
   return undefined;
 }
 
@@ -36,7 +36,7 @@ export function podVmSize(
   const size = room === undefined ? wanted : fitToCgroup(wanted, room, rule);
   if (size !== wanted) {
     warn(
-      `the VM gets ${size.memoryMib} MiB instead of ${wanted.memoryMib}: cgroup ${cgroup?.path} is limited to ${room} MiB, of which ${rule.hostOverhead} are for the VM's processes; state the overhead in the pod's RuntimeClass (docs/resources.md)`,
+      `the VM gets ${size.memoryMib} MiB instead of ${wanted.memoryMib}: cgroup ${cgroup?.path} is limited to ${room} MiB, of which ${rule.hostOverhead} are for the VM's processes; set the overhead in the pod's RuntimeClass (docs/resources.md)`,
     );
   }
   log("sized the VM", { ...size, limits, room });

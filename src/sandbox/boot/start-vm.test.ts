@@ -78,7 +78,7 @@ test("where no template can be made, the pod is booted, with one warning", async
   });
   const { vm } = await start();
   assert.deepEqual((vm as FakeVm).calls, []);
-  assert.deepEqual(warnings, ["make a template: no room; the pod is booted without a template"]);
+  assert.deepEqual(warnings, ["build a template: no room; the pod is booted without a template"]);
 });
 
 test("a clone that does not come up is a CloneError, its VM is ended and its template gone", async (t) => {

@@ -44,7 +44,7 @@ test("what leads the shim to a socket of the host is refused", async (t) => {
     await plant(foreign, socket);
     await assert.rejects(folder.seal(socket), {
       code: "FailedPrecondition",
-      message: /no socket of its own/,
+      message: /did not bind its own socket/,
     });
     await rm(socket, { force: true });
   }

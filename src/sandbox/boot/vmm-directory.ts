@@ -36,7 +36,7 @@ export class VmmDirectory {
       return undefined;
     });
     if (!found?.isSocket() || found.uid !== user.id) {
-      throw failedPrecondition(`${socket}: the monitor has bound no socket of its own there`);
+      throw failedPrecondition(`${socket}: the VMM did not bind its own socket there`);
     }
   }
 }

@@ -56,8 +56,8 @@ export function shimVersionForGrpc(containerd: string): 2 | 3 {
   if (number === 107) return 2;
   if (number >= 205) return 3;
   throw failedPrecondition(
-    `the configuration says shim.protocol: grpc, which containerd ${containerd || "of unknown version"} cannot use: ` +
-      "say ttrpc (gRPC shims work with 1.7; 1.6 has none, and 2.0 to 2.4 take every one for dead)",
+    `shim.protocol: grpc is set, which containerd ${containerd || "of unknown version"} does not support: ` +
+      "set ttrpc (gRPC shims work with 1.7; 1.6 does not support them, and 2.0 to 2.4 treat them as crashed)",
   );
 }
 

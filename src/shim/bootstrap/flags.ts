@@ -113,7 +113,7 @@ export function parseFlags(args: readonly string[]): Flags {
     if (boolFlag) {
       const parsed = value === undefined ? true : own(BOOL_VALUES, value);
       if (parsed === undefined)
-        throw invalidArgument(`flag -${told(name)}: ${told(value ?? "")} is no boolean`);
+        throw invalidArgument(`flag -${told(name)}: ${told(value ?? "")} is not a boolean`);
       flags[boolFlag.field] = parsed;
       continue;
     }

@@ -48,14 +48,14 @@ function annotationsOf(config: string): Record<string, unknown> {
   try {
     spec = JSON.parse(config);
   } catch (error) {
-    throw invalidArgument(`config.json is no JSON: ${error instanceof Error ? error.message : error}`);
+    throw invalidArgument(`config.json is not JSON: ${error instanceof Error ? error.message : error}`);
   }
   if (typeof spec !== "object" || spec === null || Array.isArray(spec)) {
-    throw invalidArgument("config.json is no JSON object");
+    throw invalidArgument("config.json is not a JSON object");
   }
   const annotations = (spec as { annotations?: unknown }).annotations ?? {};
   if (typeof annotations !== "object" || Array.isArray(annotations)) {
-    throw invalidArgument("config.json: annotations is no object");
+    throw invalidArgument("config.json: annotations is not an object");
   }
   return annotations as Record<string, unknown>;
 }

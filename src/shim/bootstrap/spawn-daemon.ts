@@ -34,7 +34,7 @@ export class Installation {
     for (const path of [this.node, this.shim]) {
       if (ifExists(() => sys.stat(path)) === undefined) {
         throw failedPrecondition(
-          `${path} does not exist: hull is not completely installed, run hack/install again`,
+          `${path} does not exist: hull is not completely installed; run hack/install again`,
         );
       }
     }
@@ -129,14 +129,13 @@ export function awaitServing(sys: Sys, { pid, ready }: StartedDaemon, limitMs: n
   sys.clearTimer(timer);
   sys.unwatch(ready);
   if (told === 1) return;
-  const limits =
-    "look at containerd's log, and at the limits of processes and open files of containerd's unit";
+  const limits = "check containerd's log, and the limits of processes and open files of containerd's unit";
   if (told < 0)
-    throw unavailable(`the daemon (process ${pid}) does not serve after ${limitMs} ms; ${limits}`);
+    throw unavailable(`the daemon (process ${pid}) is not serving after ${limitMs} ms; ${limits}`);
   awaitEnd(sys, pid, ENDING_MS); // its pipe is closed a little before that
   const ended = sys.waitpid(pid);
   const how = ended?.signal ? `by signal ${ended.signal}` : `with status ${ended?.code ?? "unknown"}`;
-  throw unavailable(`the daemon ended ${how} before it served; ${limits}`);
+  throw unavailable(`the daemon exited ${how} before it was serving; ${limits}`);
 }
 
 /**
@@ -175,11 +174,11 @@ export function runDaemonBinary(
   } catch (error) {
     throw HullError.wrap(`start the ${what}`, error);
   }
-  if (result.timedOut) throw failedPrecondition(`${what}: not done within ${limitMs} ms`);
+  if (result.timedOut) throw failedPrecondition(`${what}: timed out after ${limitMs} ms`);
   if (result.code !== 0 || result.signal !== 0) {
     const how = result.signal !== 0 ? `signal ${result.signal}` : `status ${result.code}`;
     const said = result.stderr.trim().split("\n").slice(-3).join(" | ");
-    throw failedPrecondition(`${what} ended with ${how}: ${said || "it said nothing"}`);
+    throw failedPrecondition(`${what} exited with ${how}: ${said || "no output"}`);
   }
   return result;
 }

@@ -44,7 +44,7 @@ export function stagePod(sys: Sys, paths: PodPaths, record: string): StagedPod {
     if (own) sys.writeFile(at(paths.unused), encodeMark(own));
   } catch (error) {
     discard();
-    throw HullError.wrap(`make ${staging}`, error);
+    throw HullError.wrap(`create ${staging}`, error);
   }
   return {
     listener,
@@ -106,10 +106,10 @@ function ensureParent(sys: Sys, path: string): void {
     sys.mkdir(path, 0o711);
     return;
   } catch (error) {
-    if (errnoOf(error) !== "EEXIST") throw HullError.wrap(`make ${path}`, error);
+    if (errnoOf(error) !== "EEXIST") throw HullError.wrap(`create ${path}`, error);
   }
   const stat = sys.lstat(path);
   if ((stat.mode & S_IFMT) !== S_IFDIR || stat.uid !== 0 || (stat.mode & 0o022) !== 0) {
-    throw failedPrecondition(`${path} is not a folder that only root can write: remove it`);
+    throw failedPrecondition(`${path} is not a directory that only root can write to: remove it`);
   }
 }

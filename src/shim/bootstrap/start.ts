@@ -122,12 +122,12 @@ function freeId(sys: Sys, installation: Installation, paths: PodPaths): void {
   sweepStaging(sys, paths);
   if (!exists(sys, paths.directory)) return;
   if (socketAnswers(sys, paths) && !endUnused(sys, paths)) {
-    throw alreadyExists(`${paths.pod}: a shim of this id is running, its socket is ${paths.socket}`);
+    throw alreadyExists(`${paths.pod}: a shim with this id is running, its socket is ${paths.socket}`);
   }
   const daemon = livingDaemon(sys, paths);
   if (daemon && !awaitEnd(sys, daemon.pid, ENDING_MS)) {
     throw alreadyExists(
-      `${paths.pod}: the shim that had this id does not end: try again, or kill process ${daemon.pid}`,
+      `${paths.pod}: the previous shim with this id is still running: retry, or kill process ${daemon.pid}`,
     );
   }
   if (!exists(sys, paths.directory)) return; // it has cleaned up after itself
@@ -144,6 +144,6 @@ function ownMountNamespace(sys: Sys): void {
     sys.mount("none", "/", "", sys.MS_REC | sys.MS_SLAVE);
     sys.mount("none", "/", "", sys.MS_REC | sys.MS_SHARED);
   } catch (error) {
-    throw HullError.wrap("make a mount namespace (CAP_SYS_ADMIN is needed)", error);
+    throw HullError.wrap("create a mount namespace (CAP_SYS_ADMIN is needed)", error);
   }
 }

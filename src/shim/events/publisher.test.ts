@@ -132,14 +132,14 @@ test("events wait while containerd is away, before and after it was there", asyn
   assert.equal(publisher.pending, 2);
   await containerd.up();
   await flush();
-  assert.match(logs[0] ?? "", /^warn events wait for containerd: .*ENOENT/);
-  assert.deepEqual(logs.splice(1), ["warn containerd takes events again: 2 waited, 0 are lost so far"]);
+  assert.match(logs[0] ?? "", /^warn events are waiting for containerd: .*ENOENT/);
+  assert.deepEqual(logs.splice(1), ["warn containerd accepts events again: 2 waited, 0 lost so far"]);
   containerd.down();
   publisher.publish(exit(3));
   containerd.restarting = true;
   await containerd.up();
   await pollUntil(() => containerd.turnedAway > 10, within(20_000));
-  assert.match(logs[1] ?? "", /^warn events wait for containerd: /);
+  assert.match(logs[1] ?? "", /^warn events are waiting for containerd: /);
   containerd.restarting = false;
   publisher.publish(exit(4));
   await flush();

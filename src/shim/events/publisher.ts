@@ -72,7 +72,7 @@ export class EventPublisher {
       return;
     }
     if (this.#queue.length >= this.#limit) {
-      this.#lose(event, `${this.#limit} events wait for containerd already`);
+      this.#lose(event, `${this.#limit} events are already waiting for containerd`);
       return;
     }
     this.#queue.push(event);
@@ -119,7 +119,8 @@ export class EventPublisher {
         }
         // A connection that containerd's restart has ended is noticed by a call that fails: again at once.
         if (wait > 0) await this.#sleep(wait);
-        if (wait === first) this.#options.log("warn", `events wait for containerd: ${failure.message}`);
+        if (wait === first)
+          this.#options.log("warn", `events are waiting for containerd: ${failure.message}`);
         wait = wait === 0 ? first : Math.min(wait * 2, longest);
       }
     }
@@ -137,7 +138,7 @@ export class EventPublisher {
   #tellReturn(): void {
     this.#options.log(
       "warn",
-      `containerd takes events again: ${this.#queue.length} waited, ${this.#lost} are lost so far`,
+      `containerd accepts events again: ${this.#queue.length} waited, ${this.#lost} lost so far`,
     );
   }
 

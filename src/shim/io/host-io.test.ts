@@ -288,7 +288,7 @@ test("a target that fails costs the output, not the container", async (t) => {
   guest.end(randomBytes(4 << 20));
   await io.drained(within(30_000));
   assert.equal(warnings.length, 1);
-  assert.match(warnings[0] ?? "", /c1: stdout: output is discarded from here on: ENOSPC/);
+  assert.match(warnings[0] ?? "", /c1: stdout: output is discarded from now on: ENOSPC/);
   await io.close();
 });
 

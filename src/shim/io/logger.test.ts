@@ -77,10 +77,10 @@ for (const [name, mode, scheme, message] of [
     "dies early",
     "die",
     "binary",
-    /logger .*logger\.mjs: ended with status 7 before it was ready: no space left/,
+    /logger .*logger\.mjs: exited with status 7 before it was ready: no space left/,
   ],
-  ["ends without a word", "die-quietly", "binary", /ended with status 0 before it was ready/],
-  ["never gets ready", "never-ready", "binary", /waiting until it is ready: not done within 1500 ms/],
+  ["ends without a word", "die-quietly", "binary", /exited with status 0 before it was ready/],
+  ["never gets ready", "never-ready", "binary", /waiting until it is ready: timed out after 1500 ms/],
   ["closes without reporting", "", "binary-v2", /closed its ready pipe without reporting/],
 ] as const) {
   test(`a logger that ${name} is a clear error, and nothing is left`, async (t) => {

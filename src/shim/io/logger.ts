@@ -181,7 +181,7 @@ class LoggerProcess {
   }
 
   async endsWithin(ms: number): Promise<boolean> {
-    const limit = Deadline.after(ms, `${this.what}: waiting for its end`);
+    const limit = Deadline.after(ms, `${this.what}: waiting for its exit`);
     try {
       await limit.race(this.ended);
       return true;
@@ -201,7 +201,7 @@ class LoggerProcess {
   #failure(how: string): HullError {
     if (this.#startError) return HullError.ofCallersPath("start it", this.#startError);
     const said = this.#complaints.trim().split("\n").slice(-3).join(" | ");
-    return failedPrecondition(`ended with ${how} before it was ready${said ? `: ${said}` : ""}`);
+    return failedPrecondition(`exited with ${how} before it was ready${said ? `: ${said}` : ""}`);
   }
 }
 

@@ -55,7 +55,7 @@ export class OutputPump {
     source.on("end", end);
     source.on("close", end);
     source.on("error", (error: Error) =>
-      this.warn(`${this.name}: the guest's stream broke off: ${HullError.from(error).message}`),
+      this.warn(`${this.name}: the guest's stream was interrupted: ${HullError.from(error).message}`),
     );
     this.#settle();
   }
@@ -86,7 +86,7 @@ export class OutputPump {
 
   #fail(error: Error): void {
     this.#failed = true;
-    this.warn(`${this.name}: output is discarded from here on: ${HullError.from(error).message}`);
+    this.warn(`${this.name}: output is discarded from now on: ${HullError.from(error).message}`);
   }
 
   /** Ends the copying at once; nobody is waited for. */

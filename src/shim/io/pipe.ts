@@ -17,7 +17,7 @@ export interface Pipe {
  */
 export async function makePipes(count: number, directory: string, deadline: Deadline): Promise<Pipe[]> {
   const folder = await mkdtemp(join(directory, "pipes-")).catch((error: unknown) => {
-    throw HullError.wrap(`make a folder for pipes in ${directory}`, error);
+    throw HullError.wrap(`create a directory for pipes in ${directory}`, error);
   });
   const pipes: Pipe[] = [];
   try {
@@ -36,7 +36,7 @@ export async function makePipes(count: number, directory: string, deadline: Dead
     return pipes;
   } catch (error) {
     closePipes(pipes);
-    throw HullError.wrap("make pipes", error);
+    throw HullError.wrap("create pipes", error);
   } finally {
     await rm(folder, { recursive: true, force: true });
   }

@@ -102,7 +102,7 @@ async function answer(service: string, handler: Handler, call: Call): Promise<un
   const ms = (typeof end === "number" ? end : end.getTime()) - Date.now();
   const deadline = Number.isFinite(ms) ? Deadline.after(ms, service) : Deadline.none();
   const connection = Deadline.none();
-  call.on("cancelled", () => connection.cancel("the client is gone"));
+  call.on("cancelled", () => connection.cancel("the client disconnected"));
   const metadata = new Map(
     Object.entries(call.metadata.getMap()).map(([key, value]) => [key, [value.toString()]]),
   );

@@ -117,7 +117,7 @@ test("a Create without a limit of the caller's ends after that of the configurat
   const context = { deadline: Deadline.none() } as CallContext;
   await assert.rejects(async () => await service.create?.(request, context), {
     code: "DeadlineExceeded",
-    message: /create container c: not done within 20 ms/,
+    message: /create container c: timed out after 20 ms/,
   });
   assert.equal(closed, 1);
 });

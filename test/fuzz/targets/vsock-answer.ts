@@ -17,7 +17,7 @@ export const vsockAnswer: Target = {
     const answered = /^OK \d+\n/.exec(input.toString("latin1"))?.[0];
     try {
       const socket = await dial.answered;
-      assert.ok(answered !== undefined && answered.length <= 32, "what is no answer was taken");
+      assert.ok(answered !== undefined && answered.length <= 32, "an invalid answer was accepted");
       const rest: Buffer[] = [];
       for await (const chunk of socket as AsyncIterable<Buffer>) rest.push(chunk);
       assert.deepEqual(Buffer.concat(rest), input.subarray(answered.length), "bytes of the stream are lost");

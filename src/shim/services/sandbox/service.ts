@@ -54,10 +54,10 @@ export class SandboxService {
         this.#known(request.sandboxId);
         this.#options.creating();
         const exists = () => this.#request !== undefined || pod.state !== "new";
-        if (exists()) throw alreadyExists(`sandbox ${id} exists already`);
+        if (exists()) throw alreadyExists(`sandbox ${id} already exists`);
         const made = await readSandboxRequest(request, this.#options.directory);
         // Another call, or the shim's end, may have been faster.
-        if (exists()) throw alreadyExists(`sandbox ${id} exists already`);
+        if (exists()) throw alreadyExists(`sandbox ${id} already exists`);
         this.#request = made;
         return {};
       },
