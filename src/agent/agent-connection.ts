@@ -213,7 +213,7 @@ function encodeJson(value: object): Uint8Array {
     return Buffer.from(JSON.stringify(value));
   } catch (error) {
     // What JSON.parse could still read may be nested too deep to be written.
-    if (error instanceof RangeError) throw invalidArgument("the OCI spec is nested too deeplyly");
+    if (error instanceof RangeError) throw invalidArgument("the OCI spec is nested too deeply");
     throw error;
   }
 }

@@ -36,7 +36,7 @@ test("a VM that ends is lost for the reason that the VMM or the helper gave", as
 test("a VM whose agent has gone is lost", async () => {
   const { agent, sandbox } = await running();
   agent.lose("connection reset");
-  assert.match(await sandbox.lost, /^the guest agent is gone: connection reset/);
+  assert.match(await sandbox.lost, /^the guest agent disconnected: connection reset/);
   await sandbox.stop(within(60_000));
 });
 
