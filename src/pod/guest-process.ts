@@ -7,7 +7,6 @@ import type {
   TerminalSize,
 } from "../agent/guest-agent.ts";
 import { Deadline } from "../core/deadline.ts";
-import { deferred } from "../core/deferred.ts";
 import { HullError } from "../core/errors.ts";
 import type { ProcessRunner } from "./process.ts";
 import { SIGKILL } from "./sigkill.ts";
@@ -152,44 +151,6 @@ function ifNotFound<T>(value: T): (error: unknown) => T {
     if (HullError.from(error).code === "NotFound") return value;
     throw error;
   };
-}
-
-/** The pause container of a pod: the VM itself holds the pod's namespaces, so nothing needs to run. */
-export class PauseProcess implements ProcessRunner {
-  readonly #ended = deferred<GuestExit>();
-  readonly #exit: Promise<GuestExit>;
-
-  constructor(lost: Promise<unknown>) {
-    this.#exit = Promise.race([this.#ended.promise, lost.then(() => exitBy(SIGKILL))]);
-  }
-
-  async start(): Promise<void> {
-    // The pod's namespaces are there since the VM runs.
-  }
-
-  wait(): Promise<GuestExit> {
-    return this.#exit;
-  }
-
-  /** Any signal whose default action ends a process ends it; the others are ignored, as `pause` ignores them. */
-  async signal({ signal }: SignalRequest): Promise<void> {
-    if (ENDING_SIGNALS.has(signal)) this.#ended.resolve(exitBy(signal));
-  }
-
-  async resize(): Promise<void> {
-    // It has no terminal.
-  }
-
-  async delete(): Promise<void> {
-    // It has nothing in the guest.
-  }
-}
-
-/** SIGHUP, SIGINT, SIGQUIT, SIGABRT, SIGKILL, SIGTERM (signal(7)). */
-const ENDING_SIGNALS = new Set([1, 2, 3, 6, SIGKILL, 15]);
-
-function exitBy(signal: number): GuestExit {
-  return { status: 128 + signal, at: new Date(), oomKilled: false, output: { stdout: 0n, stderr: 0n } };
 }
 
 /** Something that is gone already (or with its VM) need not be deleted. */

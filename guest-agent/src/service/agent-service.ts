@@ -30,8 +30,22 @@ interface AgentParts {
 
 /** `hull.agent.v1.Agent`: from the wire to the parts that do the work. */
 export function agentHandlers(parts: AgentParts): Handlers<typeof AgentDefinition> {
-  const { sys, sandbox, containers } = parts;
-  const handlers: Handlers<typeof AgentDefinition> = {
+  return onceStarted(
+    { ...sandboxCalls(parts), ...containerCalls(parts), ...processCalls(parts) },
+    parts.sandbox,
+  );
+}
+
+/** The calls about the VM. */
+function sandboxCalls({
+  sys,
+  version,
+  sandbox,
+  events,
+  writeBack,
+  powerOff,
+}: AgentParts): Handlers<typeof AgentDefinition> {
+  return {
     hello(request) {
       if (request.protocolMajor !== PROTOCOL_MAJOR) {
         throw failedPrecondition(
@@ -41,7 +55,7 @@ export function agentHandlers(parts: AgentParts): Handlers<typeof AgentDefinitio
       return {
         protocolMajor: PROTOCOL_MAJOR,
         protocolMinor: PROTOCOL_MINOR,
-        agentVersion: parts.version,
+        agentVersion: version,
         kernelRelease: sys.uname().release,
         features: features(sys),
       };
@@ -62,10 +76,55 @@ export function agentHandlers(parts: AgentParts): Handlers<typeof AgentDefinitio
       return {};
     },
 
+    events: (_request, context) => subscribe(events, context),
+
+    async shutdown() {
+      // The host may end the VM as soon as it has the answer.
+      await writeBack();
+      // Not before the answer has been written.
+      sys.setTimer(0, powerOff);
+      return {};
+    },
+  };
+}
+
+/** The calls about containers. */
+function containerCalls({
+  sys,
+  containers,
+}: Pick<AgentParts, "sys" | "containers">): Handlers<typeof AgentDefinition> {
+  return {
     async createContainer(request) {
       return { pid: await containers.create(request) };
     },
 
+    async pauseContainer({ containerId }) {
+      await containers.get(containerId).pause();
+      return {};
+    },
+
+    async resumeContainer({ containerId }) {
+      await containers.get(containerId).resume();
+      return {};
+    },
+
+    async updateContainer({ containerId, resources }) {
+      await containers.get(containerId).update(resources);
+      return {};
+    },
+
+    statsContainer({ containerId }) {
+      return {
+        cgroupFiles: containers.get(containerId).cgroup.stats(),
+        netDev: readText(sys, "/proc/net/dev"),
+      };
+    },
+  };
+}
+
+/** The calls about the processes of containers. */
+function processCalls({ containers }: Pick<AgentParts, "containers">): Handlers<typeof AgentDefinition> {
+  return {
     createExec(request) {
       checkId("exec", request.execId);
       containers.get(request.containerId).addExec(request.execId, request.process, request.stdio);
@@ -107,40 +166,7 @@ export function agentHandlers(parts: AgentParts): Handlers<typeof AgentDefinitio
       else containers.get(containerId).deleteExec(execId);
       return {};
     },
-
-    async pauseContainer({ containerId }) {
-      await containers.get(containerId).pause();
-      return {};
-    },
-
-    async resumeContainer({ containerId }) {
-      await containers.get(containerId).resume();
-      return {};
-    },
-
-    async updateContainer({ containerId, resources }) {
-      await containers.get(containerId).update(resources);
-      return {};
-    },
-
-    statsContainer({ containerId }) {
-      return {
-        cgroupFiles: containers.get(containerId).cgroup.stats(),
-        netDev: readText(sys, "/proc/net/dev"),
-      };
-    },
-
-    events: (_request, context) => subscribe(parts.events, context),
-
-    async shutdown() {
-      // The host may end the VM as soon as it has the answer.
-      await parts.writeBack();
-      // Not before the answer has been written.
-      sys.setTimer(0, parts.powerOff);
-      return {};
-    },
   };
-  return onceStarted(handlers, sandbox);
 }
 
 /** What may be called while the VM is nobody's: it changes nothing that a pod would find. */

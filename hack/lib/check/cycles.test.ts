@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { cycles } from "./cycles.ts";
-import { unknown } from "./known.ts";
 import { importsOf } from "./sources.ts";
 
 /** The cycles of files with these contents. */
@@ -34,14 +33,5 @@ describe("import cycles", () => {
       "d.ts": `import "./c.ts";`,
     });
     assert.deepEqual(found, ["a.ts -> b.ts -> c.ts -> a.ts", "c.ts -> d.ts -> c.ts"]);
-  });
-});
-
-describe("a list of what is known", () => {
-  it("excuses what is on it, and has to lose what is mended", () => {
-    assert.deepEqual(unknown(["old", "new"], ["old", "gone"], "LIST"), [
-      "new",
-      "mended, remove it from LIST: gone",
-    ]);
   });
 });

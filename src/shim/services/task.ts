@@ -39,8 +39,20 @@ const SIGNAL_LIMIT = 64;
 const PROCESS_TYPE = "opencontainers/runtime-spec/1/Process";
 const RESOURCES_TYPE = "opencontainers/runtime-spec/1/LinuxResources";
 
+type TaskHandlers = Handlers<typeof TaskDefinition>;
+
 /** containerd's task service (containerd api/runtime/task/v2/shim.proto) on the pod model. */
-export function taskService(options: TaskServiceOptions): Handlers<typeof TaskDefinition> {
+export function taskService(options: TaskServiceOptions): TaskHandlers {
+  return {
+    ...lifeCalls(options),
+    ...processCalls(options),
+    ...resourceCalls(options),
+    ...shimCalls(options),
+  };
+}
+
+/** From Create to Delete. */
+function lifeCalls(options: TaskServiceOptions): TaskHandlers {
   const { pod } = options;
   return {
     async create(request, { deadline }) {
@@ -102,7 +114,13 @@ export function taskService(options: TaskServiceOptions): Handlers<typeof TaskDe
         : await pod.delete(id, deadline);
       return { pid, exitStatus: exit.status, exitedAt: toTimestamp(exit.at) };
     },
+  };
+}
 
+/** Execs and terminals. */
+function processCalls(options: TaskServiceOptions): TaskHandlers {
+  const { pod } = options;
+  return {
     async exec(request, { deadline }) {
       checkIdentifier("exec id", request.execId);
       const container = pod.container(request.id);
@@ -136,7 +154,13 @@ export function taskService(options: TaskServiceOptions): Handlers<typeof TaskDe
       // In the host there is one process for the whole VM; guest pids would be read as the host's.
       return { processes: [{ pid: pod.container(id).pid, info: undefined }] };
     },
+  };
+}
 
+/** What a container may use and has used. */
+function resourceCalls(options: TaskServiceOptions): TaskHandlers {
+  const { pod } = options;
+  return {
     async pause({ id }, { deadline }) {
       await pod.container(id).pause(deadline);
       return {};
@@ -164,7 +188,13 @@ export function taskService(options: TaskServiceOptions): Handlers<typeof TaskDe
       const stats = await pod.container(id).stats(deadline);
       return { stats: metricsAny(await options.cgroupMode(), metricsV2(stats)) };
     },
+  };
+}
 
+/** The shim itself. */
+function shimCalls(options: TaskServiceOptions): TaskHandlers {
+  const { pod } = options;
+  return {
     async connect({ id }) {
       return { shimPid: process.pid, taskPid: knownPid(pod, id), version: options.version };
     },
