@@ -21,6 +21,12 @@ No file of tests was named ("nothing").`;
     assert.deepEqual(stale(document), []);
   });
 
+  it("knows paths in drawings and commands", () => {
+    const document =
+      "```text\nsrc/a.test.ts  what it does\n  src/c.ts  more\n```\n\n    node --test src/d.ts src/*.ts\n";
+    assert.deepEqual(stale(document), ["src/c.ts", "src/d.ts"]);
+  });
+
   it("takes a README's files for those of its directory", () => {
     const document = `\`a.test.ts\`: "one", \`../src/b.test.ts\`: "one", \`src/c.ts\`, \`d.ts\`, \`state.json\``;
     assert.deepEqual(

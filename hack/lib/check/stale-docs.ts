@@ -11,8 +11,9 @@ import { existsSync, readFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { testNames } from "./test-names.ts";
 
-/** What may be a path, or a quoted name that follows such a path, a bracket or another name. */
-const REFERENCE = /`([\w./-]+)`|(?<=\(|`: |", )"((?:[^"\\]|\\.)+)"/g;
+/** What may be a path; a path in a drawing or a command; a quoted name that follows a path, a bracket or another name. */
+const REFERENCE =
+  /`([\w./-]+)`|(?<= )((?:src|test|hack|native|guest-agent)\/[\w./-]+\.(?:ts|c))(?= |$)|(?<=\(|`: |", )"((?:[^"\\]|\\.)+)"/g;
 /** A path from the repository's root. */
 const FROM_ROOT = /^(?:src|test|hack|native|guest-agent|configs|docs)\//;
 /** A path from a README's own directory. */
@@ -31,7 +32,8 @@ export function staleNames(
   return document.split(/^#+ /m).flatMap((section) => {
     let file: string | undefined;
     let known: ReturnType<typeof testNames> = [];
-    return [...section.replace(/\s+/g, " ").matchAll(REFERENCE)].flatMap(([, written, name = ""]) => {
+    return [...section.replace(/\s+/g, " ").matchAll(REFERENCE)].flatMap(([, inCode, plain, name = ""]) => {
+      const written = inCode ?? plain;
       if (written === undefined)
         return file === undefined || isName(name, known) ? [] : [`${file}: "${name}"`];
       const path = pathOf(written, directory);
