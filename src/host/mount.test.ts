@@ -7,9 +7,9 @@ import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
 import { ownMountApi } from "../../test/testkit/mount-api.ts";
 import { Deadline } from "../core/deadline.ts";
+import { parseMountInfo } from "../core/mountinfo.ts";
 import { mountsBelow, unmountTree } from "./mount.ts";
 import { mountAll } from "./mount-list.ts";
-import { parseMountInfo } from "./mountinfo.ts";
 
 const notRoot = process.getuid?.() !== 0 && "needs root";
 let directory: string;
@@ -31,7 +31,6 @@ test("mountinfo: escapes, optional fields", () => {
   assert.deepEqual(parseMountInfo(`${line}\nrubbish\n`), [
     {
       id: 36,
-      parent: 35,
       root: "/mnt1",
       target: "/mnt 2",
       options: ["rw", "noatime"],

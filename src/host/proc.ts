@@ -2,17 +2,12 @@ import { readFileSync } from "node:fs";
 import { readdir, readFile, readlink } from "node:fs/promises";
 import type { Deadline } from "../core/deadline.ts";
 import { errnoOf, HullError } from "../core/errors.ts";
+import { procStatFields } from "../core/proc-stat.ts";
 
 /** The environment variable that marks every process a pod has on the host: `HULL_POD=<namespace>/<pod>`. */
 export const POD_MARK = "HULL_POD";
 /** The one that says which of the pod's processes it is: `HULL_ROLE=virtiofsd`. Forks have both. */
 export const ROLE_MARK = "HULL_ROLE";
-
-/** The fields of /proc/PID/stat (proc(5)) from the third on, the state. */
-function fieldsOf(stat: string): string[] {
-  // The command name (field 2) may hold spaces and brackets: count from behind its closing bracket.
-  return stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-}
 
 /** Whether all of a process has ended. Its first thread can end alone and leave others that run. */
 function hasEnded(state: string | undefined, threads: string | undefined): boolean {
@@ -21,8 +16,8 @@ function hasEnded(state: string | undefined, threads: string | undefined): boole
 
 /** Field 22 of /proc/PID/stat (proc(5)), the start time in clock ticks since boot; undefined when there is none. */
 function parseStartTime(stat: string): string | undefined {
-  const fields = fieldsOf(stat);
-  return hasEnded(fields[0], fields[17]) ? undefined : fields[19];
+  const fields = procStatFields(stat);
+  return hasEnded(fields[3], fields[20]) ? undefined : fields[22];
 }
 
 /**
@@ -41,7 +36,7 @@ export function startTimeOf(pid: number): string | undefined {
 /** Whether a process has been stopped by a signal, or a debugger holds it. False where there is none. */
 export async function isStopped(pid: number): Promise<boolean> {
   try {
-    const [state] = fieldsOf(await readFile(`/proc/${pid}/stat`, "utf8"));
+    const state = procStatFields(await readFile(`/proc/${pid}/stat`, "utf8"))[3];
     return state === "T" || state === "t";
   } catch (error) {
     if (isGone(error)) return false;

@@ -1,7 +1,5 @@
 import { invalidArgument } from "../core/errors.ts";
-
-/** Longest path of a unix socket: sun_path holds 108 bytes with the closing NUL (unix(7)). */
-const MAX_SOCKET_PATH = 107;
+import { MAX_SOCKET_PATH } from "../core/socket-path.ts";
 
 /** Throws InvalidArgument when `path` is too long for a unix socket, which bind(2) would only call "invalid". */
 export function checkSocketPath(path: string): string {

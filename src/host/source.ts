@@ -2,10 +2,10 @@ import { closeSync, constants, createReadStream } from "node:fs";
 import { readFile, readlink } from "node:fs/promises";
 import { text } from "node:stream/consumers";
 import { HullError } from "../core/errors.ts";
+import { parseMountInfo } from "../core/mountinfo.ts";
 import { DetachedMount, type Place } from "./detached-mount.ts";
 import { checked, type MountAddon, mountError } from "./mount-addon.ts";
 import { bindAttributes } from "./mount-attributes.ts";
-import { parseMountInfo } from "./mountinfo.ts";
 
 /** How somebody sees the host's files: a mount namespace and the root directory in it, as open descriptors. */
 export interface MountView {

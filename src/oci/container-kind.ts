@@ -9,25 +9,39 @@ type ContainerKind =
   /** A container in the pod `sandboxId`. */
   | { readonly kind: "container"; readonly sandboxId: string };
 
-/** The annotations that say so: containerd's CRI plugin, CRI-O, dockershim (shim-v2 contract, CRI annotations). */
+/** The annotations that say so: containerd's CRI plugin, CRI-O, cri-dockerd (and dockershim before it). */
 const DIALECTS = [
-  { type: "io.kubernetes.cri.container-type", sandboxId: "io.kubernetes.cri.sandbox-id" },
-  { type: "io.kubernetes.cri-o.ContainerType", sandboxId: "io.kubernetes.cri-o.SandboxID" },
-  { type: "io.kubernetes.docker.type", sandboxId: "io.kubernetes.sandbox.id" },
+  {
+    type: "io.kubernetes.cri.container-type",
+    sandboxId: "io.kubernetes.cri.sandbox-id",
+    sandbox: "sandbox",
+  },
+  {
+    type: "io.kubernetes.cri-o.ContainerType",
+    sandboxId: "io.kubernetes.cri-o.SandboxID",
+    sandbox: "sandbox",
+  },
+  { type: "io.kubernetes.docker.type", sandboxId: "io.kubernetes.sandbox.id", sandbox: "podsandbox" },
 ] as const;
 
-/** Reads a container's kind off its spec's annotations. Throws InvalidArgument for a type that nobody defined. */
-export function containerKind(annotations: Readonly<Record<string, string>> = {}): ContainerKind {
+/**
+ * Reads a container's kind off its spec's annotations. Throws InvalidArgument for a type that the dialect does not
+ * define, and for a container of a pod whose sandbox is not named.
+ */
+export function containerKind(annotations: Readonly<Record<string, unknown>> = {}): ContainerKind {
   for (const dialect of DIALECTS) {
     const type = annotations[dialect.type];
     if (type === undefined) continue;
-    if (type === "sandbox" || type === "podsandbox") return { kind: "sandbox" };
-    const sandboxId = annotations[dialect.sandboxId];
+    if (type === dialect.sandbox) return { kind: "sandbox" };
     if (type !== "container") {
-      throw invalidArgument(`annotation ${dialect.type}: "${type}" is neither "sandbox" nor "container"`);
+      throw invalidArgument(
+        `annotation ${dialect.type}: ${JSON.stringify(type)} is neither "${dialect.sandbox}" nor "container"`,
+      );
     }
-    if (!sandboxId)
+    const sandboxId = annotations[dialect.sandboxId];
+    if (typeof sandboxId !== "string" || sandboxId === "") {
       throw invalidArgument(`annotation ${dialect.sandboxId} is missing for a container of a pod`);
+    }
     return { kind: "container", sandboxId };
   }
   return { kind: "single" };

@@ -1,6 +1,6 @@
 import type { GuestAgent, GuestExit, GuestStats } from "../agent/guest-agent.ts";
 import { Deadline } from "../core/deadline.ts";
-import { KILLED_STATUS } from "./process.ts";
+import { KILLED_STATUS } from "../core/exit-status.ts";
 
 /** containerd drops a Stats call after 2 s. */
 const STATS_LIMIT_MS = 1_500;

@@ -2,6 +2,7 @@ import type { GuestExit, SignalRequest, TerminalSize } from "../agent/guest-agen
 import { Deadline } from "../core/deadline.ts";
 import { deferred } from "../core/deferred.ts";
 import { notFound } from "../core/errors.ts";
+import { KILLED_STATUS } from "../core/exit-status.ts";
 import { SerialQueue } from "../core/serial-queue.ts";
 import { StateMachine, type TransitionTable } from "../core/state-machine.ts";
 import type { ProcessIo } from "./stdio.ts";
@@ -47,8 +48,6 @@ export interface ProcessHooks {
   exited(exit: Exit): void;
 }
 
-/** Exit status of a process that SIGKILL ended, as the OOM killer does, or the end of its VM. */
-export const KILLED_STATUS = 137;
 /** How long an exit is held back for output that its reader does not take. */
 const DRAIN_LIMIT_MS = 2_000;
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { parseMountInfo } from "../host/mountinfo.ts";
+import { parseMountInfo } from "../core/mountinfo.ts";
 import { hierarchies } from "./hierarchies.ts";
 
 const read = (mounts: string, own: string) => hierarchies(parseMountInfo(mounts), own);

@@ -1,5 +1,5 @@
 import { posix } from "node:path";
-import type { MountInfo } from "../host/mountinfo.ts";
+import type { MountInfo } from "../core/mountinfo.ts";
 
 /** A mounted cgroup hierarchy. A v1 host has one for each set of controllers, a hybrid one has an empty v2 beside. */
 export interface Hierarchy {

@@ -9,7 +9,8 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { isDeepStrictEqual } from "node:util";
 import { Deadline } from "../../src/core/deadline.ts";
-import { parseMountInfo } from "../../src/host/mountinfo.ts";
+import { parseMountInfo } from "../../src/core/mountinfo.ts";
+import { procStatFields } from "../../src/core/proc-stat.ts";
 import { childrenOf, isAlive, startTimeOf } from "../../src/host/proc.ts";
 import { GUEST_SHARE, type SharedPath, SharedTree } from "../../src/storage/shared-tree.ts";
 import { startVirtiofsd } from "../../src/storage/virtiofsd.ts";
@@ -116,10 +117,9 @@ for (const path of there) {
 
 /** Overwrites what /proc/PID/environ shows: a process can do that to its own memory. */
 async function wipeEnvironment(pid: number): Promise<void> {
-  const stat = await readFile(`/proc/${pid}/stat`, "latin1");
-  // Fields 50 and 51 of proc_pid_stat(5), env_start and env_end; the third is the first behind the name.
-  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  const [start = 0, end = 0] = [fields[47], fields[48]].map(Number);
+  const fields = procStatFields(await readFile(`/proc/${pid}/stat`, "latin1"));
+  // env_start and env_end
+  const [start = 0, end = 0] = [fields[50], fields[51]].map(Number);
   const memory = await open(`/proc/${pid}/mem`, "r+");
   await memory.write(Buffer.alloc(end - start), 0, end - start, start);
   await memory.close();

@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { before, it } from "node:test";
 import { promisify } from "node:util";
-import { parseMountInfo } from "../../src/host/mountinfo.ts";
+import { parseMountInfo } from "../../src/core/mountinfo.ts";
 import { type ContainerSettings, type CriContainer, IDLE } from "../testkit/cri.ts";
 import { forEveryHandler } from "./cri-fixture.ts";
 import { forEveryRunner, newestLine } from "./fixture.ts";

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { readFile, writeFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
+import { procStatFields } from "../../src/core/proc-stat.ts";
 
 /** More than before, at its peak: twice what a flood of frames takes, which V8 lets lie between two collections. */
 const MEMORY_MIB = 96;
@@ -97,7 +98,6 @@ async function peakMib(pid: number): Promise<number> {
 }
 
 async function processorMs(pid: number): Promise<number> {
-  const stat = await readFile(`/proc/${pid}/stat`, "utf8");
-  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  return (Number(fields[11]) + Number(fields[12])) * TICK_MS;
+  const fields = procStatFields(await readFile(`/proc/${pid}/stat`, "utf8"));
+  return (Number(fields[14]) + Number(fields[15])) * TICK_MS;
 }

@@ -5,6 +5,7 @@ import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { procStatFields } from "../../src/core/proc-stat.ts";
 import { Ctr } from "./ctr.ts";
 
 const run = promisify(execFile);
@@ -113,6 +114,6 @@ export class Containerd {
 
 /** Whether a process exists and is no zombie. */
 async function runs(pid: number): Promise<boolean> {
-  const stat = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => "");
-  return stat !== "" && !/\) [ZX] /.test(stat);
+  const state = procStatFields(await readFile(`/proc/${pid}/stat`, "utf8").catch(() => ""))[3];
+  return state !== undefined && !/[ZX]/.test(state);
 }

@@ -1,7 +1,7 @@
 import { execFile } from "node:child_process";
 import { readdir, readFile, readlink, stat } from "node:fs/promises";
 import { promisify } from "node:util";
-import { type MountInfo, parseMountInfo } from "../../src/host/mountinfo.ts";
+import { type MountInfo, parseMountInfo } from "../../src/core/mountinfo.ts";
 
 /** A process of a pod on the host, as /proc shows it. */
 export interface PodProcess {

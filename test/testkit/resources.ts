@@ -2,6 +2,8 @@ import { execFile } from "node:child_process";
 import { readdir, readFile, readlink } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { parseMountInfo } from "../../src/core/mountinfo.ts";
+import { procStatFields } from "../../src/core/proc-stat.ts";
 
 /** What the kernel tells about this machine's resources, for leak checks. Sources: proc(5), cgroups(7). */
 
@@ -35,16 +37,14 @@ export async function processes(): Promise<ProcessEntry[]> {
   const entries = await Promise.all(
     pids.map(async (pid): Promise<ProcessEntry | undefined> => {
       const stat = await unlessGone(readFile(`/proc/${pid}/stat`, "utf8"), "");
-      // comm is in brackets and may itself hold brackets and spaces (proc_pid_stat(5)).
-      const end = stat.lastIndexOf(")");
-      const fields = stat.slice(end + 2).split(" ");
-      const kernelThread = (Number(fields[6]) & 0x200000) !== 0;
-      if (end < 0 || kernelThread) return undefined;
+      const fields = procStatFields(stat);
+      const kernelThread = (Number(fields[9]) & 0x200000) !== 0;
+      if (fields.length === 0 || kernelThread) return undefined;
       const argv = (await unlessGone(readFile(`/proc/${pid}/cmdline`, "utf8"), "")).split("\0").slice(0, -1);
       return {
         pid: Number(pid),
-        startTime: fields[19] ?? "",
-        comm: stat.slice(stat.indexOf("(") + 1, end),
+        startTime: fields[22] ?? "",
+        comm: fields[2] ?? "",
         cwd: await unlessGone(readlink(`/proc/${pid}/cwd`), ""),
         argv,
       };
@@ -63,11 +63,8 @@ export async function mounts(pids: readonly number[]): Promise<Set<string>> {
   const found = new Set<string>();
   for (const [namespace, pid] of namespaces) {
     const table = await unlessGone(readFile(`/proc/${pid}/mountinfo`, "utf8"), "");
-    for (const line of table.split("\n").filter((text) => text !== "")) {
-      const [mount = "", filesystem = ""] = line.split(" - ");
-      const [, , , root, point] = mount.split(" ");
-      const [type, source] = filesystem.split(" ");
-      found.add(`${namespace} ${root} ${point} ${type} ${source}`);
+    for (const { root, target, type, source } of parseMountInfo(table)) {
+      found.add(`${namespace} ${root} ${target} ${type} ${source}`);
     }
   }
   return found;

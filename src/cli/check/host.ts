@@ -1,5 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { freemem, release } from "node:os";
+import { readMountInfo } from "../../host/mountinfo.ts";
 import { run } from "../../host/run.ts";
 import { type Check, type Finding, messageOf } from "./finding.ts";
 
@@ -56,11 +57,9 @@ export const memory: Check = async ({ config }) => {
 
 /** Which cgroup hierarchies the host has. */
 export const cgroups: Check = async () => {
-  const mounts = await readFile("/proc/self/mountinfo", "utf8");
-  const kinds = mounts
-    .split("\n")
-    .filter((line) => line.split(" ")[4]?.startsWith("/sys/fs/cgroup"))
-    .map((line) => line.split(" - ")[1]?.split(" ")[0]);
+  const kinds = (await readMountInfo())
+    .filter(({ target }) => target.startsWith("/sys/fs/cgroup"))
+    .map(({ type }) => type);
   const v2 = kinds.includes("cgroup2");
   const v1 = kinds.includes("cgroup");
   const mode = v1 && v2 ? "hybrid (v1 with an extra v2)" : v2 ? "v2" : v1 ? "v1" : undefined;

@@ -154,11 +154,11 @@ test("membership: containerd's, CRI-O's and dockershim's annotations", () => {
 });
 
 test("a socket path that is too long is refused with advice", () => {
-  const longest = new PodPaths("n".repeat(76), "p".repeat(9));
+  const longest = new PodPaths("n".repeat(76), "p".repeat(10));
   longest.checkLength();
-  assert.equal(longest.socket.length, 106);
+  assert.equal(longest.socket.length, 107);
   assert.throws(
-    () => new PodPaths("n".repeat(76), "p".repeat(10)).checkLength(),
+    () => new PodPaths("n".repeat(76), "p".repeat(11)).checkLength(),
     /shorten .* by 1 character/,
   );
 });

@@ -1,3 +1,4 @@
+import { KILLED_STATUS } from "../../core/exit-status.ts";
 import { awaitEnd } from "./child.ts";
 import type { Flags } from "./flags.ts";
 import { checkIdentifier } from "./identifier.ts";
@@ -14,8 +15,6 @@ import { exists, ifExists, SIGKILL, type Sys, writeAll } from "./sys.ts";
 const CLEANUP_MS = 4_000;
 /** How long a daemon whose socket is closed already may take for its own teardown. */
 const TEARDOWN_MS = 900;
-/** 128 + SIGKILL: what a process that was cut off ended with. */
-const KILLED = 137;
 
 interface Ending {
   readonly pid: number;
@@ -32,7 +31,7 @@ export function remove(sys: Sys, installation: Installation, flags: Flags, state
   checkIdentifier("id", flags.id);
   const bundle = flags.bundle || sys.getcwd();
   const paths = new PodPaths(flags.namespace, podOfBundle(sys, flags.id, bundle), stateRoot);
-  let ending: Ending = { pid: 0, exitStatus: KILLED, exitedAtMs: Date.now() };
+  let ending: Ending = { pid: 0, exitStatus: KILLED_STATUS, exitedAtMs: Date.now() };
   // A pod's member has nothing of its own outside the pod, and the pod is released by its own deletion.
   if (paths.pod === flags.id) {
     if (exists(sys, paths.directory)) {

@@ -1,4 +1,5 @@
 import { errnoOf, HullError } from "../../core/errors.ts";
+import { isExiting, procStatFields } from "../../core/proc-stat.ts";
 import type { PodPaths } from "./pod-paths.ts";
 import { ifExists, type Sys } from "./sys.ts";
 
@@ -8,9 +9,6 @@ interface ProcessMark {
   /** Field 22 of /proc/PID/stat: clock ticks since boot. */
   readonly startTime: string;
 }
-
-/** Set in a process's flags while it exits (PF_EXITING of the kernel's include/linux/sched.h). */
-const EXITING = 0x4;
 
 /**
  * Whether a daemon serves on the pod's socket. One that was killed does not, although it may listen for some
@@ -75,10 +73,9 @@ function statOf(sys: Sys, pid: number): { mark: ProcessMark; exiting: boolean } 
     if (errnoOf(error) === "ENOENT" || errnoOf(error) === "ESRCH") return undefined;
     throw error;
   }
-  // The second field is the name in parentheses and may hold anything: count from its end, the third is the first here.
-  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  if (fields[0] === "Z") return undefined;
-  return { mark: { pid, startTime: fields[19] ?? "" }, exiting: (Number(fields[6]) & EXITING) !== 0 };
+  const fields = procStatFields(stat);
+  if (fields[3] === "Z") return undefined;
+  return { mark: { pid, startTime: fields[22] ?? "" }, exiting: isExiting(fields) };
 }
 
 /** How `readMark` wants a process recorded. */

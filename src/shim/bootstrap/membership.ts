@@ -1,20 +1,6 @@
-import { invalidArgument } from "../../core/errors.ts";
+import { HullError, invalidArgument } from "../../core/errors.ts";
+import { containerKind } from "../../oci/container-kind.ts";
 import { checkIdentifier } from "./identifier.ts";
-
-/** The annotations that tell sandboxes and their containers apart: containerd's CRI, CRI-O, dockershim. */
-const DIALECTS = [
-  {
-    type: "io.kubernetes.cri.container-type",
-    sandboxId: "io.kubernetes.cri.sandbox-id",
-    sandbox: "sandbox",
-  },
-  {
-    type: "io.kubernetes.cri-o.ContainerType",
-    sandboxId: "io.kubernetes.cri-o.SandboxID",
-    sandbox: "sandbox",
-  },
-  { type: "io.kubernetes.docker.type", sandboxId: "io.kubernetes.sandbox.id", sandbox: "podsandbox" },
-];
 
 /**
  * The id of the pod that container `id` belongs to: its sandbox for a container of a Kubernetes pod, itself for a
@@ -23,24 +9,19 @@ const DIALECTS = [
  */
 export function podOf(id: string, config: string | undefined): string {
   if (config === undefined) return id;
+  const found = kindIn(config);
+  if (found.kind !== "container") return id;
+  checkIdentifier("config.json: the sandbox's id", found.sandboxId);
+  return found.sandboxId;
+}
+
+function kindIn(config: string): ReturnType<typeof containerKind> {
   const annotations = annotationsOf(config);
-  for (const dialect of DIALECTS) {
-    const type = annotations[dialect.type];
-    if (type === undefined) continue;
-    if (type === dialect.sandbox) return id;
-    if (type !== "container") {
-      throw invalidArgument(
-        `config.json: annotation ${dialect.type} is ${JSON.stringify(type)}, which is not known`,
-      );
-    }
-    const sandboxId = annotations[dialect.sandboxId];
-    if (typeof sandboxId !== "string") {
-      throw invalidArgument(`config.json: a container of a pod needs the annotation ${dialect.sandboxId}`);
-    }
-    checkIdentifier(`config.json: annotation ${dialect.sandboxId}`, sandboxId);
-    return sandboxId;
+  try {
+    return containerKind(annotations);
+  } catch (error) {
+    throw HullError.wrap("config.json", error);
   }
-  return id;
 }
 
 function annotationsOf(config: string): Record<string, unknown> {

@@ -1,10 +1,8 @@
 import { invalidArgument } from "../../core/errors.ts";
+import { MAX_SOCKET_PATH } from "../../core/socket-path.ts";
 
 /** Where all pods' state lies. */
 export const STATE_ROOT = "/run/hull";
-
-/** sun_path has 108 bytes with the final NUL (unix(7)); containerd's ttrpc library takes 106. */
-const MAX_SOCKET_PATH = 106;
 
 /** The files of one pod's folder that the bootstrap owns. */
 export class PodPaths {

@@ -1,17 +1,13 @@
+import { parseMountInfo } from "../../core/mountinfo.ts";
 import type { Sys } from "./sys.ts";
-
-/** The octal escapes of proc_pid_mountinfo(5): blank, tab, newline, backslash. */
-const decodeOctal = (path: string) =>
-  path.replace(/\\([0-7]{3})/g, (_, code) => String.fromCharCode(Number.parseInt(code, 8)));
 
 /**
  * The mount points at or below `root` that are in no other mount there: with them goes all that is in them. Names within a
  * mount may have been made to lead elsewhere. Several on one place are as many.
  */
 export function mountsBelow(mountinfo: string, root: string): string[] {
-  const found = mountinfo
-    .split("\n")
-    .map((line) => decodeOctal(line.split(" ")[4] ?? ""))
+  const found = parseMountInfo(mountinfo)
+    .map(({ target }) => target)
     .filter((path) => path === root || path.startsWith(`${root}/`));
   return found.filter((path) => !found.some((other) => path.startsWith(`${other}/`)));
 }

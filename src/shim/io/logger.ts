@@ -4,6 +4,7 @@ import { Socket } from "node:net";
 import { Deadline } from "../../core/deadline.ts";
 import { failedPrecondition, HullError } from "../../core/errors.ts";
 import type { Ledger, LedgerEntry } from "../../core/ledger.ts";
+import { isExiting, procStatFields } from "../../core/proc-stat.ts";
 import { readFdIntoBuffer } from "./buffer-reader.ts";
 import type { OutputTarget } from "./output-target.ts";
 import { makePipes, type Pipe } from "./pipe.ts";
@@ -35,8 +36,6 @@ export interface LoggerLimits {
 
 const LIMITS: LoggerLimits = { ready: 10_000, end: 2_000, kill: 12_000 };
 const STDERR_TAIL = 2_000;
-/** Field 9 of /proc/PID/stat: the process is on its way out (linux/sched.h). */
-const PF_EXITING = 0x4;
 
 /**
  * A `binary://` logger (containerd, "Logging" of the runtime v2 README): a process that reads the container's
@@ -151,7 +150,7 @@ class LoggerProcess {
   /** Its pid and start time; nothing when it could not be started. */
   mark(): { pid?: number; startTime?: string } {
     const pid = this.#child.pid;
-    const startTime = pid === undefined ? undefined : statFields(pid)?.[19];
+    const startTime = pid === undefined ? undefined : statFields(pid)?.[22];
     return { ...(pid !== undefined && { pid }), ...(startTime !== undefined && { startTime }) };
   }
 
@@ -195,7 +194,7 @@ class LoggerProcess {
   /** A process that exits closes its descriptors before its parent is told. */
   #dying(): boolean {
     const fields = this.#child.pid === undefined ? undefined : statFields(this.#child.pid);
-    return fields === undefined || fields[0] === "Z" || (Number(fields[6]) & PF_EXITING) !== 0;
+    return fields === undefined || fields[3] === "Z" || isExiting(fields);
   }
 
   #failure(how: string): HullError {
@@ -205,11 +204,10 @@ class LoggerProcess {
   }
 }
 
-/** The fields of /proc/PID/stat from the third on (proc(5)); undefined when the process is gone. */
+/** The fields of /proc/PID/stat; undefined when the process is gone. */
 function statFields(pid: number): string[] | undefined {
   try {
-    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-    return stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    return procStatFields(readFileSync(`/proc/${pid}/stat`, "utf8"));
   } catch {
     return undefined;
   }

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { parseMountInfo } from "../../../src/host/mountinfo.ts";
+import { parseMountInfo } from "../../../src/core/mountinfo.ts";
 import { parseIpAnswers } from "../../../src/network/ip-json.ts";
 import { cgroupDirectory } from "../../../src/resources/cgroup-path.ts";
 import { mountsBelow } from "../../../src/shim/bootstrap/rootfs.ts";

@@ -1,5 +1,6 @@
 import type { Deadline } from "../../../core/deadline.ts";
 import { alreadyExists, failedPrecondition, notFound } from "../../../core/errors.ts";
+import { KILLED_STATUS } from "../../../core/exit-status.ts";
 import type { SandboxRequest } from "../../../oci/sandbox-request.ts";
 import type { Pod } from "../../../pod/pod.ts";
 import type { SandboxDefinition } from "../../../proto/generated/containerd/runtime/sandbox/v1/sandbox.ts";
@@ -24,9 +25,6 @@ interface SandboxServiceOptions {
   /** Called by ShutdownSandbox; resolves when everything of the pod has been freed. */
   shutdown(): Promise<void>;
 }
-
-/** Exit status of a sandbox whose VM was lost: as if killed by SIGKILL. */
-const LOST_STATUS = 137;
 
 /** The sandbox of this shim, as containerd's sandbox API sees it (containerd api/runtime/sandbox/v1/sandbox.proto). */
 export class SandboxService {
@@ -87,7 +85,7 @@ export class SandboxService {
       waitSandbox: async ({ sandboxId }, { deadline }) => {
         this.#known(sandboxId);
         const { at, reason } = await deadline.race(pod.ended);
-        return { exitStatus: reason === undefined ? 0 : LOST_STATUS, exitedAt: toTimestamp(at) };
+        return { exitStatus: reason === undefined ? 0 : KILLED_STATUS, exitedAt: toTimestamp(at) };
       },
 
       sandboxStatus: ({ sandboxId, verbose }) => {
