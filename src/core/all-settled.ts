@@ -1,6 +1,6 @@
 /**
- * Like Promise.all, but a failure is only told when nothing is under way any more: who then undoes what was made
- * does not miss something that is made a moment later. Rejects with the first failure in the list's order.
+ * Like Promise.all, but rejects only once every promise has settled, so that the caller's undo misses nothing
+ * that is created late. Rejects with the first failure in list order.
  */
 export async function allSettled<T extends readonly unknown[]>(
   steps: {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Deadline } from "./deadline.ts";
 
-test("a deadline's end can be brought forward, and not put off", async () => {
+test("a deadline can be shortened but not extended", async () => {
   const deadline = Deadline.after(3_600_000, "long");
   deadline.shorten(20, "short");
   deadline.shorten(3_600_000, "longer again");
@@ -15,7 +15,7 @@ test("a deadline's end can be brought forward, and not put off", async () => {
   assert.match(deadline.reason?.message ?? "", /^short/);
 });
 
-test("a deadline that was shortened is still over with the one that it comes from", () => {
+test("a shortened deadline still ends with its parent", () => {
   const parent = Deadline.none();
   const deadline = parent.shorter(Number.POSITIVE_INFINITY);
   deadline.shorten(3_600_000);

@@ -3,9 +3,8 @@ import { canceled, deadlineExceeded, type HullError } from "./errors.ts";
 type Timer = ReturnType<typeof setTimeout>;
 
 /**
- * The time limit and cancellation of one operation. Everything in hull that can block takes one.
- * A deadline is over when its time has come, or when the deadline it was derived from is over.
- * `dispose()` frees the timer; a deadline without a time limit holds none.
+ * The timeout and cancellation of one operation. Everything in hull that can block takes one. A deadline ends
+ * when it expires, when it is cancelled, or when its parent ends. `dispose()` frees its timer.
  */
 export class Deadline {
   readonly #listeners = new Set<(reason: HullError) => void>();
@@ -29,17 +28,19 @@ export class Deadline {
     return new Deadline(ms, undefined, what);
   }
 
-  /** A deadline that only ends by `cancel()`. */
+  /** A deadline that never expires; it ends only through `cancel()`. */
   static none(): Deadline {
     return new Deadline(Number.POSITIVE_INFINITY, undefined, "operation");
   }
 
-  /** A deadline that is over after `ms` milliseconds or with this one, whichever is first. */
+  /** A deadline that ends after `ms` milliseconds or with this one, whichever comes first. */
   shorter(ms: number, what = "operation"): Deadline {
     return new Deadline(ms, this, what);
   }
 
-  /** Brings its end forward, to `ms` milliseconds from now; a later one than it has changes nothing. */
+  /**
+   * Brings the end forward to `ms` milliseconds from now. Does nothing if the deadline ends earlier anyway.
+   */
   shorten(ms: number, what = "operation"): void {
     if (this.#reason || ms >= this.remainingMs) return;
     this.#end = performance.now() + ms;
@@ -47,27 +48,29 @@ export class Deadline {
     this.#arm(ms, what);
   }
 
-  /** Why it is over; undefined while it is not. */
+  /** Why the deadline ended; undefined before that. */
   get reason(): HullError | undefined {
     return this.#reason;
   }
 
-  /** Milliseconds left, 0 when over, Infinity without a limit. */
+  /** Milliseconds until it ends: 0 after the end, Infinity without a timeout. */
   get remainingMs(): number {
     return this.#reason ? 0 : Math.max(0, this.#end - performance.now());
   }
 
-  /** Throws the reason when the deadline is over. */
+  /** Throws the reason if the deadline has ended. */
   check(): void {
     if (this.#reason) throw this.#reason;
   }
 
-  /** Ends it now, for this reason: Canceled unless it has a class of its own. */
+  /** Ends the deadline now with `why`; a string becomes a Canceled error. */
   cancel(why: string | HullError = "canceled by the caller"): void {
     this.#finish(typeof why === "string" ? canceled(why) : why);
   }
 
-  /** Calls `listener` once when it is over (at once if it already is). Returns a function that takes it back. */
+  /**
+   * Calls `listener` once, when the deadline ends, or now if it has. Returns a function that unregisters it.
+   */
   onEnd(listener: (reason: HullError) => void): () => void {
     if (this.#reason) {
       listener(this.#reason);
@@ -77,10 +80,10 @@ export class Deadline {
     return () => this.#listeners.delete(listener);
   }
 
-  /** Settles as `promise` does, or rejects with the reason when the deadline is over first. */
+  /** Settles as `promise` does, or rejects with the reason if the deadline ends first. */
   async race<T>(promise: Promise<T>): Promise<T> {
     if (this.#reason) {
-      promise.catch(() => undefined); // its failure has no reader any more
+      promise.catch(() => undefined); // nobody awaits it any more
       throw this.#reason;
     }
     return await new Promise<T>((resolve, reject) => {
@@ -89,7 +92,7 @@ export class Deadline {
     });
   }
 
-  /** Frees the timer and the link to the parent. The deadline never ends after this. */
+  /** Frees the timer and detaches from the parent. The deadline never ends after this. */
   dispose(): void {
     clearTimeout(this.#timer);
     this.#detach?.();
@@ -97,7 +100,7 @@ export class Deadline {
   }
 
   #arm(ms: number, what: string): void {
-    // setTimeout overflows at 2^31 ms: a longer limit is no limit.
+    // setTimeout overflows at 2^31 ms, so a longer timeout counts as none.
     if (!(ms < 2 ** 31)) return;
     const over = () => this.#finish(deadlineExceeded(`${what}: timed out after ${ms} ms`));
     this.#timer = setTimeout(over, Math.max(0, ms));

@@ -1,10 +1,11 @@
-/** A promise with its resolvers at hand (Promise.withResolvers, which Node 20 does not have). */
+/** A promise together with its resolvers (Promise.withResolvers, which Node 20 lacks). */
 export interface Deferred<T> {
   readonly promise: Promise<T>;
   resolve(value: T): void;
   reject(reason: unknown): void;
 }
 
+/** Creates a pending promise and returns it with its resolvers. */
 export function deferred<T>(): Deferred<T> {
   let resolve!: (value: T) => void;
   let reject!: (reason: unknown) => void;

@@ -4,7 +4,7 @@ import { Deadline } from "./deadline.ts";
 import { deferred } from "./deferred.ts";
 import { Disposer } from "./disposer.ts";
 
-test("the last made is the first released, and what fails keeps nothing else from it", async () => {
+test("steps run last in, first out, and a failure stops none of the others", async () => {
   const disposer = new Disposer();
   const done: string[] = [];
   for (const name of ["first", "second", "third"]) {
@@ -19,7 +19,7 @@ test("the last made is the first released, and what fails keeps nothing else fro
   assert.deepEqual(done, ["third", "second", "first"]);
 });
 
-test("what has failed is tried again, alone and in its order, until it is released", async () => {
+test("only failed steps are retried, in order, until they succeed", async () => {
   const disposer = new Disposer();
   const done: string[] = [];
   let busy = true;
@@ -46,12 +46,12 @@ test("calls at the same time share one run", async () => {
   assert.equal(runs, 1);
 });
 
-test("a step that hangs takes no time from the others, and is given up", async (t) => {
+test("a hung step is abandoned and does not shorten the other steps", async (t) => {
   t.mock.timers.enable({ apis: ["setTimeout"] });
   const disposer = new Disposer();
   const left: number[] = [];
   const reasons: (string | undefined)[] = [];
-  disposer.push("folder", async (by) => {
+  disposer.push("directory", async (by) => {
     left.push(by.remainingMs);
     by.check();
   });

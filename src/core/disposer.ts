@@ -1,11 +1,13 @@
 import { Deadline } from "./deadline.ts";
 import { HullError } from "./errors.ts";
 
-/** What one step gets while the whole has more time than that: the steps behind a hung one must have some, too. */
+/** The longest that a step may take, so that the steps behind a hung one still get some of the total. */
 const MOST_MS = 2_000;
-/** What every step gets, however late it is. */
+/** What every step gets even when the total is used up. */
 const LEAST_MS = 1_000;
-/** Beyond its limit, at which a process is killed: until the kernel has taken it away. */
+/**
+ * Extra time after a step's timeout, when its process is killed: until the kernel has removed the process.
+ */
 const GRACE_MS = 1_000;
 
 type Release = (by: Deadline) => Promise<void>;
@@ -16,23 +18,23 @@ interface Step {
 }
 
 /**
- * A stack of release steps. Whatever is created pushes its release; `dispose()` runs them last-in first-out, all of
- * them, even when some fail. Those that have failed stay, and the next `dispose()` tries them again.
+ * A stack of release steps. Creating something pushes its release; `dispose()` runs all of them, last in,
+ * first out, even if some fail. Failed steps stay on the stack, and the next `dispose()` retries them.
  */
 export class Disposer {
   #steps: Step[] = [];
   #begun = false;
   #running: Promise<void> | undefined;
 
-  /** Adds a step. Throws once disposal has begun: nothing may be created after that. */
+  /** Adds a step. Throws once disposal has begun, because nothing may be created after that. */
   push(name: string, release: Release): void {
     if (this.#begun) throw new Error(`${name}: created after teardown began`);
     this.#steps.push({ name, release });
   }
 
   /**
-   * Releases what has not been released yet. A step has two seconds, as far as `by` has them, and never less than one
-   * of its own. Rejects with one AggregateError that names the steps that failed.
+   * Releases everything that is still held. Each step gets up to 2 s of what `by` has left, and at least 1 s.
+   * Rejects with one AggregateError that names the failed steps.
    */
   dispose(by: Deadline = Deadline.none()): Promise<void> {
     this.#begun = true;
@@ -63,7 +65,7 @@ export class Disposer {
   }
 }
 
-/** Runs a step, and gives it up when it goes on beyond its limit. */
+/** Runs a step and abandons it when it exceeds its timeout. */
 async function timed(name: string, release: Release, by: Deadline): Promise<void> {
   const ms = Math.max(LEAST_MS, Math.min(MOST_MS, by.remainingMs));
   const limit = Deadline.after(ms, name);

@@ -9,7 +9,7 @@ import { systemError } from "../host/addon.ts";
 import { errnoInWords } from "./errno-words.ts";
 import { HullError } from "./errors.ts";
 
-test("the words are libuv's", () => {
+test("the texts are libuv's", () => {
   for (const [errno, words] of getSystemErrorMap().values()) {
     const told = errnoInWords(errno, errno);
     if (told !== errno) assert.equal(told, words);
@@ -17,7 +17,7 @@ test("the words are libuv's", () => {
   assert.equal(errnoInWords("EACCES", "EACCES"), "permission denied");
 });
 
-test("what Node tells with an errno's name alone is told in words", async () => {
+test("an error for which Node gives only the errno's name gets its text", async () => {
   const none = "/no/such/file";
   const [spawned] = await once(spawn(none), "error").catch((error: unknown) => [error]);
   const [connected] = await once(connect(none), "error").catch((error: unknown) => [error]);
@@ -30,14 +30,14 @@ test("what Node tells with an errno's name alone is told in words", async () => 
   );
 });
 
-test("what is told in words already stays as it is", async () => {
+test("a message that has the text already stays as it is", async () => {
   const read = await readFile("/no/such/file").catch((error: unknown) => error);
   assert.equal(HullError.from(read).message, "ENOENT: no such file or directory, open '/no/such/file'");
   const guests = Object.assign(new Error("openat2 /x: No such file or directory"), { code: "ENOENT" });
   assert.equal(HullError.from(guests).message, "openat2 /x: No such file or directory");
 });
 
-test("what Node has no name for is told by its name and in words", () => {
+test("an errno that Node does not know gets its name and text", () => {
   const code = getSystemErrorName(-122);
   const write = Object.assign(new Error(`${code}: ${code}, write`), { code });
   const told = HullError.wrap("log file /x", write);

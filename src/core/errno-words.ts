@@ -1,4 +1,4 @@
-/** What errno names say, in libuv's words. */
+/** The texts of errno names, as libuv has them. */
 const WORDS: Readonly<Record<string, string>> = {
   E2BIG: "argument list too long",
   EACCES: "permission denied",
@@ -46,7 +46,7 @@ const WORDS: Readonly<Record<string, string>> = {
   EXDEV: "cross-device link not permitted",
 };
 
-/** What libuv has neither a name nor words for, by Linux's numbers (asm-generic/errno.h). */
+/** Errnos that libuv does not know, by their Linux numbers (asm-generic/errno.h). */
 const UNKNOWN_TO_NODE: Readonly<Record<string, readonly [errno: string, words: string]>> = {
   "116": ["ESTALE", "stale file handle"],
   "117": ["EUCLEAN", "structure needs cleaning"],
@@ -54,15 +54,16 @@ const UNKNOWN_TO_NODE: Readonly<Record<string, readonly [errno: string, words: s
 };
 const UNKNOWN = /Unknown system error -(\d+)/;
 
-/** The errno name that an error's code is. */
+/** Returns the errno name for the `code` of a Node error, which may be "Unknown system error -N". */
 export function errnoName(code: string): string {
   const [, number = ""] = UNKNOWN.exec(code) ?? [];
   return UNKNOWN_TO_NODE[number]?.[0] ?? code;
 }
 
 /**
- * The message of a failed system call in words: Node gives only the name of some (`spawn qemu EAGAIN`, `connect
- * ECONNREFUSED /run/x.sock`), and of others says both (`ENOENT: no such file or directory, open '/x'`).
+ * Adds the errno's text to the message of a failed system call unless the message has it: Node gives some
+ * only the name (`spawn qemu EAGAIN`, `connect ECONNREFUSED /x.sock`), others both (`ENOENT: no such file or
+ * directory, open '/x'`).
  */
 export function errnoInWords(message: string, errno: string): string {
   const [unknown, number = ""] = UNKNOWN.exec(message) ?? [];

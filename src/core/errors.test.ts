@@ -4,7 +4,7 @@ import { HullError } from "./errors.ts";
 
 const errno = (code: string) => Object.assign(new Error(`${code}: because`), { code });
 
-test("an errno says nothing of the caller's object: containerd takes NotFound of a deletion for its success", () => {
+test("an errno never becomes NotFound: to containerd, a Delete that returns NotFound has succeeded", () => {
   for (const code of ["ENOENT", "ENOTDIR", "ESRCH", "EEXIST", "ENOTEMPTY", "ENXIO", "ENODEV", "ENOSYS"]) {
     for (const error of [
       HullError.from(errno(code)),
@@ -17,7 +17,7 @@ test("an errno says nothing of the caller's object: containerd takes NotFound of
   }
 });
 
-test("where the caller has named the path, nothing there is NotFound; what is in the way is not AlreadyExists", () => {
+test("a missing path that the caller named is NotFound; an existing one is not AlreadyExists", () => {
   const codeAt = (code: string) => HullError.ofCallersPath("mount source /x", errno(code)).code;
   assert.equal(codeAt("ENOENT"), "NotFound");
   assert.equal(codeAt("ENOTDIR"), "NotFound");
@@ -27,7 +27,7 @@ test("where the caller has named the path, nothing there is NotFound; what is in
   assert.equal(HullError.ofCallersPath("file", errno("EIO"), "Internal").code, "Internal");
 });
 
-test("a host that is full is told with what to do about it, once", () => {
+test("an error about a full host names the remedy once", () => {
   const inner = HullError.wrap("write /run/hull/x", errno("ENOSPC"));
   assert.equal(inner.code, "ResourceExhausted");
   assert.equal(

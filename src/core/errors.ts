@@ -1,6 +1,6 @@
 /**
- * The one error class of hull. Its codes are containerd's error classes (the `errdefs` package) together with
- * the gRPC status numbers that they travel as (grpc/doc/statuscodes.md). No class depends on a message's text.
+ * hull's only error class. Its codes are containerd's error classes (package `errdefs`), which travel as gRPC
+ * status numbers (grpc/doc/statuscodes.md). No class depends on the text of a message.
  */
 
 import { errnoInWords, errnoName } from "./errno-words.ts";
@@ -25,21 +25,22 @@ export const STATUS = {
   Unauthenticated: 16,
 } as const;
 
+/** A containerd error class. */
 export type ErrorCode = keyof typeof STATUS;
 
 const CODE_OF_STATUS = new Map<number, ErrorCode>(
   Object.entries(STATUS).map(([code, status]) => [status, code as ErrorCode]),
 );
 
-/** The error class of a gRPC status number; undefined for a number that has none. */
+/** Returns the error class of a gRPC status number; undefined if there is none. */
 export function codeOfStatus(status: number): ErrorCode | undefined {
   return CODE_OF_STATUS.get(status);
 }
 
 /**
- * errno names whose meaning is the same wherever they come from. None is NotFound, AlreadyExists or Unimplemented:
- * containerd takes those for the state of its own object (a deletion that says NotFound has succeeded), and a step's
- * file or tool is mostly hull's.
+ * Errnos that mean the same whatever caused them. None maps to NotFound, AlreadyExists or Unimplemented:
+ * containerd applies those to its own object (a Delete that returns NotFound has succeeded), and most paths
+ * here are hull's.
  */
 const CODE_OF_ERRNO: Readonly<Record<string, ErrorCode>> = {
   EACCES: "PermissionDenied",
@@ -59,7 +60,7 @@ const CODE_OF_ERRNO: Readonly<Record<string, ErrorCode>> = {
   ETIMEDOUT: "DeadlineExceeded",
 };
 
-/** What to do about a host that is full: the message of the system call does not say it. */
+/** What to do about a full host; the message of the system call does not say it. */
 const REMEDY_OF_ERRNO: Readonly<Record<string, string>> = {
   EAGAIN: "no more processes can be started: raise TasksMax of containerd's unit or pids.max of its cgroup",
   ENOSPC: "free space on that file system",
@@ -69,10 +70,10 @@ const REMEDY_OF_ERRNO: Readonly<Record<string, string>> = {
   ENOMEM: "give the host or the pod's cgroup more memory",
 };
 
-/** The errno names that say that there is nothing at a path. */
+/** The errnos of a path that does not exist. */
 const NOTHING_THERE: readonly unknown[] = ["ENOENT", "ENOTDIR"];
 
-/** A failure with a containerd error class. The message names the object, the step, the cause and the remedy. */
+/** A failure with a containerd error class. The message is `object: step: cause; remedy`. */
 export class HullError extends Error {
   override readonly name = "HullError";
 
@@ -90,8 +91,8 @@ export class HullError extends Error {
   }
 
   /**
-   * Turns anything thrown into a HullError: kept as it is, mapped by its errno, or `fallback`. A file that is missing, or
-   * in the way, is never NotFound or AlreadyExists here (`ofCallersPath`).
+   * Converts anything thrown to a HullError: unchanged if it is one, else by its errno, else `fallback`. A
+   * missing or existing file never becomes NotFound or AlreadyExists here; see `ofCallersPath`.
    */
   static from(thrown: unknown, fallback: ErrorCode = "Unknown"): HullError {
     if (thrown instanceof HullError) return thrown;
@@ -103,21 +104,21 @@ export class HullError extends Error {
     return new HullError(CODE_OF_ERRNO[errno] ?? fallback, message, { cause: thrown });
   }
 
-  /** The same failure told one level up: `step: message`, the class unchanged. */
+  /** Prefixes the message with `step: `; the class stays. */
   static wrap(step: string, thrown: unknown, fallback?: ErrorCode): HullError {
     const inner = HullError.from(thrown, fallback);
     return new HullError(inner.code, `${step}: ${inner.message}`, { cause: thrown });
   }
 
-  /** A failure whose undoing failed as well, told behind it: the class and the cause unchanged. */
+  /** Appends to a failure that undoing it failed, too; class and cause stay. */
   static notUndone(cause: unknown, failure: string): HullError {
     const { code, message } = HullError.from(cause);
     return new HullError(code, `${message}; undoing it failed: ${failure}`, { cause });
   }
 
   /**
-   * As `wrap`, for a step whose path the caller has named (a mount's source, a bundle, a FIFO): nothing there is
-   * NotFound. What is in the way is not AlreadyExists, which would be the container's.
+   * Like `wrap`, for a step on a path that the caller named (a mount's source, a bundle, a FIFO): a missing
+   * path is NotFound. An existing one is not AlreadyExists, which would refer to the container.
    */
   static ofCallersPath(step: string, thrown: unknown, fallback?: ErrorCode): HullError {
     const missing = thrown instanceof Error && NOTHING_THERE.includes(errnoOf(thrown));
@@ -125,19 +126,29 @@ export class HullError extends Error {
   }
 }
 
-/** The errno name of a failed system call, undefined for anything else thrown. */
+/** Returns the errno name of a failed system call; undefined for any other error. */
 export function errnoOf(thrown: unknown): string | undefined {
   const code = (thrown as { code?: unknown } | undefined)?.code;
   return typeof code === "string" ? errnoName(code) : undefined;
 }
 
+/** The caller's object does not exist. To containerd, a Delete that fails with this has succeeded. */
 export const notFound = (message: string) => new HullError("NotFound", message);
+/** The caller's object exists already. */
 export const alreadyExists = (message: string) => new HullError("AlreadyExists", message);
+/** The request or the configuration is wrong, whatever the state of the system. */
 export const invalidArgument = (message: string) => new HullError("InvalidArgument", message);
+/** The request is not allowed in the present state. */
 export const failedPrecondition = (message: string) => new HullError("FailedPrecondition", message);
+/** The peer (guest, VMM, daemon) cannot be reached. */
 export const unavailable = (message: string) => new HullError("Unavailable", message);
+/** The operation did not finish within its deadline. */
 export const deadlineExceeded = (message: string) => new HullError("DeadlineExceeded", message);
+/** hull does not support the request. */
 export const unimplemented = (message: string) => new HullError("Unimplemented", message);
+/** A limit of hull, the pod or the host is reached. */
 export const resourceExhausted = (message: string) => new HullError("ResourceExhausted", message);
+/** The caller cancelled the operation. */
 export const canceled = (message: string) => new HullError("Canceled", message);
+/** An invariant of hull is broken. */
 export const internal = (message: string) => new HullError("Internal", message);

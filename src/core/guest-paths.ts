@@ -1,4 +1,4 @@
-/** The pid namespace that containers of a pod share, as specs for the guest name it; the agent makes it. */
+/** The PID namespace that the containers of a pod share, as guest specs name it. The agent creates it. */
 export const POD_PID_NAMESPACE = "/run/hull/pid-namespace";
-/** Where the agent mounts root file systems that lie on disks of their own: a folder for each container, by its id. */
+/** Where the agent mounts root file systems on disks of their own, in one directory per container id. */
 export const GUEST_ROOTS = "/run/hull/roots";

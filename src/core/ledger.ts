@@ -1,9 +1,9 @@
 /**
- * The record of everything a pod has on the host. A resource is recorded *before* it is created, so that
- * whoever finds the record (the daemon's own teardown, or `delete` after a SIGKILL) can release all of it.
+ * Something that a pod has on the host. It is recorded *before* it is created, so that teardown can release
+ * everything, whether the daemon runs it or, after a SIGKILL of the daemon, `delete`.
  */
 export type Resource =
-  /** A child process. Without a pid it was about to be started: look for its environment mark. */
+  /** A child process. Without a pid it was about to be started: find it by its environment mark. */
   | { kind: "process"; role: string; pid?: number; startTime?: string }
   | { kind: "mount"; path: string }
   | { kind: "directory"; path: string }
@@ -12,21 +12,24 @@ export type Resource =
   | { kind: "loop"; file: string; device?: string }
   | { kind: "tap"; netns: string; name: string }
   | { kind: "qdisc"; netns: string; device: string }
-  /** A network namespace that may have taps of the pod: it could not be read when they were looked for. */
+  /** A network namespace that may contain taps of the pod; it could not be read when hull looked for them. */
   | { kind: "netns"; path: string }
-  /** The number of the user that the pod's VM runs as: its last part. It is the pod's while this is a link to its name. */
+  /**
+   * The pod's VM user; the last component of `path` is its uid. It belongs to the pod as long as `path` is a
+   * symlink to the pod's name.
+   */
   | { kind: "user"; path: string }
-  /** The group `path` in every hierarchy, with those above it, up to but without `existing`, that are empty. */
+  /** The cgroup `path` in every hierarchy, and its empty ancestors below `existing`. */
   | { kind: "cgroup"; path: string; existing: string };
 
-/** A recorded resource: `update` when more is known of it, `forget` once it has been released. */
+/** A recorded resource: `update` adds what is known later, `forget` removes the record after the release. */
 export interface LedgerEntry {
   update(resource: Resource): Promise<void>;
-  /** Never rejects: a record that cannot be taken out (no space) stays, and releasing it once more is harmless. */
+  /** Never rejects: a record that cannot be removed (no space) stays, and releasing it again is harmless. */
   forget(): Promise<void>;
 }
 
-/** Where resources are recorded. `record` resolves when the entry is on disk. */
+/** Where resources are recorded. `record` resolves once the entry is on disk. */
 export interface Ledger {
   record(resource: Resource): Promise<LedgerEntry>;
 }

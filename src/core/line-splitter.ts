@@ -1,25 +1,25 @@
 /**
- * Cuts a stream of text into lines. The time it takes grows with the text, not with the number of pieces in which it comes: a
- * line is joined once, at its end.
+ * Splits a stream of text into lines, in time linear in the text: a line's pieces are joined once, at its
+ * end.
  */
 export class LineSplitter {
   #rest = "";
 
-  /** Characters of the line that has not ended yet. */
+  /** Characters of the unfinished line. */
   get unfinished(): number {
     return this.#rest.length;
   }
 
-  /** The lines that `text` ends, without their ends. */
+  /** Returns the lines that `text` completes, without their newlines. */
   push(text: string): string[] {
     const [first = "", ...more] = text.split("\n");
-    // Looking into what was concatenated makes V8 copy all of it.
+    // Reading a concatenated string makes V8 copy it, so only `text` is searched.
     const lines = [this.#rest + first, ...more];
     this.#rest = lines.pop() as string;
     return lines;
   }
 
-  /** Forgets the line that has not ended yet. */
+  /** Drops the unfinished line. */
   clear(): void {
     this.#rest = "";
   }

@@ -25,7 +25,7 @@ for (const [what, raw, shown] of cases) {
   test(`made printable: ${what}`, () => assert.equal(printable(raw), shown));
 }
 
-test("what is too long is cut, and a pair that is cut leaves no half", () => {
+test("text that is too long is cut without leaving half a surrogate pair", () => {
   assert.equal(printable("abcdef", 6), "abcdef");
   assert.equal(printable("abcdefg", 6), "abcde…");
   assert.equal(printable("abcd\u{1f600}g", 6), "abcd\ufffd…");
@@ -39,19 +39,19 @@ test("no text keeps terminal control sequences or exceeds the limit", () => {
     fc.property(hostile, fc.integer({ min: 1, max: 20 }), (text, limit) => {
       const shown = printable(text, limit);
       assert.ok(shown.length <= limit);
-      // biome-ignore lint/suspicious/noControlCharactersInRegex: that is what must not be there
+      // biome-ignore lint/suspicious/noControlCharactersInRegex: the test is about them
       assert.doesNotMatch(shown, /[\0-\x08\x0b-\x1f\x7f-\x9f\u202e]/);
       assert.equal(Buffer.from(shown).toString("utf8"), shown);
     }),
   );
 });
 
-test("a megabyte of beginnings takes no longer than a megabyte of text", () => {
+test("a megabyte of unterminated sequences is handled in linear time", () => {
   assert.equal(printable("\x1b]".repeat(1 << 19)), "");
   assert.equal(printable("\x1b[".repeat(1 << 19)), "");
 });
 
-test("a value that is nested deeper than it can be written has a text all the same", () => {
+test("a value that is nested too deeply for JSON.stringify still has a text", () => {
   const deep: unknown = JSON.parse(`${"[".repeat(100_000)}${"]".repeat(100_000)}`);
   assert.match(textOf(deep), /too deep/);
   assert.match(jsonOf({ deep }) ?? "", /too deep/);

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { Deadline } from "./deadline.ts";
 import { Semaphore } from "./semaphore.ts";
 
-test("permits go round in the order they were asked for", async () => {
+test("permits are granted in the order of the requests", async () => {
   const semaphore = new Semaphore(1);
   const order: number[] = [];
   const release = await semaphore.acquire(Deadline.none());
@@ -14,12 +14,12 @@ test("permits go round in the order they were asked for", async () => {
   });
   assert.deepEqual(order, []);
   release();
-  release(); // once is enough: no permit is made of it
+  release(); // the second call must not create a permit
   await Promise.all(others);
   assert.deepEqual(order, [1, 2]);
 });
 
-test("who gives up takes no permit along, not even in the tick in which it came", async () => {
+test("a cancelled request loses no permit, not even in the tick that grants it", async () => {
   const semaphore = new Semaphore(1);
   const release = await semaphore.acquire(Deadline.none());
   const [early, late] = [Deadline.none(), Deadline.none()];

@@ -1,19 +1,19 @@
 import type { Deadline } from "./deadline.ts";
 import { type Deferred, deferred } from "./deferred.ts";
 
-/** Bounds how many do something at a time. Who comes later waits, first come, first served. */
+/** Bounds how many operations run at a time. Others wait, first come, first served. */
 export class Semaphore {
   #free: number;
   readonly #waiting = new Set<Deferred<void>>();
 
-  /** @param permits how many there are at a time. */
+  /** @param permits how many operations may run at a time. */
   constructor(permits: number) {
     this.#free = permits;
   }
 
   /**
-   * Resolves with the function that gives the permit back, once there is one; calling it again does nothing. Rejects
-   * with the deadline's reason when that is over first.
+   * Waits for a permit and returns the function that releases it, which may be called more than once. Rejects
+   * with the deadline's reason if that ends first.
    */
   async acquire(deadline: Deadline): Promise<() => void> {
     if (this.#free > 0) this.#free--;
@@ -31,7 +31,7 @@ export class Semaphore {
     try {
       await deadline.race(turn.promise);
     } catch (reason) {
-      // The permit may have come in the same tick as the deadline's end.
+      // The permit may have been granted in the same tick in which the deadline ended.
       if (!this.#waiting.delete(turn)) this.#release();
       throw reason;
     }

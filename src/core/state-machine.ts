@@ -3,12 +3,12 @@ import { failedPrecondition } from "./errors.ts";
 /** For each state, the states that may follow it. */
 export type TransitionTable<S extends string> = Readonly<Record<S, readonly S[]>>;
 
-/** A string-union state that only moves along its transition table. */
+/** A state that changes only along its transition table. */
 export class StateMachine<S extends string> {
   #state: S;
 
   constructor(
-    /** What the state belongs to, for messages: `container c1`. */
+    /** What has the state, for messages: `container c1`. */
     readonly subject: string,
     readonly table: TransitionTable<S>,
     initial: S,
@@ -24,7 +24,7 @@ export class StateMachine<S extends string> {
     return states.includes(this.#state);
   }
 
-  /** Moves to `to`. Throws FailedPrecondition when the table does not allow it. */
+  /** Moves to `to`. Throws FailedPrecondition if the table does not allow it. */
   transition(to: S): void {
     if (!this.table[this.#state].includes(to)) {
       throw failedPrecondition(`${this.subject}: cannot go from ${this.#state} to ${to}`);
@@ -32,7 +32,10 @@ export class StateMachine<S extends string> {
     this.#state = to;
   }
 
-  /** Throws FailedPrecondition `cannot <verb> <subject> in <state> state` unless the state is one of `allowed`. */
+  /**
+   * Throws FailedPrecondition `cannot <verb> <subject> in <state> state` unless the state is one of
+   * `allowed`.
+   */
   require(verb: string, ...allowed: S[]): void {
     if (!allowed.includes(this.#state)) {
       throw failedPrecondition(`cannot ${verb} ${this.subject} in ${this.#state} state`);

@@ -1,2 +1,4 @@
-/** The kernel parameter by which a guest knows that it will be saved as a template as soon as it is ready. */
+/**
+ * The kernel parameter that announces to the agent that its VM will be saved as a template once it is ready.
+ */
 export const TEMPLATE_PARAMETER = "hull.template";

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Timeline } from "./timeline.ts";
 
-test("marks are in order and relative to the moment asked for", () => {
+test("marks are in order and relative to the given moment", () => {
   const timeline = new Timeline();
   timeline.mark("first");
   timeline.mark("second");

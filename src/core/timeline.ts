@@ -1,16 +1,16 @@
-/** One line of a timeline: what was done, and when. */
+/** One entry of a timeline: a step that was done, and when. */
 export interface Mark {
   readonly name: string;
   /** Milliseconds since this process started. */
   readonly ms: number;
 }
 
-/** More marks than a start has are not kept: a timeline is of one start, not of a pod's life. */
+/** A timeline covers one start, which has fewer marks; later ones are dropped. */
 const MOST = 64;
 
 /**
- * When the steps of a start were done. `performance.now()` counts from the start of the process, so the time that
- * the runtime itself takes to come up is in it. A mark costs less than a microsecond.
+ * When the steps of a start were done. `performance.now()` counts from the start of the process, so that the
+ * startup of the JavaScript runtime is included. A mark costs less than a microsecond.
  */
 export class Timeline {
   readonly #marks: Mark[] = [];
@@ -20,8 +20,8 @@ export class Timeline {
   }
 
   /**
-   * The marks in order, in ms with one decimal, relative to `since` (Unix time in ms; without it to the start of this
-   * process). `since` may lie before the process's start: what came before it is then in every mark.
+   * Returns the marks in order, in ms with one decimal, relative to `since` (Unix time in ms; default: the
+   * start of this process). With an earlier `since`, every mark includes the time before the process started.
    */
   marks(since: number = performance.timeOrigin): Mark[] {
     const shift = performance.timeOrigin - since;

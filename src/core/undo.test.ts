@@ -4,7 +4,7 @@ import type { Deadline } from "./deadline.ts";
 import { HullError, unavailable } from "./errors.ts";
 import { undo } from "./undo.ts";
 
-test("what is thrown is the cause, and undoing has time", async () => {
+test("undo returns the cause and has a timeout of its own", async () => {
   const cause = unavailable("no");
   const times: Deadline[] = [];
   assert.equal(await undo(cause, async (by) => void times.push(by)), cause);
@@ -12,13 +12,13 @@ test("what is thrown is the cause, and undoing has time", async () => {
   assert.ok((times[0]?.remainingMs ?? 0) > 1_000);
 });
 
-test("a failure to undo is told with the cause, whose class counts", async () => {
+test("a failure to undo is appended to the cause, whose class stays", async () => {
   const error = await undo(unavailable("no"), () => Promise.reject(new Error("busy")));
   assert.ok(error instanceof HullError);
   assert.deepEqual([error.code, error.message], ["Unavailable", "no; undoing it failed: busy"]);
 });
 
-test("what goes on beyond its limit is given up", async (t) => {
+test("an undo that exceeds its timeout is abandoned", async (t) => {
   t.mock.timers.enable({ apis: ["setTimeout"] });
   const hangs = () => new Promise<void>(() => undefined);
   let told: unknown;

@@ -1,14 +1,15 @@
 import { Deadline } from "./deadline.ts";
 import { HullError } from "./errors.ts";
 
-/** How long undoing a creation may take, in milliseconds. */
+/** The timeout of an undo, in milliseconds. */
 const UNDO_MS = 15_000;
-/** Beyond it, at which a tool is killed: until the kernel has taken it away. One that hangs in the kernel never goes. */
+/** Extra time after that, when a tool is killed. One that hangs in the kernel never exits. */
 const GRACE_MS = 1_000;
 
 /**
- * Undoes a creation that has failed for `cause`, in a time of its own: that the creation's is over may be why. Resolves with
- * the error to throw: the cause, and what could not be undone. What is left stays in the ledger for the pod's clean-up.
+ * Undoes a creation that failed for `cause`, with a timeout of its own, because the creation's may have
+ * expired. Resolves with the error to throw: the cause, plus what could not be undone, which stays in the
+ * ledger for the pod's cleanup.
  */
 export async function undo(cause: unknown, release: (by: Deadline) => Promise<unknown>): Promise<unknown> {
   const limit = Deadline.after(UNDO_MS, "undo it");

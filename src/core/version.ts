@@ -1,2 +1,2 @@
-/** The version of hull: package.json's. */
+/** The version of hull, as in package.json. */
 export const VERSION = "0.1.0";
