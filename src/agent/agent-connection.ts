@@ -26,7 +26,9 @@ const PROTOCOL_MAJOR = 2;
 /** Opens a stream to a vsock port of the guest. */
 type Dial = (port: number, deadline: Deadline) => Promise<Socket>;
 
-/** The agent of one VM over ttrpc, word for word. The guest is not trusted: `BoundedAgent` is for everybody else. */
+/**
+ * The agent of one VM over ttrpc, unfiltered. The guest is not trusted: everything else uses `BoundedAgent`.
+ */
 export class AgentConnection implements GuestAgent {
   readonly lost: Promise<Error>;
   readonly #connection: ClientConnection;
@@ -44,7 +46,7 @@ export class AgentConnection implements GuestAgent {
     );
   }
 
-  /** Connects to the agent and shakes hands. Throws Unavailable when its protocol version is not ours. */
+  /** Connects to the agent and does the handshake. Throws Unavailable if the protocol versions differ. */
   static async connect(socket: Socket, dial: Dial, deadline: Deadline): Promise<AgentConnection> {
     const agent = new AgentConnection(socket, dial);
     try {
@@ -64,7 +66,7 @@ export class AgentConnection implements GuestAgent {
     }
   }
 
-  /** By the handshake again, which changes nothing. */
+  /** Repeats the handshake, which has no side effects. */
   async ping(deadline: Deadline): Promise<void> {
     await this.#client.hello({ protocolMajor: PROTOCOL_MAJOR }, { deadline });
   }
@@ -189,7 +191,7 @@ export class AgentConnection implements GuestAgent {
         if (event?.$case === "oom") listener(event.value.containerId);
       }
     };
-    // The stream ends with the connection, which `lost` reports.
+    // The stream ends with the connection, and `lost` reports that.
     follow().catch(() => undefined);
   }
 
@@ -212,13 +214,13 @@ function encodeJson(value: object): Uint8Array {
   try {
     return Buffer.from(JSON.stringify(value));
   } catch (error) {
-    // What JSON.parse could still read may be nested too deep to be written.
+    // JSON.parse accepts nesting that JSON.stringify does not.
     if (error instanceof RangeError) throw invalidArgument("the OCI spec is nested too deeply");
     throw error;
   }
 }
 
-/** The wire's messages have the same fields, in lists of their own. */
+/** Copies the settings into mutable lists, as the generated messages want them. */
 function network({ interfaces, routes, neighbours }: NetworkSettings) {
   return {
     interfaces: interfaces.map((one) => ({ ...one, addresses: [...one.addresses] })),

@@ -25,7 +25,7 @@ const sandbox = {
 };
 const signal = { signal: 9, all: false, escalation: "never" } as const;
 
-/** Every call with a limit that goes to the guest. */
+/** Every call to the guest that has a timeout. */
 const calls: Record<string, (agent: GuestAgent, deadline: Deadline) => Promise<unknown>> = {
   startSandbox: (agent, deadline) => agent.startSandbox(sandbox, deadline),
   updateNetwork: (agent, deadline) => agent.updateNetwork(sandbox.network, deadline),
@@ -44,7 +44,7 @@ const calls: Record<string, (agent: GuestAgent, deadline: Deadline) => Promise<u
   shutdown: (agent, deadline) => agent.shutdown(deadline),
 };
 
-/** A guest that does with every call what `behave` does. */
+/** A guest in which every call does what `behave` does. */
 const all = (behave: () => Promise<never>) => ({
   ...{ startSandbox: behave, updateNetwork: behave, onlineResources: behave, createContainer: behave },
   ...{ createExec: behave, startProcess: behave, waitProcess: behave, signalProcess: behave },
@@ -52,7 +52,7 @@ const all = (behave: () => Promise<never>) => ({
   ...{ updateContainer: behave, statsContainer: behave, shutdown: behave },
 });
 
-test("an unresponsive guest blocks no call: the caller's limit counts, else agent.request_timeout", async (t) => {
+test("an unresponsive guest blocks no call beyond its deadline or agent.request_timeout", async (t) => {
   const { connecting } = await evilAgent(t, all(never), 30);
   const agent = await connecting;
   for (const [name, call] of Object.entries(calls)) {
@@ -62,7 +62,7 @@ test("an unresponsive guest blocks no call: the caller's limit counts, else agen
   }
 });
 
-test("a ping is the handshake again, and a guest that is silent from then on holds none", async (t) => {
+test("a ping repeats the handshake, and an unresponsive guest does not block it", async (t) => {
   let hellos = 0;
   const hello = () => (hellos++ < 2 ? HELLO : never());
   const agent = await (await evilAgent(t, { hello }, 30)).connecting;
@@ -71,7 +71,7 @@ test("a ping is the handshake again, and a guest that is silent from then on hol
   await assert.rejects(agent.ping(none), { code: "DeadlineExceeded", message: /request_timeout/ });
 });
 
-test("a limit that no timer can hold is none", async (t) => {
+test("a timeout that is too long for a timer counts as none", async (t) => {
   const { connecting } = await evilAgent(t, all(never), 30);
   const agent = await connecting;
   const long = Deadline.after(2 ** 32);
@@ -79,7 +79,7 @@ test("a limit that no timer can hold is none", async (t) => {
   long.dispose();
 });
 
-test("an agent that does not look at its limit is bounded as well; wait is not", async () => {
+test("an agent that ignores its deadline is bounded, too; wait is not", async () => {
   const fake = new FakeAgent();
   const agent = new BoundedAgent(fake, { requestTimeout: 30, warn: assert.fail });
   await agent.createContainer(spec, none);
@@ -89,12 +89,12 @@ test("an agent that does not look at its limit is bounded as well; wait is not",
   await agent.start(ref, none);
   const exit = agent.wait(ref);
   fake.faults.set("pause", never());
-  await assert.rejects(agent.pause("c1", none), { code: "DeadlineExceeded" }); // the limit has passed meanwhile
+  await assert.rejects(agent.pause("c1", none), { code: "DeadlineExceeded" }); // timed out meanwhile
   fake.end(ref, 3);
   assert.equal((await exit).status, 3);
 });
 
-test("the guest cannot choose the class of an error: of every code only what the call can mean is left", async (t) => {
+test("the guest cannot choose an error's class: only codes that the call can mean pass", async (t) => {
   let code: ErrorCode = "Unknown";
   const { connecting } = await evilAgent(
     t,
@@ -135,7 +135,7 @@ test("the guest cannot choose the class of an error: of every code only what the
   });
 });
 
-test("a greeting that fails has no class of the guest's choice, nor its control characters", async (t) => {
+test("a failed handshake has neither a class of the guest's choice nor its control characters", async (t) => {
   const { connecting } = await evilAgent(t, {
     hello: () => Promise.reject(new HullError("NotFound", "\x1b]0;title\x07no\x9b2J\x00 \ud800way")),
   });
@@ -145,7 +145,7 @@ test("a greeting that fails has no class of the guest's choice, nor its control 
   });
 });
 
-test("what only the host knows is told as it is: a lost connection, and no file of its own is the caller's", async (t) => {
+test("the host's own errors keep their class, but a missing file of the host is not NotFound", async (t) => {
   const { connecting, guest } = await evilAgent(t, {});
   const agent = await connecting;
   await assert.rejects(agent.openStream("0".repeat(32), none), { code: "Unknown", message: /ENOENT/ });
@@ -156,7 +156,7 @@ test("what only the host knows is told as it is: a lost connection, and no file 
   await assert.rejects(agent.start(ref, none), { code: "Unavailable", message: /guest agent is lost/ });
 });
 
-test("a spec that is nested too deep to be sent is refused as the caller's fault", async (t) => {
+test("a spec that is nested too deeply to be sent is InvalidArgument", async (t) => {
   const { connecting } = await evilAgent(t, all(never));
   const agent = await connecting;
   const deep: unknown = JSON.parse(`${"[".repeat(100_000)}${"]".repeat(100_000)}`);
@@ -196,7 +196,7 @@ test("strings from the guest are printable and short", async (t) => {
 
 const breaches: [string, (agent: BoundedAgent) => Promise<unknown>, RegExp][] = [
   ["an exit status out of range", (agent) => agent.wait(ref), /exit status 4242 of container c1/],
-  ["statistics without end", (agent) => agent.stats("c1", none), /statistics of c1 of 2000000 characters/],
+  ["endless statistics", (agent) => agent.stats("c1", none), /statistics of c1 of 2000000 characters/],
 ];
 
 for (const [what, call, told] of breaches) {
@@ -214,7 +214,7 @@ for (const [what, call, told] of breaches) {
   });
 }
 
-test("a wait that fails says why in the log, once; one that the host itself ends says nothing", async (t) => {
+test("a failed wait is logged once; one that the host itself ended is not", async (t) => {
   const { connecting, warnings } = await evilAgent(t, {
     waitProcess: ({ execId }) => (execId === "" ? never() : Promise.reject(new Error("lost it"))),
   });
@@ -228,7 +228,7 @@ test("a wait that fails says why in the log, once; one that the host itself ends
   assert.equal(warnings.length, 1);
 });
 
-test("frames that are no ttrpc end the pod with that reason", async (t) => {
+test("frames that are not ttrpc end the pod with that reason", async (t) => {
   const { connecting, guest } = await evilAgent(t, { waitProcess: never });
   const agent = await connecting;
   const waiting = assert.rejects(agent.wait(ref), { message: /announces a frame of 2147483647 bytes/ });
@@ -237,7 +237,7 @@ test("frames that are no ttrpc end the pod with that reason", async (t) => {
   await waiting;
 });
 
-test("an exit time is between the call and now, whatever the guest's clock says", async (t) => {
+test("an exit time lies between the call and now, whatever the guest's clock shows", async (t) => {
   const times = [0n, 2n ** 63n - 1n, -(2n ** 63n), 1n, BigInt(Date.UTC(2200, 0)) * 1_000_000n];
   const { connecting } = await evilAgent(t, {
     waitProcess: () => ({ ...EXIT, exitedAtUnixNano: times[0] ?? 0n }),

@@ -19,30 +19,30 @@ import type {
 import { type GuestCall, guestFailure } from "./guest-failure.ts";
 
 interface AgentBounds {
-  /** Milliseconds a call may take whose caller gave no limit (`agent.request_timeout`). */
+  /** The timeout in milliseconds of a call whose deadline has none (`agent.request_timeout`). */
   readonly requestTimeout: number;
   warn(message: string): void;
 }
 
-/** Characters of version and kernel release. */
+/** Characters of the version and the kernel release. */
 const MAX_NAME = 128;
-/** Characters of all statistics of one container, names included. */
+/** Characters of all statistics of one container, including the names. */
 const MAX_STATS = 1 << 20;
-/** A timer holds no more milliseconds: a longer limit is none (see `Deadline`). */
+/** A timer cannot hold more milliseconds: a longer timeout counts as none (see `Deadline`). */
 const NO_LIMIT = 2 ** 31;
 const MAX_STATUS = 255;
 
 /**
- * The one place where the guest's word is believed, as far as it is: every call but `wait` ends in time, failures have a
- * class that the call can have, texts are printable and short, numbers are in range. A guest that breaks the protocol is
- * logged and given up: `lost` tells, and the connection is closed.
+ * The trust boundary between guest and host: every call but `wait` has a timeout, errors have a class that
+ * the call can have, texts are printable and short, numbers are in range. When a guest violates the protocol,
+ * the violation is logged, `lost` resolves and the connection is closed.
  */
 export class BoundedAgent implements GuestAgent {
   readonly lost: Promise<Error>;
   readonly #agent: GuestAgent;
   readonly #bounds: AgentBounds;
   readonly #broken = deferred<Error>();
-  /** By us: what fails for it has its reason told elsewhere. */
+  /** We closed the connection; failures that follow from it are reported elsewhere. */
   #closed = false;
 
   constructor(agent: GuestAgent, bounds: AgentBounds) {
@@ -51,7 +51,7 @@ export class BoundedAgent implements GuestAgent {
     this.lost = Promise.race([this.#broken.promise, agent.lost]);
   }
 
-  /** The agent that `connecting` gives, bounded; so is the failure to connect. */
+  /** Bounds the agent that `connecting` resolves to, and the error if it rejects. */
   static async connect(connecting: Promise<GuestAgent>, bounds: AgentBounds): Promise<BoundedAgent> {
     try {
       return new BoundedAgent(await connecting, bounds);
@@ -96,7 +96,7 @@ export class BoundedAgent implements GuestAgent {
     return this.#call("start", deadline, (limit) => this.#agent.start(process, limit));
   }
 
-  /** A failure is logged, once for each process: it will be told to containerd as an exit by SIGKILL. */
+  /** A failure is logged once per process; containerd gets it as an exit by SIGKILL. */
   async wait(process: ProcessRef): Promise<GuestExit> {
     const begun = new Date();
     const exit = await this.#agent.wait(process).catch((error) => {
@@ -119,7 +119,10 @@ export class BoundedAgent implements GuestAgent {
     return this.#call("resize", deadline, (limit) => this.#agent.resize(process, size, limit));
   }
 
-  /** What the guest does not have (any more: an earlier deletion may have passed its deadline) is deleted. */
+  /**
+   * A process that the guest does not have counts as deleted: an earlier Delete may have exceeded its
+   * deadline.
+   */
   delete(process: ProcessRef, deadline: Deadline): Promise<void> {
     return this.#call("delete", deadline, (limit) =>
       this.#agent.delete(process, limit).catch((error: unknown) => {
@@ -156,7 +159,7 @@ export class BoundedAgent implements GuestAgent {
   openStream(token: string, deadline: Deadline): Promise<Socket> {
     return this.#call("openStream", deadline, async (limit) => {
       const socket = await this.#agent.openStream(token, limit);
-      if (limit.reason) socket.destroy(); // it came too late: nobody waits for it any more
+      if (limit.reason) socket.destroy(); // too late: nobody awaits it any more
       return socket;
     });
   }
@@ -174,7 +177,7 @@ export class BoundedAgent implements GuestAgent {
     this.#agent.close();
   }
 
-  /** The caller's limit counts where it has one. */
+  /** Applies the caller's deadline, or `requestTimeout` if that has no timeout. */
   async #call<T>(name: GuestCall, caller: Deadline, run: (limit: Deadline) => Promise<T>): Promise<T> {
     const limit =
       caller.remainingMs < NO_LIMIT
@@ -189,7 +192,7 @@ export class BoundedAgent implements GuestAgent {
     }
   }
 
-  /** Gives the guest up. Returns what the call fails with that found it out. */
+  /** Disconnects the guest. Returns the error for the call that found the violation. */
   #breach(what: string): HullError {
     const error = new HullError(
       "DataLoss",
@@ -206,7 +209,7 @@ function nameOf({ containerId, execId }: ProcessRef): string {
   return execId === "" ? `container ${containerId}` : `exec ${execId} of container ${containerId}`;
 }
 
-/** A guest's clock that makes no sense must not make the host's records senseless. */
+/** Keeps a guest's wrong clock out of the host's records. */
 function within(at: Date, from: Date, to: Date): Date {
   if (Number.isNaN(at.getTime()) || at > to) return to;
   return at < from ? from : at;

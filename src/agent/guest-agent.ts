@@ -3,29 +3,29 @@ import type { Deadline } from "../core/deadline.ts";
 import type { NetworkSettings } from "../network/network-settings.ts";
 
 /**
- * What the pod asks of the agent in its VM, in the pod's own terms. `agent-connection.ts` speaks it over ttrpc;
- * the test kit has a fake. Times are milliseconds and dates, never wire types.
+ * What the pod needs from the agent in its VM, in the pod's own terms. `agent-connection.ts` implements it
+ * over ttrpc; the test kit has a fake. Times are milliseconds and dates, never wire types.
  */
 export interface GuestAgent {
-  /** Resolves, with the cause, when the connection is gone: nothing in the guest can be reached after that. */
+  /** Resolves with the cause when the connection is lost: nothing in the guest can be reached after that. */
   readonly lost: Promise<Error>;
   readonly version: string;
   readonly kernelRelease: string;
 
-  /** Resolves when the agent has answered that it is there. */
+  /** Resolves when the agent has answered. */
   ping(deadline: Deadline): Promise<void>;
   startSandbox(settings: SandboxSettings, deadline: Deadline): Promise<void>;
-  /** Brings the guest's network to what the host's is now; takes nothing away. */
+  /** Applies the host's current network to the guest; removes nothing. */
   updateNetwork(network: NetworkSettings, deadline: Deadline): Promise<void>;
   /**
-   * Puts plugged-in CPUs and memory into use, up to the VM's whole size. Rejects with FailedPrecondition when the guest
+   * Onlines hot-plugged CPUs and memory, up to the VM's size. Rejects with FailedPrecondition if the guest
    * has less.
    */
   onlineResources(size: GuestSize, deadline: Deadline): Promise<void>;
   createContainer(request: CreateContainer, deadline: Deadline): Promise<void>;
   createExec(request: CreateExec, deadline: Deadline): Promise<void>;
   start(process: ProcessRef, deadline: Deadline): Promise<void>;
-  /** Resolves when the process has ended. Has no deadline: a container may run for years. */
+  /** Resolves when the process has exited. Has no deadline: a container may run for years. */
   wait(process: ProcessRef): Promise<GuestExit>;
   signal(process: ProcessRef, request: SignalRequest, deadline: Deadline): Promise<void>;
   resize(process: ProcessRef, size: TerminalSize, deadline: Deadline): Promise<void>;
@@ -34,11 +34,11 @@ export interface GuestAgent {
   resume(containerId: string, deadline: Deadline): Promise<void>;
   update(containerId: string, resources: object, deadline: Deadline): Promise<void>;
   stats(containerId: string, deadline: Deadline): Promise<GuestStats>;
-  /** Connects one stream of a process by its token. */
+  /** Connects one stream of a process, given its token. */
   openStream(token: string, deadline: Deadline): Promise<Socket>;
   /** Calls `listener` for every OOM kill until the connection is lost. */
   onOom(listener: (containerId: string) => void): void;
-  /** Writes everything back to the shares and powers the guest off. */
+  /** Syncs the shares and powers the guest off. */
   shutdown(deadline: Deadline): Promise<void>;
   close(): void;
 }
@@ -49,11 +49,13 @@ export interface ProcessRef {
   readonly execId: string;
 }
 
+/** The number of CPUs and the memory of a VM. */
 export interface GuestSize {
   readonly vcpus: number;
   readonly memoryMib: number;
 }
 
+/** How the agent sets up the guest for its pod. */
 export interface SandboxSettings {
   readonly hostname: string;
   readonly shares: readonly { readonly tag: string; readonly target: string; readonly readOnly: boolean }[];
@@ -61,13 +63,13 @@ export interface SandboxSettings {
   readonly sysctls: Readonly<Record<string, string>>;
   /** Bytes; 0 = the guest's default. */
   readonly shmSize: bigint;
-  /** How many files of the shares the guest may remember; 0 = any number. */
+  /** The most files of the shares that the guest may cache; 0 = no limit. */
   readonly maxShareFiles: number;
-  /** What connections to the forward port begin with (32 hex digits). */
+  /** What connections to the forward port must begin with (32 hex digits). */
   readonly forwardToken: string;
 }
 
-/** The streams that are wanted, by token (32 hex digits). */
+/** The streams that the process gets, by token (32 hex digits). */
 export interface StdioTokens {
   readonly terminal: boolean;
   readonly stdin?: string;
@@ -76,53 +78,59 @@ export interface StdioTokens {
   readonly size?: TerminalSize;
 }
 
-/** Characters. */
+/** The size of a terminal, in characters. */
 export interface TerminalSize {
   readonly width: number;
   readonly height: number;
 }
 
+/** A container for the agent to create. */
 export interface CreateContainer {
   readonly containerId: string;
-  /** The OCI runtime spec as the guest shall run it. */
+  /** The OCI runtime spec for the guest. */
   readonly spec: object;
   readonly stdio: StdioTokens;
   readonly blockDevices?: readonly GuestBlockDevice[];
-  /** The root file system, where it is a disk of its own. */
+  /** The root file system, if it is on a disk of its own. */
   readonly rootDisk?: GuestRootDisk | undefined;
 }
 
-/** A disk that was plugged in, as a container's root file system. */
+/** A hot-plugged disk that holds a container's root file system. */
 export interface GuestRootDisk {
   readonly serial: string;
   readonly fsType: string;
   readonly readOnly: boolean;
-  /** Options of this file system for mount(2). */
+  /** Options for mount(2) of this file system. */
   readonly options: readonly string[];
 }
 
-/** A disk that was plugged in, as a device of a container. */
+/** A hot-plugged disk, as a device of a container. */
 export interface GuestBlockDevice {
   readonly serial: string;
-  /** Path in the container; the spec has a device with it. */
+  /** The path in the container, for which the spec lists a device. */
   readonly path: string;
   readonly access: "r" | "rw";
 }
 
+/** An exec for the agent to create. */
 export interface CreateExec {
   readonly containerId: string;
   readonly execId: string;
-  /** OCI runtime spec `process`. */
+  /** `process` of the OCI runtime spec. */
   readonly process: object;
   readonly stdio: StdioTokens;
 }
 
+/**
+ * A signal, whether all processes of the container get it, and when an unhandled SIGTERM becomes a SIGKILL.
+ */
 export interface SignalRequest {
   readonly signal: number;
   readonly all: boolean;
   readonly escalation: "never" | "unhandled" | "immediate" | { readonly afterMs: number };
 }
 
+/** How a process ended. */
 export interface GuestExit {
   readonly status: number;
   readonly at: Date;
@@ -130,13 +138,13 @@ export interface GuestExit {
   readonly output: GuestOutput;
 }
 
-/** Bytes that a process had written to its output streams when it ended. */
+/** Bytes that a process had written to its output streams when it exited. */
 export interface GuestOutput {
   readonly stdout: bigint;
   readonly stderr: bigint;
 }
 
-/** Raw text of the guest's cgroup v2 files by name, and of /proc/net/dev. */
+/** The contents of the guest's cgroup v2 files, by name, and of /proc/net/dev. */
 export interface GuestStats {
   readonly cgroupFiles: Readonly<Record<string, string>>;
   readonly netDev: string;

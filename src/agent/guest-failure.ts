@@ -3,7 +3,7 @@ import { printable } from "../core/printable.ts";
 import { PeerError } from "../ttrpc/client-call.ts";
 import type { GuestAgent } from "./guest-agent.ts";
 
-/** The calls that a guest answers, by the names that `GuestAgent` has for them. */
+/** The calls that the guest answers, by their names in `GuestAgent`. */
 export type GuestCall =
   | "hello"
   | Exclude<
@@ -13,14 +13,14 @@ export type GuestCall =
       "onOom" | "close"
     >;
 
-/** Characters of a failure's text that are believed to be worth telling. */
+/** Characters of an error message that are kept. */
 const MAX_TEXT = 4096;
 
 /**
- * The classes that a failure of each call may have, because they are about what the caller named or gave. containerd acts
- * on a class (NotFound of a deletion is success, Unimplemented makes it speak an older API), so whatever else the guest
- * says becomes Unknown. A guest that does not find a process again has lost it, which is not the caller's NotFound either,
- * but for a program that is missing in its image (`createContainer`, `start`) and for a process that has ended (`signal`).
+ * The classes that an error of each call may have: those about what the caller named or passed. containerd
+ * acts on a class (a Delete that returns NotFound has succeeded, Unimplemented selects an older API), so that
+ * any other becomes Unknown. NotFound is also for a program missing in the image (`createContainer`, `start`)
+ * and an exited process (`signal`), not for a process that the guest has lost.
  */
 const CLASSES: Readonly<Record<GuestCall, readonly ErrorCode[]>> = {
   hello: ["FailedPrecondition"],
@@ -43,10 +43,12 @@ const CLASSES: Readonly<Record<GuestCall, readonly ErrorCode[]>> = {
   shutdown: [],
 };
 
-/** What only the host can know: that the time is over, that its caller has gone, that the connection is lost. */
+/** Classes that only the host can determine: deadline exceeded, caller gone, connection lost. */
 const HOSTS_OWN: readonly ErrorCode[] = ["DeadlineExceeded", "Canceled", "Unavailable"];
 
-/** The failure of `call` as the host's callers may see it: a class that the call can have, a text that can be shown. */
+/**
+ * Converts an error of `call` for the host's callers: a class that the call can have, a printable message.
+ */
 export function guestFailure(call: GuestCall, thrown: unknown): HullError {
   const error = HullError.from(thrown);
   const text = printable(error.message, MAX_TEXT);

@@ -5,7 +5,7 @@ import { test } from "node:test";
 
 const API = join(import.meta.dirname, "../proto/hull/agent/v1/agent.proto");
 
-/** The fields of text in what the guest sends: answers, events, and the messages in them. */
+/** The string and bytes fields of what the guest sends: responses, events, and the messages in them. */
 function textsOfTheGuest(api: string): string[] {
   const bodies = new Map(
     [...api.matchAll(/^message (\w+) \{(\}|.*?^\})/gms)].map(([, name, body]) => [name, body]),

@@ -13,31 +13,38 @@ import { templateFacts } from "./key.ts";
 import { writeManifest } from "./manifest.ts";
 import type { Template, TemplateStore } from "./store.ts";
 
-/** The mark (host/process-launcher.ts) of a builder's VMM: the store's path, which begins as no pod's name does. */
+/**
+ * Environment mark (host/process-launcher.ts) of a builder's VMM: the store's path. No pod's name begins like
+ * that.
+ */
 const builderMark = ({ directory }: TemplateStore) => directory;
 
-/** What the guest agent writes to the console when it listens (guest-agent/src/boot/boot.ts). */
+/** What the agent writes to the console once it listens (guest-agent/src/boot/boot.ts). */
 const READY = /hull-agent: info: ready/;
 
 const STOP_MS = 2_000;
 
-/** Characters of the console that a failure tells. */
+/** Characters of console output in an error. */
 const CONSOLE_END = 1_000;
 
 /**
- * Records nothing: the VMM ends with its builder (parent-death signal), and what else there is lies in the builder's
- * folder, which the next builder removes.
+ * Records nothing: the VMM dies with its builder (parent-death signal), and everything else is in the
+ * builder's directory, which the next builder removes.
  */
 const NO_LEDGER: Ledger = {
   record: async () => ({ update: async () => undefined, forget: async () => undefined }),
 };
 
+/** The deadline and the log of a build. */
 export interface BuildContext {
   readonly deadline: Deadline;
   log(message: string, fields?: Record<string, unknown>): void;
 }
 
-/** Boots `spec` without any device of a pod, until the agent listens, and saves it. The caller has the store's lock. */
+/**
+ * Boots `spec` without any of the pod's devices until the agent listens, and saves it. The caller holds the
+ * lock.
+ */
 export async function buildTemplate(
   store: TemplateStore,
   key: string,
@@ -47,13 +54,13 @@ export async function buildTemplate(
 ): Promise<Template> {
   const { deadline, log } = context;
   const started = performance.now();
-  // The VMM of a builder that was killed may still be dying.
+  // The VMM of a killed builder may not have exited yet.
   const mark = builderMark(store);
   await killAll(await findByMark(mark), deadline);
   const directory = await store.begin(key);
   try {
     const memoryFile = join(directory, "memory.raw");
-    // Root's, as all that is in the store: nothing of a pod's runs in it.
+    // As root, like everything in the store: no pod's code runs in it.
     const bare = { user: undefined, netns: undefined, vsock: undefined, shares: [], nics: [], disks: [] };
     const kernelParams = [...spec.kernelParams, TEMPLATE_PARAMETER];
     const machine: VmSpec = { ...spec, ...bare, name: "template", directory, memoryFile, kernelParams };

@@ -4,10 +4,10 @@ import { HullError } from "../core/errors.ts";
 import { VERSION } from "../core/version.ts";
 import type { VmSpec } from "../hypervisor/hypervisor.ts";
 
-/** Counts changes of what a template's folder holds, or of what a clone expects of the guest. */
+/** Incremented when the contents of a template or what a clone expects of the guest change. */
 export const TEMPLATE_FORMAT = 2;
 
-/** What a template was made of, for people; everything that a clone depends on goes into the key. */
+/** What a template was built from. People read it; the key covers everything that a clone depends on. */
 export interface TemplateFacts {
   readonly hypervisor: string;
   readonly vmm: string;
@@ -19,15 +19,15 @@ export interface TemplateFacts {
   readonly vcpus: number;
   readonly memoryMib: number;
   readonly kernelParams: readonly string[];
-  /** What else shapes the machine, in the order of VmSpec. */
+  /** The rest of what determines the virtual hardware, in the order of VmSpec. */
   readonly settings: readonly unknown[];
   readonly extraArgs: readonly string[];
 }
 
 /**
- * The name of the template that fits a machine: a hash of all that matters to a clone. Files count by identity, size
- * and change times instead of by content, which would cost 60 ms a start: ctime cannot be set back, so a file that was
- * written to has another key. The host's boot id is in it because the CPU and its clocks are not the same afterwards.
+ * Returns the name of the template for a VM: a hash of everything that a clone depends on. Files count by
+ * identity, size and times, because hashing their contents would cost 60 ms per start. ctime cannot be set
+ * back, so a rewritten file changes the key. So does a reboot of the host, after which CPU and clocks differ.
  */
 export async function templateKey(hypervisor: string, spec: VmSpec): Promise<string> {
   const [boot, vmm, kernel, initrd] = await Promise.all([
@@ -38,6 +38,7 @@ export async function templateKey(hypervisor: string, spec: VmSpec): Promise<str
   return createHash("sha256").update(JSON.stringify(made)).digest("hex").slice(0, 32);
 }
 
+/** Picks what a template depends on from a VM's spec. */
 export function templateFacts(hypervisor: string, spec: VmSpec): TemplateFacts {
   const { kernel, initrd, machine, accel, cpuModel, vcpus, memoryMib, kernelParams, extraArgs } = spec;
   const { cpuFeatures, freePageReporting, entropySource, block, seccomp, growth } = spec;

@@ -5,22 +5,23 @@ import { join } from "node:path";
 import { HullError } from "../core/errors.ts";
 import { TEMPLATE_FORMAT, type TemplateFacts } from "./key.ts";
 
+/** The name of the manifest in a template's directory. */
 export const MANIFEST_FILE = "manifest.json";
-/** One byte for each clone: appending is atomic, and its modification time is the time of the last use. */
+/** Has one byte per clone: appending is atomic, and the modification time is that of the last use. */
 export const HITS_FILE = "hits";
 
-/** Files up to this size are checked by content, larger ones (the memory) by identity and change time. */
+/** Files up to this size are checked by content, larger ones (the memory) by inode and ctime. */
 const CONTENT_LIMIT = 4 << 20;
 const MAX_MANIFEST = 64 << 10;
 
-/** What `manifest.json` in a template's folder says. It is the last file to be written. */
+/** `manifest.json` of a template, the last file to be written. */
 export interface Manifest {
   readonly format: number;
   readonly key: string;
-  /** ISO 8601. */
+  /** In ISO 8601. */
   readonly created: string;
   readonly facts: TemplateFacts;
-  /** Milliseconds from the start of the boot to the finished template. */
+  /** Milliseconds from the start of the boot to the end of the build. */
   readonly buildMs: number;
   readonly files: Readonly<Record<string, FileFacts>>;
 }
@@ -32,7 +33,7 @@ interface FileFacts {
   readonly sha256?: string;
 }
 
-/** Describes the files of a finished template and makes it valid. */
+/** Writes the manifest with the facts of the template's files, which makes the template valid. */
 export async function writeManifest(
   directory: string,
   about: Pick<Manifest, "key" | "facts" | "buildMs">,
@@ -40,7 +41,7 @@ export async function writeManifest(
   const files: Record<string, FileFacts> = {};
   for (const name of await readdir(directory)) {
     const path = join(directory, name);
-    await chmod(path, 0o600); // the VMM wrote it with the rights that it liked
+    await chmod(path, 0o600); // the VMM chose the mode
     const { size, ino, ctimeMs } = await lstat(path);
     const sha256 = size <= CONTENT_LIMIT ? digest(await readFile(path)) : undefined;
     files[name] = { size, ino, ctimeMs, ...(sha256 !== undefined && { sha256 }) };
@@ -51,22 +52,22 @@ export async function writeManifest(
   await writeFile(join(directory, MANIFEST_FILE), JSON.stringify(manifest), { mode: 0o600, flag: "wx" });
 }
 
-/** A template as it was found. */
+/** A template that passed the check. */
 interface CheckedTemplate {
   readonly manifest: Manifest;
   readonly folder: FolderIdentity;
 }
 
 /**
- * What tells a template's folder from one that takes its place, which may get the same inode. Once it is whole, nothing
- * gets a name in it any more, so the time stays.
+ * Distinguishes a template's directory from a successor, which may get the same inode. No entry is added or
+ * removed once the template is complete, so the mtime stays.
  */
 export type FolderIdentity = Pick<Stats, "ino" | "mtimeMs">;
 
 /**
- * The template in `directory`, if it may be restored. Rejects with NotFound when there is none, or none any more: others
- * may discard it at any moment. Rejects with DataLoss and the reason when it is not whole, not root's alone, of another
- * format, or changed since it was made.
+ * Returns the template in `directory` if it may be restored. Rejects with NotFound if there is none or it is
+ * being discarded, which other processes may do at any time; with DataLoss if it is incomplete, accessible to
+ * others than root, of another format, or modified.
  */
 export async function checkTemplate(directory: string, key: string): Promise<CheckedTemplate> {
   const folder = await lstat(directory).catch((error: unknown) => {
@@ -76,13 +77,13 @@ export async function checkTemplate(directory: string, key: string): Promise<Che
   try {
     return { manifest: await checkFolder(directory, key, folder), folder };
   } catch (error) {
-    // What is being discarded loses its name first and its files after that: it is gone, not damaged.
+    // Discarding renames the directory before it removes files: such a template is gone, not damaged.
     if (await isThere(directory, folder)) throw error;
     throw new HullError("NotFound", `template ${directory}: it was discarded meanwhile`, { cause: error });
   }
 }
 
-/** Whether that folder still has its name. */
+/** Whether `directory` still is that directory. */
 export async function isThere(directory: string, { ino, mtimeMs }: FolderIdentity): Promise<boolean> {
   const found = await lstat(directory).catch((error: NodeJS.ErrnoException) => {
     if (error.code === "ENOENT") return undefined;
@@ -141,15 +142,17 @@ async function readPrivate(path: string): Promise<string> {
 function parse(directory: string, text: string): Manifest {
   try {
     const value: unknown = JSON.parse(text);
-    // Only root can have written it, so its shape is ours once it is whole JSON; `format` decides about versions.
+    // Only root can have written it, so valid JSON has our shape; `format` covers other versions.
     if (typeof value === "object" && value !== null) return value as Manifest;
   } catch {
-    // told below
+    // reported below
   }
   throw damaged(directory, `${MANIFEST_FILE} is truncated or not JSON`);
 }
 
-/** Whoever can write a template can run code in every guest. */
+/**
+ * Throws DataLoss unless `path` belongs to us alone: who can write a template can run code in every guest.
+ */
 export function requirePrivate(path: string, { uid, mode }: Stats): void {
   const owner = process.geteuid?.() ?? 0;
   if (uid !== owner) throw damaged(path, `it belongs to user ${uid} instead of ${owner}`);

@@ -16,7 +16,7 @@ import {
 
 const MIB = 1 << 20;
 const KEY = /^[0-9a-f]{32}$/;
-/** Suffix of the folder in which a template is being made; what a killed builder left is found by it. */
+/** Suffix of the directory of a template that is being built; the next builder finds a killed one's by it. */
 const BUILDING = ".building";
 
 /** A template that may be restored. */
@@ -24,7 +24,7 @@ export interface Template {
   readonly key: string;
   readonly path: string;
   readonly manifest: Manifest;
-  /** Another template may take its name. */
+  /** To detect that another template has taken its path. */
   readonly folder: FolderIdentity;
 }
 
@@ -32,21 +32,24 @@ export interface Template {
 export interface TemplateStatus {
   readonly key: string;
   readonly path: string;
-  /** Memory that it takes on the host, in bytes. */
+  /** Memory that it uses on the host, in bytes. */
   readonly bytes: number;
-  /** How many clones were made of it. */
+  /** The number of its clones. */
   readonly hits: number;
   readonly lastUse: Date;
-  /** undefined when it is not valid; `problem` says why. */
+  /** undefined if it is invalid; then `problem` says why. */
   readonly manifest: Manifest | undefined;
   readonly problem: string | undefined;
 }
 
-/** The folder of the templates (`hypervisor.template.template_path`): root's alone, one folder a template. */
+/**
+ * The directory of the templates (`hypervisor.template.template_path`), private to root, with one directory
+ * each.
+ */
 export class TemplateStore {
   constructor(readonly directory: string) {}
 
-  /** Makes the folder, or refuses one that is not root's alone. */
+  /** Creates the directory. Throws DataLoss if it exists and others can access it. */
   async prepare(): Promise<void> {
     await mkdir(this.directory, { mode: 0o700 }).catch((error: NodeJS.ErrnoException) => {
       if (error.code !== "EEXIST") throw HullError.wrap(`template directory ${this.directory}`, error);
@@ -54,19 +57,19 @@ export class TemplateStore {
     requirePrivate(this.directory, await lstat(this.directory));
   }
 
-  /** The template of that key. Rejects as `checkTemplate` does: NotFound, or DataLoss when it must not be used. */
+  /** Returns the template with that key. Rejects as `checkTemplate` does. */
   async find(key: string): Promise<Template> {
     requirePrivate(this.directory, await lstat(this.directory).catch(wrapped(this.directory)));
     const path = join(this.directory, key);
     return { key, path, ...(await checkTemplate(path, key)) };
   }
 
-  /** Whether it has not been discarded. Others may do so at any moment. */
+  /** Whether the template still exists. Other processes may discard it at any time. */
   async has({ path, folder }: Template): Promise<boolean> {
     return await isThere(path, folder);
   }
 
-  /** Counts a clone. One of a template that was discarded meanwhile counts nowhere. */
+  /** Counts a clone; does nothing if the template was discarded meanwhile. */
   async countUse({ path }: Template): Promise<void> {
     const flags = constants.O_WRONLY | constants.O_APPEND | constants.O_NOFOLLOW;
     const file = await open(join(path, HITS_FILE), flags).catch((error: NodeJS.ErrnoException) => {
@@ -76,12 +79,14 @@ export class TemplateStore {
     await file?.write(".").finally(() => file.close());
   }
 
-  /** One builder at a time, of whatever template. undefined when another one is at it and `wait` is false. */
+  /**
+   * Takes the builders' lock, one for all keys. Resolves with undefined if it is held and `wait` is false.
+   */
   async lock(wait: boolean, deadline: Deadline): Promise<FileLock | undefined> {
     return await lockFile(join(this.directory, "lock"), { wait }, deadline);
   }
 
-  /** An empty folder to make a template in, what dead builders left removed. The caller has the lock. */
+  /** Creates an empty directory to build in and removes those of dead builders. The caller holds the lock. */
   async begin(key: string): Promise<string> {
     for (const name of await readdir(this.directory)) {
       if (name.endsWith(BUILDING)) await removeFolder(join(this.directory, name));
@@ -91,7 +96,7 @@ export class TemplateStore {
     return path;
   }
 
-  /** Gives a finished template its name: from here on it is found, and may be discarded. */
+  /** Renames a complete template to its final name; from now on others may find and discard it. */
   async publish(key: string, building: string): Promise<Template> {
     const checked = await checkTemplate(building, key);
     await this.discard(key);
@@ -100,9 +105,9 @@ export class TemplateStore {
     return { key, path, ...checked };
   }
 
-  /** Removes a template. Clones that are being made of it have it open and are not disturbed. Idempotent. */
+  /** Removes a template. Clones in progress have its files open and are not affected. Idempotent. */
   async discard(key: string): Promise<void> {
-    // A name of its own: the same key may be made and discarded again before this one's files are removed.
+    // A unique name: the same key may be built and discarded again before these files are removed.
     const gone = join(this.directory, `${key}.${randomBytes(8).toString("hex")}${BUILDING}`);
     try {
       await rename(join(this.directory, key), gone);
@@ -114,8 +119,8 @@ export class TemplateStore {
   }
 
   /**
-   * Removes templates until one of up to `sizeMib` fits, so that all together stay below `limitMib`: those not used for the
-   * longest time go first. Throws ResourceExhausted when it cannot fit at all.
+   * Discards the least recently used templates until one of up to `sizeMib` fits below `limitMib` in total.
+   * Throws ResourceExhausted if it cannot fit at all.
    */
   async evict(sizeMib: number, limitMib: number): Promise<void> {
     if (sizeMib > limitMib) {
@@ -132,7 +137,7 @@ export class TemplateStore {
     }
   }
 
-  /** Every template, valid or not; none when there is no folder. */
+  /** Returns all templates, valid or not; none if the directory does not exist. */
   async list(): Promise<TemplateStatus[]> {
     const names = await readdir(this.directory).catch((error: NodeJS.ErrnoException) => {
       if (error.code === "ENOENT") return [];
@@ -142,10 +147,10 @@ export class TemplateStore {
     return found.flatMap((status) => status ?? []);
   }
 
-  /** undefined when it has been discarded meanwhile. */
+  /** Returns undefined if the template was discarded meanwhile. */
   async #status(key: string): Promise<TemplateStatus | undefined> {
     const path = join(this.directory, key);
-    const files = await readdir(path).catch(() => []); // not a folder, or gone: the check below tells
+    const files = await readdir(path).catch(() => []); // not a directory, or gone: `find` reports it
     const stats = await Promise.all(files.map((name) => lstat(join(path, name)).catch(() => undefined)));
     const bytes = stats.reduce((sum, found) => sum + (found?.blocks ?? 0) * 512, 0);
     const hits = await stat(join(path, HITS_FILE)).catch(() => undefined);
@@ -161,10 +166,12 @@ export class TemplateStore {
   }
 }
 
-/** How often a folder is tried to be removed from which somebody else removes files at the same time. */
+/** How often removing a directory is attempted while another process removes files in it. */
 const REMOVE_ATTEMPTS = 10;
 
-/** Discarding and a builder's clearing up may remove the same folder at once: each is content when it is gone. */
+/**
+ * Removes a directory that another process (a discard or the next builder) may be removing at the same time.
+ */
 async function removeFolder(path: string): Promise<void> {
   for (let attempt = 1; ; attempt++) {
     try {

@@ -64,7 +64,7 @@ const made = async (change?: Partial<VmSpec>): Promise<Template> => {
   return template;
 };
 
-test("it is made once, by one of many that want it at the same time, and saved before its VM ends", async () => {
+test("one of many concurrent callers builds the template, and saves it before its VM ends", async () => {
   const found = await Promise.all(Array.from({ length: 4 }, () => made()));
   assert.equal(driver.vms.length, 1);
   assert.equal(new Set(found.map(({ path }) => path)).size, 1);
@@ -75,7 +75,7 @@ test("it is made once, by one of many that want it at the same time, and saved b
   assert.deepEqual([machine?.vsock, machine?.shares, machine?.nics, machine?.disks], [undefined, [], [], []]);
 });
 
-test("whoever shall not wait gets none while another one makes it", async () => {
+test("with wait off, there is no template while another process builds it", async () => {
   const store = new TemplateStore(directory);
   await store.prepare();
   const lock = await store.lock(true, deadline);
@@ -85,7 +85,7 @@ test("whoever shall not wait gets none while another one makes it", async () => 
   assert.ok(await obtain({}, { wait: false }));
 });
 
-test("everything that matters to a clone has another template", async () => {
+test("a change of anything that a clone depends on selects another template", async () => {
   const keys = new Set([await templateKey("qemu", spec)]);
   const changes: Partial<VmSpec>[] = [
     ...[{ memoryMib: 65 }, { vcpus: 2 }, { cpuModel: "host" }, { accel: "kvm" as const }],
@@ -154,7 +154,7 @@ const DAMAGES: { name: string; damage: (path: string) => Promise<unknown>; says:
       says: /others than its owner/,
     },
     {
-      name: "a folder that others may read",
+      name: "a directory that others may read",
       damage: (path) => chmod(path, 0o755),
       says: /others than its owner/,
     },
@@ -167,7 +167,7 @@ const DAMAGES: { name: string; damage: (path: string) => Promise<unknown>; says:
   ];
 for (const { name, damage, says, root: needsRoot } of DAMAGES) {
   const skip = needsRoot === true && process.getuid?.() !== 0 && "needs root";
-  test(`it is never restored, reported once and rebuilt: ${name}`, { skip }, async () => {
+  test(`a bad template is never restored, is reported once and is rebuilt: ${name}`, { skip }, async () => {
     const { path, key } = await made();
     await damage(path);
     const [status] = await new TemplateStore(directory).list();
@@ -192,7 +192,7 @@ test("a template directory that others can access is refused", async () => {
   });
 });
 
-test("what a killed builder left is removed by the next one", async () => {
+test("the next builder removes what a killed one left", async () => {
   const { path } = await made();
   await rename(path, `${path}.building`);
   await made();
@@ -202,7 +202,7 @@ test("what a killed builder left is removed by the next one", async () => {
   );
 });
 
-test("a builder that fails leaves nothing, and says why", async (t) => {
+test("a failed build leaves nothing and returns the cause", async (t) => {
   t.mock.method(FakeVm.prototype, "snapshot", async () => {
     throw unavailable("no room");
   });
@@ -211,7 +211,7 @@ test("a builder that fails leaves nothing, and says why", async (t) => {
   assert.equal((await driver.vms[0]?.exited)?.requested, true);
 });
 
-test("a guest that dies before it is ready is told with its reason", async (t) => {
+test("the error about a guest that dies before it is ready has the reason", async (t) => {
   t.mock.method(FakeVm.prototype, "console", () => "panic\n");
   const boot = FakeHypervisor.prototype.boot;
   t.mock.method(driver, "boot", async (...args: Parameters<typeof boot>) => {
@@ -225,7 +225,7 @@ test("a guest that dies before it is ready is told with its reason", async (t) =
   });
 });
 
-test("clones are counted; the space limit takes the templates that were not used for the longest time", async () => {
+test("clones are counted; the size limit evicts the least recently used templates", async () => {
   const [first, second] = [await made(), await made({ vcpus: 2 })];
   const use = new TemplateUse(directory, first);
   await use.count();
@@ -248,7 +248,7 @@ test("clones are counted; the space limit takes the templates that were not used
     (await store.list()).map(({ key }) => key).sort(),
     all.flatMap(({ key }) => (key === second.key ? [] : [key])).sort(),
   );
-  // 64 MiB of 64: there is room for nothing else but the new one.
+  // 64 MiB of 64: only the new one fits.
   await obtain({ vcpus: 4 }, { max_size: 64 });
   assert.deepEqual(
     (await store.list()).map(({ manifest }) => manifest?.facts.vcpus),
@@ -260,7 +260,7 @@ test("clones are counted; the space limit takes the templates that were not used
   });
 });
 
-test("a clone's failure removes its template unless it can't be the reason", async () => {
+test("a failed clone discards its template unless that cannot be the cause", async () => {
   const store = new TemplateStore(directory);
   const template = await made();
   const use = new TemplateUse(directory, template);
@@ -272,7 +272,7 @@ test("a clone's failure removes its template unless it can't be the reason", asy
   assert.deepEqual(await store.list(), []);
 });
 
-test("whoever looks while a template is discarded finds it whole or not at all", async () => {
+test("while a template is discarded, lookups find all of it or nothing", async () => {
   const store = new TemplateStore(directory);
   for (let round = 0; round < 16; round++) {
     const { key } = await made();
@@ -280,7 +280,7 @@ test("whoever looks while a template is discarded finds it whole or not at all",
     const [found, listed] = await Promise.all([
       Promise.allSettled(looks),
       store.list(),
-      // Several at once, as far into the looks as the round says.
+      // Several at once; the round determines how far the lookups have got.
       ...[1, 2].map(async () => {
         for (let turn = 0; turn < round % 8; turn++) await new Promise(setImmediate);
         await store.discard(key);

@@ -5,7 +5,7 @@ import { type BuildContext, buildTemplate } from "./build.ts";
 import { templateKey } from "./key.ts";
 import { type Template, TemplateStore } from "./store.ts";
 
-/** The configuration's `hypervisor.template`. */
+/** `hypervisor.template` of the configuration. */
 interface TemplateSettings {
   readonly template_path: string;
   /** MiB. */
@@ -15,27 +15,29 @@ interface TemplateSettings {
 
 interface TemplateContext extends BuildContext {
   warn(message: string): void;
-  /** Runs the building, whose memory outlives the pod that it is done for. */
+  /** Runs the build outside the pod's cgroup, because its memory outlives the pod. */
   outsidePod?<T>(step: () => Promise<T>): Promise<T>;
 }
 
 /**
- * MiB that a template of a VM takes: what a booted guest has in use, which is 45 and 1/64 of its memory for the
- * kernel's descriptions of pages. With room for other kernels.
+ * The MiB that a VM's template needs: what a booted guest uses, which is 45 MiB plus 1/64 of its memory for
+ * the kernel's page descriptors, with a reserve for other kernels.
  */
 const expectedMib = (memoryMib: number) => Math.min(memoryMib, 128 + Math.ceil(memoryMib / 32));
 
-/** Whether there are templates of this machine: a clone's devices, its vsock too, are plugged in after the restore. */
+/**
+ * Whether such a VM can be cloned: all devices of a clone, even its vsock, are hot-plugged after the restore.
+ */
 export function canBeCloned(
   hypervisor: Hypervisor["type"],
   { machine, memory }: Pick<VmSpec, "machine" | "memory">,
 ): boolean {
   if (hypervisor === "cloud-hypervisor" || machine !== "q35") return false;
-  // A clone's memory is a copy in a file beside its template: it cannot be backed in another way.
+  // A clone's memory is a copy in a file next to its template and cannot have another backing.
   return !(memory && (memory.hugePages || memory.preallocate || memory.folder !== undefined));
 }
 
-/** Failures of a clone that say nothing about its template. */
+/** Failures of a clone for which the template cannot be the cause. */
 const NOT_THE_TEMPLATE: readonly ErrorCode[] = [
   "NotFound",
   "ResourceExhausted",
@@ -43,7 +45,7 @@ const NOT_THE_TEMPLATE: readonly ErrorCode[] = [
   "DeadlineExceeded",
 ];
 
-/** One clone's account with its template. */
+/** What one clone reports about its template. */
 export class TemplateUse {
   readonly #store: TemplateStore;
 
@@ -58,12 +60,12 @@ export class TemplateUse {
     await this.#store.countUse(this.template);
   }
 
-  /** Whether it was discarded since it was found: what failed for that says nothing of anything. */
+  /** Whether the template was discarded since it was found, which explains any failure. */
   async isGone(): Promise<boolean> {
     return !(await this.#store.has(this.template));
   }
 
-  /** The clone did not come up: a template that may be the reason is not used again. */
+  /** Discards the template after a failed clone, unless the template cannot be the cause. */
   async failed(cause: unknown): Promise<void> {
     if (NOT_THE_TEMPLATE.includes(HullError.from(cause).code) || (await this.isGone())) return;
     await this.#store.discard(this.template.key);
@@ -71,8 +73,8 @@ export class TemplateUse {
 }
 
 /**
- * The template of a machine, made first where there is none or none that may be used. undefined when another process is
- * making one and the settings say not to wait. One that must not be used is told once, by who replaces it.
+ * Returns the template of a VM, built first if there is no valid one; undefined if another process is
+ * building it and `settings.wait` is false. The builder that replaces an invalid template logs why.
  */
 export async function obtainTemplate(
   hypervisor: Hypervisor,
@@ -107,7 +109,10 @@ export async function obtainTemplate(
   }
 }
 
-/** Throws ResourceExhausted when the file system of the templates, which holds the clones' memory, has no room. */
+/**
+ * Throws ResourceExhausted if the templates' file system, which also holds the clones' memory, has too little
+ * space.
+ */
 export async function requireSpace(directory: string, memoryMib: number): Promise<void> {
   const free = await freeMib(directory);
   if (free < memoryMib) {

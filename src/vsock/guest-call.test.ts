@@ -10,13 +10,13 @@ import { HOST_PORT } from "../core/guest-ports.ts";
 import { pollUntil } from "../core/poll-until.ts";
 import { expectGuestCall } from "./guest-call.ts";
 
-function folder(): { path: string; remove(): void } {
+function temporaryDirectory(): { path: string; remove(): void } {
   const path = mkdtempSync(join(tmpdir(), "hull-call-"));
   return { path, remove: () => rmSync(path, { recursive: true }) };
 }
 
-test("the guest's call is answered once, and nothing is left", async () => {
-  const { path, remove } = folder();
+test("the guest's first connection is accepted, and nothing is left", async () => {
+  const { path, remove } = temporaryDirectory();
   const ledger = new MemoryLedger();
   const call = await expectGuestCall(join(path, "vs.sock"), ledger);
   assert.equal(ledger.resources.length, 1);
@@ -35,7 +35,7 @@ test("the guest's call is answered once, and nothing is left", async () => {
 });
 
 test("a guest that connects a hundred times at once keeps one connection", async () => {
-  const { path, remove } = folder();
+  const { path, remove } = temporaryDirectory();
   const call = await expectGuestCall(join(path, "vs.sock"), new MemoryLedger());
   let ended = 0;
   const calls = Array.from({ length: 100 }, () =>
@@ -56,8 +56,8 @@ test("a guest that connects a hundred times at once keeps one connection", async
   remove();
 });
 
-test("a guest that does not call is waited for until the deadline", async () => {
-  const { path, remove } = folder();
+test("a guest that does not connect is awaited until the deadline", async () => {
+  const { path, remove } = temporaryDirectory();
   const ledger = new MemoryLedger();
   const call = await expectGuestCall(join(path, "vs.sock"), ledger);
   await assert.rejects(call.answered(within(30, "the guest's call")), { code: "DeadlineExceeded" });

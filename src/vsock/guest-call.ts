@@ -7,26 +7,26 @@ import { HOST_PORT } from "../core/guest-ports.ts";
 import type { Ledger } from "../core/ledger.ts";
 import { checkSocketPath } from "../host/socket-path.ts";
 
-/** A call that the guest is expected to make. */
+/** The connection that the guest is expected to open. */
 interface GuestCall {
-  /** The unix socket at which it arrives. */
+  /** The Unix socket at which it arrives. */
   readonly path: string;
-  /** The connection, once the guest has called. The first one counts; there is no second. */
+  /** Resolves with the first connection; there is no second. */
   answered(deadline: Deadline): Promise<Socket>;
   /** Stops waiting. Idempotent. */
   close(): Promise<void>;
 }
 
 /**
- * Listens for the guest's call. In the hybrid vsock protocol a guest's connect to port N of the host arrives at the
- * unix socket `<hybrid socket>_N`. That the guest calls is the sign that it is up: nothing has to be dialled and
- * dialled again, which vhost-device-vsock takes badly (README.md).
+ * Listens for the guest's connection. In the hybrid vsock protocol a guest's connect to port N of the host
+ * arrives at the Unix socket `<hybrid socket>_N`. It means that the guest is up, without repeated dialling,
+ * which vhost-device-vsock handles badly (README.md).
  */
 export async function expectGuestCall(hybridSocket: string, ledger: Ledger): Promise<GuestCall> {
   const path = checkSocketPath(`${hybridSocket}_${HOST_PORT}`);
   const entry = await ledger.record({ kind: "socket", path });
   const call = deferred<Socket>();
-  call.promise.catch(() => undefined); // whoever waits for it sees it, too
+  call.promise.catch(() => undefined); // `answered` reports it
   const close = async () => {
     server.close();
     await unlink(path).catch((error: NodeJS.ErrnoException) => {
@@ -35,12 +35,12 @@ export async function expectGuestCall(hybridSocket: string, ledger: Ledger): Pro
     await entry.forget();
   };
   const server = createServer((socket) => {
-    server.close(); // what comes after the first call is not listened to
+    server.close(); // only the first connection counts
     call.resolve(socket);
   });
   server.maxConnections = 1;
   server.on("error", (error) => call.reject(HullError.wrap(`listen on ${path}`, error, "Unavailable")));
-  await unlink(path).catch(() => undefined); // what an earlier pod of this name left would be in the way
+  await unlink(path).catch(() => undefined); // an earlier pod of this name may have left one
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
     server.listen(path, resolve);

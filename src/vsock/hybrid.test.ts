@@ -15,7 +15,7 @@ let directory: string;
 let path: string;
 let server: Server;
 let sockets: Socket[];
-/** What the fake daemon does with the n-th connection (from 0) that has sent its CONNECT line. */
+/** What the fake daemon does with the n-th connection (from 0) after its CONNECT line. */
 let behave: (socket: Socket, index: number) => void;
 
 beforeEach(async () => {
@@ -42,7 +42,7 @@ afterEach(async () => {
 
 const PACE = { firstMs: 20, factor: 1, longestMs: 20 };
 
-test("what the guest sends right behind the answer is not lost", async () => {
+test("data that the guest sends right after the answer is not lost", async () => {
   behave = (socket) => socket.write("OK 1024\nhello");
   const socket = await new HybridVsock(path).connect(1024, within(30_000));
   const [data] = (await once(socket, "data")) as [Buffer];
@@ -50,7 +50,7 @@ test("what the guest sends right behind the answer is not lost", async () => {
   socket.destroy();
 });
 
-test("an answer in pieces is put together", async () => {
+test("an answer may arrive in pieces", async () => {
   behave = (socket) => {
     const pieces = ["O", "K ", "10", "24", "\n"];
     const next = () => socket.write(pieces.shift() ?? "", () => pieces.length > 0 && setImmediate(next));
@@ -73,7 +73,7 @@ for (const [name, answer] of [
   });
 }
 
-test("a close instead of an answer, and a missing socket, are Unavailable", async () => {
+test("a close instead of an answer is Unavailable, and so is a missing socket", async () => {
   behave = (socket) => socket.destroy();
   await assert.rejects(new HybridVsock(path).connect(1024, within(30_000)), { code: "Unavailable" });
   await assert.rejects(new HybridVsock(join(directory, "none")).connect(1024, within(30_000)), {
@@ -81,7 +81,7 @@ test("a close instead of an answer, and a missing socket, are Unavailable", asyn
   });
 });
 
-test("a dial that nobody answers is not closed before its answer came", async () => {
+test("an abandoned dial is not closed before it is answered", async () => {
   behave = () => undefined;
   await assert.rejects(new HybridVsock(path).connect(1024, within(50)), { code: "DeadlineExceeded" });
   const socket = sockets[0] as Socket;
@@ -90,7 +90,7 @@ test("a dial that nobody answers is not closed before its answer came", async ()
   socket.on("end", () => {
     closed = true;
   });
-  // What was sent before a second dial arrives before its end.
+  // Data that was sent before a second dial arrives before that ends.
   behave = (second) => second.write("OK 1\n");
   (await new HybridVsock(path).connect(1024, within(20_000))).destroy();
   assert.equal(closed, false);
@@ -98,7 +98,7 @@ test("a dial that nobody answers is not closed before its answer came", async ()
   await once(socket, "end");
 });
 
-test("a guest that answers nothing gets a bounded number of dials, and those that wait go on when it does", async () => {
+test("dials to an unresponsive guest are bounded; the others continue when it answers", async () => {
   behave = () => undefined;
   const guest = new HybridVsock(path);
   const arrived = async (count: number) => {
@@ -122,7 +122,7 @@ test("a guest that answers nothing gets a bounded number of dials, and those tha
   assert.equal(sockets.length, 129);
 });
 
-test("dialing goes on until a try is answered, and keeps its pace", async () => {
+test("dialing is repeated at a steady pace until an attempt is answered", async () => {
   behave = (socket, index) => {
     if (index < 2) socket.destroy();
     else if (index === 4) socket.write("OK 1\n");
@@ -131,13 +131,13 @@ test("dialing goes on until a try is answered, and keeps its pace", async () => 
   const socket = await dialUntilReady(path, 1024, within(30_000), PACE);
   assert.ok(performance.now() - before >= 75, "tries were not apart");
   assert.equal(sockets.length, 5);
-  // The unanswered older tries are closed now, the winner is not.
+  // The unanswered earlier attempts are closed now, the successful one is not.
   await Promise.all([2, 3].map((index) => once((sockets[index] as Socket).resume(), "end")));
   assert.equal(socket.destroyed, false);
   socket.destroy();
 });
 
-test("an older try that is answered late wins", async () => {
+test("an earlier attempt that is answered late succeeds", async () => {
   behave = (_socket, index) => {
     if (index === 2) sockets[0]?.write("OK 1\nfirst");
   };
@@ -147,7 +147,7 @@ test("an older try that is answered late wins", async () => {
   socket.destroy();
 });
 
-test("dialing ends with the deadline and tells the last failure", async () => {
+test("dialing ends with the deadline and reports the last failure", async () => {
   behave = (socket) => socket.destroy();
   await assert.rejects(dialUntilReady(path, 1024, within(100, "boot"), PACE), {
     code: "DeadlineExceeded",

@@ -3,17 +3,17 @@ import type { Deadline } from "../core/deadline.ts";
 import { HullError, unavailable } from "../core/errors.ts";
 import { Semaphore } from "../core/semaphore.ts";
 
-/** `OK <port>\n` is at most 14 bytes; more than this without a line end is no answer. */
+/** `OK <port>\n` has at most 14 bytes; a longer line is not an answer. */
 const MAX_ANSWER = 32;
 /**
- * A guest that answers no more leaves each dial open (README.md). Beyond this number others wait: one that answers does
- * so within milliseconds.
+ * An unresponsive guest leaves every dial open (README.md). Above this number others wait; answers take
+ * milliseconds.
  */
 const MAX_UNANSWERED = 128;
 
-/** One CONNECT to a hybrid vsock socket. It is not closed before it was answered, see README.md. */
+/** One CONNECT to a hybrid vsock socket. It is not closed before it is answered (README.md). */
 export class Dial {
-  /** The connected socket, paused, allowHalfOpen, with nothing read beyond the answer line. */
+  /** The connected socket: paused, allowHalfOpen, with nothing read beyond the answer. */
   readonly answered: Promise<Socket>;
   readonly #socket: Socket;
   #abandoned = false;
@@ -25,7 +25,7 @@ export class Dial {
       let answer = "";
       const settle = (error?: HullError) => {
         socket.off("error", onError).off("close", onClose).off("end", onClose).off("readable", onReadable);
-        // A late error of a socket that nobody holds is of no use to anybody.
+        // Nobody needs a later error of an abandoned socket.
         socket.on("error", () => undefined);
         if (error || this.#abandoned) socket.destroy();
         if (error) reject(error);
@@ -33,7 +33,7 @@ export class Dial {
       };
       const onError = (error: Error) => settle(HullError.wrap(`connect to ${path}`, error, "Unavailable"));
       const onClose = () => settle(unavailable(`connect to ${path}: closed before the guest answered`));
-      // Byte by byte, so that what the guest sends behind the answer stays in the socket.
+      // Byte by byte, so that what the guest sends after the answer stays in the socket.
       const onReadable = () => {
         for (
           let byte = socket.read(1) as Buffer | null;
@@ -54,10 +54,10 @@ export class Dial {
       socket.on("error", onError).on("close", onClose).on("end", onClose).on("readable", onReadable);
       socket.on("connect", () => socket.write(`CONNECT ${port}\n`));
     });
-    this.answered.catch(() => undefined); // whoever waits for it sees it too
+    this.answered.catch(() => undefined); // its users report it
   }
 
-  /** Nobody wants it any more: it is closed as soon as it has been answered. */
+  /** Closes the connection as soon as it has been answered; nobody wants it any more. */
   abandon(): void {
     this.#abandoned = true;
     this.answered.then(
@@ -66,7 +66,7 @@ export class Dial {
     );
   }
 
-  /** Closes it now. Only right when its answer cannot come any more. */
+  /** Closes the connection now, which is only safe when no answer can arrive any more. */
   close(): void {
     this.#abandoned = true;
     this.#socket.destroy();
@@ -77,7 +77,7 @@ function badAnswer(path: string, answer: string): HullError {
   return unavailable(`connect to ${path}: ${JSON.stringify(answer)} is not an answer to CONNECT`);
 }
 
-/** The host's end of one guest's ports. */
+/** The host's side of one guest's ports. */
 export class HybridVsock {
   readonly #path: string;
   readonly #unanswered = new Semaphore(MAX_UNANSWERED);
@@ -88,8 +88,8 @@ export class HybridVsock {
   }
 
   /**
-   * Connects to a guest port that is known to be listened on. Rejects with Unavailable when the socket refuses or
-   * closes, DeadlineExceeded when the guest does not answer in time, or has not answered too many others yet.
+   * Connects to a guest port on which the guest listens. Rejects with Unavailable if the socket refuses or
+   * closes, with DeadlineExceeded if the guest does not answer this dial, or too many earlier ones, in time.
    */
   async connect(port: number, deadline: Deadline): Promise<Socket> {
     try {

@@ -9,7 +9,7 @@ import { promisify } from "node:util";
 import { within } from "../../test/testkit/within.ts";
 import { NativeVsock } from "./native.ts";
 
-// Built here with sanitizers. What needs a peer is tested in a guest (test/e2e/vsock.e2e.test.ts).
+// Built here with sanitizers. Tests that need a peer run in a guest (test/e2e/vsock.e2e.test.ts).
 const run = promisify(execFile);
 const root = join(import.meta.dirname, "../..");
 let directory: string;
@@ -25,7 +25,10 @@ before(async () => {
 });
 after(() => rm(directory, { recursive: true }));
 
-/** Runs a script with `addon` and `net` under the sanitizers; they end the process when they find something. */
+/**
+ * Runs a script with `addon` and `net` under the sanitizers, which abort the process when they find
+ * something.
+ */
 async function sanitized(script: string): Promise<string> {
   const lines = [
     "const { exports: addon } = (() => { const m = { exports: {} }; process.dlopen(m, process.argv[1]); return m; })();",
@@ -40,7 +43,7 @@ async function sanitized(script: string): Promise<string> {
   return stdout.trim();
 }
 
-test("wrong arguments are refused, not used", async () => {
+test("wrong arguments are refused", async () => {
   const script = `
     for (const name of Object.keys(addon)) {
       for (const wrong of [[], ["x"], [1, 2, 3, 4, 5, 6], [{}, [], null, 4]]) {
@@ -55,7 +58,7 @@ test("wrong arguments are refused, not used", async () => {
   assert.equal(await sanitized(script), "connect,listen,carrier,replace,reserve,close");
 });
 
-test("connects end with an answer each, also when Node ends first", async () => {
+test("every connect gets its callback, even when Node exits first", async () => {
   const script = `
     let left = 20;
     for (let i = 0; i < 20; i++) {
@@ -65,7 +68,7 @@ test("connects end with an answer each, also when Node ends first", async () => 
   assert.equal(await sanitized(script), "all");
 });
 
-test("a stand-in becomes another socket: a listening one and a stream", async () => {
+test("a placeholder is replaced by another socket, a listening one and a stream", async () => {
   const script = `
     const server = net.createServer((s) => s.end("hello"));
     const carrier = addon.carrier();
@@ -78,7 +81,7 @@ test("a stand-in becomes another socket: a listening one and a stream", async ()
   assert.equal(await sanitized(script), "closed");
 });
 
-test("a host without a guest of that id says so before the deadline is over by much", async () => {
+test("connecting to an unknown context id fails soon after the deadline at the latest", async () => {
   const vsock = new NativeVsock(join(root, "dist/lib/vsock.node"));
   const deadline = within(300, "connect");
   const start = performance.now();
@@ -94,7 +97,7 @@ test("a host without vhost-vsock cannot reserve a context id", {
   assert.throws(() => vsock.reserveCid(), { code: "Unavailable" });
 });
 
-test("two reservations are two context ids, and one is free again after its release", {
+test("two reservations get two context ids, which are free again after their release", {
   skip: !existsSync("/dev/vhost-vsock") && "this host has no /dev/vhost-vsock",
 }, () => {
   const vsock = new NativeVsock(join(root, "dist/lib/vsock.node"));

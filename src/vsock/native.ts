@@ -7,7 +7,7 @@ import { HullError, resourceExhausted } from "../core/errors.ts";
 import { Semaphore } from "../core/semaphore.ts";
 import { loadAddon, systemError } from "../host/addon.ts";
 
-/** native/vsock.c. A negative answer is an error number. */
+/** native/vsock.c. A negative result is a negated errno. */
 interface Addon {
   connect(cid: number, port: number, milliseconds: number, done: (fd: number) => void): number;
   listen(cid: number, port: number, backlog: number): number;
@@ -17,7 +17,7 @@ interface Addon {
   close(fd: number): number;
 }
 
-/** A context id that is this pod's for as long as the descriptor, or a copy of it, is open. */
+/** A context id that is reserved for as long as the descriptor, or a copy of it, is open. */
 interface ReservedCid {
   readonly cid: number;
   /** /dev/vhost-vsock, for the VMM to inherit. */
@@ -26,31 +26,32 @@ interface ReservedCid {
   release(): void;
 }
 
-/** From here on context ids are free to use; the last is VMADDR_CID_ANY (vsock(7)). */
+/** The first context id that may be used; the last is below VMADDR_CID_ANY (vsock(7)). */
 const FIRST_CID = 3;
 const ANY_CID = 0xffffffff;
-/** Random ids among 2^32 that are all taken mean that something else is wrong. */
+/** If this many random ids out of 2^32 are taken, something else is wrong. */
 const RESERVE_TRIES = 16;
 const LONGEST_CONNECT_MS = 60_000;
-/** Each connect has a thread until it is answered; beyond this number others wait. */
+/** Each connect occupies a thread until it is answered; above this number others wait. */
 const MAX_CONNECTS = 64;
 const BACKLOG = 128;
 const FIRST_PAUSE_MS = 10;
 const LONGEST_PAUSE_MS = 500;
 
-/** The kernel's vsock(7): streams between host and guest without a process between them. */
+/** The kernel's vsock(7): streams between host and guest without a process in between. */
 export class NativeVsock {
   readonly #addon: Addon;
   readonly #connects = new Semaphore(MAX_CONNECTS);
 
-  /** `path`: the addon, built from native/vsock.c. Throws Unavailable when it cannot be loaded. */
+  /** @param path the addon, built from native/vsock.c. Throws Unavailable if it cannot be loaded. */
   constructor(path: string) {
     this.#addon = loadAddon<Addon>("vsock", path);
   }
 
   /**
-   * Connects to a port. The socket is paused and allowHalfOpen. Rejects with Unavailable when nobody listens
-   * (ECONNRESET) or there is no such context id (ENODEV), with DeadlineExceeded when the peer does not answer in time.
+   * Connects to a port and returns the socket, paused and allowHalfOpen. Rejects with Unavailable if nothing
+   * listens (ECONNRESET) or the context id does not exist (ENODEV), with DeadlineExceeded if the peer does
+   * not answer in time.
    */
   async connect(cid: number, port: number, deadline: Deadline): Promise<Socket> {
     deadline.check();
@@ -76,7 +77,7 @@ export class NativeVsock {
     }
   }
 
-  /** Connects as soon as somebody listens. Rejects with DeadlineExceeded that tells the last failure. */
+  /** Retries `connect` until something listens. A DeadlineExceeded error has the last failure. */
   async connectUntilUp(cid: number, port: number, deadline: Deadline): Promise<Socket> {
     let pause = FIRST_PAUSE_MS;
     let last = "";
@@ -100,7 +101,7 @@ export class NativeVsock {
     }
   }
 
-  /** Listens on a port of `cid`, one of ours or VMADDR_CID_ANY. Throws Unavailable when the port is taken. */
+  /** Listens on a port of `cid`, which is ours or VMADDR_CID_ANY. Throws Unavailable if the port is taken. */
   listen(cid: number, port: number, onConnection: (socket: Socket) => void): Server {
     const fd = this.#must(`listen on vsock ${cid}:${port}`, this.#addon.listen(cid, port, BACKLOG));
     const carrier = this.#carrier(fd);
@@ -110,12 +111,12 @@ export class NativeVsock {
   }
 
   /**
-   * Reserves a context id for a guest. The kernel refuses one that is taken, so two pods never have the same. Throws
-   * NotFound when the host has no /dev/vhost-vsock.
+   * Reserves a context id for a guest. The kernel refuses one that is taken, so that no two pods have the
+   * same. Throws Unavailable if the host does not have /dev/vhost-vsock.
    */
   reserveCid(): ReservedCid {
     for (let count = 0; count < RESERVE_TRIES; count++) {
-      // randomInt's range is less than 2^48, and its upper end is excluded.
+      // randomInt excludes the upper end; its range must be below 2^48.
       const cid = randomInt(FIRST_CID, ANY_CID);
       const fd = this.#addon.reserve(cid);
       if (fd < 0 && getSystemErrorName(fd) === "EADDRINUSE") continue;
@@ -131,8 +132,9 @@ export class NativeVsock {
   }
 
   /**
-   * Node makes streams of descriptors of the families it knows. So it is given one, which then becomes the other
-   * socket: nothing was read from or written to it, and read(2), write(2), shutdown(2) and accept(2) are the same.
+   * Returns a stream for an AF_VSOCK descriptor. Node only accepts address families that it knows, so it gets
+   * a Unix socket, which is then replaced: nothing was read or written, and read(2), write(2), shutdown(2)
+   * and accept(2) work the same.
    */
   #stream(fd: number): Socket {
     const carrier = this.#carrier(fd);

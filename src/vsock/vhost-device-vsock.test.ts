@@ -18,7 +18,7 @@ beforeEach(async () => {
 });
 afterEach(() => rm(directory, { recursive: true }));
 
-/** A program that stands in for the daemon; $SOCKET is its --socket argument. */
+/** A program that acts as the daemon; $SOCKET is its --socket argument. */
 async function fakeDaemon(script: string): Promise<string> {
   const path = join(directory, "daemon");
   await writeFile(path, `#!/bin/sh\nSOCKET=$4\n${script}\n`);
@@ -26,7 +26,7 @@ async function fakeDaemon(script: string): Promise<string> {
   return path;
 }
 
-test("resolves when the socket listens, not when its name appears; stop leaves nothing", async () => {
+test("start resolves when the socket listens, not when its name appears; stop leaves nothing", async () => {
   const listen =
     'require("fs").unlinkSync(process.argv[1]); require("net").createServer().listen(process.argv[1])';
   const path = await fakeDaemon(`: > "$SOCKET"; : > "$6"; sleep 0.3; exec node -e '${listen}' "$SOCKET"`);
@@ -41,7 +41,7 @@ test("resolves when the socket listens, not when its name appears; stop leaves n
   assert.deepEqual(await readdir(directory), ["daemon"]);
 });
 
-test("a socket left by an earlier daemon is not taken for the new one's", async () => {
+test("a socket left by an earlier daemon is not mistaken for the new one's", async () => {
   await writeFile(join(directory, "vhu.sock"), "");
   const path = await fakeDaemon("exec sleep 60");
   await assert.rejects(startVsockDaemon({ path, directory, pod: "test/p" }, ledger, within(200)), {
@@ -50,7 +50,7 @@ test("a socket left by an earlier daemon is not taken for the new one's", async 
   assert.deepEqual(ledger.resources, []);
 });
 
-test("a daemon that dies at once is told with its words, long before the deadline", async () => {
+test("the error about a daemon that exits at once has its stderr, long before the deadline", async () => {
   const path = await fakeDaemon("echo 'no such option' >&2; exit 2");
   await assert.rejects(startVsockDaemon({ path, directory, pod: "test/p" }, ledger, within(20_000)), {
     code: "Unavailable",
@@ -59,7 +59,7 @@ test("a daemon that dies at once is told with its words, long before the deadlin
   assert.deepEqual(ledger.resources, []);
 });
 
-test("a missing daemon is NotFound", async () => {
+test("a missing daemon is FailedPrecondition", async () => {
   await assert.rejects(
     startVsockDaemon({ path: join(directory, "none"), directory, pod: "test/p" }, ledger, within(30_000)),
     { code: "FailedPrecondition" },

@@ -15,13 +15,13 @@ import { checkSocketPath } from "../host/socket-path.ts";
 interface VsockDaemonSpec {
   /** Path of the program `vhost-device-vsock`. */
   readonly path: string;
-  /** The sockets `vhu.sock` and `vs` go here. */
+  /** Where the sockets `vhu.sock` and `vs` are created. */
   readonly directory: string;
   /** `<namespace>/<pod>`. */
   readonly pod: string;
-  /** Whom it runs as, root without one; the folder is this user's then. */
+  /** The user that it runs as, who owns `directory`; root if undefined. */
   readonly user?: ProcessUser | undefined;
-  /** Path of hull's seccomp-exec (native/): the daemon has no filter of its own. */
+  /** Path of hull's seccomp-exec (native/), because the daemon has no filter of its own. */
   readonly filter?: string;
 }
 
@@ -32,17 +32,17 @@ interface VsockDaemon {
   /** The hybrid vsock socket for `connect`. */
   readonly hybridSocket: string;
   readonly process: HostProcess;
-  /** Ends the daemon and removes its sockets. Idempotent. */
+  /** Stops the daemon and removes its sockets. Idempotent. */
   stop(deadline: Deadline): Promise<void>;
 }
 
 /**
- * The guest's context id. Each VM has a daemon of its own and no daemon forwards between VMs, so every guest can have
- * the same one; 3 is the first that is not reserved (vsock(7)).
+ * The guest's context id. Each VM has a daemon of its own, which does not forward between VMs, so all guests
+ * use the same. 3 is the first that is not reserved (vsock(7)).
  */
 export const GUEST_CID = 3;
 
-/** Starts the daemon and resolves when the VMM can connect to it. */
+/** Starts the daemon and resolves once the VMM can connect to it. */
 export async function startVsockDaemon(
   spec: VsockDaemonSpec,
   ledger: Ledger,
@@ -52,7 +52,7 @@ export async function startVsockDaemon(
   const hybridSocket = checkSocketPath(join(spec.directory, "vs"));
   const sockets = [vhostUserSocket, hybridSocket];
   const entries = await Promise.all(sockets.map((path) => ledger.record({ kind: "socket", path })));
-  // The daemon binds its sockets itself: what an earlier one left would make it fail.
+  // The daemon binds its sockets itself and fails if an earlier one has left them.
   await Promise.all(sockets.map(removeSocket));
   const appeared = watchFor(vhostUserSocket);
   let process: HostProcess | undefined;
@@ -72,11 +72,12 @@ export async function startVsockDaemon(
       ...["--socket", access.at(vhostUserSocket)],
       ...["--uds-path", access.at(hybridSocket)],
     ] as [string, ...string[]];
-    // Its worker can panic while the process lives on and answers nobody (README.md): such a pod must not hang.
+    // Its worker can panic while the process keeps running but answers nothing (README.md): such a pod must
+    // not hang.
     process = await launch(
       {
         ...{ role: "vhost-device-vsock", argv, pod: spec.pod, fatal: /panicked at/ },
-        // It has to do with unix sockets that have a path, and with no network.
+        // It only uses Unix sockets with a path, no network.
         ...{ user: spec.user, fds: access.fds, ownNetns: true },
       },
       ledger,
@@ -84,9 +85,9 @@ export async function startVsockDaemon(
     const died = process.exited.then((exit: ProcessExit) => {
       throw unavailable(`${exit.reason} before it listened on ${vhostUserSocket}`);
     });
-    died.catch(() => undefined); // after the start its end is for the owner of `process.exited`
+    died.catch(() => undefined); // after the start, `process.exited` reports its exit
     await deadline.race(Promise.race([appeared.promise, died]));
-    // The name is there from the bind on, and a connect must not be tried for a test (README.md).
+    // The name exists from bind(2) on, and a trial connect would do harm (README.md).
     const { pid } = process;
     await pollUntil(() => listensOn(pid, basename(vhostUserSocket)), deadline);
     return { vhostUserSocket, hybridSocket, process, stop };
@@ -104,7 +105,7 @@ async function removeSocket(path: string): Promise<void> {
   });
 }
 
-/** Resolves when the file exists, told by inotify(7). */
+/** Resolves when the file exists, by inotify(7). */
 function watchFor(path: string): { promise: Promise<void>; close(): void } {
   let watcher: FSWatcher | undefined;
   const promise = new Promise<void>((resolve, reject) => {
@@ -112,7 +113,7 @@ function watchFor(path: string): { promise: Promise<void>; close(): void } {
       if (name === basename(path)) resolve();
     });
     watcher.on("error", reject);
-    access(path).then(resolve, () => undefined); // not there yet: the watcher will tell
+    access(path).then(resolve, () => undefined); // not there yet: the watcher will report it
   });
   promise.catch(() => undefined); // awaited once the daemon has been started
   return { promise, close: () => watcher?.close() };
