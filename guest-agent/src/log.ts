@@ -8,8 +8,8 @@ export type Log = (level: Level, text: string) => void;
 const MAX_LINE = 4096;
 
 /**
- * A log on descriptor 2 (the VM's console, whose tail the host keeps). A full or lost console loses the line:
- * there is nowhere else to report it to.
+ * Returns a log that writes to descriptor 2, the VM's console, whose tail the host keeps. If the console is
+ * full or closed, the line is lost: there is no other place to report it.
  */
 export function consoleLog(sys: Pick<Sys, "write">): Log {
   const encoder = new TextEncoder();
@@ -18,12 +18,12 @@ export function consoleLog(sys: Pick<Sys, "write">): Log {
     try {
       sys.write(2, line, 0, line.length);
     } catch {
-      // The console is gone; the agent must go on without it.
+      // The agent must keep running without a console.
     }
   };
 }
 
-/** What was thrown, in one line. */
+/** Returns the message of what was thrown. */
 export function describe(thrown: unknown): string {
   return thrown instanceof Error ? thrown.message : String(thrown);
 }

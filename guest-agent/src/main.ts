@@ -1,4 +1,4 @@
-/** PID 1 of the guest. The only file that knows the real system calls. */
+/** PID 1 of the guest. The only file that imports the real system calls. */
 // biome-ignore lint/style/useNodejsImportProtocol: the C module of that name, not Node's
 import * as sys from "sys";
 import { version } from "../../package.json";
@@ -9,7 +9,7 @@ import { WRITE_BACK_ARGUMENT, writeBackHere } from "./storage/write-back.ts";
 
 const log = consoleLog(sys);
 
-/** There is nobody to hand a failure of PID 1 to: the console's tail, which the host keeps, tells it. */
+/** Logs why PID 1 cannot continue, to the console whose tail the host keeps, and powers the VM off. */
 function fatal(error: unknown): void {
   log("fatal", error instanceof Error ? `${error.message}\n${error.stack ?? ""}` : String(error));
   sys.sync();

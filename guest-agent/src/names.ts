@@ -2,7 +2,10 @@ import { invalidArgument } from "../../src/core/errors.ts";
 
 const ID = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/;
 
-/** Throws InvalidArgument unless `id` can be a file name and a cgroup name: letters, digits, `_.-`, at most 128. */
+/**
+ * Throws InvalidArgument unless `id` can be a file name and a cgroup name: at most 128 letters, digits or
+ * `_.-`.
+ */
 export function checkId(kind: "container" | "exec", id: string): void {
   if (!ID.test(id)) {
     throw invalidArgument(
@@ -11,7 +14,10 @@ export function checkId(kind: "container" | "exec", id: string): void {
   }
 }
 
-/** Throws InvalidArgument unless `path` is absolute, normal (no `.`, `..`, `//`) and shorter than PATH_MAX. */
+/**
+ * Throws InvalidArgument unless `path` is absolute, normalized (no `.`, `..`, `//`) and shorter than
+ * PATH_MAX.
+ */
 export function checkPath(what: string, path: string): void {
   const normal = path.startsWith("/") && path.length < 4096 && !path.includes("\0");
   const parts = path.slice(1).split("/");

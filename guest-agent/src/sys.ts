@@ -1,18 +1,20 @@
-/** The system-call module, as everything but `main.ts` gets it: passed in, so that tests can pass a fake. */
+/** The system-call module. All code but `main.ts` gets it as a parameter, so that tests can pass a fake. */
 export type Sys = typeof import("sys");
 
-/** Signal numbers (signal(7), x86-64 and arm64). */
+/** Signal number (signal(7), x86-64 and arm64). */
 export const SIGKILL = 9;
+/** Signal number. */
 export const SIGTERM = 15;
+/** Signal number. */
 export const SIGCHLD = 17;
 
-/** The errno name of something that `sys` threw; undefined for any other failure. */
+/** Returns the errno name of an error that `sys` threw, or undefined for any other. */
 export function errnoName(thrown: unknown): string | undefined {
   const code = (thrown as { code?: unknown } | null | undefined)?.code;
   return typeof code === "string" ? code : undefined;
 }
 
-/** Runs `step` and lets failures with one of the `expected` errno names pass. */
+/** Runs `step` and ignores errors with one of the `expected` errno names. */
 export function allowing(expected: readonly string[], step: () => void): void {
   try {
     step();

@@ -25,21 +25,21 @@ import { prepareGuest } from "./guest.ts";
 import { loadModules, readModuleList } from "./modules.ts";
 import { mountAll } from "./mounts.ts";
 
-/** What comes while the agent is busy is refused beyond this; a pod may start hundreds of streams at once. */
+/** listen(2) backlog for each port; a pod may start hundreds of streams at once. */
 const BACKLOG = 1024;
 const MAX_CALLS = 16_384;
-/** How long what still runs on root disks may take to end when the VM is powered off; the host waits 1.5 s in all. */
+/** How long processes that use root disks may take to exit at power-off; the host waits 1.5 s in all. */
 const RELEASE_LIMIT_MS = 500;
 
-/** Descriptors that listen for the two services: vsock in the guest, anything in a test. */
+/** Listening sockets for the two services: vsock in the guest, anything in a test. */
 export interface Listeners {
   agent: number;
   stdio: number;
 }
 
 /**
- * Brings the guest from the kernel's hand-over to answering: kernel file systems, the vsock driver, the listening
- * sockets, then everything else. A connection that arrives early waits in the backlog.
+ * Initializes the guest: kernel file systems, the vsock driver, the listening sockets, then everything else.
+ * Connections that arrive early wait in the backlog.
  */
 export function boot(sys: Sys, log: Log, version: string): void {
   mountAll(sys);
@@ -53,7 +53,7 @@ export function boot(sys: Sys, log: Log, version: string): void {
   const forward = new ForwardListener(sys, sys.vsockListen(AGENT_PORT.forward, BACKLOG), log);
   const crunBinary = prepareGuest(sys);
   loopbackUp(sys);
-  // A host that has the kernel's vsock dials instead: its port would be all guests'.
+  // With vhost-vsock the host dials instead: a port on the host would be open to all guests.
   const port = serve(sys, log, version, listeners, crunBinary, {
     taken: () => call.stop(),
     started: ({ forwardToken }) => forward.allow(forwardToken),
@@ -63,15 +63,18 @@ export function boot(sys: Sys, log: Log, version: string): void {
   log("info", `ready after ${sys.monotonicMs().toFixed(0)} ms, ${residentKib(sys)} KiB resident`);
 }
 
-/** What the agent tells while it serves. */
+/** Callbacks of `serve`. */
 interface AgentEvents {
   /** The host has connected. */
   taken(): void;
-  /** The VM becomes its pod's. */
+  /** The VM has been assigned to its pod. */
   started(request: StartSandboxRequest): void;
 }
 
-/** Wires the parts together and serves both sockets. Answers the agent's port, for a connection that was made by us. */
+/**
+ * Wires the components together and serves both sockets. Returns the agent's port, for a connection that the
+ * agent dials.
+ */
 export function serve(
   sys: Sys,
   log: Log,
@@ -119,7 +122,7 @@ export function serve(
   return port;
 }
 
-/** This process's memory (proc_pid_status(5)). */
+/** The resident memory of this process (proc_pid_status(5)). */
 function residentKib(sys: Sys): string {
   return /^VmRSS:\s+(\d+) kB$/m.exec(readText(sys, "/proc/self/status"))?.[1] ?? "?";
 }

@@ -4,19 +4,19 @@ import type { Sys } from "../sys.ts";
 
 const FOLDER = "/tmp/zeros";
 const MIB = 1 << 20;
-/** Left for the kernel's own needs meanwhile. */
+/** Left free for the kernel. */
 const MARGIN_MIB = 4;
-/** The kernel hands out first what was in use before: what a boot leaves is found long before all is filled. */
+/** Enough: the kernel hands out recently freed pages first, so those that boot has used come early. */
 const MOST_MIB = 192;
 
-/** Whether this machine will be saved as a template. */
+/** Returns whether this VM will be saved as a template. */
 export function becomesTemplate(sys: Sys): boolean {
   return readText(sys, "/proc/cmdline").trim().split(" ").includes(TEMPLATE_PARAMETER);
 }
 
 /**
- * Fills free memory with zeros. A fifth of what a boot has touched is free at its end (the initrd, the kernel's own start-up
- * code and tables); zeros are neither saved in a template nor copied for each of its clones.
+ * Fills free memory with zeros. A fifth of the memory that boot has touched is free at its end (initrd, the
+ * kernel's start-up code and tables); zeros are neither saved in a template nor copied to its clones.
  */
 export function clearFreeMemory(sys: Sys): void {
   const free = Number(/^MemFree: *(\d+) kB$/m.exec(readText(sys, "/proc/meminfo"))?.[1] ?? 0) / 1024;

@@ -5,13 +5,19 @@ const CRUN = "/usr/bin/crun";
 const BIN = "/run/hull/bin";
 const MAX_CRUN_BYTES = 16 << 20;
 
-/** Numbers are given to processes for the life of the VM without coming round: an exit is never mistaken for another's. */
+/**
+ * The kernel's maximum, so that PIDs do not wrap during the life of a VM and no exit is attributed to another
+ * process.
+ */
 const PID_MAX = "4194304";
 
-/** For the streams of thousands of processes: one with three streams takes a dozen. The kernel gives PID 1 1024. */
+/**
+ * RLIMIT_NOFILE, enough for thousands of processes: one with three streams takes a dozen. The kernel gives
+ * PID 1 1024.
+ */
 const DESCRIPTORS = 65_536;
 
-/** The agent's own folders, limits and cgroups. Returns the path of crun to be used. */
+/** Creates the agent's directories and cgroups and raises its limits. Returns the path of the crun to use. */
 export function prepareGuest(sys: Sys): string {
   for (const folder of ["/run/hull/containers", "/run/hull/console", BIN, "/run/crun"]) {
     sys.mkdirp(folder, 0o700);
@@ -25,10 +31,10 @@ export function prepareGuest(sys: Sys): string {
 }
 
 /**
- * Moves crun's program to a read-only ramfs. A container can reach the program that starts it by /proc/self/exe
- * (CVE-2019-5736); crun therefore runs itself from a copy, unless it sees that its file system is read-only: half of
- * crun's time under emulation. It does not look at that on tmpfs, which the initramfs may be, since files there can
- * have seals.
+ * Moves crun to a read-only ramfs. A container can reach the program that starts it through /proc/self/exe
+ * (CVE-2019-5736), so crun re-executes itself from a copy unless it finds its file system read-only; under
+ * emulation the copy takes half of crun's time. On tmpfs, which the initramfs may be, crun does not check
+ * that: files there can be sealed.
  */
 function readOnlyCrun(sys: Sys): string {
   const { MS_NOSUID, MS_NODEV, MS_REMOUNT, MS_RDONLY } = sys;

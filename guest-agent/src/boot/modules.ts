@@ -1,10 +1,10 @@
 import { describe, type Log } from "../log.ts";
 import { errnoName, type Sys } from "../sys.ts";
 
-/** Written by the image build: absolute module paths in load order, those that vsock needs first. */
+/** Written by the image build: absolute module paths in load order, starting with those that vsock needs. */
 export const MODULE_LIST = "/lib/modules/hull.order";
 
-/** The module after which the host can reach us. */
+/** The module after which the host can reach the agent. */
 const TRANSPORT = /\/(vmw_vsock_virtio_transport|virtio_vsock)\.ko(\.\w+)?$/;
 
 interface ModuleList {
@@ -13,7 +13,10 @@ interface ModuleList {
   rest: string[];
 }
 
-/** Splits the list behind the vsock transport. A kernel without modules (no list, or an empty one) has them built in. */
+/**
+ * Reads the list and splits it after the vsock transport. Without a list, or with an empty one, everything is
+ * built in.
+ */
 export function readModuleList(sys: Pick<Sys, "readFile">, path = MODULE_LIST): ModuleList {
   let text: string;
   try {
@@ -31,8 +34,8 @@ export function readModuleList(sys: Pick<Sys, "readFile">, path = MODULE_LIST): 
 }
 
 /**
- * Loads them in order; their files, which take memory in an initramfs, go. One that fails is logged: what needs it will
- * say so where it is missing.
+ * Loads modules in order and deletes their files, which take memory in an initramfs. Failures are logged
+ * only: whatever needs the module reports its absence.
  */
 export function loadModules(
   sys: Pick<Sys, "loadModule" | "unlink">,

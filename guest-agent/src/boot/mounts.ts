@@ -8,9 +8,10 @@ interface Mount {
   data?: string;
 }
 
+/** Where the cgroup v2 hierarchy is mounted. */
 export const CGROUP_ROOT = "/sys/fs/cgroup";
 
-/** The kernel file systems of the guest, in the order they are mounted. */
+/** The kernel file systems of the guest, in mount order. */
 function bootMounts(sys: Pick<Sys, "MS_NOSUID" | "MS_NODEV" | "MS_NOEXEC">): Mount[] {
   const { MS_NOSUID, MS_NODEV, MS_NOEXEC } = sys;
   const strict = MS_NOSUID | MS_NODEV | MS_NOEXEC;
@@ -32,7 +33,10 @@ function bootMounts(sys: Pick<Sys, "MS_NOSUID" | "MS_NODEV" | "MS_NOEXEC">): Mou
   ];
 }
 
-/** Mounts them all. A target that the kernel has mounted itself (devtmpfs) is left as it is. */
+/**
+ * Mounts the kernel file systems and creates the symlinks in /dev. Leaves a target that the kernel has
+ * mounted (devtmpfs) alone.
+ */
 export function mountAll(sys: Sys): void {
   for (const { source, target, type, flags, data } of bootMounts(sys)) {
     sys.mkdirp(target, 0o755);
@@ -48,8 +52,8 @@ export function mountAll(sys: Sys): void {
 }
 
 /**
- * Lets the containers' cgroups use every controller the kernel has (cgroup v2: a controller works in a child only
- * when its parent lists it in `cgroup.subtree_control`).
+ * Lets the children of `cgroup` use every controller that the kernel has: in cgroup v2 a controller works in
+ * a child only if its parent lists it in `cgroup.subtree_control`.
  */
 export function enableControllers(
   sys: Pick<Sys, "readFile" | "writeFile" | "O_WRONLY">,

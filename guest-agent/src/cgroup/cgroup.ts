@@ -4,7 +4,10 @@ import { within } from "../loop/timeout.ts";
 import { allowing, errnoName, type Sys } from "../sys.ts";
 
 const STAT_FILE = /^(cgroup|cpu|cpuset|memory|io|pids|hugetlb|rdma|misc)\.[a-zA-Z0-9_.]+$/;
-/** What metrics are made of: counters, gauges and limits. Reading all 66 files would take three times as long. */
+/**
+ * The files that metrics come from: counters, gauges and limits. Reading all 66 files would take three times
+ * as long.
+ */
 const METRIC_FILE =
   /^(cpu|memory|io|pids|cpuset|hugetlb\.\w+|rdma|misc)\.(swap\.)?(stat|current|peak|max|high|low|min|events|pressure|weight)$|^cgroup\.stat$/;
 const MAX_STAT_BYTES = 64 << 10;
@@ -12,7 +15,9 @@ const FREEZE_LIMIT_MS = 10_000;
 const REMOVE_LIMIT_MS = 5_000;
 const REMOVE_RETRY_MS = 10;
 
-/** One container's cgroup v2 folder (kernel documentation, admin-guide/cgroup-v2). crun makes it, `remove` ends it. */
+/**
+ * A container's cgroup (kernel documentation, admin-guide/cgroup-v2). crun creates it, `remove` deletes it.
+ */
 export class Cgroup {
   readonly #sys: Sys;
 
@@ -24,7 +29,7 @@ export class Cgroup {
     this.#sys = sys;
   }
 
-  /** Every process in it and below. Empty when it does not exist. */
+  /** The PIDs of all processes in it and its descendants. Empty if it does not exist. */
   pids(): number[] {
     return this.#folders().flatMap((folder) => {
       const text = this.#read(`${folder}/cgroup.procs`) ?? "";
@@ -35,12 +40,12 @@ export class Cgroup {
     });
   }
 
-  /** SIGKILL to every process in it and below, atomically. */
+  /** Sends SIGKILL to every process in it and its descendants, atomically. */
   kill(): void {
     allowing(["ENOENT", "ENODEV"], () => this.#write("cgroup.kill", "1"));
   }
 
-  /** Freezes or thaws it, and resolves when the kernel reports that it is done. */
+  /** Freezes or thaws it; resolves when the kernel reports completion. Thaws it again if freezing fails. */
   async freeze(frozen: boolean): Promise<void> {
     const step = frozen ? "freeze" : "thaw";
     try {
@@ -52,12 +57,15 @@ export class Cgroup {
     }
   }
 
-  /** Resolves when no process is left in it or below, at once when it is gone. */
+  /**
+   * Resolves when no process is left in it or its descendants, or it does not exist. Rejects with
+   * DeadlineExceeded.
+   */
   async empty(limitMs: number): Promise<void> {
     if (this.flag("cgroup.events", "populated") !== 0) await this.#event("populated", 0, limitMs, "emptying");
   }
 
-  /** Resolves when a key of cgroup.events has the value; the kernel notifies of changes through inotify. */
+  /** Resolves when a key of cgroup.events has the value; the kernel reports changes through inotify. */
   async #event(key: string, value: number, limitMs: number, step: string): Promise<void> {
     const sys = this.#sys;
     const watch = sys.inotify(`${this.path}/cgroup.events`, sys.IN_MODIFY);
@@ -82,14 +90,14 @@ export class Cgroup {
     }
   }
 
-  /** One number of a flat-keyed file such as `memory.events`; 0 when file or key is missing. */
+  /** A number of a flat-keyed file such as `memory.events`; 0 if the file or the key is missing. */
   flag(file: string, key: string): number {
     const text = this.#read(`${this.path}/${file}`) ?? "";
     const line = text.split("\n").find((candidate) => candidate.startsWith(`${key} `));
     return line ? Number(line.slice(key.length + 1)) : 0;
   }
 
-  /** Content of the files that metrics are made of, by file name. */
+  /** The content of the files that metrics come from, by file name. */
   stats(): Record<string, string> {
     const files: Record<string, string> = {};
     for (const name of this.#list(this.path)) {
@@ -100,7 +108,10 @@ export class Cgroup {
     return files;
   }
 
-  /** Removes it with its children, after killing what is left in it. */
+  /**
+   * Kills what is left in it and removes it with its descendants. Rejects with FailedPrecondition if
+   * processes do not exit.
+   */
   async remove(): Promise<void> {
     this.kill();
     const end = this.#sys.monotonicMs() + REMOVE_LIMIT_MS;
@@ -109,7 +120,7 @@ export class Cgroup {
         for (const folder of this.#folders().reverse()) allowing(["ENOENT"], () => this.#sys.rmdir(folder));
         return;
       } catch (error) {
-        // Killed processes leave a moment after the kill.
+        // Killed processes leave the cgroup with a delay.
         if (errnoName(error) !== "EBUSY") throw HullError.from(error, "Internal");
         if (this.#sys.monotonicMs() > end) {
           throw failedPrecondition(`cgroup ${this.path}: processes ${this.pids().join(" ")} do not exit`);
@@ -119,14 +130,15 @@ export class Cgroup {
     }
   }
 
-  /** This folder and all below, parents first. */
+  /** The directories of this cgroup and its descendants, parents first. */
   #folders(): string[] {
     const found: string[] = [];
     const visit = (folder: string): void => {
       const names = this.#list(folder);
       if (names.length === 0) return;
       found.push(folder);
-      // Control files have a dot with a known prefix; a child cgroup is whatever has its own cgroup.procs.
+      // Control files start with a known prefix and a dot; a child cgroup is a directory with its own
+      // cgroup.procs.
       for (const name of names) {
         if (STAT_FILE.test(name)) continue;
         if (this.#exists(`${folder}/${name}/cgroup.procs`)) visit(`${folder}/${name}`);
@@ -153,7 +165,7 @@ export class Cgroup {
     }
   }
 
-  /** undefined when the file is missing, write-only, too large or of an absent controller. */
+  /** undefined if the file is missing, write-only or too large, or its controller is absent. */
   #read(path: string): string | undefined {
     try {
       return readText(this.#sys, path, MAX_STAT_BYTES);

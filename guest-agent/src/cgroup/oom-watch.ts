@@ -21,12 +21,12 @@ export class OomWatch {
     });
   }
 
-  /** Kills so far. */
+  /** OOM kills so far. */
   get count(): number {
     return this.#count;
   }
 
-  /** Looks now: the notification of a kill may come after the exit it caused. */
+  /** Reads the counter now: the notification may come after the exit that the kill caused. */
   check(): void {
     if (this.#fd === undefined) return;
     const count = this.#cgroup.flag("memory.events", "oom_kill");

@@ -33,14 +33,14 @@ import { type SignalOptions, signalPids, signalProcess } from "./signal.ts";
 
 const MAX_EXECS = 1024;
 const END_LIMIT_MS = 10_000;
-/** How long a disk that was just plugged in may take to appear. */
+/** How long a hot-plugged disk may take to appear. */
 const DISK_LIMIT_MS = 20_000;
 
 type ContainerState = "created" | "running" | "pausing" | "paused" | "stopped" | "deleted";
 
 /**
- * One container: its init process, execs, cgroup and bundle folder. Start, pause, resume, update and delete go one
- * after another; everything else answers at once.
+ * A container: its init, execs, cgroup and bundle directory. Start, pause, resume, update and delete run one
+ * after another; all other calls run at once.
  */
 export class Container {
   readonly machine: StateMachine<ContainerState>;
@@ -54,7 +54,7 @@ export class Container {
   readonly #rootDisk: RootDisk;
   #oom: OomWatch | undefined;
 
-  /** Registers the tokens of `stdio`; `create` or `destroy` must follow. */
+  /** Registers the tokens of `stdio`; the caller must then call `create` or `destroy`. */
   constructor(
     runtime: Runtime,
     readonly id: string,
@@ -79,7 +79,10 @@ export class Container {
     this.init = new Process(`container ${id}`, new GuestIo(runtime.sys, runtime.tokens, stdio));
   }
 
-  /** `crun create` with the given OCI spec. When it fails nothing is left of the container. */
+  /**
+   * Runs `crun create` with the given OCI spec and returns init's PID. On failure nothing of the container is
+   * left.
+   */
   async create(
     specJson: Uint8Array,
     blockDevices: readonly BlockDevice[],
@@ -129,7 +132,7 @@ export class Container {
     }
   }
 
-  /** Lets init's program run. */
+  /** Starts init's program. Rejects with FailedPrecondition if init has exited. */
   start(): Promise<number> {
     return this.#queue.run(async () => {
       this.machine.require("start", "created");
@@ -146,7 +149,7 @@ export class Container {
     });
   }
 
-  /** Registers an exec. */
+  /** Registers an exec. Throws AlreadyExists, ResourceExhausted, InvalidArgument, or FailedPrecondition. */
   addExec(execId: string, processJson: Uint8Array, stdio: Stdio | undefined): void {
     this.machine.require("exec in", "running");
     if (this.#execs.has(execId))
@@ -167,7 +170,7 @@ export class Container {
     this.#execs.set(execId, exec);
   }
 
-  /** Starts an exec. Several run at once; a pause waits for those on their way. */
+  /** Starts an exec. Several may start concurrently; pause waits for them. */
   startExec(execId: string): Promise<number> {
     const exec = this.#exec(execId);
     this.machine.require("exec in", "running");
@@ -177,12 +180,12 @@ export class Container {
     return start;
   }
 
-  /** The exec, or init for an empty id. Throws NotFound. */
+  /** Returns the exec, or init if the id is empty. Throws NotFound. */
   process(execId: string): Process {
     return execId === "" ? this.init : this.#exec(execId).process;
   }
 
-  /** Sends a signal to one process, or with `all` to every process of the container. */
+  /** Sends a signal to one process or, with `all`, to every process of the container. Throws NotFound. */
   signal(execId: string, all: boolean, options: SignalOptions): void {
     const process = this.process(execId);
     if (!all) {
@@ -203,6 +206,7 @@ export class Container {
     if (this.init.alive) signalProcess(this.#runtime.sys, this.init, options);
   }
 
+  /** Freezes the container once pending exec starts have finished. */
   pause(): Promise<void> {
     return this.#queue.run(async () => {
       this.machine.require("pause", "running");
@@ -214,12 +218,13 @@ export class Container {
         if (this.machine.is("pausing")) this.machine.transition("running");
         throw error;
       }
-      // It may have ended while it was being frozen.
+      // It may have exited while it was being frozen.
       this.machine.require("pause", "pausing");
       this.machine.transition("paused");
     });
   }
 
+  /** Thaws a paused container. */
   resume(): Promise<void> {
     return this.#queue.run(async () => {
       this.machine.require("resume", "paused");
@@ -228,7 +233,7 @@ export class Container {
     });
   }
 
-  /** Changes its limits: `linux.resources` of the OCI runtime spec. */
+  /** Changes its limits; takes `linux.resources` of the OCI runtime spec as JSON. */
   update(resourcesJson: Uint8Array): Promise<void> {
     return this.#queue.run(async () => {
       this.machine.require("update", "created", "running", "paused");
@@ -238,8 +243,7 @@ export class Container {
     });
   }
 
-  /** Its processes, with the exec id of those that lead an exec. */
-  /** Forgets an ended (or never started) exec. */
+  /** Removes an exec that has exited or was never started. */
   deleteExec(execId: string): void {
     const { process } = this.#exec(execId);
     process.machine.require("delete", "created", "stopped");
@@ -247,10 +251,12 @@ export class Container {
     process.abandon();
   }
 
-  /** Removes an ended or never started container with everything it had. */
+  /**
+   * Removes a container that has stopped or was never started. Rejects with NotFound if it has been deleted.
+   */
   delete(): Promise<void> {
     return this.#queue.run(async () => {
-      // The host asks again when it has given up an answer that came late.
+      // The host repeats the call if it has timed out waiting for a late answer.
       if (this.machine.is("deleted")) throw notFound(`container ${this.id}: was deleted`);
       this.machine.require("delete", "created", "stopped");
       if (this.machine.is("created") && this.init.alive) {
@@ -263,7 +269,10 @@ export class Container {
     });
   }
 
-  /** Kills what is left and releases everything; the steps go on past a failure, the first one is thrown. */
+  /**
+   * Kills what is left and releases everything. A failed step does not stop the others; rejects with the
+   * first error.
+   */
   async destroy(): Promise<void> {
     const failures: unknown[] = [];
     const attempt = async (step: () => unknown): Promise<void> => {
@@ -285,7 +294,7 @@ export class Container {
     if (failures.length > 0) throw HullError.wrap(`container ${this.id}: delete`, failures[0], "Internal");
   }
 
-  /** Ends what still runs and writes a root disk back, for the end of the VM. */
+  /** Kills what still runs and unmounts the root disk, before the VM is powered off. */
   async releaseRootDisk(limitMs: number): Promise<void> {
     if (!this.#rootDisk.mounted) return;
     this.cgroup.kill();
@@ -311,7 +320,7 @@ export class Container {
     return (this.#oom?.count ?? 0) > 0;
   }
 
-  /** Init has been reaped: whatever else runs in the container ends first, then init's end is told. */
+  /** Called when init has been reaped: kills the rest of the container and then reports init's exit. */
   async #initEnded(exit: Exit): Promise<void> {
     this.init.reaped();
     this.cgroup.kill();

@@ -11,14 +11,14 @@ const MAX_CONTAINERS = 256;
 export class Containers {
   readonly #runtime: Runtime;
   readonly #containers = new Map<string, Container>();
-  /** Creations under way, by id: not to be found yet, and the id is not free either. */
+  /** Pending creates by id: `get` does not find them yet, but the id is taken. */
   readonly #creating = new Map<string, Promise<number>>();
 
   constructor(runtime: Runtime) {
     this.#runtime = runtime;
   }
 
-  /** Creates a container and returns the pid of its waiting init. When it fails the id is free again. */
+  /** Creates a container and returns the PID of its waiting init. On failure the id is free again. */
   async create(request: CreateContainerRequest): Promise<number> {
     const { containerId: id, spec, stdio, blockDevices, rootDisk } = request;
     checkId("container", id);
@@ -41,7 +41,7 @@ export class Containers {
     }
   }
 
-  /** Throws NotFound. */
+  /** Returns a container. Throws NotFound. */
   get(id: string): Container {
     const container = this.#containers.get(id);
     if (!container) throw notFound(`container ${JSON.stringify(id.slice(0, 140))}: not found`);
@@ -49,16 +49,19 @@ export class Containers {
   }
 
   /**
-   * Deletes an ended or never started container and forgets it. One that is being created is awaited: the host has given
-   * that up, and would never ask for what comes of it.
+   * Deletes a container that has stopped or was never started. Waits for a pending create first: the host has
+   * cancelled that call and would not delete the container later.
    */
   async delete(id: string): Promise<void> {
-    await this.#creating.get(id)?.catch(() => undefined); // its failure is told to who asked for it
+    await this.#creating.get(id)?.catch(() => undefined); // the caller of create gets its error
     await this.get(id).delete();
     this.#containers.delete(id);
   }
 
-  /** Writes the root disks back before the VM ends. Never rejects: what does not end in time is left to the journal. */
+  /**
+   * Unmounts the root disks before power-off. Never rejects: after a timeout, recovery is up to the file
+   * system's journal.
+   */
   async releaseRootDisks(limitMs: number): Promise<void> {
     const { log } = this.#runtime;
     const release = async (container: Container): Promise<void> => {

@@ -11,11 +11,11 @@ import type { Runtime } from "./runtime.ts";
 interface ExecOptions {
   containerId: string;
   id: string;
-  /** The container's bundle folder. */
+  /** The container's bundle directory. */
   folder: string;
   process: OciProcess;
   stdio: Stdio | undefined;
-  /** Whether the OOM killer has struck in the container. */
+  /** Returns whether the OOM killer has killed a process of the container. */
   oomKilled: () => boolean;
 }
 
@@ -34,8 +34,8 @@ export class Exec {
   }
 
   /**
-   * Runs it by `crun exec`; once. When that fails the exec counts as ended with the status a shell would give: 127 for a
-   * program that is missing, 126 for one that cannot be run, 255 for the rest.
+   * Runs it with `crun exec`, once. If that fails, the exec counts as exited with the status that a shell
+   * would give: 127 for a missing program, 126 for one that cannot be executed, 255 otherwise.
    */
   async start(): Promise<number> {
     const { process } = this;

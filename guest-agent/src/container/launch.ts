@@ -10,13 +10,13 @@ const TERMINAL_LIMIT_MS = 10_000;
 interface LaunchResources {
   sys: Sys;
   reaper: Reaper;
-  /** A fresh path for a console socket. */
+  /** Returns an unused path for a console socket. */
   consolePath: () => string;
 }
 
 /**
- * Gives a process its streams, starts it by `start` (a crun command that resolves with its pid) and has its exit
- * reported to `onExit`. When it fails, everything that was opened is closed; `io` stays the caller's.
+ * Gives a process its streams, starts it with `start` (a crun command that resolves with the PID) and reports
+ * its exit to `onExit`. On failure closes everything it has opened; `io` remains the caller's.
  */
 export async function launch(
   { sys, reaper, consolePath }: LaunchResources,

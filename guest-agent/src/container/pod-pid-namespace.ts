@@ -1,16 +1,15 @@
 import type { Reaper } from "../loop/reaper.ts";
 import { SIGCHLD, type Sys } from "../sys.ts";
 
-/** The argument that makes this program hold a pid namespace instead of being PID 1 of the guest. */
+/** The argument with which this program holds a PID namespace instead of being PID 1 of the guest. */
 export const HOLDER_ARGUMENT = "pid-namespace-holder";
 
-/** As the kubelet does with pause: the last process of a pod that the kernel kills for memory. */
+/** As the kubelet sets it for pause: the OOM killer selects this process last. */
 const OOM_SCORE = "-998";
 
 /**
- * The pid namespace that containers of a pod share when asked to (pid_namespaces(7)). Its first process must outlive
- * all of them, and reaps what their processes leave behind: that is this program again, started when the first such
- * container is created.
+ * The PID namespace that containers of a pod share on request (pid_namespaces(7)). Its init must outlive them
+ * all and reap their orphans: that is this program again, started when the first such container is created.
  */
 export class PodPidNamespace {
   #holder: number | undefined;
@@ -20,7 +19,7 @@ export class PodPidNamespace {
     readonly reaper: Reaper,
   ) {}
 
-  /** The path of the namespace, which is made where there is none. */
+  /** Returns the path of the namespace; creates it first if necessary. */
   path(): string {
     this.#holder ??= this.#start();
     return `/proc/${this.#holder}/ns/pid`;
@@ -30,7 +29,7 @@ export class PodPidNamespace {
     const { sys } = this;
     const own = sys.open("/proc/self/ns/pid", sys.O_RDONLY);
     try {
-      // Only children that are started meanwhile are in the new namespace: setns(2) takes that back.
+      // unshare(2) moves only children into the new namespace; setns(2) undoes that for later ones.
       sys.unshare(sys.CLONE_NEWPID);
       try {
         const pid = sys.spawn({ argv: ["/proc/self/exe", HOLDER_ARGUMENT], env: [], setsid: true });
@@ -48,7 +47,7 @@ export class PodPidNamespace {
   }
 }
 
-/** What the holder does: nothing but reap. It ends with the guest. */
+/** The holder's program: reaps until the guest powers off. */
 export function holdPidNamespace(sys: Sys): void {
   sys.onSignal(SIGCHLD, () => {
     while (sys.waitpid(-1));

@@ -6,16 +6,16 @@ import type { GuestIo, OutputTotals } from "../stdio/guest-io.ts";
 
 type ProcessState = "created" | "starting" | "running" | "stopped";
 
-/** How a process ended, as its waiters learn it. */
+/** How a process exited, as its waiters get it. */
 interface Ended {
   status: number;
   atUnixNano: bigint;
   oomKilled: boolean;
-  /** Bytes written to its output streams until then. */
+  /** Bytes written to its output streams. */
   output: OutputTotals;
 }
 
-/** The init process of a container, or an exec: its state, its streams and its end. */
+/** The init of a container, or an exec: its state, streams and exit. */
 export class Process {
   readonly machine: StateMachine<ProcessState>;
   readonly #ended = deferred<Ended>();
@@ -23,7 +23,7 @@ export class Process {
   #reaped = false;
 
   constructor(
-    /** For messages: `container c1` or `exec e1 of container c1`. */
+    /** For error messages: `container c1` or `exec e1 of container c1`. */
     readonly subject: string,
     readonly io: GuestIo,
   ) {
@@ -37,20 +37,20 @@ export class Process {
       },
       "created",
     );
-    this.#ended.promise.catch(() => undefined); // nobody may be waiting when it is abandoned
+    this.#ended.promise.catch(() => undefined); // there may be no waiter when it is abandoned
   }
 
-  /** undefined before crun has made it. */
+  /** undefined until crun has created it. */
   get pid(): number | undefined {
     return this.#pid;
   }
 
-  /** Its process exists (though the program may not have begun) and has not been reaped. */
+  /** Whether it exists (its program need not have started) and has not been reaped. */
   get alive(): boolean {
     return this.#pid !== undefined && !this.#reaped && !this.machine.is("stopped");
   }
 
-  /** Its pid is free for others from now on; `finish` follows when its end may be told. */
+  /** Marks its PID as free for reuse; `finish` follows when its exit may be reported. */
   reaped(): void {
     this.#reaped = true;
   }
@@ -59,24 +59,30 @@ export class Process {
     this.#pid = pid;
   }
 
-  /** Resolves when it has ended, also long after; rejects with NotFound when it is deleted without having run. */
+  /**
+   * Resolves with its exit, at once if it has exited; rejects with NotFound if it is deleted before it was
+   * started.
+   */
   wait(): Promise<Ended> {
     return this.#ended.promise;
   }
 
-  /** Records the end and answers all waiters. */
+  /** Records its exit and answers all waiters. */
   finish(exit: Exit, oomKilled: boolean): void {
     this.machine.transition("stopped");
     this.#ended.resolve({ ...exit, oomKilled, output: this.io.totals() });
   }
 
-  /** Sets the size of its terminal in characters, also ahead of its start. Throws when it has none. */
+  /**
+   * Sets the size of its terminal in characters; works before start, too. Throws FailedPrecondition without a
+   * terminal.
+   */
   resize(width: number, height: number): void {
     if (!this.io.terminal) throw failedPrecondition(`cannot resize ${this.subject}: it has no terminal`);
     this.io.resize(width, height);
   }
 
-  /** Frees its streams. If it has not ended it will never run, and waiters get NotFound. */
+  /** Releases its streams. If it has not exited, it will never run, and waiters get NotFound. */
   abandon(): void {
     this.#ended.reject(notFound(`${this.subject}: deleted before it was started`));
     this.io.close();

@@ -6,7 +6,7 @@ import type { TokenTable } from "../stdio/tokens.ts";
 import type { Sys } from "../sys.ts";
 import type { PodPidNamespace } from "./pod-pid-namespace.ts";
 
-/** What containers are made with. */
+/** What the containers of the pod share. */
 export interface Runtime {
   sys: Sys;
   log: Log;
@@ -15,10 +15,10 @@ export interface Runtime {
   podPidNamespace: PodPidNamespace;
   tokens: TokenTable;
   events: EventBus;
-  /** Parent of the bundle folders, e.g. /run/hull/containers. */
+  /** Parent of the bundle directories, e.g. /run/hull/containers. */
   bundles: string;
-  /** The cgroup that holds the containers' cgroups, below the hierarchy's root: `/hull`. */
+  /** The parent of the containers' cgroups, relative to the hierarchy's root: `/hull`. */
   cgroupParent: string;
-  /** A fresh, short path for a console socket. */
+  /** Returns an unused, short path for a console socket. */
   consolePath: () => string;
 }

@@ -4,17 +4,18 @@ import { readText } from "../files.ts";
 import { errnoName, SIGKILL, SIGTERM, type Sys } from "../sys.ts";
 import type { Process } from "./process.ts";
 
+/** A signal and what to do if it is a SIGTERM that the process does not act on. */
 export interface SignalOptions {
   signal: number;
   escalation: SigtermEscalation;
-  /** With ESCALATION_AFTER: milliseconds until SIGKILL. */
+  /** Milliseconds until SIGKILL, for ESCALATION_AFTER. */
   escalationMs: number;
 }
 
-/** Sends a signal to one process. Throws NotFound when it has ended. */
+/** Sends a signal to one process. Throws NotFound if it does not run. */
 export function signalProcess(sys: Sys, process: Process, options: SignalOptions): void {
   const pid = process.pid;
-  // Not reaped yet means that the number cannot belong to another process.
+  // The PID of a process that has not been reaped cannot belong to another process.
   if (pid === undefined || !process.alive) throw finished(process);
   const { signal, escalation, escalationMs } = options;
   if (signal !== SIGTERM || escalation === SigtermEscalation.ESCALATION_NEVER) {
@@ -36,7 +37,7 @@ export function signalProcess(sys: Sys, process: Process, options: SignalOptions
   void process.wait().finally(() => sys.clearTimer(timer));
 }
 
-/** Sends a signal to each of `pids`; those that have ended meanwhile are left out. */
+/** Sends a signal to each of `pids`; skips those that have exited. */
 export function signalPids(sys: Sys, pids: readonly number[], signal: number): void {
   for (const pid of pids) {
     try {
@@ -48,8 +49,8 @@ export function signalPids(sys: Sys, pids: readonly number[], signal: number): v
 }
 
 /**
- * Whether the kernel would drop a SIGTERM: the target is the init of its pid namespace (pid_namespaces(7)) and
- * neither handles, blocks nor ignores it.
+ * Whether the kernel would drop a SIGTERM: the target is the init of its PID namespace (pid_namespaces(7))
+ * and neither handles, blocks nor ignores it.
  */
 function dropsSigterm(sys: Pick<Sys, "readFile">, pid: number): boolean {
   let status: string;
@@ -57,7 +58,7 @@ function dropsSigterm(sys: Pick<Sys, "readFile">, pid: number): boolean {
     status = readText(sys, `/proc/${pid}/status`, 64 << 10);
   } catch (error) {
     if (errnoName(error) === undefined) throw error;
-    return false; // it is ending
+    return false; // it is exiting
   }
   const fields = new Map(
     status.split("\n").map((line): [string, string] => {

@@ -3,17 +3,18 @@ import type { Event } from "../../../src/proto/generated/hull/agent/v1/agent.ts"
 const MAX_PENDING = 1024;
 
 /**
- * Hands events to every subscriber. A subscriber that does not read keeps at most 1024 events: the newest is
- * dropped then, as an OOM count carries its total anyway.
+ * Passes events to every subscriber. For one that does not read, at most 1024 events are kept and later ones
+ * dropped: an OOM count is a total anyway.
  */
 export class EventBus {
   readonly #subscribers = new Set<Subscription>();
 
+  /** Passes an event to every subscriber. */
   publish(event: Event): void {
     for (const subscriber of this.#subscribers) subscriber.push(event);
   }
 
-  /** The events from now on. Ends by `return()` of the iterator or by `close`. */
+  /** Returns the events from now on, until `return()` of the iterator or `close`. */
   subscribe(): Subscription {
     const subscription = new Subscription(() => this.#subscribers.delete(subscription));
     this.#subscribers.add(subscription);

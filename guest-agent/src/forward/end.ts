@@ -1,6 +1,6 @@
 import type { Sys } from "../sys.ts";
 
-/** One end of a forwarded connection, with the bytes that wait to be written to it. */
+/** One end of a forwarded connection, with the bytes that are yet to be written to it. */
 export class End {
   #queue: Uint8Array[] = [];
   #offset = 0;
@@ -16,11 +16,12 @@ export class End {
     return this.#queue.length === 0;
   }
 
+  /** Queues bytes; `flush` writes them. */
   push(bytes: Uint8Array): void {
     if (bytes.length > 0) this.#queue.push(bytes);
   }
 
-  /** Writes what it can now. Throws what write(2) fails with. */
+  /** Writes as much as it can without blocking. Throws the error of write(2). */
   flush(): void {
     for (let head = this.#queue[0]; head; head = this.#queue[0]) {
       const put = this.sys.write(this.fd, head, this.#offset, head.length - this.#offset);
@@ -32,7 +33,7 @@ export class End {
     }
   }
 
-  /** Watches for what is wanted now. */
+  /** Sets the events to watch for; only a change costs a system call. */
   watch(events: { read: boolean; write: boolean }, ready: () => void): void {
     const wanted = `${events.read}${events.write}`;
     if (wanted === this.#watched) return;

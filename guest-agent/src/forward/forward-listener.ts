@@ -5,7 +5,10 @@ import { Forward } from "./forward.ts";
 
 const MAX_CONNECTIONS = 256;
 
-/** Serves the forward port: relays each connection that knows the pod's token to a TCP port of the guest's localhost. */
+/**
+ * Serves the forward port: relays each connection that sends the pod's token to a TCP port of the guest's
+ * localhost.
+ */
 export class ForwardListener {
   #token = "";
   readonly #open = new Set<Forward>();
@@ -32,7 +35,10 @@ export class ForwardListener {
     );
   }
 
-  /** From now on; every process of the host can dial this port. Nobody knows the empty token. */
+  /**
+   * Accepts connections with this token from now on, and none before: every process of the host can dial this
+   * port.
+   */
   allow(token: string): void {
     this.#token = token;
   }

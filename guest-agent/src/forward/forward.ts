@@ -2,15 +2,16 @@ import { errnoName, type Sys } from "../sys.ts";
 import { End } from "./end.ts";
 
 const CHUNK = 16_384;
-/** Generous, as for the token of a stream; a connection that tells no port must not take another's place for ever. */
+/** Long, as for the token of a stream; without it, connections that send no port would use up all slots. */
 const PORT_TIME_LIMIT_MS = 60_000;
-/** v4 first, as most programs listen there. */
+/** IPv4 first: most programs listen there. */
 const ADDRESSES = ["127.0.0.1", "::1"];
 
 /**
- * One connection from the host to a TCP port of the guest's localhost. The host sends the pod's token (ASCII), two bytes,
- * which are the port, then frames: two bytes of length (big-endian) and the content; an empty frame is the end of that direction. The answer comes in
- * frames, too, because a back end may drop the last bytes of a connection that the guest closes: the host closes.
+ * A connection from the host to a TCP port of the guest's localhost. The host sends the pod's token (ASCII),
+ * the port (two bytes) and then frames: two bytes of length (big-endian) and the content; an empty frame ends
+ * that direction. Replies are framed, too, and the host closes: a vsock backend may drop the last bytes of a
+ * connection that the guest closes.
  */
 export class Forward {
   readonly #sys: Sys;
@@ -19,7 +20,7 @@ export class Forward {
   readonly #done: () => void;
   readonly #limit: number;
   #tcp: End | undefined;
-  /** Received and not yet taken apart. */
+  /** Received and not parsed yet. */
   #input = new Uint8Array();
   #port = 0;
   #tried = 0;
@@ -28,7 +29,7 @@ export class Forward {
   #tcpEnded = false;
   #shut = false;
 
-  /** Takes over `fd`; `done` is called once everything is closed. */
+  /** Owns `fd`; calls `done` once everything is closed. */
   constructor(sys: Sys, fd: number, token: string, done: () => void) {
     this.#sys = sys;
     this.#token = token;
@@ -42,7 +43,7 @@ export class Forward {
     try {
       this.#step();
     } catch {
-      // Either side has broken the connection: its other half has no use.
+      // One side has closed or reset its connection: close the other, too.
       this.#close();
       return;
     }
@@ -63,7 +64,7 @@ export class Forward {
   }
 
   #wantsHost(): boolean {
-    // Read on after the end of the input: the host's close is the end of it all.
+    // Keep reading after the end of the input, to notice when the host closes.
     return this.#port === 0 || this.#hostEnded || (this.#connected && (this.#tcp?.drained ?? false));
   }
 
@@ -93,7 +94,7 @@ export class Forward {
     this.#takeFrames();
   }
 
-  /** Two bytes of the input. */
+  /** Takes a 16-bit number from the input. */
   #take(): number {
     const [high = 0, low = 0] = this.#input;
     this.#input = this.#input.subarray(2);

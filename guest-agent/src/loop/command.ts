@@ -5,13 +5,16 @@ import type { Exit, Reaper } from "./reaper.ts";
 interface Command {
   argv: string[];
   env?: string[];
-  /** The child's descriptors; they stay the caller's. */
+  /** The child's descriptors; they remain the caller's. */
   fds?: number[];
   /** Milliseconds until the command is killed. */
   timeoutMs: number;
 }
 
-/** Runs a helper program to its end. Rejects with DeadlineExceeded, after killing it, when it takes too long. */
+/**
+ * Runs a helper program and resolves with its exit. After the timeout, kills it and rejects with
+ * DeadlineExceeded.
+ */
 export function runCommand(sys: Sys, reaper: Reaper, command: Command): Promise<Exit> {
   return new Promise((resolve, reject) => {
     const pid = sys.spawn({

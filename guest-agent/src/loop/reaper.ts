@@ -1,8 +1,8 @@
 import { SIGCHLD, type Sys } from "../sys.ts";
 
-/** How and when a process ended. */
+/** How and when a process exited. */
 export interface Exit {
-  /** The exit code, or 128 + the number of the signal that ended it. */
+  /** The exit code, or 128 + the number of the signal that killed it. */
   status: number;
   /** Wall clock, nanoseconds since the epoch. */
   atUnixNano: bigint;
@@ -11,9 +11,9 @@ export interface Exit {
 type Listener = (exit: Exit) => void;
 
 /**
- * The only caller of wait(2). As PID 1 the agent is the parent of every orphan, so of every container process.
- * An exit goes to the listener of its pid. Someone who will learn a pid only later (from crun's pid file) takes a
- * `hold` before: while any hold lasts, exits without a listener are kept for a `watch` to come.
+ * The only caller of wait(2). As PID 1 the agent is the parent of every orphan, so of every container
+ * process. Exits go to the watcher of the PID. A caller that gets a PID only later (from crun's PID file)
+ * takes a `hold` first: while it lasts, exits without a watcher are kept.
  */
 export class Reaper {
   readonly #sys: Pick<Sys, "onSignal" | "waitpid">;
@@ -25,13 +25,13 @@ export class Reaper {
     this.#sys = sys;
   }
 
-  /** Begins to reap. */
+  /** Starts to reap. */
   start(): void {
     this.#sys.onSignal(SIGCHLD, () => this.reap());
     this.reap();
   }
 
-  /** Calls `listener` once when `pid`, a child of this process, has ended (at once for a kept exit). */
+  /** Calls `listener` once `pid`, a child of this process, has exited (at once for a kept exit). */
   watch(pid: number, listener: Listener): void {
     if (this.#listeners.has(pid)) throw new Error(`process ${pid} is already watched`);
     const kept = this.#unclaimed.get(pid);
@@ -43,7 +43,7 @@ export class Reaper {
     }
   }
 
-  /** Keeps exits that nobody watches until the returned function is called. */
+  /** Keeps exits without a watcher until the returned function is called. */
   hold(): () => void {
     this.#holds++;
     let held = true;
@@ -55,7 +55,7 @@ export class Reaper {
     };
   }
 
-  /** Collects every child that has ended. */
+  /** Reaps every child that has exited. */
   reap(): void {
     for (let ended = this.#sys.waitpid(-1); ended; ended = this.#sys.waitpid(-1)) {
       const exit: Exit = {

@@ -1,7 +1,8 @@
 import { invalidArgument } from "../../../src/core/errors.ts";
 
-/** Address families (socket(2)). */
+/** Address family of IPv4 (socket(2)). */
 export const AF_INET = 2;
+/** Address family of IPv6. */
 export const AF_INET6 = 10;
 
 /** An IP address: 4 or 16 bytes in network order. */
@@ -10,19 +11,23 @@ export interface IpAddress {
   readonly bytes: Uint8Array;
 }
 
+/** An IP address with the length of its network prefix. */
 export interface Cidr extends IpAddress {
-  /** Bits. */
+  /** In bits. */
   readonly prefix: number;
 }
 
-/** Parses an address in dotted (v4) or RFC 4291 (v6) notation. `what` starts the message of InvalidArgument. */
+/**
+ * Parses an address in dotted (IPv4) or RFC 4291 (IPv6) notation. Throws InvalidArgument; `what` starts the
+ * message.
+ */
 export function parseAddress(what: string, text: string): IpAddress {
   const bytes = text.includes(":") ? v6Bytes(text) : v4Bytes(text);
   if (!bytes) throw invalidArgument(`${what}: ${JSON.stringify(text.slice(0, 64))} is not an IP address`);
   return { family: bytes.length === 4 ? AF_INET : AF_INET6, bytes };
 }
 
-/** Parses `address/prefix`. */
+/** Parses `address/prefix`. Throws InvalidArgument. */
 export function parseCidr(what: string, text: string): Cidr {
   const [host = "", bits = "", ...more] = text.split("/");
   const address = parseAddress(what, host);
@@ -35,7 +40,7 @@ export function parseCidr(what: string, text: string): Cidr {
   return { ...address, prefix };
 }
 
-/** Parses six hex bytes with colons. */
+/** Parses six hex bytes separated by colons. Throws InvalidArgument. */
 export function parseMac(what: string, text: string): Uint8Array {
   if (!/^([0-9a-f]{2}:){5}[0-9a-f]{2}$/i.test(text)) {
     throw invalidArgument(`${what}: ${JSON.stringify(text.slice(0, 64))} is not a MAC address`);
@@ -63,7 +68,7 @@ function v6Bytes(text: string): Uint8Array | undefined {
   return Uint8Array.from(all.flatMap((group) => [group >> 8, group & 0xff]));
 }
 
-/** 16-bit groups; the last two may be written as a v4 address. */
+/** 16-bit groups; the last two may be written as an IPv4 address. */
 function groups(text: string): number[] | undefined {
   if (text === "") return [];
   const parts = text.split(":");

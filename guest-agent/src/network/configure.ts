@@ -63,7 +63,10 @@ export function checkNetwork({ interfaces, routes, neighbours }: Network): void 
   for (const neighbour of neighbours) newNeighbour(neighbour, indexOf);
 }
 
-/** Brings the guest's network to what the request says; takes nothing away. May be repeated. */
+/**
+ * Adds what the request lists to the guest's network and removes nothing; idempotent. Rejects with
+ * InvalidArgument, NotFound, DeadlineExceeded or Internal.
+ */
 export async function configureNetwork(sys: Sys, network: Network): Promise<void> {
   checkNetwork(network);
   if (network.interfaces.length + network.routes.length === 0) return; // neighbours need an interface
@@ -79,7 +82,8 @@ export async function configureNetwork(sys: Sys, network: Network): Promise<void
     };
     for (const one of network.interfaces) setUp(sys, socket, one, indexOf(one.name));
     for (const route of network.routes) {
-      // Appended, as the host's may differ in the interface alone; one that is there already is refused, and is right.
+      // Append: two routes of the host may differ only in the interface. EEXIST means that the route is there
+      // already.
       const flags = NLM_F_CREATE | NLM_F_APPEND;
       socket.request(`route ${route.destination}`, RTM_NEWROUTE, newRoute(route, indexOf), flags, [EEXIST]);
     }
@@ -92,7 +96,7 @@ export async function configureNetwork(sys: Sys, network: Network): Promise<void
   }
 }
 
-/** Gives the links their names; a link that has the name of another is moved out of the way first. */
+/** Renames the interfaces; one that has the name of another gets a temporary name first. */
 function nameLinks(sys: Sys, socket: RouteSocket, interfaces: readonly NetworkInterface[]): void {
   const links = listLinks(sys);
   const rename = (from: string, index: number, to: string) => {
@@ -111,7 +115,7 @@ function nameLinks(sys: Sys, socket: RouteSocket, interfaces: readonly NetworkIn
 function setUp(sys: Sys, socket: RouteSocket, wanted: NetworkInterface, index: number): void {
   const { name, mtu } = wanted;
   const addresses = wanted.addresses.map((address) => parseCidr(`interface ${name}`, address));
-  // The host has found the addresses to be unique, and an interface without v6 there gets none here.
+  // The host has done duplicate address detection. An interface without IPv6 there gets none here.
   setV6(sys, name, "disable_ipv6", addresses.some(({ family }) => family === AF_INET6) ? "0" : "1");
   setV6(sys, name, "accept_dad", "0");
   socket.request(`interface ${name}: set up with MTU ${mtu}`, RTM_NEWLINK, linkUpWithMtu(index, mtu));

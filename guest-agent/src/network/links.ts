@@ -2,7 +2,7 @@ import { readText } from "../files.ts";
 import { within } from "../loop/timeout.ts";
 import type { Sys } from "../sys.ts";
 
-/** RTMGRP_LINK of linux/rtnetlink.h: links that come and go. */
+/** RTMGRP_LINK of linux/rtnetlink.h: interfaces that are added or removed. */
 const LINK_GROUP = 1;
 const DIRECTORY = "/sys/class/net";
 
@@ -22,8 +22,8 @@ export function listLinks(sys: Pick<Sys, "readdir" | "readFile">): Link[] {
 }
 
 /**
- * Resolves when there is a link for each of the (lower-case) MAC addresses: one that was just plugged in takes the
- * kernel a moment. Rejects with DeadlineExceeded after `limitMs`.
+ * Resolves when there is an interface for each of the (lower-case) MAC addresses: the kernel needs a moment
+ * for a hot-plugged one. Rejects with DeadlineExceeded after `limitMs`.
  */
 export async function awaitLinks(sys: Sys, macs: readonly string[], limitMs: number): Promise<void> {
   const missing = () => {
@@ -43,11 +43,11 @@ export async function awaitLinks(sys: Sys, macs: readonly string[], limitMs: num
         }
       };
       sys.watch(fd, { read: true }, () => {
-        // What the message says does not matter: it is a reason to look again.
+        // The content does not matter: any message is a reason to look again.
         while (sys.read(fd, buffer, 0, buffer.length) > 0);
         look();
       });
-      look(); // it may have come before the socket was there to hear of it
+      look(); // it may have appeared before the socket was bound
     });
     await within(sys, limitMs, `network: interfaces ${missing().join(", ")} to appear`, appeared);
   } finally {

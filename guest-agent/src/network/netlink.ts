@@ -6,10 +6,11 @@ const NLMSG_ERROR = 2;
 const NLM_F_REQUEST = 1;
 const NLM_F_ACK = 4;
 const HEADER_BYTES = 16;
+/** Creates or changes an interface (rtnetlink(7)). */
 export const RTM_NEWLINK = 16;
 const IFF_UP = 1;
 
-/** What rtnetlink answers most. */
+/** The most frequent errors of rtnetlink. */
 const ERRNO_NAMES: Readonly<Record<number, string>> = {
   1: "EPERM",
   16: "EBUSY",
@@ -22,7 +23,10 @@ const ERRNO_NAMES: Readonly<Record<number, string>> = {
   113: "EHOSTUNREACH",
 };
 
-/** A netlink message that asks for an acknowledgement: header (nlmsghdr) and body, in the machine's little-endian order. */
+/**
+ * Returns a netlink message that requests an acknowledgement: header (nlmsghdr) and body, in the machine's
+ * little-endian order.
+ */
 export function encodeRequest(type: number, sequence: number, body: Uint8Array, flags = 0): Uint8Array {
   const message = new Uint8Array(HEADER_BYTES + body.length);
   const view = new DataView(message.buffer);
@@ -34,7 +38,7 @@ export function encodeRequest(type: number, sequence: number, body: Uint8Array, 
   return message;
 }
 
-/** `struct ifinfomsg` that sets a link up. */
+/** Returns a `struct ifinfomsg` that sets an interface up. */
 export function linkUp(index: number): Uint8Array {
   const body = new Uint8Array(16);
   const view = new DataView(body.buffer);
@@ -44,7 +48,10 @@ export function linkUp(index: number): Uint8Array {
   return body;
 }
 
-/** The errno of the acknowledgement with this sequence number, 0 = done; undefined when it is another message. */
+/**
+ * Returns the errno of the acknowledgement with this sequence number (0: success), or undefined for any other
+ * message.
+ */
 export function decodeAck(message: Uint8Array, sequence: number): number | undefined {
   if (message.length < HEADER_BYTES + 4) return undefined;
   const view = new DataView(message.buffer, message.byteOffset, message.length);
@@ -52,7 +59,9 @@ export function decodeAck(message: Uint8Array, sequence: number): number | undef
   return Math.abs(view.getInt32(HEADER_BYTES, true));
 }
 
-/** One NETLINK_ROUTE socket. The kernel works on a request within the write and has answered when it returns. */
+/**
+ * A NETLINK_ROUTE socket. The kernel processes a request within write(2) and has answered when it returns.
+ */
 export class RouteSocket {
   readonly #sys: Pick<Sys, "netlinkRoute" | "read" | "write" | "close">;
   readonly #fd: number;
@@ -63,7 +72,10 @@ export class RouteSocket {
     this.#fd = sys.netlinkRoute();
   }
 
-  /** Sends a request and throws when the kernel refuses it, `accepted` errnos excepted; `step` says what it was for. */
+  /**
+   * Sends a request. Throws Internal if the kernel refuses it, except with one of the `accepted` errnos;
+   * `step` starts the message.
+   */
   request(step: string, type: number, body: Uint8Array, flags = 0, accepted: readonly number[] = []): void {
     const sequence = ++this.#sequence;
     const message = encodeRequest(type, sequence, body, flags);

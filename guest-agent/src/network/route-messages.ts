@@ -3,15 +3,21 @@ import type { Neighbour, NextHop, Route } from "../../../src/proto/generated/hul
 import { AF_INET, type Cidr, type IpAddress, parseAddress, parseCidr, parseMac } from "./address.ts";
 
 /**
- * Bodies of rtnetlink(7) messages: a fixed header in the machine's (little-endian) order, then attributes. The numbers
- * are those of linux/rtnetlink.h, if_addr.h, if_link.h and neighbour.h.
+ * Adds an address. This file builds the bodies of rtnetlink(7) messages: a fixed header in the machine's
+ * (little-endian) order, then attributes. The numbers are from linux/rtnetlink.h, if_addr.h, if_link.h and
+ * neighbour.h.
  */
 export const RTM_NEWADDR = 20;
+/** Adds a route. */
 export const RTM_NEWROUTE = 24;
+/** Adds a neighbour. */
 export const RTM_NEWNEIGH = 28;
 
+/** Replaces an existing object. */
 export const NLM_F_REPLACE = 0x100;
+/** Creates the object if it does not exist. */
 export const NLM_F_CREATE = 0x400;
+/** Adds to the end of the list. */
 export const NLM_F_APPEND = 0x800;
 
 const IFF_UP = 1;
@@ -48,27 +54,27 @@ const TYPES: Readonly<Record<string, number>> = {
   throw: 9,
 };
 
-/** The index of an interface by its name; throws when there is none. */
+/** Returns the index of an interface; throws if it does not exist. */
 type IndexOf = (device: string) => number;
 
-/** `ifinfomsg` that gives a link another name. */
+/** Returns an `ifinfomsg` that renames an interface. */
 export function renameLink(index: number, name: string): Uint8Array {
   return concat([linkHeader(index, 0, 0), attribute(IFLA_IFNAME, text(name))]);
 }
 
-/** `ifinfomsg` that sets a link down. */
+/** Returns an `ifinfomsg` that sets an interface down. */
 export function linkDown(index: number): Uint8Array {
   return linkHeader(index, 0, IFF_UP);
 }
 
-/** `ifinfomsg` that sets the MTU and the link up. */
+/** Returns an `ifinfomsg` that sets the MTU and sets the interface up. */
 export function linkUpWithMtu(index: number, mtu: number): Uint8Array {
   return concat([linkHeader(index, IFF_UP, IFF_UP), attribute(IFLA_MTU, u32(mtu))]);
 }
 
 /**
- * `ifaddrmsg` for an address that can be used at once (no duplicate address detection: the host has done it) and
- * makes no route of its own: the host's routes are copied one by one.
+ * Returns an `ifaddrmsg` for an address that is usable at once (the host has done duplicate address
+ * detection) and adds no route: the host's routes are copied one by one.
  */
 export function newAddress(index: number, address: Cidr): Uint8Array {
   const { family, bytes, prefix } = address;
@@ -85,7 +91,7 @@ export function newAddress(index: number, address: Cidr): Uint8Array {
   return concat(parts);
 }
 
-/** `rtmsg` for a route of the main table. Throws InvalidArgument for what is no route. */
+/** Returns an `rtmsg` for a route of the main table. Throws InvalidArgument. */
 export function newRoute(route: Route, indexOf: IndexOf): Uint8Array {
   const what = `route ${JSON.stringify(route.destination.slice(0, 64))}`;
   const { family, bytes, prefix } = parseCidr(what, route.destination);
@@ -118,7 +124,7 @@ export function newRoute(route: Route, indexOf: IndexOf): Uint8Array {
   return concat(parts);
 }
 
-/** `ndmsg` for a permanent neighbour. */
+/** Returns an `ndmsg` for a permanent neighbour. Throws InvalidArgument. */
 export function newNeighbour(neighbour: Neighbour, indexOf: IndexOf): Uint8Array {
   const what = `neighbour ${JSON.stringify(neighbour.address.slice(0, 64))}`;
   const { family, bytes } = parseAddress(what, neighbour.address);
@@ -142,7 +148,10 @@ function nextHop(what: string, family: number, hop: NextHop, indexOf: IndexOf): 
   return concat([header, u32(indexOf(hop.device)), via]);
 }
 
-/** A gateway of the other family has an attribute of its own, in which the family is a 16-bit number. */
+/**
+ * A gateway of the other address family has a separate attribute, which starts with the family as a 16-bit
+ * number.
+ */
 function gateway(what: string, family: number, text: string): Uint8Array {
   const via: IpAddress = parseAddress(`${what}: gateway`, text);
   if (via.family === family) return attribute(RTA_GATEWAY, via.bytes);

@@ -4,10 +4,12 @@ const MISSING = /executable file `(.*)` not found in \$PATH/;
 const UNRUNNABLE =
   /(?:open executable|exec container process(?: \(missing dynamic library\?\))? `.*`|^exec): ?(.*)$/i;
 
-/** Characters of a message that are looked at: it quotes what the container's spec says. */
+/** In characters; a message may quote long strings of the container's spec. */
 const LONGEST_MESSAGE = 4096;
 
-/** The messages of crun's log (`--log-format=json`: one object a line with `msg` and `level`), errors only. */
+/**
+ * Returns the error messages of crun's log (`--log-format=json`: one object per line with `msg` and `level`).
+ */
 export function errorsOf(log: string): string[] {
   const messages: string[] = [];
   for (const line of log.split("\n")) {
@@ -17,15 +19,15 @@ export function errorsOf(log: string): string[] {
       if (entry.level !== "warning" && typeof entry.msg === "string")
         messages.push(entry.msg.slice(0, LONGEST_MESSAGE));
     } catch {
-      messages.push(line.slice(0, LONGEST_MESSAGE)); // crun died while writing, or wrote plain text: better shown than lost
+      messages.push(line.slice(0, LONGEST_MESSAGE)); // plain text, or crun died while writing
     }
   }
   return messages;
 }
 
 /**
- * Why crun failed, as an error for the host. A program that does not exist or cannot be run gets the words that runc
- * uses, since tools and people look for them.
+ * Returns why crun failed, as an error for the host. For a program that does not exist or cannot be executed
+ * it uses runc's message, which tools and users search for.
  */
 export function crunError(step: string, program: string, log: string, status: number): HullError {
   const messages = errorsOf(log);
@@ -49,7 +51,10 @@ export function crunError(step: string, program: string, log: string, status: nu
   );
 }
 
-/** crun refuses what is not a regular file with EPERM; runc says the same of it as of a file without the x bits. */
+/**
+ * For a file that is not regular crun reports EPERM; runc reports the same as for a file that is not
+ * executable.
+ */
 function inRuncsWords(cause: string): string {
   return cause.toLowerCase().replace("operation not permitted", "permission denied");
 }

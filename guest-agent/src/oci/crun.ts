@@ -11,22 +11,22 @@ const ENVIRONMENT = ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"];
 
 interface CrunPaths {
   binary: string;
-  /** crun's own records. */
+  /** Where crun keeps its state. */
   stateRoot: string;
 }
 
 interface Launch {
   containerId: string;
-  /** Folder for the pid file and the log, one launch at a time per `name`. */
+  /** Directory for the PID file and the log; one launch at a time per `name`. */
   folder: string;
   name: string;
-  /** The program, for messages. */
+  /** The program, for error messages. */
   program: string;
   fds: number[];
   consoleSocket: string | undefined;
 }
 
-/** The crun commands that the agent needs. Everything else it does to a container, it does itself: a crun costs time. */
+/** The crun commands that the agent uses. It does everything else itself, since each crun takes time. */
 export class Crun {
   readonly #sys: Sys;
   readonly #reaper: Reaper;
@@ -38,9 +38,12 @@ export class Crun {
     this.#paths = paths;
   }
 
-  /** `crun create`: resolves with the pid of the waiting init process, a child of ours. Take a reaper hold around it. */
+  /**
+   * `crun create`: resolves with the PID of the waiting init, a child of the agent. The caller must hold the
+   * reaper.
+   */
   create(bundle: string, launch: Launch): Promise<number> {
-    // The root file system is the initramfs, which cannot be pivoted away from.
+    // The root file system is the initramfs, where pivot_root(2) fails.
     return this.#launch(`container ${launch.containerId}: create`, launch, (pidFile, terminal) => [
       "create",
       "--no-pivot",
@@ -52,7 +55,10 @@ export class Crun {
     ]);
   }
 
-  /** `crun exec --detach`: resolves with the pid of the running process, a child of ours. Take a reaper hold around it. */
+  /**
+   * `crun exec --detach`: resolves with the PID of the running process, a child of the agent. The caller must
+   * hold the reaper.
+   */
   exec(processFile: string, launch: Launch): Promise<number> {
     return this.#launch(`container ${launch.containerId}: exec`, launch, (pidFile, terminal) => [
       "exec",
@@ -65,12 +71,12 @@ export class Crun {
   }
 
   /**
-   * Lets a created container's program run. The same as `crun start` without its process: one byte into the FIFO
-   * that init waits at, whose absence is crun's mark of a started container.
+   * Starts a created container's program as `crun start` does, but without a process: writes one byte to the
+   * FIFO on which init waits and removes it, which is how crun marks a container as started.
    */
   start(containerId: string): void {
     const fifo = `${this.stateOf(containerId)}/exec.fifo`;
-    // Without a reader (init has died) this is ENXIO.
+    // Fails with ENXIO if there is no reader: init has exited.
     const fd = this.#sys.open(fifo, this.#sys.O_WRONLY | this.#sys.O_NONBLOCK);
     try {
       this.#sys.unlink(fifo);
@@ -80,7 +86,7 @@ export class Crun {
     }
   }
 
-  /** `crun update` with an OCI `linux.resources` file. */
+  /** `crun update` with an OCI `linux.resources` file. Rejects with crun's error. */
   async update(containerId: string, resourcesFile: string, folder: string): Promise<void> {
     const step = `container ${containerId}: update`;
     await this.#run(step, "", `${folder}/update.log`, [
@@ -90,7 +96,7 @@ export class Crun {
     ]);
   }
 
-  /** Where crun keeps its record of a container. */
+  /** Returns the directory in which crun keeps the state of a container. */
   stateOf(containerId: string): string {
     return `${this.#paths.stateRoot}/${containerId}`;
   }

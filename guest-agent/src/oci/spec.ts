@@ -3,7 +3,10 @@ import { POD_PID_NAMESPACE } from "../../../src/core/guest-paths.ts";
 import { checkPath } from "../names.ts";
 import type { Disk } from "../storage/disks.ts";
 
-/** The parts of the OCI runtime spec that the agent looks at (runtime-spec, config.md); the rest goes through to crun. */
+/**
+ * `process` of the OCI runtime spec (runtime-spec, config.md): the fields that the agent uses; the others are
+ * passed to crun.
+ */
 export interface Process {
   args: string[];
   env?: string[];
@@ -26,23 +29,24 @@ interface Spec {
 }
 
 /**
- * The version that crun is told. Debian 12's crun (1.8) takes 1.0.x only ("unknown version specified"), containerd 1.7
- * and 2 write later ones; later minor versions only add fields, and crun passes over fields it does not know.
+ * The version passed to crun. Debian 12's crun (1.8) accepts 1.0.x only ("unknown version specified"), while
+ * containerd 1.7 and 2 write later ones; later minor versions only add fields, and crun ignores unknown
+ * fields.
  */
 const SPEC_VERSION = "1.0.2";
 
 interface SpecContext {
-  /** cgroup below the root of the hierarchy. */
+  /** Relative to the root of the cgroup hierarchy. */
   cgroupsPath: string;
   terminal: boolean;
-  /** Path of the pod's shared pid namespace; called for a container that wants it. */
+  /** Returns the path of the pod's shared PID namespace; called only if the container uses it. */
   podPidNamespace: () => string;
   disks: readonly Disk[];
-  /** Where the root file system was mounted, if not where the spec says. */
+  /** Where the root file system is mounted, if not at the spec's path. */
   rootPath?: string | undefined;
 }
 
-/** Parses and checks a container's spec and makes the changes that only the guest can. Throws InvalidArgument. */
+/** Parses and checks a container's spec and fills in what only the guest knows. Throws InvalidArgument. */
 export function prepareSpec(bytes: Uint8Array, context: SpecContext): Spec {
   const spec = parseObject("spec", bytes);
   const root = object("spec: root", spec.root);
@@ -71,7 +75,7 @@ function withPidNamespace(linux: Spec["linux"], path: () => string): Spec["linux
   return { ...linux, namespaces };
 }
 
-/** Gives block devices the numbers that they have in this guest, and allows the container to use them. */
+/** Sets the numbers that block devices have in this guest and allows the container to use them. */
 function withDisks(linux: Spec["linux"], disks: readonly Disk[]): Spec["linux"] {
   if (disks.length === 0) return linux;
   const devices = list("spec: linux.devices", linux["devices"]);

@@ -3,34 +3,38 @@ import { readText } from "../files.ts";
 import { errnoName, type Sys } from "../sys.ts";
 
 const CPUS = "/sys/devices/system/cpu";
-/** The kernel has memory in blocks of one size, 128 MiB in most guests (kernel documentation, admin-guide/mm/memory-hotplug). */
+/**
+ * The kernel manages memory in blocks of one size, 128 MiB in most guests (admin-guide/mm/memory-hotplug).
+ */
 const MEMORY = "/sys/devices/system/memory";
 const MIB = 2 ** 20;
 
-/** What the machine has in all. */
+/** The total size of the VM. */
 interface MachineSize {
   readonly vcpus: number;
   readonly memoryMib: number;
 }
 
 /**
- * Puts every CPU and memory block into use that the kernel knows and does not use: those that were plugged in. Throws
- * FailedPrecondition where it then has less than `size`; the kernel's own messages say why.
+ * Brings every CPU and memory block online that was hot-plugged. Throws FailedPrecondition if the kernel then
+ * has less than `size`; the kernel's log has the reason.
  */
 export function onlineResources(sys: Sys, { vcpus, memoryMib }: MachineSize): void {
-  // Memory first: a CPU's own data takes some.
+  // Memory first: per-CPU data takes some.
   const blocks = onlineAll(sys, MEMORY, /^memory\d+$/, "state", { from: "offline", to: "online" });
   const mib = blocks === 0 ? 0 : blocks * blockMib(sys);
   const cpus = onlineAll(sys, CPUS, /^cpu\d+$/, "online", { from: "0", to: "1" });
   if (cpus < vcpus) throw tooFew(`${cpus} of ${vcpus} CPUs`);
-  // The last block of what it was booted with may be a part of one; what is plugged in comes in whole blocks.
+  // The last block of the boot memory may be partial; hot-plugged memory comes in whole blocks.
   if (mib < memoryMib) throw tooFew(`${mib} of ${memoryMib} MiB of memory`);
 }
 
-/** The file has hexadecimal digits. */
+/** The file holds a hexadecimal number. */
 const blockMib = (sys: Sys) => Number(`0x${readText(sys, `${MEMORY}/block_size_bytes`).trim()}`) / MIB;
 
-/** Returns how many of the folders' devices are in use. CPU 0 has no file for it: it always is. */
+/**
+ * Returns how many devices the directory has, all online now. CPU 0 has no such file: it is always online.
+ */
 function onlineAll(
   sys: Sys,
   folder: string,
@@ -50,7 +54,7 @@ function onlineAll(
   return devices.length;
 }
 
-/** A kernel without memory hot-plug does not have the folder. */
+/** A kernel without memory hot-plug does not have the directory. */
 function namesIn(sys: Sys, folder: string): string[] {
   try {
     return sys.readdir(folder);

@@ -8,7 +8,10 @@ import { checkShare, mountShare } from "./share.ts";
 import { ShareCache } from "./share-cache.ts";
 import { setSysctl, sysctlPath } from "./sysctl.ts";
 
-/** What runc takes, too: the kernel minds the length alone (HOST_NAME_MAX), and many names have an underscore. */
+/**
+ * Accepts what runc accepts: the kernel only limits the length (HOST_NAME_MAX), and many names have an
+ * underscore.
+ */
 const HOSTNAME = /^[!-~]{1,64}$/;
 const FORWARD_TOKEN = /^([0-9a-f]{32})?$/;
 const MIN_ENTROPY = 32;
@@ -16,33 +19,37 @@ const MAX_ENTROPY = 4096;
 const MAX_SHARES = 64;
 const MAX_SYSCTLS = 256;
 
-/** Makes the booted or restored VM the pod's. Once: a VM is never given to a second pod. */
+/** Assigns the booted or restored VM to its pod, once: a VM never serves a second pod. */
 export class Sandbox {
   readonly #sys: Sys;
   readonly #log: Log;
   readonly #onStart: (request: StartSandboxRequest) => void;
   #started = false;
 
-  /** `onStart` is told, before anything is changed, of the one request that is carried out. */
+  /** `onStart` gets the request that is carried out, before anything is changed. */
   constructor(sys: Sys, log: Log, onStart: (request: StartSandboxRequest) => void) {
     this.#sys = sys;
     this.#log = log;
     this.#onStart = onStart;
   }
 
-  /** Throws FailedPrecondition while the VM is nobody's. */
+  /** Throws FailedPrecondition until the VM has been assigned to a pod. */
   requireStarted(): void {
     if (!this.#started) throw failedPrecondition("sandbox: not started");
   }
 
-  /** Checks everything before it changes anything; after a failure the VM is to be thrown away. */
+  /**
+   * Sets the VM up for its pod. Checks everything before it changes anything; after a failure the VM must not
+   * be used. Rejects with FailedPrecondition if repeated, InvalidArgument, or the error of a step.
+   */
   async start(request: StartSandboxRequest): Promise<void> {
     if (this.#started) throw failedPrecondition("sandbox: already started");
     check(request);
     this.#started = true;
     this.#onStart(request);
     const sys = this.#sys;
-    // First of all: what is derived from time and randomness must not come from the template this VM was cloned from.
+    // First: nothing may be derived from the clock and the entropy of the template that this VM was cloned
+    // from.
     if (request.timeUnixNano > 0n) sys.setClock(request.timeUnixNano);
     sys.addEntropy(request.entropy);
     if (request.hostname !== "") sys.setHostname(request.hostname);

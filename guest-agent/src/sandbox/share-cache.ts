@@ -3,22 +3,25 @@ import { describe, type Log } from "../log.ts";
 import type { Sys } from "../sys.ts";
 
 const INTERVAL_MS = 1000;
-/** Inodes that the kernel has in memory, of all file systems (Documentation/admin-guide/sysctl/fs.rst). */
+/** The number of inodes in memory, of all file systems (Documentation/admin-guide/sysctl/fs.rst). */
 const ALL_INODES = "/proc/sys/fs/inode-nr";
-/** `name <active> ...` for each kind of object (slabinfo(5)). */
+/** `name <active> ...` for each slab cache (slabinfo(5)). */
 const SLABS = "/proc/slabinfo";
 const DROP = "/proc/sys/vm/drop_caches";
-/** What is written there (Documentation/admin-guide/sysctl/vm.rst): inodes that nobody uses; with cached content, too. */
+/**
+ * Written there in turn (Documentation/admin-guide/sysctl/vm.rst): 2 frees unused inodes, 3 those with cached
+ * content, too.
+ */
 const DROPS = ["2", "3"];
 
 /**
- * Keeps the files of the shares that the guest's kernel remembers below a number. The kernel itself only forgets for
- * want of memory, while the host's daemon has each of them open and cannot ask for one back.
+ * Limits the number of shared files that the guest's kernel caches. The kernel itself frees inodes only when
+ * it is short of memory, but virtiofsd keeps each of them open and cannot reclaim one.
  */
 export class ShareCache {
   readonly #sys: Sys;
   readonly #log: Log;
-  /** Where the next look finds too many: more than the limit when so many are in use. */
+  /** The number above which the next check frees inodes: higher than the limit if that many are in use. */
   #threshold: number;
 
   constructor(
@@ -31,7 +34,7 @@ export class ShareCache {
     this.#threshold = limit;
   }
 
-  /** Looks once a second from now on: the kernel tells nobody when it has learnt of a file. */
+  /** Starts to check once a second: the kernel has no event for a new inode. */
   watch(): void {
     this.#sys.setTimer(INTERVAL_MS, () => {
       try {
@@ -43,6 +46,7 @@ export class ShareCache {
     });
   }
 
+  /** Frees inodes if there are too many; logs a warning if that does not help. */
   look(): void {
     const sys = this.#sys;
     // The cheap number first.

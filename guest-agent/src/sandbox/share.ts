@@ -3,12 +3,12 @@ import type { Share } from "../../../src/proto/generated/hull/agent/v1/agent.ts"
 import { checkPath } from "../names.ts";
 import type { Sys } from "../sys.ts";
 
-/** Shares are mounted below this folder only: nothing of the guest's own can be covered by one. */
+/** Shares are mounted below this directory only, so that none hides a file of the guest. */
 const SHARE_PARENT = "/run/hull";
 
 const TAG = /^[A-Za-z0-9_.-]{1,36}$/;
 
-/** Throws InvalidArgument for a tag virtio-fs cannot have (at most 36 bytes) or a target outside /run/hull. */
+/** Throws InvalidArgument for an invalid virtio-fs tag (at most 36 bytes) or a target outside /run/hull. */
 export function checkShare(share: Share): void {
   if (!TAG.test(share.tag))
     throw invalidArgument(`share ${JSON.stringify(share.tag.slice(0, 64))}: not a virtio-fs tag`);
@@ -18,7 +18,10 @@ export function checkShare(share: Share): void {
   }
 }
 
-/** Mounts a virtio-fs share. Device nodes on it mean nothing: they belong to the host. */
+/**
+ * Mounts a virtio-fs share, with nodev: device nodes on it are the host's. Throws InvalidArgument or
+ * Internal.
+ */
 export function mountShare(sys: Sys, share: Share): void {
   checkShare(share);
   try {

@@ -4,8 +4,9 @@ import type { Sys } from "../sys.ts";
 const KEY = /^[A-Za-z0-9_-]+([./][A-Za-z0-9_-]+)+$/;
 
 /**
- * The file of a sysctl key. As in sysctl(8) the first separator decides: with a dot first, dots separate and a slash
- * stands for a dot within a name (an interface `eth0.1`); with a slash first it is the path itself.
+ * Returns the file of a sysctl key. As in sysctl(8) the first separator decides: after a dot, dots separate
+ * and a slash is a dot within a name (interface `eth0.1`); after a slash, the key is a path. Throws
+ * InvalidArgument.
  */
 export function sysctlPath(key: string): string {
   if (!KEY.test(key)) throw invalidArgument(`sysctl ${JSON.stringify(key.slice(0, 256))}: not a key`);
@@ -14,7 +15,7 @@ export function sysctlPath(key: string): string {
   return `/proc/sys/${path}`;
 }
 
-/** Writes one sysctl. Throws InvalidArgument for a bad key, Internal for one that this kernel does not have. */
+/** Writes a sysctl. Throws InvalidArgument for a malformed key, Internal if the kernel does not have it. */
 export function setSysctl(sys: Pick<Sys, "writeFile" | "O_WRONLY">, key: string, value: string): void {
   const path = sysctlPath(key);
   try {

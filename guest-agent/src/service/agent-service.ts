@@ -22,13 +22,15 @@ interface AgentParts {
   sandbox: Sandbox;
   containers: Containers;
   events: EventBus;
-  /** Hands all that is only in memory to the host. */
+  /** Unmounts the root disks and writes all other dirty data back. */
   writeBack: () => Promise<void>;
-  /** Called after the answer to the shutdown is on its way. */
+  /** Called after the answer to Shutdown has been written. */
   powerOff: () => void;
 }
 
-/** `hull.agent.v1.Agent`: from the wire to the parts that do the work. */
+/**
+ * Returns the handlers of `hull.agent.v1.Agent`, which translate between the wire format and the components.
+ */
 export function agentHandlers(parts: AgentParts): Handlers<typeof AgentDefinition> {
   return onceStarted(
     { ...sandboxCalls(parts), ...containerCalls(parts), ...processCalls(parts) },
@@ -79,7 +81,7 @@ function sandboxCalls({
     events: (_request, context) => subscribe(events, context),
 
     async shutdown() {
-      // The host may end the VM as soon as it has the answer.
+      // The host may kill the VM as soon as it has the answer.
       await writeBack();
       // Not before the answer has been written.
       sys.setTimer(0, powerOff);
@@ -169,10 +171,13 @@ function processCalls({ containers }: Pick<AgentParts, "containers">): Handlers<
   };
 }
 
-/** What may be called while the VM is nobody's: it changes nothing that a pod would find. */
+/** Calls that are allowed before StartSandbox: they leave nothing in the VM that a pod would find. */
 const AT_ANY_TIME: readonly string[] = ["hello", "startSandbox", "shutdown"];
 
-/** Whoever dials before the pod's host does must not leave anything in the VM. */
+/**
+ * Refuses all other calls before StartSandbox: a client that connects before the shim must not leave anything
+ * in the VM.
+ */
 function onceStarted(handlers: object, sandbox: Sandbox): Handlers<typeof AgentDefinition> {
   const gated = Object.entries(handlers).map(([name, handler]) => [
     name,
@@ -186,7 +191,7 @@ function onceStarted(handlers: object, sandbox: Sandbox): Handlers<typeof AgentD
   return Object.fromEntries(gated);
 }
 
-/** What happens from now on until the connection ends. */
+/** Returns the events from now on until the connection or the call ends. */
 function subscribe(events: EventBus, context: CallContext): AsyncIterable<Event> {
   const subscription = events.subscribe();
   context.connection.onEnd(() => subscription.close());

@@ -3,8 +3,8 @@ import { internal } from "../../../src/core/errors.ts";
 import { allowing, type Sys } from "../sys.ts";
 
 /**
- * The socket through which crun hands over a terminal's master (SCM_RIGHTS, as `--console-socket` of every OCI
- * runtime). Keep its path short: socket paths end at 108 bytes.
+ * The socket through which crun passes a terminal's master (SCM_RIGHTS, `--console-socket` of every OCI
+ * runtime). Its path must be short: socket paths are limited to 108 bytes.
  */
 export class ConsoleSocket {
   readonly #sys: Sys;
@@ -20,19 +20,22 @@ export class ConsoleSocket {
     readonly path: string,
   ) {
     this.#sys = sys;
-    this.#master.promise.catch(() => undefined); // it may close before anyone has asked
+    this.#master.promise.catch(() => undefined); // it may be closed before `master` is called
     this.#listening = sys.unixListen(path, 1, 0o600);
     sys.watch(this.#listening, { read: true }, () => this.#accept());
   }
 
-  /** The terminal's master, the caller's from then on; rejects when the socket is closed before it came. */
+  /**
+   * Resolves with the terminal's master, which the caller then owns; rejects if the socket is closed before
+   * it arrives.
+   */
   async master(): Promise<number> {
     const fd = await this.#master.promise;
     this.#taken = true;
     return fd;
   }
 
-  /** Ends it; a master that came and was not taken is closed. */
+  /** Closes the socket, and a master that was received but not taken. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
@@ -49,7 +52,8 @@ export class ConsoleSocket {
     try {
       connection = this.#sys.accept(this.#listening);
     } catch (error) {
-      // What waits in the backlog would wake the loop for ever: the process fails to start, and can be started again.
+      // The pending connection would wake the loop endlessly. The process fails to start; the caller can
+      // retry.
       this.#sys.unwatch(this.#listening);
       this.#master.reject(error);
       return;

@@ -1,20 +1,21 @@
 import type { Sys } from "../sys.ts";
 
-/** The three streams of a process, by their place in its descriptor table. */
+/** The three streams of a process. */
 export type StreamName = "stdin" | "stdout" | "stderr";
 
+/** The streams by descriptor number. */
 export const STREAMS: readonly StreamName[] = ["stdin", "stdout", "stderr"];
 
-/** Our ends of a process's streams; whoever holds one closes it. A stream that is not wanted has none. */
+/** The agent's ends of a process's streams, which the holder closes. A stream that is not wanted has none. */
 export type Endpoints = Partial<Record<StreamName, number>>;
 
 interface Pipes {
-  /** What the process gets as its descriptors 0, 1 and 2; -1 = /dev/null. */
+  /** Descriptors 0, 1 and 2 of the process; -1: /dev/null. */
   child: [number, number, number];
   ours: Endpoints;
 }
 
-/** One pipe for each wanted stream. On failure nothing is left open. */
+/** Opens a pipe for each wanted stream. On failure nothing is left open. */
 export function openPipes(sys: Sys, wanted: ReadonlySet<StreamName>): Pipes {
   const pipes: Pipes = { child: [-1, -1, -1], ours: {} };
   try {
@@ -24,7 +25,7 @@ export function openPipes(sys: Sys, wanted: ReadonlySet<StreamName>): Pipes {
       const [theirs, mine] = name === "stdin" ? [read, write] : [write, read];
       pipes.child[index] = theirs;
       pipes.ours[name] = mine;
-      // The program sees an ordinary, blocking descriptor; the pipe's two ends have separate flags.
+      // The program gets an ordinary, blocking descriptor; the two ends of a pipe have separate flags.
       sys.setNonblock(theirs, false);
     }
   } catch (error) {
@@ -35,12 +36,13 @@ export function openPipes(sys: Sys, wanted: ReadonlySet<StreamName>): Pipes {
   return pipes;
 }
 
-/** Closes what only the child needs, once it has been started. */
+/** Closes the child's ends, once it has been started. */
 export function closeChildEnds(sys: Pick<Sys, "close">, pipes: Pipes): void {
   for (const fd of pipes.child) if (fd >= 0) sys.close(fd);
   pipes.child = [-1, -1, -1];
 }
 
+/** Closes the agent's ends. */
 export function closeEndpoints(sys: Pick<Sys, "close">, endpoints: Endpoints): void {
   for (const name of STREAMS) {
     const fd = endpoints[name];
@@ -48,7 +50,9 @@ export function closeEndpoints(sys: Pick<Sys, "close">, endpoints: Endpoints): v
   }
 }
 
-/** A terminal's master as the endpoints of stdin and stdout: two descriptors, since each relay owns its own. */
+/**
+ * Duplicates a terminal's master as the endpoints of stdin and stdout, since each relay owns its descriptor.
+ */
 export function terminalEndpoints(sys: Sys, master: number, wanted: ReadonlySet<StreamName>): Endpoints {
   const endpoints: Endpoints = {};
   try {

@@ -6,12 +6,16 @@ import { checkToken, type TokenTable } from "./tokens.ts";
 
 const MAX_WINDOW = 0xffff;
 
+/** Bytes that a process has written to its output streams. */
 export interface OutputTotals {
   stdout: bigint;
   stderr: bigint;
 }
 
-/** The streams of one process and its terminal's size. Registers the tokens when made, forgets them by `close`. */
+/**
+ * The streams of a process and the size of its terminal. Its tokens are registered from construction until
+ * `close`.
+ */
 export class GuestIo {
   readonly terminal: boolean;
   readonly wanted: ReadonlySet<StreamName>;
@@ -52,7 +56,7 @@ export class GuestIo {
     }
   }
 
-  /** Joins our ends of the process's pipes or terminal; the streams own them from here on. */
+  /** Connects the agent's ends of the process's pipes or terminal; the streams then own them. */
   attach(endpoints: Endpoints): void {
     for (const name of STREAMS) {
       const fd = endpoints[name];
@@ -63,24 +67,24 @@ export class GuestIo {
     }
   }
 
-  /** Takes over the terminal's master and gives it the size that is known by now. */
+  /** Takes ownership of the terminal's master and sets its size, if known. */
   attachTerminal(master: number): void {
     this.#master = master;
     this.#applySize();
   }
 
-  /** Sets the window size, now or when the terminal comes. */
+  /** Sets the window size, now or once there is a terminal. */
   resize(columns: number, rows: number): void {
     this.#size = { columns: Math.min(columns, MAX_WINDOW), rows: Math.min(rows, MAX_WINDOW) };
     this.#applySize();
   }
 
-  /** Bytes written so far to each output stream that the host wants. */
+  /** Returns the bytes written so far to each output stream that the host wants. */
   totals(): OutputTotals {
     return { stdout: this.#total("stdout"), stderr: this.#total("stderr") };
   }
 
-  /** Ends every stream and closes every descriptor. Harmless when repeated. */
+  /** Closes every stream and descriptor. Idempotent. */
   close(): void {
     for (const token of this.#registered.splice(0)) this.#tokens.forget(token);
     for (const stream of this.#streams.values()) stream.close();

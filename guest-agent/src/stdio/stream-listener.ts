@@ -4,7 +4,7 @@ import { errnoName } from "../sys.ts";
 import { Listener } from "../transport/listener.ts";
 import type { TokenTable } from "./tokens.ts";
 
-/** Generous: a guest that is starved of processor time must not lose a process's output. */
+/** Long: a guest that is short of CPU time must not lose a process's output. */
 const TOKEN_TIME_LIMIT_MS = 60_000;
 const LINE_FEED = 10;
 /** Token and line feed. */
@@ -12,9 +12,9 @@ const MAX_LINE = 33;
 const MAX_WAITING = 2048;
 
 /**
- * Serves the stdio port: reads the token line of each connection and hands the connection to its stream. The line
- * is read byte by byte so that what follows stays in the socket for the relay. A connection that is too slow, sends
- * anything else or an unknown token is closed.
+ * Serves the stdio port: reads the token line of each connection and passes the connection to its stream.
+ * Reads byte by byte, so that what follows remains in the socket for the relay. Closes a connection that is
+ * too slow, or sends an unknown token or anything else.
  */
 export class StreamListener {
   readonly #sys: Sys;

@@ -2,10 +2,10 @@ import type { Sys } from "../sys.ts";
 import type { StreamName } from "./endpoints.ts";
 
 /**
- * One stream of one process: joins our end of its pipe or terminal with the host's connection once both are there and
- * relays in C. Owns both descriptors. The host ends a stdin stream by closing its connection, and an output stream when
- * it has read `total` bytes: the agent keeps that connection open until `close`, because vsock back ends drop what is
- * still on its way when the guest closes.
+ * A stream of a process: connects the agent's end of its pipe or terminal with the host's connection once
+ * both exist, and relays in C. Owns both descriptors. The host closes a stdin stream when it ends, and an
+ * output stream when it has read `total` bytes: the agent keeps that connection open until `close`, because
+ * vsock backends drop data that is still in flight when the guest closes.
  */
 export class Stream {
   readonly #sys: Sys;
@@ -13,22 +13,22 @@ export class Stream {
   #terminal = false;
   #connection: number | undefined;
   #relay: number | undefined;
-  /** Set when the relay has ended. */
+  /** Bytes relayed, set when the relay has ended. */
   #moved: number | undefined;
-  /** Moves what a terminal holds into a pipe: see `total`. */
+  /** Moves a terminal's buffered output into a pipe: see `total`. */
   #emptying: { relay: number; pipe: number } | undefined;
   #closed = false;
 
   constructor(
     sys: Sys,
     readonly name: StreamName,
-    /** Whether the host wants it; a terminal's output that nobody wants is read and dropped. */
+    /** Whether the host wants it; unwanted output of a terminal is read and dropped. */
     readonly wanted: boolean,
   ) {
     this.#sys = sys;
   }
 
-  /** Takes our end of the process's pipe or terminal. */
+  /** Takes the agent's end of the process's pipe or terminal. */
   attach(endpoint: number, terminal: boolean): void {
     if (this.#closed) {
       this.#sys.close(endpoint);
@@ -39,7 +39,7 @@ export class Stream {
     this.#begin();
   }
 
-  /** Takes the host's connection. The first one counts; any other is closed. */
+  /** Takes the host's connection; closes any but the first. */
   connect(connection: number): void {
     if (this.#closed || this.#connection !== undefined) {
       this.#sys.close(connection);
@@ -49,7 +49,7 @@ export class Stream {
     this.#begin();
   }
 
-  /** Bytes written to an output stream until now: relayed already, or still on the way. */
+  /** Returns the bytes written to an output stream so far, relayed or not. */
   total(): number {
     if (this.#moved !== undefined) return this.#moved;
     if (this.#relay !== undefined) return Math.max(0, this.#sys.relayTotal(this.#relay));
@@ -57,7 +57,7 @@ export class Stream {
     return this.#terminal ? this.#emptyTerminal(this.#endpoint) : this.#sys.readable(this.#endpoint);
   }
 
-  /** Ends it: what has not been relayed yet is lost. */
+  /** Closes the stream: data that has not been relayed is lost. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
@@ -74,7 +74,7 @@ export class Stream {
     const endpoint = this.#endpoint;
     if (endpoint === undefined || this.#relay !== undefined || this.#moved !== undefined) return;
     if (!this.wanted && this.#connection === undefined) {
-      // Without a reader the program would block when the terminal's buffer is full.
+      // Without a reader the program would block once the terminal's buffer is full.
       this.#connection = this.#sys.open("/dev/null", this.#sys.O_WRONLY);
     }
     const connection = this.#connection;
@@ -86,7 +86,7 @@ export class Stream {
       });
       return;
     }
-    // Drains: a host that has gone away must not make the program block or get SIGPIPE.
+    // Drains: the program must not block or get SIGPIPE because the host has disconnected.
     this.#relay = this.#sys.relay(endpoint, connection, true, (bytes) => {
       this.#relay = undefined;
       this.#moved = bytes;
@@ -96,8 +96,8 @@ export class Stream {
   }
 
   /**
-   * Counts what a terminal holds that the host has not connected to yet. Only reading it tells, so it goes into a pipe,
-   * which then is what the host will be connected with.
+   * Counts the output in a terminal to which the host has not connected yet. Only reading it gives the
+   * number, so it is moved into a pipe, and the host will be connected to that.
    */
   #emptyTerminal(master: number): number {
     const sys = this.#sys;
@@ -108,7 +108,7 @@ export class Stream {
     });
     this.#emptying = { relay, pipe: write };
     const total = sys.relayTotal(relay);
-    sys.close(master); // the relay has its own
+    sys.close(master); // the relay has its own descriptor
     this.#endpoint = read;
     this.#terminal = false;
     return total;

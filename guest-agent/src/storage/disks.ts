@@ -5,32 +5,40 @@ import { within } from "../loop/timeout.ts";
 import { checkPath } from "../names.ts";
 import { allowing, errnoName, type Sys } from "../sys.ts";
 
-/** A disk of the VM as a device of a container. */
+/** A disk of the VM that a container sees as a device. */
 export interface Disk {
-  /** In the container. */
+  /** Path of the device node in the container. */
   readonly path: string;
   readonly access: string;
   readonly major: number;
   readonly minor: number;
 }
 
-/** Has a disk before its node in /dev appears, unlike /sys/block (device_add_disk in the kernel's block/genhd.c). */
+/**
+ * Lists a disk before its device node appears, unlike /sys/block (device_add_disk in the kernel's
+ * block/genhd.c).
+ */
 const DISKS = "/sys/class/block";
 /** virtio-blk serial numbers have at most 20 bytes (virtio 1.2, 5.2.6.2). */
 const SERIAL = /^[A-Za-z0-9_.-]{1,20}$/;
 const ACCESS = /^rw?$/;
-/** How often to try a disk that has a node but cannot be opened yet: no event announces that. */
+/**
+ * How often to retry a disk whose device node exists but cannot be opened yet: there is no event for that.
+ */
 const LOOK_MS = 2;
 
 /** A disk as the kernel knows it. */
 interface KernelDisk {
-  /** In /dev. */
+  /** Name of the device node in /dev. */
   readonly name: string;
   readonly major: number;
   readonly minor: number;
 }
 
-/** The disks that a container sees as devices. Rejects with InvalidArgument, or with DeadlineExceeded after `limitMs`. */
+/**
+ * Waits for the disks that a container sees as devices. Rejects with InvalidArgument, or DeadlineExceeded
+ * after `limitMs`.
+ */
 export async function awaitDevices(
   sys: Sys,
   wanted: readonly BlockDevice[],
@@ -49,8 +57,9 @@ export async function awaitDevices(
 }
 
 /**
- * Finds disks by their serial numbers. One that was just plugged in takes the kernel a moment: first its node in /dev
- * appears, then it can be opened. Rejects with InvalidArgument, or with DeadlineExceeded after `limitMs`.
+ * Finds disks by their serial numbers. For a hot-plugged disk the kernel needs a moment: first the device
+ * node appears, then it can be opened. Rejects with InvalidArgument, or with DeadlineExceeded after
+ * `limitMs`.
  */
 export async function awaitDisks(
   sys: Sys,
@@ -93,7 +102,7 @@ export async function awaitDisks(
   }
 }
 
-/** Whether the disk is behind its node by now. */
+/** Whether the device node can be opened. */
 function opens(sys: Pick<Sys, "open" | "close" | "O_RDONLY">, name: string): boolean {
   try {
     sys.close(sys.open(`/dev/${name}`, sys.O_RDONLY));
@@ -107,7 +116,7 @@ function opens(sys: Pick<Sys, "open" | "close" | "O_RDONLY">, name: string): boo
 function disksBySerial(sys: Pick<Sys, "readdir" | "readFile">) {
   const disks = new Map<string, KernelDisk>();
   for (const name of sys.readdir(DISKS)) {
-    // Not every disk has a serial number, and one may go while we look.
+    // Not every disk has a serial number, and one may be removed meanwhile.
     allowing(["ENOENT", "ENODEV", "EIO"], () => {
       const serial = readText(sys, `${DISKS}/${name}/serial`).trim();
       const [major = 0, minor = 0] = readText(sys, `${DISKS}/${name}/dev`).trim().split(":").map(Number);

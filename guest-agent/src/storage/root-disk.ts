@@ -26,7 +26,9 @@ export class RootDisk {
     return this.#mounted;
   }
 
-  /** Waits for the disk and mounts it. Rejects with InvalidArgument, or with DeadlineExceeded after `limitMs`. */
+  /**
+   * Waits for the disk and mounts it. Rejects with InvalidArgument, or with DeadlineExceeded after `limitMs`.
+   */
   async mount({ serial, fsType, readOnly, options }: Wanted, limitMs: number): Promise<void> {
     const sys = this.#sys;
     if (!FILE_SYSTEMS.has(fsType))
@@ -44,17 +46,18 @@ export class RootDisk {
     }
   }
 
-  /** So that unmounting it, for which the agent stands still, takes no time. */
+  /** Writes dirty data back, so that `unmount`, during which the agent is blocked, is fast. */
   async writeBack(reaper: Reaper): Promise<void> {
     if (this.#mounted) await writeBack(this.#sys, reaper, this.path);
   }
 
-  /** Writes back what is left and lets go of the disk; no process may use it any more. Idempotent. */
+  /** Unmounts the disk, which no process may use any more. Idempotent. */
   unmount(): void {
     if (this.#mounted) this.#sys.umount(this.path, this.#sys.UMOUNT_NOFOLLOW);
     this.#mounted = false;
-    // The namespaces of containers that came later have copies of the mount, which would keep the file system in use:
-    // with its mount point the kernel takes those, too (rmdir(2), mount_namespaces(7) on mount points elsewhere).
+    // Mount namespaces of later containers have copies of the mount, which would keep the file system busy.
+    // Removing the
+    // mount point unmounts those, too (rmdir(2), mount_namespaces(7) on mount points elsewhere).
     allowing(["ENOENT"], () => this.#sys.rmdir(this.path));
   }
 }

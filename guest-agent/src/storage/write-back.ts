@@ -3,15 +3,15 @@ import { runCommand } from "../loop/command.ts";
 import type { Reaper } from "../loop/reaper.ts";
 import type { Sys } from "../sys.ts";
 
-/** The argument that makes this program write a file system back instead of being PID 1 of the guest. */
+/** The argument with which this program writes a file system back instead of being PID 1 of the guest. */
 export const WRITE_BACK_ARGUMENT = "write-back";
 
-/** Gigabytes on a slow disk. */
+/** Enough for gigabytes on a slow disk. */
 const LIMIT_MS = 600_000;
 
 /**
- * Has a file system's data written to its disk by this program in another process (syncfs(2)): it may take minutes, in
- * which the agent must answer. Rejects with Internal, DeadlineExceeded.
+ * Writes a file system's data to its disk (syncfs(2)) in another process of this program: it may take
+ * minutes, during which the agent must answer. Rejects with Internal or DeadlineExceeded.
  */
 export async function writeBack(sys: Sys, reaper: Reaper, path: string): Promise<void> {
   const argv = ["/proc/self/exe", WRITE_BACK_ARGUMENT, path];
@@ -19,7 +19,7 @@ export async function writeBack(sys: Sys, reaper: Reaper, path: string): Promise
   if (status !== 0) throw internal(`${path}: write it back: exited with status ${status}`);
 }
 
-/** What the other process does. */
+/** The program of that process. */
 export function writeBackHere(sys: Sys, path: string): void {
   sys.syncfs(sys.open(path, sys.O_RDONLY));
 }

@@ -5,9 +5,9 @@ import { FdTransport } from "./fd-transport.ts";
 import { Listener } from "./listener.ts";
 
 /**
- * The host's connection to the agent. With the kernel's vsock every process of the host can dial this port, that of another
- * pod's VMM too. So there is one connection: the newest, as a dial that was given up may have arrived before it, and
- * after `seal`, when it has made the VM its pod's, no other.
+ * The host's connection to the agent. With vhost-vsock every process of the host can dial this port,
+ * including another pod's VMM, so there is one connection: the newest (an older one may be an abandoned
+ * dial), and after `seal`, when the VM has been assigned to its pod, no other.
  */
 export class AgentPort {
   readonly #sys: Sys;
@@ -17,7 +17,7 @@ export class AgentPort {
   #current: FdTransport | undefined;
   #sealed = false;
 
-  /** Takes over `fd`, a listening socket; `taken` is called for every connection. */
+  /** Owns `fd`, a listening socket; calls `taken` for every connection. */
   constructor(sys: Sys, fd: number, server: Server, log: Log, taken: () => void) {
     this.#sys = sys;
     this.#server = server;
@@ -25,7 +25,7 @@ export class AgentPort {
     this.#listener = new Listener(sys, fd, (connection) => this.take(connection), log);
   }
 
-  /** Serves a connection, which it owns. */
+  /** Serves a connection, which it then owns. */
   take(fd: number): void {
     if (this.#sealed) {
       this.#sys.close(fd);
@@ -37,6 +37,7 @@ export class AgentPort {
     this.#server.serve(this.#current);
   }
 
+  /** Accepts no further connections. */
   seal(): void {
     this.#sealed = true;
     this.#listener.close();

@@ -1,7 +1,7 @@
 import type { Transport } from "../../../src/ttrpc/transport.ts";
 import type { Sys } from "../sys.ts";
 
-/** Read into by every transport in turn; what was read is copied out before anyone else runs. */
+/** Read buffer shared by all transports; the data is copied out before other code runs. */
 const SCRATCH = new Uint8Array(64 << 10);
 const CLOSE_LIMIT_MS = 5_000;
 
@@ -65,7 +65,7 @@ export class FdTransport implements Transport {
     this.#arm();
   }
 
-  /** Watches for what is of interest now; only a change costs a system call. */
+  /** Sets the events to watch for; only a change costs a system call. */
   #arm(): void {
     if (this.#closed) return;
     const read = this.#data !== undefined && !this.#paused && this.#closing === undefined;

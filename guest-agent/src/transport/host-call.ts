@@ -7,9 +7,9 @@ const LONGEST_RETRY_MS = 500;
 const UEVENT_BYTES = 4096;
 
 /**
- * Calls the host as soon as there is a vsock device: at boot, or when one is plugged into a clone. The connection is
- * the agent's: the host waits for it and need not guess when the guest is up. Without a device the kernel's uevents
- * tell when to try again; a host that refuses is called again later, more and more rarely.
+ * Dials the host as soon as there is a vsock device: at boot, or when one is hot-plugged into a clone. The
+ * connection becomes the agent's, so that the host need not guess when the guest is up. Without a device, the
+ * kernel's uevents trigger a retry; a host that refuses is dialled again at growing intervals.
  */
 export class HostCall {
   readonly #sys: Sys;
@@ -33,7 +33,7 @@ export class HostCall {
     this.#try();
   }
 
-  /** The host has come by another way, or by this one. */
+  /** Stops dialling: the host is connected. Idempotent. */
   stop(): void {
     if (this.#stopped) return;
     this.#stopped = true;
@@ -41,12 +41,12 @@ export class HostCall {
     this.#sys.close(this.#uevents);
   }
 
-  /** What the messages say does not matter: a connect finds out whether there is a device, and is cheap. */
+  /** Discards the messages: connect(2) finds out whether there is a device, and is cheap. */
   #drain(message: Uint8Array): void {
     try {
       while (this.#sys.read(this.#uevents, message, 0, message.length) > 0);
     } catch (error) {
-      if (errnoName(error) !== "ENOBUFS") throw error; // more came than the socket holds: some were lost
+      if (errnoName(error) !== "ENOBUFS") throw error; // messages were lost, which does not matter
     }
   }
 

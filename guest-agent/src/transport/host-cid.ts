@@ -1,2 +1,2 @@
-/** VMADDR_CID_HOST (vsock(7)): the host's context id, whoever carries the vsock there. */
+/** VMADDR_CID_HOST (vsock(7)): the host's context id with every vsock backend. */
 export const HOST_CID = 2;

@@ -3,19 +3,19 @@ import { errnoName, type Sys } from "../sys.ts";
 import { HOST_CID } from "./host-cid.ts";
 
 const MAX_PER_TURN = 64;
-/** A connection that could not be accepted waits in the backlog, and would wake the loop at once again. */
+/** A connection that could not be accepted remains in the backlog and would wake the loop again at once. */
 const PAUSE_MS = 100;
 
 /**
- * Accepts the host's connections to a listening vsock socket, which it owns, and gives each to `onConnection`. What
- * comes from anyone else, a container over vsock's loopback above all, is closed at once.
+ * Accepts the host's connections to a listening vsock socket, which it owns, and passes each to
+ * `onConnection`. Closes all others at once, above all those of containers over vsock loopback.
  */
 export class Listener {
   readonly #sys: Sys;
   readonly #fd: number;
   readonly #onConnection: (fd: number) => void;
   readonly #log: Log;
-  /** Kinds of trouble that have been told: a container that tries again and again must not fill the console. */
+  /** Kinds of problems that have been logged: a container that retries must not fill the console. */
   readonly #told = new Set<string>();
   #paused: number | undefined;
   #closed = false;
@@ -51,7 +51,7 @@ export class Listener {
     try {
       return this.#sys.accept(this.#fd);
     } catch (error) {
-      // EMFILE, ENFILE, ENOMEM: it passes when others have closed something.
+      // EMFILE, ENFILE, ENOMEM: temporary.
       this.#tellOnce("accept", `accept: ${describe(error)}; retrying every ${PAUSE_MS} ms`);
       this.#sys.unwatch(this.#fd);
       this.#paused = this.#sys.setTimer(PAUSE_MS, () => {
@@ -68,7 +68,7 @@ export class Listener {
       if (cid === HOST_CID) return true;
       this.#tellOnce("peer", `vsock: closed a connection of context id ${cid}, which is not the host`);
     } catch (error) {
-      // ENOTCONN: the peer has gone already.
+      // ENOTCONN: the peer has closed already.
       if (errnoName(error) !== "ENOTCONN") this.#tellOnce("name", `vsock: ${describe(error)}`);
     }
     return false;
