@@ -1,4 +1,4 @@
-/* The program's bytecode; HULL_BYTECODE is the file's path. */
+/* The program's bytecode, from the file HULL_BYTECODE. */
     .section .rodata
     .balign 16
     .global hull_bytecode

@@ -1,6 +1,5 @@
-// What becomes of errors that nobody catches: the program's own handler gets them (onUncaught), else they are
-// printed and the program ends with EX_SOFTWARE. Going on by default would leave others waiting for answers
-// that never come.
+// Uncaught errors: passed to the program's handler (onUncaught) or, without one, printed; the program then
+// exits with EX_SOFTWARE. To continue by default would leave callers waiting for answers that never come.
 #include "sys.h"
 
 #include <stdio.h>
@@ -54,7 +53,7 @@ void sys_failure_install(JSRuntime *rt) {
   JS_SetHostPromiseRejectionTracker(rt, track, NULL);
 }
 
-// Gives `reason` (which it frees) to the handler; ends the program when there is none or it throws itself.
+// Passes `reason` (which it frees) to the handler; exits if there is none or it throws.
 static void report(JSContext *ctx, const char *what, JSValue reason) {
   if (!has_handler) {
     print_reason(ctx, what, reason);

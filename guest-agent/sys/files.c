@@ -1,4 +1,4 @@
-// Files and directories. man 2 open, read, write, mkdir, unlink, rename, stat, mknod, ...
+// Files and directories: open(2), read(2), write(2), mkdir(2), unlink(2), rename(2), stat(2), mknod(2), ...
 #include "sys.h"
 
 #include <dirent.h>
@@ -34,7 +34,7 @@ static JSValue js_close(ARGS) {
   int fd;
   if (!sys_int(ctx, argv[0], &fd))
     return JS_EXCEPTION;
-  // The number may come back for another file: a watch must not outlive its descriptor.
+  // The number may be reused for another file: a watch must not outlive its descriptor.
   sys_unwatch_script(fd);
   return sys_done(ctx, close(fd), "close", NULL);
 }
@@ -59,9 +59,9 @@ static JSValue js_write(ARGS) {
   return sys_count(ctx, write(fd, bytes, size), "write", NULL);
 }
 
-// Reads to the end of file; the buffer is malloc'ed. 0 or errno.
+// Reads to end of file into a malloc'ed buffer. Returns 0 or errno.
 static int read_all(int fd, size_t limit, uint8_t **out, size_t *length) {
-  // Files of procfs and cgroupfs say size 0, so sizes are not asked for.
+  // Does not use st_size, which is 0 for files of procfs and cgroupfs.
   size_t capacity = 4096, used = 0;
   uint8_t *bytes = malloc(capacity);
   while (bytes) {
@@ -142,7 +142,7 @@ static JSValue js_write_file(ARGS) {
     } else {
       ssize_t count = write(fd, bytes, length);
       int error = count < 0 ? errno : (size_t)count < length ? ENOSPC : 0;
-      // An error of close (EIO, EDQUOT of network file systems) is the write's own.
+      // close(2) may report an error of the write (EIO, EDQUOT on network file systems).
       if (close(fd) && !error)
         error = errno;
       result = error ? sys_throw_errno(ctx, error, "write", path) : JS_UNDEFINED;
@@ -153,7 +153,7 @@ static JSValue js_write_file(ARGS) {
   return result;
 }
 
-// Functions of one path and a mode.
+// Functions with a path and, some, a mode.
 enum { MKDIR, MKDIRP, MKFIFO, CHMOD, UNLINK, RMDIR, PATH_CALLS };
 
 static int mkdirp(const char *path, mode_t mode) {

@@ -1,5 +1,5 @@
-// The globals that code shared with Node expects: timers, performance.now, console (to stderr).
-// The engine itself has queueMicrotask.
+// The globals that code shared with Node uses: timers, performance.now, console (to stderr). The engine
+// itself provides queueMicrotask.
 #include "sys.h"
 
 #include <stdio.h>
@@ -23,7 +23,7 @@ static JSValue performance_now(JSContext *ctx, JSValueConst self, int argc, JSVa
   return JS_NewFloat64(ctx, sys_monotonic_ms());
 }
 
-// Values are printed as String() gives them, errors with their stack. One line a call.
+// Prints values as String() converts them, errors with their stack. One line per call.
 static JSValue console_print(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv) {
   (void)self;
   for (int i = 0; i < argc; i++) {

@@ -1,6 +1,6 @@
 // The event loop: one epoll descriptor, a list of timers, one signalfd. Callbacks are C functions; those of
-// JavaScript are wrapped. After every callback the promise jobs run, so that JavaScript sees the order it
-// knows from Node.
+// JavaScript are wrapped. Promise jobs run after every callback, so that JavaScript sees the same order as in
+// Node.
 #include "sys.h"
 
 #include <errno.h>
@@ -16,7 +16,7 @@
 typedef struct Watch {
   SysReady *ready;
   void *owner;
-  // Tells a fresh watch from an older one of the same descriptor whose event is still in the batch.
+  // Distinguishes a new watch from an older one of the same descriptor whose event is still in the batch.
   uint32_t generation;
 } Watch;
 
@@ -27,7 +27,7 @@ typedef struct Timer {
   void *owner;
 } Timer;
 
-// What a JavaScript watch or timer owns.
+// The owner of a JavaScript watch or timer.
 typedef struct Callback {
   JSContext *ctx;
   JSValue function;
@@ -39,7 +39,7 @@ static int epoll = -1;
 static Watch *watches; // by descriptor
 static int watch_capacity, watch_count;
 static uint32_t next_generation;
-static Timer *timers; // sorted, the next one last
+static Timer *timers; // sorted, the next to fire is last
 static int timer_capacity, timer_count;
 static int64_t next_timer;
 static bool stopped, was_run;
@@ -55,7 +55,6 @@ double sys_monotonic_ms(void) {
 }
 
 // --- watches
-// ------------------------------------------------------------------------------------------------
 
 static int control(int operation, int fd, uint32_t events, uint32_t generation) {
   struct epoll_event event = {.events = events, .data.u64 = (uint64_t)generation << 32 | (uint32_t)fd};
@@ -93,12 +92,11 @@ void sys_unwatch(int fd) {
     return;
   watches[fd] = (Watch){0};
   watch_count--;
-  // Fails when the descriptor was closed before: then the kernel has removed it already.
+  // Fails if the descriptor has been closed: then the kernel has removed it already.
   epoll_ctl(epoll, EPOLL_CTL_DEL, fd, NULL);
 }
 
 // --- timers
-// -------------------------------------------------------------------------------------------------
 
 int64_t sys_timer_start(double ms, SysFired *fired, void *owner) {
   if (timer_count == timer_capacity) {
@@ -110,7 +108,7 @@ int64_t sys_timer_start(double ms, SysFired *fired, void *owner) {
     timer_capacity = capacity;
   }
   Timer timer = {++next_timer, sys_monotonic_ms() + (ms > 0 ? ms : 0), fired, owner};
-  // Of two timers due at the same time the older one fires first: it lies nearer to the end.
+  // Of two timers due at the same time the older one fires first: it comes after the newer one.
   int low = 0, high = timer_count;
   while (low < high) {
     int middle = (low + high) / 2;
@@ -162,7 +160,6 @@ static void fire_timers(JSContext *ctx) {
 }
 
 // --- the loop
-// -----------------------------------------------------------------------------------------------
 
 void sys_run_jobs(JSContext *ctx) {
   JSContext *job_context;
@@ -171,7 +168,7 @@ void sys_run_jobs(JSContext *ctx) {
     if (result < 0)
       sys_failure_uncaught(job_context);
   sys_failure_check(ctx);
-  // A handler of a rejection may have made new jobs.
+  // A handler of a rejection may have queued new jobs.
   if (JS_IsJobPending(JS_GetRuntime(ctx)))
     sys_run_jobs(ctx);
 }
@@ -185,7 +182,7 @@ void sys_loop_run(JSContext *ctx, bool until_idle) {
   stopped = false;
   sys_run_jobs(ctx);
   while (!stopped) {
-    // The signal descriptor is no reason to stay: nobody ends a program by waiting for signals only.
+    // The signal descriptor alone does not keep the loop running.
     bool busy = watch_count > (signal_descriptor >= 0) || timer_count;
     if (until_idle && !busy)
       break;
@@ -193,7 +190,7 @@ void sys_loop_run(JSContext *ctx, bool until_idle) {
                     ? epoll_wait(epoll, events, 64, timer_wait())
                     : -1;
     if (ready < 0 && errno != EINTR) {
-      // Only a broken epoll descriptor: nothing would ever be reported again.
+      // The epoll descriptor is broken: no event would ever be reported again.
       perror("epoll_wait");
       abort();
     }
@@ -210,7 +207,6 @@ void sys_loop_run(JSContext *ctx, bool until_idle) {
 }
 
 // --- JavaScript
-// ---------------------------------------------------------------------------------------------
 
 void sys_call(JSContext *ctx, JSValueConst function, int argc, JSValueConst *argv) {
   JSValue result = JS_Call(ctx, function, JS_UNDEFINED, argc, argv);
@@ -249,7 +245,7 @@ static void callback_free(Callback *callback) {
 static void watch_ready(void *owner, uint32_t events) {
   Callback *callback = owner;
   JSContext *ctx = callback->ctx;
-  // The callback may unwatch and so free its own record.
+  // The callback may call unwatch, which frees this record.
   JSValue function = JS_DupValue(ctx, callback->function);
   JSValue state = JS_NewObject(ctx);
   JS_SetPropertyStr(ctx, state, "read", JS_NewBool(ctx, events & (EPOLLIN | EPOLLRDHUP)));
@@ -283,8 +279,8 @@ static JSValue js_watch(JSContext *ctx, JSValueConst self, int argc, JSValueCons
   Callback *callback = callback_new(ctx, argv[2], 0, NULL);
   if (!callback)
     return JS_EXCEPTION;
-  // Watching again changes what is watched for; only JavaScript's own watches can be met here, because a
-  // relay watches duplicates.
+  // Watching again changes the events. Only JavaScript's own watches can exist here: a relay watches
+  // duplicates.
   sys_unwatch_script(fd);
   int error = sys_watch(fd, events, watch_ready, callback);
   if (error) {
@@ -327,8 +323,7 @@ JSValue sys_clear_timeout(JSContext *ctx, JSValueConst value) {
     return JS_UNDEFINED;
   if (JS_ToInt64(ctx, &id, value))
     return JS_EXCEPTION;
-  // Ids of C timers (relays) are never seen by JavaScript; one that is guessed must not be freed as a
-  // callback.
+  // JavaScript never gets ids of C timers (relays); a guessed one must not be freed as a callback.
   for (int i = 0; i < timer_count; i++)
     if (timers[i].id == id && timers[i].fired == timeout_fired) {
       callback_free(sys_timer_stop(id));

@@ -1,5 +1,4 @@
-// The machine as a whole: modules, host name, clock, entropy, reboot. man 2 init_module, reboot; man 4
-// random.
+// The machine as a whole: modules, host name, clock, entropy, reboot. init_module(2), reboot(2), random(4).
 #include "sys.h"
 
 #include <errno.h>
@@ -110,7 +109,7 @@ static JSValue js_random(ARGS) {
   int length;
   if (!sys_int(ctx, argv[0], &length))
     return JS_EXCEPTION;
-  // getrandom(2) gives up to 256 bytes whole, never a part.
+  // getrandom(2) does not return short for up to 256 bytes.
   uint8_t bytes[256];
   if (length < 0 || length > (int)sizeof(bytes))
     return JS_ThrowRangeError(ctx, "random: length %d is not 0 to 256", length);

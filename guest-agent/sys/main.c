@@ -1,5 +1,5 @@
-// The program round one bundle of bytecode: makes the engine, runs the module, then the loop until nothing is
-// left.
+// Main program for one bundle of bytecode: creates the engine, runs the module, then the loop until it is
+// idle.
 #include "sys.h"
 
 #include <signal.h>
@@ -11,7 +11,7 @@ extern const uint8_t hull_bytecode[], hull_bytecode_end[];
 
 JSModuleDef *js_init_module_sys(JSContext *ctx, const char *name);
 
-// Only what TypeScript compiled to ES2023 uses. There is no eval, so no program text can come from outside.
+// Only what TypeScript compiled to ES2023 uses. Without eval, no code can come from outside.
 static JSContext *new_context(JSRuntime *rt) {
   JSContext *ctx = JS_NewContextRaw(rt);
   if (!ctx || JS_AddIntrinsicBaseObjects(ctx) || JS_AddIntrinsicDate(ctx) || JS_AddIntrinsicRegExp(ctx) ||
@@ -32,7 +32,7 @@ static JSValue evaluate(JSContext *ctx) {
 }
 
 int main(int argc, char **argv) {
-  // Writing to a closed pipe or socket is an error code, not the end.
+  // Writing to a closed pipe or socket returns EPIPE instead.
   signal(SIGPIPE, SIG_IGN);
   sys_process_arguments(argc, argv);
   JSRuntime *rt = JS_NewRuntime();
@@ -47,7 +47,7 @@ int main(int argc, char **argv) {
     sys_failure_uncaught(ctx);
     return EX_SOFTWARE;
   }
-  // A program that has run the loop itself has also decided when it ends, unless it awaits something still.
+  // A program that has run the loop itself is done when its module is, unless that still awaits something.
   sys_run_jobs(ctx);
   if (!sys_loop_was_run() || JS_PromiseState(ctx, promise) == JS_PROMISE_PENDING)
     sys_loop_run(ctx, true);
@@ -58,7 +58,7 @@ int main(int argc, char **argv) {
   }
   JS_FreeValue(ctx, promise);
 #ifdef HULL_FREE_ALL
-  // Only for leak checkers: the kernel is faster.
+  // For leak checkers only: otherwise the kernel frees it faster.
   sys_relay_free(ctx);
   sys_loop_free(ctx);
   sys_failure_free(ctx);

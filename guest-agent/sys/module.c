@@ -1,4 +1,4 @@
-// The module object "sys", and the conventions that all its functions keep.
+// The module "sys", and the conventions of all its functions.
 #include "sys.h"
 
 #include <errno.h>
@@ -39,8 +39,7 @@ JSValue sys_count(JSContext *ctx, int64_t result, const char *call, const char *
 }
 
 bool sys_int(JSContext *ctx, JSValueConst value, int *out) {
-  // Masks such as 0xffffffff are numbers above INT_MAX: taken modulo 2^32 by the conversion, as JavaScript
-  // does.
+  // Masks such as 0xffffffff are above INT_MAX: the conversion takes them modulo 2^32, as JavaScript does.
   return JS_ToInt32(ctx, out, value) == 0;
 }
 
@@ -67,7 +66,7 @@ bool sys_slice(JSContext *ctx, JSValueConst array, JSValueConst offset, JSValueC
                size_t *size) {
   int64_t start, count;
   size_t total;
-  // The numbers first: converting them may run JavaScript, which could detach the buffer.
+  // Numbers first: converting them may run JavaScript, which could detach the buffer.
   if (JS_ToInt64(ctx, &start, offset) || JS_ToInt64(ctx, &count, length))
     return false;
   uint8_t *bytes = JS_GetUint8Array(ctx, &total, array);
@@ -129,7 +128,7 @@ static int fill_module(JSContext *ctx, JSModuleDef *module) {
   return 0;
 }
 
-// The name is the one that qjsc's -M option expects. (Declared here: the engine's headers do not know it.)
+// The name that qjsc's -M option expects. Declared here because the engine's headers do not declare it.
 JSModuleDef *js_init_module_sys(JSContext *ctx, const char *name);
 
 JSModuleDef *js_init_module_sys(JSContext *ctx, const char *name) {

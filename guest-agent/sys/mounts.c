@@ -1,5 +1,5 @@
-// Mounts, namespaces and what a process carries of the file system. man 2 mount, umount2, unshare, setns,
-// chroot.
+// Mounts, namespaces, and the root and working directory of a process. mount(2), umount2(2), unshare(2),
+// setns(2), chroot(2).
 #include "sys.h"
 
 #include <errno.h>

@@ -1,5 +1,5 @@
-// Processes: starting, replacing, reaping. man 2 clone, clone3, execve, waitpid, pidfd_open, prctl,
-// setrlimit.
+// Processes: spawn, exec, wait. clone(2), clone3(2), execve(2), waitpid(2), pidfd_open(2), prctl(2),
+// setrlimit(2).
 #include "sys.h"
 
 #include <errno.h>
@@ -33,9 +33,8 @@ void sys_process_arguments(int argc, char **argv) {
 }
 
 // --- spawn
-// --------------------------------------------------------------------------------------------------
 
-// Everything the child needs, made ready by the parent: the child shares its memory and may only make system
+// Everything the child needs, prepared by the parent: the child shares its memory and may only make system
 // calls.
 typedef struct Spawn {
   char **argv, **env;
@@ -48,12 +47,11 @@ typedef struct Spawn {
   int report;
 } Spawn;
 
-// The limit of descriptors that this process was started with: children get it back.
+// RLIMIT_NOFILE as this process was started with, which children get.
 static struct rlimit file_limit;
 static bool file_limit_raised;
 
-// What the child writes to the report pipe when it can't go on; execve closes the pipe and so reports
-// success.
+// What the child writes to the report pipe if it fails; execve closes the pipe, which reports success.
 typedef struct Report {
   int error;
   enum { DEATH_SIGNAL, SESSION, DIRECTORY, DESCRIPTORS, LIMIT, EXEC } step;
@@ -62,7 +60,7 @@ typedef struct Report {
 static const char *const step_names[] = {
     "prctl PR_SET_PDEATHSIG", "setsid", "chdir", "dup2", "setrlimit", "execve"};
 
-// The clone stack is none that the sanitizer knows.
+// The address sanitizer does not know the clone stack.
 #define CHILD_CODE __attribute__((no_sanitize("address")))
 
 CHILD_CODE static _Noreturn void fail_child(Spawn *spawn, int step) {
@@ -73,7 +71,7 @@ CHILD_CODE static _Noreturn void fail_child(Spawn *spawn, int step) {
 }
 
 CHILD_CODE static void place_descriptors(Spawn *spawn) {
-  // First out of the way of each other, then to their places (dup2 clears close-on-exec).
+  // First move them out of each other's way, then into place (dup2 clears close-on-exec).
   for (int i = 0; i < spawn->fd_count; i++)
     if ((spawn->fds[i] = fcntl(spawn->fds[i], F_DUPFD_CLOEXEC, spawn->fd_count)) < 0)
       fail_child(spawn, DESCRIPTORS);
@@ -84,13 +82,13 @@ CHILD_CODE static void place_descriptors(Spawn *spawn) {
   for (int i = 0; i < spawn->fd_count; i++)
     if (dup2(spawn->fds[i], i) < 0)
       fail_child(spawn, DESCRIPTORS);
-  // Descriptors this process itself inherited may lack close-on-exec.
+  // Descriptors that this process has inherited may lack close-on-exec.
   syscall(SYS_close_range, spawn->fd_count, ~0U, CLOSE_RANGE_CLOEXEC);
 }
 
 CHILD_CODE static int run_child(void *argument) {
   Spawn *spawn = argument;
-  // Ignored signals stay ignored over execve: the program shall find the defaults.
+  // Ignored signals stay ignored across execve; the program must start with the defaults.
   struct sigaction standard = {.sa_handler = SIG_DFL};
   for (int number = 1; number < _NSIG; number++)
     sigaction(number, &standard, NULL);
@@ -102,7 +100,7 @@ CHILD_CODE static int run_child(void *argument) {
   if (spawn->death_signal) {
     if (prctl(PR_SET_PDEATHSIG, spawn->death_signal))
       fail_child(spawn, DEATH_SIGNAL);
-    // The parent may have died before the line above.
+    // The parent may have died before prctl.
     if (getppid() != spawn->parent)
       _exit(127);
   }
@@ -115,7 +113,7 @@ CHILD_CODE static int run_child(void *argument) {
   fail_child(spawn, EXEC);
 }
 
-// Finds the program as execvp(3) does, but in the PATH of the child's environment. 0 or errno.
+// Finds the program as execvp(3) does, but in the PATH of the child's environment. Returns 0 or errno.
 static int find_program(const char *name, char **env, char out[PATH_MAX]) {
   if (strchr(name, '/'))
     return snprintf(out, PATH_MAX, "%s", name) < PATH_MAX ? 0 : ENAMETOOLONG;
@@ -140,7 +138,7 @@ static int find_program(const char *name, char **env, char out[PATH_MAX]) {
 static pid_t clone_child(Spawn *spawn, int cgroup) {
   static _Alignas(16) char stack[64 * 1024];
   if (cgroup < 0)
-    // Without a copy of the page tables; this process waits until the child has called execve.
+    // Does not copy the page tables; this process waits until the child has called execve.
     return clone(run_child, stack + sizeof(stack), CLONE_VM | CLONE_VFORK | SIGCHLD, spawn);
   struct clone_args args = {.flags = CLONE_INTO_CGROUP, .exit_signal = SIGCHLD, .cgroup = (uint64_t)cgroup};
   pid_t pid = (pid_t)syscall(SYS_clone3, &args, sizeof(args));
@@ -149,7 +147,7 @@ static pid_t clone_child(Spawn *spawn, int cgroup) {
   return pid;
 }
 
-// Starts the child; the answer is its pid or an exception.
+// Starts the child. Returns its PID or an exception.
 static JSValue start(JSContext *ctx, Spawn *spawn, const char *cgroup) {
   int pipe_ends[2], cgroup_fd = -1;
   if (cgroup && (cgroup_fd = open(cgroup, O_PATH | O_DIRECTORY | O_CLOEXEC)) < 0)
@@ -186,7 +184,7 @@ static JSValue start(JSContext *ctx, Spawn *spawn, const char *cgroup) {
   return sys_throw_errno(ctx, report.error, call, subject);
 }
 
-// Reads `fds`; -1 becomes `null_fd`. The array is the caller's to free.
+// Reads `fds`; -1 becomes `null_fd`. The caller frees the array.
 static bool read_descriptors(JSContext *ctx, JSValueConst list, int null_fd, Spawn *spawn) {
   int64_t length = 3;
   if (!JS_IsUndefined(list) && JS_GetLength(ctx, list, &length))
@@ -215,7 +213,7 @@ static bool read_descriptors(JSContext *ctx, JSValueConst list, int null_fd, Spa
   return true;
 }
 
-// A field of the options: NULL when it is absent. *failed is set when an exception is pending.
+// A field of the options, or NULL if it is absent. Sets *failed if an exception is pending.
 static const char *text_field(JSContext *ctx, JSValueConst options, const char *name, bool *failed) {
   JSValue value = JS_GetPropertyStr(ctx, options, name);
   const char *text = JS_IsUndefined(value) ? NULL : sys_string(ctx, value);
@@ -308,8 +306,7 @@ static JSValue js_exec(ARGS) {
   return thrown;
 }
 
-// --- the rest
-// -----------------------------------------------------------------------------------------------
+// --- other functions
 
 static JSValue js_waitpid(ARGS) {
   UNUSED;

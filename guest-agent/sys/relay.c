@@ -1,11 +1,11 @@
-// Relays: bytes moved from one descriptor to another without passing through JavaScript. splice(2) where one
-// side is a pipe, else read and write through one buffer shared by all relays, so that an idle relay holds no
-// memory.
+// Relays: move bytes from one descriptor to another without passing them through JavaScript, with splice(2)
+// if one side is a pipe, else with read and write through one buffer that all relays share, so that an idle
+// relay holds no memory.
 //
-// A relay works on duplicates: one descriptor may be watched only once, but a terminal or socket is the
-// source of one relay and the target of another. At any time exactly one side is waited for, by a watch or a
-// timer, which also keeps the loop running. The source is not even watched while the target is full, because
-// epoll reports a hang-up whether it was asked for or not.
+// A relay works on duplicates: a descriptor may be watched only once, but a terminal or socket is the source
+// of one relay and the target of another. At any time exactly one side is waited for, by a watch or a timer,
+// which also keeps the loop running. The source is not watched at all while the target is full, because epoll
+// always reports hang-ups.
 #include "sys.h"
 
 #include <errno.h>
@@ -20,7 +20,7 @@
 
 enum {
   CHUNK = 64 * 1024,
-  // Chunks moved before the loop may look after others.
+  // Chunks to move before other callbacks get their turn.
   BUDGET = 16,
 };
 
@@ -34,7 +34,7 @@ typedef struct Relay {
   bool source_is_tty, target_is_tty;
   bool splice, drain, draining;
   int error;
-  // What the target has not taken yet.
+  // Read, but not written to the target yet.
   uint8_t *pending;
   size_t start, end;
 } Relay;
@@ -69,7 +69,7 @@ static void finish(Relay *relay, int error) {
   JSValue done = JS_DupValue(ctx, relay->done);
   JSValueConst values[2] = {JS_NewInt64(ctx, relay->bytes),
                             JS_NewInt32(ctx, relay->error ? relay->error : error)};
-  // The duplicates are closed first: `done` closes the originals and the peer is to see the end at once.
+  // Close the duplicates first: `done` closes the originals, and the peer must see the end at once.
   release(relay);
   sys_call(ctx, done, 2, values);
   JS_FreeValue(ctx, done);
@@ -89,7 +89,6 @@ static void target_failed(Relay *relay, int error) {
 }
 
 // --- waiting
-// ------------------------------------------------------------------------------------------------
 
 static void again(void *owner) {
   Relay *relay = owner;
@@ -97,7 +96,7 @@ static void again(void *owner) {
   pump(relay);
 }
 
-// A side that epoll does not take (a regular file, /dev/null) is always ready: come back in the next round.
+// A descriptor that epoll refuses (a regular file, /dev/null) is always ready: continue in the next round.
 static void pump_later(Relay *relay) {
   if (!relay->timer && !(relay->timer = sys_timer_start(0, again, relay)))
     finish(relay, ENOMEM);
@@ -110,7 +109,7 @@ static void source_ready(void *owner, uint32_t events) {
 
 static void target_ready(void *owner, uint32_t events) {
   Relay *relay = owner;
-  // While the source is waited for, the target is watched for its end only.
+  // While waiting for the source, the target is watched for hang-up only.
   if (relay->source_watched && events & (EPOLLERR | EPOLLHUP))
     target_failed(relay, EPIPE);
   else
@@ -135,8 +134,7 @@ static void wait_for_source(Relay *relay) {
     return;
   }
   relay->source_watched = true;
-  // A terminal master reports a hang-up whenever no process has the slave open, which may be for a moment
-  // only.
+  // A terminal's master reports a hang-up whenever no process has the slave open, possibly for a moment only.
   if (!relay->draining && !relay->target_is_tty)
     relay->target_watched = sys_watch(relay->target, 0, target_ready, relay) == 0;
 }
@@ -160,15 +158,14 @@ static void wait_for_target(Relay *relay) {
     relay->target_watched = true;
 }
 
-// --- moving: each step says how to go on
-// --------------------------------------------------------------------
+// --- moving: each step returns how to continue
 
 typedef enum Step { MOVED, WAIT_SOURCE, WAIT_TARGET, ENDED } Step;
 
 static Step source_failed(Relay *relay, int error) {
   if (error == EAGAIN)
     return WAIT_SOURCE;
-  // The last process has closed the terminal (man 4 pts says nothing of it; the kernel's n_tty answers EIO).
+  // EIO: the last process has closed the terminal (not in pts(4), but the kernel's n_tty returns it).
   finish(relay, error == EIO && relay->source_is_tty ? 0 : error);
   return ENDED;
 }
@@ -184,7 +181,7 @@ static Step move_by_splice(Relay *relay) {
     return ENDED;
   }
   if (errno == EINVAL) {
-    // One of the sides can't be spliced (a terminal, a file opened to append).
+    // One of the sides does not support splice (a terminal, a file opened with O_APPEND).
     relay->splice = false;
     return MOVED;
   }
@@ -195,7 +192,7 @@ static Step move_by_splice(Relay *relay) {
       target_failed(relay, errno);
     return ENDED;
   }
-  // EAGAIN does not say which side it means.
+  // EAGAIN can mean either side.
   struct pollfd sides[2] = {{relay->source, POLLIN, 0}, {relay->target, POLLOUT, 0}};
   poll(sides, 2, 0);
   if (!sides[0].revents)
@@ -275,18 +272,18 @@ static void pump(Relay *relay) {
     if (step != MOVED)
       return;
   }
-  // What is watched is still ready and calls again; nothing is watched when a side is always ready.
+  // A watched descriptor is still ready and calls again; nothing is watched if a side is always ready.
   if (!relay->source_watched && !relay->target_watched)
     pump_later(relay);
 }
 
 // --- counting
-// ------------------------------------------------------------------------------------------------
 
-// More than a pty can hold: its line discipline has 4 KiB, its flip buffers 64 KiB (drivers/tty).
+// More than a pty can hold: 4 KiB in its line discipline, 64 KiB in its flip buffers (drivers/tty).
 enum { TERMINAL_LIMIT = 256 * 1024 };
 
-// A terminal's driver does not say how much it holds (FIONREAD sees one of its two buffers), so take it all.
+// A terminal's driver does not report how much it holds (FIONREAD counts one of its two buffers), so read it
+// all.
 static bool take_terminal(Relay *relay) {
   relay->splice = false;
   bool was_empty = !relay->pending;
@@ -307,7 +304,7 @@ static bool take_terminal(Relay *relay) {
     relay->end = held + (size_t)got;
     taken += (size_t)got;
   }
-  // Nothing else says that there is something to write.
+  // No watch is set for this data.
   if (was_empty && relay->pending)
     pump_later(relay);
   return true;
@@ -347,7 +344,6 @@ static JSValue js_readable(JSContext *ctx, JSValueConst self, int argc, JSValueC
 }
 
 // --- JavaScript
-// ---------------------------------------------------------------------------------------------
 
 static bool is_pipe(int fd) {
   struct stat info;
@@ -389,7 +385,7 @@ static JSValue js_relay(JSContext *ctx, JSValueConst self, int argc, JSValueCons
   int64_t id = relay->id = ++next_id;
   relay->next = relays;
   relays = relay;
-  // The first step is the loop's, so that `done` never runs before relay() has returned.
+  // The loop makes the first step, so that `done` never runs before relay() has returned.
   relay->timer = sys_timer_start(0, again, relay);
   if (!relay->timer) {
     release(relay);

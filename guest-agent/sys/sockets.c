@@ -1,5 +1,4 @@
-// Pipes, terminals and sockets, all non-blocking and close-on-exec. man 7 unix, vsock; man 3 cmsg; man 4
-// tty_ioctl.
+// Pipes, terminals and sockets, all non-blocking and close-on-exec. unix(7), vsock(7), cmsg(3), tty_ioctl(4).
 #include "sys.h"
 
 #include <arpa/inet.h>
@@ -127,8 +126,8 @@ static JSValue js_unix_listen(ARGS) {
   if (!unix_address(path, &address) || (fd = socket(AF_UNIX, SOCKET_TYPE, 0)) < 0) {
     value = socket_error(ctx, fd, "socket", path);
   } else {
-    // bind(2) gives the socket file the mode of the socket's inode less the umask: so it is never open to
-    // others, not even for a moment.
+    // bind(2) creates the socket file with the mode of the socket's inode minus the umask, so it is never
+    // open to others.
     mode_t mask = umask(0);
     int failed = fchmod(fd, (mode_t)mode) || bind(fd, (struct sockaddr *)&address, sizeof(address));
     int error = errno;
@@ -155,7 +154,7 @@ static JSValue js_unix_connect(ARGS) {
   struct sockaddr_un address;
   JSValue value;
   int fd = -1;
-  // A Unix socket connects at once, or fails with EAGAIN when the backlog is full: never EINPROGRESS.
+  // A Unix socket connects at once, or fails with EAGAIN if the backlog is full; never EINPROGRESS.
   if (!unix_address(path, &address) || (fd = socket(AF_UNIX, SOCKET_TYPE, 0)) < 0 ||
       connect(fd, (struct sockaddr *)&address, sizeof(address)))
     value = socket_error(ctx, fd, "connect", path);
@@ -222,7 +221,7 @@ static JSValue js_accept(ARGS) {
   if (!sys_int(ctx, argv[0], &fd))
     return JS_EXCEPTION;
   int connection = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-  // ECONNABORTED: the peer has gone before it was taken, so there is none now.
+  // ECONNABORTED: the peer has closed before accept, so there is no connection.
   if (connection < 0 && errno == ECONNABORTED)
     errno = EAGAIN;
   return sys_count(ctx, connection, "accept", NULL);
@@ -267,7 +266,7 @@ static JSValue js_receive_fd(ARGS) {
   if (!sys_int(ctx, argv[0], &fd))
     return JS_EXCEPTION;
   char data[256];
-  // Room for more than one, so that a sender of several can't leave descriptors behind unseen.
+  // Space for more than one, so that descriptors of a sender of several are not leaked.
   union {
     struct cmsghdr header;
     char bytes[CMSG_SPACE(sizeof(int) * 16)];

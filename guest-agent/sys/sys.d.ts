@@ -1,13 +1,16 @@
 /**
- * The system-call module of hull's QuickJS programs (the guest agent and the shim's `start`/`delete` launcher),
- * written in C in this folder. Thin: one function a system call, no policy. Every function that fails throws an
- * Error with `code` ("ENOENT"), `errno` (2) and a message `syscall path: text`; reads and writes on non-blocking
- * descriptors that would block return -1 instead. All descriptors are opened close-on-exec.
- * Unit tests in Node pass a fake of this interface.
+ * The system-call module of hull's QuickJS programs (the guest agent and the shim's `start`/`delete`
+ * launcher), written in C in this directory. Thin: one function per system call, no policy. A function that
+ * fails throws an Error with `code` ("ENOENT"), `errno` (2) and the message `syscall path: text`; reads and
+ * writes that would block return -1 instead. All descriptors are opened close-on-exec. Unit tests in Node
+ * pass a fake of this interface.
  */
 declare module "sys" {
-  // --- event loop: epoll, timers and signals, owned by C; promise jobs run after every callback -------------
-  /** Calls `callback` when `fd` is readable and/or writable (level-triggered) or has hung up. One watch per fd. */
+  // --- event loop: epoll, timers and signals, in C; promise jobs run after every callback
+  /**
+   * Calls `callback` while `fd` is readable or writable (level-triggered) or has hung up. One watch per
+   * descriptor.
+   */
   export function watch(
     fd: number,
     events: { read?: boolean; write?: boolean },
@@ -18,23 +21,26 @@ declare module "sys" {
   export function clearTimer(id: number): void;
   /** Blocks the signal and reports it through the loop. */
   export function onSignal(signal: number, callback: () => void): void;
-  /** Runs until `stop()` or, when `untilIdle`, until no watch, timer, relay or pending job is left. */
+  /** Runs until `stop()` or, with `untilIdle`, until no watch, timer, relay or pending job is left. */
   export function run(untilIdle?: boolean): void;
   export function stop(): void;
-  /** Called with what a callback or promise job threw and nobody caught; without one it is printed and the process exits with 70. */
+  /**
+   * Sets the handler for uncaught errors of callbacks and promise jobs. Without one they are printed and the
+   * process exits with 70.
+   */
   export function onUncaught(callback: (error: unknown) => void): void;
-  /** CLOCK_MONOTONIC in milliseconds, with fraction. */
+  /** CLOCK_MONOTONIC in milliseconds, with a fraction. */
   export function monotonicMs(): number;
 
-  // --- files -------------------------------------------------------------------------------------------------
-  /** `flags`: the O_* bits below (O_CLOEXEC is always added). */
+  // --- files
+  /** `flags`: O_*, see below (O_CLOEXEC is always added). */
   export function open(path: string, flags: number, mode?: number): number;
   export function close(fd: number): void;
   export function read(fd: number, buffer: Uint8Array, offset: number, length: number): number;
   export function write(fd: number, buffer: Uint8Array, offset: number, length: number): number;
-  /** At most `limit` bytes (default 1 MiB); more is EFBIG. Works on procfs and cgroupfs. */
+  /** Reads at most `limit` bytes (default 1 MiB); EFBIG for more. Works on procfs and cgroupfs. */
   export function readFile(path: string, limit?: number): Uint8Array;
-  /** One write(2) of the whole content. Default flags O_WRONLY|O_CREAT|O_TRUNC, mode 0600. */
+  /** Writes the whole content with one write(2). Default flags O_WRONLY|O_CREAT|O_TRUNC, mode 0600. */
   export function writeFile(path: string, content: Uint8Array | string, flags?: number, mode?: number): void;
   export function mkdir(path: string, mode?: number): void;
   /** Like `mkdir -p`. */
@@ -72,41 +78,46 @@ declare module "sys" {
   export function sync(): void;
   export function syncfs(fd: number): void;
   export function ioctl(fd: number, request: number, argument: number): number;
-  /** A non-blocking inotify descriptor that reports `mask` for `path` (for cgroup `memory.events`). */
+  /**
+   * Returns a non-blocking inotify descriptor that reports `mask` for `path` (for cgroup `memory.events`).
+   */
   export function inotify(path: string, mask: number): number;
 
-  // --- pipes, terminals and sockets: non-blocking ------------------------------------------------------------
+  // --- pipes, terminals and sockets, non-blocking
   export function pipe(): [read: number, write: number];
-  /** A second descriptor of the same open file (F_DUPFD_CLOEXEC): a pty master takes part in two relays. */
+  /** Duplicates a descriptor (F_DUPFD_CLOEXEC): a pty master is part of two relays. */
   export function dup(fd: number): number;
-  /** A non-blocking AF_NETLINK NETLINK_ROUTE socket, used with read and write; `groups`: a mask of RTMGRP_* to hear. */
+  /** Returns a NETLINK_ROUTE socket for read and write; `groups`: a mask of RTMGRP_* to subscribe to. */
   export function netlinkRoute(groups?: number): number;
-  /** A non-blocking socket that hears the kernel's uevents (devices that come, go and get drivers). */
+  /** Returns a socket that receives the kernel's uevents (devices added, removed or bound to a driver). */
   export function netlinkUevents(): number;
   export function setNonblock(fd: number, on: boolean): void;
   export function setCloexec(fd: number, on: boolean): void;
   export function setWindowSize(fd: number, columns: number, rows: number): void;
   export function unixListen(path: string, backlog: number, mode: number): number;
-  /** Connects at once or throws; for local sockets that answer immediately or not at all. */
+  /** Connects at once or throws: Unix sockets never return EINPROGRESS. */
   export function unixConnect(path: string): number;
   export function vsockListen(port: number, backlog: number): number;
-  /** Blocking-free connect; throws when it can't be started, `watch` for write tells when it is done. */
+  /** Starts to connect, or throws; `watch` for write reports completion, `socketError` the result. */
   export function vsockConnect(cid: number, port: number): number;
-  /** Starts to connect to an IP address; `watch` for write tells when it is done, `socketError` how. */
+  /** Starts to connect to an IP address; `watch` for write reports completion, `socketError` the result. */
   export function tcpConnect(address: string, port: number): number;
-  /** A new connection, or -1 when there is none. */
+  /** Returns a new connection, or -1 if there is none. */
   export function accept(fd: number): number;
-  /** The context id of a vsock connection's peer. Throws EAFNOSUPPORT for other sockets, ENOTCONN when it has gone. */
+  /**
+   * Returns the context id of a vsock connection's peer. Throws EAFNOSUPPORT for other sockets, ENOTCONN if
+   * it has closed.
+   */
   export function peerCid(fd: number): number;
   export const SHUT_RD: 0, SHUT_WR: 1, SHUT_RDWR: 2;
   export function shutdown(fd: number, how: number): void;
   export function socketError(fd: number): number;
-  /** Receives one message with one descriptor (SCM_RIGHTS), -1 when none is there yet. */
+  /** Receives one message with one descriptor (SCM_RIGHTS); -1 if there is no message yet. */
   export function receiveFd(socket: number): number;
   /**
-   * Moves bytes from `source` to `target` inside C (splice(2) where it can) until end of file, an error of either
-   * side, or `stopRelay`. Does not close either end. `done` gets the number of bytes and errno (0 = end of file;
-   * EIO of a pty master counts as end of file). After an error of the target the source goes on being drained when
+   * Moves bytes from `source` to `target` in C (with splice(2) if possible) until end of file, an error of
+   * either side, or `stopRelay`. Closes neither. `done` gets the number of bytes and errno (0: end of file;
+   * EIO of a pty master counts as end of file). After an error of the target, keeps draining the source if
    * `drain` is true.
    */
   export function relay(
@@ -117,29 +128,32 @@ declare module "sys" {
   ): number;
   export function stopRelay(id: number): void;
   /**
-   * Bytes that a relay has moved, holds, or will find waiting in its source now; -1 when it has ended. What a terminal
-   * holds is taken into memory for that: its driver does not tell.
+   * Returns the bytes that a relay has moved, holds, or would find in its source now; -1 if it has ended.
+   * Reads a terminal's buffer into memory for that, since the driver does not report its size.
    */
   export function relayTotal(id: number): number;
-  /** Bytes waiting in a pipe or socket (FIONREAD). */
+  /** Returns the bytes waiting in a pipe or socket (FIONREAD). */
   export function readable(fd: number): number;
 
-  // --- processes ---------------------------------------------------------------------------------------------
+  // --- processes
   export interface SpawnOptions {
     argv: string[];
-    /** Complete environment, KEY=value. */
+    /** The complete environment, KEY=value. */
     env?: string[];
     cwd?: string;
-    /** fds[i] becomes the child's descriptor i; -1 = /dev/null. Default: [-1, -1, -1]. */
+    /** fds[i] becomes the child's descriptor i; -1: /dev/null. Default: [-1, -1, -1]. */
     fds?: number[];
-    /** New session. */
+    /** Start a new session. */
     setsid?: boolean;
     /** PR_SET_PDEATHSIG. */
     deathSignal?: number;
-    /** cgroup v2 folder the child starts in (clone3 CLONE_INTO_CGROUP, else cgroup.procs before exec). */
+    /** Directory of the cgroup (v2) in which the child starts (CLONE_INTO_CGROUP of clone3(2)). */
     cgroup?: string;
   }
-  /** Starts `argv[0]` (searched in PATH of `env` when it has no slash). A failing exec throws here. */
+  /**
+   * Starts `argv[0]` (searched in PATH of `env` unless it has a slash) and returns the PID. Throws if exec
+   * fails.
+   */
   export function spawn(options: SpawnOptions): number;
   /** Replaces this process. */
   export function exec(argv: string[], env?: string[]): never;
@@ -148,11 +162,11 @@ declare module "sys" {
     code: number;
     signal: number;
   }
-  /** One ended child (`pid` -1 = any), or null when none has ended. ECHILD gives null too. */
+  /** Reaps one child (`pid` -1: any) that has exited; null if there is none, also for ECHILD. */
   export function waitpid(pid: number): Ended | null;
   export function kill(pid: number, signal: number): void;
   export function pidfdOpen(pid: number): number;
-  /** Lets this process have `limit` descriptors. Children get the limit that it was started with. */
+  /** Sets RLIMIT_NOFILE of this process. Children get the limit that it was started with. */
   export function raiseFileLimit(limit: number): void;
   export function getpid(): number;
   export function getppid(): number;
@@ -161,8 +175,11 @@ declare module "sys" {
   export function environ(): string[];
   export function argv(): string[];
 
-  // --- machine -----------------------------------------------------------------------------------------------
-  /** finit_module(2); EEXIST is not an error. Accepts .ko and, where the kernel can, compressed modules. */
+  // --- machine
+  /**
+   * finit_module(2); EEXIST is not an error. Accepts .ko files and, if the kernel supports it, compressed
+   * ones.
+   */
   export function loadModule(path: string, parameters: string): void;
   export function setHostname(name: string): void;
   export function uname(): {
@@ -173,7 +190,9 @@ declare module "sys" {
     machine: string;
   };
   export function setClock(unixNano: bigint): void;
-  /** Credits the bytes to the kernel's generator and reseeds it (RNDADDENTROPY, RNDRESEEDCRNG). */
+  /**
+   * Credits the bytes to the kernel's random number generator and reseeds it (RNDADDENTROPY, RNDRESEEDCRNG).
+   */
   export function addEntropy(bytes: Uint8Array): void;
   /** getrandom(2). */
   export function random(length: number): Uint8Array;

@@ -8,17 +8,25 @@ import { after, describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 import { buildProgram } from "../../hack/lib/build/qjs.ts";
 
-const folder = join(dirname(fileURLToPath(import.meta.url)), "test");
+const directory = join(dirname(fileURLToPath(import.meta.url)), "test");
 const work = mkdtempSync(join(tmpdir(), "hull-sys-"));
 after(() => rmSync(work, { recursive: true, force: true }));
 
 const helper = (name: string): string => {
   const path = join(work, name);
-  execFileSync("cc", ["-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror", "-o", path, join(folder, `${name}.c`)]);
+  execFileSync("cc", [
+    "-D_GNU_SOURCE",
+    "-Wall",
+    "-Wextra",
+    "-Werror",
+    "-o",
+    path,
+    join(directory, `${name}.c`),
+  ]);
   return path;
 };
 
-/** As PID 1 the program has a limit of descriptors that is below the most it may have. */
+/** As for PID 1, the soft limit of descriptors is below the hard limit. */
 const run = (program: string, args: string[]) =>
   spawnSync("sh", ["-c", 'ulimit -Sn 1000; exec "$0" "$@"', program, ...args], {
     encoding: "utf8",
@@ -43,7 +51,7 @@ for (const { name, sanitize } of variants) {
   describe(`sys ${name}`, () => {
     const build = (source: string): string => {
       const program = join(work, `${source}-${name.replaceAll(" ", "-")}`);
-      buildProgram(join(folder, `${source}.ts`), program, { sanitize });
+      buildProgram(join(directory, `${source}.ts`), program, { sanitize });
       return program;
     };
     for (const source of ["loop", "files", "text", "sockets", "process", "relay"]) {
@@ -62,12 +70,12 @@ for (const { name, sanitize } of variants) {
         assert.equal(status, 0, stderr);
       });
     }
-    it("what nobody catches", () => {
+    it("uncaught errors", () => {
       const program = build("uncaught");
       for (const { way, status, output } of ways) {
         const result = run(program, [way]);
         assert.match(result.stderr, output, way);
-        // A program that is ended early leaves memory to the leak checker, which has a status of its own.
+        // A program that exits early leaks memory, and the leak checker sets its own exit status.
         if (!sanitize || status === 0) assert.equal(result.status, status, `${way}: ${result.stderr}`);
       }
     });

@@ -1,12 +1,10 @@
-// TextEncoder and TextDecoder (UTF-8 only), as the Encoding Standard (encoding.spec.whatwg.org) describes
-// them.
+// TextEncoder and TextDecoder (UTF-8 only) of the Encoding Standard (encoding.spec.whatwg.org).
 #include "sys.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 // --- TextEncoder
-// --------------------------------------------------------------------------------------------
 
 static JSValue encode(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv) {
   (void)self;
@@ -20,8 +18,8 @@ static JSValue encode(JSContext *ctx, JSValueConst self, int argc, JSValueConst 
   JS_FreeCString(ctx, text);
   size_t size;
   uint8_t *bytes = JS_GetUint8Array(ctx, &size, array);
-  // The engine writes a lone surrogate as three bytes from ED A0 80 on, the standard wants U+FFFD: three
-  // bytes too.
+  // The engine encodes a lone surrogate as three bytes from ED A0 80 on; the standard requires U+FFFD, also
+  // three bytes.
   for (size_t i = 0; bytes && i + 2 < size; i++)
     if (bytes[i] == 0xed && bytes[i + 1] >= 0xa0)
       memcpy(bytes + i, "\xef\xbf\xbd", 3);
@@ -29,7 +27,6 @@ static JSValue encode(JSContext *ctx, JSValueConst self, int argc, JSValueConst 
 }
 
 // --- TextDecoder
-// --------------------------------------------------------------------------------------------
 
 typedef struct Decoder {
   bool fatal, keep_mark;
@@ -156,7 +153,7 @@ static void feed(Decoder *decoder, Output *output, uint8_t byte) {
     return;
   }
   if (byte < decoder->lower || byte > decoder->upper) {
-    // The byte is not part of the broken sequence: it is looked at again.
+    // The byte is not part of the malformed sequence: process it again.
     put_malformed(decoder, output);
     start_sequence(decoder, output, byte);
     return;
@@ -175,7 +172,7 @@ static bool is_ascii(const uint8_t *bytes, size_t length) {
   return true;
 }
 
-// The bytes of any buffer or view; NULL with an exception.
+// Returns the bytes of any buffer or view; NULL with an exception.
 static const uint8_t *input_bytes(JSContext *ctx, JSValueConst value, size_t *length) {
   static const uint8_t none[1];
   if (JS_IsUndefined(value)) {
@@ -200,7 +197,7 @@ static JSValue decode(JSContext *ctx, JSValueConst self, int argc, JSValueConst 
     decoder->started = stream && (decoder->started || length);
     return JS_NewStringLen(ctx, (const char *)bytes, length);
   }
-  // A byte gives three at most, and a sequence left open by the call before three more.
+  // A byte expands to at most three; an incomplete sequence of the previous call adds three more.
   Output output = {malloc(length * 3 + 6), 0, false};
   if (!output.bytes)
     return JS_ThrowOutOfMemory(ctx);

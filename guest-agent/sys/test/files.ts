@@ -1,4 +1,4 @@
-// biome-ignore lint/style/useNodejsImportProtocol: the module of this folder, not Node's
+// biome-ignore lint/style/useNodejsImportProtocol: the module of this directory, not Node's
 import * as sys from "sys";
 import { check, decode, encode, equal, runAll, scratch, test, throwsCode } from "./harness.ts";
 
@@ -32,26 +32,26 @@ test("errors name call, path and code", () => {
   throwsCode("EINVAL", () => sys.open("a\0b", sys.O_RDONLY));
 });
 
-test("folders, links, names", () => {
-  const folder = scratch();
-  sys.mkdirp(`${folder}/a/b/c`, 0o700);
-  sys.mkdirp(`${folder}/a/b/c`);
-  throwsCode("EEXIST", () => sys.mkdir(`${folder}/a`));
-  sys.writeFile(`${folder}/a/f`, "");
-  throwsCode("ENOTDIR", () => sys.mkdirp(`${folder}/a/f/g`));
-  throwsCode("EEXIST", () => sys.mkdirp(`${folder}/a/f`));
-  sys.symlink("f", `${folder}/a/l`);
-  equal(sys.readlink(`${folder}/a/l`), "f");
-  equal(sys.readdir(`${folder}/a`).sort(), ["b", "f", "l"]);
-  sys.rename(`${folder}/a/f`, `${folder}/a/g`);
-  throwsCode("ENOENT", () => sys.stat(`${folder}/a/l`));
-  equal(sys.lstat(`${folder}/a/l`).mode & 0o170000, 0o120000);
-  sys.chmod(`${folder}/a/g`, 0o640);
-  equal(sys.stat(`${folder}/a/g`).mode & 0o777, 0o640);
-  sys.mkfifo(`${folder}/p`, 0o600);
-  equal(sys.stat(`${folder}/p`).mode & 0o170000, 0o010000);
-  throwsCode("ENOTEMPTY", () => sys.rmdir(folder));
-  sys.unlink(`${folder}/p`);
+test("directories, symlinks, names", () => {
+  const directory = scratch();
+  sys.mkdirp(`${directory}/a/b/c`, 0o700);
+  sys.mkdirp(`${directory}/a/b/c`);
+  throwsCode("EEXIST", () => sys.mkdir(`${directory}/a`));
+  sys.writeFile(`${directory}/a/f`, "");
+  throwsCode("ENOTDIR", () => sys.mkdirp(`${directory}/a/f/g`));
+  throwsCode("EEXIST", () => sys.mkdirp(`${directory}/a/f`));
+  sys.symlink("f", `${directory}/a/l`);
+  equal(sys.readlink(`${directory}/a/l`), "f");
+  equal(sys.readdir(`${directory}/a`).sort(), ["b", "f", "l"]);
+  sys.rename(`${directory}/a/f`, `${directory}/a/g`);
+  throwsCode("ENOENT", () => sys.stat(`${directory}/a/l`));
+  equal(sys.lstat(`${directory}/a/l`).mode & 0o170000, 0o120000);
+  sys.chmod(`${directory}/a/g`, 0o640);
+  equal(sys.stat(`${directory}/a/g`).mode & 0o777, 0o640);
+  sys.mkfifo(`${directory}/p`, 0o600);
+  equal(sys.stat(`${directory}/p`).mode & 0o170000, 0o010000);
+  throwsCode("ENOTEMPTY", () => sys.rmdir(directory));
+  sys.unlink(`${directory}/p`);
 });
 
 test("descriptors are close-on-exec", () => {
@@ -62,11 +62,11 @@ test("descriptors are close-on-exec", () => {
 });
 
 test("inotify", () => {
-  const folder = scratch();
-  const fd = sys.inotify(folder, sys.IN_CREATE);
+  const directory = scratch();
+  const fd = sys.inotify(directory, sys.IN_CREATE);
   const buffer = new Uint8Array(4096);
   equal(sys.read(fd, buffer, 0, 4096), -1);
-  sys.writeFile(`${folder}/x`, "");
+  sys.writeFile(`${directory}/x`, "");
   check(sys.read(fd, buffer, 0, 4096) > 0, "no event");
   sys.close(fd);
 });

@@ -1,4 +1,4 @@
-// biome-ignore lint/style/useNodejsImportProtocol: the module of this folder, not Node's
+// biome-ignore lint/style/useNodejsImportProtocol: the module of this directory, not Node's
 import * as sys from "sys";
 import { check, equal, runAll, sleep, test, throwsCode } from "./harness.ts";
 
@@ -51,7 +51,7 @@ test("of a thousand timers none fires before an older one that is due no later",
   while (fired < 1000) await sleep(10);
 });
 
-test("watch tells of data and of hang-up, unwatch silences", async () => {
+test("watch reports data and hang-up, unwatch stops that", async () => {
   const [read, write] = sys.pipe();
   const seen: string[] = [];
   sys.watch(read, { read: true }, (ready) => {
@@ -67,7 +67,7 @@ test("watch tells of data and of hang-up, unwatch silences", async () => {
   sys.close(read);
 });
 
-test("read and write on a full or empty pipe answer -1", () => {
+test("read and write return -1 on an empty or full pipe", () => {
   const [read, write] = sys.pipe();
   const block = new Uint8Array(65536);
   equal(sys.read(read, block, 0, 1), -1);
@@ -98,7 +98,7 @@ test("a reused descriptor number does not get the old watch", async () => {
   sys.close(other);
 });
 
-test("500 descriptors at once, every one reported", async () => {
+test("every one of 500 ready descriptors is reported", async () => {
   const pairs = Array.from({ length: 250 }, () => sys.pipe());
   const seen = new Set<number>();
   for (const [read] of pairs) {

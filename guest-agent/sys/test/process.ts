@@ -1,4 +1,4 @@
-// biome-ignore lint/style/useNodejsImportProtocol: the module of this folder, not Node's
+// biome-ignore lint/style/useNodejsImportProtocol: the module of this directory, not Node's
 import * as sys from "sys";
 import {
   check,
@@ -46,8 +46,8 @@ test("a failing exec throws with its errno and leaves no child and no descriptor
   throwsCode("ENOENT", () => sys.spawn({ argv: ["no-such-program"], env: ["PATH=/bin:/usr/bin"] }));
   throwsCode("EACCES", () => sys.spawn({ argv: ["/etc/passwd"] }));
   throwsCode("EACCES", () => sys.spawn({ argv: ["/"] }));
-  const error = throwsCode("ENOENT", () => sys.spawn({ argv: [SHELL], cwd: "/no/such/folder" }));
-  check(error.message.includes("chdir /no/such/folder"), error.message);
+  const error = throwsCode("ENOENT", () => sys.spawn({ argv: [SHELL], cwd: "/no/such/directory" }));
+  check(error.message.includes("chdir /no/such/directory"), error.message);
   throwsCode("EBADF", () => sys.spawn({ argv: [SHELL], fds: [999] }));
   throwsCode("EINVAL", () => sys.spawn({ argv: [] }));
   throwsCode("ENOENT", () => sys.spawn({ argv: [SHELL], cgroup: "/no/cgroup" }));
@@ -55,7 +55,7 @@ test("a failing exec throws with its errno and leaves no child and no descriptor
   equal(openDescriptors(), before);
 });
 
-test("a raised limit of descriptors is this process's own", async () => {
+test("raiseFileLimit changes the limit of this process, not of its children", async () => {
   const limits = () => output({ argv: [SHELL, "-c", "ulimit -n; ulimit -Hn"] });
   const before = await limits();
   const [soft, hard] = before.trim().split("\n").map(Number);
@@ -66,7 +66,7 @@ test("a raised limit of descriptors is this process's own", async () => {
   equal(await limits(), before);
 });
 
-test("environment, folder, PATH search", async () => {
+test("environment, working directory, PATH search", async () => {
   equal(
     await output({ argv: [SHELL, "-c", "echo $A-$B; pwd"], env: ["A=1", "B=x y"], cwd: "/usr" }),
     "1-x y\n/usr\n",
@@ -84,7 +84,7 @@ test("descriptors are placed even when they cross, and nothing else is inherited
   });
   sys.close(w1);
   sys.close(w2);
-  // 0 to 4 and the descriptor of ls's own folder; wc's side of the pipeline is not ls's.
+  // 0 to 4 and the directory that ls reads; wc's end of the pipeline is not in ls.
   equal(decode(await readAll(r1)), "four\n6\n");
   equal(decode(await readAll(r2)), "three\n");
   await ended(pid);
@@ -99,7 +99,7 @@ test("signals are unblocked and at their defaults in the child", async () => {
   equal(/SigIgn:\t(\w+)/.exec(status)?.[1], "0000000000000000");
 });
 
-test("a session of its own", async () => {
+test("setsid starts a new session", async () => {
   const stat = await output({ argv: ["/bin/cat", "/proc/self/stat"], setsid: true });
   const fields = stat.split(" ");
   equal(fields[5], fields[0]);
@@ -107,10 +107,10 @@ test("a session of its own", async () => {
 
 test("children die with their parent", async () => {
   const [read, write] = sys.pipe();
-  // The outer program is this one, started with another purpose: see the end of the file.
+  // The child is this program with another argument: see the end of the file.
   const pid = sys.spawn({ argv: [sys.argv()[0] ?? "", "orphan"], fds: [-1, write, 2] });
   sys.close(write);
-  // The end of the pipe comes when the grandchild, which would sleep for a minute, is gone.
+  // The pipe ends once the grandchild, which would sleep for a minute, has been killed.
   const text = decode(await readAll(read));
   check(/^\d+\n$/.test(text), `no pid: ${text}`);
   await ended(pid);
@@ -119,7 +119,7 @@ test("children die with their parent", async () => {
 
 test("SIGCHLD and reaping of many", async () => {
   const left = new Set<number>();
-  // Waiting for a signal alone does not keep the loop going.
+  // A signal handler alone does not keep the loop running.
   const alive = setTimeout(() => check(false, `not reaped within 10 s: ${[...left]}`), 10_000);
   await new Promise<void>((resolve) => {
     sys.onSignal(17, () => {
@@ -135,7 +135,7 @@ test("SIGCHLD and reaping of many", async () => {
   equal(sys.waitpid(-1), null);
 });
 
-test("pidfd becomes readable at the end", async () => {
+test("a pidfd becomes readable when the process exits", async () => {
   const pid = sys.spawn({ argv: [SHELL, "-c", "sleep 0.05"], env: ["PATH=/bin:/usr/bin"] });
   const fd = sys.pidfdOpen(pid);
   await new Promise<void>((resolve) =>

@@ -1,4 +1,4 @@
-// biome-ignore lint/style/useNodejsImportProtocol: the module of this folder, not Node's
+// biome-ignore lint/style/useNodejsImportProtocol: the module of this directory, not Node's
 import * as sys from "sys";
 import {
   check,
@@ -104,7 +104,7 @@ for (const [name, make] of Object.entries(shapes)) {
   test(`both ends of ${name} die while bytes wait`, async () => {
     const { write, source, target, read } = make();
     const moved = relay(source, target);
-    // Fill both sides, then go.
+    // Fill both sides, then close them.
     for (let i = 0; i < 20; i++) {
       sys.write(write, data, 0, 65536);
       await sleep(0);
@@ -140,7 +140,7 @@ test("a stopped relay calls nothing and moves nothing more", async () => {
 
 test("an idle relay does not spin", async () => {
   const { write, source, target, read } = (shapes["pipe to socket"] as () => Ends)();
-  // The target is full and the source has hung up: epoll would report that without end.
+  // The target is full and the source has hung up: epoll would report that endlessly.
   const moved = relay(source, target);
   let written = 0;
   for (let quiet = 0; quiet < 5; quiet++) {
@@ -167,12 +167,12 @@ test("an idle relay does not spin", async () => {
 });
 
 test("regular files and /dev/null", async () => {
-  const folder = scratch();
-  sys.writeFile(`${folder}/in`, data);
-  const source = sys.open(`${folder}/in`, sys.O_RDONLY);
-  const target = sys.open(`${folder}/out`, sys.O_WRONLY | sys.O_CREAT);
+  const directory = scratch();
+  sys.writeFile(`${directory}/in`, data);
+  const source = sys.open(`${directory}/in`, sys.O_RDONLY);
+  const target = sys.open(`${directory}/out`, sys.O_WRONLY | sys.O_CREAT);
   equal(await relay(source, target), [data.length, 0]);
-  equal(checksum(sys.readFile(`${folder}/out`, 2 ** 25)), sum);
+  equal(checksum(sys.readFile(`${directory}/out`, 2 ** 25)), sum);
   closeAll(source, target);
   const [read, write] = sys.pipe();
   const nothing = sys.open("/dev/null", sys.O_WRONLY);

@@ -25,7 +25,7 @@ int main(int argc, char **argv) {
   header->cmsg_level = SOL_SOCKET;
   header->cmsg_type = SCM_RIGHTS;
   header->cmsg_len = CMSG_LEN(2 * sizeof(int));
-  // One more than is asked for: the receiver must not leak it.
+  // One more than expected: the receiver must not leak it.
   memcpy(CMSG_DATA(header), (int[]){0, 0}, 2 * sizeof(int));
   return sendmsg(fd, &message, 0) < 0;
 }

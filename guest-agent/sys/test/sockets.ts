@@ -1,4 +1,4 @@
-// biome-ignore lint/style/useNodejsImportProtocol: the module of this folder, not Node's
+// biome-ignore lint/style/useNodejsImportProtocol: the module of this directory, not Node's
 import * as sys from "sys";
 import {
   decode,
@@ -34,15 +34,15 @@ test("a Unix socket with its mode, connect, accept, half-close", async () => {
   equal(openDescriptors(), before);
 });
 
-test("failures of sockets leave no descriptor", () => {
+test("failing socket calls leave no descriptor open", () => {
   const before = openDescriptors();
-  const folder = scratch();
-  throwsCode("ENAMETOOLONG", () => sys.unixListen(`${folder}/${"x".repeat(108)}`, 1, 0o600));
-  throwsCode("ENOENT", () => sys.unixConnect(`${folder}/none`));
-  const listener = sys.unixListen(`${folder}/s`, 1, 0o600);
-  throwsCode("EADDRINUSE", () => sys.unixListen(`${folder}/s`, 1, 0o600));
+  const directory = scratch();
+  throwsCode("ENAMETOOLONG", () => sys.unixListen(`${directory}/${"x".repeat(108)}`, 1, 0o600));
+  throwsCode("ENOENT", () => sys.unixConnect(`${directory}/none`));
+  const listener = sys.unixListen(`${directory}/s`, 1, 0o600);
+  throwsCode("EADDRINUSE", () => sys.unixListen(`${directory}/s`, 1, 0o600));
   sys.close(listener);
-  throwsCode("ECONNREFUSED", () => sys.unixConnect(`${folder}/s`));
+  throwsCode("ECONNREFUSED", () => sys.unixConnect(`${directory}/s`));
   equal(openDescriptors(), before);
 });
 
@@ -66,7 +66,7 @@ test("a full backlog is EAGAIN, not a wait", () => {
   sys.close(listener);
 });
 
-test("a message without a descriptor, and the end, are errors", async () => {
+test("receiveFd fails on a message without a descriptor and at the end of the stream", async () => {
   const path = `${scratch()}/s`;
   const listener = sys.unixListen(path, 1, 0o600);
   const client = sys.unixConnect(path);
@@ -81,8 +81,8 @@ test("a message without a descriptor, and the end, are errors", async () => {
   sys.close(listener);
 });
 
-test("a descriptor comes over a socket", async () => {
-  // The runner gives a program that sends its standard input over the socket it is told.
+test("receiveFd returns a descriptor", async () => {
+  // The runner passes a program that sends its standard input over the socket named by its argument.
   const path = `${scratch()}/s`;
   const listener = sys.unixListen(path, 1, 0o600);
   const [read, write] = sys.pipe();

@@ -1,5 +1,5 @@
-/** Ends in the way that the first argument names; the runner looks at exit code and output. */
-// biome-ignore lint/style/useNodejsImportProtocol: the module of this folder, not Node's
+/** Fails as the first argument says; the runner checks exit status and output. */
+// biome-ignore lint/style/useNodejsImportProtocol: the module of this directory, not Node's
 import * as sys from "sys";
 
 const way = sys.argv()[1];

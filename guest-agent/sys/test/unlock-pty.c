@@ -1,4 +1,4 @@
-// For relay.ts: unlocks the other side of the terminal that is standard input.
+// For relay.ts: unlocks the slave of the pty master that is standard input.
 #include <stdlib.h>
 
 int main(void) {
