@@ -29,7 +29,7 @@ import { mountAll } from "./mounts.ts";
 const BACKLOG = 1024;
 const MAX_CALLS = 16_384;
 /** How long processes that use root disks may take to exit at power-off; the host waits 1.5 s in all. */
-const RELEASE_LIMIT_MS = 500;
+const RELEASE_TIMEOUT_MS = 500;
 
 /** Listening sockets for the two services: vsock in the guest, anything in a test. */
 export interface Listeners {
@@ -101,7 +101,7 @@ export function serve(
     consolePath: () => `/run/hull/console/${++consoles}.sock`,
   });
   const writeBack = async (): Promise<void> => {
-    await containers.releaseRootDisks(RELEASE_LIMIT_MS);
+    await containers.releaseRootDisks(RELEASE_TIMEOUT_MS);
     sys.sync();
   };
   const powerOff = (): void => sys.reboot(sys.REBOOT_POWER_OFF);

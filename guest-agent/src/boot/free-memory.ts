@@ -2,7 +2,7 @@ import { TEMPLATE_PARAMETER } from "../../../src/core/template-parameter.ts";
 import { readText } from "../files.ts";
 import type { Sys } from "../sys.ts";
 
-const FOLDER = "/tmp/zeros";
+const DIRECTORY = "/tmp/zeros";
 const MIB = 1 << 20;
 /** Left free for the kernel. */
 const MARGIN_MIB = 4;
@@ -22,12 +22,12 @@ export function clearFreeMemory(sys: Sys): void {
   const free = Number(/^MemFree: *(\d+) kB$/m.exec(readText(sys, "/proc/meminfo"))?.[1] ?? 0) / 1024;
   const mib = Math.min(Math.floor(free) - MARGIN_MIB, MOST_MIB);
   if (mib <= 0) return;
-  sys.mkdirp(FOLDER, 0o700);
-  sys.mount("zeros", FOLDER, "tmpfs", sys.MS_NOSUID | sys.MS_NODEV, `size=${mib}m`);
-  const file = sys.open(`${FOLDER}/zeros`, sys.O_WRONLY | sys.O_CREAT, 0o600);
+  sys.mkdirp(DIRECTORY, 0o700);
+  sys.mount("zeros", DIRECTORY, "tmpfs", sys.MS_NOSUID | sys.MS_NODEV, `size=${mib}m`);
+  const file = sys.open(`${DIRECTORY}/zeros`, sys.O_WRONLY | sys.O_CREAT, 0o600);
   const zeros = new Uint8Array(MIB);
   for (let count = 0; count < mib; count++) sys.write(file, zeros, 0, zeros.length);
   sys.close(file);
-  sys.umount(FOLDER);
-  sys.rmdir(FOLDER);
+  sys.umount(DIRECTORY);
+  sys.rmdir(DIRECTORY);
 }

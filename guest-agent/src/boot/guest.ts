@@ -19,8 +19,8 @@ const DESCRIPTORS = 65_536;
 
 /** Creates the agent's directories and cgroups and raises its limits. Returns the path of the crun to use. */
 export function prepareGuest(sys: Sys): string {
-  for (const folder of ["/run/hull/containers", "/run/hull/console", BIN, "/run/crun"]) {
-    sys.mkdirp(folder, 0o700);
+  for (const directory of ["/run/hull/containers", "/run/hull/console", BIN, "/run/crun"]) {
+    sys.mkdirp(directory, 0o700);
   }
   sys.writeFile("/proc/sys/kernel/pid_max", PID_MAX, sys.O_WRONLY);
   sys.raiseFileLimit(DESCRIPTORS);

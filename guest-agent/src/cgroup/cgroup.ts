@@ -11,8 +11,8 @@ const STAT_FILE = /^(cgroup|cpu|cpuset|memory|io|pids|hugetlb|rdma|misc)\.[a-zA-
 const METRIC_FILE =
   /^(cpu|memory|io|pids|cpuset|hugetlb\.\w+|rdma|misc)\.(swap\.)?(stat|current|peak|max|high|low|min|events|pressure|weight)$|^cgroup\.stat$/;
 const MAX_STAT_BYTES = 64 << 10;
-const FREEZE_LIMIT_MS = 10_000;
-const REMOVE_LIMIT_MS = 5_000;
+const FREEZE_TIMEOUT_MS = 10_000;
+const REMOVE_TIMEOUT_MS = 5_000;
 const REMOVE_RETRY_MS = 10;
 
 /**
@@ -31,8 +31,8 @@ export class Cgroup {
 
   /** The PIDs of all processes in it and its descendants. Empty if it does not exist. */
   pids(): number[] {
-    return this.#folders().flatMap((folder) => {
-      const text = this.#read(`${folder}/cgroup.procs`) ?? "";
+    return this.#directories().flatMap((directory) => {
+      const text = this.#read(`${directory}/cgroup.procs`) ?? "";
       return text
         .split("\n")
         .filter((line) => line !== "")
@@ -50,7 +50,7 @@ export class Cgroup {
     const step = frozen ? "freeze" : "thaw";
     try {
       this.#write("cgroup.freeze", frozen ? "1" : "0");
-      await this.#event("frozen", frozen ? 1 : 0, FREEZE_LIMIT_MS, step);
+      await this.#event("frozen", frozen ? 1 : 0, FREEZE_TIMEOUT_MS, step);
     } catch (error) {
       if (frozen) allowing(["ENOENT", "ENODEV"], () => this.#write("cgroup.freeze", "0"));
       throw HullError.wrap(`cgroup ${this.path}: ${step}`, error, "Internal");
@@ -61,12 +61,13 @@ export class Cgroup {
    * Resolves when no process is left in it or its descendants, or it does not exist. Rejects with
    * DeadlineExceeded.
    */
-  async empty(limitMs: number): Promise<void> {
-    if (this.flag("cgroup.events", "populated") !== 0) await this.#event("populated", 0, limitMs, "emptying");
+  async empty(timeoutMs: number): Promise<void> {
+    if (this.flag("cgroup.events", "populated") !== 0)
+      await this.#event("populated", 0, timeoutMs, "emptying");
   }
 
   /** Resolves when a key of cgroup.events has the value; the kernel reports changes through inotify. */
-  async #event(key: string, value: number, limitMs: number, step: string): Promise<void> {
+  async #event(key: string, value: number, timeoutMs: number, step: string): Promise<void> {
     const sys = this.#sys;
     const watch = sys.inotify(`${this.path}/cgroup.events`, sys.IN_MODIFY);
     try {
@@ -83,7 +84,7 @@ export class Cgroup {
         sys.watch(watch, { read: true }, look);
         look();
       });
-      await within(sys, limitMs, step, done);
+      await within(sys, timeoutMs, step, done);
     } finally {
       sys.unwatch(watch);
       sys.close(watch);
@@ -114,10 +115,11 @@ export class Cgroup {
    */
   async remove(): Promise<void> {
     this.kill();
-    const end = this.#sys.monotonicMs() + REMOVE_LIMIT_MS;
+    const end = this.#sys.monotonicMs() + REMOVE_TIMEOUT_MS;
     for (;;) {
       try {
-        for (const folder of this.#folders().reverse()) allowing(["ENOENT"], () => this.#sys.rmdir(folder));
+        for (const directory of this.#directories().reverse())
+          allowing(["ENOENT"], () => this.#sys.rmdir(directory));
         return;
       } catch (error) {
         // Killed processes leave the cgroup with a delay.
@@ -131,27 +133,27 @@ export class Cgroup {
   }
 
   /** The directories of this cgroup and its descendants, parents first. */
-  #folders(): string[] {
+  #directories(): string[] {
     const found: string[] = [];
-    const visit = (folder: string): void => {
-      const names = this.#list(folder);
+    const visit = (directory: string): void => {
+      const names = this.#list(directory);
       if (names.length === 0) return;
-      found.push(folder);
+      found.push(directory);
       // Control files start with a known prefix and a dot; a child cgroup is a directory with its own
       // cgroup.procs.
       for (const name of names) {
         if (STAT_FILE.test(name)) continue;
-        if (this.#exists(`${folder}/${name}/cgroup.procs`)) visit(`${folder}/${name}`);
+        if (this.#exists(`${directory}/${name}/cgroup.procs`)) visit(`${directory}/${name}`);
       }
     };
     visit(this.path);
     return found;
   }
 
-  #list(folder: string): string[] {
+  #list(directory: string): string[] {
     let names: string[] = [];
     allowing(["ENOENT", "ENODEV", "ENOTDIR"], () => {
-      names = this.#sys.readdir(folder);
+      names = this.#sys.readdir(directory);
     });
     return names;
   }

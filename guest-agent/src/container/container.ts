@@ -32,9 +32,9 @@ import type { Runtime } from "./runtime.ts";
 import { type SignalOptions, signalPids, signalProcess } from "./signal.ts";
 
 const MAX_EXECS = 1024;
-const END_LIMIT_MS = 10_000;
+const END_TIMEOUT_MS = 10_000;
 /** How long a hot-plugged disk may take to appear. */
-const DISK_LIMIT_MS = 20_000;
+const DISK_TIMEOUT_MS = 20_000;
 
 type ContainerState = "created" | "running" | "pausing" | "paused" | "stopped" | "deleted";
 
@@ -47,7 +47,7 @@ export class Container {
   readonly init: Process;
   readonly cgroup: Cgroup;
   readonly #runtime: Runtime;
-  readonly #folder: string;
+  readonly #directory: string;
   readonly #execs = new Map<string, Exec>();
   readonly #starting = new Set<Promise<unknown>>();
   readonly #queue = new SerialQueue();
@@ -61,7 +61,7 @@ export class Container {
     stdio: Stdio | undefined,
   ) {
     this.#runtime = runtime;
-    this.#folder = `${runtime.bundles}/${id}`;
+    this.#directory = `${runtime.bundles}/${id}`;
     this.#rootDisk = new RootDisk(runtime.sys, `${GUEST_ROOTS}/${id}`);
     this.cgroup = new Cgroup(runtime.sys, `${CGROUP_ROOT}${runtime.cgroupParent}/${id}`);
     this.machine = new StateMachine<ContainerState>(
@@ -91,8 +91,8 @@ export class Container {
     const { sys, reaper, crun, consolePath, cgroupParent, podPidNamespace } = this.#runtime;
     const io = this.init.io;
     try {
-      const disks = await awaitDevices(sys, blockDevices, DISK_LIMIT_MS);
-      if (rootDisk) await this.#rootDisk.mount(rootDisk, DISK_LIMIT_MS);
+      const disks = await awaitDevices(sys, blockDevices, DISK_TIMEOUT_MS);
+      if (rootDisk) await this.#rootDisk.mount(rootDisk, DISK_TIMEOUT_MS);
       const spec = prepareSpec(specJson, {
         cgroupsPath: `${cgroupParent}/${this.id}`,
         terminal: io.terminal,
@@ -100,15 +100,15 @@ export class Container {
         disks,
         rootPath: rootDisk && this.#rootDisk.path,
       });
-      sys.mkdirp(this.#folder, 0o700);
-      sys.writeFile(`${this.#folder}/config.json`, JSON.stringify(spec));
+      sys.mkdirp(this.#directory, 0o700);
+      sys.writeFile(`${this.#directory}/config.json`, JSON.stringify(spec));
       return await launch(
         { sys, reaper, consolePath },
         io,
         (fds, consoleSocket) =>
-          crun.create(this.#folder, {
+          crun.create(this.#directory, {
             containerId: this.id,
-            folder: this.#folder,
+            directory: this.#directory,
             name: "init",
             program: spec.process.args[0] ?? "",
             fds,
@@ -162,7 +162,7 @@ export class Container {
     const exec = new Exec(this.#runtime, {
       containerId,
       id: execId,
-      folder: this.#folder,
+      directory: this.#directory,
       process,
       stdio,
       oomKilled: () => this.#oomKilled(),
@@ -237,9 +237,9 @@ export class Container {
   update(resourcesJson: Uint8Array): Promise<void> {
     return this.#queue.run(async () => {
       this.machine.require("update", "created", "running", "paused");
-      const file = `${this.#folder}/resources.json`;
+      const file = `${this.#directory}/resources.json`;
       this.#runtime.sys.writeFile(file, resourcesJson);
-      await this.#runtime.crun.update(this.id, file, this.#folder);
+      await this.#runtime.crun.update(this.id, file, this.#directory);
     });
   }
 
@@ -290,15 +290,15 @@ export class Container {
     await attempt(() => this.#rootDisk.writeBack(this.#runtime.reaper));
     await attempt(() => this.#rootDisk.unmount());
     await attempt(() => removeTree(this.#runtime.sys, this.#runtime.crun.stateOf(this.id)));
-    await attempt(() => removeTree(this.#runtime.sys, this.#folder));
+    await attempt(() => removeTree(this.#runtime.sys, this.#directory));
     if (failures.length > 0) throw HullError.wrap(`container ${this.id}: delete`, failures[0], "Internal");
   }
 
   /** Kills what still runs and unmounts the root disk, before the VM is powered off. */
-  async releaseRootDisk(limitMs: number): Promise<void> {
+  async releaseRootDisk(timeoutMs: number): Promise<void> {
     if (!this.#rootDisk.mounted) return;
     this.cgroup.kill();
-    await this.cgroup.empty(limitMs);
+    await this.cgroup.empty(timeoutMs);
     this.#rootDisk.unmount();
   }
 
@@ -324,13 +324,13 @@ export class Container {
   async #initEnded(exit: Exit): Promise<void> {
     this.init.reaped();
     this.cgroup.kill();
-    await this.cgroup.empty(END_LIMIT_MS).catch((error) => this.#runtime.log("warn", describe(error)));
+    await this.cgroup.empty(END_TIMEOUT_MS).catch((error) => this.#runtime.log("warn", describe(error)));
     const execs = [...this.#execs.values()].map((exec) => exec.process).filter((process) => process.alive);
     if (execs.length > 0) {
       const all = Promise.all(execs.map((process) => process.wait()));
       await within(
         this.#runtime.sys,
-        END_LIMIT_MS,
+        END_TIMEOUT_MS,
         `container ${this.id}: waiting for its execs to exit`,
         all,
       ).catch((error) => this.#runtime.log("warn", describe(error)));

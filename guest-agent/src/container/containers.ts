@@ -62,11 +62,11 @@ export class Containers {
    * Unmounts the root disks before power-off. Never rejects: after a timeout, recovery is up to the file
    * system's journal.
    */
-  async releaseRootDisks(limitMs: number): Promise<void> {
+  async releaseRootDisks(timeoutMs: number): Promise<void> {
     const { log } = this.#runtime;
     const release = async (container: Container): Promise<void> => {
       await container
-        .releaseRootDisk(limitMs)
+        .releaseRootDisk(timeoutMs)
         .catch((error) => log("warn", `container ${container.id}: root disk: ${describe(error)}`));
     };
     await Promise.all([...this.#containers.values()].map(release));

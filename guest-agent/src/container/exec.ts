@@ -12,7 +12,7 @@ interface ExecOptions {
   containerId: string;
   id: string;
   /** The container's bundle directory. */
-  folder: string;
+  directory: string;
   process: OciProcess;
   stdio: Stdio | undefined;
   /** Returns whether the OOM killer has killed a process of the container. */
@@ -42,16 +42,16 @@ export class Exec {
     process.machine.require("start", "created");
     process.machine.transition("starting");
     const { sys, reaper, crun, consolePath } = this.#runtime;
-    const { containerId, folder, process: oci } = this.#options;
+    const { containerId, directory, process: oci } = this.#options;
     const name = `exec-${this.#options.id}`;
-    const file = `${folder}/${name}.json`;
+    const file = `${directory}/${name}.json`;
     try {
       sys.writeFile(file, JSON.stringify(oci));
       const pid = await launch(
         { sys, reaper, consolePath },
         process.io,
         (fds, consoleSocket) =>
-          crun.exec(file, { containerId, folder, name, program: oci.args[0] ?? "", fds, consoleSocket }),
+          crun.exec(file, { containerId, directory, name, program: oci.args[0] ?? "", fds, consoleSocket }),
         (pid) => process.setPid(pid),
         (exit) => this.#ended(exit),
       );

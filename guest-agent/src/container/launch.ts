@@ -5,7 +5,7 @@ import { closeChildEnds, closeEndpoints, openPipes, terminalEndpoints } from "..
 import type { GuestIo } from "../stdio/guest-io.ts";
 import { allowing, SIGKILL, type Sys } from "../sys.ts";
 
-const TERMINAL_LIMIT_MS = 10_000;
+const TERMINAL_TIMEOUT_MS = 10_000;
 
 interface LaunchResources {
   sys: Sys;
@@ -66,7 +66,7 @@ async function withTerminal(
   let pid: number | undefined;
   try {
     pid = await start([-1, -1, -1], path);
-    const master = await within(sys, TERMINAL_LIMIT_MS, "terminal", socket.master());
+    const master = await within(sys, TERMINAL_TIMEOUT_MS, "terminal", socket.master());
     io.attachTerminal(master);
     io.attach(terminalEndpoints(sys, master, io.wanted));
     return pid;

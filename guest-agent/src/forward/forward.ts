@@ -3,7 +3,7 @@ import { End } from "./end.ts";
 
 const CHUNK = 16_384;
 /** Long, as for the token of a stream; without it, connections that send no port would use up all slots. */
-const PORT_TIME_LIMIT_MS = 60_000;
+const PORT_TIMEOUT_MS = 60_000;
 /** IPv4 first: most programs listen there. */
 const ADDRESSES = ["127.0.0.1", "::1"];
 
@@ -35,7 +35,7 @@ export class Forward {
     this.#token = token;
     this.#host = new End(sys, fd);
     this.#done = done;
-    this.#limit = sys.setTimer(PORT_TIME_LIMIT_MS, () => this.#close());
+    this.#limit = sys.setTimer(PORT_TIMEOUT_MS, () => this.#close());
     this.#update();
   }
 

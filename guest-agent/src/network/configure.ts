@@ -29,7 +29,7 @@ const MAX_ROUTES = 4096;
 const MAX_NEIGHBOURS = 4096;
 const MIN_MTU = 68;
 const MAX_MTU = 65535;
-const APPEAR_LIMIT_MS = 10_000;
+const APPEAR_TIMEOUT_MS = 10_000;
 const EEXIST = 17;
 
 type Network = Pick<UpdateNetworkRequest, "interfaces" | "routes" | "neighbours">;
@@ -70,7 +70,7 @@ export function checkNetwork({ interfaces, routes, neighbours }: Network): void 
 export async function configureNetwork(sys: Sys, network: Network): Promise<void> {
   checkNetwork(network);
   if (network.interfaces.length + network.routes.length === 0) return; // neighbours need an interface
-  await awaitLinks(sys, network.interfaces.map(macOf), APPEAR_LIMIT_MS);
+  await awaitLinks(sys, network.interfaces.map(macOf), APPEAR_TIMEOUT_MS);
   const socket = new RouteSocket(sys);
   try {
     nameLinks(sys, socket, network.interfaces);

@@ -23,9 +23,9 @@ export function listLinks(sys: Pick<Sys, "readdir" | "readFile">): Link[] {
 
 /**
  * Resolves when there is an interface for each of the (lower-case) MAC addresses: the kernel needs a moment
- * for a hot-plugged one. Rejects with DeadlineExceeded after `limitMs`.
+ * for a hot-plugged one. Rejects with DeadlineExceeded after `timeoutMs`.
  */
-export async function awaitLinks(sys: Sys, macs: readonly string[], limitMs: number): Promise<void> {
+export async function awaitLinks(sys: Sys, macs: readonly string[], timeoutMs: number): Promise<void> {
   const missing = () => {
     const present = new Set(listLinks(sys).map(({ mac }) => mac));
     return macs.filter((mac) => !present.has(mac));
@@ -49,7 +49,7 @@ export async function awaitLinks(sys: Sys, macs: readonly string[], limitMs: num
       });
       look(); // it may have appeared before the socket was bound
     });
-    await within(sys, limitMs, `network: interfaces ${missing().join(", ")} to appear`, appeared);
+    await within(sys, timeoutMs, `network: interfaces ${missing().join(", ")} to appear`, appeared);
   } finally {
     sys.unwatch(fd);
     sys.close(fd);

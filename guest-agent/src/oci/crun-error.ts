@@ -43,7 +43,7 @@ export function crunError(step: string, program: string, log: string, status: nu
     .map((message) => UNRUNNABLE.exec(message)?.[1])
     .find((cause) => cause !== undefined);
   if (unrunnable !== undefined) {
-    return invalidArgument(`${step}: exec: ${JSON.stringify(program)}: ${inRuncsWords(unrunnable)}`);
+    return invalidArgument(`${step}: exec: ${JSON.stringify(program)}: ${asRuncReports(unrunnable)}`);
   }
   return new HullError(
     "Unknown",
@@ -55,6 +55,6 @@ export function crunError(step: string, program: string, log: string, status: nu
  * For a file that is not regular crun reports EPERM; runc reports the same as for a file that is not
  * executable.
  */
-function inRuncsWords(cause: string): string {
+function asRuncReports(cause: string): string {
   return cause.toLowerCase().replace("operation not permitted", "permission denied");
 }

@@ -5,7 +5,7 @@ import type { Reaper } from "../loop/reaper.ts";
 import { allowing, errnoName, type Sys } from "../sys.ts";
 import { crunError } from "./crun-error.ts";
 
-const TIME_LIMIT_MS = 60_000;
+const TIMEOUT_MS = 60_000;
 const MAX_LOG_BYTES = 256 << 10;
 const ENVIRONMENT = ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"];
 
@@ -18,7 +18,7 @@ interface CrunPaths {
 interface Launch {
   containerId: string;
   /** Directory for the PID file and the log; one launch at a time per `name`. */
-  folder: string;
+  directory: string;
   name: string;
   /** The program, for error messages. */
   program: string;
@@ -87,9 +87,9 @@ export class Crun {
   }
 
   /** `crun update` with an OCI `linux.resources` file. Rejects with crun's error. */
-  async update(containerId: string, resourcesFile: string, folder: string): Promise<void> {
+  async update(containerId: string, resourcesFile: string, directory: string): Promise<void> {
     const step = `container ${containerId}: update`;
-    await this.#run(step, "", `${folder}/update.log`, [
+    await this.#run(step, "", `${directory}/update.log`, [
       "update",
       `--resources=${resourcesFile}`,
       containerId,
@@ -106,13 +106,13 @@ export class Crun {
     launch: Launch,
     command: (pidFile: string, terminal: string[]) => string[],
   ): Promise<number> {
-    const pidFile = `${launch.folder}/${launch.name}.pid`;
+    const pidFile = `${launch.directory}/${launch.name}.pid`;
     const terminal = launch.consoleSocket === undefined ? [] : [`--console-socket=${launch.consoleSocket}`];
     try {
       await this.#run(
         step,
         launch.program,
-        `${launch.folder}/${launch.name}.log`,
+        `${launch.directory}/${launch.name}.log`,
         command(pidFile, terminal),
         launch.fds,
       );
@@ -136,7 +136,7 @@ export class Crun {
       const exit = await runCommand(this.#sys, this.#reaper, {
         argv: [binary, ...common, ...args],
         env: ENVIRONMENT,
-        timeoutMs: TIME_LIMIT_MS,
+        timeoutMs: TIMEOUT_MS,
         ...(fds ? { fds } : {}),
       });
       if (exit.status !== 0) throw crunError(step, program, this.#readLog(log), exit.status);

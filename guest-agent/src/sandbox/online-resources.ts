@@ -37,14 +37,14 @@ const blockMib = (sys: Sys) => Number(`0x${readText(sys, `${MEMORY}/block_size_b
  */
 function onlineAll(
   sys: Sys,
-  folder: string,
+  directory: string,
   name: RegExp,
   file: string,
   { from, to }: { from: string; to: string },
 ): number {
-  const devices = namesIn(sys, folder).filter((one) => name.test(one));
+  const devices = namesIn(sys, directory).filter((one) => name.test(one));
   for (const device of devices) {
-    const path = `${folder}/${device}/${file}`;
+    const path = `${directory}/${device}/${file}`;
     try {
       if (readText(sys, path).trim() === from) sys.writeFile(path, to, sys.O_WRONLY);
     } catch (error) {
@@ -55,9 +55,9 @@ function onlineAll(
 }
 
 /** A kernel without memory hot-plug does not have the directory. */
-function namesIn(sys: Sys, folder: string): string[] {
+function namesIn(sys: Sys, directory: string): string[] {
   try {
-    return sys.readdir(folder);
+    return sys.readdir(directory);
   } catch (error) {
     if (errnoName(error) !== "ENOENT") throw error;
     return [];

@@ -5,7 +5,7 @@ import { Listener } from "../transport/listener.ts";
 import type { TokenTable } from "./tokens.ts";
 
 /** Long: a guest that is short of CPU time must not lose a process's output. */
-const TOKEN_TIME_LIMIT_MS = 60_000;
+const TOKEN_TIMEOUT_MS = 60_000;
 const LINE_FEED = 10;
 /** Token and line feed. */
 const MAX_LINE = 33;
@@ -49,8 +49,8 @@ export class StreamListener {
         sys.close(connection);
       }
     };
-    const timer = sys.setTimer(TOKEN_TIME_LIMIT_MS, () =>
-      finish(`no token within ${TOKEN_TIME_LIMIT_MS / 1000} s`),
+    const timer = sys.setTimer(TOKEN_TIMEOUT_MS, () =>
+      finish(`no token within ${TOKEN_TIMEOUT_MS / 1000} s`),
     );
     sys.watch(connection, { read: true }, () => {
       for (;;) {

@@ -37,19 +37,19 @@ interface KernelDisk {
 
 /**
  * Waits for the disks that a container sees as devices. Rejects with InvalidArgument, or DeadlineExceeded
- * after `limitMs`.
+ * after `timeoutMs`.
  */
 export async function awaitDevices(
   sys: Sys,
   wanted: readonly BlockDevice[],
-  limitMs: number,
+  timeoutMs: number,
 ): Promise<Disk[]> {
   for (const { path, access } of wanted) {
     checkPath("block device: path", path);
     if (!ACCESS.test(access)) throw invalidArgument(`block device ${path}: access is neither r nor rw`);
   }
   const serials = wanted.map(({ serial }) => serial);
-  const disks = await awaitDisks(sys, serials, limitMs);
+  const disks = await awaitDisks(sys, serials, timeoutMs);
   return disks.map(({ major, minor }, index) => {
     const { path = "", access = "" } = wanted[index] ?? {};
     return { path, access, major, minor };
@@ -59,12 +59,12 @@ export async function awaitDevices(
 /**
  * Finds disks by their serial numbers. For a hot-plugged disk the kernel needs a moment: first the device
  * node appears, then it can be opened. Rejects with InvalidArgument, or with DeadlineExceeded after
- * `limitMs`.
+ * `timeoutMs`.
  */
 export async function awaitDisks(
   sys: Sys,
   serials: readonly string[],
-  limitMs: number,
+  timeoutMs: number,
 ): Promise<KernelDisk[]> {
   if (serials.length === 0) return [];
   const wrong = serials.find((serial) => !SERIAL.test(serial));
@@ -94,7 +94,7 @@ export async function awaitDisks(
       sys.watch(watch, { read: true }, look);
       look();
     });
-    return await within(sys, limitMs, `disks ${serials.join(", ")} to appear`, found);
+    return await within(sys, timeoutMs, `disks ${serials.join(", ")} to appear`, found);
   } finally {
     stopTimer();
     sys.unwatch(watch);

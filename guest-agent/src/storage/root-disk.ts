@@ -27,15 +27,15 @@ export class RootDisk {
   }
 
   /**
-   * Waits for the disk and mounts it. Rejects with InvalidArgument, or with DeadlineExceeded after `limitMs`.
+   * Waits for the disk and mounts it. Rejects with InvalidArgument, or with DeadlineExceeded after `timeoutMs`.
    */
-  async mount({ serial, fsType, readOnly, options }: Wanted, limitMs: number): Promise<void> {
+  async mount({ serial, fsType, readOnly, options }: Wanted, timeoutMs: number): Promise<void> {
     const sys = this.#sys;
     if (!FILE_SYSTEMS.has(fsType))
       throw invalidArgument(`root disk: file system ${JSON.stringify(fsType.slice(0, 64))}: not one of ext4`);
     if (options.length > MAX_OPTIONS || !options.every((option) => OPTION.test(option)))
       throw invalidArgument("root disk: its options are not those of a file system");
-    const [disk] = await awaitDisks(sys, [serial], limitMs);
+    const [disk] = await awaitDisks(sys, [serial], timeoutMs);
     if (!disk) throw invalidArgument("root disk: no serial number");
     try {
       sys.mkdirp(this.path, 0o700);

@@ -7,7 +7,7 @@ import type { Sys } from "../sys.ts";
 export const WRITE_BACK_ARGUMENT = "write-back";
 
 /** Enough for gigabytes on a slow disk. */
-const LIMIT_MS = 600_000;
+const TIMEOUT_MS = 600_000;
 
 /**
  * Writes a file system's data to its disk (syncfs(2)) in another process of this program: it may take
@@ -15,7 +15,7 @@ const LIMIT_MS = 600_000;
  */
 export async function writeBack(sys: Sys, reaper: Reaper, path: string): Promise<void> {
   const argv = ["/proc/self/exe", WRITE_BACK_ARGUMENT, path];
-  const { status } = await runCommand(sys, reaper, { argv, timeoutMs: LIMIT_MS });
+  const { status } = await runCommand(sys, reaper, { argv, timeoutMs: TIMEOUT_MS });
   if (status !== 0) throw internal(`${path}: write it back: exited with status ${status}`);
 }
 

@@ -3,7 +3,7 @@ import type { Sys } from "../sys.ts";
 
 /** Read buffer shared by all transports; the data is copied out before other code runs. */
 const SCRATCH = new Uint8Array(64 << 10);
-const CLOSE_LIMIT_MS = 5_000;
+const CLOSE_TIMEOUT_MS = 5_000;
 
 /** A connected, non-blocking socket as a ttrpc transport. Owns the descriptor. */
 export class FdTransport implements Transport {
@@ -61,7 +61,7 @@ export class FdTransport implements Transport {
       this.#finish();
       return;
     }
-    this.#closing = this.#sys.setTimer(CLOSE_LIMIT_MS, () => this.#finish());
+    this.#closing = this.#sys.setTimer(CLOSE_TIMEOUT_MS, () => this.#finish());
     this.#arm();
   }
 

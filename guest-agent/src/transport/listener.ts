@@ -16,7 +16,7 @@ export class Listener {
   readonly #onConnection: (fd: number) => void;
   readonly #log: Log;
   /** Kinds of problems that have been logged: a container that retries must not fill the console. */
-  readonly #told = new Set<string>();
+  readonly #reported = new Set<string>();
   #paused: number | undefined;
   #closed = false;
 
@@ -52,7 +52,7 @@ export class Listener {
       return this.#sys.accept(this.#fd);
     } catch (error) {
       // EMFILE, ENFILE, ENOMEM: temporary.
-      this.#tellOnce("accept", `accept: ${describe(error)}; retrying every ${PAUSE_MS} ms`);
+      this.#reportOnce("accept", `accept: ${describe(error)}; retrying every ${PAUSE_MS} ms`);
       this.#sys.unwatch(this.#fd);
       this.#paused = this.#sys.setTimer(PAUSE_MS, () => {
         this.#paused = undefined;
@@ -66,17 +66,17 @@ export class Listener {
     try {
       const cid = this.#sys.peerCid(connection);
       if (cid === HOST_CID) return true;
-      this.#tellOnce("peer", `vsock: closed a connection of context id ${cid}, which is not the host`);
+      this.#reportOnce("peer", `vsock: closed a connection of context id ${cid}, which is not the host`);
     } catch (error) {
       // ENOTCONN: the peer has closed already.
-      if (errnoName(error) !== "ENOTCONN") this.#tellOnce("name", `vsock: ${describe(error)}`);
+      if (errnoName(error) !== "ENOTCONN") this.#reportOnce("name", `vsock: ${describe(error)}`);
     }
     return false;
   }
 
-  #tellOnce(kind: string, text: string): void {
-    if (this.#told.has(kind)) return;
-    this.#told.add(kind);
+  #reportOnce(kind: string, text: string): void {
+    if (this.#reported.has(kind)) return;
+    this.#reported.add(kind);
     this.#log("warn", text);
   }
 }
