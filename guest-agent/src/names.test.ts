@@ -25,7 +25,7 @@ describe("names", () => {
     it(`refuses the path ${JSON.stringify(path.slice(0, 20))}`, () =>
       assert.throws(() => checkPath("x", path), /want an absolute path/));
   }
-  it("takes / and normal paths", () => {
+  it("accepts / and normalized paths", () => {
     checkPath("x", "/");
     checkPath("x", "/run/hull/a.b");
   });

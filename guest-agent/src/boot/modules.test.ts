@@ -7,7 +7,7 @@ import { sysError } from "../../../test/testkit/guest-agent/sys-error.ts";
 import { loadModules, MODULE_LIST, readModuleList } from "./modules.ts";
 
 describe("module list", () => {
-  it("is split behind the vsock transport", () => {
+  it("is split after the vsock transport", () => {
     const fake = new FakeSys();
     fake.tree.mkdirp("/lib/modules");
     fake.tree.write(
@@ -24,11 +24,11 @@ describe("module list", () => {
     });
   });
 
-  it("may be missing: everything is built in", () => {
+  it("may be missing if everything is built in", () => {
     assert.deepEqual(readModuleList(new FakeSys().sys), { transport: [], rest: [] });
   });
 
-  it("goes on past a module that fails and says so", () => {
+  it("logs a module that fails and loads the others", () => {
     const lines: string[] = [];
     const loaded: string[] = [];
     const removed: string[] = [];
@@ -50,7 +50,7 @@ describe("module list", () => {
     assert.deepEqual(lines, ["warn: kernel module /bad: finit_module /bad: ENOEXEC"]);
   });
 
-  it("has no vsock loopback, nor has the lean kernel", () => {
+  it("does not contain vsock loopback, and neither does the lean kernel", () => {
     const read = (path: string) => readFileSync(join(import.meta.dirname, "../..", path), "utf8");
     assert.doesNotMatch(read("image/modules.list"), /loopback/);
     // `default y` in the kernel's net/vmw_vsock/Kconfig: leaving it out is not enough.

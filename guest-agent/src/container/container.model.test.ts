@@ -16,7 +16,7 @@ type State = "none" | "created" | "running" | "paused" | "stopped";
 const OPERATIONS = ["create", "start", "pause", "resume", "kill", "delete", "exec", "end", "stats"] as const;
 type Operation = (typeof OPERATIONS)[number];
 
-/** Which state an operation leads to from each state; what is missing is refused. */
+/** The state that an operation leads to from each state; missing ones are refused. */
 const MODEL: Record<Operation, Partial<Record<State, State>>> = {
   create: { none: "created" },
   start: { created: "running" },
@@ -25,13 +25,13 @@ const MODEL: Record<Operation, Partial<Record<State, State>>> = {
   kill: { created: "stopped", running: "stopped", paused: "stopped" },
   delete: { created: "none", stopped: "none" },
   exec: { running: "running" },
-  // The program ends by itself, which no client can be refused.
+  // The program exits by itself: no client asks for it, so it is never refused.
   end: { none: "none", created: "created", running: "stopped", paused: "paused", stopped: "stopped" },
   stats: { created: "created", running: "running", paused: "paused", stopped: "stopped" },
 };
 
 describe("container: random sequences", () => {
-  it("agree with the model in every step and leave nothing behind", async () => {
+  it("agree with the model at every step and leave nothing behind", async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(fc.constantFrom(...OPERATIONS), { maxLength: 25 }), async (operations) => {
         const guest = new FakeGuest();

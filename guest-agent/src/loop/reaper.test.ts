@@ -12,7 +12,7 @@ function start(): { fake: FakeSys; reaper: Reaper } {
 }
 
 describe("reaper", () => {
-  it("tells each exit to the listener of its pid, codes and signals", async () => {
+  it("reports each exit to the listener of its PID, codes and signals", async () => {
     const { fake, reaper } = start();
     const exits: [number, number][] = [];
     for (const [code, signal] of [
@@ -31,7 +31,7 @@ describe("reaper", () => {
     );
   });
 
-  it("keeps an exit for a watch to come only while it is held", async () => {
+  it("keeps an exit for a later watch only while it is held", async () => {
     const { fake, reaper } = start();
     const seen: Exit[] = [];
     const [kept, lost] = [fake.newPid(), fake.newPid()];
@@ -61,7 +61,7 @@ describe("command", () => {
     assert.equal(fake.timerCount, 0);
   });
 
-  it("kills a command that takes too long and says so", async () => {
+  it("kills a command that takes too long and reports the timeout", async () => {
     const { fake, reaper } = start();
     fake.programs.set("p", () => undefined);
     fake.onKill = (pid, signal) => fake.end(pid, 0, signal);

@@ -12,7 +12,7 @@ const route = (some: Partial<Route>): Route => ({
   ...some,
 });
 
-// Vectors are written field by field from linux/rtnetlink.h, if_link.h, if_addr.h and neighbour.h.
+// Test vectors, written field by field from linux/rtnetlink.h, if_link.h, if_addr.h and neighbour.h.
 describe("rtnetlink bodies", () => {
   it("link: MTU and up", () => {
     assert.equal(
@@ -21,7 +21,7 @@ describe("rtnetlink bodies", () => {
     );
   });
 
-  it("link: name, ended by a NUL and padded", () => {
+  it("link: name, NUL-terminated and padded", () => {
     assert.equal(
       hex(renameLink(3, "eth0")),
       "00000000" + "03000000" + "00000000" + "00000000" + "0900030065746830" + "00000000",
@@ -112,7 +112,7 @@ describe("rtnetlink bodies", () => {
     );
   });
 
-  it("refuses a route that is none", () => {
+  it("refuses malformed routes", () => {
     const bad = [
       { destination: "10.0.0.0" },
       { destination: "10.0.0.0/33" },

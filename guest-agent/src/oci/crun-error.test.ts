@@ -29,7 +29,7 @@ describe("errors of crun", () => {
       /"\/f": permission denied$/,
     ],
     [
-      "a folder",
+      "a directory",
       "/d",
       line("open executable: Operation not permitted"),
       "InvalidArgument",

@@ -20,7 +20,7 @@ describe("spec", () => {
   it("sets what only the guest knows and keeps the rest", () => {
     const host = { ...good, ociVersion: "1.2.1", hostname: "h" };
     assert.deepEqual(prepareSpec(bytes(host), { ...context, terminal: true }), {
-      ociVersion: "1.0.2", // what the crun of the guest takes
+      ociVersion: "1.0.2", // what the guest's crun accepts
       root: { path: "/r", readonly: true },
       process: { args: ["a"], user: { uid: 1 }, terminal: true },
       linux: { cgroupsPath: "/hull/c" },
@@ -28,7 +28,7 @@ describe("spec", () => {
     });
   });
 
-  it("joins the pod's pid namespace where the spec names it, and only there", () => {
+  it("joins the pod's PID namespace only if the spec names it", () => {
     const shared = {
       ...good,
       linux: { namespaces: [{ type: "mount" }, { type: "pid", path: POD_PID_NAMESPACE }] },
@@ -41,7 +41,7 @@ describe("spec", () => {
     assert.deepEqual(prepareSpec(bytes(own), context).linux.namespaces, [{ type: "pid" }]);
   });
 
-  it("takes the root disk for the root file system", () => {
+  it("uses the root disk as the root file system", () => {
     const { root } = prepareSpec(bytes(good), { ...context, rootPath: "/run/hull/roots/c" });
     assert.deepEqual(root, { path: "/run/hull/roots/c", readonly: true });
   });

@@ -10,7 +10,7 @@ describe("online resources", () => {
   let fake: FakeSys;
   let written: string[];
 
-  /** A device with its state; CPU 0 has none. */
+  /** Adds a device with its state file; CPU 0 has none. */
   const add = (path: string, file: string, state: string | undefined): void => {
     fake.tree.mkdirp(path);
     if (state === undefined) return;
@@ -21,24 +21,24 @@ describe("online resources", () => {
   beforeEach(() => {
     fake = new FakeSys();
     written = [];
-    for (const folder of [CPUS, MEMORY]) fake.tree.mkdirp(folder);
+    for (const directory of [CPUS, MEMORY]) fake.tree.mkdirp(directory);
     for (const other of [`${CPUS}/cpufreq`, `${CPUS}/cpuidle`, `${MEMORY}/power`]) fake.tree.mkdirp(other);
     fake.tree.write(`${MEMORY}/block_size_bytes`, "8000000\n");
     add(`${CPUS}/cpu0`, "online", undefined);
     for (const block of [0, 1, 2]) add(`${MEMORY}/memory${block}`, "state", "online");
   });
 
-  it("puts what was plugged in into use, and nothing twice", () => {
+  it("brings hot-plugged CPUs and memory online, once", () => {
     add(`${CPUS}/cpu1`, "online", "0");
     for (const block of [32, 33]) add(`${MEMORY}/memory${block}`, "state", "offline");
-    // 300 MiB of the start are two blocks and a part of one.
+    // The 300 MiB of boot memory are two blocks and a partial one.
     onlineResources(fake.sys, { vcpus: 2, memoryMib: 300 + 256 });
     assert.deepEqual(written, ["memory32 online", "memory33 online", "cpu1 1"]);
     onlineResources(fake.sys, { vcpus: 2, memoryMib: 300 + 256 });
     assert.equal(written.length, 3);
   });
 
-  it("tells what the kernel did not take, with the rest in use", () => {
+  it("brings what it can online and reports what is missing", () => {
     add(`${MEMORY}/memory32`, "state", "offline");
     const refused = (message: RegExp) => ({ code: "FailedPrecondition", message });
     assert.throws(
@@ -52,7 +52,7 @@ describe("online resources", () => {
     );
   });
 
-  it("a kernel without memory hot-plug has none to give", () => {
+  it("reports 0 MiB for a kernel without memory hot-plug", () => {
     for (const block of [0, 1, 2]) {
       fake.tree.unlink(`${MEMORY}/memory${block}/state`);
       fake.tree.rmdir(`${MEMORY}/memory${block}`);

@@ -9,7 +9,7 @@ describe("share cache", () => {
   let fake: FakeSys;
   let cache: ShareCache;
   let drops: string[];
-  /** Files in use, and files that are only remembered, without and with cached content. */
+  /** Files in use, and unused ones in the cache, without and with content. */
   let files = { used: 0, known: 0, cached: 0 };
   const log: string[] = [];
 
@@ -26,7 +26,7 @@ describe("share cache", () => {
     fake = new FakeSys();
     drops = [];
     log.length = 0;
-    for (const folder of ["/proc/sys/fs", "/proc/sys/vm"]) fake.tree.mkdirp(folder);
+    for (const directory of ["/proc/sys/fs", "/proc/sys/vm"]) fake.tree.mkdirp(directory);
     fake.tree.write(DROP, "");
     fake.tree.onWrite(DROP, (how) => {
       drops.push(how);
@@ -44,14 +44,14 @@ describe("share cache", () => {
     return [...drops];
   };
 
-  it("forgets what nobody uses, and cached content only where that is not enough", () => {
+  it("frees unused inodes, and those with cached content only if that is not enough", () => {
     assert.deepEqual(look(10, 900, 0), []);
     assert.deepEqual(look(10, 2000, 0), ["2"]);
     assert.deepEqual(look(10, 100, 2000), ["2", "3"]);
     assert.deepEqual(log, []);
   });
 
-  it("does not try again and again when as many are in use", () => {
+  it("does not retry every second if too many are in use", () => {
     assert.deepEqual(look(2000, 0, 0), ["2", "3"]);
     assert.equal(log.length, 1);
     assert.deepEqual(look(2000, 400, 0), []);
@@ -60,7 +60,7 @@ describe("share cache", () => {
     assert.deepEqual(look(10, 2000, 0), ["2"]);
   });
 
-  it("looks once a second", () => {
+  it("checks once a second", () => {
     cache.watch();
     files = { used: 0, known: 2000, cached: 0 };
     show();

@@ -51,9 +51,9 @@ const started = async () => void (await agent.startSandbox(SANDBOX));
 describe("agent: containers", () => {
   beforeEach(started);
 
-  it("answers while a root disk is written back, and unmounts it then, also where that fails", async () => {
+  it("answers while a root disk is written back, then unmounts it even if that failed", async () => {
     const { fake } = guest;
-    for (const folder of ["/dev", "/sys/class/block/vda"]) fake.tree.mkdirp(folder);
+    for (const directory of ["/dev", "/sys/class/block/vda"]) fake.tree.mkdirp(directory);
     fake.tree.write("/dev/vda", "");
     fake.tree.write("/sys/class/block/vda/serial", "d1");
     fake.tree.write("/sys/class/block/vda/dev", "254:0\n");
@@ -90,7 +90,7 @@ describe("agent: containers", () => {
     await agent.deleteProcess(ref("c1"));
   });
 
-  it("runs a program and tells its exit to waiters before and after, then forgets it", async () => {
+  it("runs a program and reports its exit to earlier and later waiters until it is deleted", async () => {
     const before = guest.fake.openFds;
     const { pid } = await create("c1", "exit3");
     const waiting = agent.waitProcess(ref("c1"));
@@ -107,7 +107,7 @@ describe("agent: containers", () => {
     assert.equal(guest.fake.tree.has("/run/crun/c1"), false);
   });
 
-  it("refuses bad ids, specs, second creations and states, and frees the id of a failed creation", async () => {
+  it("refuses bad ids, specs and states and a second create, and frees the id of a failed create", async () => {
     for (const id of ["", "..", "a/b", "-x", "x".repeat(129)])
       await assert.rejects(create(id, "idle"), code("InvalidArgument"));
     await assert.rejects(
@@ -132,7 +132,7 @@ describe("agent: containers", () => {
     await assert.rejects(agent.deleteProcess(ref("c")), code("FailedPrecondition"));
   });
 
-  it("deletes a container whose creation goes on, as soon as it is there: the host has given it up", async () => {
+  it("deletes a container whose create is pending once it exists", async () => {
     let open = (): void => undefined;
     guest.gate = new Promise((resolve) => {
       open = resolve;
@@ -148,14 +148,14 @@ describe("agent: containers", () => {
     assert.equal((await agent.waitProcess(ref("c"))).exitStatus, 3);
   });
 
-  it("has nothing to delete where the creation under way fails", async () => {
+  it("answers NotFound to a delete if the pending create fails", async () => {
     const creating = create("c", "nonesuch");
     const deleting = agent.deleteProcess(ref("c"));
     await assert.rejects(creating, /nonesuch/);
     await assert.rejects(deleting, code("NotFound"));
   });
 
-  it("keeps crun's own words and leaves nothing behind when it fails", async () => {
+  it("reports crun's message and leaves nothing behind if crun fails", async () => {
     guest.failure = "mount `x` to `y`: Invalid argument";
     const token = newToken();
     await assert.rejects(
@@ -165,7 +165,7 @@ describe("agent: containers", () => {
     await create("c", "idle", { ...NO_STDIO, stdoutToken: token });
   });
 
-  it("does not take a file of its own that is missing for a container that is gone", async () => {
+  it("does not report a missing file of its own as a missing container", async () => {
     await run("c", "exit3");
     guest.fake.lstat = () => {
       throw sysError("ENOENT", "lstat");
@@ -185,7 +185,7 @@ describe("agent: containers", () => {
     await agent.deleteProcess(ref("d"));
   });
 
-  it("deletes a container once: a second deletion that came meanwhile finds nothing", async () => {
+  it("deletes a container once: a concurrent second delete gets NotFound", async () => {
     await run("c", "exit3");
     const [first, second] = await Promise.allSettled([
       agent.deleteProcess(ref("c")),
@@ -206,7 +206,7 @@ describe("agent: containers", () => {
     await agent.createExec({ ...ref("c", "e"), process: processOf("idle"), stdio: NO_STDIO });
   });
 
-  it("answers State-like calls and kills while a creation hangs", async () => {
+  it("answers stats and kill while a create hangs", async () => {
     await run("c", "idle");
     let open = (): void => undefined;
     guest.gate = new Promise((resolve) => {
@@ -224,7 +224,7 @@ describe("agent: containers", () => {
 describe("agent: execs", () => {
   beforeEach(started);
 
-  it("runs them with exit codes of their own, ids scoped by container", async () => {
+  it("have their own exit codes, and ids per container", async () => {
     await run("a", "idle");
     await run("b", "idle");
     for (const id of ["a", "b"])
@@ -240,7 +240,7 @@ describe("agent: execs", () => {
     await agent.deleteProcess(ref("b", "e"));
   });
 
-  it("gives a missing program status 127 and leaves the container alone", async () => {
+  it("exit with 127 for a missing program, which does not affect the container", async () => {
     await run("c", "idle");
     await agent.createExec({ ...ref("c", "e"), process: processOf("/none"), stdio: NO_STDIO });
     await assert.rejects(
@@ -252,7 +252,7 @@ describe("agent: execs", () => {
     assert.equal((await agent.waitProcess(ref("c"))).exitStatus, 137);
   });
 
-  it("tells their exits before init's", async () => {
+  it("report their exits before init's", async () => {
     await run("c", "idle");
     await agent.createExec({ ...ref("c", "e"), process: processOf("idle"), stdio: NO_STDIO });
     await agent.startProcess(ref("c", "e"));
@@ -275,7 +275,7 @@ describe("agent: signals", () => {
   const { ESCALATION_NEVER, ESCALATION_UNHANDLED, ESCALATION_AFTER, ESCALATION_IMMEDIATE } =
     SigtermEscalation;
 
-  it("UNHANDLED kills an init without a handler and leaves one with a handler its time", async () => {
+  it("UNHANDLED kills an init without a handler and lets one with a handler exit", async () => {
     await run("c", "idle");
     await term(ESCALATION_UNHANDLED);
     assert.equal((await agent.waitProcess(ref("c"))).exitStatus, 137);
@@ -290,7 +290,7 @@ describe("agent: signals", () => {
     await assert.rejects(term(ESCALATION_UNHANDLED), code("NotFound"));
   });
 
-  it("NEVER only relays, AFTER kills when the time is over, IMMEDIATE at once", async () => {
+  it("NEVER only sends SIGTERM, AFTER kills after the timeout, IMMEDIATE at once", async () => {
     await run("c", "idle");
     await term(ESCALATION_NEVER);
     await guest.fake.settle();
@@ -306,7 +306,7 @@ describe("agent: signals", () => {
     assert.equal((await agent.waitProcess(ref("c"))).exitStatus, 137);
   });
 
-  it("refuses numbers that are no signals", async () => {
+  it("refuses numbers that are not signals", async () => {
     await run("c", "idle");
     await assert.rejects(signal("c", 65), code("InvalidArgument"));
   });
@@ -315,7 +315,7 @@ describe("agent: signals", () => {
 describe("agent: stdio", () => {
   beforeEach(started);
 
-  it("carries output that came before the host connected and counts it", async () => {
+  it("delivers output written before the host connected, and counts it", async () => {
     const token = newToken();
     guest.scripts.set("hello", (process) => {
       process.print("hello");
@@ -327,12 +327,12 @@ describe("agent: stdio", () => {
     const stream = openStream(guest, token);
     await guest.fake.settle();
     assert.equal(text(guest.fake.received(stream)), "hello");
-    assert.equal(stream.input?.writers, 1, "the agent leaves the end to the host");
+    assert.equal(stream.input?.writers, 1, "the agent lets the host close the stream");
     await agent.deleteProcess(ref("c"));
     assert.equal(stream.input?.writers, 0);
   });
 
-  it("passes stdin on until the host closes it", async () => {
+  it("passes stdin until the host closes it", async () => {
     const token = newToken();
     await create("c", "idle", { ...NO_STDIO, stdinToken: token });
     await agent.startProcess(ref("c"));
@@ -347,7 +347,7 @@ describe("agent: stdio", () => {
     assert.equal(process.files[0]?.input?.writers, 0);
   });
 
-  it("gives a terminal its latest size and counts its output", async () => {
+  it("sets a terminal's latest size and counts its output", async () => {
     const token = newToken();
     guest.scripts.set("tty", (process) => process.print("$ "));
     await create("c", "tty", {
@@ -399,7 +399,7 @@ describe("agent: stdio", () => {
 describe("agent: OOM events", () => {
   beforeEach(started);
 
-  it("sends one event for each increase and tells the waiter", async () => {
+  it("sends one event per increase and reports it to the waiter", async () => {
     const counts: bigint[] = [];
     const reading = (async () => {
       for await (const { event } of agent.events({})) if (event) counts.push(event.value.oomKillCount);
@@ -461,8 +461,8 @@ describe("agent: sandbox", () => {
   });
 });
 
-describe("agent: whom it serves", () => {
-  it("keeps nothing of a caller in a VM that no pod has", async () => {
+describe("agent: access", () => {
+  it("refuses calls that would leave something in a VM without a pod", async () => {
     const calls: (() => Promise<unknown>)[] = [
       () => create("c1", "idle"),
       () => agent.createExec({ ...ref("c1", "e"), process: processOf("idle"), stdio: NO_STDIO }),
@@ -483,7 +483,7 @@ describe("agent: whom it serves", () => {
     await create("c1", "idle");
   });
 
-  it("has one connection: the newest until the VM belongs to a pod, no other after that", async (t) => {
+  it("has one connection: the newest until the VM belongs to a pod, none other after that", async (t) => {
     const earlier = guest.fake.dial(guest.listeners.agent);
     await guest.fake.settle();
     const later = connectAgent(guest);
@@ -496,7 +496,7 @@ describe("agent: whom it serves", () => {
 });
 
 describe("agent: hello and shutdown", () => {
-  it("refuses another protocol and powers off after its answer", async () => {
+  it("refuses another protocol version and powers off after its answer", async () => {
     assert.equal((await agent.hello({ protocolMajor: 2 })).kernelRelease, "6.1.0-fake");
     await assert.rejects(agent.hello({ protocolMajor: 3 }), code("FailedPrecondition"));
     await agent.shutdown({});

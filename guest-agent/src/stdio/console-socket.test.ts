@@ -3,7 +3,7 @@ import { it } from "node:test";
 import { FakeSys } from "../../../test/testkit/guest-agent/fake-sys.ts";
 import { ConsoleSocket } from "./console-socket.ts";
 
-it("an accept that fails ends the terminal's start, not the agent", async () => {
+it("a failing accept fails the start of the terminal, not the agent", async () => {
   const fake = new FakeSys();
   fake.tree.mkdirp("/run");
   const socket = new ConsoleSocket(fake.sys, "/run/console");

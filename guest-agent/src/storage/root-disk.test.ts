@@ -33,7 +33,7 @@ describe("root disk", () => {
     assert.equal(fake.openFds, 0);
   });
 
-  it("waits until the kernel has the disk behind its node", async () => {
+  it("waits until the device node can be opened", async () => {
     fake.unborn.add("/dev/vdb");
     const mounting = disk.mount(wanted, 1000);
     await fake.settle();

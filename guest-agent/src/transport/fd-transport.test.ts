@@ -14,7 +14,7 @@ function connected() {
 }
 
 describe("fd transport", () => {
-  it("waits for a slow peer and tells when it has caught up", async () => {
+  it("waits for a slow peer and reports when it has caught up", async () => {
     const { fake, peer, transport } = connected();
     let drained = 0;
     transport.onDrain(() => drained++);
@@ -31,7 +31,7 @@ describe("fd transport", () => {
     assert.equal(drained, 1);
   });
 
-  it("hands out bytes that later reads do not change", async () => {
+  it("passes on bytes that later reads do not change", async () => {
     const { fake, peer, transport } = connected();
     const chunks: Uint8Array[] = [];
     transport.onData((bytes) => chunks.push(bytes));
@@ -60,7 +60,7 @@ describe("fd transport", () => {
     assert.equal(bytes, 3);
   });
 
-  it("closes once: by the peer, by itself after what was written, or after 5 s at a peer that does not read", async () => {
+  it("closes once: by the peer, after writing what is queued, or after 5 s if the peer does not read", async () => {
     const byPeer = connected();
     byPeer.transport.onData(() => undefined);
     byPeer.fake.hangUp(byPeer.peer);

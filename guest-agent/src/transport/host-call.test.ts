@@ -5,13 +5,13 @@ import { HostCall } from "./host-call.ts";
 
 const UEVENTS = 5;
 
-/** A vsock of which each connect goes as the next entry says. */
+/** A vsock on which each connect has the next outcome. */
 function scripted(outcomes: ("no device" | "refused" | "connected")[]) {
   const waits: number[] = [];
   const closed: number[] = [];
   const reads: (number | Error)[] = [];
   let next = 10;
-  let uevent: () => void = () => assert.fail("uevents are not heard");
+  let uevent: () => void = () => assert.fail("uevents are not watched");
   const errors = new Map<number, number>();
   const sys = {
     netlinkUevents: () => UEVENTS,
@@ -42,17 +42,17 @@ function scripted(outcomes: ("no device" | "refused" | "connected")[]) {
       return waits.length;
     },
   };
-  const tellUevent = (...messages: (number | Error)[]) => {
+  const sendUevent = (...messages: (number | Error)[]) => {
     reads.push(...messages);
     uevent();
   };
-  return { sys: sys as unknown as Sys, waits, closed, tellUevent, outcomes };
+  return { sys: sys as unknown as Sys, waits, closed, sendUevent, outcomes };
 }
 
 const settled = () => new Promise((resolve) => setImmediate(resolve));
 
-it("calls when a device comes and a host listens, then hands the connection over once", async () => {
-  const { sys, waits, closed, tellUevent } = scripted([
+it("dials when a device appears and a host listens, and passes the connection on once", async () => {
+  const { sys, waits, closed, sendUevent } = scripted([
     "no device",
     "no device",
     "refused",
@@ -62,30 +62,30 @@ it("calls when a device comes and a host listens, then hands the connection over
   const connections: number[] = [];
   new HostCall(sys, 1023, (fd) => connections.push(fd));
   await settled();
-  assert.deepEqual(waits, [], "nothing is tried again before a uevent");
-  tellUevent(60, 80);
-  tellUevent(Object.assign(new Error("read"), { code: "ENOBUFS" }));
+  assert.deepEqual(waits, [], "there is no retry before a uevent");
+  sendUevent(60, 80);
+  sendUevent(Object.assign(new Error("read"), { code: "ENOBUFS" }));
   await settled();
   assert.deepEqual(connections, [13]);
   assert.deepEqual(closed, [11, 12, UEVENTS]);
-  assert.ok((waits[1] ?? 0) > (waits[0] ?? 0), "tries become rarer");
+  assert.ok((waits[1] ?? 0) > (waits[0] ?? 0), "intervals between attempts grow");
 });
 
-it("does not call twice at a time", async () => {
-  const { sys, tellUevent, outcomes } = scripted(["connected"]);
+it("does not dial twice at a time", async () => {
+  const { sys, sendUevent, outcomes } = scripted(["connected"]);
   const connections: number[] = [];
   new HostCall(sys, 1023, (fd) => connections.push(fd));
-  tellUevent(60);
+  sendUevent(60);
   await settled();
   assert.deepEqual([connections, outcomes], [[11], []]);
 });
 
-it("does not call any more when the host has dialled", async () => {
-  const { sys, closed, tellUevent } = scripted(["no device"]);
+it("does not dial any more once the host has dialled", async () => {
+  const { sys, closed, sendUevent } = scripted(["no device"]);
   const call = new HostCall(sys, 1023, () => assert.fail("nobody was called"));
   call.stop();
   call.stop();
-  tellUevent(60);
+  sendUevent(60);
   await settled();
   assert.deepEqual(closed, [UEVENTS]);
 });

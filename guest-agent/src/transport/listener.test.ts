@@ -9,7 +9,7 @@ import { TokenTable } from "../stdio/tokens.ts";
 import { Listener } from "./listener.ts";
 
 const TOKEN = "0123456789abcdef0123456789abcdef";
-/** VMADDR_CID_LOCAL, and the context id of another machine (vsock(7)). */
+/** VMADDR_CID_LOCAL, and the context id of another VM (vsock(7)). */
 const STRANGERS = [1, 5];
 
 function listening() {
@@ -40,7 +40,7 @@ it("accepts connections from the host only, and logs others once", async () => {
   assert.deepEqual(lines, ["warn: vsock: closed a connection of context id 1, which is not the host"]);
 });
 
-it("goes on when a peer has gone before it was taken", async () => {
+it("ignores a peer that has closed before accept", async () => {
   const { fake, fd, accepted, lines } = listening();
   fake.hangUp(fake.dial(fd));
   fake.dial(fd);
@@ -62,7 +62,7 @@ it("closes strangers on every port of the agent", async () => {
 });
 
 for (const error of ["EMFILE", "ENFILE", "ENOMEM"]) {
-  it(`does not spin while accept fails with ${error}, and takes what waited afterwards`, async () => {
+  it(`does not spin while accept fails with ${error}, and accepts pending connections afterwards`, async () => {
     const { fake, fd, accepted, lines } = listening();
     fake.acceptFails = error;
     fake.dial(fd);
@@ -81,7 +81,7 @@ for (const error of ["EMFILE", "ENFILE", "ENOMEM"]) {
   });
 }
 
-it("leaves nothing when it is closed while it pauses", () => {
+it("leaves nothing behind when it is closed during a pause", () => {
   const { fake, fd, listener } = listening();
   fake.acceptFails = "EMFILE";
   fake.dial(fd);
@@ -90,7 +90,7 @@ it("leaves nothing when it is closed while it pauses", () => {
   assert.deepEqual([fake.openFds, fake.timerCount, fake.watchCount], [0, 0, 0]);
 });
 
-it("stdio: connections without a token are bounded in number and time", async () => {
+it("stdio: connections without a token are limited in number and time", async () => {
   const fake = new FakeSys();
   const fd = fake.listen();
   new StreamListener(fake.sys, fd, new TokenTable(), () => undefined);
@@ -102,7 +102,7 @@ it("stdio: connections without a token are bounded in number and time", async ()
   assert.deepEqual([open(), fake.openFds, fake.timerCount], [0, 1, 0]);
 });
 
-it("forward: connections are bounded in number, and those without a port in time", async () => {
+it("forward: connections are limited in number, and those without a port in time", async () => {
   const fake = new FakeSys();
   const fd = fake.listen();
   new ForwardListener(fake.sys, fd, () => undefined).allow(TOKEN);
@@ -110,7 +110,7 @@ it("forward: connections are bounded in number, and those without a port in time
   await fake.settle();
   const open = () => files.filter((file) => file.input?.writers === 1).length;
   assert.equal(open(), 256);
-  fake.send(files[0] as (typeof files)[0], `${TOKEN}\0`); // half a port is none
+  fake.send(files[0] as (typeof files)[0], `${TOKEN}\0`); // half of a port
   await fake.settle();
   fake.advance(60_000);
   assert.deepEqual([open(), fake.openFds, fake.timerCount], [0, 1, 0]);
