@@ -1,6 +1,6 @@
 import { invalidArgument } from "../core/errors.ts";
 
-/** What a container is to its pod. */
+/** A container's role in its pod. */
 type ContainerKind =
   /** A pod of its own: plain `ctr`, `nerdctl`, docker. */
   | { readonly kind: "single" }
@@ -9,7 +9,7 @@ type ContainerKind =
   /** A container in the pod `sandboxId`. */
   | { readonly kind: "container"; readonly sandboxId: string };
 
-/** The annotations that say so: containerd's CRI plugin, CRI-O, cri-dockerd (and dockershim before it). */
+/** The annotations of containerd's CRI plugin, CRI-O, cri-dockerd (and dockershim before it). */
 const DIALECTS = [
   {
     type: "io.kubernetes.cri.container-type",
@@ -25,8 +25,8 @@ const DIALECTS = [
 ] as const;
 
 /**
- * Reads a container's kind off its spec's annotations. Throws InvalidArgument for a type that the dialect does not
- * define, and for a container of a pod whose sandbox is not named.
+ * Returns a container's kind from its spec's annotations. Throws InvalidArgument for a type that the dialect does
+ * not define, and for a pod's container without the sandbox's ID.
  */
 export function containerKind(annotations: Readonly<Record<string, unknown>> = {}): ContainerKind {
   for (const dialect of DIALECTS) {

@@ -7,7 +7,7 @@ import { parseSpec } from "./spec.ts";
 const none = { allow: false, access: "rwm" };
 const rule = (minor: number, access: string) => ({ allow: true, type: "b", major: 8, minor, access });
 
-test("block devices are to be plugged in; no rule for the host's numbers is left", () => {
+test("block devices become disks to hot-plug, without their rules for the host's numbers", () => {
   const devices = [
     { path: "/dev/data", type: "b", major: 8, minor: 16 },
     { path: "/dev/backup", type: "b", major: 8, minor: 32 },
@@ -23,7 +23,7 @@ test("block devices are to be plugged in; no rule for the host's numbers is left
   assert.equal(spec.linux?.devices?.length, 3);
 });
 
-test("another device of the host is refused", () => {
+test("a character device that only the host has is refused", () => {
   const devices = [{ path: "/dev/nvidia0", type: "c", major: 195, minor: 0 }];
   assert.throws(
     () => guestDevices({ linux: { devices } }),
@@ -32,18 +32,18 @@ test("another device of the host is refused", () => {
   );
 });
 
-test("tens of thousands of devices and rules take time that goes with their number", () => {
+test("80,000 devices and rules take linear time", () => {
   const numbers = Array.from({ length: 80_000 }, (_, minor) => minor);
   const devices = numbers.map((minor) => ({ path: `/dev/d${minor}`, type: "b", major: 8, minor }));
   const rules = numbers.map((minor) => rule(minor, "r")).reverse();
-  const start = process.cpuUsage(); // of the processor's time: a busy machine is no failure
+  const start = process.cpuUsage(); // CPU time does not depend on how busy the machine is
   const { disks } = guestDevices({ linux: { devices, resources: { devices: rules } } });
   const { user, system } = process.cpuUsage(start);
   assert.ok(disks.every(({ access }) => access === "r"));
   assert.ok(user + system < 2_000_000, `it took ${(user + system) / 1000} ms`);
 });
 
-test("a rule whose numbers are none is refused", () => {
+test("a rule whose device numbers are not numbers is refused", () => {
   const numberless = { allow: true, type: "b", major: { toString: 1 }, minor: 0 };
   const spec = { process: { args: ["x"] }, linux: { resources: { devices: [numberless] } } };
   assert.throws(() => parseSpec(JSON.stringify(spec), "config.json"), { code: "InvalidArgument" });

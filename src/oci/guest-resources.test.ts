@@ -6,7 +6,7 @@ import type { OciResources } from "./spec.ts";
 
 const guest = (resources: OciResources, vcpus = 2) => guestResources(resources, { vcpus });
 
-test("what cgroup v2 can hold passes", () => {
+test("limits that cgroup v2 has are kept", () => {
   const resources = {
     devices: [{ allow: false, access: "rwm" }],
     pids: { limit: 100 },
@@ -18,7 +18,7 @@ test("what cgroup v2 can hold passes", () => {
   assert.deepEqual(guest(resources), resources);
 });
 
-test("what only v1 has, or a host's devices, network and swap, is left out", () => {
+test("limits that only cgroup v1 has, or for the host's devices, network and swap, are dropped", () => {
   const resources: OciResources = {
     memory: {
       limit: 1 << 20,
@@ -63,12 +63,12 @@ describe("a cpuset of the host", () => {
   });
 });
 
-test("taking a CPU limit away needs a period", () => {
+test("removing a CPU limit gets a period", () => {
   assert.deepEqual(guest({ cpu: { quota: -1 } }).cpu, { quota: -1, period: 100_000 });
   assert.deepEqual(guest({ cpu: { quota: -1, period: 50_000 } }).cpu, { quota: -1, period: 50_000 });
 });
 
-test("an update may ask for what the VM has, not for more", () => {
+test("an update may set a limit up to the VM's memory, not above it", () => {
   const size = { vcpus: 1, memoryMib: 256 };
   for (const limit of [0, -1, 256 << 20]) requireFits("c", { memory: { limit } }, size);
   requireFits("c", {}, size);

@@ -3,9 +3,8 @@ import type { VmSize } from "../resources/sizing.ts";
 import type { OciCpu, OciMemory, OciResources } from "./spec.ts";
 
 /**
- * A container's limits as the guest can hold them. The guest has cgroup v2, its own CPUs, one memory node and no swap;
- * its runtime refuses what cgroup v2 has not, and what names something that is not there, with the whole container.
- * What is left out: docs/resources.md.
+ * Returns the limits that the guest can enforce: it has cgroup v2, its own CPUs, one memory node and no swap,
+ * and crun refuses a container with any other limit. What is dropped: docs/resources.md.
  */
 export function guestResources(resources: OciResources, { vcpus }: Pick<VmSize, "vcpus">): OciResources {
   const { devices, pids, memory, cpu, hugepageLimits, unified } = resources;
@@ -19,12 +18,13 @@ export function guestResources(resources: OciResources, { vcpus }: Pick<VmSize, 
   });
 }
 
-/** Throws FailedPrecondition for a limit that the VM is too small for: it cannot grow. */
+/** Throws FailedPrecondition for a memory limit above the VM's size, since the VM cannot grow. */
 export function requireFits(container: string, { memory }: OciResources, { memoryMib }: VmSize): void {
   const mib = Math.ceil((memory?.limit ?? 0) / 2 ** 20);
   if (mib <= memoryMib) return;
   throw failedPrecondition(
-    `update container ${container}: a memory limit of ${mib} MiB is more than its VM has (${memoryMib} MiB), which cannot grow; recreate the pod with this limit`,
+    `update container ${container}: a memory limit of ${mib} MiB is more than its VM has (${memoryMib} MiB)` +
+      ", which cannot grow; recreate the pod with this limit",
   );
 }
 
@@ -34,7 +34,7 @@ const guestMemory = ({ limit, reservation, checkBeforeUpdate }: OciMemory): OciM
 function guestCpu({ shares, quota, period, burst, idle, cpus, mems }: OciCpu, vcpus: number): OciCpu {
   return defined<OciCpu>({
     ...{ shares, quota, burst, idle },
-    // Without a period crun passes over "no limit any more".
+    // crun ignores the removal of a quota if there is no period.
     period: quota !== undefined && quota < 0 && !period ? DEFAULT_PERIOD : period,
     cpus: present(cpus, vcpus),
     mems: present(mems, 1),
@@ -45,8 +45,8 @@ const DEFAULT_PERIOD = 100_000;
 const LONGEST_LIST = 4096;
 
 /**
- * What a list of CPUs or memory nodes of the host (`0-3,8`; cpuset(7)) leaves in a guest that has the first `count`:
- * undefined, which means all, where it leaves nothing.
+ * Cuts a list of the host's CPUs or memory nodes (`0-3,8`; cpuset(7)) down to the first `count`, which the
+ * guest has. undefined, which means all, if none is left.
  */
 function present(list: string | undefined, count: number): string | undefined {
   if (!list || list.length > LONGEST_LIST) return undefined;
@@ -60,14 +60,14 @@ function present(list: string | undefined, count: number): string | undefined {
   return ranges.length > 0 ? ranges.join(",") : undefined;
 }
 
-/** Of a page size that every x86-64 and arm64 guest has. */
+/** Keeps the limits for 2 MB pages, which every x86-64 and arm64 guest has. */
 function guestHugePages(limits: unknown): unknown {
   if (!Array.isArray(limits)) return undefined;
   const kept = limits.filter((limit) => isObject(limit) && limit.pageSize === "2MB");
   return kept.length > 0 ? kept : undefined;
 }
 
-/** Files of cgroup v2 that the guest has and that name nothing of the host. */
+/** Keeps the cgroup v2 files that exist in the guest and do not name anything of the host. */
 function guestUnified(unified: Record<string, unknown>): Record<string, unknown> | undefined {
   const kept = Object.entries(unified).filter(
     ([name]) => /^(cpu|memory|pids)\.[a-z.]+$/.test(name) && !/^memory\.z?swap\./.test(name),
@@ -79,7 +79,7 @@ function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** Without what is undefined: an absent limit and one that is null are not the same to everybody. */
+/** Drops undefined and null values: some readers treat a null limit differently from an absent one. */
 function defined<T extends object>(object: { [K in keyof T]?: T[K] | undefined }): T {
   return Object.fromEntries(
     Object.entries(object).filter(([, value]) => value !== undefined && value !== null),

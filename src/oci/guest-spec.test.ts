@@ -11,7 +11,7 @@ const place = {
   podShm: "/run/sandboxes/p/shm",
 };
 
-test("no path of a host's namespace reaches the guest; a pid namespace with one is the pod's", async () => {
+test("no path of a host's namespace reaches the guest; a PID namespace with one is the pod's", async () => {
   const namespaces = [
     { type: "pid", path: "/proc/4711/ns/pid" },
     { type: "ipc", path: "/proc/4711/ns/ipc" },
@@ -28,7 +28,7 @@ test("no path of a host's namespace reaches the guest; a pid namespace with one 
   assert.deepEqual(own.linux?.namespaces, [{ type: "pid" }, { type: "cgroup" }]);
 });
 
-test("the pod's shared memory is the guest's own, a volume at the same place is not", async () => {
+test("the pod's shared memory is the guest's own, a volume at /dev/shm is not", async () => {
   const bind = (source: string) => ({ destination: "/dev/shm", type: "bind", source, options: ["rbind"] });
   const source = async (from: string) =>
     (await guestSpec({ mounts: [bind(from)] }, place)).mounts?.[0]?.source;

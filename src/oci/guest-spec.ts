@@ -4,32 +4,35 @@ import { guestResources } from "./guest-resources.ts";
 import type { PodFile } from "./sandbox-request.ts";
 import type { OciMount, OciNamespace, OciSpec } from "./spec.ts";
 
-/** What the transformers need to know of the container's place in the guest. */
+/** Where and in which VM the container runs. */
 interface GuestPlace {
   readonly containerId: string;
   /** The root file system's path in the guest. */
   readonly rootfs: string;
-  /** CPUs that the guest has. */
+  /** The guest's number of CPUs. */
   readonly vcpus: number;
-  /** Makes a host path available in the guest and answers its path there. */
+  /** Makes a mount's source available in the guest; resolves to its path there. */
   share(mount: OciMount): Promise<string>;
-  /** The pod's own files; with them the guest's /dev/shm is the pod's. */
+  /** The pod's own files. If there are any, the guest's /dev/shm is the pod's, too. */
   readonly podFiles?: readonly PodFile[];
-  /** Where the host keeps the shared memory of the pod; what is mounted from there is the guest's /dev/shm. */
+  /** The pod's shared memory on the host; mounts of it become mounts of the guest's /dev/shm. */
   readonly podShm?: string | undefined;
 }
 
-/** One step of turning the host's spec into the guest's; steps neither look at each other nor change their input. */
+/**
+ * One step from the host's spec to the guest's. It does not depend on other steps and does not change its
+ * input.
+ */
 type Transformer = (spec: OciSpec, place: GuestPlace) => OciSpec | Promise<OciSpec>;
 
-/** The spec as the guest's runtime shall run it, from the spec containerd wrote for the host. */
+/** Returns the spec for the guest's runtime, from the one that containerd wrote for the host. */
 export async function guestSpec(spec: OciSpec, place: GuestPlace): Promise<OciSpec> {
   let result = spec;
   for (const transform of TRANSFORMERS) result = await transform(result, place);
   return result;
 }
 
-/** The root file system lies in the share. */
+/** The root file system is in the share. */
 const rootInShare: Transformer = (spec, place) => ({
   ...spec,
   root: { ...spec.root, path: place.rootfs },
@@ -46,9 +49,8 @@ const withoutHostLabels: Transformer = (spec) => {
 };
 
 /**
- * The VM is the pod's network; a namespace with a path is the pod's, which in the guest is the VM's own, save for the
- * pid namespace: there the agent and the kernel's threads live. The user namespace maps ids of the host, which the
- * guest does not have.
+ * A namespace with a path is the pod's, which is the VM's own; except for PIDs: the VM's own has the agent
+ * and the kernel threads. User namespaces map IDs of the host, which the guest does not have.
  */
 const guestNamespaces: Transformer = (spec) => ({
   ...spec,
@@ -64,14 +66,14 @@ const guestNamespaces: Transformer = (spec) => ({
 });
 
 /**
- * The guest has cgroup v2, where a container sees its own limits in /sys/fs/cgroup only from a cgroup namespace. On
- * hosts with v1 nobody asks for one.
+ * The guest has cgroup v2, where a container sees its own limits in /sys/fs/cgroup only from a cgroup
+ * namespace. Clients on hosts with cgroup v1 do not ask for one.
  */
 function withCgroup(namespaces: readonly OciNamespace[]): readonly OciNamespace[] {
   return namespaces.some(({ type }) => type === "cgroup") ? namespaces : [...namespaces, { type: "cgroup" }];
 }
 
-/** A host name needs a uts namespace of the container's own; in a pod the VM has the name already. */
+/** A host name needs the container's own UTS namespace; in a pod, the VM already has the name. */
 const hostnameWithUts: Transformer = (spec) => {
   if (spec.linux?.namespaces?.some(({ type }) => type === "uts")) return spec;
   const { hostname: _, ...rest } = spec;
@@ -95,7 +97,7 @@ const guestCgroup: Transformer = (spec, place) => ({
   linux: { ...spec.linux, cgroupsPath: `/hull/${place.containerId}` },
 });
 
-/** Limits hold in the guest's cgroups. */
+/** Limits are enforced by the guest's cgroups. */
 const guestLimits: Transformer = (spec, place) => {
   const resources = spec.linux?.resources;
   return resources
@@ -110,8 +112,8 @@ const GUEST_SHM = {
 } as const;
 
 /**
- * Host paths that are bind-mounted are shared into the guest; all other file systems are the guest's own. So is the
- * pod's shared memory: the host's would reach the guest as files, not as memory.
+ * Bind mounts of host paths are shared into the guest; all other file systems are the guest's own. So is the
+ * pod's shared memory: the host's would be files in the guest, not memory.
  */
 const guestMounts: Transformer = async (spec, place) => ({
   ...spec,
@@ -124,11 +126,11 @@ const guestMounts: Transformer = async (spec, place) => ({
   ),
 });
 
-/** A pod's files and its shared memory, where the container brings none; after the host's mounts have been shared. */
+/** Adds the pod's files and shared memory unless the container mounts its own. Runs after `guestMounts`. */
 const podMounts: Transformer = async (spec, place) => {
   const files = place.podFiles ?? [];
   if (files.length === 0) return spec;
-  // A shared memory of the container's own is only the default of whoever made the spec.
+  // A tmpfs there is only the default of the client that wrote the spec.
   const mounts = (spec.mounts ?? []).filter(
     ({ destination, type }) => destination !== "/dev/shm" || type !== "tmpfs",
   );
@@ -156,7 +158,10 @@ const TRANSFORMERS: readonly Transformer[] = [
   podMounts,
 ];
 
-/** Whether a mount's source is a path of the host. /sys and /proc binds of privileged containers are the guest's. */
+/**
+ * Whether a mount's source is a path on the host. Privileged containers' binds of /sys and /proc are the
+ * guest's.
+ */
 function isHostBind(mount: OciMount): boolean {
   const bind =
     mount.type === "bind" || mount.options?.some((option) => option === "bind" || option === "rbind");

@@ -1,4 +1,4 @@
-/** containerd's mounts for the root file system, or the directory that holds it already. */
+/** containerd's mounts for the root file system, or the directory that already contains it. */
 export interface RootfsSource {
   readonly mounts: readonly {
     readonly type: string;
@@ -22,14 +22,14 @@ interface RootDisk {
   readonly options: readonly string[];
 }
 
-/** File systems that the guest's kernel has built in. */
+/** File systems built into the guest's kernel. */
 const GUEST_FILE_SYSTEMS = new Set(["ext4"]);
-/** Options of mount(8) that say nothing of the file system. */
+/** Options of mount(8) that are not passed to the file system. */
 const GENERAL = new Set(["loop", "ro", "rw", "defaults"]);
 
 /**
- * containerd's mounts as a disk: where they are a single file system on a block device (devmapper snapshotter) or in an
- * image file (blockfile snapshotter, option `loop`). undefined for all others. What the path is has to be looked at.
+ * Returns containerd's mounts as a disk if they are one file system on a block device (devmapper) or in an
+ * image file (blockfile, option `loop`), else undefined. The caller must check what the path is.
  */
 export function rootDisk(mounts: RootfsSource["mounts"]): RootDisk | undefined {
   const [only, ...more] = mounts;

@@ -8,7 +8,7 @@ const pod = { "io.kubernetes.cri.container-type": "sandbox" };
 const sysctl = { "net.ipv4.ip_forward": "1", "kernel.shm_rmid_forced": "1" };
 const shm = { destination: "/dev/shm", type: "bind", source: "/run/sandboxes/p/shm" };
 
-test("a pod's sysctls and shared memory are the VM's; those of a container of its own are not", () => {
+test("a pod's sysctls and shared memory are the VM's; a single container's are not", () => {
   const spec = { linux: { namespaces: all, sysctl }, mounts: [shm] };
   const ofPod = sandboxRequest({ ...spec, annotations: pod }, "p");
   assert.deepEqual([ofPod.sysctls, ofPod.shmSource], [sysctl, shm.source]);

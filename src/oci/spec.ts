@@ -2,8 +2,8 @@ import { readFile } from "node:fs/promises";
 import { HullError, invalidArgument } from "../core/errors.ts";
 
 /**
- * The parts of an OCI runtime spec (`config.json`, opencontainers/runtime-spec config.md) that hull looks at.
- * Everything else passes through to the guest's runtime untouched.
+ * The parts of an OCI runtime spec (`config.json`, opencontainers/runtime-spec config.md) that hull reads.
+ * Everything else is passed to the guest's runtime unchanged.
  */
 export interface OciSpec {
   readonly ociVersion?: string;
@@ -23,6 +23,7 @@ interface OciProcess {
   readonly selinuxLabel?: string;
 }
 
+/** A mount of the container, at the absolute path `destination`. */
 export interface OciMount {
   readonly destination: string;
   readonly type?: string;
@@ -30,12 +31,13 @@ export interface OciMount {
   readonly options?: readonly string[];
 }
 
+/** A namespace of the container: a new one, or an existing one at `path`. */
 export interface OciNamespace {
   readonly type: string;
   readonly path?: string;
 }
 
-/** A device node to be made in the container. */
+/** A device node to create in the container. */
 interface OciDevice {
   readonly path: string;
   /** `b`, `c`, `u` or `p` (mknod(1)). */
@@ -53,7 +55,7 @@ interface OciDeviceRule {
   readonly access?: string;
 }
 
-/** Limits; what is null was left out by whoever wrote the spec. */
+/** The container's limits. A null value means the same as an absent one. */
 export interface OciResources {
   readonly devices?: readonly OciDeviceRule[];
   readonly memory?: OciMemory;
@@ -61,12 +63,14 @@ export interface OciResources {
   readonly [other: string]: unknown;
 }
 
+/** Memory limits of the container. */
 export interface OciMemory {
   /** Bytes; -1 = unlimited. */
   readonly limit?: number;
   readonly [other: string]: unknown;
 }
 
+/** CPU limits of the container. */
 export interface OciCpu {
   readonly shares?: number;
   /** Microseconds in each `period`; negative = unlimited. */
@@ -90,7 +94,10 @@ interface OciLinux {
 
 const SPEC_LIMIT = 8 * 1024 * 1024;
 
-/** Reads and checks `<bundle>/config.json`. Throws NotFound or InvalidArgument with the path and the reason. */
+/**
+ * Reads and validates `<bundle>/config.json`. Throws NotFound or InvalidArgument with the path and the
+ * reason.
+ */
 export async function readSpec(bundle: string): Promise<OciSpec> {
   const path = `${bundle}/config.json`;
   const text = await readFile(path, "utf8").catch((error: unknown) => {
@@ -100,7 +107,9 @@ export async function readSpec(bundle: string): Promise<OciSpec> {
   return parseSpec(text, path);
 }
 
-/** Parses an OCI spec and checks the shape of what hull uses of it. `path` is for messages. */
+/**
+ * Parses an OCI spec and validates the fields that hull uses. `path` is for messages. Throws InvalidArgument.
+ */
 export function parseSpec(text: string, path: string): OciSpec {
   const fail = (rule: string): never => {
     throw invalidArgument(`${path}: not a usable OCI runtime spec: ${rule}`);
@@ -137,7 +146,9 @@ export function parseSpec(text: string, path: string): OciSpec {
   return spec as OciSpec;
 }
 
-/** The resources of an update, checked as those of a spec. `what` is for messages. Throws InvalidArgument. */
+/**
+ * Validates the resources of an update like those of a spec. `what` is for messages. Throws InvalidArgument.
+ */
 export function parseResources(value: Record<string, unknown>, what: string): OciResources {
   checkResources(value, (rule) => {
     throw invalidArgument(`${what}: ${rule}`);
@@ -145,7 +156,7 @@ export function parseResources(value: Record<string, unknown>, what: string): Oc
   return value as OciResources;
 }
 
-/** What is null was left out. */
+/** A null value counts as absent. */
 function checkResources(resources: unknown, fail: (rule: string) => never): void {
   if (!isOptional(resources, isObject)) fail("`linux.resources` must be an object");
   const { devices, memory, cpu } = (resources ?? {}) as Record<string, unknown>;
