@@ -59,7 +59,7 @@ const cleanUp = () =>
   cleanUpPod({ directory, namespace, id }, DIST, (text) => void warnings.push(text), within(20_000));
 const recorded = async () => JSON.parse(await readFile(join(directory, STATE_FILE), "utf8")).resources;
 const exists = () => existsSync(directory);
-/** A process of the pod, recorded as its daemon did that. */
+/** Starts a process of the pod and records it as the daemon does. */
 const helper = async (): Promise<HostProcess> => {
   const started = await launch({ role: "helper", argv: ["/bin/sleep", "60"], pod }, new MemoryLedger());
   const { pid } = started;
@@ -67,11 +67,11 @@ const helper = async (): Promise<HostProcess> => {
   return started;
 };
 
-/** Nothing may remove it: it is not in the pod's directory. */
+/** Must not be removed: it is not in the pod's directory. */
 const FOREIGN: Resource = { kind: "directory", path: "/nobody/removes/this" };
 
-describe("the clean-up of a pod whose daemon is gone", () => {
-  it("releases what is recorded, and the folder", async () => {
+describe("cleanup of a pod whose daemon is gone", () => {
+  it("releases what is recorded and removes the directory", async () => {
     await state.record({ kind: "directory", path: join(directory, "vm") });
     await mkdir(join(directory, "vm"));
     const { exited } = await helper();
@@ -81,7 +81,7 @@ describe("the clean-up of a pod whose daemon is gone", () => {
     await cleanUp();
   });
 
-  it("tries every step, tells all failures together, keeps what is left, and does that only the next time", async () => {
+  it("attempts every step, reports all failures, keeps what failed, and retries only that", async () => {
     await state.record(FOREIGN);
     await state.record({ kind: "socket", path: join(directory, "vm", "..", "..", "other") });
     await state.record({ kind: "directory", path: join(directory, "vm") });
@@ -106,24 +106,24 @@ describe("the clean-up of a pod whose daemon is gone", () => {
   const BROKEN: { name: string; says: RegExp; spoil: (path: string) => Promise<unknown> }[] = [
     { name: "empty", says: /truncated or damaged/, spoil: (path) => truncate(path, 0) },
     {
-      name: "cut off",
+      name: "truncated",
       says: /truncated or damaged/,
       spoil: async (path) => truncate(path, (await readFile(path)).length - 4),
     },
     {
-      name: "another version's",
+      name: "of another version",
       says: /its version is 2, this program's is 1/,
       spoil: async (path) =>
         writeFile(path, (await readFile(path, "utf8")).replace('"version":1', '"version":2')),
     },
     {
-      name: "with a kind that is not known",
+      name: "with an unknown kind of entry",
       says: /it contains an unknown entry: \[\{"kind":"tunnel"/,
       spoil: async (path) =>
         writeFile(path, (await readFile(path, "utf8")).replace("[", '[{"kind":"tunnel","name":"t"},')),
     },
     {
-      name: "a folder",
+      name: "a directory",
       says: /EISDIR/,
       spoil: async (path) => {
         await rm(path);
@@ -132,7 +132,7 @@ describe("the clean-up of a pod whose daemon is gone", () => {
     },
   ];
   for (const { name, says, spoil } of BROKEN) {
-    it(`a ledger that is ${name}: told, the processes are ended and the folder is removed`, async () => {
+    it(`a ledger that is ${name}: warns, kills the processes and removes the directory`, async () => {
       const { exited } = await helper();
       await state.record({ kind: "socket", path: join(directory, "fs.sock") });
       await spoil(join(directory, STATE_FILE));
@@ -145,7 +145,7 @@ describe("the clean-up of a pod whose daemon is gone", () => {
     });
   }
 
-  it("what a ledger that is cut off still names is not lost", { skip: !ROOT }, async () => {
+  it("releases what a truncated ledger still names", { skip: !ROOT }, async () => {
     const image = join(root, "image");
     await writeFile(image, "");
     await truncate(image, 1 << 20);
@@ -158,7 +158,7 @@ describe("the clean-up of a pod whose daemon is gone", () => {
     assert.equal(exists(), false);
   });
 
-  it("releases a tap once that a damaged ledger names and that is found by its name", {
+  it("releases a tap once that both a damaged ledger and its name lead to", {
     skip: !ROOT,
   }, async () => {
     const name = `hull-cleanup-${process.pid}`;
@@ -179,13 +179,13 @@ describe("the clean-up of a pod whose daemon is gone", () => {
     }
   });
 
-  it("finds the network of a pod whose ledger is lost, wherever its namespace is", {
+  it("finds the network of a pod whose ledger is lost, wherever its netns is", {
     skip: !ROOT,
   }, async () => {
     const tap = `${tapPrefix(pod)}0`;
     const named = join(root, "netns");
     await writeFile(named, "");
-    // One that has a name, but not where ip-netns(8) looks, and one that only has a process.
+    // One netns is bound outside the directory of ip-netns(8), the other is kept only by a process.
     await run(["unshare", `--net=${named}`, "true"], within(30_000));
     const holder = spawn("unshare", ["--net", "sh", "-c", "echo ready; exec sleep 60"], {
       stdio: ["ignore", "pipe", "inherit"],
@@ -214,7 +214,7 @@ describe("the clean-up of a pod whose daemon is gone", () => {
     }
   });
 
-  it("remembers a network namespace that cannot be read in time, and looks there the next time", {
+  it("records a netns that cannot be read in time, and looks there the next time", {
     skip: !ROOT,
   }, async () => {
     const named = join(root, "netns");
@@ -246,7 +246,7 @@ describe("the clean-up of a pod whose daemon is gone", () => {
     }
   });
 
-  it("keeps no record of a namespace that has gone away", { skip: !ROOT }, async () => {
+  it("drops the record of a netns that is gone", { skip: !ROOT }, async () => {
     const path = join(root, "netns");
     await writeFile(path, "left over");
     await state.record({ kind: "netns", path });
@@ -257,7 +257,7 @@ describe("the clean-up of a pod whose daemon is gone", () => {
   });
 
   for (const lost of [false, true]) {
-    it(`kills what still runs as the pod's user, by ${lost ? "the pod's name" : "the ledger"}, in no cgroup of its own`, {
+    it(`kills what still runs as the pod's user, by ${lost ? "name" : "the ledger"}, without a cgroup`, {
       skip: !ROOT,
     }, async () => {
       const first = 1_700_000_000;
@@ -276,7 +276,7 @@ describe("the clean-up of a pod whose daemon is gone", () => {
         await cleanUp();
         assert.deepEqual((await own)?.[1], "SIGKILL");
         assert.deepEqual(await processesOfUser(user), []);
-        assert.equal((await processesOfUser(others)).length, 1, "the other pod's go on");
+        assert.equal((await processesOfUser(others)).length, 1, "the other pod's keep running");
         assert.deepEqual(await readdir(root), [`.user-${others}`]);
       } finally {
         await run([join(DIST, "libexec/kill-user"), String(others)], within(20_000));
@@ -304,7 +304,7 @@ describe("the clean-up of a pod whose daemon is gone", () => {
 });
 
 describe("a ledger that cannot be written", () => {
-  it("does not keep a process from ending: what is forgotten stays recorded, is told, and goes the next time", async () => {
+  it("does not prevent a process from being stopped: its entry stays, with a warning", async () => {
     const started = await launch({ role: "helper", argv: ["/bin/sleep", "60"], pod }, state);
     const inTheWay = join(directory, `${STATE_FILE}.new`);
     await mkdir(inTheWay);

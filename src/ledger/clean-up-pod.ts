@@ -10,7 +10,7 @@ import { releaseRecorded } from "./release.ts";
 import { removePodDirectory } from "./remove-pod-directory.ts";
 import { StateFile } from "./state-file.ts";
 
-/** A pod of whose daemon only the folder is left. */
+/** A pod whose daemon is gone and whose directory is left. */
 export interface DeadPod {
   readonly directory: string;
   readonly namespace: string;
@@ -18,10 +18,8 @@ export interface DeadPod {
 }
 
 /**
- * Releases whatever the ledger of a pod names although its daemon is gone (SIGKILL, a crash), then the pod's folder.
- * Where the ledger cannot be read as a whole, what carries the pod's name is looked for, too, and `warn` is told: its
- * processes by their mark and its user, its taps in all network namespaces, its cgroups, all mounts in its folder. Running
- * it again is harmless. Throws with everything that could not be released; ledger and folder stay then.
+ * Releases what a dead pod's ledger lists, then its directory. If the ledger is damaged, warns and releases
+ * what carries the pod's name, too. Idempotent. Throws with all failures; ledger and directory stay then.
  */
 export async function cleanUpPod(
   dead: DeadPod,
@@ -40,7 +38,7 @@ export async function cleanUpPod(
   await removePodDirectory(directory, deadline);
 }
 
-/** What belongs to a pod by its name; processes are found by `releaseRecorded`, mounts by the removal of its folder. */
+/** Finds VM users, taps and cgroups by the pod's name; the release itself finds processes and mounts. */
 async function findByName(dead: DeadPod, deadline: Deadline): Promise<Resource[]> {
   const pod = `${dead.namespace}/${dead.id}`;
   const processes = await findByMark(pod);

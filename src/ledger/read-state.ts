@@ -4,7 +4,7 @@ import type { Resource } from "../core/ledger.ts";
 import { jsonOf } from "../core/printable.ts";
 import { STATE_FILE, STATE_VERSION } from "./state-file.ts";
 
-/** The texts that a resource of each kind must have; further ones are up to the kind. */
+/** The string fields that each kind of resource must have. */
 const FIELDS: Readonly<Record<Resource["kind"], readonly string[]>> = {
   process: ["role"],
   tap: ["netns", "name"],
@@ -18,16 +18,16 @@ const FIELDS: Readonly<Record<Resource["kind"], readonly string[]>> = {
   directory: ["path"],
 };
 
-/** What the ledger of a pod says. */
+/** The contents of a pod's ledger. */
 export interface ReadState {
   readonly resources: readonly Resource[];
-  /** Why this may not be all of it; undefined when it is. */
+  /** Why `resources` may be incomplete; undefined if they are complete. */
   readonly problem: string | undefined;
 }
 
 /**
- * Reads the ledger of a pod whose daemon is gone; without one the daemon had not come as far as writing it. Of a file
- * that is cut off, damaged or another version's, whatever it names that can be understood counts. Never rejects.
+ * Reads the ledger of a pod whose daemon is gone. No file means that the daemon had not recorded anything
+ * yet. From a truncated, damaged or other version's file, it takes the entries it can read. Never rejects.
  */
 export async function readState(directory: string): Promise<ReadState> {
   const path = join(directory, STATE_FILE);
@@ -45,8 +45,8 @@ export async function readState(directory: string): Promise<ReadState> {
   return { resources, problem: problem && `${path}: ${problem}` };
 }
 
-/** Characters of what is not known that are told. */
-const LONGEST_TOLD = 1_000;
+/** Characters of unknown entries that are quoted in `problem`. */
+const LONGEST_QUOTE = 1_000;
 
 function problemOf(record: Record<string, unknown> | undefined): string | undefined {
   if (!record || !Array.isArray(record.resources)) return "it is truncated or damaged";
@@ -58,7 +58,7 @@ function problemOf(record: Record<string, unknown> | undefined): string | undefi
 
 function unknownOf(unknown: readonly unknown[]): string | undefined {
   return unknown.length > 0
-    ? `it contains an unknown entry: ${jsonOf(unknown)?.slice(0, LONGEST_TOLD)}`
+    ? `it contains an unknown entry: ${jsonOf(unknown)?.slice(0, LONGEST_QUOTE)}`
     : undefined;
 }
 
@@ -67,11 +67,11 @@ function parse(text: string): Record<string, unknown> | undefined {
     const value: unknown = JSON.parse(text);
     return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : undefined;
   } catch {
-    return undefined; // problemOf tells it
+    return undefined; // problemOf reports it
   }
 }
 
-/** The resources in a text that is no JSON as a whole: each is an object without others in it. */
+/** Finds the resources in a text that is not valid JSON as a whole: each is an object without nested ones. */
 function salvage(text: string): unknown[] {
   return (text.match(/\{"kind":[^{}]*\}/g) ?? []).flatMap((one) => parse(one) ?? []);
 }

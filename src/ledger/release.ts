@@ -14,7 +14,7 @@ import { releaseCgroup } from "../resources/pod-cgroup.ts";
 import type { StateFile } from "./state-file.ts";
 
 type Of<K extends Resource["kind"]> = Extract<Resource, { kind: K }>;
-/** Kinds of which each resource is released by itself. */
+/** Kinds whose resources are released one by one. */
 type Single = "cgroup" | "loop" | "mount" | "socket" | "directory";
 
 const RELEASE: { readonly [K in Single]: (resource: Of<K>, pod: StateFile, by: Deadline) => Promise<void> } =
@@ -22,7 +22,7 @@ const RELEASE: { readonly [K in Single]: (resource: Of<K>, pod: StateFile, by: D
     cgroup: (record, _pod, by) => releaseCgroup(record, by),
     loop: ({ file, device }, _pod, by) => releaseLoop(file, device, by),
     mount: ({ path }, pod, by) => unmountTree(ownPath(path, pod), by),
-    // A monitor that was taken over may have put a folder in its place.
+    // A compromised VMM may have put a directory in its place.
     socket: ({ path }, pod, by) => removeAll(ownPath(path, pod), by),
     directory: ({ path }, pod, by) => removeTree(ownPath(path, pod), by),
   };
@@ -37,9 +37,8 @@ interface Step {
 }
 
 /**
- * Releases all that is still in a pod's ledger, for its daemon's end or after it: processes first, then what they used,
- * the latest made first. Every step is tried, with time of its own, and what it has freed is taken out of the ledger.
- * Rejects with all failures in one error. `installation`: the folder that holds hull's own helpers in libexec/.
+ * Releases everything in a pod's ledger and removes it from there: processes first, then what they used,
+ * newest first. Each step has its own timeout; rejects with all failures. `installation` contains libexec/.
  */
 export async function releaseRecorded(
   state: StateFile,
@@ -50,7 +49,7 @@ export async function releaseRecorded(
   for (const { name, frees, run } of steps(state, installation).reverse()) {
     disposer.push(name, async (by) => {
       await run(by);
-      // A record that cannot be written (no space) is stale then, which does no harm: all of this is idempotent.
+      // If this cannot be written (no space), the entry is released again later, which is harmless.
       await state.forget(frees).catch(() => undefined);
     });
   }
@@ -67,7 +66,7 @@ function steps(state: StateFile, installation: string): Step[] {
   const unread = of("netns");
   return [
     {
-      // Those of its mark also where none is recorded: a daemon may have been killed between any two steps.
+      // Also by mark: the daemon may have been killed before it recorded a process's PID.
       name: `processes of pod ${pod}`,
       frees: processes,
       run: async (by) => await killAll([...processes.flatMap(identity), ...(await findByMark(pod))], by),
@@ -99,7 +98,10 @@ function single<K extends Single>(kind: K, resource: Of<K>, state: StateFile): S
   };
 }
 
-/** A record must not be able to take away what is not the pod's. Throws InvalidArgument. */
+/**
+ * Throws InvalidArgument for a path outside the pod's directory: a damaged record must not delete other
+ * files.
+ */
 function ownPath(path: string, { directory }: StateFile): string {
   if (path.startsWith(`${directory}/`) && !path.split("/").includes("..")) return path;
   throw invalidArgument(`it is not in the pod's directory ${directory}`);

@@ -7,7 +7,7 @@ import { test } from "node:test";
 import { Deadline } from "../core/deadline.ts";
 import { removePodDirectory } from "./remove-pod-directory.ts";
 
-test("a namespace's folder goes with its last pod", async () => {
+test("a namespace's directory is removed with its last pod", async () => {
   const root = await mkdtemp(join(tmpdir(), "hull-pods-"));
   try {
     for (const pod of ["a", "b"]) await mkdir(join(root, "namespace", pod, "shared"), { recursive: true });

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { STATE_FILE, StateFile } from "./state-file.ts";
 
-test("what cannot be recorded is told, will not be made, and so is not released", async (t) => {
+test("a resource that cannot be recorded is refused; one that cannot be removed stays", async (t) => {
   const directory = await mkdtemp(join(tmpdir(), "hull-state-"));
   t.after(() => rm(directory, { recursive: true, force: true }));
   const warnings: string[] = [];
@@ -22,7 +22,7 @@ test("what cannot be recorded is told, will not be made, and so is not released"
   assert.match(warnings.join(), /a socket that was released stays recorded, and is released again later/);
 });
 
-test("the file has what is recorded", async (t) => {
+test("the file contains what is recorded", async (t) => {
   const directory = await mkdtemp(join(tmpdir(), "hull-state-"));
   t.after(() => rm(directory, { recursive: true, force: true }));
   const state = new StateFile(directory, "ns", "p", () => undefined);

@@ -3,7 +3,9 @@ import { join } from "node:path";
 import { HullError } from "../core/errors.ts";
 import type { Ledger, LedgerEntry, Resource } from "../core/ledger.ts";
 
-/** Content of `state.json` in the pod's folder: what `cleanup` needs to release a pod whose daemon is gone. */
+/**
+ * The content of `state.json` in the pod's directory: what is needed to release a pod whose daemon is gone.
+ */
 export interface PodRecord {
   readonly version: typeof STATE_VERSION;
   readonly namespace: string;
@@ -11,12 +13,14 @@ export interface PodRecord {
   readonly resources: readonly Resource[];
 }
 
+/** The ledger's name in the pod's directory. */
 export const STATE_FILE = "state.json";
+/** The version of the ledger's format. */
 export const STATE_VERSION = 1;
 
 /**
- * The pod's ledger on disk. Every change is on disk (written aside, then renamed) before its promise resolves;
- * changes that come while a write is under way share the next one.
+ * The pod's ledger on disk. A change's promise resolves once it is on disk (written to a new file, then
+ * renamed); changes that arrive during a write share the next one.
  */
 export class StateFile implements Ledger {
   readonly #resources = new Map<number, Resource>();
@@ -28,25 +32,27 @@ export class StateFile implements Ledger {
     readonly directory: string,
     readonly namespace: string,
     readonly id: string,
-    /** Told of what stays recorded although it was released. */
+    /** Called for a resource that was released but cannot be removed from the ledger. */
     readonly warn: (message: string) => void,
-    /** What an earlier daemon has recorded. */
+    /** Resources that an earlier daemon recorded. */
     before: readonly Resource[] = [],
   ) {
     for (const resource of before) this.#resources.set(this.#next++, resource);
   }
 
+  /** The recorded resources, oldest first. */
   get resources(): Resource[] {
     return [...this.#resources.values()];
   }
 
+  /** Records a resource before it is created. Rejects with Internal if that cannot be written. */
   async record(resource: Resource): Promise<LedgerEntry> {
     const key = this.#next++;
     this.#resources.set(key, resource);
     try {
       await this.#save();
     } catch (error) {
-      this.#resources.delete(key); // it will not be made
+      this.#resources.delete(key); // the caller will not create it
       throw error;
     }
     return {
@@ -59,7 +65,7 @@ export class StateFile implements Ledger {
     };
   }
 
-  /** Takes out resources that `resources` named, once they have been released. */
+  /** Removes resources that have been released; they are compared by identity with those of `resources`. */
   async forget(released: readonly Resource[]): Promise<void> {
     for (const [key, resource] of [...this.#resources]) {
       if (released.includes(resource)) this.#resources.delete(key);
@@ -90,7 +96,7 @@ export class StateFile implements Ledger {
       return this.#writing;
     }
     this.#pending ??= this.#writing
-      .catch(() => undefined) // its own callers are told; this write is another
+      .catch(() => undefined) // the callers of that write get the error; this is another write
       .then(() => {
         this.#pending = undefined;
         return this.#save();
