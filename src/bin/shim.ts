@@ -8,15 +8,15 @@ import type { MemoryAddon } from "../shim/idle-memory.ts";
  * build with `--keep-code`). V8 itself refuses a form that another Node has made, or one of another text; then it
  * compiles, which takes 10 ms longer and is right all the same.
  */
-const folder = dirname(process.argv[1] ?? "");
-const bundle = join(folder, "hull-shim.cjs");
+const directory = dirname(process.argv[1] ?? "");
+const bundle = join(directory, "hull-shim.cjs");
 const code = `${bundle}.code`;
 
 /** V8 reads the text when a function is called that is not compiled: pages of the file do, which all shims share. */
 function text(): string {
   const memory: { exports: Partial<MemoryAddon> } = { exports: {} };
   try {
-    process.dlopen(memory, join(folder, "memory.node"));
+    process.dlopen(memory, join(directory, "memory.node"));
   } catch {
     // Without the addon, which the daemon tells, there is a copy in every shim.
   }
@@ -46,7 +46,7 @@ type Wrapper = (
   require: NodeJS.Require,
   module: { exports: object },
   file: string,
-  folder: string,
+  directory: string,
 ) => void;
 const module = { exports: {} };
-(script.runInThisContext() as Wrapper)(module.exports, require, module, bundle, folder);
+(script.runInThisContext() as Wrapper)(module.exports, require, module, bundle, directory);

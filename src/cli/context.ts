@@ -1,7 +1,7 @@
 /** What a command gets from outside; tests pass their own. */
 export interface CliContext {
   readonly env: Readonly<Record<string, string | undefined>>;
-  /** The folder that holds bin/, guest/ and configs/. */
+  /** The directory that holds bin/, guest/ and configs/. */
   readonly installation: string;
   /** What relative arguments are relative to. */
   readonly cwd: string;

@@ -16,7 +16,7 @@ import { dropTo } from "./process-user.ts";
 import { run } from "./run.ts";
 
 const USER = { id: 1_500_000_002 };
-/** A folder that other users can enter, until the test ends. */
+/** A directory that other users can enter, until the test ends. */
 async function freshRoot(t: TestContext): Promise<string> {
   const root = await mkdtemp(join(tmpdir(), "hull-nodes-"));
   t.after(() => rm(root, { recursive: true }));

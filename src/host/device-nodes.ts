@@ -11,7 +11,7 @@ import { run } from "./run.ts";
 
 /** What the mount table calls the file system. */
 const SOURCE = "hull-devices";
-/** $1: the folder; the rest: devices. cp makes nodes of the same numbers: nothing of a device is copied. */
+/** $1: the directory; the rest: devices. cp makes nodes of the same numbers: nothing of a device is copied. */
 const SCRIPT = `dir=$1; shift
 mount -t tmpfs -o size=64k,mode=755,nosuid,noexec ${SOURCE} "$dir" || exit
 [ $# -eq 0 ] || cp -R -- "$@" "$dir" || exit

@@ -9,7 +9,7 @@ import { fitOptions, splitOptions } from "./mount-options.ts";
 
 /**
  * Runs `use` with a file system that containerd describes, no bind; it ends with `use` unless it is attached. `scratch`: a
- * folder of ours that containerd's mount namespace has, too; nothing is left in it.
+ * directory of ours that containerd's mount namespace has, too; nothing is left in it.
  * Throws InvalidArgument when the options of an overlay are too long even when written relative.
  */
 export async function withFileSystem(
@@ -52,7 +52,7 @@ async function hasHelper(type: string): Promise<boolean> {
   );
 }
 
-/** mount(8) only knows paths, and those of this process: it mounts in a folder of ours, an image from a bind of it there. */
+/** mount(8) only knows paths, and those of this process: it mounts in a directory of ours, an image from a bind of it there. */
 async function byTool(
   spec: MountSpec,
   image: boolean,
@@ -61,18 +61,18 @@ async function byTool(
   deadline: Deadline,
   use: (mount: DetachedMount) => Promise<void>,
 ): Promise<void> {
-  const folder = await mkdtemp(join(scratch, "mount-"));
-  const [at, file] = [join(folder, "at"), join(folder, "image")];
+  const directory = await mkdtemp(join(scratch, "mount-"));
+  const [at, file] = [join(directory, "at"), join(directory, "image")];
   try {
     await mkdir(at);
     if (image) {
       await writeFile(file, "");
-      await api.bind(spec.source, [], { directory: folder, path: "image" });
+      await api.bind(spec.source, [], { directory: directory, path: "image" });
     }
     await mount(image ? { ...spec, source: file } : spec, at, deadline);
     await api.withClone(at, false, use);
   } finally {
     for (const path of [at, file]) await api.unmount(path);
-    await rm(folder, { recursive: true });
+    await rm(directory, { recursive: true });
   }
 }

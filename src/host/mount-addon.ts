@@ -16,7 +16,7 @@ export interface MountAddon {
   create(
     namespace: number,
     root: number,
-    folder: string,
+    directory: string,
     type: string,
     source: string,
     at: string,

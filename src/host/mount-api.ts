@@ -17,7 +17,7 @@ interface FileSystem {
   readonly flags: number;
   readonly options: string;
   /** What relative paths in the options are relative to. */
-  readonly folder: string;
+  readonly directory: string;
 }
 
 /**
@@ -65,16 +65,16 @@ export class MountApi {
 
   /**
    * Runs `use` with a new file system, whose source and options are the caller's; it ends with `use` unless it is attached.
-   * `scratch`: a folder that the caller sees, too; nothing is left there. Throws FailedPrecondition where the kernel does
+   * `scratch`: a directory that the caller sees, too; nothing is left there. Throws FailedPrecondition where the kernel does
    * not take it.
    */
   async withNew<T>(
-    { type, source, flags, options, folder }: FileSystem,
+    { type, source, flags, options, directory }: FileSystem,
     scratch: string,
     use: (mount: DetachedMount) => Promise<T>,
   ): Promise<T> {
     const { namespace, root } = this.#caller;
-    const fd = await this.#addon.create(namespace, root, folder, type, source, scratch, flags, options);
+    const fd = await this.#addon.create(namespace, root, directory, type, source, scratch, flags, options);
     if (fd < 0)
       throw failedPrecondition(
         `mount ${source} (${type}): ${HullError.from(systemError(fd)).message}; see the kernel log`,

@@ -28,7 +28,7 @@ export async function mountAll(
   }
 }
 
-/** Mounts one of a list at `place`; `scratch`: a folder of ours that containerd's mount namespace has, too. */
+/** Mounts one of a list at `place`; `scratch`: a directory of ours that containerd's mount namespace has, too. */
 export async function mountOne(
   spec: MountSpec,
   place: Place,

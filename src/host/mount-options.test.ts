@@ -16,13 +16,13 @@ test("options are flags of mount(2), or the file system's; what is for mount(8) 
   });
 });
 
-test("options that fit are as they were, longer ones are told from the folder of all layers", () => {
-  assert.deepEqual(fitOptions(["size=1", "mode=0"]), { options: "size=1,mode=0", folder: "/" });
+test("options that fit are as they were, longer ones are told from the directory of all layers", () => {
+  assert.deepEqual(fitOptions(["size=1", "mode=0"]), { options: "size=1,mode=0", directory: "/" });
   const names = Array.from({ length: 100 }, (_, index) => `${index}`);
   const layers = names.map((name) => `/layers/${"x".repeat(60)}/${name}`).join(":");
   assert.deepEqual(fitOptions([`lowerdir=${layers}`, "ro"]), {
     options: `lowerdir=${names.join(":")},ro`,
-    folder: `/layers/${"x".repeat(60)}`,
+    directory: `/layers/${"x".repeat(60)}`,
   });
 });
 

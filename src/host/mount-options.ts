@@ -57,20 +57,20 @@ export function splitOptions(options: readonly string[]): { flags: number; rest:
 }
 
 /**
- * The options of a file system as mount(2) takes them, to be read in `folder`. Where they are too long, the lower directories
+ * The options of a file system as mount(2) takes them, to be read in `directory`. Where they are too long, the lower directories
  * of an overlay are written relative to the deepest directory that holds them all. Throws InvalidArgument when that is
  * not enough.
  */
-export function fitOptions(given: readonly string[]): { options: string; folder: string } {
+export function fitOptions(given: readonly string[]): { options: string; directory: string } {
   const whole = given.join(",");
-  if (Buffer.byteLength(whole) <= MAX_OPTIONS) return { options: whole, folder: "/" };
+  if (Buffer.byteLength(whole) <= MAX_OPTIONS) return { options: whole, directory: "/" };
   const index = given.findIndex((option) => option.startsWith("lowerdir="));
   const lower = (given[index] ?? "").slice("lowerdir=".length).split(":");
-  const folder = lower.map(dirname).reduce(commonDirectory);
-  if (index >= 0 && folder !== "/" && lower.every((path) => path.startsWith("/"))) {
-    const relative = `lowerdir=${lower.map((path) => path.slice(folder.length + 1)).join(":")}`;
+  const directory = lower.map(dirname).reduce(commonDirectory);
+  if (index >= 0 && directory !== "/" && lower.every((path) => path.startsWith("/"))) {
+    const relative = `lowerdir=${lower.map((path) => path.slice(directory.length + 1)).join(":")}`;
     const options = given.with(index, relative).join(",");
-    if (Buffer.byteLength(options) <= MAX_OPTIONS) return { options, folder };
+    if (Buffer.byteLength(options) <= MAX_OPTIONS) return { options, directory };
   }
   throw invalidArgument(
     `the options have ${whole.length} bytes, the kernel accepts ${MAX_OPTIONS}; the image has too many layers`,

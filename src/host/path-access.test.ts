@@ -17,13 +17,13 @@ before(async () => {
 });
 after(() => rm(root, { recursive: true }));
 
-test("paths that anybody can come to stay, others begin with a descriptor of their folder", async () => {
+test("paths that anybody can come to stay, others begin with a descriptor of their directory", async () => {
   const access = new PathAccess(USER, 7);
   assert.equal(await access.addFile("/bin/sh", "execute"), "/bin/sh");
   assert.deepEqual(access.fds, []);
   assert.equal(await access.addFile(join(root, "guest/vmlinux")), "/proc/self/fd/7/vmlinux");
   assert.equal(await access.addFile(join(root, "link")), "/proc/self/fd/7/vmlinux");
-  await access.addFolder(root);
+  await access.addDirectory(root);
   assert.equal(access.fds.length, 2);
   assert.equal(access.at(join(root, "fs.sock")), "/proc/self/fd/8/fs.sock");
   assert.equal(access.at(`${root}-other/fs.sock`), `${root}-other/fs.sock`);
@@ -45,6 +45,6 @@ test("a file whose own mode forbids it is refused with what to do", async () => 
 test("root needs no help", async () => {
   const access = new PathAccess(undefined, 3);
   const path = join(root, "guest/secret");
-  await access.addFolder(root);
+  await access.addDirectory(root);
   assert.deepEqual([await access.addFile(path), access.at(path), access.fds], [path, path, []]);
 });

@@ -107,13 +107,13 @@ const ACCEPTS = 0x1_0000;
  * False when there is no such process.
  */
 export async function listensOn(pid: number, name: string): Promise<boolean> {
-  const folder = `/proc/${pid}/fd`;
+  const directory = `/proc/${pid}/fd`;
   const gone = (error: unknown) => {
     if (isGone(error)) return undefined;
     throw error;
   };
-  const numbers = (await readdir(folder).catch(gone)) ?? [];
-  const links = await Promise.all(numbers.map((number) => readlink(`${folder}/${number}`).catch(gone)));
+  const numbers = (await readdir(directory).catch(gone)) ?? [];
+  const links = await Promise.all(numbers.map((number) => readlink(`${directory}/${number}`).catch(gone)));
   const table = (await readFile(`/proc/${pid}/net/unix`, "latin1").catch(gone)) ?? "";
   const lines = table.split("\n").slice(1);
   // Num RefCount Protocol Flags Type St Inode Path

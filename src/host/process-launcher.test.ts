@@ -259,8 +259,8 @@ test("it dies with its parent, even by SIGKILL", async () => {
 });
 
 test("a process of another user has no privileges left, even if its program is in a directory of root's", async () => {
-  const folder = await mkdtemp(join(tmpdir(), "hull-launch-user-")); // 0700
-  const program = join(folder, "program");
+  const directory = await mkdtemp(join(tmpdir(), "hull-launch-user-")); // 0700
+  const program = join(directory, "program");
   await copyFile("/bin/sleep", program);
   const user = { id: 1_500_000_004 };
   const started = await launch({ role: "helper", argv: [program, "60"], pod, user }, new MemoryLedger());
@@ -282,7 +282,7 @@ test("a process of another user has no privileges left, even if its program is i
     code: "FailedPrecondition",
   });
   assert.deepEqual(ledger.resources, []);
-  await rm(folder, { recursive: true });
+  await rm(directory, { recursive: true });
 });
 
 /** /proc/PID/status as soon as setpriv has become the program. */

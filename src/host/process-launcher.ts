@@ -134,7 +134,7 @@ export async function launch(spec: LaunchSpec, ledger: Ledger): Promise<HostProc
   return started;
 }
 
-async function spawnChild(spec: LaunchSpec, program: string, folders: number[]): Promise<ChildProcess> {
+async function spawnChild(spec: LaunchSpec, program: string, directories: number[]): Promise<ChildProcess> {
   const privileges = spec.user ? dropTo(spec.user) : ["--no-new-privs"];
   const argv = ["setpriv", "--pdeathsig", "KILL", ...privileges, "--", program, ...spec.argv.slice(1)];
   // Nothing else bounds how much of the host's room for processes a pod's user can take where its cgroup does not.
@@ -149,7 +149,7 @@ async function spawnChild(spec: LaunchSpec, program: string, folders: number[]):
     "pipe",
     "pipe",
     ...(spec.fds ?? []).map((fd) => (fd === "channel" ? "pipe" : fd)),
-    ...folders,
+    ...directories,
   ];
   const env = scrubbedEnvironment({ ...spec.env, [POD_MARK]: spec.pod, [ROLE_MARK]: spec.role });
   const child = spawn(argv[0] as string, argv.slice(1), { stdio, env });

@@ -2,12 +2,12 @@ import { access, constants } from "node:fs/promises";
 import { delimiter, isAbsolute, join } from "node:path";
 import { errnoOf, failedPrecondition } from "../core/errors.ts";
 
-/** Folders outside the PATH where Debian's QEMU and virtiofsd packages put their helpers. */
-const HELPER_FOLDERS = ["/usr/libexec", "/usr/lib/qemu"];
+/** Directories outside the PATH where Debian's QEMU and virtiofsd packages put their helpers. */
+const HELPER_DIRECTORIES = ["/usr/libexec", "/usr/lib/qemu"];
 
 /**
  * The executable that a `program` key names: a path as it is; a bare name from the installation's libexec/, then
- * the PATH, then the folders of the distribution's helpers. FailedPrecondition tells where it was looked for.
+ * the PATH, then the directories of the distribution's helpers. FailedPrecondition tells where it was looked for.
  */
 export async function findProgram(
   key: string,
@@ -19,17 +19,17 @@ export async function findProgram(
     if (problem) throw failedPrecondition(`${key}: ${program} ${problem}`);
     return program;
   }
-  const folders = [
+  const directories = [
     join(places.installation, "libexec"),
-    ...(places.path ?? "").split(delimiter).filter((folder) => isAbsolute(folder)),
-    ...HELPER_FOLDERS,
+    ...(places.path ?? "").split(delimiter).filter((directory) => isAbsolute(directory)),
+    ...HELPER_DIRECTORIES,
   ];
-  for (const folder of folders) {
-    const file = join(folder, program);
+  for (const directory of directories) {
+    const file = join(directory, program);
     if ((await whyNotExecutable(file)) === undefined) return file;
   }
   throw failedPrecondition(
-    `${key}: program ${program} not found in ${folders.join(", ")}; install it, or set ${key} to its path`,
+    `${key}: program ${program} not found in ${directories.join(", ")}; install it, or set ${key} to its path`,
   );
 }
 

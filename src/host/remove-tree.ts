@@ -18,13 +18,13 @@ export async function removeTree(path: string, deadline: Deadline): Promise<void
 
 /**
  * Removes what is at `path` with all that is in it. A monitor that was taken over may own some of that, and put a link to
- * a folder of the host where a folder was just looked at. So each is opened as a folder and emptied by its descriptor, and
- * what lies deeper is moved up, as no path reaches deep enough. The folder that `path` is in must be ours. Idempotent.
+ * a directory of the host where a directory was just looked at. So each is opened as a directory and emptied by its descriptor, and
+ * what lies deeper is moved up, as no path reaches deep enough. The directory that `path` is in must be ours. Idempotent.
  */
 export async function removeAll(path: string, deadline: Deadline): Promise<void> {
   while (!(await removeOne(path))) {
     deadline.check(); // somebody may add to it for ever
-    await inFolder(path, async (top) => {
+    await inDirectory(path, async (top) => {
       for await (const name of namesIn(top, deadline))
         await removeOrMoveUp(Buffer.concat([top, name]), top, deadline);
     });
@@ -33,9 +33,9 @@ export async function removeAll(path: string, deadline: Deadline): Promise<void>
 
 async function removeOrMoveUp(path: Buffer, top: Buffer, deadline: Deadline): Promise<void> {
   if (await removeOne(path)) return;
-  await inFolder(path, async (folder) => {
-    for await (const name of namesIn(folder, deadline)) {
-      const entry = Buffer.concat([folder, name]);
+  await inDirectory(path, async (directory) => {
+    for await (const name of namesIn(directory, deadline)) {
+      const entry = Buffer.concat([directory, name]);
       if (await removeOne(entry)) continue;
       await rename(entry, Buffer.concat([top, Buffer.from(randomBytes(16).toString("hex"))]));
     }
@@ -43,7 +43,7 @@ async function removeOrMoveUp(path: Buffer, top: Buffer, deadline: Deadline): Pr
   await removeOne(path);
 }
 
-/** Removes a file, a link or an empty folder. False where there is something else. */
+/** Removes a file, a link or an empty directory. False where there is something else. */
 async function removeOne(path: string | Buffer): Promise<boolean> {
   const unlinked = await unlink(path).catch(errnoAmong("ENOENT", "EISDIR"));
   if (unlinked !== "EISDIR") return true;
@@ -51,15 +51,15 @@ async function removeOne(path: string | Buffer): Promise<boolean> {
   return removed === undefined || removed === "ENOENT";
 }
 
-/** Runs `use` with a folder's path by its descriptor, unless it has gone or become something else. */
-async function inFolder(path: string | Buffer, use: (folder: Buffer) => Promise<void>): Promise<void> {
+/** Runs `use` with a directory's path by its descriptor, unless it has gone or become something else. */
+async function inDirectory(path: string | Buffer, use: (directory: Buffer) => Promise<void>): Promise<void> {
   const flags = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW;
-  const folder = await open(path, flags).catch(errnoAmong("ENOENT", "ENOTDIR", "ELOOP"));
-  if (typeof folder !== "object") return;
+  const directory = await open(path, flags).catch(errnoAmong("ENOENT", "ENOTDIR", "ELOOP"));
+  if (typeof directory !== "object") return;
   try {
-    await use(Buffer.from(`/proc/self/fd/${folder.fd}/`)).catch(errnoAmong("ENOENT"));
+    await use(Buffer.from(`/proc/self/fd/${directory.fd}/`)).catch(errnoAmong("ENOENT"));
   } finally {
-    await folder.close();
+    await directory.close();
   }
 }
 
@@ -67,10 +67,10 @@ async function inFolder(path: string | Buffer, use: (folder: Buffer) => Promise<
  * As bytes, since not every name is UTF-8, and one after the other: there may be more than there is memory for, and no
  * end of them while somebody adds to them.
  */
-async function* namesIn(folder: Buffer, deadline: Deadline): AsyncGenerator<Buffer> {
+async function* namesIn(directory: Buffer, deadline: Deadline): AsyncGenerator<Buffer> {
   // The types have strings only.
   const options = { encoding: "buffer" as BufferEncoding };
-  for await (const { name } of await opendir(folder.toString(), options)) {
+  for await (const { name } of await opendir(directory.toString(), options)) {
     deadline.check();
     yield name as unknown as Buffer;
   }

@@ -9,11 +9,11 @@ import { run } from "./run.ts";
 
 /** How many numbers are ours from the configured first one on: as many as Linux has process ids (PID_MAX_LIMIT). */
 const NUMBERS = 4_194_304;
-/** Of a link beside the namespaces' folders, none of which begins with a dot. */
+/** Of a link beside the namespaces' directories, none of which begins with a dot. */
 const LINK = /^\.user-(\d+)$/;
 
 interface PodPlace {
-  /** The pod's folder. */
+  /** The pod's directory. */
   readonly directory: string;
   readonly namespace: string;
   readonly id: string;

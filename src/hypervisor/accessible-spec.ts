@@ -3,7 +3,7 @@ import type { HotplugDevice, VmSpec } from "./hypervisor.ts";
 
 /** The machine with every path as the VMM's user comes to it. `access.at` gives the path of what is plugged in later. */
 export async function accessibleSpec(spec: VmSpec, access: PathAccess): Promise<VmSpec> {
-  await access.addFolder(spec.directory);
+  await access.addDirectory(spec.directory);
   const { vsock } = spec;
   return {
     ...spec,

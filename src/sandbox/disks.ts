@@ -23,7 +23,7 @@ export interface DisksContext {
   readonly ledger: Ledger;
   /** Takes what the VMM does not let go of, to be freed when that has ended with all that it has forked. */
   readonly kept: Disposer;
-  /** The pod's folder. */
+  /** The pod's disks. */
   readonly directory: string;
   log(message: string, fields?: Record<string, unknown>): void;
 }
@@ -94,13 +94,13 @@ export class SandboxDisks {
   /** The caller's file or device under a name of ours: the caller's own need not lead this process or the VMM to it. */
   async #bind({ path, image }: Extract<HostDisk["source"], { path: string }>, name: string) {
     const { mounts, directory } = this.context;
-    const folder = join(directory, "disks");
-    await mkdir(folder, { recursive: true, mode: 0o700 });
+    const disks = join(directory, "disks");
+    await mkdir(disks, { recursive: true, mode: 0o700 });
     return await mounts.withSource(path, async (found) => {
       const { kind } = await found.stat();
       const file = image && kind === "file";
       if (!file && kind !== "block device") throw failedPrecondition(`${path} is not a block device`);
-      return { file, bound: await BoundFile.create(found, join(folder, name), mounts) };
+      return { file, bound: await BoundFile.create(found, join(disks, name), mounts) };
     });
   }
 

@@ -64,7 +64,7 @@ export async function startVsockDaemon(
   };
   const access = new PathAccess(spec.user, 3);
   try {
-    await access.addFolder(spec.directory);
+    await access.addDirectory(spec.directory);
     const program = await access.addFile(spec.path, "execute");
     const argv = [
       ...(spec.filter === undefined ? [spec.path] : [spec.filter, program]),

@@ -8,7 +8,7 @@ import type { TestContext } from "node:test";
 import type { Ledger, Resource } from "../../src/core/ledger.ts";
 
 /** A fresh folder that is removed after the test. */
-export function testFolder(t: TestContext): string {
+export function testDirectory(t: TestContext): string {
   const folder = mkdtempSync(join(tmpdir(), "hull-io-"));
   t.after(() => rmSync(folder, { recursive: true, force: true }));
   return folder;
@@ -21,7 +21,7 @@ export function makeFifo(path: string): string {
 
 /** Two connected sockets: the shim's end of a guest stream, and the guest's. */
 export async function socketPair(t: TestContext): Promise<[shim: Socket, guest: Socket]> {
-  const path = join(testFolder(t), "s");
+  const path = join(testDirectory(t), "s");
   const server = createServer({ allowHalfOpen: true });
   await new Promise<void>((resolve) => server.listen(path, resolve));
   const accepted = new Promise<Socket>((resolve) => server.once("connection", resolve));

@@ -19,11 +19,11 @@ beforeEach(async () => {
 });
 afterEach(() => rm(root, { recursive: true }));
 
-/** Makes the folder that every attempt makes. */
-async function makeFolder(disposer: Disposer): Promise<void> {
+/** Makes the directory that every attempt makes. */
+async function makeDirectory(disposer: Disposer): Promise<void> {
   const path = join(root, "vm");
   await mkdir(path);
-  disposer.push("VM's folder", async (by) => {
+  disposer.push("VM's directory", async (by) => {
     by.check();
     await removeTree(path, by);
   });
@@ -34,7 +34,7 @@ test("a boot finds nothing of the clone that failed, though a helper did not end
   const booted = await cloneOrBoot(
     async (clone, disposer) => {
       attempts.push(clone);
-      await makeFolder(disposer);
+      await makeDirectory(disposer);
       // As a stopped process does: it ends when its limit is over, by SIGKILL.
       disposer.push("virtiofsd", (by) => new Promise((resolve) => by.onEnd(() => resolve())));
       disposer.push("vsock", (by) => new Promise((resolve) => by.onEnd(() => resolve())));
@@ -54,7 +54,7 @@ test("an undo step that fails once is tried again before the boot", async () => 
   let tries = 0;
   await cloneOrBoot(
     async (clone, disposer) => {
-      await makeFolder(disposer);
+      await makeDirectory(disposer);
       if (!clone) return;
       disposer.push("network", async () => {
         if (tries++ === 0) throw new Error("busy");
@@ -72,7 +72,7 @@ test("what cannot be undone is told, and the boot is not tried into it", async (
   const start = cloneOrBoot(
     async (clone, disposer) => {
       attempts.push(clone);
-      await makeFolder(disposer);
+      await makeDirectory(disposer);
       disposer.push("shared directory", async () => {
         throw new Error("busy");
       });
@@ -93,7 +93,7 @@ test("what cannot be undone is told, and the boot is not tried into it", async (
 test("another failure is told as it is, everything undone", async () => {
   const start = cloneOrBoot(
     async (_clone, disposer) => {
-      await makeFolder(disposer);
+      await makeDirectory(disposer);
       throw unavailable("virtiofsd: not there");
     },
     true,

@@ -13,7 +13,7 @@ import type { ProcessUser } from "../../host/process-user.ts";
 export async function vmDevices(
   { hypervisor, runtime }: Config,
   user: ProcessUser | undefined,
-  folder: string,
+  directory: string,
   ledger: Ledger,
   deadline: Deadline,
 ): Promise<DeviceNodes | undefined> {
@@ -28,7 +28,7 @@ export async function vmDevices(
     : [];
   const closed = await Promise.all(wanted.map(isClosed));
   const devices = wanted.filter((_, index) => closed[index]);
-  return await DeviceNodes.create(join(folder, "dev"), user ?? { id: 0 }, devices, ledger, deadline);
+  return await DeviceNodes.create(join(directory, "dev"), user ?? { id: 0 }, devices, ledger, deadline);
 }
 
 /** A device that is there and that not everybody may read and write. */

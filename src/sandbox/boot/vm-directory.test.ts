@@ -14,7 +14,7 @@ const USER = { id: 1_500_000_003 };
 let root: string;
 
 before(async () => {
-  root = await mkdtemp(join(tmpdir(), "hull-vm-folder-"));
+  root = await mkdtemp(join(tmpdir(), "hull-vm-directory-"));
 });
 after(() => rm(root, { recursive: true }));
 
@@ -25,27 +25,27 @@ const facts = async (path: string) => {
 
 test("is the user's until it is sealed; then only the sockets in it are", async () => {
   const ledger = new MemoryLedger();
-  const folder = await VmDirectory.create(join(root, "vm"), USER, ledger);
-  assert.deepEqual(ledger.resources, [{ kind: "directory", path: folder.path }]);
-  assert.deepEqual(await facts(folder.path), [USER.id, USER.id, 0o700]);
-  const server = createServer().listen(join(folder.path, "fs.sock"));
+  const directory = await VmDirectory.create(join(root, "vm"), USER, ledger);
+  assert.deepEqual(ledger.resources, [{ kind: "directory", path: directory.path }]);
+  assert.deepEqual(await facts(directory.path), [USER.id, USER.id, 0o700]);
+  const server = createServer().listen(join(directory.path, "fs.sock"));
   await once(server, "listening");
   const target = join(root, "target");
-  await symlink(target, join(folder.path, "link"));
-  await folder.seal();
-  assert.deepEqual(await facts(folder.path), [0, USER.id, 0o710]);
-  const [uid, gid] = await facts(join(folder.path, "fs.sock"));
+  await symlink(target, join(directory.path, "link"));
+  await directory.seal();
+  assert.deepEqual(await facts(directory.path), [0, USER.id, 0o710]);
+  const [uid, gid] = await facts(join(directory.path, "fs.sock"));
   assert.deepEqual([uid, gid], [USER.id, USER.id]);
-  assert.equal((await lstat(join(folder.path, "link"))).uid, 0);
+  assert.equal((await lstat(join(directory.path, "link"))).uid, 0);
   server.close();
-  await folder.remove(within(30_000));
-  await folder.remove(within(30_000));
-  assert.deepEqual([ledger.resources, existsSync(folder.path)], [[], false]);
+  await directory.remove(within(30_000));
+  await directory.remove(within(30_000));
+  assert.deepEqual([ledger.resources, existsSync(directory.path)], [[], false]);
 });
 
 test("is root's alone without a user", async () => {
-  const folder = await VmDirectory.create(join(root, "root"), undefined, new MemoryLedger());
-  await folder.seal();
-  assert.equal((await stat(folder.path)).mode & 0o777, 0o700);
-  assert.equal((await stat(folder.path)).uid, 0);
+  const directory = await VmDirectory.create(join(root, "root"), undefined, new MemoryLedger());
+  await directory.seal();
+  assert.equal((await stat(directory.path)).mode & 0o777, 0o700);
+  assert.equal((await stat(directory.path)).uid, 0);
 });

@@ -5,7 +5,7 @@ import type { Ledger } from "../../core/ledger.ts";
 import type { ProcessUser } from "../../host/process-user.ts";
 import { removeTree } from "../../host/remove-tree.ts";
 
-/** The folder in which a VM's processes meet: the monitor's, virtiofsd's and vsock's sockets. */
+/** The directory in which a VM's processes meet: the monitor's, virtiofsd's and vsock's sockets. */
 export class VmDirectory {
   private constructor(
     readonly path: string,

@@ -12,14 +12,14 @@ const USER = { id: 1_500_000_006 };
 async function setUp(t: TestContext) {
   const root = await mkdtemp(join(tmpdir(), "hull-monitor-"));
   t.after(() => rm(root, { recursive: true }));
-  const folder = await VmmDirectory.create(join(root, "clh"), USER);
+  const directory = await VmmDirectory.create(join(root, "clh"), USER);
   const listen = async (path: string) => {
     const server = createServer().listen(path);
     await once(server, "listening");
     t.after(() => server.close());
     return path;
   };
-  return { root, folder, listen };
+  return { root, directory, listen };
 }
 
 const facts = async (path: string) => {
@@ -28,21 +28,21 @@ const facts = async (path: string) => {
 };
 
 test("is the user's until it is sealed, with the socket that the monitor has bound", async (t) => {
-  const { folder, listen } = await setUp(t);
-  assert.deepEqual(await facts(folder.path), [USER.id, USER.id, 0o700]);
-  const socket = await listen(join(folder.path, "vs"));
-  await folder.give(socket);
-  await folder.seal(socket);
-  assert.deepEqual(await facts(folder.path), [0, USER.id, 0o710]);
+  const { directory, listen } = await setUp(t);
+  assert.deepEqual(await facts(directory.path), [USER.id, USER.id, 0o700]);
+  const socket = await listen(join(directory.path, "vs"));
+  await directory.give(socket);
+  await directory.seal(socket);
+  assert.deepEqual(await facts(directory.path), [0, USER.id, 0o710]);
 });
 
 test("what leads the shim to a socket of the host is refused", async (t) => {
-  const { root, folder, listen } = await setUp(t);
+  const { root, directory, listen } = await setUp(t);
   const foreign = await listen(join(root, "containerd.sock"));
-  const socket = join(folder.path, "vs");
+  const socket = join(directory.path, "vs");
   for (const plant of [symlink, link, () => Promise.resolve()]) {
     await plant(foreign, socket);
-    await assert.rejects(folder.seal(socket), {
+    await assert.rejects(directory.seal(socket), {
       code: "FailedPrecondition",
       message: /did not bind its own socket/,
     });

@@ -3,8 +3,8 @@ import { failedPrecondition } from "../../core/errors.ts";
 import type { ProcessUser } from "../../host/process-user.ts";
 
 /**
- * The folder in which an unprivileged monitor binds a socket of its own, when it makes its devices: the user's until
- * `seal`. It lies in the VM's folder, which takes it along.
+ * The directory in which an unprivileged monitor binds a socket of its own, when it makes its devices: the user's until
+ * `seal`. It lies in the VM's directory, which takes it along.
  */
 export class VmmDirectory {
   private constructor(

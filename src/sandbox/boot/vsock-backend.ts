@@ -37,11 +37,11 @@ export interface VsockBackend {
 }
 
 export interface GuestLinkContext {
-  /** The folder of the VM's sockets. */
+  /** The directory of the VM's sockets. */
   readonly directory: string;
   /** `<namespace>/<pod>`. */
   readonly pod: string;
-  /** The folder that holds lib/vsock.node and libexec/. */
+  /** The directory that holds lib/vsock.node and libexec/. */
   readonly installation: string;
   readonly hypervisor: Pick<Config["hypervisor"], "type" | "vsock">;
   /** Whom vhost-device-vsock and the monitor run as; root without one. */
@@ -78,10 +78,10 @@ export async function openVsockBackend(context: GuestLinkContext, deadline: Dead
 
 /** Cloud Hypervisor has the device and serves its socket itself. */
 async function openOwn({ directory, user, ledger }: GuestLinkContext): Promise<VsockBackend> {
-  const folder = user ? await VmmDirectory.create(join(directory, "clh"), user) : undefined;
-  const socket = checkSocketPath(join(folder?.path ?? directory, "vs"));
+  const vmmDirectory = user ? await VmmDirectory.create(join(directory, "clh"), user) : undefined;
+  const socket = checkSocketPath(join(vmmDirectory?.path ?? directory, "vs"));
   const call = await expectGuestCall(socket, ledger);
-  await folder?.give(call.path);
+  await vmmDirectory?.give(call.path);
   const vsock = new HybridVsock(socket);
   return {
     // Every VM has a device of its own: nobody else sees the context id.
@@ -90,7 +90,7 @@ async function openOwn({ directory, user, ledger }: GuestLinkContext): Promise<V
     agent: (by) => call.answered(by),
     connect: (port, by) => vsock.connect(port, by),
     processes: [],
-    seal: async () => await folder?.seal(socket),
+    seal: async () => await vmmDirectory?.seal(socket),
     close: () => call.close(),
   };
 }

@@ -81,10 +81,10 @@ function configurationTexts(sys: Sys, installation: Installation, options: AnyVa
   for (const { file } of candidates({ configPath }, { env, installation: installation.prefix })) {
     const base = ifExists(() => text(sys.readFile(file, CONFIG_LIMIT)));
     if (base === undefined) continue;
-    const folder = `${file.slice(0, file.lastIndexOf("/"))}/config.d`;
-    const names = ifExists(() => sys.readdir(folder)) ?? [];
+    const directory = `${file.slice(0, file.lastIndexOf("/"))}/config.d`;
+    const names = ifExists(() => sys.readdir(directory)) ?? [];
     const dropIns = names.filter((name) => name.endsWith(".yaml"));
-    return [base, ...dropIns.map((name) => text(sys.readFile(`${folder}/${name}`, CONFIG_LIMIT)))];
+    return [base, ...dropIns.map((name) => text(sys.readFile(`${directory}/${name}`, CONFIG_LIMIT)))];
   }
   return [];
 }

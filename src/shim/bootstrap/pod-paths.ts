@@ -4,7 +4,7 @@ import { MAX_SOCKET_PATH } from "../../core/socket-path.ts";
 /** Where all pods' state lies. */
 export const STATE_ROOT = "/run/hull";
 
-/** The files of one pod's folder that the bootstrap owns. */
+/** The files of one pod's directory that the bootstrap owns. */
 export class PodPaths {
   readonly namespaceDirectory: string;
   readonly directory: string;
@@ -14,7 +14,7 @@ export class PodPaths {
   /** The daemon's pid and start time. */
   readonly pid: string;
 
-  /** There until something is created: the mark of the `start` that made this folder. */
+  /** There until something is created: the mark of the `start` that made this directory. */
   readonly unused: string;
 
   /** What `start` answers, where that is more than the bare address: the daemon serves gRPC then. */

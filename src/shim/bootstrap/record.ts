@@ -1,7 +1,7 @@
 import { internal } from "../../core/errors.ts";
 import type { AnyValue, LogLevel } from "./start-input.ts";
 
-/** What `start` tells the daemon, in `bootstrap.json` of the pod's folder. */
+/** What `start` tells the daemon, in `bootstrap.json` of the pod's directory. */
 export interface BootstrapRecord {
   readonly namespace: string;
   /** The pod: the id of its sandbox or its only container. */

@@ -24,7 +24,7 @@ export class Installation {
     this.shim = `${prefix}/lib/shim.cjs`;
   }
 
-  /** Found from the launcher's own executable, so that a build folder and an installation both work in place. */
+  /** Found from the launcher's own executable, so that a build directory and an installation both work in place. */
   static ofThisProcess(sys: Sys): Installation {
     return new Installation(sys.readlink("/proc/self/exe").split("/").slice(0, -2).join("/"));
   }

@@ -8,18 +8,18 @@ const S_IFDIR = 0o040000;
 /** Two calls each, some hundredths of a millisecond. */
 const MAKE_ATTEMPTS = 10_000;
 
-/** A pod's folder that is complete but has not its name yet: it appears with its socket listening, or not at all. */
+/** A pod's directory that is complete but has not its name yet: it appears with its socket listening, or not at all. */
 interface StagedPod {
   /** The listening socket. */
   readonly listener: number;
-  /** Gives the folder its name. Throws AlreadyExists when there is a folder of that name. */
+  /** Gives the directory its name. Throws AlreadyExists when there is a directory of that name. */
   publish(): void;
   /** Takes back everything, published or not. */
   discard(): void;
 }
 
 /**
- * Makes a pod's folder with its socket listening and its bootstrap record, under a name that only this process
+ * Makes a pod's directory with its socket listening and its bootstrap record, under a name that only this process
  * uses; `publish` renames it, so that of two starts of one id exactly one wins and no lock is needed.
  */
 export function stagePod(sys: Sys, paths: PodPaths, record: string): StagedPod {
@@ -64,7 +64,7 @@ export function stagePod(sys: Sys, paths: PodPaths, record: string): StagedPod {
   };
 }
 
-/** Removes what starts that were killed half-way left in the namespace's folder. */
+/** Removes what starts that were killed half-way left in the namespace's directory. */
 export function sweepStaging(sys: Sys, paths: PodPaths): void {
   for (const name of ifExists(() => sys.readdir(paths.namespaceDirectory)) ?? []) {
     const pid = /^\.(\d+)$/.exec(name)?.[1];
@@ -77,7 +77,7 @@ export function sweepStaging(sys: Sys, paths: PodPaths): void {
   }
 }
 
-/** The end of the namespace's last pod may take its folder away again and again before there is something in it. */
+/** The end of the namespace's last pod may take its directory away again and again before there is something in it. */
 function makeStaging(sys: Sys, paths: PodPaths, staging: string): void {
   ensureParent(sys, paths.stateRoot);
   for (let attempt = 1; ; attempt++) {
@@ -91,7 +91,7 @@ function makeStaging(sys: Sys, paths: PodPaths, staging: string): void {
   }
 }
 
-/** Removes a folder unless something is in it. */
+/** Removes a directory unless something is in it. */
 function removeEmpty(sys: Sys, directory: string): void {
   try {
     ifExists(() => sys.rmdir(directory));
@@ -100,7 +100,7 @@ function removeEmpty(sys: Sys, directory: string): void {
   }
 }
 
-/** Makes a parent folder, or checks that the one there is ours alone to write: a planted one could swap sockets. */
+/** Makes a parent directory, or checks that the one there is ours alone to write: a planted one could swap sockets. */
 function ensureParent(sys: Sys, path: string): void {
   try {
     sys.mkdir(path, 0o711);

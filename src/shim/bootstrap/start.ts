@@ -22,8 +22,8 @@ const ENDING_MS = 20_000;
 const CONFIG_LIMIT = 16 * 1024 * 1024;
 
 /**
- * `start`: gives the address of the pod that the container in the current folder belongs to. A pod member gets
- * the address of its pod's daemon; anything else gets a folder, a listening socket and a daemon of its own.
+ * `start`: gives the address of the pod that the container in the current directory belongs to. A pod member gets
+ * the address of its pod's daemon; anything else gets a directory, a listening socket and a daemon of its own.
  * When it throws, nothing that it made is left.
  */
 export function start(

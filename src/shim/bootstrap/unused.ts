@@ -34,7 +34,7 @@ function terminate(sys: Sys, pid: number): void {
   }
 }
 
-/** A daemon that was not recorded yet cannot be awaited, and takes the folder of its name away at its end. */
+/** A daemon that was not recorded yet cannot be awaited, and takes the directory of its name away at its end. */
 function hasEnded(sys: Sys, paths: PodPaths): boolean {
   if (!exists(sys, paths.directory)) return true;
   return !socketAnswers(sys, paths) && readMark(sys, paths.pid) !== undefined;

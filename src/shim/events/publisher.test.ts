@@ -87,8 +87,8 @@ class FakeContainerd {
 }
 
 function setUp(t: TestContext, options: Partial<PublisherOptions> = {}) {
-  const folder = mkdtempSync(join(tmpdir(), "hull-events-"));
-  const containerd = new FakeContainerd(join(folder, "s"));
+  const directory = mkdtempSync(join(tmpdir(), "hull-events-"));
+  const containerd = new FakeContainerd(join(directory, "s"));
   const logs: string[] = [];
   const publisher = new EventPublisher({
     address: containerd.path,
@@ -105,7 +105,7 @@ function setUp(t: TestContext, options: Partial<PublisherOptions> = {}) {
   t.after(() => {
     publisher.close();
     containerd.down();
-    rmSync(folder, { recursive: true, force: true });
+    rmSync(directory, { recursive: true, force: true });
   });
   return { containerd, publisher, logs, flush };
 }

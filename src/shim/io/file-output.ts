@@ -14,7 +14,7 @@ export class LogFile {
     this.#fd = fd;
   }
 
-  /** Opens `path` (0644), made with its parent folders (0755) where they are missing. */
+  /** Opens `path` (0644), made with its parent directories (0755) where they are missing. */
   static async open(path: string): Promise<LogFile> {
     try {
       await mkdir(dirname(path), { recursive: true, mode: 0o755 });

@@ -14,7 +14,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
-import { MemoryLedger, makeFifo, socketPair, testFolder } from "../../../test/testkit/streams.ts";
+import { MemoryLedger, makeFifo, socketPair, testDirectory } from "../../../test/testkit/streams.ts";
 import { within } from "../../../test/testkit/within.ts";
 import { pollUntil } from "../../core/poll-until.ts";
 import { openProcessIo } from "./host-io.ts";
@@ -43,7 +43,7 @@ async function collect(t: TestContext, path: string): Promise<{ sha: Promise<str
 }
 
 test("a stream that is not wanted is not opened", async (t) => {
-  const io = await openProcessIo(NONE, context(testFolder(t)));
+  const io = await openProcessIo(NONE, context(testDirectory(t)));
   assert.deepEqual(io.wants, { stdin: false, stdout: false, stderr: false });
   io.attach({});
   await io.drained(within(30_000));
@@ -52,10 +52,10 @@ test("a stream that is not wanted is not opened", async (t) => {
 });
 
 test("FIFOs: output reaches a reader that comes late, and end of file follows", async (t) => {
-  const folder = testFolder(t);
-  const stdout = makeFifo(join(folder, "out"));
-  const stderr = makeFifo(join(folder, "err"));
-  const io = await openProcessIo({ ...NONE, stdout, stderr }, context(folder));
+  const directory = testDirectory(t);
+  const stdout = makeFifo(join(directory, "out"));
+  const stderr = makeFifo(join(directory, "err"));
+  const io = await openProcessIo({ ...NONE, stdout, stderr }, context(directory));
   const [out, guestOut] = await socketPair(t);
   const [err, guestErr] = await socketPair(t);
   io.attach({ stdout: out, stderr: err });
@@ -72,9 +72,9 @@ test("FIFOs: output reaches a reader that comes late, and end of file follows", 
 });
 
 test("FIFOs: output that ended before its reader came is kept for it", async (t) => {
-  const folder = testFolder(t);
-  const stdout = makeFifo(join(folder, "out"));
-  const io = await openProcessIo({ ...NONE, stdout }, context(folder));
+  const directory = testDirectory(t);
+  const stdout = makeFifo(join(directory, "out"));
+  const io = await openProcessIo({ ...NONE, stdout }, context(directory));
   const [out, guest] = await socketPair(t);
   io.attach({ stdout: out });
   guest.end("all there is");
@@ -85,9 +85,9 @@ test("FIFOs: output that ended before its reader came is kept for it", async (t)
 });
 
 test("FIFOs: a reader may leave and another go on, nothing is lost and nothing breaks", async (t) => {
-  const folder = testFolder(t);
-  const stdout = makeFifo(join(folder, "out"));
-  const io = await openProcessIo({ ...NONE, stdout }, context(folder));
+  const directory = testDirectory(t);
+  const stdout = makeFifo(join(directory, "out"));
+  const io = await openProcessIo({ ...NONE, stdout }, context(directory));
   const [out, guest] = await socketPair(t);
   io.attach({ stdout: out });
   const first = spawn("head", ["-c", "4", stdout]);
@@ -104,9 +104,9 @@ test("FIFOs: a reader may leave and another go on, nothing is lost and nothing b
 });
 
 test("a stream that the guest leaves open ends after the bytes that were written", async (t) => {
-  const folder = testFolder(t);
-  const stdout = makeFifo(join(folder, "out"));
-  const io = await openProcessIo({ ...NONE, stdout }, context(folder));
+  const directory = testDirectory(t);
+  const stdout = makeFifo(join(directory, "out"));
+  const io = await openProcessIo({ ...NONE, stdout }, context(directory));
   const [out, guest] = await socketPair(t);
   io.attach({ stdout: out });
   const reader = await collect(t, stdout);
@@ -121,9 +121,9 @@ test("a stream that the guest leaves open ends after the bytes that were written
 
 for (const when of ["before", "after"] as const) {
   test(`a guest's stream that breaks ${when} the process has ended is told of`, async (t) => {
-    const folder = testFolder(t);
-    const stdout = makeFifo(join(folder, "out"));
-    const io = await openProcessIo({ ...NONE, stdout }, context(folder));
+    const directory = testDirectory(t);
+    const stdout = makeFifo(join(directory, "out"));
+    const io = await openProcessIo({ ...NONE, stdout }, context(directory));
     const [out, guest] = await socketPair(t);
     warnings.length = 0;
     io.attach({ stdout: out });
@@ -144,10 +144,10 @@ for (const when of ["before", "after"] as const) {
 }
 
 test("a stalled reader blocks only its own stream", async (t) => {
-  const folder = testFolder(t);
-  const stdout = makeFifo(join(folder, "out"));
-  const stderr = makeFifo(join(folder, "err"));
-  const io = await openProcessIo({ ...NONE, stdout, stderr }, context(folder));
+  const directory = testDirectory(t);
+  const stdout = makeFifo(join(directory, "out"));
+  const stderr = makeFifo(join(directory, "err"));
+  const io = await openProcessIo({ ...NONE, stdout, stderr }, context(directory));
   const [out, guestOut] = await socketPair(t);
   const [err, guestErr] = await socketPair(t);
   io.attach({ stdout: out, stderr: err });
@@ -161,9 +161,9 @@ test("a stalled reader blocks only its own stream", async (t) => {
 });
 
 test("256 MiB arrive unchanged, in constant memory", async (t) => {
-  const folder = testFolder(t);
-  const stdout = makeFifo(join(folder, "out"));
-  const io = await openProcessIo({ ...NONE, stdout }, context(folder));
+  const directory = testDirectory(t);
+  const stdout = makeFifo(join(directory, "out"));
+  const io = await openProcessIo({ ...NONE, stdout }, context(directory));
   const [out, guest] = await socketPair(t);
   const chunk = randomBytes(1 << 20);
   const reader = spawn("sh", ["-c", `cat ${stdout} | sha256sum`]);
@@ -194,9 +194,9 @@ test("256 MiB arrive unchanged, in constant memory", async (t) => {
 });
 
 test("stdin: clients come and go, end of file comes after CloseIO and the last client", async (t) => {
-  const folder = testFolder(t);
-  const stdin = makeFifo(join(folder, "in"));
-  const io = await openProcessIo({ ...NONE, stdin }, context(folder));
+  const directory = testDirectory(t);
+  const stdin = makeFifo(join(directory, "in"));
+  const io = await openProcessIo({ ...NONE, stdin }, context(directory));
   assert.equal(io.wants.stdin, true);
   const [sink, guest] = await socketPair(t);
   io.attach({ stdin: sink });
@@ -226,12 +226,12 @@ test("stdin: clients come and go, end of file comes after CloseIO and the last c
 });
 
 test("stdin: CloseIO before the streams are attached, and 8 MiB through it", async (t) => {
-  const folder = testFolder(t);
-  const stdin = makeFifo(join(folder, "in"));
-  const io = await openProcessIo({ ...NONE, stdin }, context(folder));
+  const directory = testDirectory(t);
+  const stdin = makeFifo(join(directory, "in"));
+  const io = await openProcessIo({ ...NONE, stdin }, context(directory));
   const data = randomBytes(8 << 20);
-  writeFileSync(join(folder, "data"), data);
-  const client = spawn("sh", ["-c", `cat ${join(folder, "data")} > ${stdin}`]);
+  writeFileSync(join(directory, "data"), data);
+  const client = spawn("sh", ["-c", `cat ${join(directory, "data")} > ${stdin}`]);
   await once(client, "spawn");
   const [sink, guest] = await socketPair(t);
   io.attach({ stdin: sink });
@@ -246,9 +246,9 @@ test("stdin: CloseIO before the streams are attached, and 8 MiB through it", asy
 });
 
 test("stdin: a guest that closes it frees the client that still writes", async (t) => {
-  const folder = testFolder(t);
-  const stdin = makeFifo(join(folder, "in"));
-  const io = await openProcessIo({ ...NONE, stdin }, context(folder));
+  const directory = testDirectory(t);
+  const stdin = makeFifo(join(directory, "in"));
+  const io = await openProcessIo({ ...NONE, stdin }, context(directory));
   const [sink, guest] = await socketPair(t);
   io.attach({ stdin: sink });
   const client = spawn("sh", ["-c", `exec cat /dev/zero > ${stdin}`]);
@@ -259,13 +259,13 @@ test("stdin: a guest that closes it frees the client that still writes", async (
   await io.close();
 });
 
-test("file://: both streams are appended to one file, its folders are made", async (t) => {
-  const folder = testFolder(t);
-  const path = join(folder, "a", "b", "log");
+test("file://: both streams are appended to one file, its directories are made", async (t) => {
+  const directory = testDirectory(t);
+  const path = join(directory, "a", "b", "log");
   for (let run = 0; run < 2; run++) {
     const io = await openProcessIo(
       { ...NONE, stdout: `file://${path}`, stderr: `file://${path}` },
-      context(folder),
+      context(directory),
     );
     const [out, guestOut] = await socketPair(t);
     const [err, guestErr] = await socketPair(t);
@@ -280,8 +280,8 @@ test("file://: both streams are appended to one file, its folders are made", asy
 });
 
 test("a target that fails costs the output, not the container", async (t) => {
-  const folder = testFolder(t);
-  const io = await openProcessIo({ ...NONE, stdout: "file:///dev/full" }, context(folder));
+  const directory = testDirectory(t);
+  const io = await openProcessIo({ ...NONE, stdout: "file:///dev/full" }, context(directory));
   const [out, guest] = await socketPair(t);
   io.attach({ stdout: out });
   warnings.length = 0;
@@ -293,22 +293,22 @@ test("a target that fails costs the output, not the container", async (t) => {
 });
 
 test("what can't be opened is refused, and nothing stays open", async (t) => {
-  const folder = testFolder(t);
-  const stdout = makeFifo(join(folder, "out"));
+  const directory = testDirectory(t);
+  const stdout = makeFifo(join(directory, "out"));
   const count = () => readdirSync("/proc/self/fd").length;
   const before = count();
   const cases: [object, string, RegExp][] = [
     [{ stdout: "npipe:///x" }, "InvalidArgument", /scheme npipe is not supported/],
     [{ stdout: "ttrpc+unix:///x?streaming_id=1" }, "InvalidArgument", /scheme ttrpc\+unix/],
     [{ stdout: "relative" }, "InvalidArgument", /not absolute/],
-    [{ stdout, stderr: join(folder, "missing") }, "NotFound", /stdio FIFO .*missing/],
-    [{ stdout, stdin: join(folder, "missing") }, "NotFound", /stdio FIFO .*missing/],
+    [{ stdout, stderr: join(directory, "missing") }, "NotFound", /stdio FIFO .*missing/],
+    [{ stdout, stdin: join(directory, "missing") }, "NotFound", /stdio FIFO .*missing/],
     [{ stdout: "/etc/passwd" }, "InvalidArgument", /is not a FIFO/],
     [{ stdout, stderr: "file:///tmp/x" }, "InvalidArgument", /only together with stdout/],
   ];
   for (const [stdio, code, message] of cases) {
     await assert.rejects(
-      openProcessIo({ ...NONE, ...stdio }, context(folder)),
+      openProcessIo({ ...NONE, ...stdio }, context(directory)),
       (error: Error & { code: string }) => {
         assert.equal(error.code, code);
         assert.match(error.message, message);
@@ -321,9 +321,9 @@ test("what can't be opened is refused, and nothing stays open", async (t) => {
 });
 
 test("stdin: closing closes the guest's stream, too, although no end of file came", async (t) => {
-  const folder = testFolder(t);
-  const stdin = makeFifo(join(folder, "in"));
-  const io = await openProcessIo({ ...NONE, stdin }, context(folder));
+  const directory = testDirectory(t);
+  const stdin = makeFifo(join(directory, "in"));
+  const io = await openProcessIo({ ...NONE, stdin }, context(directory));
   const [sink, guest] = await socketPair(t);
   io.attach({ stdin: sink });
   const ended = once(guest.resume(), "end");

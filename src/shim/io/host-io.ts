@@ -15,7 +15,7 @@ interface IoContext {
   readonly containerId: string;
   /** Empty for a container's init process. */
   readonly execId: string;
-  /** The pod's folder, for short-lived files. */
+  /** The pod's directory, for short-lived files. */
   readonly directory: string;
   readonly ledger: Ledger;
   /** Ends the opening; without one only a logger's own time limit does. */

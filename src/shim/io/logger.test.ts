@@ -2,17 +2,17 @@ import assert from "node:assert/strict";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
-import { MemoryLedger, socketPair, testFolder } from "../../../test/testkit/streams.ts";
+import { MemoryLedger, socketPair, testDirectory } from "../../../test/testkit/streams.ts";
 import { within } from "../../../test/testkit/within.ts";
 import { pollUntil } from "../../core/poll-until.ts";
 import { openProcessIo } from "./host-io.ts";
 
 /** Opens the streams of exec e1 with the logger of test/fixtures/ in `mode`. */
 function open(t: TestContext, mode: string, scheme = "binary") {
-  const folder = testFolder(t);
+  const work = testDirectory(t);
   const ledger = new MemoryLedger();
-  const file = join(folder, "log");
-  const logger = join(folder, "logger.mjs");
+  const file = join(work, "log");
+  const logger = join(work, "logger.mjs");
   const source = readFileSync(new URL("../../../test/fixtures/json-logger.mjs", import.meta.url), "utf8");
   // A logger gets no PATH, so its interpreter has to be named.
   writeFileSync(logger, `#!${process.execPath}\n${source}`, { mode: 0o755 });
@@ -28,7 +28,7 @@ function open(t: TestContext, mode: string, scheme = "binary") {
       namespace: "ns",
       containerId: "c1",
       execId: "e1",
-      directory: folder,
+      directory: work,
       ledger,
       warn: () => undefined,
       loggerLimits: {
@@ -38,7 +38,7 @@ function open(t: TestContext, mode: string, scheme = "binary") {
       },
     },
   );
-  return { opening, ledger, lines, folder };
+  return { opening, ledger, lines, work };
 }
 
 for (const [mode, scheme] of [
@@ -47,7 +47,7 @@ for (const [mode, scheme] of [
   ["flood", "binary"],
 ] as const) {
   test(`${scheme}:// logger, mode "${mode}": gets every line of both streams`, async (t) => {
-    const { opening, ledger, lines, folder } = open(t, mode, scheme);
+    const { opening, ledger, lines, work } = open(t, mode, scheme);
     const io = await opening;
     assert.deepEqual(io.wants, { stdin: false, stdout: true, stderr: true });
     assert.deepEqual(lines(), [
@@ -68,7 +68,7 @@ for (const [mode, scheme] of [
     assert.equal(logs("stdout").at(-1), "line 4999");
     assert.deepEqual(logs("stderr"), ["complaint"]);
     assert.equal(ledger.resources.size, 0);
-    assert.deepEqual(readdirSync(folder).sort(), ["log", "logger.mjs"]);
+    assert.deepEqual(readdirSync(work).sort(), ["log", "logger.mjs"]);
   });
 }
 
@@ -97,13 +97,13 @@ for (const [name, mode, scheme, message] of [
 }
 
 test("a logger that does not exist is NotFound", async (t) => {
-  const folder = testFolder(t);
+  const work = testDirectory(t);
   const ledger = new MemoryLedger();
   const context = {
     namespace: "ns",
     containerId: "c1",
     execId: "",
-    directory: folder,
+    directory: work,
     ledger,
     warn: () => undefined,
   };

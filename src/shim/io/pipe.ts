@@ -13,15 +13,15 @@ export interface Pipe {
 
 /**
  * Makes pipes. Node has no pipe(2), and its own "pipe" for children is a socket pair, which a logger can't open
- * through /dev/fd. So these are FIFOs made in a fresh folder below `directory` and unlinked at once.
+ * through /dev/fd. So these are FIFOs made in a fresh directory below `directory` and unlinked at once.
  */
 export async function makePipes(count: number, directory: string, deadline: Deadline): Promise<Pipe[]> {
-  const folder = await mkdtemp(join(directory, "pipes-")).catch((error: unknown) => {
+  const scratch = await mkdtemp(join(directory, "pipes-")).catch((error: unknown) => {
     throw HullError.wrap(`create a directory for pipes in ${directory}`, error);
   });
   const pipes: Pipe[] = [];
   try {
-    const paths = Array.from({ length: count }, (_, index) => join(folder, String(index)));
+    const paths = Array.from({ length: count }, (_, index) => join(scratch, String(index)));
     await run(["mkfifo", "-m", "600", "--", ...paths], deadline);
     for (const path of paths) {
       // With this one open, neither of the others waits for its counterpart.
@@ -38,7 +38,7 @@ export async function makePipes(count: number, directory: string, deadline: Dead
     closePipes(pipes);
     throw HullError.wrap("create pipes", error);
   } finally {
-    await rm(folder, { recursive: true, force: true });
+    await rm(scratch, { recursive: true, force: true });
   }
 }
 

@@ -9,9 +9,9 @@ import { printable } from "../../core/printable.ts";
 import { createLog, FifoSink } from "./log.ts";
 
 test("lines that nobody takes are dropped whole, and it works again afterwards", (t) => {
-  const folder = mkdtempSync(join(tmpdir(), "hull-log-"));
-  t.after(() => rmSync(folder, { recursive: true }));
-  const path = join(folder, "log");
+  const directory = mkdtempSync(join(tmpdir(), "hull-log-"));
+  t.after(() => rmSync(directory, { recursive: true }));
+  const path = join(directory, "log");
   execFileSync("mkfifo", [path]);
   const fd = openSync(path, constants.O_RDWR | constants.O_NONBLOCK);
   t.after(() => closeSync(fd));

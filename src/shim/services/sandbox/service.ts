@@ -16,7 +16,7 @@ interface SandboxServiceOptions {
   readonly pod: Pod;
   /** The sandbox's id is the pod's. */
   readonly id: string;
-  /** The pod's folder. */
+  /** The pod's directory. */
   readonly directory: string;
   readonly version: string;
   cgroupMode(): Promise<CgroupMode>;
