@@ -1,7 +1,7 @@
 /** PID 1 of the guest. The only file that imports the real system calls. */
 // biome-ignore lint/style/useNodejsImportProtocol: the C module of that name, not Node's
 import * as sys from "sys";
-import { version } from "../../package.json";
+import { VERSION } from "../../src/core/version.ts";
 import { boot } from "./boot/boot.ts";
 import { HOLDER_ARGUMENT, holdPidNamespace } from "./container/pod-pid-namespace.ts";
 import { consoleLog } from "./log.ts";
@@ -22,7 +22,7 @@ else if (role === WRITE_BACK_ARGUMENT) writeBackHere(sys, path);
 else {
   sys.onUncaught(fatal);
   try {
-    boot(sys, log, version);
+    boot(sys, log, VERSION);
     sys.run();
   } catch (error) {
     fatal(error);

@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import type { Socket } from "node:net";
+import { PROTOCOL_MAJOR } from "../core/agent-protocol.ts";
 import type { Deadline } from "../core/deadline.ts";
 import { invalidArgument, unavailable } from "../core/errors.ts";
 import { AGENT_PORT } from "../core/guest-ports.ts";
@@ -20,8 +21,6 @@ import type {
   StdioTokens,
   TerminalSize,
 } from "./guest-agent.ts";
-
-const PROTOCOL_MAJOR = 2;
 
 /** Opens a stream to a vsock port of the guest. */
 type Dial = (port: number, deadline: Deadline) => Promise<Socket>;

@@ -28,6 +28,16 @@ export class Deadline {
     return new Deadline(ms, undefined, what);
   }
 
+  /** Runs `action` with a deadline of its own, `ms` milliseconds from now, and frees that afterwards. */
+  static async within<T>(ms: number, what: string, action: (limit: Deadline) => Promise<T>): Promise<T> {
+    const limit = Deadline.after(ms, what);
+    try {
+      return await action(limit);
+    } finally {
+      limit.dispose();
+    }
+  }
+
   /** A deadline that never expires; it ends only through `cancel()`. */
   static none(): Deadline {
     return new Deadline(Number.POSITIVE_INFINITY, undefined, "operation");

@@ -132,6 +132,13 @@ export function errnoOf(thrown: unknown): string | undefined {
   return typeof code === "string" ? errnoName(code) : undefined;
 }
 
+/** For a `catch`: undefined in place of a failure with one of these errno names; any other is thrown on. */
+export function ignoring(...errnos: readonly string[]): (thrown: unknown) => undefined {
+  return (thrown) => {
+    if (!errnos.includes(errnoOf(thrown) ?? "")) throw thrown;
+  };
+}
+
 /** The caller's object does not exist. To containerd, a Delete that fails with this has succeeded. */
 export const notFound = (message: string) => new HullError("NotFound", message);
 /** The caller's object exists already. */

@@ -1,2 +1,2 @@
-/** The version of hull, as in package.json. */
+/** The version of hull, the same as in package.json: a test compares them. */
 export const VERSION = "0.1.0";

@@ -129,8 +129,9 @@ export async function withNodeMounted<T>(
   try {
     return await step();
   } finally {
-    const limit = Deadline.after(UNMOUNT_MS, `unmount the node from ${device}`);
-    await run(["umount", "--lazy", "--", device], limit).finally(() => limit.dispose());
+    await Deadline.within(UNMOUNT_MS, `unmount the node from ${device}`, (limit) =>
+      run(["umount", "--lazy", "--", device], limit),
+    );
   }
 }
 

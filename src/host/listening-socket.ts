@@ -1,6 +1,6 @@
 import { rename, unlink } from "node:fs/promises";
 import { createServer, type Server } from "node:net";
-import { HullError, internal } from "../core/errors.ts";
+import { HullError, ignoring, internal } from "../core/errors.ts";
 
 /** A listening unix socket that a child is to inherit and serve. */
 export interface ListeningSocket {
@@ -14,9 +14,7 @@ export interface ListeningSocket {
  * nothing has to wait for a file to appear. Nobody may connect before `release()`.
  */
 export async function listeningSocket(path: string): Promise<ListeningSocket> {
-  await unlink(path).catch((error: NodeJS.ErrnoException) => {
-    if (error.code !== "ENOENT") throw error;
-  });
+  await unlink(path).catch(ignoring("ENOENT"));
   // libuv removes the name that it bound when it closes the socket: it shall find another one.
   const born = `${path}~`;
   const server = createServer();

@@ -1,6 +1,6 @@
 import { realpath } from "node:fs/promises";
 import type { Deadline } from "../core/deadline.ts";
-import { HullError, internal } from "../core/errors.ts";
+import { HullError, ignoring, internal } from "../core/errors.ts";
 import { readMountInfo } from "./mountinfo.ts";
 import { run, ToolError } from "./run.ts";
 
@@ -54,10 +54,7 @@ export async function unmountTree(path: string, deadline: Deadline): Promise<voi
 
 /** The mount points at and below `path`, in mount order. */
 export async function mountsBelow(path: string): Promise<string[]> {
-  const real = await realpath(path).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === "ENOENT") return path;
-    throw error;
-  });
+  const real = (await realpath(path).catch(ignoring("ENOENT"))) ?? path;
   const infos = await readMountInfo();
   return infos
     .map((info) => info.target)

@@ -243,10 +243,10 @@ class ChildHandle implements HostProcess {
    * is free), or not at once, they are looked for by their mark: its end does not wait for it.
    */
   async #findForks(): Promise<readonly ProcessIdentity[] | undefined> {
-    const limit = Deadline.after(FIND_MS, `find the children of ${this.role}`);
-    return await descendantsOf(this.pid, limit)
-      .catch(() => undefined)
-      .finally(() => limit.dispose());
+    const what = `find the children of ${this.role}`;
+    return await Deadline.within(FIND_MS, what, (limit) => descendantsOf(this.pid, limit)).catch(
+      () => undefined,
+    );
   }
 
   async #watch(): Promise<ProcessExit> {

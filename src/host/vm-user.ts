@@ -1,7 +1,7 @@
 import { readdir, readlink, rm, symlink } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import type { Deadline } from "../core/deadline.ts";
-import { errnoOf, HullError, invalidArgument } from "../core/errors.ts";
+import { errnoOf, HullError, ignoring, invalidArgument } from "../core/errors.ts";
 import type { Ledger, Resource } from "../core/ledger.ts";
 import { pollUntil } from "../core/poll-until.ts";
 import type { ProcessUser } from "./process-user.ts";
@@ -94,8 +94,5 @@ export async function findVmUsers(pod: PodPlace): Promise<Resource[]> {
 
 /** The name of the pod that a user is, if it is one's. */
 async function ownerOf(path: string): Promise<string | undefined> {
-  return await readlink(path).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === "ENOENT") return undefined;
-    throw error;
-  });
+  return await readlink(path).catch(ignoring("ENOENT"));
 }

@@ -1,7 +1,7 @@
-import { rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { HullError } from "../core/errors.ts";
 import type { Ledger, LedgerEntry, Resource } from "../core/ledger.ts";
+import { writeFileAtomically } from "../host/write-file-atomically.ts";
 
 /**
  * The content of `state.json` in the pod's directory: what is needed to release a pod whose daemon is gone.
@@ -113,8 +113,7 @@ export class StateFile implements Ledger {
     };
     const path = join(this.directory, STATE_FILE);
     try {
-      await writeFile(`${path}.new`, JSON.stringify(record), { mode: 0o600 });
-      await rename(`${path}.new`, path);
+      await writeFileAtomically(path, JSON.stringify(record));
     } catch (error) {
       throw HullError.wrap(`record the pod's resources in ${path}`, error, "Internal");
     }

@@ -1,4 +1,5 @@
 import { readFile } from "node:fs/promises";
+import { ignoring } from "../core/errors.ts";
 
 /**
  * What tells one state of a process's network namespace from another: names of interfaces, addresses and routes, read
@@ -13,11 +14,8 @@ export async function networkFingerprint(pid: number, except: string): Promise<s
       .filter((line) => !line.includes(except))
       .join("\n");
   };
-  const optional = (file: string) =>
-    read(file).catch((error: NodeJS.ErrnoException) => {
-      if (error.code === "ENOENT") return ""; // a kernel without IPv6
-      throw error;
-    });
+  // A kernel without IPv6 has no such file.
+  const optional = async (file: string) => (await read(file).catch(ignoring("ENOENT"))) ?? "";
   const [devices, v4Addresses, v4Routes, v6Addresses, v6Routes] = await Promise.all([
     read("dev"),
     read("fib_trie"),

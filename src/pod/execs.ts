@@ -78,10 +78,10 @@ export class Execs {
   /** Resolves when those that run have ended: their exits are published before the init process's. Never rejects. */
   async ended(): Promise<void> {
     const running = [...this.#execs.values()].filter(({ process }) => process.machine.is("running"));
-    const limit = Deadline.after(END_LIMIT_MS, `container ${this.containerId}: the end of its execs`);
     // A guest that keeps an exec's exit to itself must not keep the container's.
-    await limit.race(Promise.all(running.map(({ process }) => process.exited))).catch(() => undefined);
-    limit.dispose();
+    await Deadline.within(END_LIMIT_MS, `container ${this.containerId}: the end of its execs`, (limit) =>
+      limit.race(Promise.all(running.map(({ process }) => process.exited))),
+    ).catch(() => undefined);
   }
 
   /** Those that were never started will not run any more. */

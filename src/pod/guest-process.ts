@@ -122,11 +122,10 @@ export class GuestExec implements ProcessRunner {
 
   async #undo(starting: Promise<void>): Promise<void> {
     await starting.catch(() => undefined); // it has failed already, or its caller has been told that it took too long
-    const limit = Deadline.after(UNDO_LIMIT_MS, `kill and delete exec ${this.ref.execId}`);
-    await this.#remove(limit).catch(() => {
+    const what = `kill and delete exec ${this.ref.execId}`;
+    await Deadline.within(UNDO_LIMIT_MS, what, (limit) => this.#remove(limit)).catch(() => {
       this.#guest = "stray"; // the next call about it tries again, and tells
     });
-    limit.dispose();
   }
 
   /** Waits until a failed start has been undone; what that left is removed now. */

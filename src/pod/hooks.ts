@@ -120,11 +120,9 @@ export class ContainerHooks {
   async stopped(): Promise<void> {
     if (!this.#begun) return;
     this.#begun = false;
-    const limit = Deadline.after(STOP_LIMIT_MS, `the poststop hooks of container ${this.id}`);
-    await runHooks("poststop", this.spec, this.#state("stopped", 0), limit).catch((error) =>
-      this.warn(`container ${this.id}: after its end`, error),
-    );
-    limit.dispose();
+    await Deadline.within(STOP_LIMIT_MS, `the poststop hooks of container ${this.id}`, (limit) =>
+      runHooks("poststop", this.spec, this.#state("stopped", 0), limit),
+    ).catch((error) => this.warn(`container ${this.id}: after its end`, error));
   }
 
   #state(status: HookState["status"], pid: number): HookState {

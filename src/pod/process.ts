@@ -145,10 +145,10 @@ export class Process {
   async #finish(ended: GuestExit | undefined): Promise<void> {
     const exit: Exit = { status: ended?.status ?? KILLED_STATUS, at: ended?.at ?? new Date() };
     await this.#starting;
-    const limit = Deadline.after(DRAIN_LIMIT_MS, `${this.subject}: delivering the last output`);
     // A reader that stalls keeps its own output waiting, but not the exit.
-    await this.io.drained(limit, ended?.output).catch(() => undefined);
-    limit.dispose();
+    await Deadline.within(DRAIN_LIMIT_MS, `${this.subject}: delivering the last output`, (limit) =>
+      this.io.drained(limit, ended?.output),
+    ).catch(() => undefined);
     await this.hooks.beforeExit(ended);
     if (!this.machine.is("stopped", "deleted")) this.machine.transition("stopped");
     this.#exit = exit;

@@ -100,10 +100,8 @@ export class Sigkill {
 
   async #watch(process: Process): Promise<void> {
     const { timeoutMs } = this.#options;
-    const limit = Deadline.after(timeoutMs, `${process.subject}: waiting for its exit after SIGKILL`);
-    const ended = await settles(process.exited, limit);
-    limit.dispose();
-    if (ended) return;
+    const what = `${process.subject}: waiting for its exit after SIGKILL`;
+    if (await Deadline.within(timeoutMs, what, (limit) => settles(process.exited, limit))) return;
     const why = process.starting ? ["its start is still pending"] : [];
     for (const part of await this.#options.stopped()) why.push(`${part} is stopped`);
     if (!this.#mustEnd && why.length === 0) return;
@@ -112,9 +110,9 @@ export class Sigkill {
   }
 
   async #endVm(reason: string): Promise<void> {
-    const limit = Deadline.after(VMM_END_MS, "waiting for the VMM to exit");
-    const ended = await settles(this.#options.endVm(reason), limit);
-    limit.dispose();
+    const ended = await Deadline.within(VMM_END_MS, "waiting for the VMM to exit", (limit) =>
+      settles(this.#options.endVm(reason), limit),
+    );
     if (ended) return;
     throw unavailable(
       `${reason}; the VMM was also sent SIGKILL and has not exited; see the host's kernel log`,

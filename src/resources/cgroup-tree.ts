@@ -1,6 +1,6 @@
 import { access, mkdir, readdir, readFile, rmdir, writeFile } from "node:fs/promises";
 import { posix } from "node:path";
-import { errnoOf, HullError } from "../core/errors.ts";
+import { errnoOf, HullError, ignoring } from "../core/errors.ts";
 import type { Hierarchy } from "./hierarchies.ts";
 
 /** How often a group is made again whose parent another pod's end has just removed. */
@@ -33,9 +33,7 @@ export async function makeGroup({ mount, controllers }: Hierarchy, path: string)
   for (let attempt = 1; ; attempt++) {
     try {
       for (const level of levels(path)) {
-        await mkdir(mount + level).catch((error) => {
-          if (errnoOf(error) !== "EEXIST") throw error;
-        });
+        await mkdir(mount + level).catch(ignoring("EEXIST"));
         if (controllers.includes("cpuset")) await inheritCpuset(mount + level);
       }
       return mount + path;
@@ -60,9 +58,7 @@ async function inheritCpuset(directory: string): Promise<void> {
  * RCU grace period of the kernel).
  */
 export async function moveProcess(pid: number, directory: string): Promise<void> {
-  await writeFile(posix.join(directory, "cgroup.procs"), String(pid)).catch((error) => {
-    if (errnoOf(error) !== "ESRCH") throw error;
-  });
+  await writeFile(posix.join(directory, "cgroup.procs"), String(pid)).catch(ignoring("ESRCH"));
 }
 
 /** Moves a process to where the caller of `hostHierarchies` was, or to the top where that is gone or the same. */
@@ -75,11 +71,10 @@ export async function moveHome(pid: number, { own, mount }: Hierarchy): Promise<
 
 /** Moves whatever is in a group out of it; nothing is in one that somebody has just removed. */
 export async function evacuate(hierarchy: Hierarchy, directory: string): Promise<void> {
-  const list = await readFile(posix.join(directory, "cgroup.procs"), "utf8").catch((error) => {
-    if (["ENOENT", "ENODEV"].includes(errnoOf(error) ?? "")) return "";
-    throw error;
-  });
-  const pids = list.split("\n").filter(Boolean);
+  const list = await readFile(posix.join(directory, "cgroup.procs"), "utf8").catch(
+    ignoring("ENOENT", "ENODEV"),
+  );
+  const pids = (list ?? "").split("\n").filter(Boolean);
   const { own, mount } = hierarchy;
   for (const pid of pids.map(Number)) {
     await moveHome(pid, { ...hierarchy, own: own === directory ? mount : own });

@@ -85,8 +85,7 @@ export class GrowingCapacity implements VmCapacity {
     if (needed.vcpus <= vcpus && needed.memoryMib <= memoryMib) return;
     const { vm, rule } = this.#parts;
     const target = grownSize(this.booted, this.#plugged, needed, await this.#parts.memoryLimitMib(), rule);
-    const limit = Deadline.after(GROW_LIMIT_MS, "grow the VM");
-    try {
+    await Deadline.within(GROW_LIMIT_MS, "grow the VM", async (limit) => {
       for (const piece of growthPieces(target.memoryMib - this.#plugged.memoryMib)) {
         await vm.addMemory(piece, limit);
         this.#plugged = { ...this.#plugged, memoryMib: this.#plugged.memoryMib + piece };
@@ -97,9 +96,7 @@ export class GrowingCapacity implements VmCapacity {
         this.#plugged = { ...this.#plugged, vcpus: this.#plugged.vcpus + 1 };
       }
       await this.#use(limit);
-    } finally {
-      limit.dispose();
-    }
+    });
   }
 
   /** Has the guest use what was plugged in; what it did not take at an earlier attempt, too. */

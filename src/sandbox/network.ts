@@ -80,7 +80,8 @@ export class SandboxNetwork {
   }
 
   async release(): Promise<void> {
-    const limit = Deadline.after(RELEASE_LIMIT_MS, "tear down the pod's network");
-    await this.network.release(limit).finally(() => limit.dispose());
+    await Deadline.within(RELEASE_LIMIT_MS, "tear down the pod's network", (limit) =>
+      this.network.release(limit),
+    );
   }
 }

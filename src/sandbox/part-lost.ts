@@ -1,7 +1,7 @@
 import { Deadline } from "../core/deadline.ts";
 import { HullError, unavailable } from "../core/errors.ts";
 import type { HostProcess } from "../host/process-launcher.ts";
-import { lastLines } from "../host/ring-buffer.ts";
+import { consoleTail } from "../hypervisor/console-tail.ts";
 import type { Vm } from "../hypervisor/hypervisor.ts";
 
 /** The end of a part that a VM does not run without. */
@@ -14,8 +14,6 @@ export interface PartLost {
 
 /** How long a VMM may take to end behind a helper that ends with it. */
 const BEHIND_MS = 2_000;
-const TAIL_LINES = 8;
-
 /**
  * Resolves when the VM or one of its helpers has ended. A helper whose VMM goes away ends by itself, and may be seen to
  * end first: the VMM's end is the cause then.
@@ -24,16 +22,16 @@ export function firstLost(
   vm: Pick<Vm, "exited">,
   helpers: readonly Pick<HostProcess, "exited">[],
 ): Promise<PartLost> {
-  const vmLost = vm.exited.then(({ reason, console }) => ({ reason, words: consoleTail(console) }));
+  const vmLost = vm.exited.then(({ reason, console }) => ({
+    reason,
+    words: consoleTail(console),
+  }));
   const helperLost = async ({ exited }: Pick<HostProcess, "exited">): Promise<PartLost> => {
     const { reason, signal } = await exited;
     const own = { reason, words: "" };
     if (signal !== null) return own; // somebody has ended it
-    const limit = Deadline.after(BEHIND_MS, "waiting for the VMM to exit");
-    return await limit
-      .race(vmLost)
-      .catch(() => own)
-      .finally(() => limit.dispose());
+    const what = "waiting for the VMM to exit";
+    return await Deadline.within(BEHIND_MS, what, (limit) => limit.race(vmLost)).catch(() => own);
   };
   return Promise.race([vmLost, ...helpers.map(helperLost)]);
 }
@@ -59,10 +57,4 @@ export async function unlessLost<T>(
       `the guest agent did not answer: ${failure.message}${consoleTail(vm.console())}`,
     );
   }
-}
-
-/** The last lines of the guest's console, for the end of a message; empty where there are none. */
-export function consoleTail(console: string): string {
-  const lines = lastLines(console, TAIL_LINES);
-  return lines === "" ? "" : `; the guest's last console lines:\n${lines}`;
 }

@@ -1,5 +1,6 @@
 import type { GuestAgent } from "../agent/guest-agent.ts";
 import { Deadline } from "../core/deadline.ts";
+import { consoleTail } from "../hypervisor/console-tail.ts";
 import type { Boot } from "./boot/context.ts";
 import type { Surroundings } from "./boot/surroundings.ts";
 import type { BootingVm } from "./boot/vm.ts";
@@ -7,7 +8,6 @@ import { sizingRule } from "./boot/vm-spec.ts";
 import { containerShare } from "./container-share.ts";
 import { SandboxDisks } from "./disks.ts";
 import { GrowingCapacity } from "./growing-capacity.ts";
-import { consoleTail } from "./part-lost.ts";
 import type { ContainerShare, GuestSilence, HostDisk, PluggedDisk, Sandbox } from "./sandbox.ts";
 import { FixedCapacity, type VmCapacity } from "./vm-capacity.ts";
 import { guestSilence, stoppedParts, type WatchedVm, watchVm } from "./vm-health.ts";

@@ -11,9 +11,10 @@ const LIMIT_MS = 3_500;
  * Warnings go to stderr.
  */
 export async function cleanUp(namespace: string, id: string): Promise<void> {
-  const deadline = Deadline.after(LIMIT_MS, `clean up pod ${namespace}/${id}`);
   const { directory } = new PodPaths(namespace, id);
   const warn = (message: string) => void process.stderr.write(`hull-shim: ${message}\n`);
   const pod = { directory, namespace, id };
-  await cleanUpPod(pod, installation(), warn, deadline).finally(() => deadline.dispose());
+  await Deadline.within(LIMIT_MS, `clean up pod ${namespace}/${id}`, (limit) =>
+    cleanUpPod(pod, installation(), warn, limit),
+  );
 }

@@ -5,6 +5,7 @@ import { loadConfig } from "../config/load.ts";
 import { Deadline } from "../core/deadline.ts";
 import { errnoOf } from "../core/errors.ts";
 import { Timeline } from "../core/timeline.ts";
+import { VERSION } from "../core/version.ts";
 import { releaseRecorded } from "../ledger/release.ts";
 import { removePodDirectory } from "../ledger/remove-pod-directory.ts";
 import { StateFile } from "../ledger/state-file.ts";
@@ -19,7 +20,6 @@ import { whenAbandoned } from "./abandoned.ts";
 import { PodPaths, STATE_ROOT } from "./bootstrap/pod-paths.ts";
 import { type BootstrapRecord, decodeRecord } from "./bootstrap/record.ts";
 import { INHERITED } from "./bootstrap/spawn-daemon.ts";
-import { VERSION } from "./bootstrap/version.ts";
 import { tellCrash } from "./crash.ts";
 import { EventPublisher } from "./events/publisher.ts";
 import { fromHealth, fromPodEvent } from "./events/task-events.ts";
@@ -174,25 +174,19 @@ export class Daemon {
     // Those who are connected are still answered; for anybody else this shim is gone, and `start` awaits its end.
     this.#serving?.close();
     await this.#freePod();
-    const flush = Deadline.after(FLUSH_LIMIT_MS, "deliver the last events");
-    await this.#events.flush(flush);
-    flush.dispose();
+    await Deadline.within(FLUSH_LIMIT_MS, "deliver the last events", (limit) => this.#events.flush(limit));
     this.#events.close();
-    const limit = Deadline.after(REMOVE_LIMIT_MS, `remove ${this.#paths.directory}`);
-    await this.#removeAll(limit).catch((error) => this.#log.error({ err: error }, "shim: cleanup failed"));
-    limit.dispose();
+    const what = `remove ${this.#paths.directory}`;
+    await Deadline.within(REMOVE_LIMIT_MS, what, (limit) => this.#removeAll(limit)).catch((error) =>
+      this.#log.error({ err: error }, "shim: cleanup failed"),
+    );
   }
 
   /** Whatever this leaves is in the record. */
   async #freePod(): Promise<void> {
-    const limit = Deadline.after(END_LIMIT_MS, "end the pod");
-    try {
-      await limit.race(this.#pod.dispose());
-    } catch (error) {
-      this.#log.error({ err: error }, "shim: stopping the pod failed");
-    } finally {
-      limit.dispose();
-    }
+    await Deadline.within(END_LIMIT_MS, "end the pod", (limit) => limit.race(this.#pod.dispose())).catch(
+      (error) => this.#log.error({ err: error }, "shim: stopping the pod failed"),
+    );
   }
 
   /** The ledger is empty unless something could not be released: where it still cannot, it stays for `delete`. */

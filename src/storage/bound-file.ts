@@ -1,6 +1,7 @@
 import { constants } from "node:fs";
 import { open, unlink } from "node:fs/promises";
 import { basename, dirname } from "node:path";
+import { ignoring } from "../core/errors.ts";
 import { undo } from "../core/undo.ts";
 import type { MountApi } from "../host/mount-api.ts";
 import type { Source } from "../host/source.ts";
@@ -37,8 +38,6 @@ export class BoundFile {
   /** Idempotent. */
   async remove(): Promise<void> {
     await this.#mounts.unmount(this.path);
-    await unlink(this.path).catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== "ENOENT") throw error;
-    });
+    await unlink(this.path).catch(ignoring("ENOENT"));
   }
 }

@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { mkdir, open, rmdir, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import type { Deadline } from "../core/deadline.ts";
-import { HullError } from "../core/errors.ts";
+import { HullError, ignoring } from "../core/errors.ts";
 import { undo } from "../core/undo.ts";
 import type { Place } from "../host/detached-mount.ts";
 import type { MountSpec } from "../host/mount.ts";
@@ -180,9 +180,7 @@ export class SharedTree {
         if (error.code !== "ENOTDIR") throw error;
         return unlink(at);
       })
-      .catch((error: NodeJS.ErrnoException) => {
-        if (error.code !== "ENOENT") throw error;
-      });
+      .catch(ignoring("ENOENT"));
   }
 
   /** Mounts a list where nobody sees it, then all of it at once at `at`. */

@@ -1,7 +1,7 @@
 import { stat, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import type { Deadline } from "../core/deadline.ts";
-import { failedPrecondition, HullError } from "../core/errors.ts";
+import { failedPrecondition, HullError, ignoring } from "../core/errors.ts";
 import type { Ledger } from "../core/ledger.ts";
 import { undo } from "../core/undo.ts";
 import { type ListeningSocket, listeningSocket } from "../host/listening-socket.ts";
@@ -57,9 +57,7 @@ export async function startVirtiofsd(
   let daemon: HostProcess | undefined;
   const stop = async (by: Deadline) => {
     await daemon?.stop(by);
-    await unlink(socket).catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== "ENOENT") throw error;
-    });
+    await unlink(socket).catch(ignoring("ENOENT"));
     await entry.forget();
   };
   let listening: ListeningSocket | undefined;

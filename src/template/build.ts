@@ -8,6 +8,7 @@ import { TEMPLATE_PARAMETER } from "../core/template-parameter.ts";
 import { killAll } from "../host/kill.ts";
 import { findByMark } from "../host/proc.ts";
 import { WordWatch } from "../host/word-watch.ts";
+import { consoleTail } from "../hypervisor/console-tail.ts";
 import type { Hypervisor, Vm, VmSpec } from "../hypervisor/hypervisor.ts";
 import { templateFacts } from "./key.ts";
 import { writeManifest } from "./manifest.ts";
@@ -23,9 +24,6 @@ const builderMark = ({ directory }: TemplateStore) => directory;
 const READY = /hull-agent: info: ready/;
 
 const STOP_MS = 2_000;
-
-/** Characters of console output in an error. */
-const CONSOLE_END = 1_000;
 
 /**
  * Records nothing: the VMM dies with its builder (parent-death signal), and everything else is in the
@@ -93,16 +91,13 @@ async function bootAndSave(
   try {
     await deadline.race(Promise.race([ready.promise, failed(vm)])).catch((thrown: unknown) => {
       const { code, message } = HullError.from(thrown);
-      const words = vm.console().trimEnd().slice(-CONSOLE_END);
-      const end = words === "" ? "" : `; the guest's last console lines:\n${words}`;
+      const end = consoleTail(vm.console());
       throw new HullError(code, `the guest agent did not become ready: ${message}${end}`, { cause: thrown });
     });
     await vm.pause(deadline);
     await vm.snapshot(spec.directory, deadline);
   } finally {
-    const limit = Deadline.after(STOP_MS, "stop the template's VM");
-    await vm.stop(limit);
-    limit.dispose();
+    await Deadline.within(STOP_MS, "stop the template's VM", (limit) => vm.stop(limit));
   }
 }
 

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { constants, type Stats } from "node:fs";
 import { chmod, lstat, open, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { HullError } from "../core/errors.ts";
+import { HullError, ignoring } from "../core/errors.ts";
 import { TEMPLATE_FORMAT, type TemplateFacts } from "./key.ts";
 
 /** The name of the manifest in a template's directory. */
@@ -85,10 +85,7 @@ export async function checkTemplate(directory: string, key: string): Promise<Che
 
 /** Whether `directory` still is that directory. */
 export async function isThere(directory: string, { ino, mtimeMs }: FolderIdentity): Promise<boolean> {
-  const found = await lstat(directory).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === "ENOENT") return undefined;
-    throw error;
-  });
+  const found = await lstat(directory).catch(ignoring("ENOENT"));
   return found?.ino === ino && found.mtimeMs === mtimeMs;
 }
 

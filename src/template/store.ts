@@ -3,7 +3,7 @@ import { constants } from "node:fs";
 import { lstat, mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Deadline } from "../core/deadline.ts";
-import { errnoOf, HullError, resourceExhausted } from "../core/errors.ts";
+import { errnoOf, HullError, ignoring, resourceExhausted } from "../core/errors.ts";
 import { type FileLock, lockFile } from "../host/file-lock.ts";
 import {
   checkTemplate,
@@ -72,10 +72,7 @@ export class TemplateStore {
   /** Counts a clone; does nothing if the template was discarded meanwhile. */
   async countUse({ path }: Template): Promise<void> {
     const flags = constants.O_WRONLY | constants.O_APPEND | constants.O_NOFOLLOW;
-    const file = await open(join(path, HITS_FILE), flags).catch((error: NodeJS.ErrnoException) => {
-      if (error.code === "ENOENT") return undefined;
-      throw error;
-    });
+    const file = await open(join(path, HITS_FILE), flags).catch(ignoring("ENOENT"));
     await file?.write(".").finally(() => file.close());
   }
 

@@ -2,7 +2,7 @@ import { unlink } from "node:fs/promises";
 import { createServer, type Socket } from "node:net";
 import type { Deadline } from "../core/deadline.ts";
 import { deferred } from "../core/deferred.ts";
-import { HullError } from "../core/errors.ts";
+import { HullError, ignoring } from "../core/errors.ts";
 import { HOST_PORT } from "../core/guest-ports.ts";
 import type { Ledger } from "../core/ledger.ts";
 import { checkSocketPath } from "../host/socket-path.ts";
@@ -29,9 +29,7 @@ export async function expectGuestCall(hybridSocket: string, ledger: Ledger): Pro
   call.promise.catch(() => undefined); // `answered` reports it
   const close = async () => {
     server.close();
-    await unlink(path).catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== "ENOENT") throw error;
-    });
+    await unlink(path).catch(ignoring("ENOENT"));
     await entry.forget();
   };
   const server = createServer((socket) => {

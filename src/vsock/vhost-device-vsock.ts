@@ -2,7 +2,7 @@ import { type FSWatcher, watch } from "node:fs";
 import { access, unlink } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import type { Deadline } from "../core/deadline.ts";
-import { HullError, unavailable } from "../core/errors.ts";
+import { HullError, ignoring, unavailable } from "../core/errors.ts";
 import type { Ledger } from "../core/ledger.ts";
 import { pollUntil } from "../core/poll-until.ts";
 import { undo } from "../core/undo.ts";
@@ -100,9 +100,7 @@ export async function startVsockDaemon(
 }
 
 async function removeSocket(path: string): Promise<void> {
-  await unlink(path).catch((error: NodeJS.ErrnoException) => {
-    if (error.code !== "ENOENT") throw error;
-  });
+  await unlink(path).catch(ignoring("ENOENT"));
 }
 
 /** Resolves when the file exists, by inotify(7). */

@@ -1,3 +1,4 @@
+import { PROTOCOL_MAJOR } from "../../../src/core/agent-protocol.ts";
 import { failedPrecondition, invalidArgument } from "../../../src/core/errors.ts";
 import type { AgentDefinition, Event } from "../../../src/proto/generated/hull/agent/v1/agent.ts";
 import type { Handlers } from "../../../src/ttrpc/server.ts";
@@ -11,7 +12,6 @@ import { onlineResources } from "../sandbox/online-resources.ts";
 import type { Sandbox } from "../sandbox/sandbox.ts";
 import type { Sys } from "../sys.ts";
 
-const PROTOCOL_MAJOR = 2;
 const PROTOCOL_MINOR = 0;
 
 const MAX_SIGNAL = 64;

@@ -1,6 +1,6 @@
 import { flagList } from "../../../src/shim/bootstrap/flags.ts";
 import { PodPaths, STATE_ROOT } from "../../../src/shim/bootstrap/pod-paths.ts";
-import { RUNTIME_NAME } from "../../../src/shim/bootstrap/version.ts";
+import { RUNTIME_NAME } from "../../../src/shim/bootstrap/runtime-name.ts";
 
 /** containerd-shim-hull-v2(8), with the flags that its usage lists. */
 export function shimPage(): string {

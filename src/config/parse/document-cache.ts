@@ -1,6 +1,7 @@
 import { createHash, randomUUID } from "node:crypto";
-import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
+import { writeFileAtomically } from "../../host/write-file-atomically.ts";
 import type { ParsedDocument } from "./parsed-document.ts";
 
 /**
@@ -24,15 +25,14 @@ export async function readCached(folder: string, text: string): Promise<ParsedDo
 
 /** Stores the parse of a text that was found good. A full or read-only file system is no reason to fail. */
 export async function writeCached(folder: string, text: string, document: ParsedDocument): Promise<void> {
-  const temporary = join(folder, `.${randomUUID()}`);
   try {
     await mkdir(folder, { recursive: true, mode: 0o700 });
     const names = await readdir(folder);
     if (names.length >= KEPT) await Promise.all(names.map((name) => rm(join(folder, name), { force: true })));
-    await writeFile(temporary, JSON.stringify(document), { mode: 0o600, flag: "wx" });
-    await rename(temporary, join(folder, nameOf(text)));
+    const temporary = join(folder, `.${randomUUID()}`); // others may write the same
+    await writeFileAtomically(join(folder, nameOf(text)), JSON.stringify(document), temporary);
   } catch {
-    await rm(temporary, { force: true }).catch(() => undefined);
+    // The next one parses it again.
   }
 }
 

@@ -4,6 +4,7 @@ import { failedPrecondition, HullError } from "../../core/errors.ts";
 import { PathAccess } from "../../host/path-access.ts";
 import { lastLines } from "../../host/ring-buffer.ts";
 import { accessibleSpec } from "../accessible-spec.ts";
+import { consoleTail } from "../console-tail.ts";
 import { checkGuestImage } from "../guest-image.ts";
 import type { Hypervisor, VmContext, VmSpec } from "../hypervisor.ts";
 import { ApiClient } from "./api-client.ts";
@@ -89,12 +90,10 @@ export class CloudHypervisor implements Hypervisor {
     const words = [
       `${failure}${adviceFor(`${failure}\n${stderr}`, spec)}`,
       stderr && `last lines of cloud-hypervisor's stderr: ${lastLines(stderr, 3)}`,
-      console && `last console lines: ${lastLines(console, 3)}`,
     ];
     const code = ended ? "Unavailable" : HullError.from(error).code;
-    return new HullError(code, `VM ${spec.name}: boot: ${words.filter(Boolean).join("; ")}`, {
-      cause: error,
-    });
+    const message = `${words.filter(Boolean).join("; ")}${consoleTail(console, 3)}`;
+    return new HullError(code, `VM ${spec.name}: boot: ${message}`, { cause: error });
   }
 }
 

@@ -1,4 +1,5 @@
 import { failedPrecondition, invalidArgument } from "../../core/errors.ts";
+import { checkSize } from "../check-size.ts";
 import type {
   BlockSettings,
   DiskDevice,
@@ -12,9 +13,6 @@ import type { DiskConfig, FsConfig, NetConfig, VmConfig, VsockConfig } from "./a
 
 const MIB = 1024 * 1024;
 
-/** Smaller than this no Linux guest with an initrd boots. */
-const LEAST_MEMORY_MIB = 32;
-
 /**
  * The body of vm.create for a machine. Throws InvalidArgument or FailedPrecondition for what Cloud Hypervisor
  * cannot do, before anything is started.
@@ -25,12 +23,7 @@ export function vmConfig(spec: VmSpec): VmConfig {
       `VM ${spec.name}: cloud-hypervisor runs guests with KVM only, not with accel ${spec.accel}; use hypervisor type qemu on a host without KVM`,
     );
   }
-  if (spec.vcpus < 1) throw invalidArgument(`VM ${spec.name}: ${spec.vcpus} vCPUs; it must be at least 1`);
-  if (spec.memoryMib < LEAST_MEMORY_MIB) {
-    throw invalidArgument(
-      `VM ${spec.name}: ${spec.memoryMib} MiB of memory is too little for a guest; set hypervisor.default_memory to ${LEAST_MEMORY_MIB} or more`,
-    );
-  }
+  checkSize(spec);
   return {
     payload: { kernel: spec.kernel, initramfs: spec.initrd, cmdline: commandLine(spec.kernelParams) },
     cpus: { boot_vcpus: spec.vcpus, max_vcpus: spec.vcpus },

@@ -163,8 +163,7 @@ export class CloudHypervisorVm implements Vm {
   /** The VMM forgets the device only when the guest has let it go: `vm.remove-device` merely asks. */
   async #unplug(id: string): Promise<void> {
     if (this.#state.is("ended")) return; // it went with the VM
-    const deadline = Deadline.after(this.ejectMs, `VM ${this.name}: removing device ${id}`);
-    try {
+    await Deadline.within(this.ejectMs, `VM ${this.name}: removing device ${id}`, async (deadline) => {
       await this.#change("unplug a device from", deadline, async () => {
         const gone = this.vmm.event(
           ({ event, properties }) => event === "device-removed" && properties.id === id,
@@ -174,20 +173,15 @@ export class CloudHypervisorVm implements Vm {
         await this.client.removeDevice(id, deadline);
         await gone.catch((error: unknown) => this.#checkGone(id, error));
       });
-    } finally {
-      deadline.dispose();
-    }
+    });
   }
 
   /** No word of the removal (a lost event, an older release): the device tree knows. */
   async #checkGone(id: string, reason: unknown): Promise<void> {
-    const deadline = Deadline.after(EXPLAIN_MS, `VM ${this.name}: looking for device ${id}`);
-    try {
+    await Deadline.within(EXPLAIN_MS, `VM ${this.name}: looking for device ${id}`, async (deadline) => {
       const { device_tree } = await this.client.info(deadline);
       if (device_tree && Object.hasOwn(device_tree, id)) throw reason;
-    } finally {
-      deadline.dispose();
-    }
+    });
   }
 
   /** A plug whose answer never came may have been done. */

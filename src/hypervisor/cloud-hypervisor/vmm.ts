@@ -109,14 +109,8 @@ export class Vmm {
 
   /** The exit if the process ends within `ms` milliseconds. */
   async exitWithin(ms: number): Promise<VmExit | undefined> {
-    const deadline = Deadline.after(ms, "waiting for cloud-hypervisor to exit");
-    try {
-      return await deadline.race(this.exited);
-    } catch {
-      return undefined; // it lives on
-    } finally {
-      deadline.dispose();
-    }
+    const what = "waiting for cloud-hypervisor to exit";
+    return await Deadline.within(ms, what, (limit) => limit.race(this.exited)).catch(() => undefined); // it lives on
   }
 
   /** Ends the process on our own account: `polite` first, SIGKILL when the deadline is over. */

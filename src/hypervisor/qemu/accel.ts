@@ -1,12 +1,13 @@
 import { randomUUID } from "node:crypto";
 import { constants } from "node:fs";
-import { access, link, mkdir, open, readFile, rename, rm, stat, unlink, writeFile } from "node:fs/promises";
+import { access, link, mkdir, open, readFile, rm, stat, unlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Deadline } from "../../core/deadline.ts";
-import { errnoOf, HullError } from "../../core/errors.ts";
+import { errnoOf, HullError, ignoring } from "../../core/errors.ts";
 import { MissingToolError } from "../../host/missing-tool.ts";
 import { isAlive, startTimeOf } from "../../host/proc.ts";
 import { run } from "../../host/run.ts";
+import { writeFileAtomically } from "../../host/write-file-atomically.ts";
 
 interface AccelProbe {
   /** QEMU's executable. */
@@ -74,10 +75,8 @@ export async function resolveAccel(probe: AccelProbe, deadline: Deadline): Promi
 async function remember(file: string, answer: Answer): Promise<void> {
   const answers = [answer, ...(await recall(file))].slice(0, MOST_ANSWERS);
   try {
-    await writeFile(`${file}~`, JSON.stringify(answers), { mode: 0o600 });
-    await rename(`${file}~`, file);
+    await writeFileAtomically(file, JSON.stringify(answers));
   } catch (error) {
-    await rm(`${file}~`, { force: true });
     throw HullError.wrap(`record in ${file} whether KVM works`, error);
   }
 }
@@ -127,12 +126,7 @@ async function probeKey(probe: AccelProbe): Promise<string> {
 
 /** The remembered answers, newest first, if they are root's. */
 async function recall(file: string): Promise<Answer[]> {
-  const handle = await open(file, constants.O_RDONLY | constants.O_NOFOLLOW).catch(
-    (error: NodeJS.ErrnoException) => {
-      if (error.code === "ENOENT") return undefined;
-      throw error;
-    },
-  );
+  const handle = await open(file, constants.O_RDONLY | constants.O_NOFOLLOW).catch(ignoring("ENOENT"));
   if (!handle) return [];
   try {
     const { uid, mode } = await handle.stat();

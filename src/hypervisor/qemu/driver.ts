@@ -9,6 +9,8 @@ import { PathAccess } from "../../host/path-access.ts";
 import { type HostProcess, launch } from "../../host/process-launcher.ts";
 import { lastLines, RingBuffer } from "../../host/ring-buffer.ts";
 import { accessibleSpec } from "../accessible-spec.ts";
+import { checkSize } from "../check-size.ts";
+import { consoleTail } from "../console-tail.ts";
 import { checkGuestImage } from "../guest-image.ts";
 import type { Hypervisor, Vm, VmContext, VmSpec } from "../hypervisor.ts";
 import { CLONE_FD, commandLine, macvtaps, QMP_FD, VHOST_FD } from "./command-line.ts";
@@ -139,8 +141,7 @@ export class Qemu implements Hypervisor {
     const cause = exit
       ? `${exit.reason}${words.includes("\n") ? `\n${words}` : ""}`
       : HullError.from(thrown).message;
-    const output = lastLines(console.text(), 10);
-    const tail = output === "" ? "" : `\nlast console lines:\n${output}`;
+    const tail = consoleTail(console.text());
     const code = exit ? "Unavailable" : HullError.from(thrown).code;
     return new HullError(code, `VM ${spec.name}: boot: ${cause}${adviceFor(words, spec)}${tail}`, {
       cause: thrown,
@@ -148,18 +149,11 @@ export class Qemu implements Hypervisor {
   }
 }
 
-/** Smaller than this no Linux guest with an initrd boots. */
-const LEAST_MEMORY_MIB = 32;
-
 async function checkSpec(spec: VmSpec): Promise<void> {
   await checkGuestImage(spec).catch((error: unknown) => {
     throw HullError.wrap(`VM ${spec.name}: boot`, error);
   });
-  if (spec.memoryMib < LEAST_MEMORY_MIB) {
-    throw invalidArgument(
-      `VM ${spec.name}: ${spec.memoryMib} MiB of memory is too little for a guest; set hypervisor.default_memory to ${LEAST_MEMORY_MIB} or more`,
-    );
-  }
+  checkSize(spec);
   const folder = spec.memory?.folder;
   const free = folder === undefined ? Number.POSITIVE_INFINITY : await freeMib(folder);
   if (free < spec.memoryMib) {
@@ -173,7 +167,6 @@ async function checkSpec(spec: VmSpec): Promise<void> {
       `VM ${spec.name}: QEMU has no built-in hybrid vsock device; configure a vhost-user one`,
     );
   }
-  if (spec.vcpus < 1) throw invalidArgument(`VM ${spec.name}: ${spec.vcpus} vCPUs; it must be at least 1`);
 }
 
 /** The descriptor of the kernel's vsock that QEMU shall inherit. */

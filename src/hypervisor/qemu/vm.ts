@@ -4,8 +4,9 @@ import { printable, textOf } from "../../core/printable.ts";
 import { withNodeMounted } from "../../host/device-nodes.ts";
 import type { PathAccess } from "../../host/path-access.ts";
 import type { HostProcess } from "../../host/process-launcher.ts";
-import { lastLines, type RingBuffer } from "../../host/ring-buffer.ts";
+import type { RingBuffer } from "../../host/ring-buffer.ts";
 import { accessibleDevice } from "../accessible-spec.ts";
+import { consoleTail } from "../console-tail.ts";
 import type { HotplugDevice, Vm, VmExit, VmSpec, VmStatus } from "../hypervisor.ts";
 import { CLONE_FD, hotplugPorts, portName } from "./command-line.ts";
 import { CpuMemoryHotplug } from "./cpu-memory-hotplug.ts";
@@ -160,28 +161,22 @@ export class QemuVm implements Vm {
    * not refused may be there, and its answer only late.
    */
   async #takeBack(model: DeviceModel, port: string, cause: unknown): Promise<void> {
-    const deadline = Deadline.after(TAKE_BACK_MS, "removing the device again");
-    try {
+    await Deadline.within(TAKE_BACK_MS, "removing the device again", async (deadline) => {
       if (!(cause instanceof QmpError)) await this.#ejected(model, deadline).catch(unlessUnknown);
       await this.#removeBackend(model.backend, deadline);
       this.#freePorts.push(port);
-    } finally {
-      deadline.dispose();
-    }
+    });
   }
 
   /** Asks the guest to let go, waits until it has, and takes the back end away. Nothing is left after the VMM's end. */
   async #unplug(model: DeviceModel, port: string): Promise<void> {
     if (this.#ended) return;
-    const deadline = Deadline.after(UNPLUG_MS, "the guest releasing the device");
-    try {
+    await Deadline.within(UNPLUG_MS, "the guest releasing the device", async (deadline) => {
       await this.#ejected(model, deadline);
       if (this.#ended) return;
       await this.#removeBackend(model.backend, deadline);
       this.#freePorts.push(port);
-    } finally {
-      deadline.dispose();
-    }
+    });
   }
 
   /** Resolves when the guest has let go of the device, or the VMM has ended. */
@@ -252,10 +247,8 @@ export class QemuVm implements Vm {
 
   #requireRunning(verb: string): void {
     if (!this.#ended) return;
-    const words = lastLines(this.#ended.console, 3);
-    throw failedPrecondition(
-      `cannot ${verb} VM ${this.spec.name}: ${this.#ended.reason}${words === "" ? "" : `\nlast console lines:\n${words}`}`,
-    );
+    const { reason, console } = this.#ended;
+    throw failedPrecondition(`cannot ${verb} VM ${this.spec.name}: ${reason}${consoleTail(console, 3)}`);
   }
 
   #failure(step: string, thrown: unknown): HullError {

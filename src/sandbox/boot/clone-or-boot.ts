@@ -36,13 +36,10 @@ export async function cloneOrBoot<T>(
 /** Takes back what an attempt made; what fails is tried once more. Returns what is left. */
 async function undo(disposer: Disposer): Promise<Error | undefined> {
   // A limit of its own: undoing must not fail because the boot ran out of time.
-  const limit = Deadline.after(UNDO_LIMIT_MS, "undo the boot");
-  try {
-    await disposer.dispose(limit).catch(() => disposer.dispose(limit));
-    return undefined;
-  } catch (error) {
-    return error as Error;
-  } finally {
-    limit.dispose();
-  }
+  return await Deadline.within(UNDO_LIMIT_MS, "undo the boot", (limit) =>
+    disposer.dispose(limit).catch(() => disposer.dispose(limit)),
+  ).then(
+    () => undefined,
+    (error: Error) => error,
+  );
 }

@@ -2,6 +2,7 @@ import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Config } from "../../config/schema/schema.ts";
 import type { Deadline } from "../../core/deadline.ts";
+import { ignoring } from "../../core/errors.ts";
 import type { Ledger } from "../../core/ledger.ts";
 import { DeviceNodes } from "../../host/device-nodes.ts";
 import type { ProcessUser } from "../../host/process-user.ts";
@@ -33,9 +34,6 @@ export async function vmDevices(
 
 /** A device that is there and that not everybody may read and write. */
 async function isClosed(path: string): Promise<boolean> {
-  const found = await stat(path).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === "ENOENT") return undefined;
-    throw error;
-  });
+  const found = await stat(path).catch(ignoring("ENOENT"));
   return found?.isCharacterDevice() === true && (found.mode & 0o006) !== 0o006;
 }

@@ -1,5 +1,5 @@
 import { chmod, chown, lchown, lstat, mkdir } from "node:fs/promises";
-import { failedPrecondition } from "../../core/errors.ts";
+import { failedPrecondition, ignoring } from "../../core/errors.ts";
 import type { ProcessUser } from "../../host/process-user.ts";
 
 /**
@@ -31,10 +31,7 @@ export class VmmDirectory {
     const { path, user } = this;
     await chown(path, 0, user.id);
     await chmod(path, 0o710);
-    const found = await lstat(socket).catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== "ENOENT") throw error;
-      return undefined;
-    });
+    const found = await lstat(socket).catch(ignoring("ENOENT"));
     if (!found?.isSocket() || found.uid !== user.id) {
       throw failedPrecondition(`${socket}: the VMM did not bind its own socket there`);
     }

@@ -4,6 +4,7 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { messageOf } from "../../../test/testkit/message.ts";
 import { HullError } from "../../core/errors.ts";
+import { VERSION } from "../../core/version.ts";
 import { BootstrapParams } from "../../proto/generated/containerd/runtime/bootstrap/v1/bootstrap.ts";
 import { RuntimeInfo } from "../../proto/generated/containerd/types/introspection.ts";
 import { parseFlags } from "./flags.ts";
@@ -18,7 +19,6 @@ import { mountsBelow } from "./rootfs.ts";
 import { undone } from "./start.ts";
 import { parseStartInput } from "./start-input.ts";
 import type { Sys } from "./sys.ts";
-import { VERSION } from "./version.ts";
 
 const invalid = { code: "InvalidArgument" };
 const OPTIONS = "runtimeoptions.v1.Options";

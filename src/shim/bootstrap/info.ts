@@ -1,5 +1,6 @@
+import { VERSION } from "../../core/version.ts";
 import { MessageWriter } from "./protobuf.ts";
-import { RUNTIME_NAME, VERSION } from "./version.ts";
+import { RUNTIME_NAME } from "./runtime-name.ts";
 
 /**
  * OCI runtime features (runtime-spec, features.md). Only what a container in the guest really gets: no user

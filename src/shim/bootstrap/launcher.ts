@@ -1,11 +1,12 @@
 import { HullError, invalidArgument } from "../../core/errors.ts";
+import { VERSION } from "../../core/version.ts";
 import { remove } from "./delete.ts";
 import { type Flags, flagList, parseFlags } from "./flags.ts";
 import { runtimeInfo } from "./info.ts";
+import { RUNTIME_NAME } from "./runtime-name.ts";
 import { Installation } from "./spawn-daemon.ts";
 import { start } from "./start.ts";
 import { type Sys, writeAll } from "./sys.ts";
-import { RUNTIME_NAME, VERSION } from "./version.ts";
 
 const usage = () => `containerd starts this program: ${RUNTIME_NAME} is the runtime's name.
 usage: containerd-shim-hull-v2 -namespace NS -id ID [FLAG]... start|delete

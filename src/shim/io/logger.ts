@@ -180,15 +180,11 @@ class LoggerProcess {
   }
 
   async endsWithin(ms: number): Promise<boolean> {
-    const limit = Deadline.after(ms, `${this.what}: waiting for its exit`);
-    try {
-      await limit.race(this.ended);
-      return true;
-    } catch {
-      return false;
-    } finally {
-      limit.dispose();
-    }
+    const what = `${this.what}: waiting for its exit`;
+    return await Deadline.within(ms, what, (limit) => limit.race(this.ended)).then(
+      () => true,
+      () => false,
+    );
   }
 
   /** A process that exits closes its descriptors before its parent is told. */
