@@ -1,4 +1,4 @@
-/* man 7 capabilities; man 2 prctl, seccomp. */
+/* capabilities(7), prctl(2), seccomp(2). */
 #define _GNU_SOURCE
 #include "confine.h"
 
@@ -24,7 +24,7 @@
 #error "name this architecture's AUDIT_ARCH"
 #endif
 
-/* Processes and threads of the pod's user, as in src/host/process-user.ts. */
+/* RLIMIT_NPROC: processes and threads of the pod's user, as in src/host/process-user.ts. */
 #define MOST_OF_A_USER 4096
 
 #define COUNT(ARRAY) (sizeof(ARRAY) / sizeof(*(ARRAY)))
@@ -32,7 +32,7 @@
 #define NAMESPACES                                                                                           \
   (CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET)
 
-/* No file, no exec, no signal to others, no bpf. Besides these clone and socket, which are looked into. */
+/* No files, exec, signals or bpf. clone and socket are allowed depending on their arguments, see below. */
 static const int allowed[] = {
     SYS_read,           SYS_write,        SYS_close,
     SYS_connect,        SYS_accept4,      SYS_getsockname,
@@ -55,13 +55,13 @@ static int filter_calls(void) {
   ADD(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ARCHITECTURE, 1, 0));
   ADD(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS));
   ADD(BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)));
-  /* fork: the filter goes with it. In a user namespace of its own it would have all capabilities again. */
+  /* fork: children inherit the filter. In a new user namespace a child would have all capabilities again. */
   ADD(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone, 0, 4));
   ADD(BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[0])));
   ADD(BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, NAMESPACES, 0, 1));
   ADD(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM));
   ADD(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW));
-  /* The two ways to the guest. */
+  /* Both kinds of connection to the guest. */
   ADD(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_socket, 0, 5));
   ADD(BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[0])));
   ADD(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AF_UNIX, 2, 0));
@@ -114,7 +114,7 @@ const char *confine(uid_t user) {
     return "become the pod's user";
   if (drop_capabilities())
     return "drop all capabilities";
-  if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)) /* who else is this user may not look into it */
+  if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)) /* other processes of this user must not read its memory */
     return "forbid tracing";
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
     return "set no_new_privs";

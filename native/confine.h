@@ -1,8 +1,6 @@
 #include <sys/types.h>
 
-/*
- * Gives up, for this process and those it starts, for good: other users' files (all groups, and root's
- * identity where `user` is not 0), every capability, gaining any by exec, and every system call but those
- * that move bytes between sockets. Returns NULL, or the step that failed, with errno.
- */
+/* Gives up for good, for this process and its children: other users' files (all groups, and root's
+ * identity unless `user` is 0), all capabilities, the ability to gain any through exec, and all system
+ * calls except those that move bytes between sockets. Returns NULL, or the step that failed, with errno. */
 const char *confine(uid_t user);

@@ -1,12 +1,9 @@
-/*
- * Copies the data of a sparse file into a file of the same size that has none yet:
+/* Copies the data of a sparse file into a file of the same size without data:
  *
  *   copy-sparse FROM TO
  *
- * TO keeps its size throughout, since a VMM that maps it may look at that meanwhile: cp would cut it to
- * nothing first. Holes are not read: dd would, and takes twice as long for a small guest, ten times for a
- * large one.
- */
+ * TO never changes its size, since a VMM may map it meanwhile; cp would truncate it first. Holes are not
+ * read: dd reads them and takes twice as long for a small guest, ten times as long for a large one. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -53,7 +50,7 @@ int main(int argc, char **argv) {
       size_t want = end - at < (off_t)sizeof(buffer) ? (size_t)(end - at) : sizeof(buffer);
       ssize_t got = pread(from, buffer, want, at);
       if (got == 0)
-        errno = EIO; /* shorter than it was */
+        errno = EIO; /* truncated meanwhile */
       if (got <= 0)
         die("read", argv[1]);
       for (ssize_t done = 0, written; done < got; done += written) {
@@ -65,6 +62,6 @@ int main(int argc, char **argv) {
     }
   }
   if (errno != ENXIO)
-    die("seek in", argv[1]); /* ENXIO: no data behind `at` */
+    die("seek in", argv[1]); /* ENXIO: no data after `at` */
   return 0;
 }

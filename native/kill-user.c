@@ -1,9 +1,7 @@
-/*
- * kill-user USER: ends (SIGKILL) every process that runs as the user with this number; never root or the
- * system's. By one kill(-1) of a process that is that user: the kernel signals all of them in one step that
- * no fork can come in between (man 2 kill), whatever they have made of their parents, sessions and cgroups.
- * Prints the numbers of those that have not ended yet, one on a line.
- */
+/* kill-user USER: kills (SIGKILL) every process of the user with this number, but never of root or a
+ * system user. One kill(-1) by a process of that user signals all of them in one step, so that no fork can
+ * escape it (kill(2)), whatever their parents, sessions and cgroups. Prints the PIDs of those that have
+ * not exited yet, one per line. */
 #define _GNU_SOURCE
 #include <ctype.h>
 #include <dirent.h>
@@ -18,9 +16,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* What is below belongs to the system's own users (hypervisor.rootless_first_id begins here). */
+/* Lower numbers are system users (hypervisor.rootless_first_id starts here). */
 #define LEAST 1000u
-/* Nobody's: the last number there is, which no range from rootless_first_id on reaches. */
+/* An unused user: the last number there is, which no range from rootless_first_id on reaches. */
 #define NOBODY ((uid_t)-2)
 
 static int fail(const char *step) {
@@ -28,7 +26,8 @@ static int fail(const char *step) {
   return 1;
 }
 
-/* Keeps the right to change its user only: a kill(-1) with CAP_KILL would end the host's processes. */
+/* Keeps only the capability to change its user: kill(-1) with CAP_KILL would kill all processes of the
+ * host. */
 static int may_only_change_user(void) {
   struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
   struct __user_cap_data_struct only[2] = {
@@ -36,9 +35,9 @@ static int may_only_change_user(void) {
   return (int)syscall(SYS_capset, &header, only);
 }
 
-/* Acts as the user, and is somebody else: a process may signal others by its effective user, and be signalled
- * by its real and its saved one (kill_ok_by_cred in the kernel). If all were the user, those that are to end
- * could kill this one first, each time anew if they try the numbers of the newest processes. */
+/* Only the effective user is the target: a process may signal others by its effective user, and be
+ * signalled by its real and saved one (kill_ok_by_cred in the kernel). If all three were the user, its
+ * processes could repeatedly kill this one first by guessing the PIDs of the newest processes. */
 static int kill_as(uid_t user) {
   if (may_only_change_user())
     return fail("drop capabilities");
@@ -47,8 +46,8 @@ static int kill_as(uid_t user) {
   return kill(-1, SIGKILL) && errno != ESRCH ? fail("kill its processes") : 0;
 }
 
-/* Kills as a child, which gives up the rights that the rest needs. The helpers of other pods are the same
- * nobody, and a kill(-1) of theirs may hit the child: then it is done once more. */
+/* Kills in a child, which gives up privileges that the rest needs. Helpers of other pods have the same
+ * real user, and their kill(-1) may hit the child: then it is repeated. */
 static int kill_all_of(uid_t user) {
   for (;;) {
     pid_t child = fork();
@@ -64,8 +63,8 @@ static int kill_all_of(uid_t user) {
   }
 }
 
-/* Whether a status (proc(5)) is of a process that has this user (real, effective, saved, of files) and has
- * not ended. */
+/* Whether a status file (proc(5)) is of a process that has this user (real, effective, saved or file
+ * system) and has not exited. */
 static int runs_as(const char *status, uid_t user) {
   const char *uids = strstr(status, "\nUid:\t"), *state = strstr(status, "\nState:\t");
   unsigned real, effective, saved, files;
@@ -76,7 +75,7 @@ static int runs_as(const char *status, uid_t user) {
   char letter = state[strlen("\nState:\t")];
   if (letter != 'Z' && letter != 'X')
     return 1;
-  /* The first thread can end alone and leave others that run. */
+  /* The first thread can exit while others keep running. */
   const char *threads = strstr(status, "\nThreads:\t");
   return threads && atoi(threads + strlen("\nThreads:\t")) > 1;
 }

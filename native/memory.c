@@ -1,11 +1,10 @@
-/*
- * What keeps a shim small and Node has no function for. giveBack() returns to the kernel what V8 and malloc
- * keep for later; src/shim/idle-memory.ts says when. text() is a string without a copy of it in memory.
+/* Reduces the memory of a shim where Node has no function for it. giveBack() returns to the kernel what V8
+ * and malloc keep for later (src/shim/idle-memory.ts decides when). text() returns a string without a copy
+ * in memory.
  *
- * V8's functions for the former are in its public interface (v8-isolate.h), which is C++: they are named here
- * as the Itanium C++ ABI names them, so that the build needs no C++ compiler. All is weak, so that a Node
- * without it loads this file all the same.
- */
+ * The V8 functions are in its public interface (v8-isolate.h), which is C++: they are declared here by
+ * their names in the Itanium C++ ABI, so that the build needs no C++ compiler. All are weak, so that a
+ * Node without them still loads this file. */
 #include <fcntl.h>
 #include <limits.h>
 #include <malloc.h>
@@ -21,11 +20,11 @@ typedef struct isolate isolate;
 extern isolate *current_isolate(void) __asm__("_ZN2v87Isolate10GetCurrentEv") __attribute__((weak));
 extern void low_memory(isolate *) __asm__("_ZN2v87Isolate21LowMemoryNotificationEv") __attribute__((weak));
 
-/* Node-API has it from Node 20.4 on; the headers of Node 20 only as an experiment. */
+/* In Node-API since Node 20.4; experimental in the headers of Node 20. */
 extern napi_status node_api_create_external_string_latin1(napi_env, char *, size_t, napi_finalize, void *,
                                                           napi_value *, bool *) __attribute__((weak));
 
-/* giveBack(): collects all garbage, then returns the free pages of both heaps. */
+/* giveBack(): collects garbage, then returns the free pages of both heaps. */
 static napi_value give_back(napi_env env, napi_callback_info info) {
   (void)env;
   (void)info;
@@ -35,7 +34,7 @@ static napi_value give_back(napi_env env, napi_callback_info info) {
   return NULL;
 }
 
-/* The file's bytes, where all processes that map the file share them; NULL when that fails. */
+/* Maps a file, whose pages all processes that map it share. Returns NULL on failure. */
 static char *map(const char *path, size_t *length) {
   int fd = open(path, O_RDONLY | O_CLOEXEC);
   struct stat status;
@@ -49,7 +48,8 @@ static char *map(const char *path, size_t *length) {
   return bytes == MAP_FAILED ? NULL : bytes;
 }
 
-/* text(path): the ASCII text of a file that is never written to, only replaced; undefined when that fails. */
+/* text(path): the content of an ASCII file that is only ever replaced, never written to; undefined on
+ * failure. */
 static napi_value text(napi_env env, napi_callback_info info) {
   char path[PATH_MAX];
   size_t count = 1, length;
@@ -63,7 +63,7 @@ static napi_value text(napi_env env, napi_callback_info info) {
   if (bytes == NULL)
     return NULL;
   napi_status made = node_api_create_external_string_latin1(env, bytes, length, NULL, NULL, &string, &copied);
-  /* Without a copy the mapping is the string's for the life of the process. */
+  /* If Node has not copied it, the string uses the mapping for the life of the process. */
   if (made != napi_ok || copied)
     munmap(bytes, length);
   return made == napi_ok ? string : NULL;

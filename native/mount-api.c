@@ -1,14 +1,12 @@
-/*
- * Mounts, files and loop devices by descriptor, which neither Node nor mount(8) can do: src/host/mount-api.ts
- * makes methods of it. Every call has a thread of its own, since file systems may make any of them wait, for
- * ever if a file server is gone. It answers a promise of a descriptor or 0, or of a negative error number, as
- * libuv does.
+/* Mounts, files and loop devices by descriptor, for which neither Node nor mount(8) has functions;
+ * src/host/mount-api.ts wraps them. Every call runs in its own thread, since any of them may block on the
+ * file system, forever if a file server is down. It returns a promise of a descriptor or 0, or of a
+ * negative errno, as libuv does.
  *
- * ELSEWHERE: in another mount namespace; the first two arguments are its descriptor and that of the root
- * directory there. A thread may only enter one when it shares its root and its working directory with no
- * other, which it cannot take back.
- * LIST: about a place of somebody else's; the promise is of a list of numbers, as many as the function says.
- */
+ * ELSEWHERE: in another mount namespace; the first two arguments are descriptors of the namespace and of
+ * the root directory there. A thread may enter one only if it shares its root and working directory with
+ * no other thread, which cannot be undone. LIST: about a path of another user; the promise is of a list of
+ * numbers, as many as the function returns. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -30,11 +28,11 @@
 #include <unistd.h>
 
 #define MAX_ARGUMENTS 8
-/* Calls about what others name, at a time: so many do not wait unless what they wait for is gone. */
+/* Concurrent calls about paths of others: only calls to dead file servers add up to that many. */
 #define MAX_WAITING 256
 #define MAX_TRIES 1000
 
-/* An argument: a number, or a text that the job owns. */
+/* An argument: a number, or a string that the job owns. */
 union value {
   int64_t number;
   char *text;
@@ -42,14 +40,14 @@ union value {
 
 struct function {
   const char *name;
-  /* A letter an argument: n for a number, s for a text. */
+  /* One letter per argument: n for a number, s for a string. */
   const char *arguments;
   long (*run)(union value *given);
-  /* 0: of our own files. */
+  /* 0: about our own files. */
   enum { ELSEWHERE = 1, LIST } kind;
 };
 
-/* A call on its way. */
+/* A pending call. */
 struct job {
   const struct function *function;
   napi_threadsafe_function done;
@@ -58,31 +56,32 @@ struct job {
   int result;
 };
 
-/* open(directory, path, flags, mode): no step of the path leaves the directory or is a link of any kind. */
+/* open(directory, path, flags, mode): the path must not leave the directory or contain a symlink or magic
+ * link. */
 static long open_beneath(union value *given) {
   struct open_how how = {.flags = (uint64_t)given[2].number | O_CLOEXEC,
                          .mode = (uint64_t)given[3].number,
                          .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS};
   long fd = -1;
-  /* EAGAIN: something was mounted or renamed anywhere while a ".." of the path was looked at. */
+  /* EAGAIN: something was mounted or renamed on the system while a ".." of the path was resolved. */
   for (int tries = 0; tries < MAX_TRIES && fd < 0 && (tries == 0 || errno == EAGAIN); tries++)
     fd = syscall(SYS_openat2, (int)given[0].number, given[1].text, &how, sizeof(how));
   return fd;
 }
 
-/* find(namespace, root, path): a descriptor of what is there, to do something at; links are followed. */
+/* find(namespace, root, path): an O_PATH descriptor; follows symlinks. */
 static long find_elsewhere(union value *given) {
   return syscall(SYS_open_tree, AT_FDCWD, given[2].text, OPEN_TREE_CLOEXEC);
 }
 
-/* mounts(namespace, root): the list of what is mounted there, to be read, see proc_pid_mountinfo(5). */
+/* mounts(namespace, root): a descriptor from which to read the mounts there (proc_pid_mountinfo(5)). */
 static long list_mounts(union value *given) {
   (void)given;
   return open("/proc/thread-self/mountinfo", O_RDONLY | O_CLOEXEC);
 }
 
-/* clone(place, recursive): a copy of what is mounted where the descriptor is, and below it if recursive, that
- * is mounted nowhere yet. The place must be in the mount namespace of the thread. */
+/* clone(place, recursive): a detached copy of the mount at the descriptor, with those below if recursive.
+ * The place must be in the mount namespace of the thread. */
 static long clone_of(int64_t place, int64_t recursive) {
   unsigned flags = AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (recursive != 0 ? AT_RECURSIVE : 0);
   return syscall(SYS_open_tree, (int)place, "", flags);
@@ -92,14 +91,14 @@ static long clone_mount(union value *given) {
   return clone_of(given[0].number, given[1].number);
 }
 
-/* take(namespace, root, place, recursive): the same of a place there. */
+/* take(namespace, root, place, recursive): the same in another namespace. */
 static long clone_elsewhere(union value *given) {
   return clone_of(given[2].number, given[3].number);
 }
 
-/* create(namespace, root, folder, type, source, at, flags, options): a file system that is mounted nowhere
- * yet; `folder` is what relative paths in the options are relative to. mount(2) takes longer options than
- * fsconfig(2), and needs a place, `at`: in a copy of the namespace that nobody else sees. */
+/* create(namespace, root, directory, type, source, at, flags, options): a new, detached file system; paths
+ * in the options are relative to `directory`. Uses mount(2), which accepts longer options than fsconfig(2)
+ * but needs a mount point, `at`, in a private copy of the namespace. */
 static long create_mount(union value *given) {
   const char *at = given[5].text;
   if (unshare(CLONE_NEWNS) != 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
@@ -118,7 +117,7 @@ static long change_mount(union value *given) {
   return syscall(SYS_mount_setattr, (int)given[0].number, "", flags, &change, sizeof(change));
 }
 
-/* attach(mount, place): where the descriptor `place` is. */
+/* attach(mount, place): mounts it at the descriptor `place`. */
 static long attach_mount(union value *given) {
   unsigned flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH;
   return syscall(SYS_move_mount, (int)given[0].number, "", (int)given[1].number, "", flags);
@@ -129,7 +128,7 @@ static long detach_mount(union value *given) {
   return syscall(SYS_umount2, given[0].text, (int)given[1].number);
 }
 
-/* stat(place): mode, device, number of the inode */
+/* stat(place): mode, device, inode number */
 static long stat_place(union value *given) {
   struct stat found;
   if (fstatat((int)given[0].number, "", &found, AT_EMPTY_PATH) != 0)
@@ -149,10 +148,10 @@ static long stat_file_system(union value *given) {
   return 1;
 }
 
-/* detachLoop(device): 1 when nobody else has the loop device open, so that it is detached when this
- * descriptor is closed at the latest. Else 0: it stays attached, as does its number, for as long as this
- * descriptor is open. From an only opener LOOP_CLR_FD takes the file, or from Linux 6.11 on the right to open
- * it; either is ENXIO. */
+/* detachLoop(device): 1 if no other process has the loop device open, so that it is detached at the latest
+ * when this descriptor is closed; otherwise 0, and it stays attached and keeps its number while this
+ * descriptor is open. For the only opener LOOP_CLR_FD detaches the file or, from Linux 6.11 on, keeps
+ * others from opening it; either way the status is ENXIO. */
 static long detach_loop(union value *given) {
   struct loop_info64 status;
   int device = (int)given[0].number;
@@ -178,8 +177,8 @@ static const struct function functions[] = {
     {"detachLoop", "n", detach_loop, 0},
 };
 
-/* Of calls about what others name: they may wait for ever for a file server that does not answer. Node's
- * thread only. */
+/* Pending calls about paths of others, which may block forever if a file server does not answer. Used by
+ * Node's thread only. */
 static int waiting;
 
 static void free_job(struct job *job) {
@@ -208,7 +207,7 @@ static void *run_thread(void *data) {
   else
     run(job);
   if (napi_call_threadsafe_function(done, job, napi_tsfn_blocking) != napi_ok)
-    free_job(job); /* Node is ending */
+    free_job(job); /* Node is exiting */
   napi_release_threadsafe_function(done, napi_tsfn_release);
   return NULL;
 }
@@ -226,7 +225,7 @@ static napi_value answer_of(napi_env env, const struct job *job) {
   return answer;
 }
 
-/* Runs on Node's thread; without an env Node is ending. */
+/* Runs in Node's thread; without an env Node is exiting. */
 static void complete(napi_env env, napi_value callback, void *context, void *data) {
   (void)callback;
   (void)context;
@@ -238,7 +237,7 @@ static void complete(napi_env env, napi_value callback, void *context, void *dat
   free_job(job);
 }
 
-/* A thread of its own: Node's few are for files of ours, without which no pod ends. */
+/* Not in Node's few threads: those are for our own files, and teardown of a pod depends on them. */
 static int start_thread(napi_env env, struct job *job) {
   napi_value name;
   pthread_t thread;
@@ -249,7 +248,7 @@ static int start_thread(napi_env env, struct job *job) {
       napi_create_threadsafe_function(env, NULL, NULL, name, 0, 1, NULL, NULL, NULL, complete, &job->done) !=
           napi_ok)
     return ENOMEM;
-  /* Signals are for Node's threads. */
+  /* Node's threads handle signals. */
   sigfillset(&all);
   pthread_sigmask(SIG_BLOCK, &all, &before);
   int error = pthread_create(&thread, NULL, run_thread, job);
@@ -263,7 +262,7 @@ static int start_thread(napi_env env, struct job *job) {
   return 0;
 }
 
-/* A text without a NUL in it, or NULL. */
+/* Returns a copy of a string without NUL bytes, or NULL. */
 static char *text_of(napi_env env, napi_value value) {
   size_t length;
   if (napi_get_value_string_utf8(env, value, NULL, 0, &length) != napi_ok)
@@ -277,7 +276,7 @@ static char *text_of(napi_env env, napi_value value) {
   return text;
 }
 
-/* False when the arguments are not what the function takes. */
+/* Reads the arguments. Returns false if they do not fit the function. */
 static bool take(napi_env env, napi_callback_info info, struct job *job) {
   napi_value arguments[MAX_ARGUMENTS];
   const char *wanted = job->function->arguments;

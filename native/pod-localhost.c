@@ -1,21 +1,18 @@
-/*
- * Relays connections to localhost in a pod's network namespace to localhost in the pod's VM: what
- * port-forward of crictl and kubectl needs. Runs in that namespace. Every TCP connection to 127.0.0.0/8 or
- * ::1, whatever the port, is given to this program's listening sockets by a BPF program
- * (BPF_PROG_TYPE_SK_LOOKUP, Linux 5.9), so no port need be known before. The BPF program's link ends with
- * this process: nothing is left behind.
+/* Relays connections to localhost in a pod's network namespace to localhost in the pod's VM, for
+ * port-forward of crictl and kubectl. Runs in that namespace. A BPF program (BPF_PROG_TYPE_SK_LOOKUP,
+ * Linux 5.9) directs every TCP connection to 127.0.0.0/8 or ::1 to this program's listening sockets, so no
+ * port need be known in advance. The BPF link is released when this process exits: nothing is left behind.
  *
- *   pod-localhost SOCKET [USER]    the VM's hybrid vsock socket: "CONNECT <port>\n", answered by "OK <n>\n"
- *   pod-localhost cid:N [USER]     the VM's context id in the host kernel's vsock
+ *   pod-localhost SOCKET [USER]    the VM's hybrid vsock socket: "CONNECT <port>\n", answered by "OK
+ * <n>\n"   pod-localhost cid:N [USER]     the VM's context id in the host kernel's vsock
  *
- * It is started as root, for the BPF program, and then gives up all of root's rights: it goes on as USER (a
- * number), or as a root without any capability. Whatever it can not serve it resets.
+ * It starts as root, for the BPF program, and then drops all privileges: it continues as USER (a number),
+ * or as root without any capability. It resets connections that it cannot serve.
  *
- * On vsock port 1027 the agent takes the pod's token, which the environment variable HULL_FORWARD_TOKEN has,
- * two bytes, the TCP port, and then frames both ways: two bytes of length, content; length 0 is the end of
- * that direction. Numbers are big-endian. Frames, because the end of a vsock connection may overtake its last
- * bytes.
- */
+ * On vsock port 1027 the agent expects the pod's token (from the environment variable HULL_FORWARD_TOKEN),
+ * the TCP port in two bytes, and then frames in both directions: two bytes of length, content; length 0
+ * ends that direction. Numbers are big-endian. Frames, because the close of a vsock connection may
+ * overtake its last bytes. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -54,7 +51,7 @@
 #define TOKEN_VARIABLE "HULL_FORWARD_TOKEN"
 #define TOKEN 32
 
-/* By which the guest knows this program, and behind it the TCP port. */
+/* Sent first: the token, which authenticates this program to the guest, and the TCP port. */
 static char greeting[TOKEN + sizeof(in_port_t)];
 
 static void die(const char *step) {
@@ -75,7 +72,7 @@ static int bpf(int command, union bpf_attr *attr) {
 #define COPY(DST, SRC) INSN(BPF_ALU64 | BPF_MOV | BPF_X, DST, SRC, 0, 0)
 #define KEY(VALUE) INSN(BPF_ST | BPF_MEM | BPF_W, 10, 0, -4, VALUE)
 
-/* Gives connections to loopback addresses to the socket with key 0 (v4) or 1 (v6) of the map. */
+/* Directs connections to loopback addresses to the socket with key 0 (IPv4) or 1 (IPv6) of the map. */
 static int load_program(int map) {
   const struct bpf_insn program[] = {
       /*  0 */ COPY(6, 1),
@@ -121,9 +118,9 @@ static int load_program(int map) {
   return bpf(BPF_PROG_LOAD, &attr);
 }
 
-/* Has whatever connects there asked every 15 s whether it still exists. A client that has closed its socket
- * looks like one that has only ended its direction, until its kernel forgets it (tcp_fin_timeout, a minute):
- * then the answer is a reset. */
+/* Enables keep-alive probes every 15 s. A client that has closed its socket looks like one that has shut
+ * down one direction, until its kernel forgets it (tcp_fin_timeout, a minute) and answers a probe with a
+ * reset. */
 static int find_lost_clients(int listener) {
   int on = 1, seconds = 15, times = 4;
   return setsockopt(listener, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on)) ||
@@ -135,7 +132,7 @@ static int find_lost_clients(int listener) {
 static int listen_on(int family) {
   struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
   struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
-  /* Non-blocking: who was there when poll(2) said so may have gone. */
+  /* Non-blocking: the client may close between poll(2) and accept. */
   int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   int failed = family == AF_INET ? bind(fd, (struct sockaddr *)&v4, sizeof(v4))
                                  : bind(fd, (struct sockaddr *)&v6, sizeof(v6));
@@ -146,7 +143,7 @@ static int listen_on(int family) {
   return fd;
 }
 
-/* Attaches the program to this network namespace. Needs one family at least. */
+/* Attaches the program to this network namespace. At least one address family is required. */
 static void attach(const int listeners[2]) {
   union bpf_attr attr = {.map_type = BPF_MAP_TYPE_SOCKMAP, .key_size = 4, .value_size = 8, .max_entries = 2};
   int map = bpf(BPF_MAP_CREATE, &attr);
@@ -174,7 +171,7 @@ static void attach(const int listeners[2]) {
   close(netns);
 }
 
-/* Whether all of it could be moved. */
+/* Returns whether all bytes were read; write_all likewise. */
 static int read_all(int fd, void *buffer, size_t length) {
   for (char *at = buffer; length > 0;) {
     ssize_t got = read(fd, at, length);
@@ -201,21 +198,21 @@ static int write_all(int fd, const void *buffer, size_t length) {
   return 1;
 }
 
-/* A stream to the agent's relay through the kernel's vsock, or -1. The kernel's own limit is two seconds
- * (vsock(7)). */
+/* Connects to the agent's relay through the kernel's vsock, or returns -1. The kernel's timeout is two
+ * seconds (vsock(7)). */
 static int dial_kernel(unsigned long cid) {
   struct sockaddr_vm address = {.svm_family = AF_VSOCK, .svm_cid = (unsigned)cid, .svm_port = AGENT_PORT};
   int fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0);
   return fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) ? -1 : fd;
 }
 
-/* Has a connection end with a reset once it is closed, as the end of the stream would pass for an answer. */
-static void break_off(int tcp) {
+/* Makes close send a reset, since the client would take an orderly end of the stream for an answer. */
+static void reset_on_close(int tcp) {
   struct linger at_once = {.l_onoff = 1};
   setsockopt(tcp, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
 }
 
-/* Whether the answer is OK. False with EAGAIN: there is none yet. */
+/* Returns whether the answer is OK. False with EAGAIN: no answer yet. */
 static int read_answer(int fd) {
   char answer = 0;
   for (int length = 0; answer != '\n'; length++) {
@@ -232,10 +229,10 @@ static int set_limits(int fd, time_t seconds) {
          setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
 }
 
-/* A stream to the agent's relay through a hybrid vsock socket, or -1. */
+/* Connects to the agent's relay through a hybrid vsock socket, or returns -1. */
 static int dial_hybrid(const char *name, int tcp) {
   struct sockaddr_un address = {.sun_family = AF_UNIX};
-  strcpy(address.sun_path, name); /* main has looked at the length */
+  strcpy(address.sun_path, name); /* enter_directory has checked the length */
   int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
   static const char call[] = CONNECT_LINE(AGENT_PORT);
   if (fd < 0 || set_limits(fd, ANSWER_SECONDS) || connect(fd, (struct sockaddr *)&address, sizeof(address)) ||
@@ -243,8 +240,8 @@ static int dial_hybrid(const char *name, int tcp) {
     return -1;
   if (!read_answer(fd)) {
     if (errno == EAGAIN) {
-      /* The client is let go. The answer is waited for: vhost-device-vsock dies of one that nobody takes. */
-      break_off(tcp);
+      /* Reset the client but wait for the answer: vhost-device-vsock crashes if it cannot deliver one. */
+      reset_on_close(tcp);
       close(tcp);
       set_limits(fd, 0);
       read_answer(fd);
@@ -255,7 +252,8 @@ static int dial_hybrid(const char *name, int tcp) {
   return fd;
 }
 
-/* A stream to the agent's relay for a TCP port, or -1. Who gets -1 ends at once: nothing is left open. */
+/* Connects to the agent's relay for a TCP port, or returns -1: the caller then exits, which closes
+ * everything. */
 static int dial(const char *where, int tcp, in_port_t port) {
   int cid = strncmp(where, "cid:", 4) == 0;
   int fd = cid ? dial_kernel(strtoul(where + 4, NULL, 10)) : dial_hybrid(where, tcp);
@@ -263,13 +261,13 @@ static int dial(const char *where, int tcp, in_port_t port) {
   return fd >= 0 && write_all(fd, greeting, sizeof(greeting)) ? fd : -1;
 }
 
-/* Bytes that one end has yet to take. */
+/* Bytes that are yet to be written to one end. */
 struct bytes {
   unsigned char data[2 + FRAME];
   size_t at, end;
 };
 
-/* A connection. A direction has ended, too, when nobody takes any more what comes. */
+/* A connection. A direction has also ended if its receiver accepts no more data. */
 struct relay {
   int tcp, guest;
   bool client_ended, guest_ended;
@@ -286,7 +284,7 @@ static bool only_not_now(void) {
   return errno == EAGAIN || errno == EINTR;
 }
 
-/* False when the end takes no more. */
+/* Returns false if this end accepts no more data. */
 static bool flush(int fd, struct bytes *bytes) {
   ssize_t put = send(fd, bytes->data + bytes->at, bytes->end - bytes->at, MSG_DONTWAIT);
   if (put < 0)
@@ -295,7 +293,7 @@ static bool flush(int fd, struct bytes *bytes) {
   return true;
 }
 
-/* Makes a frame of what has come. False when the client has gone. */
+/* Reads into a frame. Returns false if the client has disconnected. */
 static bool read_client(struct relay *relay) {
   struct bytes *frame = &relay->to_guest;
   ssize_t got = recv(relay->tcp, frame->data + 2, FRAME, MSG_DONTWAIT);
@@ -309,7 +307,7 @@ static bool read_client(struct relay *relay) {
   return true;
 }
 
-/* Reads a part of a frame. False at the end of the stream, or when more comes than its last frame. */
+/* Reads a part of a frame. Returns false at the end of the stream, or for data after the last frame. */
 static bool read_guest(struct relay *relay) {
   bool content = relay->content_left > 0;
   struct bytes *to = &relay->to_client;
@@ -338,10 +336,11 @@ static bool read_guest(struct relay *relay) {
   return true;
 }
 
-/* Moves what can be moved. False when the client has gone, or the guest's stream has ended. */
+/* Moves what can be moved without blocking. Returns false if the client has disconnected or the guest's
+ * stream has ended. */
 static bool move(struct relay *relay, bool client_ready, bool guest_ready) {
   if (guest_ready && waits(&relay->to_guest) && !flush(relay->guest, &relay->to_guest)) {
-    /* What it has sent before is read to the end. */
+    /* Keep reading what it has sent before. */
     relay->to_guest.end = 0;
     relay->client_ended = true;
   }
@@ -352,8 +351,8 @@ static bool move(struct relay *relay, bool client_ready, bool guest_ready) {
   return !guest_ready || waits(&relay->to_client) || read_guest(relay);
 }
 
-/* Until both directions have ended, or one end has gone; false when the client has to be told of the latter.
- */
+/* Runs until both directions have ended or one end has disconnected; returns false if the client must get
+ * a reset. */
 static bool run_relay(struct relay *relay) {
   bool hung_up = false;
   while (!relay->client_ended || !relay->guest_ended || waits(&relay->to_guest)) {
@@ -363,8 +362,8 @@ static bool run_relay(struct relay *relay) {
       for_client |= POLLIN;
     if (!waits(&relay->to_client))
       for_guest |= POLLIN;
-    /* An error or a hang-up is told whether it is asked for or not. Once TCP has ended both ways nothing more
-     * is told, and the guest must take what is left in time. */
+    /* poll(2) always reports errors and hang-ups. After TCP has ended in both directions it reports
+     * nothing more, so the guest gets a timeout to take the rest. */
     bool last_bytes = hung_up && !for_client;
     struct pollfd ends[2] = {{.fd = last_bytes ? -1 : relay->tcp, .events = for_client},
                              {.fd = for_guest ? relay->guest : -1, .events = for_guest}};
@@ -381,20 +380,20 @@ static bool run_relay(struct relay *relay) {
 }
 
 static void serve(int tcp, const char *where) {
-  struct sockaddr_in6 local; /* large enough for both; the port lies at the same place */
+  struct sockaddr_in6 local; /* large enough for both families; the port has the same offset */
   socklen_t size = sizeof(local);
   struct relay relay = {.tcp = tcp};
   if (getsockname(tcp, (struct sockaddr *)&local, &size) ||
       (relay.guest = dial(where, tcp, local.sin6_port)) < 0 || !run_relay(&relay))
-    break_off(tcp);
+    reset_on_close(tcp);
 }
 
-/* Takes a connection, if there is one. One that can not be served is reset. Returns how many more are served
- * now. */
+/* Accepts a connection, if there is one; resets it if it cannot be served. Returns by how many the number
+ * of served connections grows. */
 static int take(int listener, int may_serve, const char *where, pid_t self) {
   int tcp = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
   if (tcp < 0) {
-    /* The connection waits, and poll(2) would tell of it at once again. */
+    /* The connection is still pending, and poll(2) would return at once. */
     if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
       poll(NULL, 0, PAUSE_MS);
     return 0;
@@ -407,12 +406,12 @@ static int take(int listener, int may_serve, const char *where, pid_t self) {
     _exit(0);
   }
   if (child < 0)
-    break_off(tcp);
+    reset_on_close(tcp);
   close(tcp);
   return child > 0;
 }
 
-/* How many have ended. */
+/* Reaps children and returns their number. */
 static int reap(int ended) {
   struct signalfd_siginfo info;
   int count = 0;
@@ -423,9 +422,9 @@ static int reap(int ended) {
   return count;
 }
 
-/* Makes the folder of a hybrid socket the working directory, as the user may not come to it by its path;
- * returns what it is called there. */
-static const char *enter_folder(char *where) {
+/* Makes the directory of a hybrid socket the working directory, since the user may not be able to resolve
+ * its path. Returns the name to connect to. */
+static const char *enter_directory(char *where) {
   char *name = strrchr(where, '/');
   struct sockaddr_un address;
   if (strncmp(where, "cid:", 4) == 0 || !name)
@@ -440,8 +439,8 @@ static const char *enter_folder(char *where) {
   return name;
 }
 
-/* Takes away all rights. A change of the user ends the parent-death signal, too. */
-static void give_up_rights(uid_t user) {
+/* Drops all privileges. Changing the user clears the parent-death signal, so it is set again. */
+static void drop_privileges(uid_t user) {
   pid_t parent = getppid();
   const char *failed = confine(user);
   if (failed)
@@ -481,10 +480,10 @@ int main(int argc, char **argv) {
   const int listeners[2] = {listen_on(AF_INET), listen_on(AF_INET6)};
   if (listeners[0] < 0 && listeners[1] < 0)
     die("listen on localhost");
-  const char *where = enter_folder(argv[1]);
+  const char *where = enter_directory(argv[1]);
   int ended = watch_children();
   attach(listeners);
-  give_up_rights(argc == 3 ? (uid_t)strtoul(argv[2], NULL, 10) : 0);
+  drop_privileges(argc == 3 ? (uid_t)strtoul(argv[2], NULL, 10) : 0);
   pid_t self = getpid();
   int connections = 0;
   struct pollfd ready[3] = {{.fd = ended, .events = POLLIN},

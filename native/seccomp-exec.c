@@ -1,9 +1,7 @@
-/*
- * seccomp-exec PROGRAM [ARGUMENT]...: becomes the program (a path), without the system calls that one which
- * only moves bytes between unix sockets, files and memory never makes, and by which kernels are broken out
- * of. For programs that have no filter of their own. A list of what is denied, not of what is allowed: their
- * next version may make other harmless calls. man 2 seccomp.
- */
+/* seccomp-exec PROGRAM [ARGUMENT]...: executes the program (a path) without the system calls that are
+ * typical of attacks on the kernel and that a program never makes which only moves bytes between Unix
+ * sockets, files and memory. For programs that have no filter of their own. A deny list: a new version may
+ * make other harmless calls. seccomp(2). */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <linux/audit.h>
@@ -20,7 +18,7 @@
 
 #if defined(__x86_64__)
 #define ARCHITECTURE AUDIT_ARCH_X86_64
-#define FOREIGN 0x40000000u /* x32 calls are from here on */
+#define FOREIGN 0x40000000u /* x32 calls start here */
 #elif defined(__aarch64__)
 #define ARCHITECTURE AUDIT_ARCH_AARCH64
 #define FOREIGN 0x80000000u
@@ -29,12 +27,12 @@
 #endif
 
 #define COUNT(ARRAY) (sizeof(ARRAY) / sizeof(*(ARRAY)))
-/* Not in the headers of every C library; the numbers are the same on all architectures. */
+/* Missing in the headers of some C libraries; the numbers are the same on all architectures. */
 enum { IO_URING_SETUP = 425, OPEN_TREE = 428, MOVE_MOUNT, FSOPEN, FSCONFIG, FSMOUNT, FSPICK, CLONE3 = 435 };
 enum { PIDFD_GETFD = 438, MOUNT_SETATTR = 442 };
 
 static const unsigned denied[] = {
-    /* other processes, and the kernel's own programs and keys */
+    /* other processes, BPF, perf, keys, userfaultfd, io_uring */
     SYS_ptrace,
     SYS_process_vm_readv,
     SYS_process_vm_writev,
@@ -97,7 +95,7 @@ static int install(void) {
       LOAD(nr),
       IF(JGE, FOREIGN, 0, 1),
       FAIL(ENOSYS),
-      /* Its flags are in memory, where they can change: C libraries go on with clone. */
+      /* Its flags are in memory, where a filter cannot check them; C libraries fall back to clone. */
       IF(JEQ, CLONE3, 0, 1),
       FAIL(ENOSYS),
       IF(JEQ, SYS_clone, 0, 4),

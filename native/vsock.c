@@ -1,7 +1,5 @@
-/*
- * AF_VSOCK (vsock(7)) and /dev/vhost-vsock for Node, as far as they need system calls: src/vsock/native.ts
- * makes streams of it. Every function answers a descriptor or 0, or a negative error number, as libuv does.
- */
+/* AF_VSOCK (vsock(7)) and /dev/vhost-vsock for Node, as far as they need system calls; src/vsock/native.ts
+ * makes streams of them. Every function returns a descriptor or 0, or a negative errno, as libuv does. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -20,7 +18,7 @@
 
 #define MAX_ARGUMENTS 4
 
-/* What a thread that connects is told, and what it tells. */
+/* The arguments and the result of a thread that connects. */
 struct call {
   napi_threadsafe_function done;
   struct sockaddr_vm to;
@@ -46,8 +44,8 @@ static napi_value misuse(napi_env env) {
   return NULL;
 }
 
-/* Reads `count` numbers; false when one of them is none. The last argument may be something else, in *rest.
- */
+/* Reads `count` numbers; returns false if one of them is not a number. *rest, if given, gets the last
+ * argument. */
 static bool numbers(napi_env env, napi_callback_info info, size_t count, uint32_t *to, napi_value *rest) {
   napi_value arguments[MAX_ARGUMENTS];
   size_t given = MAX_ARGUMENTS;
@@ -68,8 +66,8 @@ static struct sockaddr_vm address(uint32_t cid, uint32_t port) {
   return to;
 }
 
-/* The kernel waits for the peer, no longer than the limit: a thread of its own, since Node's few are for
- * files. */
+/* connect(2) blocks until the peer answers or the timeout expires. Runs in its own thread, since Node's
+ * few are for files. */
 static void *connect_thread(void *data) {
   struct call *call = data;
   int fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -88,7 +86,7 @@ static void *connect_thread(void *data) {
   return NULL;
 }
 
-/* Runs on Node's thread; without an env Node is ending. */
+/* Runs in Node's thread; without an env Node is exiting. */
 static void connected(napi_env env, napi_value callback, void *context, void *data) {
   (void)context;
   struct call *call = data;
@@ -121,7 +119,7 @@ static napi_value vsock_connect(napi_env env, napi_callback_info info) {
     free(call);
     return misuse(env);
   }
-  /* Signals are for Node's threads. */
+  /* Node's threads handle signals. */
   sigset_t all, before;
   sigfillset(&all);
   pthread_sigmask(SIG_BLOCK, &all, &before);
@@ -149,8 +147,8 @@ static napi_value vsock_listen(napi_env env, napi_callback_info info) {
   return answer(env, fd);
 }
 
-/* carrier(): a socket of a family that Node takes, bound to a name that the kernel chooses (unix(7),
- * autobind). */
+/* carrier(): a socket of a family that Node accepts, bound to a name that the kernel chooses (autobind,
+ * unix(7)). */
 static napi_value vsock_carrier(napi_env env, napi_callback_info info) {
   if (!numbers(env, info, 0, NULL, NULL))
     return misuse(env);
@@ -161,7 +159,7 @@ static napi_value vsock_carrier(napi_env env, napi_callback_info info) {
   return answer(env, fd);
 }
 
-/* replace(carrier, fd): from now on the carrier's number stands for the other socket, whose own is closed. */
+/* replace(carrier, fd): makes the carrier's descriptor number refer to the other socket and closes `fd`. */
 static napi_value vsock_replace(napi_env env, napi_callback_info info) {
   uint32_t given[2];
   if (!numbers(env, info, 2, given, NULL))
@@ -174,7 +172,7 @@ static napi_value vsock_replace(napi_env env, napi_callback_info info) {
   return answer(env, 0);
 }
 
-/* reserve(cid): a descriptor of /dev/vhost-vsock that has the context id for as long as it is open. */
+/* reserve(cid): a descriptor of /dev/vhost-vsock that reserves the context id while it is open. */
 static napi_value vsock_reserve(napi_env env, napi_callback_info info) {
   uint32_t cid;
   if (!numbers(env, info, 1, &cid, NULL))
