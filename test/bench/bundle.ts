@@ -24,14 +24,14 @@ export interface BundleOptions {
 /** Makes OCI bundles of the busybox image for shims that are driven without containerd. */
 export class Bundles {
   private constructor(
-    private readonly folder: string,
+    private readonly directory: string,
     private readonly rootfs: string,
     private readonly spec: string,
   ) {}
 
-  static async prepare(ctr: Ctr, folder: string): Promise<Bundles> {
-    const rootfs = join(folder, "rootfs");
-    const mounted = join(folder, "image");
+  static async prepare(ctr: Ctr, directory: string): Promise<Bundles> {
+    const rootfs = join(directory, "rootfs");
+    const mounted = join(directory, "image");
     await mkdir(mounted, { recursive: true });
     await ctr.expect(["images", "mount", BUSYBOX, mounted]);
     try {
@@ -39,12 +39,15 @@ export class Bundles {
     } finally {
       await ctr.expect(["images", "unmount", "--rm", mounted]);
     }
-    return new Bundles(folder, rootfs, (await ctr.expect(["oci", "spec"])).stdout);
+    return new Bundles(directory, rootfs, (await ctr.expect(["oci", "spec"])).stdout);
   }
 
-  /** Writes a bundle with containerd's default spec and returns its folder, with the FIFO for the shim's log. */
+  /**
+   * Writes a bundle with containerd's default spec and returns its directory, with the FIFO for the shim's
+   * log.
+   */
   async make(id: string, options: BundleOptions): Promise<string> {
-    const bundle = join(this.folder, "bundles", id);
+    const bundle = join(this.directory, "bundles", id);
     await mkdir(bundle, { recursive: true });
     const spec = JSON.parse(this.spec) as Spec;
     spec.process.args = [...options.args];

@@ -25,15 +25,18 @@ interface Subjects {
   readonly absent: readonly { readonly name: Subject["name"]; readonly reason: string }[];
 }
 
-/** Prepares runc, hull with a cold boot, and hull from a template where this build's configuration knows templates. */
+/**
+ * Prepares runc, hull with a cold boot, and hull from a template where this build's configuration knows
+ * templates.
+ */
 export async function prepareSubjects(directory: string): Promise<Subjects> {
   // DIR/ctr (hack/containerd) executes the ctr of its line; that line's shim lies beside it.
   const ctr = /exec "([^"]+)"/.exec(await readFile(join(directory, "ctr"), "utf8"))?.[1];
   if (ctr === undefined) throw new Error(`${directory}/ctr does not name the ctr it executes`);
-  const folder = join(directory, "bench");
-  await mkdir(folder, { recursive: true });
+  const bench = join(directory, "bench");
+  await mkdir(bench, { recursive: true });
   const hull = async (name: Subject["name"], enable: boolean | undefined): Promise<Subject> => {
-    const config = join(folder, `${name.replace(" ", "-")}.yaml`);
+    const config = join(bench, `${name.replace(" ", "-")}.yaml`);
     await writeConfig(config, enable === undefined ? {} : { hypervisor: { template: { enable } } });
     await loadConfig({ env: { HULL_CONFIG: config }, installation: DIST });
     const shim = join(DIST, "bin/containerd-shim-hull-v2");

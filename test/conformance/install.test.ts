@@ -1,4 +1,4 @@
-/** hack/install into a folder of its own. Needs root and the build (hack/setup). */
+/** hack/install into a directory of its own. Needs root and the build (hack/setup). */
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";

@@ -122,7 +122,10 @@ function ask(id: string): Promise<any> {
   });
 }
 
-/** Waits until nobody listens any more: a killed process's descriptors close a moment after it is seen to be gone. */
+/**
+ * Waits until nobody listens any more: a killed process's descriptors close a moment after it is seen to be
+ * gone.
+ */
 async function refused(id: string): Promise<void> {
   while (await answers(id)) await new Promise((resolve) => setTimeout(resolve, 5));
 }
@@ -148,21 +151,21 @@ function kill(t: TestContext, id: string): number {
   return pid;
 }
 
-test("start: copes with ends of pods that take the namespace's empty folder away at the same time", (t) => {
+test("start: copes with ends of pods that take the namespace's empty directory away at the same time", (t) => {
   const namespace = `${NAMESPACE}-race`;
-  const folder = `/run/hull/${namespace}`;
-  const script = `for (;;) try { require("node:fs").rmdirSync(${JSON.stringify(folder)}); } catch {}`;
+  const directory = `/run/hull/${namespace}`;
+  const script = `for (;;) try { require("node:fs").rmdirSync(${JSON.stringify(directory)}); } catch {}`;
   const remover = spawn(process.execPath, ["-e", script], { stdio: "ignore" });
   t.after(() => remover.kill("SIGKILL"));
   for (let index = 0; index < 20; index++) {
     const bundle = makeBundle(t, {});
     const started = run("start", `p${index}`, bundle, { namespace });
     assert.equal(started.status, 0, String(started.stderr));
-    process.kill(Number(readFileSync(`${folder}/p${index}/shim.pid`, "utf8").split(" ")[0]), "SIGKILL");
-    rmSync(`${folder}/p${index}`, { recursive: true });
+    process.kill(Number(readFileSync(`${directory}/p${index}/shim.pid`, "utf8").split(" ")[0]), "SIGKILL");
+    rmSync(`${directory}/p${index}`, { recursive: true });
   }
   remover.kill("SIGKILL");
-  rmSync(folder, { recursive: true, force: true });
+  rmSync(directory, { recursive: true, force: true });
 });
 
 test("start: only root can access the pod's directory and socket", (t) => {
@@ -319,7 +322,9 @@ test("start is refused while another start of the same id is under way", async (
   process.kill(kill(t, "slow"), "SIGKILL");
 });
 
-/** mkdir with `recursive` gives parents the umask's mode, which is what the launcher has, too, or stricter. */
+/**
+ * mkdir with `recursive` gives parents the umask's mode, which is what the launcher has, too, or stricter.
+ */
 function chmodParents(): void {
   execFileSync("chmod", ["0711", STATE]);
 }

@@ -1,4 +1,7 @@
-/** The helper behind port-forward, with a fake guest: what it may still do, and what it does when it can serve no more. */
+/**
+ * The helper behind port-forward, with a fake guest: what it may still do, and what it does when it can serve
+ * no more.
+ */
 import assert from "node:assert/strict";
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -50,8 +53,8 @@ after(async () => {
 
 beforeEach(async () => {
   directory = await mkdtemp(join(root, "pod-"));
-  const folder = join(directory, "vm");
-  await mkdir(folder, { mode: 0o700 });
+  const vm = join(directory, "vm");
+  await mkdir(vm, { mode: 0o700 });
   guest = createServer({ allowHalfOpen: true }, (socket) => {
     sockets.push(socket);
     socket.on("error", () => undefined);
@@ -60,7 +63,7 @@ beforeEach(async () => {
       behave(socket);
     });
   });
-  guest.listen(join(folder, "vs"));
+  guest.listen(join(vm, "vs"));
   await once(guest, "listening");
 });
 afterEach(async () => {
@@ -84,7 +87,7 @@ function echo(socket: Socket): void {
   socket.on("end", () => socket.end());
 }
 
-/** As in a pod: the socket is in a folder of the pod's user, below one that only root may enter. */
+/** As in a pod: the socket is in a directory of the pod's user, below one that only root may enter. */
 async function handOver(user: { id: number }): Promise<void> {
   for (const path of ["vm/vs", "vm"]) await chown(join(directory, path), user.id, user.id);
 }
@@ -133,8 +136,8 @@ async function childrenOf(pid: number): Promise<number[]> {
 }
 
 /**
- * Runs a script in the namespace. `connect()` there gives `echoed`, or how the connection ended; `unserved()` resolves once
- * the helper has no more than `count` connections.
+ * Runs a script in the namespace. `connect()` there gives `echoed`, or how the connection ended; `unserved()`
+ * resolves once the helper has no more than `count` connections.
  */
 async function inPod(script: string): Promise<unknown> {
   const source = `

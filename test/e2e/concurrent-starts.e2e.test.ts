@@ -1,6 +1,7 @@
 /**
- * Pods that start at the same time from one folder of templates, while these are made, discarded and destroyed at random.
- * HULL_CONCURRENT_STARTS=200 for a whole run; HULL_CONCURRENT_AT_ONCE says how many are under way at a time.
+ * Pods that start at the same time from one directory of templates, while these are made, discarded and
+ * destroyed at random. HULL_CONCURRENT_STARTS=200 for a whole run; HULL_CONCURRENT_AT_ONCE says how many are
+ * under way at a time.
  */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";

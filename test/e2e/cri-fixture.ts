@@ -16,7 +16,7 @@ class CriTarget {
     readonly containerd: Containerd,
     readonly cri: Cri,
     readonly handler: Handler,
-    /** A folder of the host for volumes; empty at the start of the suite, removed at its end. */
+    /** A directory of the host for volumes; empty at the start of the suite, removed at its end. */
     readonly directory: string,
   ) {}
 
@@ -34,10 +34,10 @@ class CriTarget {
 }
 
 /**
- * Registers `cases` for every containerd line and handler that is asked for (HULL_E2E_LINES, HULL_E2E_RUNTIMES). What
- * a suite left of its pods is removed at its end, and then nothing may be left of them on the machine: no two of these
- * suites may run at the same time. `lines`: those that the suite runs with when none is asked for, to save time.
- * `within`: the surroundings of containerd (`Containerd.up`).
+ * Registers `cases` for every containerd line and handler that is asked for (HULL_E2E_LINES,
+ * HULL_E2E_RUNTIMES). What a suite left of its pods is removed at its end, and then nothing may be left of
+ * them on the machine: no two of these suites may run at the same time. `lines`: those that the suite runs
+ * with when none is asked for, to save time. `within`: the surroundings of containerd (`Containerd.up`).
  */
 export function forEveryHandler(
   suite: string,
@@ -85,7 +85,10 @@ function handlers(line: Line): Handler[] {
   );
 }
 
-/** One pod for all cases of the describe it is called in: most of what they ask does not need one of their own. */
+/**
+ * One pod for all cases of the describe it is called in: most of what they ask does not need one of their
+ * own.
+ */
 export function sharedPod(target: () => CriTarget, settings: PodSettings = {}): () => CriPod {
   let pod: CriPod | undefined;
   before(async () => {

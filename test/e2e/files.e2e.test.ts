@@ -77,7 +77,8 @@ forEveryHandler(
       assert.equal(connected, hull ? "connect Connection refused\n" : "connect ok\n");
     });
 
-    // The kubelet does not ask for recursive read-only volumes of other runtimes than runc: containerd 2.1 would crash.
+    // The kubelet does not ask for recursive read-only volumes of other runtimes than runc: containerd 2.1
+    // would crash.
     it("is read-only with all that is mounted in it; with runc the mounts in it are not", async () => {
       const container = await pod().run(IDLE, { mounts: [volume("tree", "/ro", { readonly: true })] });
       const { stdout } = await container.sh(
@@ -108,7 +109,7 @@ forEveryHandler(
 
 /** What virtiofsd may have open, and files that the guest looks at: more than that. */
 const DESCRIPTORS = 3000;
-const FOLDERS = 6;
+const DIRECTORIES = 6;
 const FILES = 600;
 
 forEveryRunner(
@@ -117,10 +118,10 @@ forEveryRunner(
     let root = "";
     before(async () => {
       root = await mkdtemp(join(tmpdir(), "hull-many-"));
-      for (let folder = 0; folder < FOLDERS; folder++) {
-        await mkdir(join(root, "many", `${folder}`), { recursive: true });
+      for (let directory = 0; directory < DIRECTORIES; directory++) {
+        await mkdir(join(root, "many", `${directory}`), { recursive: true });
         for (let file = 0; file < FILES; file++)
-          await writeFile(join(root, "many", `${folder}`, `${file}`), "x");
+          await writeFile(join(root, "many", `${directory}`, `${file}`), "x");
       }
     });
     after(() => rm(root, { recursive: true }));
@@ -131,7 +132,7 @@ forEveryRunner(
         hypervisor: { virtio_fs_extra_args: [`--rlimit-nofile=${DESCRIPTORS}`] },
       });
       const script =
-        "for folder in /many/*; do find $folder -type f -size +0 | wc -l; sleep 1; done; sleep 1; echo looked; read line";
+        "for directory in /many/*; do find $directory -type f -size +0 | wc -l; sleep 1; done; sleep 1; echo looked; read line";
       const many = runner().start(["sh", "-c", script], {
         holdStdin: true,
         flags: [
@@ -150,7 +151,7 @@ forEveryRunner(
       many.closeStdin(Buffer.from("\n"));
       const { code, stdout, stderr } = await many.ended;
       assert.deepEqual([code, stderr], [0, ""]);
-      assert.equal(stdout, `${`${FILES}\n`.repeat(FOLDERS)}looked\n`);
+      assert.equal(stdout, `${`${FILES}\n`.repeat(DIRECTORIES)}looked\n`);
       const most = Math.max(...open);
       assert.ok(most < DESCRIPTORS * 0.6, `${open} descriptors`);
     });

@@ -1,6 +1,7 @@
 /**
- * A host that is full, or that misses what hull needs: one clear error in time, with the remedy, nothing left, and the id
- * can be used again. containerd has a mount namespace of its own, in which that can be arranged.
+ * A host that is full, or that misses what hull needs: one clear error in time, with the remedy, nothing
+ * left, and the id can be used again. containerd has a mount namespace of its own, in which that can be
+ * arranged.
  */
 import assert from "node:assert/strict";
 import { chmod, copyFile, mkdir, rmdir, truncate, writeFile } from "node:fs/promises";
@@ -41,7 +42,7 @@ for (const line of newestLine()) {
     let clean: Set<string>;
     let state: string;
     const at = (name: string) => join(host.containerd.directory, name);
-    const stateFolder = () =>
+    const stateDirectory = () =>
       host.sh("cd /run/hull; find . -path ./.config -prune -o -name 'accel*' -o -print");
 
     before(async () => {
@@ -53,11 +54,11 @@ for (const line of newestLine()) {
     after(() => host.down());
     beforeEach(async () => {
       clean = await snapshot(runner.scope);
-      state = await stateFolder();
+      state = await stateDirectory();
     });
     afterEach(async () => {
       await assertNoLeaks(clean, runner.scope);
-      assert.equal(await stateFolder(), state);
+      assert.equal(await stateDirectory(), state);
     });
 
     const run = (flags: readonly string[] = []) =>
@@ -159,7 +160,7 @@ for (const line of newestLine()) {
     });
 
     describe("a tool is missing", () => {
-      // Its folders become folders of links, from which one can be taken away.
+      // Its directories become directories of links, from which one can be taken away.
       before(() =>
         host.sh(
           `for bin in /usr/bin /usr/sbin; do

@@ -1,4 +1,7 @@
-/** A pod whose VM no longer answers is told of, once, in log and events, and is ended where the configuration says so. */
+/**
+ * A pod whose VM no longer answers is told of, once, in log and events, and is ended where the configuration
+ * says so.
+ */
 import assert from "node:assert/strict";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -13,15 +16,15 @@ import { writeConfig } from "./hull-config.ts";
 const ALL = 100_000;
 const AGAIN = "all components of the VM answer again, after";
 
-let folder: string;
+let directory: string;
 beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), "hull-health-"));
+  directory = await mkdtemp(join(tmpdir(), "hull-health-"));
 });
-afterEach(async () => await rm(folder, { recursive: true }));
+afterEach(async () => await rm(directory, { recursive: true }));
 
 /** A running container whose VM is asked several times a second; `pid` is the VMM's. */
 async function start(runner: Runner, runtime: Record<string, string>) {
-  const config = join(folder, "config.yaml");
+  const config = join(directory, "config.yaml");
   await writeConfig(config, { runtime: { health_interval: "200ms", ...runtime } });
   const id = runner.id();
   const flags = ["--runtime-config-path", config];

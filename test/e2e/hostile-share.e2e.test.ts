@@ -17,8 +17,8 @@ const HOSTILE: ContainerSettings = {
 };
 
 /**
- * $1: where links lead, $2: a container's id, /b/fs: file-semantics.c. Says of each attempt how it ended. Nothing is removed recursively: what
- * the names stand for are real volumes.
+ * $1: where links lead, $2: a container's id, /b/fs: file-semantics.c. Says of each attempt how it ended.
+ * Nothing is removed recursively: what the names stand for are real volumes.
  */
 const ATTACK = `
 try() { if words=$("$@" 2>&1); then echo "$*: done"; else echo "$*: \${words##*: }"; fi; }
@@ -38,8 +38,8 @@ try chmod 777 .; try touch .; try mount -o remount,rw /evil
 true`;
 
 /**
- * The hostile container's program. While /go is there: renames, links and folders at every name that shows, in a hurry.
- * $1: where links lead.
+ * The hostile container's program. While /go is there: renames, links and directories at every name that
+ * shows, in a hurry. $1: where links lead.
  */
 const RACE = `
 trap 'exit 0' TERM
@@ -54,7 +54,7 @@ done >/won 2>/dev/null
 echo >/stopped
 sleep 100000 & wait`;
 
-/** Puts into a volume what is neither file nor folder. */
+/** Puts into a volume what is neither file nor directory. */
 const LEAVE = `
 mkdir -p /left && cd /left && mkfifo pipe && mknod block b 7 0 && mknod char c 1 5 && { /b/fs serve socket >/dev/null & }
 until [ -S socket ]; do sleep 0.1; done`;
@@ -63,39 +63,44 @@ until [ -S socket ]; do sleep 0.1; done`;
 const until = (path: string) => `until [ -e ${path} ]; do sleep 0.1; done`;
 
 /** Compiles what makes sockets in guests. */
-async function makeProgram(folder: string): Promise<void> {
-  await mkdir(folder);
+async function makeProgram(directory: string): Promise<void> {
+  await mkdir(directory);
   const source = join(import.meta.dirname, "file-semantics.c");
-  await promisify(execFile)("cc", ["-O1", "-static", "-o", join(folder, "fs"), source]);
+  await promisify(execFile)("cc", ["-O1", "-static", "-o", join(directory, "fs"), source]);
 }
 
 /** Every path, its kind and what is in it. */
-async function checksum(folder: string): Promise<string> {
+async function checksum(directory: string): Promise<string> {
   const hash = createHash("sha256");
-  for (const name of (await readdir(folder, { recursive: true })).sort()) {
-    const { mode } = await lstat(join(folder, name));
+  for (const name of (await readdir(directory, { recursive: true })).sort()) {
+    const { mode } = await lstat(join(directory, name));
     hash.update(`${name}\0${mode}\0`);
-    if ((mode & 0o170000) === 0o100000) hash.update(await readFile(join(folder, name)));
+    if ((mode & 0o170000) === 0o100000) hash.update(await readFile(join(directory, name)));
   }
   return hash.digest("hex");
 }
 
-/** The mount points of a process that are neither the pod's own nor another test's, which has its in the folder for such. */
-async function mountPoints(pid: number | "self", podFolder: string, ours: string): Promise<string[]> {
-  const below = (path: string, folder: string) => path.startsWith(`${folder}/`);
+/**
+ * The mount points of a process that are neither the pod's own nor another test's, which has its in the
+ * directory for such.
+ */
+async function mountPoints(pid: number | "self", podDirectory: string, ours: string): Promise<string[]> {
+  const below = (path: string, directory: string) => path.startsWith(`${directory}/`);
   return parseMountInfo(await readFile(`/proc/${pid}/mountinfo`, "utf8"))
     .filter(({ type }) => type !== "nsfs")
     .map(({ target }) => target)
-    .filter((path) => !below(path, podFolder) && (below(path, ours) || !below(path, tmpdir())))
+    .filter((path) => !below(path, podDirectory) && (below(path, ours) || !below(path, tmpdir())))
     .sort();
 }
 
-/** What the host has outside the pod, in `folder`: it must be as it was after `step`, however that ended. */
-async function guarded(folder: string, step: (canary: string) => Promise<void>): Promise<void> {
-  const canary = join(folder, "canary");
-  await mkdir(join(canary, "folder"), { recursive: true });
+/**
+ * What the host has outside the pod, in `directory`: it must be as it was after `step`, however that ended.
+ */
+async function guarded(directory: string, step: (canary: string) => Promise<void>): Promise<void> {
+  const canary = join(directory, "canary");
+  await mkdir(join(canary, "directory"), { recursive: true });
   await writeFile(join(canary, "file"), "the host's\n");
-  await writeFile(join(canary, "folder/inner"), "the host's, too\n");
+  await writeFile(join(canary, "directory/inner"), "the host's, too\n");
   const before = await checksum(canary);
   const failure = await step(canary).then(
     () => undefined,
@@ -107,7 +112,8 @@ async function guarded(folder: string, step: (canary: string) => Promise<void>):
 
 /** That every attempt failed, for the reason that counts; and that there was something to try it with. */
 function assertRefused(said: readonly string[], names: number): void {
-  // Where the folder of the attempt does not even exist the answer is another; remounting is the guest's own affair.
+  // Where the directory of the attempt does not even exist the answer is another; remounting is the guest's
+  // own affair.
   const expected = (line: string) =>
     /: Read-only file system$/.test(line) ||
     (/ \S+\/\S*: No such file or directory$/.test(line) && !line.includes("/evil")) ||
@@ -149,10 +155,10 @@ forEveryHandler("hostile share", (target, handler) => {
       const at = (name: string) => join(target().directory, name);
       await mkdir(at("volume"));
       const pod = await target().runPod();
-      const folder = `/run/hull/k8s.io/${pod.id}`;
-      const shim = Number.parseInt(await readFile(join(folder, "shim.pid"), "utf8"), 10);
+      const directory = `/run/hull/k8s.io/${pod.id}`;
+      const shim = Number.parseInt(await readFile(join(directory, "shim.pid"), "utf8"), 10);
       const mounts = () =>
-        Promise.all((["self", shim] as const).map((pid) => mountPoints(pid, folder, target().directory)));
+        Promise.all((["self", shim] as const).map((pid) => mountPoints(pid, directory, target().directory)));
       const mounted = await mounts();
       const evil = await pod.run(["sh", "-c", RACE, "sh", canary], { ...HOSTILE, mounts: [bin()] });
       await evil.sh(until("/mounted"));
@@ -174,7 +180,8 @@ forEveryHandler("hostile share", (target, handler) => {
           ],
         });
         if (racing) {
-          // A guest that looks at a name before the mount is on it can spoil a container of its own pod, and no more.
+          // A guest that looks at a name before the mount is on it can spoil a container of its own pod, and
+          // no more.
           await victim.start().catch((error: unknown) => assert.match(String(error), /hull\.agent/));
           await evil.sh("rm /go");
         } else {
@@ -198,17 +205,17 @@ forEveryRunner(
   "hostile-share",
   (runner) => {
     it("lets a privileged container of ctr create no entries", async () => {
-      const folder = await mkdtemp(join(tmpdir(), "hull-share-"));
+      const directory = await mkdtemp(join(tmpdir(), "hull-share-"));
       try {
-        await guarded(folder, async (canary) => {
-          const single = join(folder, "single");
+        await guarded(directory, async (canary) => {
+          const single = join(directory, "single");
           await writeFile(single, "single\n");
-          const mounted = await mountPoints("self", "/run/hull", folder);
-          await makeProgram(join(folder, "bin"));
+          const mounted = await mountPoints("self", "/run/hull", directory);
+          await makeProgram(join(directory, "bin"));
           const id = runner().id();
           const script = `cat /etc/single; mkdir /evil && mount -t virtiofs hull /evil || exit 1\n${ATTACK}`;
           const mount = `type=bind,src=${single},dst=/etc/single,options=rbind:rw`;
-          const program = `type=bind,src=${join(folder, "bin")},dst=/b,options=rbind:ro`;
+          const program = `type=bind,src=${join(directory, "bin")},dst=/b,options=rbind:ro`;
           const flags = [
             "--privileged",
             "--privileged-without-host-devices",
@@ -226,10 +233,10 @@ forEveryRunner(
           const [content, ...said] = stdout.trimEnd().split("\n");
           assert.equal(content, "single");
           assertRefused(said, 2);
-          assert.deepEqual(await mountPoints("self", "/run/hull", folder), mounted);
+          assert.deepEqual(await mountPoints("self", "/run/hull", directory), mounted);
         });
       } finally {
-        await rm(folder, { recursive: true });
+        await rm(directory, { recursive: true });
       }
     });
   },

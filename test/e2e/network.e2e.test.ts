@@ -23,7 +23,10 @@ import { writeConfig } from "./hull-config.ts";
 const run = promisify(execFile);
 const sha256 = (data: Uint8Array) => createHash("sha256").update(data).digest("hex");
 
-/** How much is downloaded: 1024 is what a release has to pass; it takes minutes where the processor is emulated. */
+/**
+ * How much is downloaded: 1024 is what a release has to pass; it takes minutes where the processor is
+ * emulated.
+ */
 const MIB = Number(process.env.HULL_E2E_NETWORK_MIB ?? 64);
 
 /** Different for each process, so that two runs on one machine do not meet. */
@@ -284,7 +287,7 @@ forEveryRunner(
         const changes = watch(pods);
         process.kill(Number(shim.split(/\s/)[0]), "SIGKILL");
         await killed.ended;
-        // What goes last of a pod is its folder.
+        // What goes last of a pod is its directory.
         const signal = AbortSignal.timeout(60_000);
         while (existsSync(pod)) await once(changes, "change", { signal });
         changes.close();
@@ -361,7 +364,9 @@ forEveryRunner(
   newestLine(),
 );
 
-/** Sends 1 MiB to a port of localhost, ends its direction, and prints the hex sha256 of all that came back. */
+/**
+ * Sends 1 MiB to a port of localhost, ends its direction, and prints the hex sha256 of all that came back.
+ */
 const ECHO_MIB = `
   const socket = require("node:net").connect({ port: Number(process.argv[1]), host: "127.0.0.1", allowHalfOpen: true });
   const hash = require("node:crypto").createHash("sha256");
@@ -375,7 +380,10 @@ const FETCH = `
     .on("error", ({ code }) => { console.error(code); process.exitCode = 1; });
 `;
 
-/** A spec whose createRuntime hook makes eth0 in the namespace of the pid it is told, as Docker and nerdctl do. */
+/**
+ * A spec whose createRuntime hook makes eth0 in the namespace of the pid it is told, as Docker and nerdctl
+ * do.
+ */
 async function bundleWithHooks(ctr: Ctr, directory: string) {
   const host = `10.215.${OCTET}.1`;
   const root = join(directory, "rootfs");

@@ -17,7 +17,7 @@ import {
   type PodProcess,
   podProcesses,
   rightsOf,
-  writableFolders,
+  writableDirectories,
 } from "../testkit/host-processes.ts";
 import { podProcesses as recordedProcesses } from "../testkit/pod-processes.ts";
 import { runningCloudHypervisor } from "../testkit/running-cloud-hypervisor.ts";
@@ -128,7 +128,8 @@ forEveryRunner(
       for (const vsock of await rights("vhost-device-vsock"))
         assert.deepEqual(vsock, { ...nobody, seccomp: "2", devices: [] });
       for (const program of ["qemu-system-x86_64", "pod-localhost", "vhost-device-vsock"]) {
-        for (const one of await processes(program)) assert.deepEqual(await writableFolders(one), [], program);
+        for (const one of await processes(program))
+          assert.deepEqual(await writableDirectories(one), [], program);
       }
       const { ino: ofPod } = await stat(netns.path);
       for (const program of ["qemu-system-x86_64", "pod-localhost"])
@@ -171,7 +172,8 @@ forEveryRunner(
         runningCloudHypervisor(`/run/hull/${namespace}/clh/vm/clh.sock`),
         pod.ended.then(({ stderr }) => assert.fail(`it ended before its VM ran: ${stderr}`)),
       ]);
-      // The kit's program has opened KVM, the tap and the share by now, and bound its vsock, as the real one does.
+      // The kit's program has opened KVM, the tap and the share by now, and bound its vsock, as the real one
+      // does.
       const config = info.config as unknown as VmConfig;
       assert.deepEqual([config.net?.length, config.fs?.length, config.vsock?.cid], [1, 1, 3]);
       const vmm = await hostProcess(pid);
@@ -185,14 +187,14 @@ forEveryRunner(
         devices.filter((device) => device !== "/dev/kvm" && device !== "/dev/urandom"),
         [],
       );
-      assert.deepEqual(await writableFolders(vmm), []);
+      assert.deepEqual(await writableDirectories(vmm), []);
       // Its seccomp filters are its own: the kit's program has none.
       assert.deepEqual(rights, {
         ...{ user, capabilities: NONE, noNewPrivs: "1", seccomp: "0", namespaces: ["mnt", "net"] },
       });
       // Names where its socket is are root's once the guest runs.
-      const folder = await stat(`/run/hull/${namespace}/clh/vm/clh`);
-      assert.deepEqual([folder.uid, folder.gid, folder.mode & 0o777], [0, user, 0o710]);
+      const directory = await stat(`/run/hull/${namespace}/clh/vm/clh`);
+      assert.deepEqual([directory.uid, directory.gid, directory.mode & 0o777], [0, user, 0o710]);
       process.kill(pid, "SIGKILL");
       // virtiofsd ends with its VMM: whichever is noticed first.
       assert.match(

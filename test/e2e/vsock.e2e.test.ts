@@ -15,8 +15,8 @@ import { DIST, writeConfig } from "./hull-config.ts";
 /** The guest kernel's modules, as the package has them: /lib/modules/RELEASE. */
 async function guestModules(): Promise<string> {
   const { kernel } = JSON.parse(await readFile(join(DIST, "guest/manifest.json"), "utf8"));
-  const folder = join(await debianPackage(`linux-image-${kernel.release}`), "lib/modules");
-  return join(folder, (await readdir(folder))[0] ?? "");
+  const directory = join(await debianPackage(`linux-image-${kernel.release}`), "lib/modules");
+  return join(directory, (await readdir(directory))[0] ?? "");
 }
 
 forEveryRunner(
@@ -24,22 +24,22 @@ forEveryRunner(
   (runner) => {
     it("passes the tests of the addon, in Node in the guest", { timeout: 180_000 }, async () => {
       const { directory } = runner().containerd;
-      const folder = join(directory, "vsock");
-      await mkdir(folder);
+      const shared = join(directory, "vsock");
+      await mkdir(shared);
       await build({
         entryPoints: [join(ROOT, "test/guest/vsock.ts")],
-        outfile: join(folder, "test.cjs"),
+        outfile: join(shared, "test.cjs"),
         bundle: true,
         platform: "node",
         target: "node20",
         logLevel: "warning",
       });
-      await copyFile(join(DIST, "lib/vsock.node"), join(folder, "vsock.node"));
+      await copyFile(join(DIST, "lib/vsock.node"), join(shared, "vsock.node"));
       await copyFile(
         join(await guestModules(), "kernel/net/vmw_vsock/vsock_loopback.ko"),
-        join(folder, "vsock_loopback.ko"),
+        join(shared, "vsock_loopback.ko"),
       );
-      const config = join(folder, "hull.yaml");
+      const config = join(shared, "hull.yaml");
       await writeConfig(config, { hypervisor: { default_memory: 512 } });
       const node = await realpath(process.execPath);
       const mounts = [
@@ -47,7 +47,7 @@ forEveryRunner(
         ["/usr/lib", "/lib"],
         ["/usr/lib64", "/lib64"],
         [dirname(node), "/node"],
-        [folder, "/vsock"],
+        [shared, "/vsock"],
       ].flatMap(([from, to]) => ["--mount", `type=bind,src=${from},dst=${to},options=rbind:ro`]);
       const flags = ["--runtime-config-path", config, "--cap-add", "CAP_SYS_MODULE", ...mounts];
       const result = await runner().sh(

@@ -17,13 +17,13 @@ import type { Faults, Fired } from "./inside/control.ts";
 const DIST = join(ROOT, "dist");
 
 /**
- * An installation of hull whose pods can be made to fail: the build's own files, and in place of `lib/node` a script
- * that has Node load the failpoints first. Nothing of hull itself knows of it.
+ * An installation of hull whose pods can be made to fail: the build's own files, and in place of `lib/node` a
+ * script that has Node load the failpoints first. Nothing of hull itself knows of it.
  */
 export class FaultyInstallation {
   private constructor(readonly directory: string) {}
 
-  /** Makes it in a folder, which must not exist. */
+  /** Makes it in a directory, which must not exist. */
   static async create(directory: string): Promise<FaultyInstallation> {
     const at = (...names: string[]) => join(directory, ...names);
     for (const name of ["", "bin", "lib", "faults"]) await mkdir(at(name));

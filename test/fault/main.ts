@@ -1,9 +1,9 @@
 /**
- * hack/fault: takes parts of pods away at every step of their lives, and tells what the client was told and what is
- * left. `--all` runs the whole matrix, `--match TEXT` the cases whose names hold the text, `--list` only tells them,
- * `--name NAME` (as often as wanted) runs cases by their names, those of the last report for example, `--part N/M` the N-th
- * of M equal parts; `--seconds N` begins no case after that time, `--lanes N` runs so many at a time, `--line L` takes
- * another containerd.
+ * hack/fault: takes parts of pods away at every step of their lives, and tells what the client was told and
+ * what is left. `--all` runs the whole matrix, `--match TEXT` the cases whose names hold the text, `--list`
+ * only tells them, `--name NAME` (as often as wanted) runs cases by their names, those of the last report for
+ * example, `--part N/M` the N-th of M equal parts; `--seconds N` begins no case after that time, `--lanes N`
+ * runs so many at a time, `--line L` takes another containerd.
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -58,14 +58,14 @@ async function main(): Promise<boolean> {
     return true;
   }
   const line = lineOf(values.line);
-  const folder = await mkdtemp(join(tmpdir(), "hull-fault-"));
+  const directory = await mkdtemp(join(tmpdir(), "hull-fault-"));
   const templates = await mkdtemp("/dev/shm/hull-fault-");
   const results: Result[] = [];
   const waiting = [...cases];
   const begun = Date.now();
   const late = () => Date.now() - begun > 1000 * Number(values.seconds);
   try {
-    const installation = await FaultyInstallation.create(join(folder, "hull"));
+    const installation = await FaultyInstallation.create(join(directory, "hull"));
     const work = async (index: number) => {
       const lane = await Lane.up({ index, line, installation, templates });
       try {
@@ -80,7 +80,7 @@ async function main(): Promise<boolean> {
     };
     await Promise.all(Array.from({ length: Number(values.lanes) }, (_, index) => work(index)));
   } finally {
-    await rm(folder, { recursive: true, force: true });
+    await rm(directory, { recursive: true, force: true });
     await rm(templates, { recursive: true, force: true });
   }
   console.log(`\n${Math.round((Date.now() - begun) / 1000)} s`);

@@ -43,16 +43,16 @@ export class HostilePods {
   private constructor(
     readonly containerd: Containerd,
     readonly client: ContainerdClient,
-    readonly folder: string,
+    readonly directory: string,
   ) {
     this.events = new TaskEvents(client);
   }
 
   static async up(): Promise<HostilePods> {
-    const folder = await mkdtemp("/dev/shm/hull-hostile-");
+    const directory = await mkdtemp("/dev/shm/hull-hostile-");
     const containerd = await Containerd.up("2");
     const ctr = await containerd.namespace(`hostile-${process.pid}`);
-    const pods = new HostilePods(containerd, new ContainerdClient(containerd.address, ctr), folder);
+    const pods = new HostilePods(containerd, new ContainerdClient(containerd.address, ctr), directory);
     await pods.#configure();
     pods.#well = await pods.task({});
     await pods.#well.start();
@@ -113,16 +113,16 @@ export class HostilePods {
     this.events.close();
     this.client.close();
     await this.containerd.down();
-    await rm(this.folder, { recursive: true, force: true });
+    await rm(this.directory, { recursive: true, force: true });
   }
 
   async #configure(): Promise<void> {
-    const out = join(this.folder, "guest");
+    const out = join(this.directory, "guest");
     const main = join(import.meta.dirname, "agent/main.ts");
     await run(join(ROOT, "hack/build-guest"), ["--main", main, "--out", out]);
     const hypervisor = {
       ...{ kernel: join(out, "vmlinux"), initrd: join(out, "initrd.img") },
-      template: { enable: true, template_path: join(this.folder, "templates") },
+      template: { enable: true, template_path: join(this.directory, "templates") },
     };
     const runtime = { kill_timeout: `${KILL_TIMEOUT_MS}ms` };
     const kinds = {
@@ -138,7 +138,7 @@ export class HostilePods {
       },
     };
     for (const [kind, changes] of Object.entries(kinds)) {
-      const file = join(this.folder, `${kind}.yaml`);
+      const file = join(this.directory, `${kind}.yaml`);
       await writeConfig(file, changes);
       this.#configs.set(kind as Kind, file);
     }

@@ -1,4 +1,4 @@
-/* A program that blocks SIGTERM, so that it stays pending; any other signal has its default effect. */
+/* Blocks SIGTERM, so that it stays pending; any other signal has its default effect. */
 #include <signal.h>
 #include <unistd.h>
 

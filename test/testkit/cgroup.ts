@@ -4,19 +4,19 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 export const CGROUPS = "/sys/fs/cgroup";
 
-/** A group for a test to make: its leak check knows it by this process's id. */
+/** Returns the path of a cgroup for a test, with this process's PID in its name for the leak check. */
 export function cgroupPath(name: string): string {
   return `/hull-${name}-${process.pid}`;
 }
 
-/** Whether a group is one of this process's tests', or below one. */
+/** Returns whether a cgroup belongs to a test of this process, or is below one that does. */
 export function isOfThisTest(path: string): boolean {
   return path.split("/").some((name) => name.startsWith("hull-") && name.endsWith(`-${process.pid}`));
 }
 
 /**
- * Takes a group away, from every hierarchy: who makes a group in it makes it in each, and nobody removes what is above
- * his own. What was in it may be ending still.
+ * Removes a cgroup from every hierarchy: with cgroup v1, parents are created in each and never removed.
+ * Retries while its processes are still exiting.
  */
 export async function removeCgroup(path: string, withinMs = 60_000): Promise<void> {
   await removeDirectory(join(CGROUPS, path), withinMs);
@@ -31,7 +31,7 @@ async function removeDirectory(directory: string, withinMs: number): Promise<voi
       return;
     } catch (error) {
       const { code = "" } = error as NodeJS.ErrnoException;
-      if (["ENOENT", "ENOTDIR"].includes(code)) return; // not every hierarchy has it
+      if (["ENOENT", "ENOTDIR"].includes(code)) return; // not in every hierarchy
       if (code !== "EBUSY" || performance.now() > end) throw error;
     }
   }

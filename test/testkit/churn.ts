@@ -7,15 +7,18 @@ interface Churn {
   /** CRI's runtime handler. */
   readonly handler: string;
   readonly pods: number;
-  /** Pods that are made at the same time. */
+  /** Pods created concurrently. */
   readonly atOnce: number;
-  /** Containers in each. */
+  /** Containers per pod. */
   readonly containers: number;
-  /** A folder for the pods' logs; made and removed. */
+  /** Directory for the pods' logs; created and removed. */
   readonly directory: string;
 }
 
-/** Makes pods, checks exec and log of every container, and removes all in random order. Names are the same every time. */
+/**
+ * Creates pods, checks exec and log of every container, and removes all in random order. Names are the same
+ * every time.
+ */
 export async function churn(cri: Cri, options: Churn): Promise<void> {
   const pods: CriPod[] = [];
   const left = Array.from({ length: options.pods }, (_, index) => index);

@@ -4,7 +4,10 @@ import { connect, createServer, type Server, type Socket } from "node:net";
 
 export type Device = Record<string, unknown> & { id?: string };
 
-/** The host sides of the fake VM's devices: what the real VMM opens, connects to or binds when a device is made. */
+/**
+ * The host side of the fake VM's devices: what the real VMM opens, connects to or binds when a device is
+ * created.
+ */
 export class FakeVmDevices {
   readonly #files: number[] = [];
   readonly #taps: ChildProcess[] = [];
@@ -17,14 +20,14 @@ export class FakeVmDevices {
     readonly tapOpener: string | undefined,
   ) {}
 
-  /** What every VM opens at its boot, whatever its devices. */
+  /** Opens what every VM opens at boot, whatever its devices. */
   boot(rng: string): void {
     if (!this.checkHost) return;
     if (existsSync("/dev/kvm")) this.#open("/dev/kvm", "r+", "Failed to open KVM");
     this.#open(rng, "r", "Failed to open the source of random numbers");
   }
 
-  /** Rejects with the real one's innermost reasons when the device's host side is not there. */
+  /** Opens the host side of a device. Rejects with Cloud Hypervisor's innermost cause if it is missing. */
   async attach(kind: "disks" | "net" | "fs" | "vsock", device: Device): Promise<void> {
     if (kind === "vsock") return await this.#bind(String(device.socket));
     if (!this.checkHost) return;
@@ -38,7 +41,7 @@ export class FakeVmDevices {
     this.#files.push(opened(path, flags, what));
   }
 
-  /** As the one that it is run as, in the same namespace: with the same rights. */
+  /** Runs the opener as this process's user, in the same network namespace. */
   async #openTap(tap: string, mtu: unknown): Promise<void> {
     if (!interfaces().includes(tap))
       throw new Error(`Failed to open taps: no interface ${tap} in this network namespace`);
@@ -66,7 +69,10 @@ export class FakeVmDevices {
     this.#servers.clear();
   }
 
-  /** The hybrid vsock socket. The fake guest listens on no port: a CONNECT is answered by closing, as the real one does. */
+  /**
+   * Binds the hybrid vsock socket. The fake guest listens on no port: a CONNECT is answered by closing, as
+   * Cloud Hypervisor does.
+   */
   async #bind(path: string): Promise<void> {
     if (existsSync(path))
       throw new Error("Error binding to the host-side Unix socket: Address in use (os error 98)");
@@ -96,18 +102,18 @@ export class FakeVmDevices {
   }
 }
 
-/** The descriptor of a file, or an error as the real one words it. */
+/** Opens a file. Throws with Cloud Hypervisor's message. */
 export function opened(path: string, flags: string, what: string): number {
   try {
     return openSync(path, flags);
   } catch (error) {
     const { code, errno } = error as NodeJS.ErrnoException;
-    const words = { ENOENT: "No such file or directory", EACCES: "Permission denied" }[code ?? ""] ?? code;
-    throw new Error(`${what}: ${words} (os error ${-(errno ?? 0)})`);
+    const text = { ENOENT: "No such file or directory", EACCES: "Permission denied" }[code ?? ""] ?? code;
+    throw new Error(`${what}: ${text} (os error ${-(errno ?? 0)})`);
   }
 }
 
-/** /proc/self/net is of the process's own network namespace, whatever is mounted on /sys. */
+/** /proc/self/net shows this process's network namespace, whatever is mounted on /sys. */
 function interfaces(): string[] {
   return readFileSync("/proc/self/net/dev", "utf8")
     .split("\n")

@@ -2,7 +2,7 @@ import { writeSync } from "node:fs";
 import { FakeCloudHypervisor, type Fault } from "./cloud-hypervisor-api.ts";
 import type { FakeEvent } from "./cloud-hypervisor-api-vm.ts";
 
-/** What a scripted guest or VMM does on its own. `boot` counts from the end of vm.boot or vm.restore. */
+/** A scripted action of the guest or the VMM. `boot` counts from the end of vm.boot or vm.restore. */
 export interface Happening {
   readonly after: "start" | "boot";
   readonly ms?: number;
@@ -11,7 +11,7 @@ export interface Happening {
   readonly print?: string;
 }
 
-/** How a fake executable behaves; `fake-cloud-hypervisor.ts` bakes it into the script it writes. */
+/** How a fake executable behaves; `fake-cloud-hypervisor.ts` embeds it in the script that it writes. */
 export interface Script {
   readonly faults?: readonly Fault[];
   readonly happenings?: readonly Happening[];
@@ -19,10 +19,10 @@ export interface Script {
   readonly tapOpener?: string;
 }
 
-/** The options of the real command line that the fake takes; all but -v have one value. */
+/** The options of the real command line that the fake accepts; all but -v have one value. */
 const OPTIONS = new Set(["--api-socket", "--event-monitor", "--seccomp", "--log-file"]);
 
-/** Runs as `cloud-hypervisor`: the process round FakeCloudHypervisor. */
+/** Runs FakeCloudHypervisor as the process `cloud-hypervisor`. */
 export async function main(script: Script, argv: readonly string[]): Promise<void> {
   const options = parse(argv);
   const monitor = endpoint(options.get("--event-monitor"));
@@ -35,7 +35,7 @@ export async function main(script: Script, argv: readonly string[]): Promise<voi
     if (event.event === "booted" || event.event === "restored") happen("boot");
   };
   emit({ source: "vmm", event: "starting" });
-  // The console device exists from vm.create on, and in mode Tty it is the VMM's standard output.
+  // The console device exists from vm.create on; in mode Tty it is the VMM's standard output.
   const fake = new FakeCloudHypervisor({
     ...(script.faults && { faults: script.faults }),
     ...(script.checkHost !== undefined && { checkHost: script.checkHost }),
@@ -75,7 +75,7 @@ export async function main(script: Script, argv: readonly string[]): Promise<voi
   }
 
   if (script.happenings?.some((happening) => happening.after === "start" && happening.do === "hang")) {
-    setInterval(() => undefined, 60_000); // never serves, never ends
+    setInterval(() => undefined, 60_000); // never serves, never exits
     return;
   }
   if (script.happenings?.some((happening) => happening.after === "start")) return happen("start");

@@ -1,7 +1,7 @@
 /**
- * The request bodies of Cloud Hypervisor's API, restated from its published OpenAPI document (version 0.3.0) as
- * data, and a validator that is stricter than the real server on purpose: serde drops a field it does not know,
- * here it is an error, because a field that is silently dropped is a bug of the caller.
+ * The request bodies of Cloud Hypervisor's API, restated as data from its published OpenAPI document (version
+ * 0.3.0), with a validator that is deliberately stricter than the real server: serde ignores unknown fields,
+ * which here are errors, because an ignored field is a bug of the caller.
  */
 
 interface Shape {
@@ -203,8 +203,8 @@ const vmConfig: Shape = {
 };
 
 /**
- * The body of each PUT action; null = the action takes none. The actions for VFIO, vDPA, user devices, generic
- * vhost-user, NUMA zones and migration are not served.
+ * The body of each PUT action; null: the action takes none. The actions for VFIO, vDPA, user devices, generic
+ * vhost-user, NUMA zones and migration are not implemented.
  */
 export const BODIES: Readonly<Record<string, Shape | null>> = {
   "vmm.shutdown": null,
@@ -235,7 +235,10 @@ export const BODIES: Readonly<Record<string, Shape | null>> = {
   },
 };
 
-/** What is wrong with `value` as a body of this shape, or undefined. One sentence that names the field. */
+/**
+ * Returns what is wrong with `value` as a body of this shape (one sentence that names the field), or
+ * undefined.
+ */
 export function violation(value: unknown, type: Type, at = "body"): string | undefined {
   if (type === "string" || type === "boolean") {
     return typeof value === type ? undefined : `${at}: expected a ${type}, got ${JSON.stringify(value)}`;

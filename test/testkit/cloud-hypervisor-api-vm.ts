@@ -2,7 +2,7 @@ import { closeSync, existsSync, readFileSync, statSync, writeFileSync } from "no
 import { fileURLToPath } from "node:url";
 import { type Device, opened } from "./cloud-hypervisor-api-devices.ts";
 
-/** A refusal as the real server words it: the status and the chain of causes that becomes the body. */
+/** A refusal with the real server's status and chain of causes, which becomes the body. */
 export class Refusal extends Error {
   constructor(
     readonly status: number,
@@ -19,21 +19,21 @@ export interface FakeEvent {
   readonly properties?: Readonly<Record<string, string>>;
 }
 
-/** What the fake VM needs from the process round it. */
+/** What the fake VM needs from its process. */
 interface FakeVmHost {
   emit(event: FakeEvent): void;
-  /** The guest prints on its serial port. */
+  /** Prints to the guest's serial port. */
   print(text: string): void;
-  /** What every VM opens, `rng` among it: throws a Refusal's inner reasons when it may not. */
+  /** Opens what every VM opens, including `rng`. Throws the causes of a Refusal. */
   boot(rng: string): void;
-  /** A device's host side is taken up: throws a Refusal's inner reasons when it is not there. */
+  /** Opens a device's host side. Throws the causes of a Refusal. */
   attach(kind: "disks" | "net" | "fs" | "vsock", device: Device): Promise<void>;
-  /** The host side of all devices is let go. */
+  /** Closes the host side of all devices. */
   detachAll(): Promise<void>;
 }
 
 type Kind = "disks" | "net" | "fs" | "pmem";
-// A body that passed the schema.
+// A body that has passed the schema.
 type Config = Record<string, unknown> & {
   payload: { kernel?: string; firmware?: string; initramfs?: string };
 };
@@ -63,17 +63,17 @@ const LABELS = {
 type VmAction = keyof typeof LABELS;
 
 /**
- * The VM that the fake VMM keeps: which call is refused in which state, with the status and the words of the real
- * one (vmm/src/lib.rs, vm.rs, api/http/mod.rs at release 53), and what each call leaves behind in vm.info.
+ * The fake VMM's VM: which calls are refused in which state, with the status and message of the real one
+ * (vmm/src/lib.rs, vm.rs, api/http/mod.rs at release 53), and the effect of each call on vm.info.
  */
 export class FakeVm {
   #config: Config | undefined;
   #state: State | undefined;
-  /** Devices by id: what device_tree shows. A removed one stays until the guest has ejected it. */
+  /** Devices by id, as in device_tree. A removed one stays until the guest has ejected it. */
   readonly #tree = new Map<string, { pci_bdf: string }>();
   #slot = 1;
   #serial = 0;
-  /** Whether the guest lets go of a device that is being removed. */
+  /** Whether the guest ejects a device that is being removed. */
   ejects = true;
 
   constructor(readonly host: FakeVmHost) {}
@@ -215,7 +215,7 @@ export class FakeVm {
     }
   }
 
-  /** The new device's place, or undefined when it was added to a VM that is not booted. */
+  /** Adds a device. Returns its PCI address, or undefined if the VM is not booted. */
   async add(action: VmAction, kind: Kind, device: Device): Promise<object | undefined> {
     if (!this.#config) throw refuse(action, 404, "VM is not created");
     const config = structuredClone(this.#config);
@@ -250,7 +250,7 @@ export class FakeVm {
     if (this.#state && this.ejects) setImmediate(() => this.eject(id));
   }
 
-  /** The guest lets the device go. */
+  /** The guest ejects a device. */
   eject(id: string): void {
     const place = this.#tree.get(id);
     if (!place || !this.#tree.delete(id)) return;
@@ -345,7 +345,7 @@ function pathOf(action: VmAction, url: string): string {
   return fileURLToPath(url);
 }
 
-/** The checks of vmm/src/config.rs that a hull configuration can run into. */
+/** The checks of vmm/src/config.rs that hull's configurations can fail. */
 function validate(action: VmAction, config: Config): void {
   const bad = (status: number, sentence: string) =>
     refuse(action, status, "Failed to validate config", sentence);

@@ -63,7 +63,7 @@ async function reach(at: Bench, stage: Stage): Promise<void> {
   }
 }
 
-// Action by stage: the status, read in vmm/src/lib.rs (what is refused) and vmm/src/api/http/mod.rs (how).
+// Status per action and stage, from vmm/src/lib.rs (what is refused) and vmm/src/api/http/mod.rs (how).
 const MATRIX: Record<string, Record<Stage, number>> = {
   "vm.create": { none: 204, created: 500, running: 500, paused: 500 },
   "vm.boot": { none: 404, created: 204, running: 500, paused: 500 },
@@ -103,7 +103,7 @@ function bodyOf(action: string, directory: string): unknown {
     case "vm.snapshot":
       return { destination_url: `file://${directory}` };
     case "vm.restore":
-      return { source_url: "file:///no/such/folder" };
+      return { source_url: "file:///no/such/directory" };
     default:
       return undefined;
   }
@@ -123,7 +123,7 @@ for (const [action, expected] of Object.entries(MATRIX)) {
   });
 }
 
-test("the events of a life, in the real one's order", async (t) => {
+test("lifecycle events come in the order of the real VMM", async (t) => {
   const at = await bench(t);
   await reach(at, "paused");
   for (const action of ["vm.resume", "vm.delete", "vmm.shutdown"]) await at.call("PUT", action);
@@ -133,7 +133,7 @@ test("the events of a life, in the real one's order", async (t) => {
   ]);
 });
 
-test("paths, methods and bodies that the API does not have", async (t) => {
+test("refuses unknown paths, methods and bodies", async (t) => {
   const at = await bench(t);
   assert.deepEqual(await at.call("PUT", "vm.fly"), { status: 404, body: ["Not Found"] });
   assert.deepEqual(await at.call("PUT", "constructor"), { status: 404, body: ["Not Found"] });
@@ -215,7 +215,7 @@ const MISTAKES: {
   },
 ];
 for (const mistake of MISTAKES) {
-  test(`a wrong configuration: ${mistake.name}`, async (t) => {
+  test(`refuses a wrong configuration: ${mistake.name}`, async (t) => {
     const at = await bench(t);
     const kernel = join(at.directory, "vmlinux");
     writeFileSync(kernel, "");
@@ -226,7 +226,7 @@ for (const mistake of MISTAKES) {
   });
 }
 
-test("a field more or of another type is always found", () => {
+test("always detects an additional field or a wrong type", () => {
   const shape = BODIES["vm.create"];
   assert.ok(shape);
   const good = {

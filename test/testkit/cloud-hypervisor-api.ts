@@ -4,30 +4,30 @@ import { type Device, FakeVmDevices } from "./cloud-hypervisor-api-devices.ts";
 import { BODIES, violation } from "./cloud-hypervisor-api-schema.ts";
 import { type FakeEvent, FakeVm, Refusal } from "./cloud-hypervisor-api-vm.ts";
 
-/** Something that goes wrong at an action. Without `times` it goes wrong every time. */
+/** A fault that occurs at an action: `times` times, or every time. */
 export type Fault = { readonly on: string; readonly times?: number } & (
   | { readonly do: "delay"; readonly ms: number }
   | { readonly do: "error"; readonly status: number; readonly body: string }
-  /** The connection is closed without an answer; with `after` the call is carried out first. */
+  /** Closes the connection without an answer; with `after`, carries the call out first. */
   | { readonly do: "drop"; readonly after?: boolean }
-  /** The VMM dies in the middle of the call. */
+  /** The VMM dies during the call. */
   | { readonly do: "die" }
-  /** 200 with this body. */
+  /** Answers 200 with this body. */
   | { readonly do: "answer"; readonly body: string }
-  /** An answer that never ends. */
+  /** Sends an endless answer. */
   | { readonly do: "flood" }
 );
 
 interface FakeOptions {
   readonly faults?: readonly Fault[];
-  /** Check that disks, taps and virtiofsd sockets exist, as the real one does. Default true. */
+  /** Whether to check that disks, taps and virtiofsd sockets exist, as the real VMM does. Default true. */
   readonly checkHost?: boolean;
-  /** The program open-tap.c: taps are opened by it. */
+  /** Path of the program open-tap.c, which opens taps. */
   readonly tapOpener?: string;
   readonly onEvent?: (event: FakeEvent) => void;
   /** The guest's serial output. */
   readonly onPrint?: (text: string) => void;
-  /** The VMM ends: `died` by a fault, else by vmm.shutdown or the guest's power-off. */
+  /** The VMM exits: `died` after a fault, `shutdown` after vmm.shutdown or power-off of the guest. */
   readonly onExit?: (how: "shutdown" | "died") => void;
 }
 
@@ -35,12 +35,12 @@ interface FakeOptions {
 const MAX_REQUEST_BYTES = 4 << 20;
 
 /**
- * A server that speaks Cloud Hypervisor's API: bodies are checked strictly against the published schema, the VM's
- * state is kept, calls in the wrong state are refused as the real one refuses them, and faults can be scripted.
+ * A server for Cloud Hypervisor's API: checks bodies strictly against the published schema, keeps the VM's
+ * state, refuses calls in the wrong state as the real one does, and can simulate faults.
  */
 export class FakeCloudHypervisor {
   readonly vm: FakeVm;
-  /** Every call in the order of arrival: the action and its body. */
+  /** Every call in order of arrival: the action and its body. */
   readonly calls: { readonly action: string; readonly body: unknown }[] = [];
   readonly #faults: { fault: Fault; left: number }[];
   readonly #devices: FakeVmDevices;
@@ -65,7 +65,7 @@ export class FakeCloudHypervisor {
         response.writeHead(500).end(JSON.stringify([String(error)]));
       });
     });
-    this.#server.keepAliveTimeout = 0; // the real one keeps idle connections
+    this.#server.keepAliveTimeout = 0; // the real server keeps idle connections
   }
 
   /** Listens on a path, or on an inherited listening socket. */
@@ -81,12 +81,12 @@ export class FakeCloudHypervisor {
     this.#server.on("connection", listener);
   }
 
-  /** Adds a fault from now on. */
+  /** Adds a fault. */
   fail(fault: Fault): void {
     this.#faults.push({ fault, left: fault.times ?? Number.POSITIVE_INFINITY });
   }
 
-  /** Stops serving and lets go of everything; `onExit` is called once. */
+  /** Stops serving and closes everything; calls `onExit` once. */
   async end(how: "shutdown" | "died"): Promise<void> {
     if (this.#ended) return;
     this.#ended = true;
@@ -129,7 +129,7 @@ export class FakeCloudHypervisor {
       response.on("close", () => void this.end("shutdown"));
   }
 
-  /** What a fault does before the call is carried out; false = the call ends here. */
+  /** Applies a fault before the call is carried out. Resolves with false if the call ends here. */
   async #before(fault: Fault, response: ServerResponse): Promise<boolean> {
     switch (fault.do) {
       case "delay":
@@ -170,11 +170,11 @@ export class FakeCloudHypervisor {
     if ((shape === null) !== (body === undefined)) throw new Refusal(400, ["Bad Request"]);
     const wrong = shape && violation(body, shape);
     if (wrong) throw new Refusal(400, ["Failed to deserialize JSON", wrong]);
-    // biome-ignore lint/suspicious/noExplicitAny: the schema has just vouched for its form
+    // biome-ignore lint/suspicious/noExplicitAny: the schema has just checked it
     return await this.#put(action, body as any);
   }
 
-  // biome-ignore lint/suspicious/noExplicitAny: the schema has vouched for its form
+  // biome-ignore lint/suspicious/noExplicitAny: the schema has checked it
   async #put(action: string, body: any): Promise<{ status: number; value?: object }> {
     const { vm } = this;
     const added = (value: object | undefined) => (value ? { status: 200, value } : { status: 204 });
@@ -247,7 +247,7 @@ function send(response: ServerResponse, status: number, body: string): void {
       .end(body);
 }
 
-/** The body as text; undefined when it is larger than the server takes. */
+/** Returns the body as text, or undefined if it is larger than the server accepts. */
 async function readBody(request: IncomingMessage): Promise<string | undefined> {
   const chunks: Buffer[] = [];
   let size = 0;
@@ -259,7 +259,7 @@ async function readBody(request: IncomingMessage): Promise<string | undefined> {
   return Buffer.concat(chunks).toString("utf8");
 }
 
-/** A body that is not JSON becomes a string, which no schema takes. */
+/** A body that is not JSON becomes a string, which no schema accepts. */
 function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);

@@ -7,24 +7,24 @@ import { dialUntilReady } from "./dial-until-ready.ts";
 import { fakeCloudHypervisor, type Script } from "./fake-cloud-hypervisor.ts";
 import { MemoryLedger } from "./memory-ledger.ts";
 
-/** Where the guest agent listens (docs: agent ports). */
+/** The guest agent's vsock port. */
 const AGENT_PORT = 1024;
 
-/** A folder with all that a machine on a fake Cloud Hypervisor needs; `dispose` removes it. */
+/** A directory with all that a VM on a fake Cloud Hypervisor needs; `dispose` removes it. */
 export interface FakeMachine {
   readonly directory: string;
   readonly spec: VmSpec;
   readonly ledger: MemoryLedger;
-  /** Debug lines so far. */
+  /** The debug lines so far. */
   readonly lines: { readonly message: string; readonly fields?: Record<string, unknown> | undefined }[];
   context(ms?: number): VmContext;
   dispose(): void;
 }
 
-/** Lays out a machine whose VMM behaves as `script` says. */
+/** Creates the files of a VM whose VMM behaves as `script` says. */
 export function fakeMachine(script: Script = {}, change: Partial<VmSpec> = {}): FakeMachine {
   const directory = mkdtempSync(join(tmpdir(), "hull-clh-"));
-  // Where every user can run it: it reads its own files by their paths.
+  // Must be readable for every user, since it reads its own files by their paths.
   const programs = mkdtempSync(join(tmpdir(), "hull-clh-program-"));
   chmodSync(programs, 0o755);
   const ledger = new MemoryLedger();
@@ -79,7 +79,7 @@ export function fakeMachine(script: Script = {}, change: Partial<VmSpec> = {}): 
   };
 }
 
-/** Resolves when the guest agent of a machine with a real guest answers on its vsock. */
+/** Resolves when the agent of a VM with a real guest answers on its vsock. */
 export async function guestAnswers({ spec }: FakeMachine): Promise<void> {
   if (spec.vsock?.kind !== "hybrid") throw new Error("the machine has no hybrid vsock device");
   const deadline = Deadline.after(60_000, "the guest agent");

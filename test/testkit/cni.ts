@@ -7,7 +7,10 @@ const PLUGINS = "/usr/lib/cni";
 /** A CNI network configuration (containernetworking SPEC.md): `type` names the plugin. */
 export type CniConfig = { readonly type: string } & Readonly<Record<string, unknown>>;
 
-/** host-local address management with one range per subnet (CIDR) and a default route for each family. */
+/**
+ * Returns `ipam` of the host-local plugin with one range per subnet (CIDR) and a default route per address
+ * family.
+ */
 export function hostLocal(directory: string, ...subnets: readonly string[]): object {
   return {
     type: "host-local",
@@ -17,7 +20,7 @@ export function hostLocal(directory: string, ...subnets: readonly string[]): obj
   };
 }
 
-/** A network namespace that CNI plugins have prepared, as a container engine would. */
+/** A network namespace prepared by CNI plugins, as a container engine does it. */
 export class CniNetns {
   readonly #added: { config: CniConfig; ifname: string }[] = [];
 
@@ -34,7 +37,7 @@ export class CniNetns {
     return `/run/netns/${this.name}`;
   }
 
-  /** Adds an interface; the result holds its addresses without prefix lengths. */
+  /** Adds an interface. Resolves with its addresses, without prefix lengths. */
   async add(config: CniConfig, ifname: string): Promise<string[]> {
     this.#added.push({ config, ifname });
     const result = JSON.parse(await this.#plugin("ADD", config, ifname)) as { ips?: { address: string }[] };
@@ -46,7 +49,10 @@ export class CniNetns {
     return (await run("ip", ["netns", "exec", this.name, ...argv], { maxBuffer: 16 << 20 })).stdout;
   }
 
-  /** What a VM could have left or changed: names and addresses of links, and lines of qdiscs. */
+  /**
+   * Resolves with what a VM could have left or changed: names and addresses of interfaces, and lines of
+   * qdiscs.
+   */
   async state(): Promise<string[]> {
     const links = JSON.parse(await this.exec(["ip", "-j", "link"])) as {
       ifname: string;

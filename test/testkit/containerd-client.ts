@@ -8,7 +8,7 @@ import { EventsDefinition } from "./proto/generated/containerd/services/events.t
 import { SnapshotsDefinition } from "./proto/generated/containerd/services/snapshots.ts";
 import { type Mount, TasksDefinition } from "./proto/generated/containerd/services/tasks.ts";
 
-/** An OCI spec as far as tests change it. */
+/** The parts of an OCI spec that tests change. */
 export interface Spec {
   process: OciProcess;
   mounts: { destination: string; type?: string; source?: string; options?: string[] }[];
@@ -34,7 +34,7 @@ export interface OciProcess {
   [other: string]: unknown;
 }
 
-/** How a container's record is to differ from what `ctr` makes of the busybox image. */
+/** How a container's record differs from what `ctr` creates for the busybox image. */
 interface RecordSettings {
   readonly id: string;
   readonly runtime: string;
@@ -69,7 +69,7 @@ export class ContainerdClient {
   readonly events: GrpcClient<typeof EventsDefinition>;
   #model: Promise<{ spec: Spec; snapshotter: string; parent: string }> | undefined;
 
-  /** `ctr` stands for the namespace, which has the busybox image. */
+  /** `ctr` selects the namespace, which has the busybox image. */
   constructor(address: string, ctr: Ctr) {
     this.#ctr = ctr;
     this.#socket = new GrpcSocket(address, { "containerd-namespace": ctr.namespace });
@@ -83,7 +83,7 @@ export class ContainerdClient {
     return this.#ctr.namespace;
   }
 
-  /** To be called after `Containerd.kill`: resolves once the restarted containerd can be called. */
+  /** Call it after `Containerd.kill`: resolves once the restarted containerd can be called. */
   reconnected(): Promise<void> {
     return this.#socket.reconnected();
   }
@@ -92,7 +92,7 @@ export class ContainerdClient {
     this.#socket.close();
   }
 
-  /** Makes a container's record and root file system; answers the mounts that its task is created with. */
+  /** Creates a container's record and root file system. Resolves with the mounts for its task. */
   async record({ id, runtime, configPath, edit }: RecordSettings): Promise<Mount[]> {
     this.#model ??= this.#readModel();
     const { spec: model, snapshotter, parent } = await this.#model;
@@ -101,7 +101,7 @@ export class ContainerdClient {
     edit?.(spec);
     const { mounts } = await this.snapshots.prepare({
       ...{ snapshotter, key: id, parent },
-      // Without it containerd's garbage collection may come before the container's record does.
+      // Without it containerd's garbage collection may delete it before the container's record exists.
       labels: { "containerd.io/gc.root": new Date().toISOString() },
     });
     const options =
@@ -121,17 +121,17 @@ export class ContainerdClient {
     return mounts;
   }
 
-  /** Removes what `record` made. */
+  /** Removes what `record` has created. */
   async removeRecord(id: string): Promise<void> {
     await this.containers.delete({ id });
     const { snapshotter } = await (this.#model ?? this.#readModel());
-    // containerd's own garbage collection may have been faster.
+    // containerd's garbage collection may have been faster.
     await this.snapshots.remove({ snapshotter, key: id }).catch((error) => {
       if (statusName(error) !== "NOT_FOUND") throw error;
     });
   }
 
-  /** What ctr makes of the image, read from a record that no task is made of. */
+  /** Reads what ctr creates for the image, from a record without a task. */
   async #readModel() {
     const id = "model";
     await this.#ctr.expect(["containers", "create", BUSYBOX, id, "true"]);

@@ -20,16 +20,16 @@ export type Line = (typeof LINES)[number];
 export class Containerd {
   private constructor(
     readonly line: Line,
-    /** Everything that this instance writes is below it. */
+    /** Contains everything that this instance writes. */
     readonly directory: string,
   ) {}
 
   /**
-   * Starts an instance in a folder of its own. Rejects with hack/containerd's message. `within`: a program, with arguments,
-   * that is to run hack/containerd, and so containerd, in other surroundings.
+   * Starts an instance in its own directory. Rejects with hack/containerd's message. `within`: a command that
+   * runs hack/containerd, and so containerd, in another environment.
    */
   static async up(line: Line, within: readonly string[] = []): Promise<Containerd> {
-    // hack/test names one parent folder, so that it can stop what a killed test run leaves.
+    // hack/test sets one parent directory, so that it can stop what a killed test run leaves.
     const parent = process.env.HULL_E2E_DIR ?? tmpdir();
     await mkdir(parent, { recursive: true });
     const containerd = new Containerd(line, await mkdtemp(join(parent, "ctd-")));
@@ -42,7 +42,7 @@ export class Containerd {
     return join(this.directory, "containerd.sock");
   }
 
-  /** ctr in a namespace that has the test images. */
+  /** Resolves with ctr for a namespace that has the test images. */
   async namespace(name: string): Promise<Ctr> {
     const ctr = new Ctr(join(this.directory, "ctr"), name);
     const local = this.line === "2" ? ["--local"] : [];
@@ -50,7 +50,7 @@ export class Containerd {
     return ctr;
   }
 
-  /** The end of containerd's log, for messages. */
+  /** Resolves with the last lines of containerd's log, for error messages. */
   async log(lines = 40): Promise<string> {
     const text = await readFile(join(this.directory, "containerd.log"), "utf8");
     return text.split("\n").slice(-lines).join("\n");
@@ -60,41 +60,41 @@ export class Containerd {
     return Number(await readFile(join(this.directory, "containerd.pid"), "utf8"));
   }
 
-  /** Runs a program among containerd's mounts; answers what it prints. */
+  /** Runs a program in containerd's mount namespace. Resolves with its output. */
   async among(...argv: [string, ...string[]]): Promise<string> {
     const { stdout } = await run("nsenter", [`--mount=/proc/${await this.pid()}/ns/mnt`, "--", ...argv]);
     return stdout;
   }
 
-  /** Kills containerd alone, by SIGKILL: its shims live on. */
+  /** Kills containerd alone (SIGKILL): its shims keep running. */
   async kill(): Promise<void> {
     const pid = await this.pid();
     process.kill(pid, "SIGKILL");
-    // It is no child of ours, so that only /proc tells when its sockets and files are closed.
+    // It is not our child, so only /proc shows when its sockets and files are closed.
     for (const end = performance.now() + 60_000; await runs(pid); await sleep(10))
       if (performance.now() > end) throw new Error(`containerd ${pid} does not end`);
   }
 
-  /** Starts it again after `kill`, with what is left of it. */
+  /** Starts it again after `kill`, with its state. */
   async restart(): Promise<void> {
     await this.#script("up");
   }
 
   /**
-   * Removes the network namespaces that no pod has, for a containerd without pods: one that was killed between making a
-   * pod's and noting it has forgotten it (with runc 6 of 25).
+   * Removes network namespaces that belong to no pod, for a containerd without pods: it forgets one if it is
+   * killed between creating and recording it (with runc in 6 of 25 attempts).
    */
   async removeForgottenNetns(): Promise<void> {
-    const folder = join(this.directory, "state/io.containerd.grpc.v1.cri/netns");
-    for (const name of await readdir(folder)) {
-      await run("umount", [join(folder, name)]).catch((error: { stderr?: string }) => {
+    const directory = join(this.directory, "state/io.containerd.grpc.v1.cri/netns");
+    for (const name of await readdir(directory)) {
+      await run("umount", [join(directory, name)]).catch((error: { stderr?: string }) => {
         if (!error.stderr?.includes("not mounted")) throw error;
       });
-      await rm(join(folder, name));
+      await rm(join(directory, name));
     }
   }
 
-  /** Stops it with all its shims and removes its folder. */
+  /** Stops it with all its shims and removes its directory. */
   async down(): Promise<void> {
     await this.#script("down");
     await rm(this.directory, { recursive: true, force: true });
@@ -112,7 +112,7 @@ export class Containerd {
   }
 }
 
-/** Whether a process exists and is no zombie. */
+/** Whether a process exists and is not a zombie. */
 async function runs(pid: number): Promise<boolean> {
   const state = procStatFields(await readFile(`/proc/${pid}/stat`, "utf8").catch(() => ""))[3];
   return state !== undefined && !/[ZX]/.test(state);

@@ -1,4 +1,7 @@
-/** CRI's streaming calls as the kubelet makes them: Kubernetes' remote command and port forward protocols over SPDY. */
+/**
+ * CRI's streaming calls as the kubelet makes them: Kubernetes' remote command and port forward protocols over
+ * SPDY.
+ */
 import assert from "node:assert/strict";
 import type { Duplex, Writable } from "node:stream";
 import type { CriContainer, CriPod } from "./cri.ts";
@@ -7,14 +10,14 @@ import { SpdyConnection } from "./spdy.ts";
 
 interface StreamOptions {
   readonly stdin?: boolean;
-  /** One stream for both outputs, and a size. */
+  /** One output stream, and a window size. */
   readonly tty?: boolean;
 }
 
-/** A client of a running command: the streams of `kubectl exec` and `kubectl attach`. */
+/** The client of a running command, with the streams of `kubectl exec` and `kubectl attach`. */
 export class RemoteCommand {
   readonly stdout: OutputReader;
-  /** Undefined with a terminal. */
+  /** undefined with a terminal. */
   readonly stderr: OutputReader | undefined;
   readonly stdin: Writable | undefined;
   readonly #resize: Writable | undefined;
@@ -41,7 +44,7 @@ export class RemoteCommand {
     return await RemoteCommand.#connect(url, options);
   }
 
-  /** Joins the container's own streams. */
+  /** Attaches to the container's own streams. */
   static async attach({ cri, id }: CriContainer, options: StreamOptions = {}): Promise<RemoteCommand> {
     const { url } = await cri.runtime.attach({ containerId: id, ...streams(options) });
     return await RemoteCommand.#connect(url, options);
@@ -57,7 +60,10 @@ export class RemoteCommand {
     this.#resize.write(JSON.stringify({ Width: columns, Height: rows }));
   }
 
-  /** Resolves with the exit code once the command has ended. Rejects with the server's message when it did not run. */
+  /**
+   * Resolves with the exit code once the command has exited. Rejects with the server's message if it did not
+   * run.
+   */
   async exitCode(): Promise<number> {
     await this.#status.ended;
     assert.notEqual(this.#status.text, "", "the server ended the connection without a status");
@@ -68,13 +74,13 @@ export class RemoteCommand {
     return Number(code);
   }
 
-  /** Leaves; an attached container goes on. */
+  /** Disconnects; an attached container keeps running. */
   detach(): void {
     this.#connection.close();
   }
 }
 
-/** What the error stream brings: metav1.Status. */
+/** The content of the error stream: metav1.Status. */
 interface Status {
   readonly status: string;
   readonly reason?: string;
@@ -89,13 +95,16 @@ const streams = ({ stdin = false, tty = false }: StreamOptions) => ({
   tty,
 });
 
-/** A connection to a port of the pod; the error stream tells why there is none. */
+/** A connection to a port of the pod; the error stream has the reason if it fails. */
 interface ForwardedConnection {
   readonly data: Duplex;
   readonly error: OutputReader;
 }
 
-/** `kubectl port-forward`: any number of connections to the pod's localhost over one to the runtime. */
+/**
+ * `kubectl port-forward`: any number of connections to the pod's localhost over one connection to the
+ * runtime.
+ */
 export class PortForward {
   readonly #connection: SpdyConnection;
   #requests = 0;

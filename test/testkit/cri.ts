@@ -11,13 +11,13 @@ import { ImageServiceDefinition } from "./proto/generated/runtime/v1/image.ts";
 import { PodSandboxConfig, type PodSandboxStatus } from "./proto/generated/runtime/v1/pod.ts";
 import { RuntimeServiceDefinition } from "./proto/generated/runtime/v1/runtime.ts";
 
-/** A container that lives until it is told to end, and does nothing meanwhile: loops of many fill an emulated CPU. */
+/** The command of a container that sleeps until SIGTERM: many busy loops would saturate an emulated CPU. */
 export const IDLE = ["sh", "-c", "trap 'exit 0' TERM; sleep 100000 & wait"] as const;
 
 export type PodSettings = Parameters<typeof PodSandboxConfig.fromPartial>[0];
 export type ContainerSettings = Parameters<typeof ContainerConfig.fromPartial>[0];
 
-/** What a command in a container left. */
+/** The result of a command in a container. */
 interface ExecResult {
   readonly code: number;
   readonly stdout: string;
@@ -27,7 +27,7 @@ interface ExecResult {
 /** Kubernetes' Container Runtime Interface, as the kubelet speaks it to containerd's CRI plugin. */
 export class Cri {
   readonly #socket: GrpcSocket;
-  /** Every call as it is; the methods below are what tests usually want of them. */
+  /** All calls; the methods below are what tests usually need. */
   readonly runtime: GrpcClient<typeof RuntimeServiceDefinition>;
   readonly images: GrpcClient<typeof ImageServiceDefinition>;
   readonly #pods = new Set<CriPod>();
@@ -40,7 +40,7 @@ export class Cri {
     this.images = this.#socket.client(ImageServiceDefinition);
   }
 
-  /** Runs a pod with a runtime handler. What `settings` leaves out gets values that no other pod has. */
+  /** Runs a pod with a runtime handler. Fields missing in `settings` get unique values. */
   async runPod(handler: string, settings: PodSettings = {}, timeoutMs = 120_000): Promise<CriPod> {
     this.#count += 1;
     const name = `pod-${process.pid}-${this.#count}`;
@@ -58,7 +58,7 @@ export class Cri {
     return pod;
   }
 
-  /** Stops and removes every pod that is left of this client's. For `afterEach`. */
+  /** Stops and removes every remaining pod of this client. For `afterEach`. */
   async removePods(): Promise<void> {
     const pods = [...this.#pods];
     this.#pods.clear();
@@ -69,7 +69,7 @@ export class Cri {
     this.#pods.delete(pod);
   }
 
-  /** Between containerd's end and its new start: resolves once it answers again. */
+  /** Call it while containerd is down: resolves once it answers again. */
   reconnected(): Promise<void> {
     return this.#socket.reconnected();
   }
@@ -79,7 +79,10 @@ export class Cri {
   }
 }
 
-/** Whether containerd refused to stop a container because it was just closing its task's connection: asked again, it does. */
+/**
+ * Whether containerd refused to stop a container because it was closing the task's connection; a retry
+ * succeeds.
+ */
 export function isJustEnding(error: Error): boolean {
   return error.message.endsWith("ttrpc: closed");
 }
@@ -198,9 +201,9 @@ export class CriContainer {
   }
 
   /**
-   * Stops and removes it. When a container has ended, containerd deletes its task first and writes its state down
-   * later; whoever asks between the two for its removal is told that it still runs, and whoever asks for its stop while
-   * containerd closes the task's connection that this is closed. The kubelet asks again.
+   * Stops and removes it. After a container's exit, containerd deletes its task before it records the new
+   * state; in between, a removal fails because the container still runs, and a stop because the task's
+   * connection is closed. Retries, as the kubelet does.
    */
   async remove(): Promise<void> {
     await this.stop().catch(async (error: Error) => {

@@ -5,9 +5,9 @@ import { once } from "node:events";
 /** The busybox image that hack/containerd imports. */
 export const BUSYBOX = "hull.test/busybox:latest";
 
-/** What a finished `ctr` left. `ctr run` in the foreground ends with the task's own exit status. */
+/** The result of `ctr`. `ctr run` in the foreground exits with the task's exit status. */
 export interface CtrResult {
-  /** 128 + the signal's number when ctr itself was killed is not made up: `signal` tells it and code is null. */
+  /** null if ctr itself was killed; then `signal` is set. */
   readonly code: number | null;
   readonly signal: NodeJS.Signals | null;
   readonly stdout: string;
@@ -20,13 +20,13 @@ export interface CtrResult {
 export interface CtrOptions {
   /** Written to stdin, which is then closed; without it stdin is closed at once. */
   readonly stdin?: Buffer | undefined;
-  /** Keeps stdin open until `closeStdin`, which then gives the input. */
+  /** Keeps stdin open until `closeStdin`, which then passes the input. */
   readonly holdStdin?: boolean | undefined;
   /** ctr gets SIGKILL after this time. Default 90 s. */
   readonly timeoutMs?: number | undefined;
 }
 
-/** Bytes of each stream that a result keeps as text; counts and checksums cover all of it. */
+/** Bytes of each stream that a result keeps as text; counts and checksums cover the whole stream. */
 const KEPT = 1 << 20;
 
 /** A started `ctr`. */
@@ -38,7 +38,7 @@ export class RunningCtr {
   #stderr = "";
   readonly #waiting = new Set<() => void>();
   readonly #onTerminal: boolean;
-  /** Resolves when ctr has ended and both streams are read to their end. */
+  /** Resolves when ctr has exited and both streams have been read to their end. */
   readonly ended: Promise<CtrResult>;
 
   constructor(
@@ -62,7 +62,7 @@ export class RunningCtr {
     this.#child.stderr.on("data", (chunk: Buffer) => {
       if (this.#stderr.length < KEPT) this.#stderr += chunk.toString("utf8");
     });
-    // A task may end without reading its input: EPIPE is then the expected end of this stream.
+    // A task may exit without reading its input: then EPIPE is expected.
     this.#child.stdin.on("error", (error: NodeJS.ErrnoException) => {
       if (error.code !== "EPIPE") this.#stderr += `\nstdin: ${error.message}`;
     });
@@ -75,12 +75,12 @@ export class RunningCtr {
     this.#child.stdin.end(last);
   }
 
-  /** Takes ctr away as SIGKILL does: containerd is told nothing but that its client is gone. */
+  /** Kills ctr with SIGKILL: containerd only notices that its client has disconnected. */
   kill(): void {
     this.#child.kill("SIGKILL");
   }
 
-  /** Ctrl-C: SIGINT, or on a terminal the key, of which the terminal may make a signal. */
+  /** Sends Ctrl-C: SIGINT or, on a terminal, the key, which the terminal may turn into a signal. */
   interrupt(): void {
     if (this.#onTerminal) this.#child.stdin.write("\x03");
     else this.#child.kill("SIGINT");
@@ -99,7 +99,7 @@ export class RunningCtr {
     };
   }
 
-  /** Resolves when stdout holds `text`; rejects when ctr ends without having printed it. */
+  /** Resolves when stdout contains `text`; rejects if ctr exits before that. */
   async printed(text: string): Promise<void> {
     await new Promise<void>((resolve, reject) => {
       const check = () => {
@@ -126,7 +126,10 @@ export class Ctr {
     return new RunningCtr(this.command, ["--namespace", this.namespace, ...args], options);
   }
 
-  /** Starts ctr on a terminal of 40 rows and 120 columns, which script(1) makes: a signal that ends ctr is 128 + its number. */
+  /**
+   * Starts ctr on a terminal of 40 rows and 120 columns (script(1)): a signal that kills ctr is status 128 +
+   * its number.
+   */
   startOnTerminal(args: readonly string[], options: Pick<CtrOptions, "timeoutMs"> = {}): RunningCtr {
     const quoted = [this.command, "--namespace", this.namespace, ...args].map(
       (word) => `'${word.replaceAll("'", "'\\''")}'`,
@@ -136,12 +139,12 @@ export class Ctr {
     return new RunningCtr("script", ["-qefc", command, "/dev/null"], terminal);
   }
 
-  /** Runs ctr to its end, whatever its exit status. */
+  /** Runs ctr, whatever its exit status. */
   call(args: readonly string[], options: CtrOptions = {}): Promise<CtrResult> {
     return this.start(args, options).ended;
   }
 
-  /** Runs ctr to its end; rejects with its messages when it fails. */
+  /** Runs ctr; rejects with its output if it fails. */
   async expect(args: readonly string[], options: CtrOptions = {}): Promise<CtrResult> {
     const result = await this.call(args, options);
     if (result.code !== 0) {

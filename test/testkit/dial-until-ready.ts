@@ -4,24 +4,24 @@ import { HullError } from "../../src/core/errors.ts";
 import { Dial } from "../../src/vsock/hybrid.ts";
 
 interface DialPace {
-  /** How long a try is waited for before the next one is made. */
+  /** How long to wait before the second attempt. */
   readonly firstMs: number;
-  /** Tries get longer by this factor ... */
+  /** The interval grows by this factor ... */
   readonly factor: number;
   /** ... up to this. */
   readonly longestMs: number;
 }
 
 /**
- * Tries become rarer by the time that has passed: the guest waits 3 % of its boot at most for the next one (and a
- * clone that is there at once 50 ms), while a boot of half a minute leaves no more than a hundred open.
+ * The interval grows with the time that has passed: the guest waits at most 3 % of its boot time for the next
+ * attempt (and a clone 50 ms), while a boot of half a minute leaves at most a hundred connections open.
  */
 const PACE: DialPace = { firstMs: 50, factor: 1.03, longestMs: 1000 };
 
 /**
- * Dials a guest port until somebody answers: the first OK is the sign that the guest is up. Tries that got no answer
- * are left open, since each may still be answered and closing one before that breaks the daemon (README.md); the
- * first answered try wins, whichever it is. Rejects with DeadlineExceeded that tells the last failure.
+ * Dials a guest port until it answers: the first OK shows that the guest is up. Unanswered attempts stay
+ * open, since each may still be answered and closing one before that crashes the daemon (README.md); the
+ * first answered attempt wins, whichever it is. Rejects with DeadlineExceeded, with the last failure.
  */
 export async function dialUntilReady(
   path: string,
@@ -43,7 +43,7 @@ export async function dialUntilReady(
         open.splice(open.indexOf(dial), 1);
       });
       const winners = open.map((one) => one.answered.then((socket) => ({ one, socket })));
-      // A try that failed is not a reason to hurry: the next one comes when its time has come.
+      // A failed attempt does not shorten the interval.
       const first = await deadline.race(firstWithin(winners, wait));
       if (first) {
         winner = first.one;
@@ -56,7 +56,7 @@ export async function dialUntilReady(
     const error = HullError.from(thrown);
     throw new HullError(error.code, `guest port ${port}: ${error.message}${cause}`, { cause: thrown });
   } finally {
-    // The guest answers in order: what is older than the winner and unanswered was lost and never will be answered.
+    // The guest answers in order: unanswered attempts older than the winner are lost.
     const age = winner ? open.indexOf(winner) : -1;
     open.forEach((dial, index) => {
       if (dial === winner) return;
@@ -66,13 +66,13 @@ export async function dialUntilReady(
   }
 }
 
-/** The first of `promises` that succeeds within `ms`; undefined when none does. */
+/** Resolves with the first of `promises` that succeeds within `ms`, or undefined. */
 async function firstWithin<T>(promises: Promise<T>[], ms: number): Promise<T | undefined> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<undefined>((resolve) => {
     timer = setTimeout(() => resolve(undefined), ms);
   });
-  // When all fail there is nothing to win, but the time until the next try is kept.
+  // If all fail, still wait for the rest of the interval.
   const first = Promise.any(promises).catch(() => late);
   try {
     return await Promise.race([first, late]);

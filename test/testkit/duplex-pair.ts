@@ -6,7 +6,7 @@ class End extends Duplex {
   peer: End | undefined;
 
   override _read(): void {
-    // Pushed by the peer's writes.
+    // The peer's writes push.
   }
 
   override _write(chunk: Buffer, _encoding: string, done: () => void): void {
@@ -25,7 +25,7 @@ class End extends Duplex {
   }
 }
 
-/** Two streams, each of which reads what is written to the other. */
+/** Returns two streams, each of which reads what is written to the other. */
 export function duplexPair(): [Duplex, Duplex] {
   const [one, other] = [new End(), new End()];
   one.peer = other;

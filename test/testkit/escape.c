@@ -1,8 +1,5 @@
-/*
- * escape WAY: a process that was taken over and does not want to end with its pod. Says "up" once it is one,
- * and holds its output open for as long as anything of it runs. Says "hit" when it has signalled somebody
- * else.
- */
+/* escape WAY: a compromised process that tries to survive its pod. Prints "up" once it runs, and keeps its
+ * output open while any of its processes exists. Prints "hit" when it has signalled another process. */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <pthread.h>
@@ -24,7 +21,7 @@ static void up(void) {
   say("up\n");
 }
 
-/* The number of the newest process, the last word of /proc/loadavg (proc(5)). */
+/* The PID of the newest process: the last field of /proc/loadavg (proc(5)). */
 static pid_t newest(int loadavg) {
   char text[128];
   ssize_t length = pread(loadavg, text, sizeof(text) - 1, 0);
@@ -33,7 +30,7 @@ static pid_t newest(int loadavg) {
   return last ? atoi(last) : 0;
 }
 
-/* Kills processes by their numbers, as they come. */
+/* Kills new processes by guessing their PIDs. */
 static void kill_newest(void) {
   int loadavg = open("/proc/loadavg", O_RDONLY | O_CLOEXEC);
   pid_t self = getpid();
@@ -57,7 +54,7 @@ static void *wait_on(void *given) {
 int main(int argc, char **argv) {
   const char *way = argc == 2 ? argv[1] : "";
   prctl(PR_SET_PDEATHSIG, 0);
-  /* Nobody's child, in a session of its own. */
+  /* Orphaned, in a new session. */
   if (fork() != 0 || setsid() < 0 || fork() != 0)
     return 0;
   if (strcmp(way, "sleeps") == 0)
@@ -86,7 +83,7 @@ int main(int argc, char **argv) {
       syscall(SYS_exit, 0);
   }
   if (strcmp(way, "hides in namespaces") == 0) {
-    /* A host may forbid it. */
+    /* The host may forbid it. */
     if (unshare(CLONE_NEWUSER | CLONE_NEWPID) != 0 || fork() == 0)
       wait_on(NULL);
     return 0;

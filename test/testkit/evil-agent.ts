@@ -11,7 +11,7 @@ import { AgentDefinition } from "../../src/proto/generated/hull/agent/v1/agent.t
 import { socketTransport } from "../../src/ttrpc/node/socket-transport.ts";
 import { type Handlers, Server } from "../../src/ttrpc/server.ts";
 
-/** What an agent answers to the handshake. */
+/** An agent's answer to Hello. */
 export const HELLO = {
   protocolMajor: 2,
   protocolMinor: 0,
@@ -20,7 +20,10 @@ export const HELLO = {
   features: [],
 };
 
-/** An agent that answers as `handlers` say, as the shim has it: over a socket, bounded. `guest` is the guest's end. */
+/**
+ * Returns an agent that answers with `handlers`, as the shim uses it: over a socket, bounded. `guest` is the
+ * guest's end.
+ */
 export async function evilAgent(
   t: TestContext,
   handlers: Handlers<typeof AgentDefinition>,
@@ -36,22 +39,22 @@ export async function evilAgent(
     requestTimeout,
     warn: (message) => void warnings.push(message),
   });
-  connecting.catch(() => undefined); // the test's own to look at
+  connecting.catch(() => undefined); // the test awaits it itself
   return { connecting, warnings, guest };
 }
 
 async function socketPair(t: TestContext): Promise<[Socket, Socket]> {
-  const folder = await mkdtemp(join(tmpdir(), "evil-agent-"));
-  const server = createServer().listen(join(folder, "socket"));
+  const directory = await mkdtemp(join(tmpdir(), "evil-agent-"));
+  const server = createServer().listen(join(directory, "socket"));
   await once(server, "listening");
-  const near = connect(join(folder, "socket"));
+  const near = connect(join(directory, "socket"));
   const [far] = (await once(server, "connection")) as [Socket];
-  near.on("error", () => undefined); // whichever end is closed first breaks the other
+  near.on("error", () => undefined); // closing one end resets the other
   t.after(async () => {
     near.destroy();
     far.destroy();
     server.close();
-    await rm(folder, { recursive: true });
+    await rm(directory, { recursive: true });
   });
   return [near, far];
 }

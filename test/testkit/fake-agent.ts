@@ -23,14 +23,14 @@ interface FakeProcess {
 }
 
 /**
- * An agent without a guest: processes live until `end` (or a deadly signal) and calls can be made to fail or hang.
- * Refuses what the real agent refuses, so that a wrong call order shows.
+ * An agent without a guest: processes run until `end` (or a deadly signal), and calls can be made to fail or
+ * hang. Refuses what the real agent refuses, so that a wrong order of calls is detected.
  */
 export class FakeAgent implements GuestAgent {
   readonly version = "fake";
   readonly kernelRelease = "0.0.0-fake";
   readonly calls: string[] = [];
-  /** Call name -> what it throws, or a promise it waits for first. */
+  /** Call name -> error to throw, or promise to await first. */
   readonly faults = new Map<string, Error | Promise<unknown>>();
   readonly #processes = new Map<string, FakeProcess>();
   readonly #lost = deferred<Error>();
@@ -53,7 +53,7 @@ export class FakeAgent implements GuestAgent {
     await this.#call("onlineResources", `${vcpus} ${memoryMib}`);
   }
 
-  /** What containers were created from, by id. */
+  /** The requests of CreateContainer, by id. */
   readonly created = new Map<string, CreateContainer>();
 
   async createContainer(request: CreateContainer): Promise<void> {
@@ -73,7 +73,7 @@ export class FakeAgent implements GuestAgent {
   async start(ref: ProcessRef): Promise<void> {
     const process = this.#get(ref);
     if (process.state !== "created") throw failedPrecondition(`${key(ref)} is ${process.state}`);
-    // As in the guest: an exec whose start fails has ended.
+    // As in the guest: an exec whose start fails has exited.
     if (ref.execId !== "") process.state = "starting";
     await this.#call("start", key(ref)).catch((error) => {
       if (ref.execId !== "") this.#end(process, 255);
@@ -143,7 +143,7 @@ export class FakeAgent implements GuestAgent {
     this.lose("closed by the host");
   }
 
-  /** The process ends by itself. The init process takes its execs along, and their exits come first. */
+  /** A process exits. Init's exit kills its execs, whose exits are reported first. */
   end(ref: ProcessRef, status: number, oomKilled = false): void {
     if (ref.execId === "") {
       for (const [name, process] of this.#processes) {
@@ -155,12 +155,12 @@ export class FakeAgent implements GuestAgent {
     this.#end(this.#get(ref), status, oomKilled);
   }
 
-  /** The processes that have not been deleted: `container/` and `container/exec`. */
+  /** The processes that have not been deleted, as `container/` and `container/exec`. */
   get processes(): string[] {
     return [...this.#processes.keys()];
   }
 
-  /** The connection breaks. */
+  /** Breaks the connection. */
   lose(why: string): void {
     this.#lost.resolve(new Error(why));
   }

@@ -13,7 +13,7 @@ import { FakeHypervisor } from "./fake-hypervisor.ts";
 import { MemoryLedger } from "./memory-ledger.ts";
 import { within } from "./within.ts";
 
-/** The configuration of a file with these lines, for programs that exist. */
+/** Returns the configuration from a file with these lines, with programs that exist. */
 export async function configOf(lines = ""): Promise<Config> {
   const origin = { kind: "file", source: "x.yaml", folder: "/etc/hull" } as const;
   const programs = `path: ${process.execPath}, virtio_fs_daemon: ${process.execPath}`;
@@ -22,12 +22,12 @@ export async function configOf(lines = ""): Promise<Config> {
   return LoadedConfig.of([layerOf(await parseText({ ...origin, text }), origin)], [], "/opt/hull").config;
 }
 
-/** An attempt to boot the pod ns/p1, and what was reported of it. */
+/** A boot of the pod ns/p1, and its log. */
 export interface FakeBoot extends Boot {
   readonly logged: string[];
 }
 
-/** What a phase of the boot gets. `lines` are the configuration's. */
+/** Returns the input of a boot phase. `lines` is the configuration. */
 export async function fakeBoot(lines = "", request: Partial<SandboxRequest> = {}): Promise<FakeBoot> {
   const logged: string[] = [];
   return {
@@ -51,7 +51,7 @@ export async function fakeBoot(lines = "", request: Partial<SandboxRequest> = {}
   };
 }
 
-/** A helper process that ends when told to. */
+/** A helper process that exits on request. */
 export class FakeHelper {
   readonly pid = process.pid;
   readonly #exit: Deferred<ProcessExit> = deferred();
@@ -69,13 +69,13 @@ export class FakeHelper {
   }
 }
 
-/** Surroundings without anything on the host. `steps` is what was asked of them, in order. */
+/** Surroundings without anything on the host. `steps` are the calls, in order. */
 export class FakeSurroundings {
   readonly steps: string[] = [];
   readonly driver = new FakeHypervisor();
   readonly virtiofsd = new FakeHelper("virtiofsd");
 
-  /** As the phases take them. */
+  /** For the phases of the boot. */
   get value(): Surroundings {
     const did = (step: string) => void this.steps.push(step);
     return {

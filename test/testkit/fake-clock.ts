@@ -1,6 +1,6 @@
 import type { TestContext } from "node:test";
 
-/** A clock for one test: timers and `performance.now()` go on only when it is told to. */
+/** A clock for one test: timers and `performance.now()` advance only through `pass`. */
 export class FakeClock {
   #now = 0;
   readonly #timers: TestContext["mock"]["timers"];
@@ -11,7 +11,7 @@ export class FakeClock {
     mock.method(performance, "now", () => this.#now);
   }
 
-  /** Lets milliseconds pass. Resolves when all that follows without another timer has happened. */
+  /** Lets milliseconds pass. Resolves when everything that needs no further timer has happened. */
   async pass(ms: number): Promise<void> {
     this.#now += ms;
     this.#timers.tick(ms);

@@ -11,10 +11,10 @@ let bundle: string | undefined;
 let tapOpener: Buffer | undefined;
 
 /**
- * Writes an executable `cloud-hypervisor` into `directory` that serves the real one's API and event stream without
- * a guest, and behaves as `script` says. Returns its path. The name ends up in the process list, as the real one's. It
- * opens what the real one opens, with the rights of its user; it reads its own files by their paths, so who runs it as
- * another user puts them where that one can.
+ * Writes an executable `cloud-hypervisor` into `directory` that serves the real API and event stream without
+ * a guest and behaves as `script` says. Returns its path, whose name appears in the process list. It opens
+ * what the real VMM opens, with the rights of its user. It reads its own files by path: a caller that runs it
+ * as another user must make them readable for that user.
  */
 export function fakeCloudHypervisor(directory: string, script: Script = {}): string {
   bundle ??= build();
@@ -46,7 +46,7 @@ function build(): string {
   return result.outputFiles[0]?.text ?? "";
 }
 
-/** The program that opens taps: Node has no ioctl(2). */
+/** Builds the program that opens taps: Node has no ioctl(2). */
 function compile(): Buffer {
   const directory = mkdtempSync(join(tmpdir(), "hull-open-tap-"));
   try {

@@ -4,15 +4,15 @@ import { deferred } from "../../src/core/deferred.ts";
 import { failedPrecondition, HullError, invalidArgument, unavailable } from "../../src/core/errors.ts";
 import type { Hypervisor, Vm, VmContext, VmExit, VmSpec, VmStatus } from "../../src/hypervisor/hypervisor.ts";
 
-/** What the guest agent writes to the console when it listens. */
+/** The guest agent's console line when it is ready. */
 const READY_LINE = "hull-agent: info: ready after 1 ms, 2700 KiB resident\n";
 
-/** A VM that runs nothing. `die` ends it as SIGKILL from outside would. */
+/** A VM that runs nothing. `die` has the effect of a SIGKILL from outside. */
 export class FakeVm implements Vm {
   readonly pid = process.pid;
   readonly #exit = deferred<VmExit>();
   readonly exited = this.#exit.promise;
-  /** What was done to it, in order. */
+  /** The calls, in order. */
   readonly calls: string[] = [];
   #ended: string | undefined;
 
@@ -22,7 +22,7 @@ export class FakeVm implements Vm {
     return "fake guest up\n";
   }
 
-  /** What `status` says; a test may put another in its place. */
+  /** The result of `status`, which a test may replace. */
   state: VmStatus = { state: "running" };
 
   async status(): Promise<VmStatus> {
@@ -57,7 +57,7 @@ export class FakeVm implements Vm {
     this.#grow("addMemory", String(mib));
   }
 
-  /** Leaves two files, as real ones do. */
+  /** Creates two files, as real VMMs do. */
   async snapshot(directory: string): Promise<void> {
     this.#call("snapshot");
     await writeFile(join(directory, "state"), `${this.spec.memoryMib} MiB`);
@@ -93,7 +93,7 @@ export class FakeVm implements Vm {
   }
 }
 
-/** A driver without a VMM. It refuses what real ones refuse. */
+/** A driver without a VMM. Refuses what real ones refuse. */
 export class FakeHypervisor implements Hypervisor {
   readonly type = "fake";
   readonly vms: FakeVm[] = [];

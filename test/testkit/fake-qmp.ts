@@ -1,20 +1,20 @@
 import { type Duplex, duplexPair } from "./duplex-pair.ts";
 
-/** One step of a script: what the client must send next, and what is sent for it. */
+/** A step of a script: what the client must send next, and the answers. */
 export interface QmpStep {
   readonly command: string;
-  /** Messages that answer it, in order; `$id` in a reply is replaced by the command's id. */
+  /** Answers, in order; `$id` is replaced by the command's id. */
   readonly answers?: readonly Record<string, unknown>[];
-  /** The answers wait for it. */
+  /** Delays the answers. */
   readonly after?: Promise<unknown>;
-  /** Ends the connection in place of an answer. */
+  /** Closes the connection instead of answering. */
   readonly hangUp?: boolean;
 }
 
 const GREETING = { QMP: { version: { qemu: { major: 7, minor: 2, micro: 0 } }, capabilities: [] } };
 export const ok = (result: unknown = {}) => ({ return: result, id: "$id" });
 
-/** A QMP server that follows a script. `problems` is what did not go by it; check that it is empty at the end. */
+/** A QMP server that follows a script. `problems` lists deviations; check that it is empty at the end. */
 export class FakeQmp {
   readonly client: Duplex;
   readonly server: Duplex;

@@ -15,7 +15,7 @@ import { FixedCapacity, type VmCapacity } from "../../src/sandbox/vm-capacity.ts
 import type { Health } from "../../src/sandbox/watchdog.ts";
 import { FakeAgent } from "./fake-agent.ts";
 
-/** A sandbox without a VM, which knows what was shared and not yet released. */
+/** A sandbox without a VM, which tracks what is shared and not yet released. */
 export class FakeSandbox implements Sandbox {
   readonly pid = 4242;
   readonly agent = new FakeAgent();
@@ -38,9 +38,9 @@ export class FakeSandbox implements Sandbox {
     },
   };
 
-  /** Disks that are plugged in, as "major:minor" or path. */
+  /** Hot-plugged disks, as "major:minor" or path. */
   readonly disks = new Set<string>();
-  /** How many it takes. */
+  /** The number of hot-plug ports. */
   ports = 4;
 
   async plugDisk({ source }: HostDisk): Promise<PluggedDisk> {
@@ -51,7 +51,7 @@ export class FakeSandbox implements Sandbox {
     return { serial: `serial-${this.disks.size}`, unplug };
   }
 
-  /** How often the network was looked at again. */
+  /** The number of calls of refreshNetwork. */
   refreshes = 0;
 
   async refreshNetwork(): Promise<void> {
@@ -63,7 +63,7 @@ export class FakeSandbox implements Sandbox {
     this.agent.lose("the VM was stopped");
   }
 
-  /** What keeps the guest from answering. */
+  /** Why the guest does not answer. */
   silent: GuestSilence | undefined;
 
   async silence(): Promise<GuestSilence | undefined> {
@@ -94,7 +94,7 @@ export class FakeSandbox implements Sandbox {
   }
 }
 
-/** Streams that go nowhere, are drained at once, and can be asked whether they were closed. */
+/** Returns streams to nowhere that are drained at once and record whether they were closed. */
 export function fakeIo(): ProcessIo & { closed: boolean } {
   return {
     terminal: false,
@@ -109,7 +109,7 @@ export function fakeIo(): ProcessIo & { closed: boolean } {
   };
 }
 
-/** The pod p1 on a sandbox; nobody hears of its events, and it logs nothing. */
+/** Returns the pod p1 on a sandbox, without event sink and log. */
 export function podOn(sandbox: Sandbox): Pod {
   return new Pod({
     id: "p1",

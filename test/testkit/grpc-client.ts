@@ -17,20 +17,20 @@ import { messageOf } from "./message.ts";
 export interface CallOptions {
   /** Default 60 s for unary calls, none for streams. */
   readonly timeoutMs?: number;
-  /** Sent with the call; containerd wants its namespace in `containerd-namespace`. */
+  /** Sent with the call; containerd expects its namespace in `containerd-namespace`. */
   readonly metadata?: Readonly<Record<string, string>>;
-  /** Cancels a unary call, as a client does that goes away. */
+  /** Cancels a unary call, as a disconnecting client does. */
   readonly signal?: AbortSignal;
 }
 
-/** A server's stream; leaving the `for await` loop cancels the call. */
+/** A server's stream; leaving its `for await` loop cancels the call. */
 type GrpcStream<T> = AsyncIterable<T> & { cancel(): void };
 
 type Method<M extends MethodDefinition> = M["responseStream"] extends true
   ? (request: Partial<RequestOf<M>>, options?: CallOptions) => GrpcStream<ResponseOf<M>>
   : (request: Partial<RequestOf<M>>, options?: CallOptions) => Promise<ResponseOf<M>>;
 
-/** The unary and server-streaming calls of a service; fields that a request leaves out have their zero value. */
+/** The unary and server-streaming calls of a service; missing fields of a request have their zero value. */
 export type GrpcClient<D extends ServiceDefinition> = {
   readonly [K in keyof D["methods"]]: Method<D["methods"][K]>;
 };
@@ -44,24 +44,24 @@ export class GrpcSocket {
   readonly #connection: GrpcConnection;
   readonly #metadata: Readonly<Record<string, string>>;
 
-  /** `metadata` goes with every call. */
+  /** `metadata` is sent with every call. */
   constructor(path: string, metadata: Readonly<Record<string, string>> = {}) {
     this.#metadata = metadata;
     this.#connection = new GrpcConnection(`unix://${path}`, credentials.createInsecure(), {
       "grpc.max_receive_message_length": MESSAGE_LIMIT,
-      // The server is on this machine: looking for it again after a restart costs nothing.
+      // The server is local: reconnecting often after a restart costs nothing.
       "grpc.initial_reconnect_backoff_ms": RECONNECT_MS,
       "grpc.max_reconnect_backoff_ms": RECONNECT_MS,
     });
   }
 
-  /** To be called between a server's end and its new start: resolves once there is a connection again. */
+  /** Call it while the server is down: resolves once it is connected again. */
   async reconnected(withinMs = 60_000): Promise<void> {
     const deadline = Date.now() + withinMs;
     const channel = this.#connection.getChannel();
     const settled = (resolve: () => void, reject: (error: Error) => void) => (error?: Error | null) =>
       error ? reject(error) : resolve();
-    // The end may not have been noticed yet.
+    // The disconnect may not have been noticed yet.
     if (channel.getConnectivityState(false) === connectivityState.READY) {
       await new Promise<void>((resolve, reject) => {
         channel.watchConnectivityState(connectivityState.READY, deadline, settled(resolve, reject));
@@ -76,7 +76,7 @@ export class GrpcSocket {
     this.#connection.close();
   }
 
-  /** A client of one of the services behind the socket. */
+  /** Returns a client for a service of this socket. */
   client<D extends ServiceDefinition>(definition: D): GrpcClient<D> {
     const methods = Object.entries(definition.methods).map(([key, method]) => {
       const path = `/${definition.fullName}/${method.name}`;
@@ -130,8 +130,8 @@ export class GrpcSocket {
 }
 
 /**
- * The codecs read every field of a message. The missing ones come from `fromPartial`, also below the first level, which
- * ts-proto generates for the clients' messages (test/testkit/proto), but not for those that hull serves (src/proto).
+ * The codecs read every field of a message. `fromPartial` adds missing ones at all levels; ts-proto generates
+ * it for the clients' messages (test/testkit/proto), but not for those that hull serves (src/proto).
  */
 function encoder(method: MethodDefinition) {
   const codec = method.requestType as MessageCodec<object> & { fromPartial?(value: object): object };

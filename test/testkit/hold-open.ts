@@ -2,7 +2,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import type { TestContext } from "node:test";
 
-/** Has another process hold `path` open until the function that this resolves with is called, or the test ends. */
+/** Keeps `path` open in another process until the returned function is called or the test ends. */
 export async function holdOpen(t: TestContext, path: string): Promise<() => void> {
   const holder = spawn("sh", ["-c", "exec <$0; echo; exec sleep 1000", path], {
     stdio: ["ignore", "pipe", "inherit"],

@@ -7,11 +7,14 @@ import { type MountInfo, parseMountInfo } from "../../src/core/mountinfo.ts";
 export interface PodProcess {
   readonly pid: number;
   readonly argv: readonly string[];
-  /** The fields of /proc/PID/status: `Uid`, `CapEff`, `Seccomp`... Several values are divided by tabs. */
+  /** The fields of /proc/PID/status: `Uid`, `CapEff`, `Seccomp`... Multiple values are separated by tabs. */
   readonly status: Readonly<Record<string, string>>;
 }
 
-/** The processes whose program ends with `program` and that carry the mark of `pod` (`<namespace>/<pod>`). */
+/**
+ * Resolves with the processes whose program ends with `program` and that are marked with `pod`
+ * (`<namespace>/<pod>`).
+ */
 export async function podProcesses(program: string, pod: string): Promise<PodProcess[]> {
   const found: PodProcess[] = [];
   for (const pid of await readdir("/proc")) {
@@ -23,7 +26,7 @@ export async function podProcesses(program: string, pod: string): Promise<PodPro
   return found;
 }
 
-/** The processes of which any user (real, effective, saved, of files) has this number, and of which a thread runs. */
+/** Resolves with the processes of a user (real, effective, saved or file system) of which a thread runs. */
 export async function processesOfUser(user: number): Promise<number[]> {
   const pids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name)).map(Number);
   const all = await Promise.all(pids.map(hostProcess));
@@ -33,7 +36,7 @@ export async function processesOfUser(user: number): Promise<number[]> {
     .map(({ pid }) => pid);
 }
 
-/** The process `pid`; without arguments and fields when it has ended. */
+/** Resolves with the process `pid`, without arguments and fields if it has exited. */
 export async function hostProcess(pid: number): Promise<PodProcess> {
   const [line = "", status = ""] = await Promise.all(
     ["cmdline", "status"].map((file) => readFile(`/proc/${pid}/${file}`, "utf8").catch(() => "")),
@@ -42,22 +45,22 @@ export async function hostProcess(pid: number): Promise<PodProcess> {
   return { pid, argv: line.split("\0").slice(0, -1), status: Object.fromEntries(fields) };
 }
 
-/** What a process may do on the host, as /proc shows it. */
+/** The privileges of a process on the host, from /proc. */
 interface ProcessRights {
   readonly user: number;
   readonly capabilities: string;
   readonly noNewPrivs: string;
   readonly seccomp: string;
-  /** The kinds of namespaces that are not this process's own. */
+  /** The types of namespaces that differ from this process's. */
   readonly namespaces: readonly string[];
-  /** The host's devices that it has open, without /dev/null. */
+  /** The devices that it has open, without /dev/null. */
   readonly devices: readonly string[];
 }
 
 export async function rightsOf({ pid, status }: PodProcess): Promise<ProcessRights> {
-  const links = async (owner: number | "self", folder: string) => {
-    const names = await readdir(`/proc/${owner}/${folder}`);
-    const targets = names.map((name) => readlink(`/proc/${owner}/${folder}/${name}`).catch(() => ""));
+  const links = async (owner: number | "self", directory: string) => {
+    const names = await readdir(`/proc/${owner}/${directory}`);
+    const targets = names.map((name) => readlink(`/proc/${owner}/${directory}/${name}`).catch(() => ""));
     return new Map((await Promise.all(targets)).map((target, index) => [names[index] ?? "", target]));
   };
   const [own, other, files] = [await links("self", "ns"), await links(pid, "ns"), await links(pid, "fd")];
@@ -71,16 +74,16 @@ export async function rightsOf({ pid, status }: PodProcess): Promise<ProcessRigh
   };
 }
 
-/** The mounts that a process sees, as it names them. */
+/** Resolves with the mounts of a process's mount namespace. */
 export async function mountsOf({ pid }: PodProcess): Promise<MountInfo[]> {
   return parseMountInfo(await readFile(`/proc/${pid}/mountinfo`, "utf8"));
 }
 
 /**
- * Folders that a process of an unprivileged user can write to, by their paths (two levels deep) or by a descriptor that it
- * has. Without those that everybody can.
+ * Resolves with the directories that a process of an unprivileged user can write to, by path (two levels
+ * deep) or through an open descriptor, without world-writable ones.
  */
-export async function writableFolders({ pid, status }: PodProcess): Promise<string[]> {
+export async function writableDirectories({ pid, status }: PodProcess): Promise<string[]> {
   const user = status.Uid?.split("\t")[0] ?? "";
   const find = ["find", "/", "-maxdepth", "2", "-path", "/proc", "-prune", "-o"];
   const wanted = ["-type", "d", "-writable", "!", "-perm", "-o=w", "-print"];
@@ -88,17 +91,17 @@ export async function writableFolders({ pid, status }: PodProcess): Promise<stri
   const { stdout } = await promisify(execFile)("nsenter", [
     ...["--mount", `--target=${pid}`, "--", ...become, ...find, ...wanted],
   ]).catch((error: { stdout: string; stderr: string }) => {
-    // What it may not look into is what it may not write to.
+    // It cannot write to what it cannot read.
     const others = error.stderr.split("\n").filter((line) => !/Permission denied|^$/.test(line));
     if (others.length > 0) throw error;
     return error;
   });
-  const folders = stdout.split("\n").filter(Boolean);
+  const directories = stdout.split("\n").filter(Boolean);
   for (const fd of ["cwd", ...(await readdir(`/proc/${pid}/fd`)).map((name) => `fd/${name}`)]) {
     const place = `/proc/${pid}/${fd}`;
     const { mode, uid, gid } = await stat(place).catch(() => ({ mode: 0, uid: 0, gid: 0 })); // closed meanwhile
     const own = (uid === Number(user) && mode & 0o200) || (gid === Number(user) && mode & 0o020);
-    if ((mode & 0o170000) === 0o040000 && own) folders.push(await readlink(place));
+    if ((mode & 0o170000) === 0o040000 && own) directories.push(await readlink(place));
   }
-  return folders;
+  return directories;
 }

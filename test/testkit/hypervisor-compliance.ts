@@ -5,15 +5,15 @@ import type { HotplugDevice, Hypervisor, Vm, VmSpec } from "../../src/hypervisor
 import { MemoryLedger } from "./memory-ledger.ts";
 import { within } from "./within.ts";
 
-/** What the suite needs of a driver: made anew for each test. */
+/** What the suite needs of a driver; set up for each test. */
 export interface ComplianceSetup {
   readonly hypervisor: Hypervisor;
   readonly spec: VmSpec;
-  /** Resolves when the guest is so far that it notices devices. */
+  /** Resolves when the guest is able to notice devices. */
   ready(vm: Vm): Promise<void>;
-  /** A device to plug in. */
+  /** Returns a device to hot-plug. */
   device(): Promise<HotplugDevice>;
-  /** Ends the VMM from outside, as SIGKILL does. */
+  /** Kills the VMM, as SIGKILL does. */
   kill(vm: Vm): void;
   release(): Promise<void>;
 }
@@ -21,7 +21,7 @@ export interface ComplianceSetup {
 const BOOT_MS = 60_000;
 const STEP_MS = 20_000;
 
-/** The behaviour that every driver has. */
+/** Defines tests for the behaviour that every driver must have. */
 export function hypervisorCompliance(name: string, setUp: () => Promise<ComplianceSetup>): void {
   describe(`hypervisor compliance: ${name}`, () => {
     let setup: ComplianceSetup;
@@ -86,7 +86,7 @@ export function hypervisorCompliance(name: string, setUp: () => Promise<Complian
       }
     });
 
-    test("the death of the VMM is noticed and named", async () => {
+    test("reports the exit of the VMM and its cause", async () => {
       const running = await boot();
       setup.kill(running);
       const exit = await running.exited;
@@ -95,7 +95,7 @@ export function hypervisorCompliance(name: string, setUp: () => Promise<Complian
       await running.stop(within(20_000));
     });
 
-    test("it runs in the network namespace it is given", async () => {
+    test("runs in the given network namespace", async () => {
       const own = await readlink("/proc/self/ns/net");
       const running = await boot({ netns: "/proc/self/ns/net" });
       assert.equal(await readlink(`/proc/${running.pid}/ns/net`), own);
@@ -105,7 +105,7 @@ export function hypervisorCompliance(name: string, setUp: () => Promise<Complian
       });
     });
 
-    test("what is missing is told at once, by its name", async () => {
+    test("reports a missing file at once, by its name", async () => {
       for (const [key, advice] of [
         ["kernel", /kernel \/no\/file .*hypervisor\.kernel/],
         ["initrd", /initrd \/no\/file .*hypervisor\.initrd/],
@@ -115,7 +115,7 @@ export function hypervisorCompliance(name: string, setUp: () => Promise<Complian
       }
     });
 
-    test("memory of nothing and a VMM that dies at once are refused fast", async () => {
+    test("refuses 0 bytes of memory, and a VMM that exits at once, without delay", async () => {
       await assert.rejects(boot({ memoryMib: 8 }), { code: "InvalidArgument", message: /default_memory/ });
       await assert.rejects(boot({ extraArgs: ["--hull-no-such-option"] }), {
         code: "Unavailable",

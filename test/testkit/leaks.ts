@@ -4,15 +4,15 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { isOfThisTest } from "./cgroup.ts";
 import { cgroups, directoryEntries, links, mounts, processes, unixSockets } from "./resources.ts";
 
-/** Whose resources are counted. */
+/** Which resources are counted. */
 export interface LeakScope {
-  /** The containerd namespace of the test: nothing else on the machine uses it. */
+  /** The test's containerd namespace, which nothing else on the machine uses. */
   readonly namespace: string;
-  /** The containerd instance's folder. */
+  /** The directory of the containerd instance. */
   readonly directory: string;
   /**
-   * Nothing else uses hull or containerd on this machine meanwhile: then every process of hull, every unix socket
-   * and every network link counts, also those that do not tell whose they are.
+   * Nothing else on this machine uses hull or containerd meanwhile: count every process of hull, every Unix
+   * socket and every network interface, even if their owner is unknown.
    */
   readonly exclusive?: boolean;
 }
@@ -20,10 +20,10 @@ export interface LeakScope {
 /** Programs that hull starts, as the kernel names them (`comm`, at most 15 bytes). */
 const PROGRAMS = /^(qemu-system-|virtiofsd|vhost-device-|cloud-hyperviso|containerd-shim|hull)/;
 
-/** containerd itself, which tests start again. */
+/** containerd itself, which tests restart. */
 const DAEMON = "containerd";
 
-/** Everything in the scope that exists now, one line a thing; the same thing gives the same line again. */
+/** Resolves with everything in the scope, one line per object; the line of an object does not change. */
 export async function snapshot(scope: LeakScope): Promise<Set<string>> {
   const { namespace, directory, exclusive = false } = scope;
   const state = `/run/hull/${namespace}/`;
@@ -48,7 +48,7 @@ export async function snapshot(scope: LeakScope): Promise<Set<string>> {
   for (const path of await unixSockets()) {
     if (ours(path) || (exclusive && /^\/run\/(hull|containerd)\//.test(path))) found.add(`socket ${path}`);
   }
-  const folders = [
+  const directories = [
     state,
     `${directory}/state/io.containerd.runtime.v2.task/${namespace}`,
     `${directory}/state/io.containerd.sandbox.controller.v1.shim/${namespace}`,
@@ -56,10 +56,10 @@ export async function snapshot(scope: LeakScope): Promise<Set<string>> {
       ? ["/run/hull", "/run/containerd/s", "/run/containerd/fifo", "/run/netns", "/dev/shm"]
       : []),
   ];
-  for (const folder of folders)
-    for (const entry of await directoryEntries(folder)) found.add(`entry ${entry}`);
+  for (const directory of directories)
+    for (const entry of await directoryEntries(directory)) found.add(`entry ${entry}`);
   for (const link of await directoryEntries("/run/hull")) {
-    const pod = await readlink(link).catch(() => ""); // no link, or gone meanwhile
+    const pod = await readlink(link).catch(() => ""); // not a symlink, or removed meanwhile
     if (pod.startsWith(`${namespace}/`)) found.add(`user ${link} of ${pod}`);
   }
   for (const path of await cgroups()) {
@@ -70,8 +70,8 @@ export async function snapshot(scope: LeakScope): Promise<Set<string>> {
 }
 
 /**
- * What is there now and was not in `before`. Cleaning up may go on for a while behind the answer to the caller: waits
- * until nothing is left, at most `withinMs`.
+ * Resolves with what exists now and did not in `before`. Cleanup may continue after the answer to the caller:
+ * waits until nothing is left, at most `withinMs`.
  */
 export async function leaksSince(
   before: ReadonlySet<string>,

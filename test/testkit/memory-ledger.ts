@@ -1,6 +1,6 @@
 import type { Ledger, LedgerEntry, Resource } from "../../src/core/ledger.ts";
 
-/** A ledger in memory, for tests: `resources` is what has been recorded and not forgotten. */
+/** A ledger in memory: `resources` is what has been recorded and not removed. */
 export class MemoryLedger implements Ledger {
   readonly #entries = new Set<{ resource: Resource }>();
   /** Everything that was ever recorded or updated, in order. */

@@ -1,4 +1,4 @@
-/** A message of a generated codec: `fields`, and the defaults for what is missing. */
+/** Returns a message of a generated codec: `fields`, and defaults for the others. */
 export function messageOf<T extends object>(codec: { decode(bytes: Uint8Array): T }, fields: Partial<T>): T {
   return { ...codec.decode(new Uint8Array()), ...fields };
 }

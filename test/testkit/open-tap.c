@@ -1,6 +1,6 @@
-/* Takes a tap up as Cloud Hypervisor does (net_util/src/open_tap.rs, tap.rs at release 53), says "ready" and
- * holds it until stdin ends: open-tap NAME [MTU]. What fails is named with its errno, as the real one words
- * it. */
+/* open-tap NAME [MTU]: opens a tap as Cloud Hypervisor does (net_util/src/open_tap.rs, tap.rs at release
+ * 53), prints "ready" and keeps it open until stdin ends. Reports failures with their errno, in Cloud
+ * Hypervisor's words. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -13,7 +13,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* The header of virtio 1: struct virtio_net_hdr_v1. */
+/* Size of virtio 1's header: struct virtio_net_hdr_v1. */
 #define VNET_HEADER 12
 
 static void require(int result, const char *step) {

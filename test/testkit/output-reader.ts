@@ -3,10 +3,10 @@ import { constants, openSync } from "node:fs";
 import { Socket } from "node:net";
 import type { Readable } from "node:stream";
 
-/** Bytes that are kept as text; counts and checksums cover all. */
+/** Bytes kept as text; counts and checksums cover everything. */
 const KEPT = 1 << 20;
 
-/** Collects what a stream brings and tells when something expected has come. */
+/** Collects the content of a stream and waits for expected text. */
 export class OutputReader {
   readonly #stream: Readable;
   readonly #hash = createHash("sha256");
@@ -35,13 +35,13 @@ export class OutputReader {
       stream.on("end", end);
       stream.on("close", end);
     });
-    this.ended.catch(() => undefined); // whoever asks gets it
+    this.ended.catch(() => undefined); // the caller that awaits it gets the error
   }
 
-  /** The reading end of a stream's FIFO: what containerd's clients have. */
+  /** Opens the reading end of a stream's FIFO, as containerd's clients do. */
   static fifo(path: string): OutputReader {
     const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
-    // A stream that nobody ever writes, of an exec that was refused, must not keep the tests from ending.
+    // unref: a stream without a writer, of a refused exec, must not keep the test process alive.
     return new OutputReader(new Socket({ fd, readable: true, writable: false }).unref());
   }
 
@@ -53,12 +53,12 @@ export class OutputReader {
     return this.#bytes;
   }
 
-  /** Hex sha256 of everything; once. */
+  /** Returns the hex sha256 of everything; may be called once. */
   sha256(): string {
     return this.#hash.digest("hex");
   }
 
-  /** Stops to read until `resume`: a slow client. */
+  /** Stops reading until `resume`, as a slow client. */
   pause(): void {
     this.#stream.pause();
   }
@@ -71,7 +71,7 @@ export class OutputReader {
     this.#stream.destroy();
   }
 
-  /** Resolves when the text holds `expected`; rejects at end of file or after `withinMs`. */
+  /** Resolves when the text contains `expected`; rejects at end of file or after `withinMs`. */
   async printed(expected: string | RegExp, withinMs = 60_000): Promise<void> {
     await new Promise<void>((resolve, reject) => {
       const fail = (why: string) =>

@@ -1,7 +1,7 @@
 import { access, mkdir, writeFile } from "node:fs/promises";
 import { CGROUPS, cgroupPath, removeCgroup } from "./cgroup.ts";
 
-/** A cgroup that limits processes, by whichever version of cgroups has that controller here. */
+/** A cgroup with the pids controller, in whichever cgroup version has it here. */
 export class PidsGroup {
   private constructor(
     /** Within the hierarchy. */
@@ -23,7 +23,7 @@ export class PidsGroup {
     return new PidsGroup(path, root + path);
   }
 
-  /** Counts processes and threads. */
+  /** Limits the number of processes and threads. */
   async limit(most: number): Promise<void> {
     await writeFile(`${this.directory}/pids.max`, String(most));
   }

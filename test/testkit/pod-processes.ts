@@ -1,7 +1,10 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 
-/** The pids of a pod's processes by role, from its state on disk: the shim, what it has recorded, and their children. */
+/**
+ * Resolves with the PIDs of a pod's processes by role, from its state on disk: the shim, recorded processes,
+ * and their children.
+ */
 export async function podProcesses(namespace: string, pod: string): Promise<Map<string, number[]>> {
   const directory = join("/run/hull", namespace, pod);
   const state = JSON.parse(await readFile(join(directory, "state.json"), "utf8")) as {
@@ -18,7 +21,7 @@ export async function podProcesses(namespace: string, pod: string): Promise<Map<
   return found;
 }
 
-/** The groups that a process is in, without the hierarchies' names. */
+/** Resolves with the cgroups of a process, without the names of the hierarchies. */
 export async function cgroupsOf(pid: number): Promise<string[]> {
   const text = await readFile(`/proc/${pid}/cgroup`, "utf8");
   const paths = text

@@ -2,10 +2,10 @@ import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import { Containerd, type Line } from "./containerd.ts";
 
-/** Runs hack/containerd, and so containerd with its shims, where mounts are not the machine's. */
+/** Runs hack/containerd, and so containerd with its shims, in a new mount namespace. */
 const WITHIN = ["unshare", "--mount", "--propagation", "private", "--"];
 
-/** A containerd in a mount namespace of its own: there its file systems and programs can be spoilt. */
+/** A containerd in its own mount namespace, where tests can break file systems and programs. */
 export class PrivateHost {
   private constructor(
     readonly containerd: Containerd,
@@ -17,7 +17,7 @@ export class PrivateHost {
     return new PrivateHost(containerd, await containerd.pid());
   }
 
-  /** Runs lines of shell in the namespace, as root, until the first that fails; `args` are $1 and so on. */
+  /** Runs a shell script (`sh -eu`) in the namespace, as root; `args` are $1 and so on. */
   async sh(script: string, ...args: string[]): Promise<string> {
     const enter = [`--mount=/proc/${this.pid}/ns/mnt`, "--", "/bin/sh", "-euc", script, "sh", ...args];
     return (await promisify(execFile)("nsenter", enter)).stdout;

@@ -2,9 +2,9 @@ import fc from "fast-check";
 import type { ErrorCode } from "../../src/core/errors.ts";
 import type { ProcessState } from "../../src/pod/process.ts";
 
-/** The reference model of containers and execs: a few lines that say what must come of every call. */
+/** The reference model of containers and execs: the expected result of every call. */
 
-/** A call, or something that a program does. `e` is the exec id, empty for the init process. */
+/** A call, or an action of a program. `e` is the exec id, empty for init. */
 export type Op =
   | { readonly op: "create" | "delete" | "pause" | "resume" | "end"; readonly c: string }
   | {
@@ -32,7 +32,7 @@ export interface ModelContainer {
   execs: Map<string, ProcessState>;
 }
 
-/** What must come of a call: its error class, or "OK". Changes the model as the call changes the pod. */
+/** Returns the expected result of a call, its error class or "OK", and updates the model. */
 export function expected(model: Map<string, ModelContainer>, op: Op): ErrorCode | "OK" {
   const container = model.get(op.c);
   if (op.op === "create") {
@@ -102,7 +102,7 @@ export function expected(model: Map<string, ModelContainer>, op: Op): ErrorCode 
   }
 }
 
-/** The state of every process, by `container/exec`. */
+/** Returns the state of every process, by `container/exec`. */
 export function modelStates(model: Map<string, ModelContainer>): Record<string, string> {
   const states: Record<string, string> = {};
   for (const [id, { state, execs }] of model) {

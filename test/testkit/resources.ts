@@ -5,11 +5,11 @@ import { promisify } from "node:util";
 import { parseMountInfo } from "../../src/core/mountinfo.ts";
 import { procStatFields } from "../../src/core/proc-stat.ts";
 
-/** What the kernel tells about this machine's resources, for leak checks. Sources: proc(5), cgroups(7). */
+/** The resources of this machine, for leak checks. Sources: proc(5), cgroups(7). */
 
 /**
- * `missing` when the thing went away while it was looked at, which is what happens to processes, or is hidden even
- * from root, which nothing is that a test started.
+ * Returns `missing` if the object disappeared meanwhile, as processes do, or is hidden even from root, as
+ * nothing is that a test has started.
  */
 async function unlessGone<T>(reading: Promise<T>, missing: T): Promise<T> {
   try {
@@ -24,14 +24,14 @@ async function unlessGone<T>(reading: Promise<T>, missing: T): Promise<T> {
 
 interface ProcessEntry {
   readonly pid: number;
-  /** Clock ticks after boot: with the pid it names one process for ever. */
+  /** Clock ticks after boot; identifies a process together with its PID. */
   readonly startTime: string;
   readonly comm: string;
   readonly cwd: string;
   readonly argv: readonly string[];
 }
 
-/** Every process that is not a kernel thread. A zombie has no arguments, but counts. */
+/** Resolves with all processes that are not kernel threads. Zombies, which have no arguments, count. */
 export async function processes(): Promise<ProcessEntry[]> {
   const pids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name));
   const entries = await Promise.all(
@@ -53,7 +53,10 @@ export async function processes(): Promise<ProcessEntry[]> {
   return entries.filter((entry) => entry !== undefined);
 }
 
-/** Mounts of this mount namespace and of those of the given processes: `root mountpoint type source`, each once. */
+/**
+ * Resolves with the mounts of this mount namespace and of the given processes': `root mountpoint type
+ * source`, each once.
+ */
 export async function mounts(pids: readonly number[]): Promise<Set<string>> {
   const namespaces = new Map<string, string>();
   for (const pid of ["self", ...pids.map(String)]) {
@@ -70,26 +73,26 @@ export async function mounts(pids: readonly number[]): Promise<Set<string>> {
   return found;
 }
 
-/** Paths of the unix sockets of this network namespace; abstract ones begin with `@`. Connected ends repeat a path. */
+/** Resolves with the paths of the Unix sockets of this network namespace; abstract ones start with `@`. */
 export async function unixSockets(): Promise<Set<string>> {
   const lines = (await readFile("/proc/net/unix", "utf8")).split("\n").slice(1);
   return new Set(lines.map((line) => line.split(/\s+/).slice(7).join(" ")).filter((path) => path !== ""));
 }
 
-/** Full paths of a folder's entries; none when there is no such folder. */
-export async function directoryEntries(folder: string): Promise<string[]> {
-  const names = await unlessGone(readdir(folder), []);
-  return names.map((name) => join(folder, name));
+/** Resolves with the full paths of a directory's entries; none if it does not exist. */
+export async function directoryEntries(directory: string): Promise<string[]> {
+  const names = await unlessGone(readdir(directory), []);
+  return names.map((name) => join(directory, name));
 }
 
-/** Every cgroup of every hierarchy below /sys/fs/cgroup. */
-export async function cgroups(folder = "/sys/fs/cgroup"): Promise<string[]> {
-  const entries = await unlessGone(readdir(folder, { withFileTypes: true }), []);
-  const below = entries.filter((entry) => entry.isDirectory()).map(({ name }) => join(folder, name));
+/** Resolves with all cgroups of every hierarchy below /sys/fs/cgroup. */
+export async function cgroups(directory = "/sys/fs/cgroup"): Promise<string[]> {
+  const entries = await unlessGone(readdir(directory, { withFileTypes: true }), []);
+  const below = entries.filter((entry) => entry.isDirectory()).map(({ name }) => join(directory, name));
   return [...below, ...(await Promise.all(below.map(cgroups))).flat()];
 }
 
-/** Names of the network links of this network namespace. */
+/** Resolves with the names of the interfaces of this network namespace. */
 export async function links(): Promise<string[]> {
   const { stdout } = await promisify(execFile)("ip", ["-j", "link", "show"]);
   return (JSON.parse(stdout) as { ifindex: number; ifname: string }[]).map(

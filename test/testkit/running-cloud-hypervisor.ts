@@ -3,16 +3,16 @@ import { Deadline } from "../../src/core/deadline.ts";
 import { ApiClient } from "../../src/hypervisor/cloud-hypervisor/api-client.ts";
 import type { VmInfo } from "../../src/hypervisor/cloud-hypervisor/api-types.ts";
 
-/** How long an answer may take before another connection is tried. */
+/** How long to wait for an answer before trying another connection. */
 const TRY_MS = 3_000;
 
-/** What the API at `socket` answers, and the VMM's process id, as soon as the VM runs. */
+/** Waits until the VM runs. Resolves with vm.info of the API at `socket`, and the VMM's PID. */
 export async function runningCloudHypervisor(socket: string): Promise<{ pid: number; info: VmInfo }> {
   const deadline = Deadline.after(60_000, "a running VM of Cloud Hypervisor");
   const client = new ApiClient(socket);
   try {
     while (true) {
-      // Not created yet; or the shim, which binds the socket, has it still and answers nothing.
+      // The VM is not created yet, or the shim, which binds the socket, still has it and does not answer.
       const patience = deadline.shorter(TRY_MS, "an answer");
       const info = await client.info(patience).catch(() => undefined);
       patience.dispose();

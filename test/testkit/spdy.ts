@@ -3,23 +3,24 @@ import type { Socket } from "node:net";
 import { Duplex } from "node:stream";
 import { constants, deflateRawSync } from "node:zlib";
 
-/** Control frames (SPDY/3.1, section 2.6); the version stands in each. */
+/** Control frames (SPDY/3.1, section 2.6); each contains the version. */
 const VERSION = 3;
 const SYN_STREAM = 1;
 const RST_STREAM = 3;
 const PING = 6;
 const CONTROL = 0x80000000;
-/** A reason of RST_STREAM. */
+/** A status code of RST_STREAM. */
 const CANCEL = 5;
 const FLAG_FIN = 1;
-/** Frames begin with eight bytes, of which the last three are the length of the rest. */
+/** A frame starts with eight bytes; the last three are the length of the rest. */
 const HEAD_BYTES = 8;
 /** The start of zlib data without a preset dictionary (RFC 1950). */
 const ZLIB_HEAD = Buffer.from([0x78, 0x01]);
 
 /**
- * A client of SPDY/3.1 as Kubernetes uses it between kubelet and runtime: the client opens all streams, and there is no
- * flow control (github.com/moby/spdystream). In the streaming protocol, only SPDY can tell the end of one stream.
+ * A client of SPDY/3.1 as Kubernetes uses it between kubelet and runtime: the client opens all streams, and
+ * there is no flow control (github.com/moby/spdystream). Of the streaming protocols, only SPDY can signal the
+ * end of a single stream.
  */
 export class SpdyConnection {
   readonly #socket: Socket;
@@ -39,7 +40,7 @@ export class SpdyConnection {
     this.#read(Buffer.alloc(0));
   }
 
-  /** Connects to a URL that CRI answered. `protocol`: what the streams are to mean, `v4.channel.k8s.io` for example. */
+  /** Connects to a URL returned by CRI. `protocol`: the streaming protocol, e.g. `v4.channel.k8s.io`. */
   static async connect(url: string, protocol: string): Promise<SpdyConnection> {
     return await new Promise((resolve, reject) => {
       const headers = {
@@ -60,7 +61,7 @@ export class SpdyConnection {
     });
   }
 
-  /** Opens a stream; its headers say what it is. Ending it ends our direction only. */
+  /** Opens a stream with headers that identify it. Ending it closes our direction only. */
   open(headers: Readonly<Record<string, string>>): Duplex {
     const id = this.#nextId;
     this.#nextId += 2;
@@ -69,13 +70,13 @@ export class SpdyConnection {
     });
     this.#streams.set(id, stream);
     const block = deflateRawSync(headerBlock(headers), { finishFlush: constants.Z_SYNC_FLUSH });
-    // One zlib stream for all header blocks of the connection: whole deflate blocks can be put one behind the other.
+    // All header blocks of a connection are one zlib stream; complete deflate blocks can be concatenated.
     const parts = [uint32(id), uint32(0), Buffer.alloc(2), ...(id === 1 ? [ZLIB_HEAD] : []), block];
     this.#socket.write(frame(CONTROL + VERSION * 0x10000 + SYN_STREAM, 0, Buffer.concat(parts)));
     return stream;
   }
 
-  /** Breaks the connection off: what a client that goes away does. */
+  /** Destroys the connection, as a disconnecting client does. */
   close(): void {
     this.#socket.destroy();
   }
@@ -97,12 +98,12 @@ export class SpdyConnection {
       if (flags & FLAG_FIN) this.#endStream(word);
       return;
     }
-    // SYN_REPLY says nothing that a client needs; SETTINGS, GOAWAY and WINDOW_UPDATE do not matter here.
+    // SYN_REPLY, SETTINGS, GOAWAY and WINDOW_UPDATE do not matter here.
     const type = word & 0xffff;
     if (type === PING) this.#socket.write(frame(word, 0, body));
     if (type === RST_STREAM) {
       const reason = body.readUInt32BE(4);
-      // A server that is done cancels all of its streams.
+      // A server that has finished cancels all of its streams.
       this.#endStream(body.readUInt32BE(0), reason === CANCEL ? undefined : `reset with status ${reason}`);
     }
   }
@@ -128,7 +129,7 @@ class SpdyStream extends Duplex {
   }
 
   override _read(): void {
-    // Frames are pushed as they come.
+    // Frames are pushed as they arrive.
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: () => void): void {
@@ -148,7 +149,7 @@ function uint32(value: number): Buffer {
   return bytes;
 }
 
-/** `first`: the stream of data; or the control bit, version and type. */
+/** `first`: the stream id of a data frame, or control bit, version and type. */
 function frame(first: number, flags: number, body: Buffer): Buffer {
   const head = Buffer.alloc(HEAD_BYTES);
   head.writeUInt32BE(first);
@@ -157,7 +158,7 @@ function frame(first: number, flags: number, body: Buffer): Buffer {
   return Buffer.concat([head, body]);
 }
 
-/** A count, then names and values, each with its length before it. */
+/** A count, then names and values, each preceded by its length. */
 function headerBlock(headers: Readonly<Record<string, string>>): Buffer {
   const entries = Object.entries(headers);
   const strings = entries.flat().flatMap((text) => [uint32(Buffer.byteLength(text)), Buffer.from(text)]);

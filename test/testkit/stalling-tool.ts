@@ -6,8 +6,8 @@ import type { TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 
 /**
- * Puts a system tool first on the PATH that, once it is called, does nothing for some seconds: for a step that its deadline
- * cuts off in the middle. `called` resolves when the tool has been called. It ends with the test.
+ * Puts a replacement for a system tool first in PATH that blocks for some seconds, for a step that is to
+ * exceed its deadline. `called` resolves when it has been called. Removed after the test.
  */
 export async function stallingTool(t: TestContext, name: string): Promise<{ called(): Promise<void> }> {
   const directory = await mkdtemp(join(tmpdir(), "hull-stalling-"));
@@ -22,7 +22,7 @@ export async function stallingTool(t: TestContext, name: string): Promise<{ call
   return {
     called: async () => {
       while (!existsSync(mark)) await sleep(10);
-      process.env.PATH = path; // undoing has the real one
+      process.env.PATH = path; // rollback uses the real one
     },
   };
 }

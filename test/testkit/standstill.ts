@@ -1,8 +1,8 @@
-/** Turns of the event loop in which a chain of promises and `setImmediate`s gets on, if it is to get on at all. */
+/** Turns of the event loop within which a chain of promises and `setImmediate`s makes progress, if at all. */
 const TURNS = 10;
 const MOST_TURNS = 2_000;
 
-/** Turns the event loop until `progress` has stopped changing: what happens in memory then waits for something. */
+/** Runs the event loop until `progress` stops changing: what runs in memory is then waiting for something. */
 export async function standstill(progress: () => number): Promise<number> {
   let last = progress();
   for (let turn = 0, still = 0; still < TURNS; turn++, still++) {

@@ -11,11 +11,11 @@ import {
 } from "../../src/proto/generated/containerd/events/task.ts";
 import type { ContainerdClient } from "./containerd-client.ts";
 
-/** A task's event with the fields that all runtimes must agree on. */
+/** A task event, with the fields that must be the same for all runtimes. */
 interface SeenEvent {
   readonly kind: string;
   readonly containerId: string;
-  /** The exec id; empty for the init process. */
+  /** The exec id; empty for init. */
   readonly execId: string;
   readonly status?: number;
 }
@@ -40,7 +40,7 @@ const TOPICS: Readonly<Record<string, Read>> = {
   "/tasks/resumed": (bytes) => ({ containerId: TaskResumed.decode(bytes).containerId, execId: "" }),
 };
 
-/** The task events of a namespace, in the order in which containerd hands them out. */
+/** The task events of a namespace, in containerd's order. */
 export class TaskEvents {
   readonly seen: SeenEvent[] = [];
   readonly #namespace: string;
@@ -75,7 +75,7 @@ export class TaskEvents {
     });
   }
 
-  /** The events of one container, as words: `exit e1 3`. */
+  /** Returns the events of a container as text: `exit e1 3`. */
   of(containerId: string): string[] {
     return this.seen
       .filter((event) => event.containerId === containerId)
@@ -109,7 +109,7 @@ export class TaskEvents {
     });
   }
 
-  /** Throws what ended the stream before. */
+  /** Stops. Throws the error that ended the stream, if any. */
   close(): void {
     this.#stop();
     if (this.#failure !== undefined) throw this.#failure;

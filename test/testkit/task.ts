@@ -10,14 +10,14 @@ import { Status } from "./proto/generated/containerd/services/tasks.ts";
 
 const run = promisify(execFile);
 
-/** How long a process's streams may take to end after it has. */
+/** How long a process's streams may take to end after its exit. */
 const END_OF_OUTPUT_MS = 60_000;
 
-/** How a process's streams are connected; what is left out is a FIFO that is read at once. */
+/** How a process's streams are connected; by default FIFOs that are read at once. */
 export interface Streams {
   readonly stdin?: boolean;
   readonly terminal?: boolean;
-  /** FIFOs are made, but nobody reads them before `read()`. */
+  /** Creates FIFOs, but reads them only after `read()`. */
   readonly readLater?: boolean;
   /** `file://` or `binary://` instead of FIFOs; "" for no output at all. */
   readonly uri?: string;
@@ -25,7 +25,7 @@ export interface Streams {
 
 type Ended = { readonly code: number; readonly out: string; readonly err: string };
 
-/** A process of a container through containerd's API: the init process (empty exec id) or an exec. */
+/** A process of a container through containerd's API: init (empty exec id) or an exec. */
 export class TaskProcess {
   #stdin: number | undefined;
   stdout: OutputReader | undefined;
@@ -36,13 +36,13 @@ export class TaskProcess {
     readonly client: ContainerdClient,
     readonly containerId: string,
     readonly execId: string,
-    readonly folder: string,
+    readonly directory: string,
     readonly streams: Streams,
   ) {
     const { uri, stdin = false, terminal = false } = streams;
-    const fifo = (name: string) => (uri === undefined ? join(folder, name) : uri);
+    const fifo = (name: string) => (uri === undefined ? join(directory, name) : uri);
     this.paths = {
-      stdin: stdin ? join(folder, "stdin") : "",
+      stdin: stdin ? join(directory, "stdin") : "",
       stdout: fifo("stdout"),
       stderr: terminal ? "" : fifo("stderr"),
     };
@@ -53,8 +53,8 @@ export class TaskProcess {
   }
 
   protected async makeStreams(): Promise<void> {
-    await mkdir(this.folder, { recursive: true });
-    const fifos = Object.values(this.paths).filter((path) => path.startsWith(this.folder));
+    await mkdir(this.directory, { recursive: true });
+    const fifos = Object.values(this.paths).filter((path) => path.startsWith(this.directory));
     if (fifos.length > 0) await run("mkfifo", fifos);
     if (this.streams.readLater !== true) this.read();
   }
@@ -71,33 +71,33 @@ export class TaskProcess {
     return this;
   }
 
-  /** Writes to stdin, which containerd's side holds open. */
+  /** Writes to stdin, which the shim keeps open. */
   write(text: string): void {
-    // Not blocking: the shim holds the FIFO open, so that there is a reader.
+    // Non-blocking: the shim keeps the FIFO open, so there is a reader.
     this.#stdin ??= openSync(this.paths.stdin, constants.O_WRONLY | constants.O_NONBLOCK);
     writeSync(this.#stdin, text);
   }
 
-  /** As ctr does: our end first, then the shim's. */
+  /** Closes stdin as ctr does: our end first, then the shim's. */
   async closeStdin(): Promise<void> {
     if (this.#stdin !== undefined) closeSync(this.#stdin);
     this.#stdin = undefined;
     await this.client.tasks.closeIO({ ...this.ref, stdin: true });
   }
 
-  /** The exit status, once the process has ended. */
+  /** Resolves with the exit status, once the process has exited. */
   async exited(timeoutMs = 60_000): Promise<number> {
     return (await this.client.tasks.wait(this.ref, { timeoutMs })).exitStatus;
   }
 
-  /** Waits for the end of the process and of its output. */
+  /** Waits for the exit of the process and the end of its output. */
   async ended(timeoutMs?: number): Promise<Ended> {
     const code = await this.exited(timeoutMs);
     await this.outputEnded();
     return { code, out: this.stdout?.text ?? "", err: this.stderr?.text ?? "" };
   }
 
-  /** Waits for the end of the streams alone, which needs no containerd. */
+  /** Waits for the end of the streams only, without containerd. */
   async outputEnded(): Promise<void> {
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_, reject) => {
@@ -114,7 +114,7 @@ export class TaskProcess {
     await this.client.tasks.kill({ ...this.ref, signal, all }, { timeoutMs });
   }
 
-  /** `RUNNING` and so on. */
+  /** Resolves with `RUNNING` and so on. */
   async state(timeoutMs = 60_000): Promise<string> {
     const { process } = await this.client.tasks.get(this.ref, { timeoutMs });
     return Status[process?.status ?? Status.UNKNOWN];
@@ -140,10 +140,10 @@ export class TaskProcess {
 /** An exec. */
 export class TaskExec extends TaskProcess {
   static async add(task: Task, id: string, process: OciProcess, streams: Streams): Promise<TaskExec> {
-    const { client, containerId, folder } = task;
-    // An id can be used again, and a refused exec leaves its FIFOs: a folder of its own each time.
-    await mkdir(folder, { recursive: true });
-    const exec = new TaskExec(client, containerId, id, await mkdtemp(join(folder, `${id}-`)), streams);
+    const { client, containerId, directory } = task;
+    // An id can be reused, and a refused exec leaves its FIFOs: create a new directory each time.
+    await mkdir(directory, { recursive: true });
+    const exec = new TaskExec(client, containerId, id, await mkdtemp(join(directory, `${id}-`)), streams);
     await exec.makeStreams();
     const { terminal = false } = streams;
     await client.tasks.exec({
@@ -166,11 +166,11 @@ export interface TaskSettings extends Streams {
   readonly args: readonly string[];
   readonly configPath?: string | undefined;
   readonly edit?: ((spec: Spec) => void) | undefined;
-  /** How long its client waits for Create. Default 90 s. */
+  /** The client's timeout for Create. Default 90 s. */
   readonly createWithinMs?: number;
 }
 
-/** What an exec is when a case does not say otherwise: root without limits, as `ctr tasks exec` makes it. */
+/** The defaults of an exec: root without limits, as `ctr tasks exec` sets them. */
 const EXEC_DEFAULTS: Omit<OciProcess, "args"> = {
   cwd: "/",
   env: ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
@@ -197,7 +197,7 @@ export class Task extends TaskProcess {
       },
     });
     const rootfs = await record.catch(async (error: unknown) => {
-      await rm(task.folder, { recursive: true, force: true }); // the record of this id is another's
+      await rm(task.directory, { recursive: true, force: true }); // the id belongs to another container's record
       throw error;
     });
     try {
@@ -221,7 +221,7 @@ export class Task extends TaskProcess {
     return TaskExec.add(this, id ?? `e${this.#execs}`, { ...EXEC_DEFAULTS, ...oci }, streams);
   }
 
-  /** Runs an exec to its end and deletes it. */
+  /** Runs an exec, waits for its exit and deletes it. */
   async run(process: readonly string[] | OciProcess, streams?: Streams): Promise<Ended> {
     const exec = await this.exec(process, streams);
     try {
@@ -253,7 +253,7 @@ export class Task extends TaskProcess {
   async #forget(): Promise<void> {
     this.closeStreams();
     await this.client.removeRecord(this.containerId);
-    await rm(this.folder, { recursive: true, force: true });
+    await rm(this.directory, { recursive: true, force: true });
   }
 }
 

@@ -1,4 +1,5 @@
-/* Gives up its rights as native/confine.c has it, then prints what it still gets: one line a try. */
+/* Drops its privileges with native/confine.c, then prints the result of each call that it tries, one per
+ * line. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <sched.h>
@@ -14,8 +15,8 @@
 
 #define USER 1500000001
 
-/* Without stdio: it asks for calls of its own. */
-static void tell(const char *what, long answer) {
+/* Without stdio, which makes other system calls. */
+static void report(const char *what, long answer) {
   char line[80];
   int length = snprintf(line, sizeof(line), "%s: %s\n", what, answer < 0 ? strerrorname_np(errno) : "yes");
   if (write(1, line, (size_t)length) != length)
@@ -26,7 +27,7 @@ static void try_clone(const char *what, unsigned long flags) {
   long pid = syscall(SYS_clone, flags | SIGCHLD, 0, 0, 0, 0);
   if (pid == 0)
     _exit(0);
-  tell(what, pid);
+  report(what, pid);
   if (pid > 0)
     wait4((pid_t)pid, NULL, 0, NULL);
 }
@@ -37,8 +38,8 @@ int main(void) {
   try_clone("fork", 0);
   try_clone("user namespace", CLONE_NEWUSER);
   try_clone("user and network namespace", CLONE_NEWUSER | CLONE_NEWNET);
-  tell("unix socket", socket(AF_UNIX, SOCK_STREAM, 0));
-  tell("netlink socket", socket(AF_NETLINK, SOCK_RAW, 0));
-  tell("network socket", socket(AF_INET, SOCK_STREAM, 0));
+  report("unix socket", socket(AF_UNIX, SOCK_STREAM, 0));
+  report("netlink socket", socket(AF_NETLINK, SOCK_RAW, 0));
+  report("network socket", socket(AF_INET, SOCK_STREAM, 0));
   return 0;
 }

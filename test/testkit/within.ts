@@ -8,7 +8,7 @@ afterEach(() => {
   made.clear();
 });
 
-/** A deadline that is freed after the test: a timer that goes on would hold up the end of the run. */
+/** Returns a deadline that is disposed of after the test: a pending timer would delay the end of the run. */
 export function within(ms: number, what?: string): Deadline {
   const deadline = Deadline.after(ms, what);
   made.add(deadline);

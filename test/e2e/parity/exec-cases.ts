@@ -125,7 +125,7 @@ export const EXEC_CASES: readonly ParityCase[] = [
   {
     name: "exec: a working directory that does not exist",
     run: async ({ host }) => {
-      const exec = await host.exec({ args: ["true"], cwd: "/no/such/folder" });
+      const exec = await host.exec({ args: ["true"], cwd: "/no/such/directory" });
       try {
         return await refusal(exec.start(), /chdir|no such file or directory/);
       } finally {

@@ -8,13 +8,13 @@ import type { Session } from "./session.ts";
 
 /** Bundles all targets with counted places, and loads them. */
 export async function loadSession(): Promise<Session> {
-  const folder = await mkdtemp(join(tmpdir(), "hull-fuzz-"));
+  const directory = await mkdtemp(join(tmpdir(), "hull-fuzz-"));
   try {
-    const file = join(folder, "session.cjs");
+    const file = join(directory, "session.cjs");
     const places = await bundle(join(dirname(fileURLToPath(import.meta.url)), "session.ts"), file);
     const loaded = createRequire(import.meta.url)(file) as { sessionOf(places: number): Session };
     return loaded.sessionOf(places);
   } finally {
-    await rm(folder, { recursive: true });
+    await rm(directory, { recursive: true });
   }
 }

@@ -14,19 +14,22 @@ const RESOURCES = [
   { kind: "cgroup", path: "/kubepods/p", existing: "/kubepods" },
 ];
 
-let folder: Promise<string> | undefined;
-const inFolder = () => {
-  folder ??= mkdtemp(join(tmpdir(), "hull-fuzz-"));
-  return folder;
+let directory: Promise<string> | undefined;
+const inDirectory = () => {
+  directory ??= mkdtemp(join(tmpdir(), "hull-fuzz-"));
+  return directory;
 };
 
-/** `state.json` as a crash or a full disk leaves it: whatever can be understood counts, and it is told when that is not all. */
+/**
+ * `state.json` as a crash or a full disk leaves it: whatever can be understood counts, and it is told when
+ * that is not all.
+ */
 export const ledger: Target = {
   name: "ledger",
   seeds: [JSON.stringify({ version: STATE_VERSION, namespace: "n", id: "p", resources: RESOURCES })],
   tokens: ['{"kind":"', '"resources":', '"version":2'],
   async run(input) {
-    const directory = await inFolder();
+    const directory = await inDirectory();
     await writeFile(join(directory, STATE_FILE), input);
     const { resources, problem } = await readState(directory);
     assert.ok(resources.every(({ kind }) => typeof kind === "string"));
@@ -34,6 +37,6 @@ export const ledger: Target = {
     return true;
   },
   async close() {
-    if (folder) await rm(await folder, { recursive: true });
+    if (directory) await rm(await directory, { recursive: true });
   },
 };

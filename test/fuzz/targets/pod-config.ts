@@ -20,10 +20,10 @@ const FULL: PodSandboxConfig = {
   },
 };
 
-let folder: Promise<string> | undefined;
-const inFolder = () => {
-  folder ??= mkdtemp(join(tmpdir(), "hull-fuzz-"));
-  return folder;
+let directory: Promise<string> | undefined;
+const inDirectory = () => {
+  directory ??= mkdtemp(join(tmpdir(), "hull-fuzz-"));
+  return directory;
 };
 
 /** The pod configuration that CRI sends to CreateSandbox, and the files that are written of it. */
@@ -32,7 +32,7 @@ export const podConfig: Target = {
   seeds: [PodSandboxConfig.encode(FULL).finish()],
   tokens: ["kubepods-pod1.slice", "\x0a\x09__proto__\x12\x01x", "/../..", "\n"],
   async run(input) {
-    const directory = await inFolder();
+    const directory = await inDirectory();
     try {
       const { limits, cgroup, hostname } = await readSandboxRequest(
         {
@@ -55,6 +55,6 @@ export const podConfig: Target = {
     }
   },
   async close() {
-    if (folder) await rm(await folder, { recursive: true });
+    if (directory) await rm(await directory, { recursive: true });
   },
 };

@@ -9,7 +9,7 @@ import type { Transport } from "../../../src/ttrpc/transport.ts";
 import type { OpenFile } from "./fake-file.ts";
 import type { FakeGuest } from "./fake-guest.ts";
 
-/** The host's end of a connection into a fake guest, as a transport. Polled by `pump` after each turn. */
+/** The host's end of a connection to a fake guest, as a transport. `pump` polls it after each turn. */
 class FileTransport implements Transport {
   #data: (bytes: Uint8Array) => void = () => undefined;
   #close: (error?: Error) => void = () => undefined;
@@ -32,7 +32,7 @@ class FileTransport implements Transport {
     this.#data = listener;
   }
   onDrain(): void {
-    // `send` always takes everything.
+    // `send` always accepts everything.
   }
   onClose(listener: (error?: Error) => void): void {
     this.#close = listener;
@@ -44,7 +44,7 @@ class FileTransport implements Transport {
   }
 }
 
-/** Makes a VM some pod's and changes as little in it as that can. */
+/** A StartSandbox request that changes as little as possible in the VM. */
 export const SANDBOX: StartSandboxRequest = {
   hostname: "",
   timeUnixNano: 0n,
@@ -59,7 +59,7 @@ export const SANDBOX: StartSandboxRequest = {
   forwardToken: "",
 };
 
-/** A client of the agent that runs in `guest`, over the real wire format; end it with `close`. */
+/** Connects a client to the agent in `guest`, with the real wire format; close it with `close`. */
 export function connectAgent(guest: FakeGuest): { agent: Client<typeof AgentDefinition>; close: () => void } {
   const connection = new ClientConnection(new FileTransport(guest, guest.fake.dial(guest.listeners.agent)));
   return { agent: createClient(connection, AgentDefinition), close: () => connection.close() };

@@ -1,4 +1,4 @@
-/** Bytes in flight in one direction, with a limit like a pipe's. Its ends are counted by open files. */
+/** Bytes in flight in one direction, with a pipe's capacity. Open files count its ends. */
 export class FakePipe {
   #bytes: number[] = [];
   readers = 0;
@@ -10,7 +10,7 @@ export class FakePipe {
     return this.#bytes.length;
   }
 
-  /** Bytes taken; 0 when it is full. */
+  /** Adds bytes. Returns how many fit; 0 if it is full. */
   put(bytes: Uint8Array): number {
     const free = Math.min(bytes.length, this.capacity - this.#bytes.length);
     for (let index = 0; index < free; index++) this.#bytes.push(bytes[index] as number);
@@ -22,22 +22,22 @@ export class FakePipe {
   }
 }
 
-/** An open file description: descriptors that are duplicates share one. */
+/** An open file description: duplicated descriptors share one. */
 export interface OpenFile {
   kind: "pipe" | "socket" | "listener" | "inotify" | "file" | "terminal";
   references: number;
   input?: FakePipe;
   output?: FakePipe;
-  /** A connection's peer in vsock. */
+  /** The context id of a vsock connection's peer. */
   peerCid?: number;
-  /** A listener's connections that wait. */
+  /** A listener's pending connections. */
   backlog?: OpenFile[];
   /** Open files sent to this socket (SCM_RIGHTS). */
   passed?: OpenFile[];
-  /** An inotify descriptor's file. */
+  /** The file that an inotify descriptor watches. */
   path?: string;
   events?: number;
-  /** Gets what is written to a regular file. */
+  /** Called with what is written to a regular file. */
   onWrite?: (bytes: Uint8Array) => void;
   content?: Uint8Array;
 }
@@ -48,7 +48,7 @@ export function openPipe(pipe: FakePipe, side: "read" | "write"): OpenFile {
   return { kind: "pipe", references: 1, ...(side === "read" ? { input: pipe } : { output: pipe }) };
 }
 
-/** Two connected ends of a socket or a terminal. */
+/** Returns two connected ends of a socket or a terminal. */
 export function openPair(kind: "socket" | "terminal"): [OpenFile, OpenFile] {
   const forth = new FakePipe();
   const back = new FakePipe();
@@ -59,7 +59,7 @@ export function openPair(kind: "socket" | "terminal"): [OpenFile, OpenFile] {
   ];
 }
 
-/** Drops one reference; the last one ends the pipes. */
+/** Drops a reference; without references the pipes are closed. */
 export function release(file: OpenFile): void {
   file.references--;
   if (file.references > 0) return;

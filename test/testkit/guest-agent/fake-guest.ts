@@ -6,17 +6,17 @@ import { type Child, FakeSys } from "./fake-sys.ts";
 const SIGKILL = 9;
 const CGROUPS = "/sys/fs/cgroup";
 
-/** A container process: a test's script decides what it does. */
+/** A container process, controlled by a test's script. */
 interface FakeProcess {
   readonly pid: number;
   readonly args: string[];
   readonly files: (OpenFile | undefined)[];
-  /** Writes to stdout (1) or stderr (2); what does not fit the pipe is an error of the test. */
+  /** Writes to stdout (1) or stderr (2); throws if it does not fit in the pipe. */
   print(text: string, fd?: number): void;
-  /** Reads what is there from stdin. */
+  /** Reads what stdin has. */
   read(): string;
   exit(code: number): void;
-  /** Handled signals; all others have their default effect. */
+  /** Signal handlers; other signals have their default effect. */
   readonly handlers: Map<number, () => void>;
 }
 
@@ -30,8 +30,8 @@ interface Group {
 type Spec = { process: { args: string[]; terminal?: boolean }; linux: { cgroupsPath: string } };
 
 /**
- * A guest with a simulated kernel and crun, in which the real agent runs. Programs are scripts by name; a name that has
- * none does not exist.
+ * A guest with a simulated kernel and crun, in which the real agent runs. Programs are scripts by name;
+ * without a script a program does not exist.
  */
 export class FakeGuest {
   readonly fake = new FakeSys();
@@ -39,17 +39,17 @@ export class FakeGuest {
   readonly processes = new Map<number, FakeProcess>();
   readonly logLines: string[] = [];
   readonly listeners: Listeners;
-  /** What crun was called for. */
+  /** The crun commands that were run. */
   readonly crunCalls: string[] = [];
-  /** Set: the next crun fails with these messages. */
+  /** If set, the next crun fails with this message. */
   failure: string | undefined;
-  /** Set: crun waits until it is called. */
+  /** If set, crun waits for it. */
   gate: Promise<void> | undefined;
   readonly #groups = new Map<string, Group>();
 
   constructor() {
     const { fake } = this;
-    for (const folder of [
+    for (const directory of [
       "/run/hull/containers",
       "/run/hull/console",
       "/run/crun",
@@ -57,7 +57,7 @@ export class FakeGuest {
       "/proc/net",
       "/etc",
     ]) {
-      fake.tree.mkdirp(folder);
+      fake.tree.mkdirp(directory);
     }
     fake.tree.write("/proc/net/dev", "lo: 0 0\n");
     fake.programs.set("crun", (child) => void this.#crun(child));
@@ -70,7 +70,7 @@ export class FakeGuest {
     });
   }
 
-  /** The process of a container or exec, by the name of its program. */
+  /** Returns a process by the name of its program. */
   process(name: string): FakeProcess {
     for (const process of this.processes.values()) if (process.args[0] === name) return process;
     throw new Error(`no process ${name}`);
@@ -82,11 +82,11 @@ export class FakeGuest {
   }
 
   async #crun(child: Child): Promise<void> {
-    const [, ...words] = child.spawn.argv;
+    const [, ...args] = child.spawn.argv;
     const option = (name: string): string | undefined =>
-      words.find((word) => word.startsWith(`--${name}=`))?.slice(name.length + 3);
-    const command = words.find((word) => !word.startsWith("--")) ?? "";
-    const id = words.at(-1) ?? "";
+      args.find((arg) => arg.startsWith(`--${name}=`))?.slice(name.length + 3);
+    const command = args.find((arg) => !arg.startsWith("--")) ?? "";
+    const id = args.at(-1) ?? "";
     this.crunCalls.push(`${command} ${id}`);
     await this.gate;
     const status = this.#perform(command, id, option, child);
@@ -193,7 +193,7 @@ export class FakeGuest {
     if (signal === SIGKILL) this.#end(pid, 0, SIGKILL);
     else if (handler) handler();
     else if (!isInit) this.#end(pid, 0, signal);
-    // The kernel drops what the init of a pid namespace does not handle.
+    // The kernel drops signals that the init of a PID namespace does not handle.
   }
 
   #end(pid: number, code: number, signal: number): void {
@@ -203,7 +203,7 @@ export class FakeGuest {
     for (const file of process.files) if (file) release(file);
     for (const group of this.#groups.values()) {
       if (!group.pids.delete(pid)) continue;
-      // A pid namespace ends with its init.
+      // When its init exits, the kernel kills all processes of a PID namespace.
       if (group.init === pid) for (const other of [...group.pids]) this.#end(other, 0, SIGKILL);
       this.#refresh(group);
     }
@@ -231,7 +231,7 @@ export class FakeGuest {
     }
   }
 
-  /** Rewrites /proc after a script has set handlers. */
+  /** Updates /proc after a script has set handlers. */
   refresh(): void {
     for (const group of this.#groups.values()) this.#refresh(group);
   }

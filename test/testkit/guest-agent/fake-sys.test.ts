@@ -3,7 +3,7 @@ import { describe, it } from "node:test";
 import { FakeSys } from "./fake-sys.ts";
 
 describe("fake sys", () => {
-  it("has pipes that block when full or empty, end when closed and break", () => {
+  it("pipes block when full or empty, and fail or end when the other side is closed", () => {
     const { sys } = new FakeSys();
     const [read, write] = sys.pipe();
     const buffer = new Uint8Array(70_000);
@@ -20,7 +20,7 @@ describe("fake sys", () => {
     assert.throws(() => sys.close(other), { code: "EBADF" });
   });
 
-  it("keeps a pipe open while a duplicate is", () => {
+  it("a pipe stays open while a duplicate is open", () => {
     const { sys } = new FakeSys();
     const [read, write] = sys.pipe();
     const copy = sys.dup(write);
@@ -30,7 +30,7 @@ describe("fake sys", () => {
     assert.equal(sys.read(read, new Uint8Array(1), 0, 1), 0);
   });
 
-  it("fires timers in order and only when their time has come", () => {
+  it("timers fire in order and not early", () => {
     const fake = new FakeSys();
     const fired: number[] = [];
     for (const ms of [20, 10, 30]) fake.setTimer(ms, () => fired.push(ms));
@@ -39,7 +39,7 @@ describe("fake sys", () => {
     assert.deepEqual(fired, [10, 20]);
   });
 
-  it("relays, counts what is on its way, and drains for a target that is gone", async () => {
+  it("relays count bytes in flight and drain after the target has closed", async () => {
     const fake = new FakeSys();
     const { sys } = fake;
     const [from, into] = sys.pipe();
@@ -60,7 +60,7 @@ describe("fake sys", () => {
     assert.deepEqual(ends, [[100, 32]]);
   });
 
-  it("reports children and refuses signals to those that have ended", async () => {
+  it("reports children and refuses signals to those that have exited", async () => {
     const fake = new FakeSys();
     const pid = fake.newPid();
     fake.kill(pid, 15);
@@ -70,7 +70,7 @@ describe("fake sys", () => {
     assert.equal(fake.waitpid(), null);
   });
 
-  it("removes a cgroup with its files, but not while it has processes", () => {
+  it("rmdir removes a cgroup with its files, but not while it has processes", () => {
     const { tree } = new FakeSys();
     tree.mkdirp("/sys/fs/cgroup/a");
     tree.write("/sys/fs/cgroup/a/cgroup.procs", "1\n");

@@ -8,7 +8,7 @@ type Spawn = Parameters<Sys["spawn"]>[0];
 export interface Child {
   pid: number;
   spawn: Spawn;
-  /** Open files the child holds as descriptors 0, 1, 2. */
+  /** The child's descriptors 0, 1, 2. */
   files: (OpenFile | undefined)[];
 }
 
@@ -30,14 +30,16 @@ interface Relay {
 
 const EPIPE = 32;
 
-/** The kernel as the agent sees it, simulated: files, pipes, sockets, processes, a clock that only `advance` moves. */
+/**
+ * A simulated kernel for the agent: files, pipes, sockets, processes, and a clock that only `advance` moves.
+ */
 export class FakeSys {
   readonly tree = new FakeTree(() => this.poke());
   readonly calls: string[] = [];
-  /** What runs for a spawned program, by base name. */
+  /** The programs that can be spawned, by base name. */
   readonly programs = new Map<string, (child: Child) => void>();
   readonly relays: Relay[] = [];
-  /** Set: accept fails with this error. */
+  /** If set, accept fails with this error. */
   acceptFails: string | undefined;
   /** How often accept was called. */
   accepts = 0;
@@ -55,14 +57,15 @@ export class FakeSys {
   #nextId = 1;
   #scheduled = false;
 
-  /** The module, as the agent gets it. */
+  /** The module `sys` for the agent. */
   get sys(): Sys {
     return this as unknown as Sys;
   }
 
-  // --- for tests ---------------------------------------------------------------------------------------------
+  // --- for tests
+  // ---------------------------------------------------------------------------------------------
 
-  /** Descriptors that are open: a test's leak check. */
+  /** The number of open descriptors, for leak checks. */
   get openFds(): number {
     return this.#files.size;
   }
@@ -73,7 +76,7 @@ export class FakeSys {
     return this.#timers.size;
   }
 
-  /** Lets `ms` pass and fires the timers that are due, in order. */
+  /** Lets `ms` pass and fires due timers in order. */
   advance(ms: number): void {
     const end = this.#now + ms;
     for (;;) {
@@ -88,7 +91,7 @@ export class FakeSys {
     this.#now = end;
   }
 
-  /** Runs the loop until nothing is ready and all promise jobs are done. Timers of 0 ms fire. */
+  /** Runs the loop until nothing is ready and no promise job is left. Timers of 0 ms fire. */
   async settle(): Promise<void> {
     for (let idle = 0; idle < 3; ) {
       this.advance(0);
@@ -103,7 +106,7 @@ export class FakeSys {
     return pid;
   }
 
-  /** Ends a process: its exit waits to be reaped. */
+  /** Makes a process exit; it remains to be reaped. */
   end(pid: number, code: number, signal = 0): void {
     if (!this.#living.delete(pid)) return;
     this.#ended.push({ pid, code, signal });
@@ -114,7 +117,10 @@ export class FakeSys {
     return this.#living.has(pid);
   }
 
-  /** Connects to a listening descriptor or unix path, as the host without another `cid`; the other end is the caller's. */
+  /**
+   * Connects to a listening descriptor or Unix path, by default as the host (`cid`). Returns the caller's
+   * end.
+   */
   dial(to: number | string, cid = 2): OpenFile {
     const listener = typeof to === "number" ? this.#file(to) : this.#listeners.get(to);
     if (!listener) throw sysError("ECONNREFUSED", `connect ${to}`);
@@ -125,12 +131,12 @@ export class FakeSys {
     return client;
   }
 
-  /** The agent's ends of connections to a unix path that it has not accepted yet. */
+  /** Returns the agent's ends of connections to a Unix path that it has not accepted yet. */
   backlogOf(path: string): OpenFile[] {
     return this.#listeners.get(path)?.backlog ?? [];
   }
 
-  /** Everything that has arrived at the caller's end of a connection. */
+  /** Reads everything that has arrived at the caller's end of a connection. */
   received(file: OpenFile): Uint8Array {
     const bytes = file.input?.take(Number.MAX_SAFE_INTEGER) ?? new Uint8Array();
     this.poke();
@@ -147,7 +153,7 @@ export class FakeSys {
     this.poke();
   }
 
-  /** A listening descriptor without an address. */
+  /** Returns a listening descriptor without an address. */
   listen(): number {
     return this.#add({ kind: "listener", references: 1, backlog: [] });
   }
@@ -156,7 +162,7 @@ export class FakeSys {
     return openPair("terminal");
   }
 
-  /** Asks for a turn of the loop. */
+  /** Schedules a turn of the loop. */
   poke(): void {
     if (this.#scheduled) return;
     this.#scheduled = true;
@@ -166,7 +172,7 @@ export class FakeSys {
     });
   }
 
-  /** One round: true when anything was ready. */
+  /** Runs one turn of the loop. Returns whether anything was ready. */
   turn(): boolean {
     let worked = false;
     for (const relay of [...this.relays]) if (this.#pump(relay)) worked = true;
@@ -187,7 +193,8 @@ export class FakeSys {
     return worked;
   }
 
-  // --- the loop ----------------------------------------------------------------------------------------------
+  // --- the loop
+  // ----------------------------------------------------------------------------------------------
 
   watch(fd: number, events: { read?: boolean; write?: boolean }, callback: Watch["callback"]): void {
     this.#file(fd);
@@ -213,7 +220,8 @@ export class FakeSys {
     return this.#now;
   }
 
-  // --- descriptors -------------------------------------------------------------------------------------------
+  // --- descriptors
+  // -------------------------------------------------------------------------------------------
 
   close(fd: number): void {
     const file = this.#file(fd);
@@ -295,11 +303,12 @@ export class FakeSys {
     return -1;
   }
   inotify(path: string): number {
-    this.tree.mode(path); // throws where there is nothing
+    this.tree.mode(path); // throws if it does not exist
     return this.#add({ kind: "inotify", references: 1, path, events: 0 });
   }
 
-  // --- relays ------------------------------------------------------------------------------------------------
+  // --- relays
+  // ------------------------------------------------------------------------------------------------
 
   relay(source: number, target: number, drain: boolean, done: Relay["done"]): number {
     const from = this.#file(source);
@@ -320,9 +329,10 @@ export class FakeSys {
     return relay ? relay.bytes + (relay.source.input?.length ?? 0) : -1;
   }
 
-  // --- files -------------------------------------------------------------------------------------------------
+  // --- files
+  // -------------------------------------------------------------------------------------------------
 
-  /** Device nodes with nothing behind them yet. */
+  /** Device nodes that cannot be opened yet. */
   readonly unborn = new Set<string>();
 
   open(path: string, flags: number): number {
@@ -377,7 +387,8 @@ export class FakeSys {
     this.calls.push(`umount ${target}`);
   }
 
-  // --- processes ---------------------------------------------------------------------------------------------
+  // --- processes
+  // ---------------------------------------------------------------------------------------------
 
   spawn(options: Spawn): number {
     const name = options.argv[0]?.split("/").at(-1) ?? "";
@@ -402,7 +413,8 @@ export class FakeSys {
     this.onKill(pid, signal);
   }
 
-  // --- machine -----------------------------------------------------------------------------------------------
+  // --- machine
+  // -----------------------------------------------------------------------------------------------
 
   loadModule(path: string): void {
     this.calls.push(`loadModule ${path}`);
@@ -428,7 +440,7 @@ export class FakeSys {
   reboot(command: number): void {
     this.calls.push(`reboot ${command}`);
   }
-  /** A route socket that acknowledges every request. */
+  /** Returns a route socket that acknowledges every request. */
   netlinkRoute(): number {
     const input = new FakePipe();
     input.writers = 1;

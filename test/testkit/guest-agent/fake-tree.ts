@@ -5,7 +5,7 @@ type Node =
   | { type: "file"; content: Uint8Array; onWrite?: (text: string) => void }
   | { type: "fifo"; reader: ((bytes: Uint8Array) => void) | undefined };
 
-/** A file system in memory: absolute paths, no links. Writes to a file can have an effect, as in cgroupfs. */
+/** A file system in memory: absolute paths, no symlinks. Writes can have effects, as in cgroupfs. */
 export class FakeTree {
   readonly #nodes = new Map<string, Node>([["/", { type: "directory" }]]);
   readonly #modified = new Set<string>();
@@ -29,7 +29,7 @@ export class FakeTree {
     return new TextDecoder().decode(this.read(path));
   }
 
-  /** Writes a file, making it where the folder exists. */
+  /** Writes a file, creating it if necessary; its directory must exist. */
   write(path: string, content: Uint8Array | string): void {
     this.#parent(path);
     const bytes = typeof content === "string" ? new TextEncoder().encode(content) : content;
@@ -41,7 +41,7 @@ export class FakeTree {
     this.#changed();
   }
 
-  /** Calls `effect` with what is written to an existing file from now on. */
+  /** Calls `effect` with what is later written to an existing file. */
   onWrite(path: string, effect: (text: string) => void): void {
     const node = this.#node(path);
     if (node.type !== "file") throw sysError("EISDIR", path);
@@ -65,10 +65,10 @@ export class FakeTree {
   }
 
   mkdirp(path: string): void {
-    let folder = "";
+    let directory = "";
     for (const part of path.split("/").slice(1)) {
-      folder += `/${part}`;
-      if (!this.#nodes.has(folder)) this.#nodes.set(folder, { type: "directory" });
+      directory += `/${part}`;
+      if (!this.#nodes.has(directory)) this.#nodes.set(directory, { type: "directory" });
     }
   }
 
@@ -77,7 +77,7 @@ export class FakeTree {
     this.#nodes.delete(path);
   }
 
-  /** In cgroupfs a folder goes with its control files. */
+  /** Removes a directory with its files, as in cgroupfs. */
   rmdir(path: string): void {
     if (this.#node(path).type !== "directory") throw sysError("ENOTDIR", `rmdir ${path}`);
     const inside = [...this.#nodes.keys()].filter((each) => each.startsWith(`${path}/`));
@@ -101,7 +101,7 @@ export class FakeTree {
     return type === "directory" ? 0o040755 : type === "fifo" ? 0o010600 : 0o100600;
   }
 
-  /** Files written since the last call. */
+  /** Returns the files written since the last call. */
   takeModified(): string[] {
     const paths = [...this.#modified];
     this.#modified.clear();
@@ -115,7 +115,7 @@ export class FakeTree {
   }
 
   #parent(path: string): void {
-    const folder = path.slice(0, path.lastIndexOf("/")) || "/";
-    if (this.#nodes.get(folder)?.type !== "directory") throw sysError("ENOENT", path);
+    const directory = path.slice(0, path.lastIndexOf("/")) || "/";
+    if (this.#nodes.get(directory)?.type !== "directory") throw sysError("ENOENT", path);
   }
 }

@@ -1,7 +1,7 @@
 import { KeyValue } from "../../../src/proto/generated/ttrpc/ttrpc.ts";
 import type { ServiceDefinition } from "../../../src/ttrpc/definition.ts";
 
-/** A service with a method of each shape, for tests: messages are KeyValue. */
+/** A service with a method of each kind; messages are KeyValue. */
 export const EchoDefinition = {
   fullName: "hull.test.Echo",
   methods: {

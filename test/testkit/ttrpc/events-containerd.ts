@@ -8,8 +8,8 @@ import type { Deadline } from "../../../src/core/deadline.ts";
 import { debianPackage } from "../debian-package.ts";
 
 /**
- * A containerd as nothing but a ttrpc and event server: no CRI, no network, no images, up in a moment.
- * (For one that runs containers see testkit/containerd.ts.) It dies with the test process.
+ * A containerd with nothing but its ttrpc and event servers (no CRI, network or images), which starts fast.
+ * For one that runs containers see testkit/containerd.ts. It dies with the test process.
  */
 export class EventsContainerd {
   readonly #process: ChildProcess;
@@ -58,7 +58,7 @@ export class EventsContainerd {
     return join(this.directory, "ttrpc.sock");
   }
 
-  /** Lines of `ctr events`, as they come. */
+  /** Calls `listener` with each line of `ctr events`. */
   events(listener: (line: string) => void): void {
     const address = join(this.directory, "grpc.sock");
     const command = [join(this.programs, "ctr"), "--address", address, "events"];
@@ -82,7 +82,7 @@ export class EventsContainerd {
     await rm(this.directory, { recursive: true, force: true });
   }
 
-  /** containerd says so when every server listens. */
+  /** Resolves when containerd has logged that all servers listen. */
   #booted(): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#process.once("error", reject);

@@ -1,4 +1,4 @@
-/** Bytes from hex with any white space in it: protocol vectors in tests. */
+/** Returns bytes from hex with white space: protocol vectors in tests. */
 export function bytes(hex: string): Uint8Array {
   return Uint8Array.from(Buffer.from(hex.replace(/\s+/g, ""), "hex"));
 }

@@ -1,8 +1,8 @@
 import type { Transport } from "../../../src/ttrpc/transport.ts";
 
 /**
- * Two connected transports in memory, for tests. Bytes arrive in a later turn. `capacity` is how many bytes an end
- * takes before `write` answers false; `chop` cuts what arrives into chunks.
+ * Returns two connected transports in memory. Bytes arrive in a later turn. `capacity` is the number of bytes
+ * that an end accepts before `write` returns false; `chop` splits what arrives into chunks.
  */
 export function transportPair(
   options: { capacity?: number; chop?: (bytes: Uint8Array) => Uint8Array[] } = {},
@@ -16,7 +16,7 @@ export function transportPair(
 
 export class MemoryTransport implements Transport {
   peer!: MemoryTransport;
-  /** Everything written, for tests that look at bytes. */
+  /** Everything written, for tests that check bytes. */
   readonly written: Uint8Array[] = [];
   paused = false;
   closed = false;
@@ -65,7 +65,7 @@ export class MemoryTransport implements Transport {
     setImmediate(() => this.peer.fail(undefined));
   }
 
-  /** Ends this end, as a broken connection would. */
+  /** Closes this end, as a broken connection does. */
   fail(error: Error | undefined): void {
     if (this.closed) return;
     this.#deliver();

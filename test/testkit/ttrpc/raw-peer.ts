@@ -7,7 +7,7 @@ import type { Transport } from "../../../src/ttrpc/transport.ts";
 import { messageOf } from "../message.ts";
 import { hex } from "./hex.ts";
 
-/** An end of a connection that sends whatever frames a test wants and notes the answers in readable form. */
+/** An end of a connection that sends arbitrary frames and records the answers in readable form. */
 export class RawPeer {
   /** E.g. `3 response 5 no such thing`, `3 response 0 <payload hex>`, `3 data flags=5 <payload hex>`. */
   readonly answers: string[] = [];
@@ -53,7 +53,7 @@ export class RawPeer {
     this.frame(id, FrameType.Data, flags, KeyValue.encode(messageOf(KeyValue, message)).finish());
   }
 
-  /** The next `count` answers, sorted: for a peer in another process. */
+  /** Waits for the next `count` answers and returns them sorted: for a peer in another process. */
   async expect(count: number, deadline: Deadline): Promise<string[]> {
     while (this.answers.length < count) {
       await deadline.race(
@@ -65,7 +65,7 @@ export class RawPeer {
     return this.answers.splice(0, count).sort();
   }
 
-  /** The answers so far, after everything that is under way has arrived. */
+  /** Resolves with the answers so far, after everything in flight has arrived. */
   async settle(): Promise<string[]> {
     for (let i = 0; i < 10; i++) await turn();
     return this.answers.splice(0);
