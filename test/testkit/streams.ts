@@ -7,19 +7,20 @@ import { join } from "node:path";
 import type { TestContext } from "node:test";
 import type { Ledger, Resource } from "../../src/core/ledger.ts";
 
-/** A fresh folder that is removed after the test. */
+/** Creates a directory that is removed after the test. */
 export function testDirectory(t: TestContext): string {
-  const folder = mkdtempSync(join(tmpdir(), "hull-io-"));
-  t.after(() => rmSync(folder, { recursive: true, force: true }));
-  return folder;
+  const directory = mkdtempSync(join(tmpdir(), "hull-io-"));
+  t.after(() => rmSync(directory, { recursive: true, force: true }));
+  return directory;
 }
 
+/** Creates a FIFO and returns its path. */
 export function makeFifo(path: string): string {
   execFileSync("mkfifo", [path]);
   return path;
 }
 
-/** Two connected sockets: the shim's end of a guest stream, and the guest's. */
+/** Returns two connected sockets: the shim's end of a guest stream, and the guest's. */
 export async function socketPair(t: TestContext): Promise<[shim: Socket, guest: Socket]> {
   const path = join(testDirectory(t), "s");
   const server = createServer({ allowHalfOpen: true });
