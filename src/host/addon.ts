@@ -2,8 +2,8 @@ import { getSystemErrorName } from "node:util";
 import { HullError } from "../core/errors.ts";
 
 /**
- * Loads a Node addon of hull's own, built from native/; `name` is what messages call it. Its type is the caller's word.
- * Throws Unavailable when it cannot be loaded.
+ * Loads one of hull's own Node addons (native/) as a T, which is not checked; `name` is for messages. Throws
+ * Unavailable if it cannot be loaded.
  */
 export function loadAddon<T>(name: string, path: string): T {
   const holder = { exports: {} };
@@ -15,7 +15,7 @@ export function loadAddon<T>(name: string, path: string): T {
   return holder.exports as T;
 }
 
-/** An addon's negative answer, which is an error number, as Node tells of failed system calls. */
+/** Converts an addon's negative result, an errno, to an error like those of Node's system calls. */
 export function systemError(answer: number): Error {
   const code = getSystemErrorName(answer);
   return Object.assign(new Error(code), { code });

@@ -11,13 +11,13 @@ const PROPAGATION: Readonly<Record<Propagation, number>> = {
   shared: 1 << 20,
 };
 
-/** Where to mount: no step of `path`, which may be empty, leads out of the directory or is a link of any kind. */
+/** Where to mount. `path` may be empty, and may neither lead out of the directory nor contain a symlink. */
 export interface Place {
   readonly directory: string;
   readonly path: string;
 }
 
-/** A mount that nobody sees until it is attached. */
+/** A mount that is not visible anywhere until it is attached. */
 export class DetachedMount {
   readonly #addon: MountAddon;
   readonly #fd: number;
@@ -29,7 +29,7 @@ export class DetachedMount {
     this.#path = path;
   }
 
-  /** Runs `use` with the mount `fd` of `path`; it ends with `use` unless it is attached. */
+  /** Runs `use` with the mount `fd` of `path`, which is gone afterwards unless `use` has attached it. */
   static async using<T>(
     addon: MountAddon,
     fd: number,
@@ -43,7 +43,7 @@ export class DetachedMount {
     }
   }
 
-  /** Changes the mount, `recursive`: and those below it. It may be attached. */
+  /** Changes the mount, and with `recursive` those below it. It may already be attached. */
   async change(attributes: MountAttributes, recursive = false): Promise<void> {
     const { set = 0, clear = 0, propagation } = attributes;
     if (set === 0 && clear === 0 && propagation === undefined) return;
@@ -52,7 +52,7 @@ export class DetachedMount {
     checked(`set the attributes of the mount of ${this.#path}`, answer);
   }
 
-  /** Mounts it. Throws FailedPrecondition where the place is a link, behind one or missing. */
+  /** Mounts it. Throws FailedPrecondition if the place is missing, is a symlink or is below one. */
   async attach({ directory, path }: Place): Promise<void> {
     const step = `mount ${this.#path} at ${directory}/${path}`;
     const root = await open(directory, O_PATH | constants.O_DIRECTORY | constants.O_NOFOLLOW);

@@ -16,7 +16,7 @@ import { dropTo } from "./process-user.ts";
 import { run } from "./run.ts";
 
 const USER = { id: 1_500_000_002 };
-/** A directory that other users can enter, until the test ends. */
+/** Creates a directory that other users can search; it is removed after the test. */
 async function freshRoot(t: TestContext): Promise<string> {
   const root = await mkdtemp(join(tmpdir(), "hull-nodes-"));
   t.after(() => rm(root, { recursive: true }));
@@ -24,8 +24,8 @@ async function freshRoot(t: TestContext): Promise<string> {
   return root;
 }
 
-// Nothing is mounted over a device here: that would be this machine's. test/e2e/rootless.e2e.test.ts sees it at work.
-test("a node is the host's device, and the user's alone; nothing is left of it", async () => {
+// Mounting over a device would affect this machine; test/e2e/rootless.e2e.test.ts covers that.
+test("a node is the host's device and only the user may open it; dispose leaves nothing", async () => {
   const root = await mkdtemp(join(tmpdir(), "hull-nodes-"));
   const directory = join(root, "dev");
   const ledger = new MemoryLedger();
@@ -86,7 +86,7 @@ test("a removed node cannot be opened through a descriptor of its directory", as
   await nodes.dispose(deadline);
 });
 
-test("nodes that were not made in time are taken away all the same", async (t) => {
+test("nodes that were not created in time are removed", async (t) => {
   const root = await freshRoot(t);
   const cp = await stallingTool(t, "cp");
   const [directory, ledger, deadline] = [join(root, "dev"), new MemoryLedger(), within(60_000)];
@@ -99,7 +99,7 @@ test("nodes that were not made in time are taken away all the same", async (t) =
   assert.deepEqual([ledger.resources, await mountsBelow(root), existsSync(directory)], [[], [], false]);
 });
 
-test("a device that is not there fails with its name, and nothing is left", async () => {
+test("a missing device fails with its name and leaves nothing", async () => {
   const root = await mkdtemp(join(tmpdir(), "hull-nodes-"));
   const ledger = new MemoryLedger();
   const deadline = Deadline.after(10_000, "test");

@@ -9,24 +9,26 @@ import type { ProcessUser } from "./process-user.ts";
 import { removeTree } from "./remove-tree.ts";
 import { run } from "./run.ts";
 
-/** What the mount table calls the file system. */
+/** The file system's source in the mount table. */
 const SOURCE = "hull-devices";
-/** $1: the directory; the rest: devices. cp makes nodes of the same numbers: nothing of a device is copied. */
+/**
+ * $1: the directory; the rest: devices. `cp -R` creates nodes with the same numbers; it does not copy
+ * contents.
+ */
 const SCRIPT = `dir=$1; shift
 mount -t tmpfs -o size=64k,mode=755,nosuid,noexec ${SOURCE} "$dir" || exit
 [ $# -eq 0 ] || cp -R -- "$@" "$dir" || exit
 for device; do mount --bind -- "$dir/\${device##*/}" "$device" || exit; done`;
 
-/** How the kernel knows a device. */
+/** A device's numbers in the kernel. */
 export interface DeviceNumbers {
   readonly major: number;
   readonly minor: number;
 }
 
 /**
- * Device nodes that belong to one user, mostly an unprivileged one, on a file system of their own. Those of the start
- * also lie over the host's in this mount namespace, since a program may know a device only by that name; the host's own
- * are untouched.
+ * Device nodes of one user, usually an unprivileged one, on their own file system. The initial ones are also
+ * mounted over the host's in this mount namespace: a program may know a device only by that name.
  */
 export class DeviceNodes {
   private constructor(
@@ -36,7 +38,7 @@ export class DeviceNodes {
     readonly forget: () => Promise<void>,
   ) {}
 
-  /** `devices` are paths of the host's nodes, with names that differ. */
+  /** Creates nodes for `devices`: paths of the host's nodes, with distinct base names. */
   static async create(
     directory: string,
     user: ProcessUser,
@@ -45,7 +47,8 @@ export class DeviceNodes {
     deadline: Deadline,
   ): Promise<DeviceNodes> {
     await requireOwnMounts();
-    // Not the nodes that are mounted over: these mounts end with the namespace, and elsewhere the paths are the host's.
+    // The mounts over the host's nodes are not recorded: they vanish with the namespace, and outside it the
+    // paths are the host's.
     const entry = await ledger.record({ kind: "mount", path: directory });
     const nodes = new DeviceNodes(directory, user, devices, () => entry.forget());
     try {
@@ -59,7 +62,7 @@ export class DeviceNodes {
     }
   }
 
-  /** A node called `name` for the host's device at `path`, to be written to as well; its path is returned. */
+  /** Creates a node called `name` for the host's device at `path`; returns the node's path. */
   async add(name: string, path: string, writable: boolean, deadline: Deadline): Promise<string> {
     const node = join(this.directory, name);
     await run(["cp", "-R", "--", path, node], deadline);
@@ -68,7 +71,10 @@ export class DeviceNodes {
     return node;
   }
 
-  /** A node called `name` for a character device that the host need have no node of; its path is returned. */
+  /**
+   * Creates a node called `name` for a character device, which the host may lack a node for; returns its
+   * path.
+   */
   async make(name: string, { major, minor }: DeviceNumbers, deadline: Deadline): Promise<string> {
     const node = join(this.directory, name);
     await run(["mknod", node, "c", String(major), String(minor)], deadline);
@@ -77,8 +83,8 @@ export class DeviceNodes {
   }
 
   /**
-   * Idempotent. A VMM that was taken over may keep a descriptor of the node's place (O_PATH), to open it once its number is
-   * another pod's device: so nobody may open it any more.
+   * Removes a node, and its mode first: a compromised VMM may hold an O_PATH descriptor of it, to open when
+   * the number is another pod's device. Idempotent.
    */
   async remove(name: string): Promise<void> {
     const node = join(this.directory, name);
@@ -91,9 +97,10 @@ export class DeviceNodes {
     }
   }
 
-  /** Idempotent. */
+  /** Unmounts and removes all nodes. Idempotent. */
   async dispose(deadline: Deadline): Promise<void> {
-    // Ours only: below them the host may have mounted something, too. A creation that failed may have made some of them.
+    // Only our own mounts, since the host may have mounted something there, too. A failed create has made
+    // only some.
     const mounted = (await readMountInfo())
       .filter(({ source, target }) => source === SOURCE && this.bindMounted.includes(target))
       .map(({ target }) => target);
@@ -102,7 +109,7 @@ export class DeviceNodes {
     await this.forget();
   }
 
-  /** Root's: whoever owns a node can change its mode. */
+  /** Makes a node readable only. Root owns it, because an owner can change the mode. */
   async #show(node: string): Promise<void> {
     await chmod(node, 0o440);
     await chown(node, 0, this.user.id);
@@ -114,10 +121,13 @@ export class DeviceNodes {
   }
 }
 
-/** How long unmounting a node from a device may take. */
+/** Timeout for unmounting a node from a device. */
 const UNMOUNT_MS = 2_000;
 
-/** Runs `step` while `node` lies over the host's `device` in this mount namespace: for who knows only that name. */
+/**
+ * Runs `step` with `node` mounted over the host's `device` in this mount namespace: some programs know only
+ * that name.
+ */
 export async function withNodeMounted<T>(
   device: string,
   node: string,
@@ -135,7 +145,10 @@ export async function withNodeMounted<T>(
   }
 }
 
-/** Mounting nodes over the devices of the host itself would take those from everybody. A daemon has mounts of its own (shim/bootstrap); that is only checked where init can be looked at. */
+/**
+ * Throws if this process is in the host's mount namespace, where the mounts would hide devices from every
+ * process. The daemon has its own (shim/bootstrap). Not checked if init's namespace cannot be read.
+ */
 async function requireOwnMounts(): Promise<void> {
   const namespace = (pid: string) => readlink(`/proc/${pid}/ns/mnt`);
   const host = await namespace("1").catch((error: NodeJS.ErrnoException) => {

@@ -18,7 +18,7 @@ async function scratch(t: { after(step: () => Promise<void>): void }) {
   return { path: join(directory, "lock"), deadline };
 }
 
-test("one holder at a time; the next one gets it when it is released", async (t) => {
+test("one process holds the lock at a time; the next one gets it on release", async (t) => {
   const { path, deadline } = await scratch(t);
   const first = await lockFile(path, { wait: false }, deadline);
   assert.ok(first);
@@ -34,7 +34,7 @@ test("one holder at a time; the next one gets it when it is released", async (t)
   assert.deepEqual(order, ["release", "second"]);
 });
 
-test("waiting ends with the deadline", async (t) => {
+test("waiting for a lock ends at the deadline", async (t) => {
   const { path, deadline } = await scratch(t);
   const first = await lockFile(path, { wait: false }, deadline);
   const soon = Deadline.after(50, "the lock");
@@ -43,7 +43,7 @@ test("waiting ends with the deadline", async (t) => {
   await first?.release();
 });
 
-test("it is free again when its holder is killed", async (t) => {
+test("a lock is released when its holder is killed", async (t) => {
   const { path, deadline } = await scratch(t);
   const module = new URL("./file-lock.ts", `file://${import.meta.filename ?? __filename}`).pathname;
   const script = `

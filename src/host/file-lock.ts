@@ -3,17 +3,19 @@ import type { Deadline } from "../core/deadline.ts";
 import { HullError, internal } from "../core/errors.ts";
 import { scrubbedEnvironment } from "./run.ts";
 
-/** An exclusive lock between processes. It ends with `release` or with this process, however that ends. */
+/**
+ * An exclusive lock between processes. It is released by `release` or when this process exits or is killed.
+ */
 export interface FileLock {
   release(): Promise<void>;
 }
 
-/** The status with which flock(1) says that somebody else has the lock. */
+/** flock(1)'s exit status if another process has the lock. */
 const TAKEN = 75;
 
 /**
- * Takes the lock of a file (flock(2), by flock(1) since Node has no call for it). `wait` false: undefined when somebody
- * else has it. The holder is a child that ends with its stdin, which the kernel closes when this process is gone.
+ * Locks a file by flock(1), since Node has no flock(2). Without `wait`, resolves to undefined if another
+ * process has the lock. A child holds it, which exits when its stdin closes: at the latest with this process.
  */
 export async function lockFile(
   path: string,
@@ -45,7 +47,7 @@ export async function lockFile(
     if (outcome === TAKEN) return undefined;
     throw internal(`lock ${path}: flock exited with status ${outcome}`);
   } catch (thrown) {
-    await release().catch(() => undefined); // the first failure is the one to tell
+    await release().catch(() => undefined); // the first failure is the one to report
     throw HullError.wrap(`lock ${path}`, thrown);
   }
 }

@@ -8,9 +8,8 @@ import type { MountApi } from "./mount-api.ts";
 import { fitOptions, splitOptions } from "./mount-options.ts";
 
 /**
- * Runs `use` with a file system that containerd describes, no bind; it ends with `use` unless it is attached. `scratch`: a
- * directory of ours that containerd's mount namespace has, too; nothing is left in it.
- * Throws InvalidArgument when the options of an overlay are too long even when written relative.
+ * Runs `use` with a file system that containerd describes, not a bind; it is gone afterwards unless attached.
+ * `scratch`: see `mountOne`. Throws InvalidArgument if an overlay's options are too long.
  */
 export async function withFileSystem(
   spec: MountSpec,
@@ -43,7 +42,7 @@ async function isImage({ source, options }: MountSpec, api: MountApi): Promise<b
   return await api.withSource(source, async (found) => (await found.stat()).kind === "file");
 }
 
-/** Whether mount(8) has a program of its own for a type, or has to find out which type it is. */
+/** Whether mount(8) has a helper program for a type, or must detect the type. */
 async function hasHelper(type: string): Promise<boolean> {
   if (["", "auto"].includes(type) || type.startsWith("fuse")) return true;
   return await access(`/sbin/mount.${type}`).then(
@@ -52,7 +51,10 @@ async function hasHelper(type: string): Promise<boolean> {
   );
 }
 
-/** mount(8) only knows paths, and those of this process: it mounts in a directory of ours, an image from a bind of it there. */
+/**
+ * mount(8) takes only paths, which this process resolves: it mounts in a directory of ours, an image by a
+ * bind there.
+ */
 async function byTool(
   spec: MountSpec,
   image: boolean,

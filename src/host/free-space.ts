@@ -1,7 +1,7 @@
 import { statfs } from "node:fs/promises";
 import { HullError } from "../core/errors.ts";
 
-/** MiB that a file system has left. */
+/** Returns the MiB that the file system of `directory` has free. Throws FailedPrecondition. */
 export async function freeMib(directory: string): Promise<number> {
   const { bavail, bsize } = await statfs(directory).catch((error: unknown) => {
     throw HullError.wrap(`free space of ${directory}`, error, "FailedPrecondition");

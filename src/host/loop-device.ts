@@ -7,15 +7,15 @@ import { undo } from "../core/undo.ts";
 import type { MountApi } from "./mount-api.ts";
 import { run, ToolError } from "./run.ts";
 
-/** An image file as a block device, by losetup(8). */
+/** A loop device for an image file, by losetup(8). */
 interface LoopDevice {
   /** `/dev/loopN`. */
   readonly path: string;
-  /** Waits until nobody else has it open. Idempotent; one that has failed can be called again. */
+  /** Waits until no other process has it open. Idempotent; can be retried after a failure. */
   detach(deadline: Deadline): Promise<void>;
 }
 
-/** `at`: where this process finds the file, which everybody else knows as `file`. */
+/** Attaches a loop device to `file`, which this process opens as `at`, and records it as `file`. */
 export async function attachLoop(
   file: string,
   readOnly: boolean,
@@ -31,13 +31,14 @@ export async function attachLoop(
     const path = (await run(["losetup", ...how, "--", at], deadline)).trim();
     device = path;
     await entry.update({ kind: "loop", file, device });
-    // Whoever can open the device can detach it (LOOP_CLR_FD asks for no right): a VMM that was taken over, and has a node
-    // of it. Its number is no other pod's for as long as it is open here. If we are killed, it goes with its last opener.
+    // A compromised VMM can detach the device through its node (LOOP_CLR_FD needs no privilege). While it is
+    // open here, no other pod gets its number. The early detach makes the kernel free it with its last
+    // opener.
     const handle = await open(path);
     held = handle;
     await run(["losetup", "--detach", path], deadline);
     const detach = async (by: Deadline) => {
-      // Not before everybody else has closed it: whoever has not would find the next one's file there.
+      // Only when all others have closed it: a process that has it open would see the next user's file.
       await pollUntil(() => handle.fd < 0 || mounts.detachLoop(handle.fd), by).catch((error: unknown) => {
         throw HullError.wrap(`detach ${path}, which another process has open`, error);
       });
@@ -46,7 +47,7 @@ export async function attachLoop(
     };
     return { path, detach };
   } catch (thrown) {
-    // A losetup that was killed, by us or by others, may have done it all the same: recorded until that is undone.
+    // A killed losetup may have attached the device anyway: it stays recorded until that is undone.
     const killed = deadline.reason || (thrown instanceof ToolError && thrown.exitCode === undefined);
     const left = await undo(thrown, async (by) => {
       await held?.close();
@@ -58,8 +59,8 @@ export async function attachLoop(
 }
 
 /**
- * Detaches the device of a file, or where it is not known whatever the file is attached to: other pods may have devices of
- * it, too. For a record whose daemon is gone.
+ * Detaches `device` if it is one of `file`, for a daemon that is gone. Without `device`, detaches all devices
+ * of the file, which may include other pods'.
  */
 export async function releaseLoop(
   file: string,

@@ -1,6 +1,6 @@
 import { HullError } from "../core/errors.ts";
 
-/** The packages (Debian's names, as most distributions have them) of the tools that hull runs on the host. */
+/** The packages (Debian's names, which most distributions share) of the tools that hull runs on the host. */
 const PACKAGES: Readonly<Record<string, string>> = {
   cp: "coreutils",
   flock: "util-linux",
@@ -19,13 +19,13 @@ const PACKAGES: Readonly<Record<string, string>> = {
   unshare: "util-linux",
 };
 
-/** What to do about a tool that is missing. */
+/** Returns the remedy for a missing tool, for an error message. */
 export function installAdvice(tool: string): string {
   const name = PACKAGES[tool];
   return name === undefined ? "install it" : `install the package ${name}`;
 }
 
-/** A program of the host that is not there. Nothing of the caller's: never NotFound, which ends a deletion as done. */
+/** A missing program on the host. Never NotFound: containerd would take that for a successful Delete. */
 export class MissingToolError extends HullError {
   constructor(
     readonly tool: string,
@@ -40,13 +40,13 @@ export class MissingToolError extends HullError {
 }
 
 /**
- * The tool that a wrapper found missing: setpriv, prlimit, nsenter and unshare exec another program, sh any. `words` is
- * what was said on stderr.
+ * Returns the tool that a wrapper reported on stderr as missing: setpriv, prlimit, nsenter and unshare exec
+ * another program, sh any.
  */
-export function missingIn(words: string): string | undefined {
+export function missingIn(stderr: string): string | undefined {
   const [, wrapped, ofShell] =
     /^\w+: failed to execute (\S+): No such file or directory$|^sh: (?:(?:line )?\d+: )?(\S+): (?:command )?not found$/m.exec(
-      words,
+      stderr,
     ) ?? [];
   return wrapped ?? ofShell;
 }

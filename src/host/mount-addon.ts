@@ -2,7 +2,7 @@ import { getSystemErrorName } from "node:util";
 import { failedPrecondition, HullError, resourceExhausted } from "../core/errors.ts";
 import { loadAddon, systemError } from "./addon.ts";
 
-/** native/mount-api.c. A negative answer is an error number. */
+/** The functions of native/mount-api.c. A negative result is an errno. */
 export interface MountAddon {
   open(directory: number, path: string, flags: number, mode: number): Promise<number>;
   find(namespace: number, root: number, path: string): Promise<number>;
@@ -29,15 +29,15 @@ export interface MountAddon {
   detachLoop(device: number): Promise<number>;
 }
 
-/** open(2): only a place in the file tree, nothing to read from. Node has no name for it. */
+/** O_PATH of open(2), which Node's constants lack. */
 export const O_PATH = 0o10000000;
 
-/** `path`: the addon, built from native/mount-api.c. Throws Unavailable when it cannot be loaded. */
+/** Loads the addon at `path`, built from native/mount-api.c. Throws Unavailable if it cannot be loaded. */
 export function loadMountAddon(path: string): MountAddon {
   return loadAddon<MountAddon>("mount", path);
 }
 
-/** What the addon answered, unless it is an error number. */
+/** Returns the addon's result unless it is an errno. Throws FailedPrecondition with `step` and the cause. */
 export function checked(step: string, answer: number): number {
   if (answer >= 0) return answer;
   const code = getSystemErrorName(answer);
@@ -49,7 +49,7 @@ export function checked(step: string, answer: number): number {
   throw HullError.wrap(step, mountError(answer), "FailedPrecondition");
 }
 
-/** What a negative answer means. */
+/** Returns the error that a negative result stands for. */
 export function mountError(answer: number): Error {
   if (getSystemErrorName(answer) !== "ENOBUFS") return systemError(answer);
   return resourceExhausted(

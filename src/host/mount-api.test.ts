@@ -22,7 +22,7 @@ before(async () => {
 });
 after(() => rm(directory, { recursive: true }));
 
-/** Runs a script with `addon` under the sanitizers; they end the process when they find something. */
+/** Runs a script with `addon` under the sanitizers, which abort the process if they find an error. */
 async function sanitized(script: string): Promise<string> {
   const lines = [
     "const m = { exports: {} }; process.dlopen(m, process.argv[1]); const addon = m.exports;",
@@ -51,7 +51,7 @@ test("wrong arguments are refused", async () => {
   );
 });
 
-test("many calls at once each have their own answer, also when Node ends first", async () => {
+test("concurrent calls each get their result, even if Node exits first", async () => {
   const script = `
     const { openSync, readlinkSync, statSync } = require("node:fs");
     const view = [openSync("/proc/self/ns/mnt"), openSync("/")];

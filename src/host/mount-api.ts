@@ -10,37 +10,36 @@ import { type MountView, Source } from "./source.ts";
 const DETACH = 2 | 8;
 const MOST_ON_ONE_PLACE = 100;
 
-/** What mount(2) is called with, but for the place. */
+/** The arguments of mount(2), except the target. */
 interface FileSystem {
   readonly type: string;
   readonly source: string;
   readonly flags: number;
   readonly options: string;
-  /** What relative paths in the options are relative to. */
+  /** The base of relative paths in the options. */
   readonly directory: string;
 }
 
 /**
- * Mounts by descriptor (open_tree(2) and its kin, Linux 5.12): what is mounted is whole before anybody sees it. What a caller
- * names is taken as the caller sees it, and mounted in this process's own namespace: a mount that belongs to none may be
- * attached in any (fs/namespace.c, do_move_mount).
+ * Mounts by descriptor (open_tree(2) etc., Linux 5.12), so a mount is complete before it is visible. Sources
+ * are the caller's; a detached mount may be attached in any namespace (fs/namespace.c, do_move_mount).
  */
 export class MountApi {
   readonly #addon: MountAddon;
   readonly #caller: MountView;
 
-  /** `path`: the addon, built from native/mount-api.c. Throws Unavailable when it cannot be loaded. */
+  /** `path`: the addon, built from native/mount-api.c. Throws Unavailable if it cannot be loaded. */
   constructor(path: string, caller: MountView) {
     this.#addon = loadMountAddon(path);
     this.#caller = caller;
   }
 
-  /** What the caller calls `path`; a link there is followed. To be closed. Throws NotFound. */
+  /** Opens `path` as the caller sees it, following symlinks. The result must be closed. Throws NotFound. */
   find(path: string): Promise<Source> {
     return Source.find(this.#addon, this.#caller, path);
   }
 
-  /** Runs `use` with what the caller calls `path`. Throws NotFound. */
+  /** Runs `use` with `path` as the caller sees it. Throws NotFound. */
   async withSource<T>(path: string, use: (source: Source) => Promise<T>): Promise<T> {
     const source = await this.find(path);
     try {
@@ -51,22 +50,23 @@ export class MountApi {
   }
 
   /**
-   * Detaches a loop device of ours, which is open. False where somebody else has it open: then nobody else gets its number
-   * for as long as it is open here.
+   * Detaches a loop device of ours, which is open here. False if another process has it open, too: then its
+   * number stays taken while it is open here.
    */
   async detachLoop(device: number): Promise<boolean> {
     return checked("detach a loop device", await this.#addon.detachLoop(device)) === 1;
   }
 
-  /** Mounts a copy of what the caller calls `source` at `at`, as the options of a bind mount say. Throws NotFound. */
+  /**
+   * Bind-mounts `source`, as the caller sees it, at `at` with the options of a bind mount. Throws NotFound.
+   */
   async bind(source: string, options: readonly string[], at: Place): Promise<void> {
     await this.withSource(source, (found) => found.bind(options, at));
   }
 
   /**
-   * Runs `use` with a new file system, whose source and options are the caller's; it ends with `use` unless it is attached.
-   * `scratch`: a directory that the caller sees, too; nothing is left there. Throws FailedPrecondition where the kernel does
-   * not take it.
+   * Runs `use` with a new file system of the caller's; it is gone afterwards unless attached. The caller must
+   * see `scratch`, too. Throws FailedPrecondition if the kernel refuses it.
    */
   async withNew<T>(
     { type, source, flags, options, directory }: FileSystem,
@@ -83,8 +83,8 @@ export class MountApi {
   }
 
   /**
-   * Runs `use` with a copy of what is mounted at a path of this process's own; it ends with
-   * `use` unless it is attached. `recursive`: with all that is mounted below.
+   * Runs `use` with a copy of what this process has mounted at `path`, `recursive` with the mounts below; it
+   * is gone afterwards unless `use` has attached it.
    */
   async withClone<T>(
     path: string,
@@ -96,7 +96,7 @@ export class MountApi {
     return await DetachedMount.using(this.#addon, checked(`bind ${path}`, fd), path, use);
   }
 
-  /** Takes off all that is mounted at `path`, with all below it, also when it is in use. Idempotent. */
+  /** Unmounts everything at `path` and below, even if it is in use. Idempotent. */
   async unmount(path: string): Promise<void> {
     for (let rounds = 0; rounds < MOST_ON_ONE_PLACE; rounds++) {
       const answer = await this.#addon.detach(path, DETACH);

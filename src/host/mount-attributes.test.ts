@@ -7,7 +7,7 @@ const NOEXEC = 8;
 const NOATIME = 0x10;
 const ACCESS_TIME = 0x70;
 
-test("options of a bind: of the top, of all, the later of two that contradict", () => {
+test("a bind's options: for its top, for all mounts; the later of two contradicting ones wins", () => {
   const slave = { set: 0, clear: 0, propagation: "slave" };
   assert.deepEqual(bindAttributes([]), { recursive: false, top: { set: 0, clear: 0 }, all: slave });
   assert.deepEqual(bindAttributes(["rbind", "ro", "nosuid", "unknown", "constructor"]), {

@@ -1,17 +1,18 @@
-/** How mounts made below one show in its copies (mount_namespaces(7)). */
+/** Whether mounts made below a mount appear in its copies (mount_namespaces(7)). */
 export type Propagation = "unbindable" | "private" | "slave" | "shared";
 
-/** What mount_setattr(2) changes of a mount: MOUNT_ATTR_* to set and to clear. */
+/** A change by mount_setattr(2): MOUNT_ATTR_* to set and to clear. */
 export interface MountAttributes {
   readonly set?: number;
   readonly clear?: number;
   readonly propagation?: Propagation;
 }
 
+/** MOUNT_ATTR_RDONLY. */
 export const READ_ONLY = 0x1;
 /** MOUNT_ATTR_NOSUID and MOUNT_ATTR_NODEV. */
 export const NO_RIGHTS = 0x6;
-/** When times of access are written is one choice of several: it is cleared as a whole. */
+/** MOUNT_ATTR__ATIME: an enumeration, which must be cleared as a whole. */
 const ACCESS_TIME = 0x70;
 const CHOICE: Readonly<Record<string, number>> = { relatime: 0, noatime: 0x10, strictatime: 0x20 };
 const FLAG: Readonly<Record<string, number>> = {
@@ -31,7 +32,9 @@ const OPPOSITE: Readonly<Record<string, string>> = {
   symfollow: "nosymfollow",
 };
 
-/** What the options of a bind mount ask for: of its top, and of all mounts in it. */
+/**
+ * The attributes that a bind mount's options ask for: those of its top mount, and those of all mounts in it.
+ */
 interface BindAttributes {
   readonly recursive: boolean;
   readonly top: MountAttributes;
@@ -39,9 +42,9 @@ interface BindAttributes {
 }
 
 /**
- * Reads the options of a bind mount (mount(8), and the recursive ones of the OCI runtime specification, `rro`). Of two that
- * contradict each other the later counts. None takes away what the source's mount has: a read-only one stays so with `rw`.
- * A mount is never a peer of its source, only its slave or private: what is unmounted in it stays at the source.
+ * Reads a bind mount's options (mount(8), and the OCI runtime spec's recursive ones, `rro`); the later of two
+ * contradicting ones wins. `rw` does not make a read-only source writable. The mount is a slave of its source
+ * or private, never a peer: what is unmounted in it stays at the source.
  */
 export function bindAttributes(options: readonly string[]): BindAttributes {
   const top = new Flags();

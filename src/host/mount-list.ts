@@ -7,9 +7,8 @@ import { type MountSpec, unmountTree } from "./mount.ts";
 import type { MountApi } from "./mount-api.ts";
 
 /**
- * Mounts a list in order on `target`, beside which is nobody else's. Targets below it are places in what an image brought: a
- * link there is refused. On a failure what was mounted is taken off again.
- * Throws InvalidArgument when the options of an overlay are too long even when written relative.
+ * Mounts a list in order on `target`, whose parent is ours alone; if one fails, unmounts all. Symlinks in
+ * targets, which are in the image, are refused. Throws InvalidArgument if an overlay's options are too long.
  */
 export async function mountAll(
   mounts: readonly MountSpec[],
@@ -28,7 +27,10 @@ export async function mountAll(
   }
 }
 
-/** Mounts one of a list at `place`; `scratch`: a directory of ours that containerd's mount namespace has, too. */
+/**
+ * Mounts one of a list at `place`. `scratch`: our directory, which containerd's mount namespace has, too;
+ * left empty.
+ */
 export async function mountOne(
   spec: MountSpec,
   place: Place,
@@ -40,13 +42,13 @@ export async function mountOne(
     if (isBind(spec)) await api.bind(spec.source, spec.options, place);
     else await withFileSystem(spec, scratch, api, deadline, (made) => made.attach(place));
   } catch (thrown) {
-    // A list is containerd's: what is missing is no object of the caller's.
+    // The list is containerd's, so a missing path is not NotFound for its client.
     const { code, message } = HullError.from(thrown);
     throw code === "NotFound" ? failedPrecondition(message) : thrown;
   }
 }
 
-/** A bind is an operation, not a file system type. */
+/** Whether a mount is a bind mount, which is an operation and not a file system type. */
 export function isBind({ type, options }: MountSpec): boolean {
   return type === "bind" || options.some((option) => option === "bind" || option === "rbind");
 }

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { fitOptions, splitOptions } from "./mount-options.ts";
 
-test("options are flags of mount(2), or the file system's; what is for mount(8) is left out", () => {
+test("options are flags of mount(2) or the file system's; those for mount(8) are dropped", () => {
   assert.deepEqual(splitOptions([]), { flags: 0, rest: [] });
   assert.deepEqual(splitOptions(["ro", "noatime", "lowerdir=/a:/b", "nosuid", "index=off"]), {
     flags: 1 | 2 | 1024,
@@ -16,7 +16,7 @@ test("options are flags of mount(2), or the file system's; what is for mount(8) 
   });
 });
 
-test("options that fit are as they were, longer ones are told from the directory of all layers", () => {
+test("options that fit are unchanged, longer ones are relative to the common directory of the layers", () => {
   assert.deepEqual(fitOptions(["size=1", "mode=0"]), { options: "size=1,mode=0", directory: "/" });
   const names = Array.from({ length: 100 }, (_, index) => `${index}`);
   const layers = names.map((name) => `/layers/${"x".repeat(60)}/${name}`).join(":");

@@ -36,12 +36,12 @@ const OPPOSITE: Readonly<Record<string, string>> = {
   nostrictatime: "strictatime",
   nolazytime: "lazytime",
 };
-/** What is for mount(8) itself, or for who reads fstab(5). */
+/** Options for mount(8) itself or for readers of fstab(5). */
 const FOR_THE_TOOL = /^(|defaults|auto|noauto|nofail|_netdev|[xX]-.*|comment=.*)$/;
 
 /**
- * What mount(8) makes of its options for mount(2): flags, and what is left for the file system. Of two that contradict each
- * other the later counts.
+ * Splits mount(8)'s options into flags for mount(2) and the rest, for the file system. The later of two
+ * contradicting options wins.
  */
 export function splitOptions(options: readonly string[]): { flags: number; rest: string[] } {
   let flags = 0;
@@ -57,9 +57,8 @@ export function splitOptions(options: readonly string[]): { flags: number; rest:
 }
 
 /**
- * The options of a file system as mount(2) takes them, to be read in `directory`. Where they are too long, the lower directories
- * of an overlay are written relative to the deepest directory that holds them all. Throws InvalidArgument when that is
- * not enough.
+ * Joins options for mount(2), which must run in `directory`: if they are too long, an overlay's lower
+ * directories become relative to their common parent. Throws InvalidArgument if that is not enough.
  */
 export function fitOptions(given: readonly string[]): { options: string; directory: string } {
   const whole = given.join(",");
@@ -73,7 +72,8 @@ export function fitOptions(given: readonly string[]): { options: string; directo
     if (Buffer.byteLength(options) <= MAX_OPTIONS) return { options, directory };
   }
   throw invalidArgument(
-    `the options have ${whole.length} bytes, the kernel accepts ${MAX_OPTIONS}; the image has too many layers`,
+    `the options have ${whole.length} bytes, the kernel accepts ${MAX_OPTIONS}; ` +
+      "the image has too many layers",
   );
 }
 

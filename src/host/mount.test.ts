@@ -42,7 +42,7 @@ test("mountinfo: escapes, optional fields", () => {
   ]);
 });
 
-test("binds and overlays are mounted in order and all come off", { skip: notRoot }, async () => {
+test("binds and overlays are mounted in order and all are unmounted", { skip: notRoot }, async () => {
   for (const name of ["a", "b", "up", "work", "at"]) await mkdir(join(directory, name));
   await writeFile(join(directory, "a", "file"), "from a");
   await mkdir(join(directory, "b", "sub"));
@@ -52,7 +52,7 @@ test("binds and overlays are mounted in order and all come off", { skip: notRoot
     `upperdir=${directory}/up`,
     `workdir=${directory}/work`,
   ];
-  // An overlay on overlayfs (a container) is not possible: a tmpfs holds upper and work there as everywhere.
+  // Overlayfs cannot be stacked on itself (in a container), so upper and work are on a tmpfs.
   const list = [
     { type: "overlay", source: "overlay", target: "", options },
     bind(join(directory, "a"), "sub"),
@@ -68,7 +68,7 @@ test("binds and overlays are mounted in order and all come off", { skip: notRoot
   assert.deepEqual(await readdir(at), []);
 });
 
-test("mounts on top of each other and names with spaces come off", { skip: notRoot }, async () => {
+test("stacked mounts and names with spaces are unmounted", { skip: notRoot }, async () => {
   const at = join(directory, "with space");
   await mkdir(at);
   const tmpfs = { type: "tmpfs", source: "tmpfs", target: "", options: ["size=64k"] };
@@ -78,7 +78,7 @@ test("mounts on top of each other and names with spaces come off", { skip: notRo
   assert.deepEqual(await mountsBelow(at), []);
 });
 
-test("a link in a mount leads no unmounting elsewhere", { skip: notRoot }, async () => {
+test("a symlink in a mount does not redirect an unmount", { skip: notRoot }, async () => {
   const [at, outside] = [join(directory, "at"), join(directory, "outside")];
   for (const path of [at, outside]) await mkdir(path);
   const tmpfs = (target = "") => ({ type: "tmpfs", source: "tmpfs", target, options: ["size=64k"] });
@@ -92,7 +92,7 @@ test("a link in a mount leads no unmounting elsewhere", { skip: notRoot }, async
   assert.deepEqual(await mountsBelow(directory), [outside]);
 });
 
-test("a failing mount is told with its cause, and what came before it is undone", {
+test("a failing mount is reported with its cause, and those before it are undone", {
   skip: notRoot,
 }, async () => {
   const at = join(directory, "at");
@@ -124,7 +124,9 @@ test("a mount is not redirected by symlinks of the image", { skip: notRoot }, as
   assert.deepEqual(await mountsBelow(directory), [join(image, "etc")]);
 });
 
-test("an overlay with more layers than one page of options takes is mounted", { skip: notRoot }, async () => {
+test("an overlay with more layers than fit into a page of options is mounted", {
+  skip: notRoot,
+}, async () => {
   const layers = Array.from({ length: 60 }, (_, index) => join(directory, `${index}-${"x".repeat(60)}`));
   for (const layer of layers) await mkdir(layer);
   await writeFile(join(layers[59] as string, "last"), "deep");
@@ -140,8 +142,8 @@ test("an overlay with more layers than one page of options takes is mounted", { 
   assert.equal(await readFile(join(directory, "at", "last"), "utf8"), "deep");
 });
 
-test("sources whose server never answers hold nothing but who asks for them", { skip: notRoot }, async () => {
-  // A file system whose server has it open and does nothing.
+test("sources whose file server hangs only block their own callers", { skip: notRoot }, async () => {
+  // A FUSE file system whose server never answers.
   const server = openSync("/dev/fuse", "r+");
   try {
     const options = "fd=3,rootmode=40000,user_id=0,group_id=0";
@@ -152,7 +154,7 @@ test("sources whose server never answers hold nothing but who asks for them", { 
     const failed = Promise.all(finding.map((one) => assert.rejects(one, /^HullError: mount source /)));
     await api.withSource("/", async (source) => assert.equal((await source.stat()).kind, "directory"));
     assert.match(await readFile("/proc/self/stat", "utf8"), /^\d+ /);
-    closeSync(server); // its end
+    closeSync(server); // ends the file system
     await failed;
   } finally {
     await unmountTree(directory, deadline);

@@ -13,7 +13,10 @@ export interface MountSpec {
   readonly options: readonly string[];
 }
 
-/** Mounts one file system by mount(8), which has helpers for some and makes loop devices: see withFileSystem. */
+/**
+ * Mounts a file system by mount(8), which has helpers for some types and sets up loop devices. See
+ * `withFileSystem`.
+ */
 export async function mount(spec: MountSpec, target: string, deadline: Deadline): Promise<void> {
   const argv: [string, ...string[]] = ["mount"];
   if (spec.type !== "") argv.push("-t", spec.type);
@@ -31,28 +34,28 @@ export async function mount(spec: MountSpec, target: string, deadline: Deadline)
   }
 }
 
-/** Takes everything off that is mounted at or below `path`, also when it is in use (lazily). Idempotent. */
+/** Unmounts everything at or below `path`, even if it is in use (lazily). Idempotent. */
 export async function unmountTree(path: string, deadline: Deadline): Promise<void> {
-  // Several may lie on top of each other; each round takes off the last of every stack, with all below it.
+  // Mounts may be stacked; each round unmounts the top of every stack, with all mounts below it.
   for (
     let left = await mountsBelow(path), rounds = 0;
     left.length > 0;
     left = await mountsBelow(path), rounds++
   ) {
     if (rounds === 100) throw internal(`unmount ${path}: ${left[0]} keeps being mounted again`);
-    // No name within a mount: a guest or an image may have made it lead elsewhere.
+    // Never a path inside a mount: a guest or an image may have redirected it.
     const tops = [...new Set(left)].filter((one) => !left.some((other) => one.startsWith(`${other}/`)));
     try {
       await run(["umount", "--lazy", "--no-canonicalize", "--", ...tops], deadline);
     } catch (thrown) {
-      // Another one may have taken it off in between: only what is still there is a failure.
+      // Another process may have unmounted some meanwhile: it only failed if nothing was unmounted.
       const still = await mountsBelow(path);
       if (still.length >= left.length) throw HullError.wrap(`unmount ${path}`, thrown);
     }
   }
 }
 
-/** The mount points at and below `path`, in mount order. */
+/** Returns the mount points at and below `path`, in mount order. */
 export async function mountsBelow(path: string): Promise<string[]> {
   const real = (await realpath(path).catch(ignoring("ENOENT"))) ?? path;
   const infos = await readMountInfo();

@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { type MountInfo, parseMountInfo } from "../core/mountinfo.ts";
 
-/** The mounts of the calling process's mount namespace, in mount order. */
+/** Returns the mounts of this process's mount namespace, in mount order. */
 export async function readMountInfo(): Promise<MountInfo[]> {
   return parseMountInfo(await readFile("/proc/self/mountinfo", "utf8"));
 }

@@ -17,7 +17,7 @@ before(async () => {
 });
 after(() => rm(root, { recursive: true }));
 
-test("paths that anybody can come to stay, others begin with a descriptor of their directory", async () => {
+test("accessible paths are unchanged, others begin with a descriptor of their directory", async () => {
   const access = new PathAccess(USER, 7);
   assert.equal(await access.addFile("/bin/sh", "execute"), "/bin/sh");
   assert.deepEqual(access.fds, []);
@@ -30,7 +30,7 @@ test("paths that anybody can come to stay, others begin with a descriptor of the
   await access.close();
 });
 
-test("a file whose own mode forbids it is refused with what to do", async () => {
+test("a file whose mode forbids access is refused with the remedy", async () => {
   const access = new PathAccess(USER, 3);
   await assert.rejects(access.addFile(join(root, "guest/secret")), {
     code: "FailedPrecondition",
@@ -42,7 +42,7 @@ test("a file whose own mode forbids it is refused with what to do", async () => 
   assert.deepEqual(access.fds, []);
 });
 
-test("root needs no help", async () => {
+test("without a user, paths are unchanged", async () => {
   const access = new PathAccess(undefined, 3);
   const path = join(root, "guest/secret");
   await access.addDirectory(root);

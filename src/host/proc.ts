@@ -4,25 +4,28 @@ import type { Deadline } from "../core/deadline.ts";
 import { errnoOf, HullError } from "../core/errors.ts";
 import { procStatFields } from "../core/proc-stat.ts";
 
-/** The environment variable that marks every process a pod has on the host: `HULL_POD=<namespace>/<pod>`. */
+/** The environment variable that marks every process of a pod on the host: `HULL_POD=<namespace>/<pod>`. */
 export const POD_MARK = "HULL_POD";
-/** The one that says which of the pod's processes it is: `HULL_ROLE=virtiofsd`. Forks have both. */
+/** The one with the process's role in the pod: `HULL_ROLE=virtiofsd`. Forks inherit both. */
 export const ROLE_MARK = "HULL_ROLE";
 
-/** Whether all of a process has ended. Its first thread can end alone and leave others that run. */
+/** Whether all threads of a process have exited: a zombie leader may still have running threads. */
 function hasEnded(state: string | undefined, threads: string | undefined): boolean {
   return (state === "Z" || state === "X") && !(Number(threads) > 1);
 }
 
-/** Field 22 of /proc/PID/stat (proc(5)), the start time in clock ticks since boot; undefined when there is none. */
+/**
+ * Returns field 22 of /proc/PID/stat (proc(5)), the start time in ticks since boot; undefined if it has
+ * exited.
+ */
 function parseStartTime(stat: string): string | undefined {
   const fields = procStatFields(stat);
   return hasEnded(fields[3], fields[20]) ? undefined : fields[22];
 }
 
 /**
- * The start time of a process, which together with its pid names it for good. Undefined when there is no such process
- * or when it is a zombie. Synchronous, so that a child just spawned cannot have been reaped in between.
+ * Returns a process's start time, which with its PID identifies it for good; undefined for a zombie or no
+ * process. Synchronous, so a child just spawned cannot have been reaped before it runs.
  */
 export function startTimeOf(pid: number): string | undefined {
   try {
@@ -33,7 +36,7 @@ export function startTimeOf(pid: number): string | undefined {
   }
 }
 
-/** Whether a process has been stopped by a signal, or a debugger holds it. False where there is none. */
+/** Whether a process is stopped by a signal or a debugger. False if there is no such process. */
 export async function isStopped(pid: number): Promise<boolean> {
   try {
     const state = procStatFields(await readFile(`/proc/${pid}/stat`, "utf8"))[3];
@@ -44,20 +47,20 @@ export async function isStopped(pid: number): Promise<boolean> {
   }
 }
 
-/** Whether the process that had this pid and start time still runs (a zombie does not). */
+/** Whether the process with this PID and start time still runs (a zombie does not). */
 export function isAlive(pid: number, startTime: string): boolean {
   return startTimeOf(pid) === startTime;
 }
 
-/** A process as a record can name it. */
+/** Identifies a process for good, even if its PID is reused. */
 export interface ProcessIdentity {
   readonly pid: number;
   readonly startTime: string;
 }
 
 /**
- * All processes that carry the mark of `pod` (`<namespace>/<pod>`), of all roles or of one, in the environment they were
- * started with.
+ * Returns all processes with the mark of `pod` (`<namespace>/<pod>`), and with `role` only those of that
+ * role, in the environment that they were started with.
  */
 export async function findByMark(pod: string, role?: string): Promise<ProcessIdentity[]> {
   const marks = [`\0${POD_MARK}=${pod}\0`, ...(role === undefined ? [] : [`\0${ROLE_MARK}=${role}\0`])];
@@ -77,7 +80,7 @@ export async function findByMark(pod: string, role?: string): Promise<ProcessIde
   return found;
 }
 
-/** The child processes of a process's main thread (CONFIG_PROC_CHILDREN, which distributions set). */
+/** Returns the children of a process's main thread (CONFIG_PROC_CHILDREN, which distributions set). */
 export async function childrenOf(pid: number): Promise<number[]> {
   try {
     const text = await readFile(`/proc/${pid}/task/${pid}/children`, "latin1");
@@ -88,7 +91,7 @@ export async function childrenOf(pid: number): Promise<number[]> {
   }
 }
 
-/** The children of a process, their children, and so on: a process that forks on and on can make that endless. */
+/** Returns all descendants of a process. A fork bomb can keep this from finishing before the deadline. */
 export async function descendantsOf(pid: number, deadline: Deadline): Promise<ProcessIdentity[]> {
   const found: ProcessIdentity[] = [];
   for (const child of await deadline.race(childrenOf(pid))) {
@@ -99,12 +102,12 @@ export async function descendantsOf(pid: number, deadline: Deadline): Promise<Pr
   return found;
 }
 
-/** Set in the flags of a socket that listens (__SO_ACCEPTCON of the kernel's include/linux/socket.h). */
+/** The flag of a listening socket (__SO_ACCEPTCON of the kernel's include/linux/socket.h). */
 const ACCEPTS = 0x1_0000;
 
 /**
- * Whether a process has a unix socket that listens, in its network namespace, and was bound to a path that ends in `name`.
- * False when there is no such process.
+ * Whether a process listens on a Unix socket in its network namespace that was bound to a path ending in
+ * `/name`. False if there is no such process.
  */
 export async function listensOn(pid: number, name: string): Promise<boolean> {
   const directory = `/proc/${pid}/fd`;
@@ -124,13 +127,15 @@ export async function listensOn(pid: number, name: string): Promise<boolean> {
   });
 }
 
-/** ENOENT before the open, ESRCH between open and read; EACCES for a kernel thread or another user's process. */
+/** ENOENT at the open, ESRCH between open and read, EACCES for a kernel thread or another user's process. */
 function isGone(error: unknown): boolean {
   const code = errnoOf(error);
   return code === "ENOENT" || code === "ESRCH" || code === "EACCES";
 }
 
-/** A limit of a process (its soft one, getrlimit(2)), at most 2^31-1. Throws Unavailable when the process is gone. */
+/**
+ * Returns a process's soft limit (getrlimit(2)), at most 2^31-1. Throws Unavailable if the process is gone.
+ */
 export async function limitOf(pid: number | "self", what: "open files" | "processes"): Promise<number> {
   const text = await readFile(`/proc/${pid}/limits`, "utf8").catch((error: unknown) => {
     throw HullError.wrap(`limits of process ${pid}`, error, "Unavailable");

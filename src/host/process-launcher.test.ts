@@ -16,7 +16,7 @@ import { launch } from "./process-launcher.ts";
 
 const pod = `test/launcher-${process.pid}`;
 
-test("records before the spawn, with identity after it, and forgets at the end", async () => {
+test("records before the spawn, with PID and start time after it, and forgets at the exit", async () => {
   const ledger = new MemoryLedger();
   const started = await launch({ role: "sleeper", argv: ["/bin/sleep", "60"], pod }, ledger);
   const identity = { pid: started.pid, startTime: startTimeOf(started.pid) };
@@ -33,7 +33,7 @@ test("records before the spawn, with identity after it, and forgets at the end",
   assert.equal(exit.requested, true);
 });
 
-test("the exit names status and last words", async () => {
+test("the exit has the status and the last line of stderr", async () => {
   const argv = ["/bin/sh", "-c", "echo one >&2; echo the cause >&2; exit 7"] as const;
   const exit = await (await launch({ role: "helper", argv, pod }, new MemoryLedger())).exited;
   assert.equal(exit.code, 7);
@@ -42,7 +42,7 @@ test("the exit names status and last words", async () => {
   assert.equal(exit.requested, false);
 });
 
-test("a process that says that it is broken is killed", async () => {
+test("a process that prints a fatal message is killed", async () => {
   const argv = ["/bin/sh", "-c", "echo thread 'x' panicked at y >&2; exec sleep 60"] as const;
   const broken = await launch({ role: "helper", argv, pod, fatal: /panicked at/ }, new MemoryLedger());
   const exit = await broken.exited;
@@ -51,7 +51,7 @@ test("a process that says that it is broken is killed", async () => {
   assert.match(exit.reason, /helper was killed by SIGKILL: thread x panicked at y/);
 });
 
-test("a process whose identity cannot be recorded is ended", async () => {
+test("a process whose PID cannot be recorded is killed", async () => {
   const update = () => Promise.reject(Object.assign(new Error("ENOSPC: no space left"), { code: "ENOSPC" }));
   const ledger = { record: async () => ({ update, forget: async () => undefined }) };
   await assert.rejects(launch({ role: "sleeper", argv: ["/bin/sleep", "60"], pod }, ledger), /ENOSPC/);
@@ -71,7 +71,7 @@ test("a missing program is FailedPrecondition and leaves no record", async () =>
   assert.deepEqual(ledger.history, []);
 });
 
-test("it cannot gain rights, and has an empty network namespace of its own where it is given one", async () => {
+test("a process cannot gain privileges, and gets its own empty network namespace if asked", async () => {
   const argv = [
     "/bin/sh",
     "-c",
@@ -92,7 +92,7 @@ for (const [name, end] of [
   ["it is told to end", (_pid: number, stop: () => Promise<void>) => stop()],
   ["somebody kills it", async (pid: number) => void process.kill(pid, "SIGKILL")],
 ] as const) {
-  test(`a stopped child of its own does not outlive a process when ${name}`, async () => {
+  test(`a process's stopped child does not outlive it when ${name}`, async () => {
     const argv = ["/bin/sh", "-c", "sleep 60 & kill -STOP $!; echo $!; wait"] as const;
     const forked = deferred<number>();
     const onStdout = (data: Buffer) => forked.resolve(Number(String(data)));
@@ -108,7 +108,7 @@ for (const [name, end] of [
   });
 }
 
-test("what a process has forked and is recorded ends with it, though it has lost its mark", async () => {
+test("a recorded fork is killed with its process even if it has lost its mark", async () => {
   const argv = ["/bin/sh", "-c", "env -i sleep 60 & echo $!; wait"] as const;
   const forked = deferred<number>();
   const onStdout = (data: Buffer) => forked.resolve(Number(String(data)));
@@ -156,12 +156,12 @@ test("a stopped process that handles SIGTERM is killed long before the deadline"
   }
 });
 
-test("a process is ended though nothing can be read of what it has forked", async () => {
+test("a process is stopped even if its forks cannot be found", async () => {
   const directory = await mkdtemp(join(tmpdir(), "hull-launch-"));
   const fifo = join(directory, "fifo");
   await once(spawn("mkfifo", [fifo]), "exit");
   const started = await launch({ role: "sleeper", argv: ["/bin/sleep", "60"], pod }, new MemoryLedger());
-  // As a volume whose server is gone: every thread that Node has for files waits in the kernel.
+  // As with a volume whose server is gone: all of Node's threads for files wait in the kernel.
   const stuck = Array.from({ length: 8 }, () => open(fifo, "r"));
   const limit = within(30_000);
   try {
@@ -175,7 +175,7 @@ test("a process is ended though nothing can be read of what it has forked", asyn
   await rm(directory, { recursive: true });
 });
 
-test("a polite step is tried first, and its failure turns into SIGTERM", async () => {
+test("a polite step comes first; if it fails, SIGTERM is sent", async () => {
   const first = await launch({ role: "sleeper", argv: ["/bin/sleep", "60"], pod }, new MemoryLedger());
   await first.stop(within(30_000), async () => process.kill(first.pid, "SIGINT"));
   assert.equal((await first.exited).signal, "SIGINT");
@@ -184,7 +184,7 @@ test("a polite step is tried first, and its failure turns into SIGTERM", async (
   assert.equal((await second.exited).signal, "SIGTERM");
 });
 
-test("an exit is told although a process that is not the pod's any more keeps the pipes open", async () => {
+test("an exit is reported even if a process without the pod's mark keeps the pipes open", async () => {
   const argv = ["/bin/sh", "-c", "env -u HULL_POD sleep 600 & echo $!; exit 0"] as const;
   let keeper = "";
   const onStdout = (chunk: Buffer) => {
@@ -207,7 +207,7 @@ test("inherited descriptors are numbered from 3; the environment is scrubbed", a
   await rm(directory, { recursive: true });
 });
 
-test("it starts in the given network namespace", async () => {
+test("a process starts in the given network namespace", async () => {
   const holder = spawn("unshare", ["--net", "sleep", "60"]);
   try {
     const mine = await readlink("/proc/self/ns/net");
@@ -233,7 +233,7 @@ test("it starts in the given network namespace", async () => {
   }
 });
 
-test("it dies with its parent, even by SIGKILL", async () => {
+test("a process dies with its parent, even by SIGKILL", async () => {
   const script = `
     const module = await import("./src/host/process-launcher.ts");
     const { launch } = module.default ?? module; // as CommonJS here: package.json has no "type"
@@ -258,7 +258,7 @@ test("it dies with its parent, even by SIGKILL", async () => {
   assert.ok(!isAlive(pid, startTime));
 });
 
-test("a process of another user has no privileges left, even if its program is in a directory of root's", async () => {
+test("another user's process has no privileges, even if its program is in root's directory", async () => {
   const directory = await mkdtemp(join(tmpdir(), "hull-launch-user-")); // 0700
   const program = join(directory, "program");
   await copyFile("/bin/sleep", program);
@@ -267,7 +267,7 @@ test("a process of another user has no privileges left, even if its program is i
   const status = await statusAfterExec(started.pid);
   const limits = await readFile(`/proc/${started.pid}/limits`, "utf8");
   await started.stop(within(30_000));
-  // Or it could take all numbers of processes that the host has, and nothing could be started to end it.
+  // Otherwise it could use up the host's PIDs, and nothing could be started to kill it.
   const most = Math.min(4096, await limitOf("self", "processes"));
   assert.match(limits, RegExp(`^Max processes +${most} +${most} `, "m"));
   assert.match(status, /^Uid:\t1500000004\t1500000004\t1500000004\t1500000004$/m);
@@ -285,7 +285,7 @@ test("a process of another user has no privileges left, even if its program is i
   await rm(directory, { recursive: true });
 });
 
-/** /proc/PID/status as soon as setpriv has become the program. */
+/** Returns /proc/PID/status once setpriv has become the program. */
 async function statusAfterExec(pid: number): Promise<string> {
   for (;;) {
     const status = await readFile(`/proc/${pid}/status`, "utf8");

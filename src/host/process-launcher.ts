@@ -20,36 +20,39 @@ import {
 import { dropTo, MOST_OF_A_USER, type ProcessUser } from "./process-user.ts";
 import { lastLines, RingBuffer } from "./ring-buffer.ts";
 import { scrubbedEnvironment } from "./run.ts";
-import { WordWatch } from "./word-watch.ts";
+import { StreamMatcher } from "./stream-matcher.ts";
 
 /** A helper or VMM process to start. */
 interface LaunchSpec {
-  /** What it is, for messages and the ledger: `qemu`, `virtiofsd`. */
+  /** Its name in messages and in the ledger: `qemu`, `virtiofsd`. */
   readonly role: string;
   /** The program (an absolute path) and its arguments. */
   readonly argv: readonly [string, ...string[]];
-  /** `<namespace>/<pod>`: the mark by which a process whose pid was never recorded is found. */
+  /** `<namespace>/<pod>`: the mark by which a process is found whose PID was never recorded. */
   readonly pod: string;
-  /** Path of the network namespace to start it in; the shim's own without one. */
+  /** Path of the network namespace to start it in; by default the shim's. */
   readonly netns?: string | undefined;
-  /** Give it a network namespace of its own, with nothing in it. */
+  /** Start it in a new, empty network namespace. */
   readonly ownNetns?: boolean;
-  /** Whom it runs as, without any capability; root, as the shim, without one. */
+  /** The user to run it as, without capabilities; by default root, like the shim. */
   readonly user?: ProcessUser | undefined;
   readonly env?: Readonly<Record<string, string>>;
   /**
-   * What the process inherits as descriptors 3, 4, ...: a descriptor of the caller, which keeps its own copy and closes
-   * it, or one end of a new socket pair, whose other end is `HostProcess.channel`.
+   * The process's descriptors 3, 4, ...: descriptors of the caller, which still has to close its own, or one
+   * end of a new socket pair, whose other end is `HostProcess.channel`.
    */
   readonly fds?: readonly (number | "channel")[];
   /**
-   * A descriptor of the caller that becomes stdin, in blocking mode: libuv takes O_NONBLOCK off the first three only,
-   * and a program that is handed a listening socket may not know what to do about EAGAIN.
+   * A descriptor of the caller to become stdin, in blocking mode: libuv clears O_NONBLOCK only on the first
+   * three, and a program that inherits a listening socket may not handle EAGAIN.
    */
   readonly stdin?: number;
-  /** Gets stdout as it comes; without it stdout goes where stderr goes. */
+  /** Receives stdout; by default it is kept with stderr. */
   readonly onStdout?: (data: Buffer) => void;
-  /** Words on stderr (see WordWatch) after which the process is of no use, though it may live on: it is killed, and they are the reason. */
+  /**
+   * Output on stderr that means the process is useless though it may keep running: it is killed (see
+   * StreamMatcher).
+   */
   readonly fatal?: RegExp;
 }
 
@@ -57,53 +60,55 @@ interface LaunchSpec {
 export interface ProcessExit {
   readonly code: number | null;
   readonly signal: NodeJS.Signals | null;
-  /** One sentence: `virtiofsd exited with status 1: fuse: bad option`. */
+  /** For messages: `virtiofsd exited with status 1: fuse: bad option`. */
   readonly reason: string;
   /** The last 64 KiB of stderr. */
   readonly stderr: string;
-  /** Whether `stop` was called before it ended. */
+  /** Whether `stop` was called before it exited. */
   readonly requested: boolean;
 }
 
-/** A started process. It dies with the shim (parent-death signal) and is in the ledger for as long as it lives. */
+/** A started process. It dies with the shim (parent-death signal), and is in the ledger while it runs. */
 export interface HostProcess {
   readonly role: string;
   readonly pid: number;
-  /** Resolves (never rejects) when the process is gone with all that it forked, and forgotten by the ledger. */
+  /** Resolves (never rejects) when the process and its forks are gone and removed from the ledger. */
   readonly exited: Promise<ProcessExit>;
-  /** The shim's end of the socket pair, where one was asked for. */
+  /** The shim's end of the socket pair, if `fds` asked for one. */
   readonly channel: Duplex | undefined;
-  /** The last 64 KiB of stderr so far. */
+  /** Returns the last 64 KiB of stderr so far. */
   stderr(): string;
-  /** Records what it has forked so far: that is ended with it then, whatever it makes of its parent and its mark. */
+  /**
+   * Records its current forks, so that they are killed with it even if they lose their parent and their mark.
+   */
   recordForks(deadline: Deadline): Promise<void>;
   /**
-   * Ends the process: `polite` (by default SIGTERM) first, SIGKILL half a second later or at half of the deadline: one
-   * that is stopped or hangs takes no notice of anything else. Resolves when it is gone. Idempotent.
+   * Stops the process: `polite` (by default SIGTERM) first, then SIGKILL after 0.5 s or half of the deadline,
+   * since a stopped or hung process ignores anything else. Resolves when it is gone. Idempotent.
    */
   stop(deadline: Deadline, polite?: () => Promise<unknown>): Promise<void>;
 }
 
-/** How long a process may take to end politely. */
+/** Time for a process to exit before SIGKILL. */
 const POLITE_MS = 500;
-/** How long the pipes of a dead process may stay open (a grandchild can hold them) before its exit is told. */
+/** Time to read a dead process's pipes, which a grandchild may hold open, before its exit is reported. */
 const DRAIN_MS = 200;
-/** How long a process that is to end may be looked at for what it has forked. */
+/** Timeout for finding a process's forks before it is stopped. */
 const FIND_MS = 500;
-/** How long killing what a dead process has forked may take. */
+/** Timeout for killing a dead process's forks. */
 const FORKS_MS = 2_000;
 
 /**
- * Starts a process: parent-death signal and no_new_privs by setpriv(1), a limit of what a user can run by prlimit(1),
- * network namespace by nsenter(1) or unshare(1), all of which exec in place, so the pid is the program's own. Throws
- * FailedPrecondition when the program is missing.
+ * Starts a process by setpriv(1) (parent-death signal, no_new_privs), prlimit(1), and nsenter(1) or
+ * unshare(1), which all exec: the PID is the program's. Throws FailedPrecondition if the program is missing.
  */
 export async function launch(spec: LaunchSpec, ledger: Ledger): Promise<HostProcess> {
   const program = spec.argv[0];
   await access(program, constants.X_OK).catch((cause: unknown) => {
     throw new HullError(
       "FailedPrecondition",
-      `${spec.role}: ${program} does not exist or is not executable; install it or set its path in the configuration`,
+      `${spec.role}: ${program} does not exist or is not executable; ` +
+        "install it or set its path in the configuration",
       { cause },
     );
   });
@@ -134,10 +139,10 @@ export async function launch(spec: LaunchSpec, ledger: Ledger): Promise<HostProc
   return started;
 }
 
-async function spawnChild(spec: LaunchSpec, program: string, directories: number[]): Promise<ChildProcess> {
+async function spawnChild(spec: LaunchSpec, program: string, pathFds: number[]): Promise<ChildProcess> {
   const privileges = spec.user ? dropTo(spec.user) : ["--no-new-privs"];
   const argv = ["setpriv", "--pdeathsig", "KILL", ...privileges, "--", program, ...spec.argv.slice(1)];
-  // Nothing else bounds how much of the host's room for processes a pod's user can take where its cgroup does not.
+  // Without a cgroup limit, nothing else bounds how many of the host's PIDs a pod's user can take.
   if (spec.user) {
     const most = Math.min(MOST_OF_A_USER, await limitOf("self", "processes"));
     argv.unshift("prlimit", `--nproc=${most}`, "--");
@@ -149,7 +154,7 @@ async function spawnChild(spec: LaunchSpec, program: string, directories: number
     "pipe",
     "pipe",
     ...(spec.fds ?? []).map((fd) => (fd === "channel" ? "pipe" : fd)),
-    ...directories,
+    ...pathFds,
   ];
   const env = scrubbedEnvironment({ ...spec.env, [POD_MARK]: spec.pod, [ROLE_MARK]: spec.role });
   const child = spawn(argv[0] as string, argv.slice(1), { stdio, env });
@@ -170,7 +175,7 @@ class ChildHandle implements HostProcess {
   readonly #ring = new RingBuffer();
   readonly #oomKillsBefore = hostOomKills();
   readonly #pod: string;
-  /** What it had forked when it was told to end. */
+  /** Its forks when `stop` was called. */
   #forks: readonly ProcessIdentity[] | undefined;
   readonly #recorded: { readonly fork: ProcessIdentity; readonly entry: LedgerEntry }[] = [];
   #requested = false;
@@ -186,15 +191,15 @@ class ChildHandle implements HostProcess {
     this.#pod = spec.pod;
     if (child.pid === undefined) throw internal(`${spec.role}: started without a pid`);
     this.pid = child.pid;
-    // Synchronously after the spawn: the child cannot have been reaped yet.
+    // Synchronous after the spawn, so the child cannot have been reaped yet.
     this.#startTime = startTimeOf(child.pid);
-    const fatal = spec.fatal && new WordWatch(spec.fatal);
+    const fatal = spec.fatal && new StreamMatcher(spec.fatal);
     child.stderr?.on("data", (data: Buffer) => {
       this.#ring.write(data);
-      if (fatal?.comesWith(data)) child.kill("SIGKILL");
+      if (fatal?.matches(data)) child.kill("SIGKILL");
     });
     child.stdout?.on("data", spec.onStdout ?? ((data: Buffer) => this.#ring.write(data)));
-    // libuv makes its "pipes" with socketpair(2): they go both ways.
+    // libuv creates its "pipes" with socketpair(2), so they are bidirectional.
     const channel = (spec.fds ?? []).indexOf("channel");
     this.channel = channel < 0 ? undefined : (child.stdio[channel + 3] as Duplex);
     this.exited = this.#watch();
@@ -224,23 +229,23 @@ class ChildHandle implements HostProcess {
     if (!this.#ended) {
       this.#requested = true;
       this.#forks = forks;
-      const patience = deadline.shorter(
+      const limit = deadline.shorter(
         Math.min(POLITE_MS, deadline.remainingMs / 2),
         `${this.role}: waiting for its exit`,
       );
-      patience.onEnd(() => this.child.kill("SIGKILL"));
-      // A polite step that fails leaves nothing to wait for.
+      limit.onEnd(() => this.child.kill("SIGKILL"));
+      // If the polite step fails, there is nothing to wait for.
       if (polite) void polite().catch(() => this.child.kill("SIGTERM"));
       else this.child.kill("SIGTERM");
       await this.exited;
-      patience.dispose();
+      limit.dispose();
     }
     await this.exited;
   }
 
   /**
-   * Before it is told to end: afterwards nothing says whose children they were. Where that cannot be read (no descriptor
-   * is free), or not at once, they are looked for by their mark: its end does not wait for it.
+   * Must run before the process exits, when its children lose their parent. If /proc cannot be read in time
+   * (no free descriptors), they are found by mark later, so that `stop` does not wait.
    */
   async #findForks(): Promise<readonly ProcessIdentity[] | undefined> {
     const what = `find the children of ${this.role}`;
@@ -250,7 +255,7 @@ class ChildHandle implements HostProcess {
   }
 
   async #watch(): Promise<ProcessExit> {
-    // Both listeners now: "close" may come in the same tick as "exit".
+    // Both listeners at once: "close" may come in the same tick as "exit".
     const closed = new Promise<void>((resolve) => {
       this.child.once("close", () => resolve());
     });
@@ -271,8 +276,8 @@ class ChildHandle implements HostProcess {
   }
 
   /**
-   * What it has forked ends with it, also when it is stopped (SIGSTOP) and so takes no signal but SIGKILL: virtiofsd does
-   * its work in a child. False when something lives on; the record stays then.
+   * Kills its forks, even if they are stopped (SIGSTOP): virtiofsd works in a child. False if one survives;
+   * then the record must stay.
    */
   async #killForks(): Promise<boolean> {
     const limit = Deadline.after(FORKS_MS, `kill the children of ${this.role}`);
@@ -281,7 +286,7 @@ class ChildHandle implements HostProcess {
       await killAll([...this.#recorded.map(({ fork }) => fork), ...found], limit);
       return true;
     } catch {
-      return false; // the pod's clean-up tries again and tells it
+      return false; // the pod's teardown tries again and reports it
     } finally {
       limit.dispose();
     }
@@ -302,22 +307,25 @@ class ChildHandle implements HostProcess {
   }
 
   #reason(code: number | null, signal: NodeJS.Signals | null): string {
-    const words = lastLines(this.#ring.text(), 1);
-    const said = words === "" ? "" : `: ${words}`;
-    // nsenter found no setpriv, or setpriv no program.
-    const tool = code === 127 ? missingIn(words) : undefined;
+    const lastLine = lastLines(this.#ring.text(), 1);
+    const output = lastLine === "" ? "" : `: ${lastLine}`;
+    // nsenter has not found setpriv, or setpriv the program.
+    const tool = code === 127 ? missingIn(lastLine) : undefined;
     const advice = tool === undefined ? "" : `; ${installAdvice(tool)}`;
-    if (signal === null) return `${this.role} exited with status ${code}${said}${advice}`;
+    if (signal === null) return `${this.role} exited with status ${code}${output}${advice}`;
     if (signal === "SIGKILL" && !this.#requested && hostOomKills() > this.#oomKillsBefore) {
-      return `${this.role} was killed by SIGKILL, and the kernel's OOM killer has been active since it started; raise the memory limit of the pod or of the host`;
+      return (
+        `${this.role} was killed by SIGKILL, and the kernel's OOM killer has been active since it started; ` +
+        "raise the memory limit of the pod or of the host"
+      );
     }
-    return `${this.role} was killed by ${signal}${said}`;
+    return `${this.role} was killed by ${signal}${output}`;
   }
 }
 
 /**
- * Processes that the kernel has killed for want of memory since boot, by a cgroup's limit or the host's. NaN where that
- * cannot be read: it is only a guess at a cause.
+ * The number of processes that the kernel's OOM killer has killed since boot, for a cgroup or the host. NaN
+ * if it cannot be read: it only helps to guess a cause.
  */
 function hostOomKills(): number {
   try {

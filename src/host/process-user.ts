@@ -1,20 +1,20 @@
 /**
- * The user that a process without any right on the host runs as. Nobody else has this number, no file belongs to it
- * and no name stands for it; its group has the same number, and it is in no other.
+ * An unprivileged user for one pod's processes. Its ID is not in use on the host, has no name and owns no
+ * files; its only group has the same ID.
  */
 export interface ProcessUser {
   readonly id: number;
 }
 
 /**
- * Processes and threads of one user: a VMM with hundreds of vCPUs and its helpers need a quarter of that. As in
- * native/confine.c.
+ * Limit of a user's processes and threads, as in native/confine.c. A VMM with hundreds of vCPUs and its
+ * helpers need a quarter of it.
  */
 export const MOST_OF_A_USER = 4096;
 
 /**
- * The arguments of setpriv(1) that make a process that user's for good: without capabilities, also in the bounding set,
- * and unable to gain any right by executing a program.
+ * Returns setpriv(1)'s arguments to become that user for good: no capabilities, an empty bounding set, and no
+ * new privileges by exec.
  */
 export function dropTo({ id }: ProcessUser): string[] {
   return [

@@ -2,12 +2,12 @@ import { access, constants } from "node:fs/promises";
 import { delimiter, isAbsolute, join } from "node:path";
 import { errnoOf, failedPrecondition } from "../core/errors.ts";
 
-/** Directories outside the PATH where Debian's QEMU and virtiofsd packages put their helpers. */
+/** Directories outside the PATH that Debian's QEMU and virtiofsd packages install helpers in. */
 const HELPER_DIRECTORIES = ["/usr/libexec", "/usr/lib/qemu"];
 
 /**
- * The executable that a `program` key names: a path as it is; a bare name from the installation's libexec/, then
- * the PATH, then the directories of the distribution's helpers. FailedPrecondition tells where it was looked for.
+ * Returns a `program` key's executable: an absolute path as it is, a name from libexec/, the PATH, or the
+ * distribution's helpers. Throws FailedPrecondition with the directories that were searched.
  */
 export async function findProgram(
   key: string,
@@ -29,7 +29,8 @@ export async function findProgram(
     if ((await whyNotExecutable(file)) === undefined) return file;
   }
   throw failedPrecondition(
-    `${key}: program ${program} not found in ${directories.join(", ")}; install it, or set ${key} to its path`,
+    `${key}: program ${program} not found in ${directories.join(", ")}; ` +
+      `install it, or set ${key} to its path`,
   );
 }
 

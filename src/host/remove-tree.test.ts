@@ -12,7 +12,10 @@ import { removeTree } from "./remove-tree.ts";
 
 const run = promisify(execFile);
 const USER = 1_700_000_000;
-/** One time in six a removal by path is fooled; else it does not end. */
+/**
+ * Replaces directories with symlinks all the time: a removal by path is fooled once in six runs, or never
+ * ends.
+ */
 const ROUNDS = 30;
 
 let scratch: string;
@@ -33,7 +36,7 @@ beforeEach(async () => {
 
 const left = async () => (await readdir(scratch)).filter((name) => name.startsWith("tree-"));
 
-test("a tree goes with all that is in it, whatever its names and links are; once more is no failure", async () => {
+test("a tree is removed whatever its names and symlinks are; removing it again is no failure", async () => {
   const kept = join(scratch, "kept");
   await mkdir(kept);
   await writeFile(join(kept, "file"), "");
@@ -47,7 +50,7 @@ test("a tree goes with all that is in it, whatever its names and links are; once
 });
 
 test("directories nested deeper than PATH_MAX are removed, too", async () => {
-  // Each step in the one before: their path has 200 times 100 bytes.
+  // 200 nested names of 100 bytes.
   const step = "d".repeat(99);
   await run("sh", ["-c", `for i in $(seq 200); do mkdir ${step} && cd -P ${step} || exit; done`], {
     cwd: tree,

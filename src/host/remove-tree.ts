@@ -6,8 +6,8 @@ import { errnoOf, failedPrecondition } from "../core/errors.ts";
 import { mountsBelow, unmountTree } from "./mount.ts";
 
 /**
- * Unmounts everything at and below `path`, then removes it. Refuses to remove anything while something is still
- * mounted there, since that would be somebody's data. Idempotent.
+ * Unmounts everything at and below `path`, then removes it. Throws FailedPrecondition, and removes nothing,
+ * if something is still mounted there: that would delete its data. Idempotent.
  */
 export async function removeTree(path: string, deadline: Deadline): Promise<void> {
   await unmountTree(path, deadline);
@@ -17,13 +17,12 @@ export async function removeTree(path: string, deadline: Deadline): Promise<void
 }
 
 /**
- * Removes what is at `path` with all that is in it. A monitor that was taken over may own some of that, and put a link to
- * a directory of the host where a directory was just looked at. So each is opened as a directory and emptied by its descriptor, and
- * what lies deeper is moved up, as no path reaches deep enough. The directory that `path` is in must be ours. Idempotent.
+ * Removes `path` recursively; its parent must be ours. Idempotent. A compromised VMM may swap in symlinks, so
+ * a directory is emptied by its descriptor; deep ones are moved up first, since paths have a maximum length.
  */
 export async function removeAll(path: string, deadline: Deadline): Promise<void> {
   while (!(await removeOne(path))) {
-    deadline.check(); // somebody may add to it for ever
+    deadline.check(); // a VMM may keep adding files
     await inDirectory(path, async (top) => {
       for await (const name of namesIn(top, deadline))
         await removeOrMoveUp(Buffer.concat([top, name]), top, deadline);
@@ -43,7 +42,7 @@ async function removeOrMoveUp(path: Buffer, top: Buffer, deadline: Deadline): Pr
   await removeOne(path);
 }
 
-/** Removes a file, a link or an empty directory. False where there is something else. */
+/** Removes a file, a symlink or an empty directory. False for a directory with contents. */
 async function removeOne(path: string | Buffer): Promise<boolean> {
   const unlinked = await unlink(path).catch(errnoAmong("ENOENT", "EISDIR"));
   if (unlinked !== "EISDIR") return true;
@@ -51,7 +50,7 @@ async function removeOne(path: string | Buffer): Promise<boolean> {
   return removed === undefined || removed === "ENOENT";
 }
 
-/** Runs `use` with a directory's path by its descriptor, unless it has gone or become something else. */
+/** Runs `use` with a directory's path by its descriptor, unless it is gone or not a directory any more. */
 async function inDirectory(path: string | Buffer, use: (directory: Buffer) => Promise<void>): Promise<void> {
   const flags = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW;
   const directory = await open(path, flags).catch(errnoAmong("ENOENT", "ENOTDIR", "ELOOP"));
@@ -64,11 +63,11 @@ async function inDirectory(path: string | Buffer, use: (directory: Buffer) => Pr
 }
 
 /**
- * As bytes, since not every name is UTF-8, and one after the other: there may be more than there is memory for, and no
- * end of them while somebody adds to them.
+ * The names as bytes, since they may not be UTF-8, and one by one, since they may exceed memory and never end
+ * while a process adds more.
  */
 async function* namesIn(directory: Buffer, deadline: Deadline): AsyncGenerator<Buffer> {
-  // The types have strings only.
+  // Node's types only allow encodings of strings.
   const options = { encoding: "buffer" as BufferEncoding };
   for await (const { name } of await opendir(directory.toString(), options)) {
     deadline.check();
@@ -76,7 +75,7 @@ async function* namesIn(directory: Buffer, deadline: Deadline): AsyncGenerator<B
   }
 }
 
-/** For a failure that says how things stand. */
+/** Returns a handler that turns the expected errnos into values and rethrows all others. */
 function errnoAmong<E extends string>(...expected: readonly E[]): (error: unknown) => E {
   return (error) => {
     const errno = expected.find((one) => one === errnoOf(error));

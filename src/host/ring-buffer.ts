@@ -1,18 +1,18 @@
 import { printable } from "../core/printable.ts";
 
-/** Keeps the last `capacity` bytes of a stream: a console, a child's stderr. */
+/** Keeps the last `capacity` bytes of a stream, such as a console or a child's stderr. */
 export class RingBuffer {
   readonly #chunks: Buffer[] = [];
   #length = 0;
 
   constructor(readonly capacity = 64 * 1024) {}
 
-  /** Appends `data` and drops what is older than `capacity` bytes. The bytes are copied. */
+  /** Appends a copy of `data` and drops the oldest bytes beyond `capacity`. */
   write(data: Uint8Array): void {
     const kept = data.length > this.capacity ? data.subarray(data.length - this.capacity) : data;
     if (kept.length === 0) return;
     const last = this.#chunks.at(-1);
-    // Consoles write byte by byte: small pieces are joined so that the list stays short.
+    // Consoles write byte by byte, so small pieces are joined to keep the list short.
     if (last && last.length + kept.length <= 1024)
       this.#chunks[this.#chunks.length - 1] = Buffer.concat([last, kept]);
     else this.#chunks.push(Buffer.from(kept));
@@ -25,20 +25,21 @@ export class RingBuffer {
     }
   }
 
+  /** The number of bytes kept. */
   get length(): number {
     return this.#length;
   }
 
-  /** The kept bytes as text for people: UTF-8, bytes that are none replaced, nothing that a terminal obeys. */
+  /** Returns the kept bytes as UTF-8 text, invalid bytes replaced and terminal control sequences removed. */
   text(): string {
     return printable(Buffer.concat(this.#chunks).toString("utf8"));
   }
 }
 
-/** Characters of one line that are told. */
+/** Characters of a line that are kept. */
 const MAX_LINE = 500;
 
-/** The last `count` lines of a text that are not empty, printable and none of them long. */
+/** Returns the last `count` non-empty lines of a text, printable and shortened. */
 export function lastLines(text: string, count: number): string {
   return printable(text)
     .split("\n")

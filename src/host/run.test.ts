@@ -20,7 +20,7 @@ test("the tool sees a scrubbed environment", async () => {
   assert.deepEqual(lines.map((line) => line.split("=")[0]).sort(), ["EXTRA", "LC_ALL", "PATH"]);
 });
 
-test("a failing tool is told with its last words and its status", async () => {
+test("a failing tool is reported with its last lines of stderr and its status", async () => {
   await assert.rejects(
     run(["sh", "-c", "echo first >&2; echo cause >&2; exit 3"], Deadline.none()),
     (error) => {
@@ -38,7 +38,7 @@ for (const argv of [
   ["setpriv", "--", "losetup-x"],
   ["sh", "-c", "losetup-x --detach"],
 ] as const) {
-  test(`${argv[0]}: a missing tool is told with where it was looked for, and is nothing of the caller's`, async () => {
+  test(`${argv[0]}: a missing tool is reported with the searched directories, not as NotFound`, async () => {
     await assert.rejects(run(argv, Deadline.none()), {
       name: "HullError",
       code: "FailedPrecondition",
@@ -48,7 +48,7 @@ for (const argv of [
   });
 }
 
-test("a tool that is missing is told with its package", () => {
+test("a missing tool is reported with its package", () => {
   assert.match(
     new MissingToolError("losetup", "/bin").message,
     /^losetup: .* not in \/bin; install the package mount$/,
@@ -65,7 +65,7 @@ test("a tool that hangs is killed at the deadline", async () => {
   assert.ok(performance.now() - before < 40_000);
 });
 
-test("a killed tool is not waited for by what it has started", async () => {
+test("a killed tool's children are not waited for", async () => {
   const directory = await mkdtemp(join(tmpdir(), "hull-run-"));
   const file = join(directory, "pid");
   const deadline = Deadline.after(60_000, "the tool's death");

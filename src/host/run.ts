@@ -10,24 +10,24 @@ interface RunOptions {
   readonly env?: Readonly<Record<string, string>>;
 }
 
-/** The environment that system tools and helpers get: nothing of the shim's own but the PATH. */
+/** Returns the environment for system tools and helpers: `extra`, and of the shim's own only the PATH. */
 export function scrubbedEnvironment(extra: Readonly<Record<string, string>> = {}): Record<string, string> {
   const path = process.env.PATH ?? "";
   const system = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
   return { PATH: path === "" ? system : `${path}:${system}`, LC_ALL: "C", ...extra };
 }
 
-/** How a program came to its end. */
+/** How a program ended. */
 interface Ended {
-  /** Undefined when it has exited with status 0. */
+  /** Undefined if it exited with status 0. */
   readonly error: (Error & { code?: unknown }) | undefined;
   readonly stdout: string;
   readonly stderr: string;
 }
 
 /**
- * Runs a program to its end, with `input` on its stdin. Rejects with the deadline's reason when that is over first: the
- * program is killed then, and what it has started is not waited for.
+ * Runs a program to completion, with `input` on its stdin. At the deadline, kills it and rejects with the
+ * deadline's reason, without waiting for the program's children.
  */
 export async function execute(
   [program, ...args]: readonly [string, ...string[]],
@@ -48,11 +48,11 @@ export async function execute(
         else resolve({ error: error ?? undefined, stdout, stderr });
       },
     );
-    child.stdin?.on("error", () => undefined); // it may end without reading its input
+    child.stdin?.on("error", () => undefined); // it may exit without reading its input
     child.stdin?.end(input);
     detach = deadline.onEnd(() => {
       child.kill("SIGKILL");
-      // What it has started may hold these open for as long as it likes.
+      // Its children may hold these open indefinitely.
       child.stdout?.destroy();
       child.stderr?.destroy();
     });
@@ -60,8 +60,8 @@ export async function execute(
 }
 
 /**
- * Runs a system tool to its end and returns its stdout (at most 4 MiB). One that is missing is a MissingToolError, one
- * that is not done at the deadline is killed, one that fails is a ToolError with its last words on stderr.
+ * Runs a system tool and returns its stdout (at most 4 MiB); kills it at the deadline. Throws
+ * MissingToolError, or ToolError with the last lines of its stderr if it fails.
  */
 export async function run(
   argv: readonly [string, ...string[]],
@@ -91,18 +91,18 @@ function toolFailure(
   return new ToolError(argv, typeof error.code === "number" ? error.code : undefined, stderr, error);
 }
 
-/** A system tool that ended with a failure. */
+/** A system tool that failed. */
 export class ToolError extends HullError {
   constructor(
     readonly argv: readonly string[],
-    /** Exit status; undefined when it was killed. */
+    /** Exit status; undefined if it was killed. */
     readonly exitCode: number | undefined,
     readonly stderr: string,
     cause: Error & { signal?: unknown },
   ) {
-    const words =
+    const reason =
       lastLines(stderr, 5) ||
       (exitCode === undefined ? `killed by ${cause.signal}` : `exit status ${exitCode}`);
-    super("Unknown", `${argv.slice(0, 2).join(" ")}: ${words}`, { cause });
+    super("Unknown", `${argv.slice(0, 2).join(" ")}: ${reason}`, { cause });
   }
 }

@@ -7,13 +7,13 @@ import { DetachedMount, type Place } from "./detached-mount.ts";
 import { checked, type MountAddon, mountError } from "./mount-addon.ts";
 import { bindAttributes } from "./mount-attributes.ts";
 
-/** How somebody sees the host's files: a mount namespace and the root directory in it, as open descriptors. */
+/** A process's view of the host's files: its mount namespace and root directory, as open descriptors. */
 export interface MountView {
   readonly namespace: number;
   readonly root: number;
 }
 
-/** What stat(2) tells of a source. */
+/** What stat(2) returns about a source. */
 interface SourceStat {
   readonly kind: "file" | "directory" | "block device" | "other";
   readonly dev: bigint;
@@ -27,9 +27,8 @@ const KIND: Readonly<Record<number, SourceStat["kind"]>> = {
 };
 
 /**
- * A file or directory that a caller has named, as the caller sees it: held by a descriptor, it stays what it is, whatever is
- * renamed or mounted meanwhile. In this process's own mount namespace the same path may be another, or none. Its server may
- * never answer: what asks it goes through the addon, not through Node's few threads.
+ * A file or directory in the caller's mount namespace, pinned by a descriptor whatever is renamed or mounted.
+ * Its file server may hang, so calls go through the addon, not through Node's few threads.
  */
 export class Source {
   readonly #addon: MountAddon;
@@ -48,36 +47,37 @@ export class Source {
     this.#fd = fd;
   }
 
-  /** To be closed. Throws NotFound. */
+  /** Opens `path` in `view`. The result must be closed. Throws NotFound. */
   static async find(addon: MountAddon, view: MountView, path: string): Promise<Source> {
     const fd = await addon.find(view.namespace, view.root, path);
     if (fd < 0) throw HullError.ofCallersPath(`mount source ${path}`, mountError(fd));
     return new Source(addon, view, fd, path);
   }
 
-  /** A path by which this process, and it alone, gets at it; until it is closed. */
+  /** A path to it that only works in this process, until it is closed. */
   get here(): string {
     return `/proc/self/fd/${this.#fd}`;
   }
 
+  /** Returns its kind, device and inode. Throws as for a path of the caller's. */
   async stat(): Promise<SourceStat> {
-    const [mode = 0n, dev = 0n, ino = 0n] = this.#told(await this.#addon.stat(this.#fd));
+    const [mode = 0n, dev = 0n, ino = 0n] = this.#values(await this.#addon.stat(this.#fd));
     return { kind: KIND[Number(mode) & constants.S_IFMT] ?? "other", dev, ino };
   }
 
-  /** The size in bytes of the file system that it is in. */
+  /** Returns the size of its file system in bytes. */
   async fileSystemSize(): Promise<bigint> {
-    const [size = 0n] = this.#told(await this.#addon.statfs(this.#fd));
+    const [size = 0n] = this.#values(await this.#addon.statfs(this.#fd));
     return size;
   }
 
-  #told(answer: number | bigint[]): bigint[] {
+  #values(answer: number | bigint[]): bigint[] {
     if (typeof answer === "number")
       throw HullError.ofCallersPath(`mount source ${this.path}`, mountError(answer));
     return answer;
   }
 
-  /** The numbers of the mount that it is in and, `recursive`, of those below it: what a copy of it consists of. */
+  /** Returns the IDs of its mount and, with `recursive`, of those below: what a copy of it consists of. */
   async mountIds(recursive: boolean): Promise<number[]> {
     const info = await readFile(`/proc/self/fdinfo/${this.#fd}`, "utf8");
     const own = Number(/^mnt_id:\s*(\d+)$/m.exec(info)?.[1]);
@@ -90,7 +90,7 @@ export class Source {
     return [own, ...below.map(({ id }) => id)];
   }
 
-  /** Mounts a copy of it at `at`, as the options of a bind mount say. */
+  /** Mounts a copy of it at `at`, with the options of a bind mount. */
   async bind(options: readonly string[], at: Place): Promise<void> {
     const { recursive, top, all } = bindAttributes(options);
     const { namespace, root } = this.#view;
@@ -102,7 +102,7 @@ export class Source {
     });
   }
 
-  /** Idempotent. */
+  /** Closes the descriptor. Idempotent. */
   close(): void {
     if (this.#open) closeSync(this.#fd);
     this.#open = false;

@@ -7,13 +7,13 @@ import { pollUntil } from "../core/poll-until.ts";
 import type { ProcessUser } from "./process-user.ts";
 import { run } from "./run.ts";
 
-/** How many numbers are ours from the configured first one on: as many as Linux has process ids (PID_MAX_LIMIT). */
+/** IDs that belong to hull, from the configured first one: as many as Linux has PIDs (PID_MAX_LIMIT). */
 const NUMBERS = 4_194_304;
-/** Of a link beside the namespaces' directories, none of which begins with a dot. */
-const LINK = /^\.user-(\d+)$/;
+/** The name of a user's symlink, next to the namespaces' directories, none of which begins with a dot. */
+const SYMLINK = /^\.user-(\d+)$/;
 
 interface PodPlace {
-  /** The pod's directory. */
+  /** The pod's directory, `<state root>/<namespace>/<id>`. */
   readonly directory: string;
   readonly namespace: string;
   readonly id: string;
@@ -22,14 +22,14 @@ interface PodPlace {
 const nameOf = ({ namespace, id }: PodPlace) => `${namespace}/${id}`;
 const stateRootOf = ({ directory }: PodPlace) => dirname(dirname(directory));
 
-/** A user that a pod's VM runs as. Its number is no other pod's until it has been released. */
+/** The user that a pod's VM runs as. No other pod can have its ID until it is released. */
 export interface VmUser extends ProcessUser {
   release(by: Deadline): Promise<void>;
 }
 
 /**
- * Takes a user for a pod's VM, with a number from `first` on. A number is taken by a link to the pod's name, which only one
- * pod can make, and which says whose it is without the pod's ledger. This process's id is tried first: it is free as a rule.
+ * Reserves a user for a pod's VM, starting at `first` plus this process's PID, which is usually free. A
+ * symlink to the pod's name reserves it: only one pod can create it, and it names the owner without a ledger.
  */
 export async function takeVmUser(
   first: number,
@@ -57,8 +57,8 @@ export async function takeVmUser(
 }
 
 /**
- * Ends whatever still runs as a pod's user, wherever it is, and gives the user's number back. A process that was taken
- * over can lose its parent, its session and its mark, but never its user. Idempotent.
+ * Kills everything that runs as a pod's user and frees the user's ID. A compromised process can change its
+ * parent, session and mark, but not its user. Idempotent.
  */
 export async function releaseVmUser(
   path: string,
@@ -66,10 +66,10 @@ export async function releaseVmUser(
   installation: string,
   deadline: Deadline,
 ): Promise<void> {
-  const [, number] = LINK.exec(basename(path)) ?? [];
+  const [, number] = SYMLINK.exec(basename(path)) ?? [];
   if (number === undefined || dirname(path) !== stateRootOf(pod))
     throw invalidArgument(`it is not a user in ${stateRootOf(pod)}`);
-  if ((await ownerOf(path)) !== nameOf(pod)) return; // given back, and perhaps another pod's by now
+  if ((await ownerOf(path)) !== nameOf(pod)) return; // already released, and perhaps reserved by another pod
   let left = "";
   try {
     await pollUntil(async () => {
@@ -83,16 +83,16 @@ export async function releaseVmUser(
   await rm(path, { force: true });
 }
 
-/** The users of a pod of which no record says what they are. */
+/** Finds a pod's users by their symlinks, for a pod without a readable ledger. */
 export async function findVmUsers(pod: PodPlace): Promise<Resource[]> {
   const paths = (await readdir(stateRootOf(pod)))
-    .filter((name) => LINK.test(name))
+    .filter((name) => SYMLINK.test(name))
     .map((name) => join(stateRootOf(pod), name));
   const owners = await Promise.all(paths.map(ownerOf));
   return paths.filter((_, index) => owners[index] === nameOf(pod)).map((path) => ({ kind: "user", path }));
 }
 
-/** The name of the pod that a user is, if it is one's. */
+/** Returns the name of the pod that has reserved a user; undefined if none has. */
 async function ownerOf(path: string): Promise<string | undefined> {
   return await readlink(path).catch(ignoring("ENOENT"));
 }

@@ -7,7 +7,7 @@ import type { Ledger } from "../core/ledger.ts";
 import { TEMPLATE_PARAMETER } from "../core/template-parameter.ts";
 import { killAll } from "../host/kill.ts";
 import { findByMark } from "../host/proc.ts";
-import { WordWatch } from "../host/word-watch.ts";
+import { StreamMatcher } from "../host/stream-matcher.ts";
 import { consoleTail } from "../hypervisor/console-tail.ts";
 import type { Hypervisor, Vm, VmSpec } from "../hypervisor/hypervisor.ts";
 import { templateFacts } from "./key.ts";
@@ -83,9 +83,9 @@ async function bootAndSave(
 ): Promise<void> {
   const { deadline, log } = context;
   const ready = deferred<void>();
-  const watch = new WordWatch(READY);
+  const matcher = new StreamMatcher(READY);
   const onConsole = (data: Buffer) => {
-    if (watch.comesWith(data)) ready.resolve();
+    if (matcher.matches(data)) ready.resolve();
   };
   const vm = await hypervisor.boot(spec, { deadline, log, ledger: NO_LEDGER, pod: mark, onConsole });
   try {

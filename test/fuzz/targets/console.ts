@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { printable } from "../../../src/core/printable.ts";
 import { lastLines, RingBuffer } from "../../../src/host/ring-buffer.ts";
-import { WordWatch } from "../../../src/host/word-watch.ts";
+import { StreamMatcher } from "../../../src/host/stream-matcher.ts";
 import { piecesOf } from "../engine/pieces.ts";
 import type { Target } from "../engine/target.ts";
 
@@ -21,11 +21,11 @@ export const consoleBytes: Target = {
   tokens: ["panicked at", "\u001b", "\u009b", "\u001b]", "\u001bP", "\u0007", "\u001b\\", "\ud83d", "\u2028"],
   run(input) {
     const ring = new RingBuffer(CAPACITY);
-    const watch = new WordWatch(FATAL);
+    const matcher = new StreamMatcher(FATAL);
     let fatal = false;
     for (const piece of piecesOf(input)) {
       ring.write(piece);
-      fatal = watch.comesWith(Buffer.from(piece)) || fatal;
+      fatal = matcher.matches(Buffer.from(piece)) || fatal;
     }
     assert.equal(fatal, FATAL.test(input.toString("latin1")), "words are found however they are cut");
     assert.equal(ring.length, Math.min(CAPACITY, input.length));
