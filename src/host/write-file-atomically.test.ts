@@ -5,10 +5,10 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { writeFileAtomically } from "./write-file-atomically.ts";
 
-test("a file is replaced as a whole, and a failure leaves nothing beside it", async (t) => {
-  const folder = await mkdtemp(join(tmpdir(), "hull-write-"));
-  t.after(() => rm(folder, { recursive: true }));
-  const path = join(folder, "file");
+test("a file is replaced as a whole, and a failure leaves no other file", async (t) => {
+  const directory = await mkdtemp(join(tmpdir(), "hull-write-"));
+  t.after(() => rm(directory, { recursive: true }));
+  const path = join(directory, "file");
   await writeFileAtomically(path, "first");
   const { ino } = await stat(path);
   await writeFileAtomically(path, "second");
@@ -16,9 +16,9 @@ test("a file is replaced as a whole, and a failure leaves nothing beside it", as
   assert.notEqual(now.ino, ino);
   assert.equal(now.mode & 0o777, 0o600);
   assert.equal(await readFile(path, "utf8"), "second");
-  await mkdir(join(folder, "taken/inside"), { recursive: true });
-  await assert.rejects(writeFileAtomically(join(folder, "taken"), "third"), {
+  await mkdir(join(directory, "taken/inside"), { recursive: true });
+  await assert.rejects(writeFileAtomically(join(directory, "taken"), "third"), {
     code: /EISDIR|ENOTEMPTY|EEXIST/,
   });
-  assert.deepEqual((await readdir(folder)).sort(), ["file", "taken"]);
+  assert.deepEqual((await readdir(directory)).sort(), ["file", "taken"]);
 });
