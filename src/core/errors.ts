@@ -3,7 +3,7 @@
  * status numbers (grpc/doc/statuscodes.md). No class depends on the text of a message.
  */
 
-import { errnoInWords, errnoName } from "./errno-words.ts";
+import { errnoName, withErrnoText } from "./errno-text.ts";
 
 /** Error classes and their gRPC status numbers. */
 export const STATUS = {
@@ -99,8 +99,8 @@ export class HullError extends Error {
     if (!(thrown instanceof Error)) return new HullError(fallback, String(thrown));
     const errno = errnoOf(thrown) ?? "";
     const remedy = REMEDY_OF_ERRNO[errno];
-    const words = errnoInWords(thrown.message, errno);
-    const message = remedy ? `${words}; ${remedy}` : words;
+    const text = withErrnoText(thrown.message, errno);
+    const message = remedy ? `${text}; ${remedy}` : text;
     return new HullError(CODE_OF_ERRNO[errno] ?? fallback, message, { cause: thrown });
   }
 

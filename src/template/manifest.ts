@@ -55,14 +55,14 @@ export async function writeManifest(
 /** A template that passed the check. */
 interface CheckedTemplate {
   readonly manifest: Manifest;
-  readonly folder: FolderIdentity;
+  readonly identity: DirectoryIdentity;
 }
 
 /**
  * Distinguishes a template's directory from a successor, which may get the same inode. No entry is added or
  * removed once the template is complete, so the mtime stays.
  */
-export type FolderIdentity = Pick<Stats, "ino" | "mtimeMs">;
+export type DirectoryIdentity = Pick<Stats, "ino" | "mtimeMs">;
 
 /**
  * Returns the template in `directory` if it may be restored. Rejects with NotFound if there is none or it is
@@ -70,27 +70,27 @@ export type FolderIdentity = Pick<Stats, "ino" | "mtimeMs">;
  * others than root, of another format, or modified.
  */
 export async function checkTemplate(directory: string, key: string): Promise<CheckedTemplate> {
-  const folder = await lstat(directory).catch((error: unknown) => {
+  const identity = await lstat(directory).catch((error: unknown) => {
     throw HullError.ofCallersPath(`template ${directory}`, error);
   });
-  if (!folder.isDirectory()) throw damaged(directory, "not a directory");
+  if (!identity.isDirectory()) throw damaged(directory, "not a directory");
   try {
-    return { manifest: await checkFolder(directory, key, folder), folder };
+    return { manifest: await checkDirectory(directory, key, identity), identity };
   } catch (error) {
     // Discarding renames the directory before it removes files: such a template is gone, not damaged.
-    if (await isThere(directory, folder)) throw error;
+    if (await isThere(directory, identity)) throw error;
     throw new HullError("NotFound", `template ${directory}: it was discarded meanwhile`, { cause: error });
   }
 }
 
 /** Whether `directory` still is that directory. */
-export async function isThere(directory: string, { ino, mtimeMs }: FolderIdentity): Promise<boolean> {
+export async function isThere(directory: string, { ino, mtimeMs }: DirectoryIdentity): Promise<boolean> {
   const found = await lstat(directory).catch(ignoring("ENOENT"));
   return found?.ino === ino && found.mtimeMs === mtimeMs;
 }
 
-async function checkFolder(directory: string, key: string, folder: Stats): Promise<Manifest> {
-  requirePrivate(directory, folder);
+async function checkDirectory(directory: string, key: string, identity: Stats): Promise<Manifest> {
+  requirePrivate(directory, identity);
   const manifest = parse(directory, await readPrivate(join(directory, MANIFEST_FILE)));
   if (manifest.format !== TEMPLATE_FORMAT) {
     throw damaged(

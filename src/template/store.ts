@@ -7,7 +7,7 @@ import { errnoOf, HullError, ignoring, resourceExhausted } from "../core/errors.
 import { type FileLock, lockFile } from "../host/file-lock.ts";
 import {
   checkTemplate,
-  type FolderIdentity,
+  type DirectoryIdentity,
   HITS_FILE,
   isThere,
   type Manifest,
@@ -25,7 +25,7 @@ export interface Template {
   readonly path: string;
   readonly manifest: Manifest;
   /** To detect that another template has taken its path. */
-  readonly folder: FolderIdentity;
+  readonly identity: DirectoryIdentity;
 }
 
 /** One line of `hull template status`. */
@@ -65,8 +65,8 @@ export class TemplateStore {
   }
 
   /** Whether the template still exists. Other processes may discard it at any time. */
-  async has({ path, folder }: Template): Promise<boolean> {
-    return await isThere(path, folder);
+  async has({ path, identity }: Template): Promise<boolean> {
+    return await isThere(path, identity);
   }
 
   /** Counts a clone; does nothing if the template was discarded meanwhile. */
@@ -86,7 +86,7 @@ export class TemplateStore {
   /** Creates an empty directory to build in and removes those of dead builders. The caller holds the lock. */
   async begin(key: string): Promise<string> {
     for (const name of await readdir(this.directory)) {
-      if (name.endsWith(BUILDING)) await removeFolder(join(this.directory, name));
+      if (name.endsWith(BUILDING)) await removeDirectory(join(this.directory, name));
     }
     const path = join(this.directory, `${key}${BUILDING}`);
     await mkdir(path, { mode: 0o700 });
@@ -112,7 +112,7 @@ export class TemplateStore {
       if (errnoOf(error) === "ENOENT") return;
       throw error;
     }
-    await removeFolder(gone);
+    await removeDirectory(gone);
   }
 
   /**
@@ -169,7 +169,7 @@ const REMOVE_ATTEMPTS = 10;
 /**
  * Removes a directory that another process (a discard or the next builder) may be removing at the same time.
  */
-async function removeFolder(path: string): Promise<void> {
+async function removeDirectory(path: string): Promise<void> {
   for (let attempt = 1; ; attempt++) {
     try {
       await rm(path, { recursive: true, force: true });

@@ -1,5 +1,5 @@
 /** The texts of errno names, as libuv has them. */
-const WORDS: Readonly<Record<string, string>> = {
+const TEXTS: Readonly<Record<string, string>> = {
   E2BIG: "argument list too long",
   EACCES: "permission denied",
   EADDRINUSE: "address already in use",
@@ -47,7 +47,7 @@ const WORDS: Readonly<Record<string, string>> = {
 };
 
 /** Errnos that libuv does not know, by their Linux numbers (asm-generic/errno.h). */
-const UNKNOWN_TO_NODE: Readonly<Record<string, readonly [errno: string, words: string]>> = {
+const UNKNOWN_TO_NODE: Readonly<Record<string, readonly [errno: string, text: string]>> = {
   "116": ["ESTALE", "stale file handle"],
   "117": ["EUCLEAN", "structure needs cleaning"],
   "122": ["EDQUOT", "disk quota exceeded"],
@@ -65,12 +65,12 @@ export function errnoName(code: string): string {
  * only the name (`spawn qemu EAGAIN`, `connect ECONNREFUSED /x.sock`), others both (`ENOENT: no such file or
  * directory, open '/x'`).
  */
-export function errnoInWords(message: string, errno: string): string {
+export function withErrnoText(message: string, errno: string): string {
   const [unknown, number = ""] = UNKNOWN.exec(message) ?? [];
   const known = UNKNOWN_TO_NODE[number];
   if (unknown !== undefined && known)
     return message.replace(`${unknown}: `, "").replace(unknown, known.join(": "));
-  const words = WORDS[errno];
-  if (words === undefined || !message.includes(errno) || message.includes(`${errno}: `)) return message;
-  return message === errno ? words : `${message}: ${words}`;
+  const text = TEXTS[errno];
+  if (text === undefined || !message.includes(errno) || message.includes(`${errno}: `)) return message;
+  return message === errno ? text : `${message}: ${text}`;
 }

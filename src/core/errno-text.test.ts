@@ -6,15 +6,15 @@ import { connect } from "node:net";
 import { test } from "node:test";
 import { getSystemErrorMap, getSystemErrorName } from "node:util";
 import { systemError } from "../host/addon.ts";
-import { errnoInWords } from "./errno-words.ts";
+import { withErrnoText } from "./errno-text.ts";
 import { HullError } from "./errors.ts";
 
 test("the texts are libuv's", () => {
-  for (const [errno, words] of getSystemErrorMap().values()) {
-    const told = errnoInWords(errno, errno);
-    if (told !== errno) assert.equal(told, words);
+  for (const [errno, text] of getSystemErrorMap().values()) {
+    const shown = withErrnoText(errno, errno);
+    if (shown !== errno) assert.equal(shown, text);
   }
-  assert.equal(errnoInWords("EACCES", "EACCES"), "permission denied");
+  assert.equal(withErrnoText("EACCES", "EACCES"), "permission denied");
 });
 
 test("an error for which Node gives only the errno's name gets its text", async () => {
@@ -40,9 +40,9 @@ test("a message that has the text already stays as it is", async () => {
 test("an errno that Node does not know gets its name and text", () => {
   const code = getSystemErrorName(-122);
   const write = Object.assign(new Error(`${code}: ${code}, write`), { code });
-  const told = HullError.wrap("log file /x", write);
-  assert.equal(told.code, "ResourceExhausted");
-  assert.match(told.message, /^log file \/x: EDQUOT: disk quota exceeded, write; raise the quota/);
+  const error = HullError.wrap("log file /x", write);
+  assert.equal(error.code, "ResourceExhausted");
+  assert.match(error.message, /^log file \/x: EDQUOT: disk quota exceeded, write; raise the quota/);
   assert.equal(HullError.from(systemError(-116)).message, "ESTALE: stale file handle");
   assert.equal(HullError.from(systemError(-9999)).message, getSystemErrorName(-9999));
 });
