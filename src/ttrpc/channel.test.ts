@@ -24,7 +24,7 @@ function frame(id: number, length: number): Uint8Array {
   return bytes;
 }
 
-test("frames of one turn go out in one write, large ones uncopied", async () => {
+test("frames of one turn are sent in one write, large ones without a copy", async () => {
   const { near, channel } = open(Number.POSITIVE_INFINITY);
   const large = frame(5, 100_000);
   channel.send(frame(1, 5));
@@ -38,7 +38,7 @@ test("frames of one turn go out in one write, large ones uncopied", async () => 
   assert.equal(near.written[1], large);
 });
 
-test("a peer that does not read holds the sender, then the reading; both go on when it reads", async () => {
+test("a peer that does not read blocks first the sender, then reading, until it reads", async () => {
   const { near, far, channel, frames } = open(1000, { holdWhenCongested: true });
   far.pause();
   for (let i = 0; i < 6; i++) channel.send(frame(2 * i + 1, 64 << 10));
@@ -63,7 +63,7 @@ test("a peer that does not read holds the sender, then the reading; both go on w
   assert.deepEqual(frames, [7]);
 });
 
-test("a peer that never reads is given up at the limit", async () => {
+test("a peer that never reads is disconnected at the limit", async () => {
   const { far, channel, closes } = open(10, { maxQueuedBytes: 100_000 });
   far.pause();
   for (let i = 0; i < 20; i++) {
@@ -77,7 +77,7 @@ test("a peer that never reads is given up at the limit", async () => {
   await channel.flushed();
 });
 
-test("closing sends what waits and tells of the end once", async () => {
+test("closing sends what is queued and reports the end once", async () => {
   const { near, channel, closes } = open(Number.POSITIVE_INFINITY);
   channel.send(frame(1, 0));
   channel.close();
@@ -89,7 +89,7 @@ test("closing sends what waits and tells of the end once", async () => {
   assert.deepEqual(closes, [undefined]);
 });
 
-test("reading is held until every holder lets go", () => {
+test("reading is paused until every holder releases it", () => {
   const { near, channel } = open(10);
   assert.ok(channel.hold("a") && channel.hold("b"));
   channel.release("a");

@@ -2,38 +2,41 @@ import { internal, resourceExhausted } from "../core/errors.ts";
 import { FrameDecoder, type FrameSink, MAX_PAYLOAD } from "./frame.ts";
 import type { Transport } from "./transport.ts";
 
-/** Small frames that are ready together are written together, up to this size. */
+/** Small frames that are ready at the same time are sent in one write, up to this size. */
 const BATCH_BYTES = 64 << 10;
-/** With more than this waiting to be written, senders that can wait do. */
+/** Senders that can wait do so while more than this is queued. */
 const HIGH_WATER_BYTES = 256 << 10;
-/** Messages that are sent without letting the event loop turn. */
+/** Messages that are sent before the event loop gets a turn. */
 const MAX_BURST = 64;
-/** Where a peer that does not read is given up. */
+/** The size of the queue at which a peer that does not read is disconnected. */
 const MAX_QUEUED_BYTES = 32 << 20;
 
-/** The longest payload that is thrown away as it arrives. A peer that announces more has lost the thread. */
+/** The longest payload that is discarded as it arrives. A peer that announces more no longer speaks ttrpc. */
 const MAX_SKIPPED = 4 * MAX_PAYLOAD;
 
 interface ChannelSink extends Pick<FrameSink, "frame"> {
   /**
-   * A frame whose payload is too large, within reason: it is thrown away as it arrives, and this may answer it.
-   * Left out by an end that has no answer to give: there such a frame ends the connection.
+   * Called for a frame whose payload is too large but below MAX_SKIPPED; the payload is discarded as it
+   * arrives. Without this method such a frame ends the connection.
    */
   oversize?: FrameSink["oversize"];
-  /** The connection is over; called once. */
+  /** The connection has ended. Called once. */
   closed(error: Error | undefined): void;
 }
 
+/** How a channel handles a peer that does not read. */
 export interface ChannelOptions {
-  /** Read nothing more from a peer that does not take its answers. For servers only: two such ends would deadlock. */
+  /**
+   * Stop reading while the peer does not read. Only for servers: if both ends did so, they would deadlock.
+   */
   holdWhenCongested?: boolean;
-  /** Bytes waiting for a peer that does not read, at which the connection is closed. */
+  /** Bytes queued for a peer that does not read, at which the connection is closed. */
   maxQueuedBytes?: number;
 }
 
 /**
- * A transport that speaks frames. Frames go out whole and in order; what the peer does not take waits here in a
- * bounded queue, never in the transport.
+ * A transport of frames. They are sent whole and in order; what the peer does not read is queued here, up to
+ * a limit, and never in the transport.
  */
 export class FrameChannel {
   readonly #transport: Transport;
@@ -78,7 +81,7 @@ export class FrameChannel {
     return this.#queuedBytes;
   }
 
-  /** Sends a frame. Frames of the same turn go out in one write. Nothing happens on a closed channel. */
+  /** Sends a frame, in one write with the others of this turn. Does nothing on a closed channel. */
   send(frame: Uint8Array): void {
     if (this.#closed) return;
     this.#queue.push(frame);
@@ -97,9 +100,8 @@ export class FrameChannel {
   }
 
   /**
-   * Resolves when more can be sent (or when the channel is closed): the wait of a sender that can wait.
-   * Now and then it lets a turn of the event loop pass: a sender that never waits for anything else, with a peer as
-   * fast as itself, would keep timers and other connections from ever being served.
+   * Resolves when more can be sent, or when the channel is closed. Every MAX_BURST calls it lets the event
+   * loop turn: a sender with a peer as fast as itself would otherwise starve timers and other connections.
    */
   ready(): Promise<void> {
     this.#burst = (this.#burst + 1) % MAX_BURST;
@@ -114,14 +116,16 @@ export class FrameChannel {
     return new Promise((resolve) => this.#waiting.push(resolve));
   }
 
-  /** Resolves when everything sent so far is with the transport (or when the channel is closed). */
+  /** Resolves when everything sent so far has been passed to the transport, or when the channel is closed. */
   async flushed(): Promise<void> {
     while (!this.#closed && this.#queuedBytes > 0) {
       await new Promise<void>((resolve) => this.#waiting.push(resolve));
     }
   }
 
-  /** Stops reading until `release` with the same key. False where the transport cannot pause. */
+  /**
+   * Stops reading until `release` is called with the same key. Returns false if the transport cannot pause.
+   */
   hold(key: unknown): boolean {
     if (!this.#transport.pause || !this.#transport.resume) return false;
     if (this.#holders.size === 0) this.#transport.pause();

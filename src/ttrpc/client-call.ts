@@ -5,10 +5,10 @@ import type { FrameEncoder } from "./envelope.ts";
 import { Flag } from "./frame.ts";
 import { Inbox } from "./inbox.ts";
 
-/** What the peer answered: the class and the words are its own choice. It is the `cause` of what a caller gets. */
+/** An error status from the peer, which chose class and message. It is the `cause` of the caller's error. */
 export class PeerError extends HullError {}
 
-/** Throws Internal, in words of ours, when `read` cannot make sense of what the peer sent. */
+/** Runs `read`, and throws Internal with our own message if the peer's bytes cannot be decoded. */
 export function decodeAnswer<T>(read: () => T): T {
   try {
     return read();
@@ -17,11 +17,11 @@ export function decodeAnswer<T>(read: () => T): T {
   }
 }
 
-/** A call under way, as the connection sees it. It is over after `response`, after `fail`, or when it says so. */
+/** A pending call, as the connection sees it. It ends with `response`, with `fail`, or by itself. */
 export abstract class Call {
   id = 0;
   name = "";
-  /** Takes the call off the connection. */
+  /** Removes the call from the connection. */
   released: (() => void) | undefined;
   detachDeadline: (() => void) | undefined;
   #over = false;
@@ -30,17 +30,17 @@ export abstract class Call {
     return this.#over;
   }
 
-  /** The final answer of a successful call. Throws what breaks the protocol, as `data` does. */
+  /** Takes the final response of a successful call. Throws if it violates the protocol, as `data` does. */
   abstract response(payload: Uint8Array): void;
   abstract data(flags: number, payload: Uint8Array): void;
-  /** Ends the call with an error, once. */
+  /** Ends the call with an error; does nothing if it has ended. */
   fail(error: HullError): void {
     if (this.release()) this.rejected(HullError.wrap(this.name, error));
   }
 
   protected abstract rejected(error: HullError): void;
 
-  /** Marks the call as over; false if it was already. */
+  /** Marks the call as ended; returns false if it had ended already. */
   protected release(): boolean {
     if (this.#over) return false;
     this.#over = true;
@@ -50,6 +50,7 @@ export abstract class Call {
   }
 }
 
+/** A call with one request and one response. */
 export class UnaryCall<Resp> extends Call {
   constructor(
     readonly codec: MessageCodec<Resp>,
@@ -73,7 +74,7 @@ export class UnaryCall<Resp> extends Call {
   }
 }
 
-/** A call in which at least one side streams; the typed client shows the part of it that fits the method. */
+/** A call in which at least one side streams; the typed client exposes what fits the method. */
 export class StreamCall<Req, Resp> extends Call implements AsyncIterable<Resp> {
   readonly #channel: FrameChannel;
   readonly #encoder: FrameEncoder;

@@ -27,7 +27,7 @@ const fails = (code: ErrorCode, message: RegExp) => (error: unknown) => {
 
 const message = { key: "a", value: "" };
 
-test("ids are odd and increase, answers come in any order", async () => {
+test("ids are odd and increase, responses may arrive in any order", async () => {
   const { client, peer, near, connection } = connect();
   const first = client.echo(message);
   const second = client.echo(message);
@@ -61,14 +61,14 @@ test("deadline and metadata go with the request", async () => {
   deadline.dispose();
 });
 
-test("a status becomes a HullError with its code and says which call failed", async () => {
+test("an error status becomes a HullError with its code and the name of the call", async () => {
   const { client, peer } = connect();
   const call = client.echo(message);
   peer.frame(1, 2, 0, bytes("0a06 0805 1202 6e6f"));
   await assert.rejects(call, fails("NotFound", /^hull\.test\.Echo\/Echo: no$/));
 });
 
-test("a deadline ends the call; its late answer is ignored", async () => {
+test("a deadline ends the call; a late response is ignored", async () => {
   const { client, connection, peer } = connect();
   const deadline = Deadline.after(60_000);
   const call = client.echo(message, { deadline });
@@ -85,7 +85,7 @@ test("a deadline ends the call; its late answer is ignored", async () => {
   );
 });
 
-test("when the peer dies every call fails with the reason and what is known of it", async () => {
+test("when the peer dies, every call fails with the reason and what is known about it", async () => {
   const { client, connection, near, peer } = connect({ describeLoss: () => "console: Kernel panic" });
   const unary = client.echo(message);
   const stream = client.repeat(message)[Symbol.asyncIterator]();
@@ -102,7 +102,7 @@ test("when the peer dies every call fails with the reason and what is known of i
   assert.equal(await connection.closed, died);
 });
 
-test("close() fails what is under way and tells of no error", async () => {
+test("close() fails pending calls and reports no error", async () => {
   const { client, connection, far, peer } = connect();
   const call = client.echo(message);
   connection.close();
@@ -112,7 +112,7 @@ test("close() fails what is under way and tells of no error", async () => {
   assert.ok(far.closed);
 });
 
-test("oversize requests fail without being sent; the connection lives", async () => {
+test("oversize requests fail without being sent; the connection stays open", async () => {
   const { client, near, peer } = connect();
   await assert.rejects(
     client.echo({ key: "x".repeat(MAX_PAYLOAD), value: "" }),
@@ -124,7 +124,10 @@ test("oversize requests fail without being sent; the connection lives", async ()
   assert.equal((await next).key, "1");
 });
 
-/** What a server may send that is not ttrpc, and what is told of it. Calls 1 (unary) and 3 (client stream) are open. */
+/**
+ * What a server may send that is not ttrpc, and the reported reason. Calls 1 (unary) and 3 (client stream)
+ * are open.
+ */
 const breaches: [string, string, RegExp][] = [
   ["one byte more than the most", "00400001 00000001 02 00", /announces a frame of 4194305 bytes/],
   ["2 GiB", "7fffffff 00000001 02 00", /announces a frame of 2147483647 bytes/],
@@ -153,7 +156,7 @@ for (const [what, frame, told] of breaches) {
     await peer.settle();
     peer.bytes(bytes(frame));
     await peer.settle();
-    assert.ok(near.closed, "the connection lives on");
+    assert.ok(near.closed, "the connection stays open");
     for (const outcome of await outcomes) {
       assert.equal(outcome.status, "rejected");
       fails("Unavailable", /connection to the guest agent is lost: /)(outcome.reason);
@@ -174,7 +177,7 @@ test("too many calls fail at once", async () => {
   await assert.rejects(call);
 });
 
-test("an endless stream that nobody reads holds the connection, then fails that stream only", async (t) => {
+test("an endless stream that nobody reads blocks the connection, then fails only that stream", async (t) => {
   t.mock.timers.enable({ apis: ["setTimeout"] });
   const { client, peer, near } = connect();
   const events = client.repeat(message)[Symbol.asyncIterator]();
@@ -196,7 +199,7 @@ test("an endless stream that nobody reads holds the connection, then fails that 
   assert.ok(read >= 256 && read < 300, String(read));
 });
 
-test("a reader that breaks off forgets the stream and lets the connection be read", async () => {
+test("a reader that stops early ends its stream and unblocks the connection", async () => {
   const { client, connection, peer, near } = connect();
   const events = client.repeat(message);
   for (let i = 0; i < 300; i++) peer.frame(1, 3, 0, bytes("0a0131"));
@@ -207,7 +210,7 @@ test("a reader that breaks off forgets the stream and lets the connection be rea
   assert.equal(near.paused, false);
 });
 
-test("garbage from the server breaks no more than calls", async () => {
+test("garbage from the server fails nothing but calls", async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(fc.uint8Array({ maxLength: 64 }), { maxLength: 20 }), async (chunks) => {
       const { client, connection, peer } = connect();

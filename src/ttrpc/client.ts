@@ -15,42 +15,48 @@ import { Flag, FrameType } from "./frame.ts";
 import type { Transport } from "./transport.ts";
 
 const MAX_STREAM_ID = 0xffffffff;
-/** Calls a connection has under way at most, by default. */
+/** The default maximum of pending calls per connection. */
 const MAX_CALLS = 4096;
 
 interface CallOptions {
-  /** Ends the call; its time left is sent along. Without one the call lasts as long as the connection. */
+  /**
+   * Ends the call; its remaining time is sent along. Without one the call lasts as long as the connection.
+   */
   deadline?: Deadline | undefined;
   metadata?: Metadata | undefined;
 }
 
+/** The limits of a client connection, and how its errors name the peer. */
 export interface ClientOptions {
-  /** Names the other end in errors, e.g. "the guest agent". */
+  /** Names the peer in errors, such as "the guest agent". */
   peer?: string;
-  /** Asked when the connection is lost: what else is known of the cause, e.g. the VM's last console lines. */
+  /**
+   * Called when the connection is lost: what else is known about the cause, such as the VM's last console
+   * lines.
+   */
   describeLoss?: () => string;
-  /** Calls under way at most; further ones fail with ResourceExhausted. */
+  /** The maximum of pending calls; more fail with ResourceExhausted. */
   maxCalls?: number;
   maxQueuedBytes?: number;
 }
 
-/** A stream whose requests the client sends one by one. */
+/** A stream on which the client sends one message at a time. */
 interface SendStream<Req> {
-  /** Sends one message; resolves when there is room for the next. Throws when the call is over. */
+  /** Sends one message; resolves when there is capacity for the next. Rejects if the call has ended. */
   send(message: Req): Promise<void>;
-  /** Forgets the call. ttrpc has no cancel message: the server only learns that no more messages come. */
+  /** Abandons the call. ttrpc has no cancel message: the server only learns that no more messages follow. */
   cancel(): void;
 }
 
 /** Many requests, one response. */
 interface ClientStream<Req, Resp> extends SendStream<Req> {
-  /** Says that no more requests come and waits for the response. */
+  /** Ends the requests and waits for the response. */
   finish(): Promise<Resp>;
 }
 
-/** Many requests, many responses: iterate over them. */
+/** Many requests, many responses, which are iterated over. */
 interface BidiStream<Req, Resp> extends SendStream<Req>, AsyncIterable<Resp> {
-  /** Says that no more requests come; responses still do. */
+  /** Ends the requests; responses may still follow. */
   closeSend(): void;
 }
 
@@ -62,26 +68,29 @@ type ClientMethod<M extends MethodDefinition> = M["requestStream"] extends true
     ? (request: RequestOf<M>, options?: CallOptions) => AsyncIterable<ResponseOf<M>>
     : (request: RequestOf<M>, options?: CallOptions) => Promise<ResponseOf<M>>;
 
-/** A service's methods, typed. Failures are HullErrors: the server's status, the deadline's reason, or Unavailable. */
+/**
+ * A service's typed methods. They fail with a HullError: the server's status, the deadline's reason, or
+ * Unavailable.
+ */
 export type Client<D extends ServiceDefinition> = {
   [K in keyof D["methods"]]: ClientMethod<D["methods"][K]>;
 };
 
-/** What the client knows of a method when it calls it. */
+/** What the client needs for calling a method. */
 interface ClientRoute {
-  /** Service and method for errors. */
+  /** Service and method, for errors. */
   readonly name: string;
   readonly route: Route;
   readonly method: MethodDefinition;
 }
 
 /**
- * The client end of a ttrpc connection: any number of calls at a time, answered in any order.
- * When the connection is lost every call under way fails with Unavailable, with the reason. A server that breaks the
- * protocol (a frame that is too large, cannot be decoded or belongs to no call) loses it.
+ * The client side of a ttrpc connection: any number of concurrent calls, answered in any order. When the
+ * connection is lost, every pending call fails with Unavailable and the reason. A server that violates the
+ * protocol (a frame that is too large, cannot be decoded or belongs to no call) is disconnected.
  */
 export class ClientConnection {
-  /** Resolves when the connection is over, with the error that ended it if there was one. */
+  /** Resolves when the connection has ended, with the error that ended it, if any. */
   readonly closed: Promise<Error | undefined>;
   readonly #encoder = new FrameEncoder();
   readonly #channel: FrameChannel;
@@ -113,12 +122,12 @@ export class ClientConnection {
     );
   }
 
-  /** Calls under way. */
+  /** The number of pending calls. */
   get pending(): number {
     return this.#calls.size;
   }
 
-  /** Closes the connection. Calls under way fail with Unavailable. */
+  /** Closes the connection. Pending calls fail with Unavailable. */
   close(): void {
     this.#channel.close();
   }
@@ -137,7 +146,7 @@ export class ClientConnection {
     });
   }
 
-  /** Starts a call in which at least one side streams. `request` is left out where the client does. */
+  /** Starts a call in which at least one side streams. `request` is undefined if the client does. */
   stream<Req, Resp>(
     route: ClientRoute,
     requestType: MessageCodec<Req>,
@@ -152,7 +161,7 @@ export class ClientConnection {
     return call;
   }
 
-  /** Registers the call and sends its request; a failure to do so is the call's own. */
+  /** Registers the call and sends its request; if that fails, the call does. */
   #start<Req>(
     call: Call,
     { name, route }: ClientRoute,
@@ -196,13 +205,16 @@ export class ClientConnection {
       else if (type === FrameType.Data) call.data(flags, payload);
       else this.#respond(call, payload);
     } catch (thrown) {
-      // Who sends one frame that makes no sense is not to be believed in the next.
+      // After one frame that makes no sense, the next cannot be trusted either.
       const { message } = HullError.from(thrown);
       this.#channel.close(internal(`it violated the protocol: ${call ? `${call.name}: ` : ""}${message}`));
     }
   }
 
-  /** A frame of a call that is over (its deadline passed) is nothing special; one of a call that never was is. */
+  /**
+   * A late frame of an ended call (its deadline expired) is ignored; a stream that was never opened is a
+   * violation.
+   */
   #checkOver(streamId: number): void {
     if (streamId % 2 === 1 && streamId < this.#nextId) return;
     throw internal(`a frame of stream ${streamId}, which was never opened`);
@@ -230,7 +242,7 @@ export class ClientConnection {
     for (const call of [...this.#calls.values()]) call.fail(this.#lost);
   }
 
-  /** A describer that fails must not keep the calls from failing. */
+  /** The calls must fail even if `describeLoss` throws. */
   #lossDetails(): string {
     try {
       return this.#describeLoss?.() ?? "";
@@ -240,14 +252,14 @@ export class ClientConnection {
   }
 }
 
-/** The time left as ttrpc sends it: nanoseconds, at least 1, 0 for no limit. */
+/** The remaining time as ttrpc sends it: in nanoseconds, at least 1; 0 means no timeout. */
 function timeoutNano(deadline: Deadline | undefined): number {
   const ms = deadline?.remainingMs ?? Number.POSITIVE_INFINITY;
   if (ms === Number.POSITIVE_INFINITY) return 0;
   return Math.min(Math.max(1, Math.ceil(ms * 1e6)), Number.MAX_SAFE_INTEGER);
 }
 
-/** The typed client of a service on a connection. One connection may carry the clients of several services. */
+/** Creates a typed client of a service. Clients of several services may share one connection. */
 export function createClient<D extends ServiceDefinition>(
   connection: ClientConnection,
   definition: D,

@@ -3,24 +3,25 @@ import { resourceExhausted } from "../core/errors.ts";
 import type { MessageCodec, Metadata } from "./definition.ts";
 import { Flag, FrameType, HEADER_LENGTH, MAX_PAYLOAD, writeHeader } from "./frame.ts";
 
-// The codec of src/proto/ttrpc/ttrpc.proto and google/rpc/status.proto, made so that a whole frame is built in one
-// buffer: room for the header, the envelope, the message inside it. (Generated code would encode the message first
-// and copy it twice.) The tests compare it with the generated codec.
+// The codec of src/proto/ttrpc/ttrpc.proto and google/rpc/status.proto. It builds a whole frame in one
+// buffer: header, envelope, message. (Generated code would encode the message first and copy it twice.) The
+// tests compare it with the generated codec.
 
 const tag = (field: number, wireType: number) => (field << 3) | wireType;
 const VARINT = 0;
 const BYTES = 2;
 const NO_HEADER = new Uint8Array(HEADER_LENGTH);
-/** A writer that has grown beyond this is not kept. */
+/** A writer whose buffer has grown beyond this is not reused. */
 const KEPT_BUFFER = 64 << 10;
-/** Longer error messages are cut: they must fit a frame whatever a handler threw. */
+/** Longer error messages are cut, because they must fit a frame whatever a handler threw. */
 const MAX_STATUS_CHARS = 64 << 10;
-/** The most metadata pairs that are taken from a request. */
+/** The most metadata pairs that a request may have. */
 const MAX_METADATA = 256;
 
-/** The part of a request that is the same in every call of a method. */
+/** The part of a request that is the same in all calls of a method. */
 export type Route = Uint8Array;
 
+/** Encodes service and method name as the beginning of a request. */
 export function encodeRoute(service: string, method: string): Route {
   return new BinaryWriter()
     .uint32(tag(1, BYTES))
@@ -30,11 +31,14 @@ export function encodeRoute(service: string, method: string): Route {
     .finish();
 }
 
-/** Builds frames. Throws ResourceExhausted for a message that does not fit one. */
+/** Builds frames. Throws ResourceExhausted if a message does not fit. */
 export class FrameEncoder {
   #writer = new BinaryWriter();
 
-  /** `timeoutNano` 0 is no limit; a call whose client streams has no message of its own (`codec` undefined). */
+  /**
+   * `timeoutNano` 0 means no timeout; `codec` is undefined if the client streams and the request carries no
+   * message.
+   */
   request<T>(
     streamId: number,
     flags: number,
@@ -82,7 +86,7 @@ export class FrameEncoder {
     try {
       fill(writer);
     } catch (thrown) {
-      this.#writer = new BinaryWriter(); // it holds half a message
+      this.#writer = new BinaryWriter(); // it contains half a message
       throw thrown;
     }
     const frame = writer.finish();
@@ -107,17 +111,18 @@ function encodeMetadata(writer: BinaryWriter, metadata: Metadata): void {
   }
 }
 
+/** A decoded request. */
 export interface RequestEnvelope {
   service: string;
   method: string;
   /** Undefined if the field is absent; a view of the input. */
   payload: Uint8Array | undefined;
-  /** 0 is no limit; negative is over already. */
+  /** 0 means no timeout; negative means that it has expired. */
   timeoutNano: number;
   metadata: Map<string, string[]>;
 }
 
-/** Throws a RangeError or Error for bytes that are not a request. */
+/** Decodes a request. Throws a RangeError or Error if the bytes are not one. */
 export function decodeRequest(bytes: Uint8Array): RequestEnvelope {
   const reader = new BinaryReader(bytes);
   const request: RequestEnvelope = {
@@ -169,7 +174,7 @@ interface ResponseEnvelope {
 
 const EMPTY = new Uint8Array(0);
 
-/** Throws a RangeError or Error for bytes that are not a response. */
+/** Decodes a response. Throws a RangeError or Error if the bytes are not one. */
 export function decodeResponse(bytes: Uint8Array): ResponseEnvelope {
   const reader = new BinaryReader(bytes);
   const response: ResponseEnvelope = { code: 0, message: "", payload: EMPTY };
@@ -192,7 +197,7 @@ function decodeStatus(bytes: Uint8Array, response: ResponseEnvelope): void {
   }
 }
 
-/** Passes over a field that is not known (for status details: not wanted). */
+/** Skips an unknown field, or the details of a status. */
 function skip(reader: BinaryReader, field: number): void {
   if (field >>> 3 === 0) throw new RangeError("field number 0");
   reader.skip(field & 7, field >>> 3);

@@ -34,7 +34,7 @@ test("a header is big endian", () => {
   assert.equal(hex(header), "00345678fedcba970305");
 });
 
-test("frames are read in one chunk, and a byte at a time", () => {
+test("frames are decoded from one chunk and from single bytes", () => {
   const stream = bytes("00000003 00000001 01 00 0a0b0c  00000000 ffffffff 02 00  00000001 00000003 03 05 ff");
   const expected = [
     { streamId: 1, type: 1, flags: 0, payload: "0a0b0c" },
@@ -49,7 +49,7 @@ test("frames are read in one chunk, and a byte at a time", () => {
   assert.deepEqual(single.frames, expected);
 });
 
-test("a frame within one chunk is a view of it, not a copy", () => {
+test("a frame within one chunk is a view, not a copy", () => {
   const chunk = frame(1, 1, 0, bytes("0102"));
   let payload: Uint8Array | undefined;
   new FrameDecoder({
@@ -61,7 +61,7 @@ test("a frame within one chunk is a view of it, not a copy", () => {
   assert.equal(payload?.buffer, chunk.buffer);
 });
 
-test("any chunking gives the same frames", () => {
+test("the frames do not depend on the chunks", () => {
   const arbitraryFrame = fc.record({
     streamId: fc.nat(0xffffffff),
     type: fc.nat(255),
@@ -90,7 +90,7 @@ test("any chunking gives the same frames", () => {
   );
 });
 
-test("the largest payload passes; one byte more is reported at once and discarded, and the next frame is read", () => {
+test("the largest payload passes; a larger one is reported at once and discarded", () => {
   const { decoder, frames, oversize } = record();
   decoder.push(frame(1, 1, 0, new Uint8Array(MAX_PAYLOAD)));
   assert.equal(frames.length, 1);

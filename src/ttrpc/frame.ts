@@ -1,24 +1,29 @@
 /**
- * The frame layer of ttrpc (containerd/ttrpc, PROTOCOL.md): a header of ten bytes, big endian, then the payload.
+ * The frame layer of ttrpc (containerd/ttrpc, PROTOCOL.md): a header of ten bytes, big endian, then the
+ * payload.
  *
  *   u32 payload length | u32 stream id | u8 type | u8 flags
  */
 
+/** Bytes of a frame's header. */
 export const HEADER_LENGTH = 10;
-/** The most bytes a payload may have. */
+/** The most bytes that a payload may have. */
 export const MAX_PAYLOAD = 4 << 20;
 
+/** The values of a header's `type`. */
 export const FrameType = { Request: 1, Response: 2, Data: 3 } as const;
 
+/** The bits of a header's `flags`. */
 export const Flag = {
   /** The sender sends nothing more on this stream. */
   RemoteClosed: 0x01,
   /** On a request: data frames follow. */
   RemoteOpen: 0x02,
-  /** On data: there is no message in it, not even an empty one. */
+  /** On data: there is no message, not even an empty one. */
   NoData: 0x04,
 } as const;
 
+/** Writes the ten bytes of a header to the start of `target`. */
 export function writeHeader(
   target: Uint8Array,
   length: number,
@@ -38,17 +43,17 @@ export function writeHeader(
   target[9] = flags;
 }
 
-/** Takes what a `FrameDecoder` finds. */
+/** Receives what a `FrameDecoder` finds. */
 export interface FrameSink {
-  /** A whole frame. The payload may be a view of the chunk it came in. */
+  /** A whole frame. The payload may be a view of the chunk that contained it. */
   frame(streamId: number, type: number, flags: number, payload: Uint8Array): void;
-  /** A frame whose payload is too large; called before the payload arrives, which is then thrown away. */
+  /** A frame with too large a payload. Called before the payload arrives, which is then discarded. */
   oversize(streamId: number, type: number, length: number): void;
 }
 
 /**
- * Cuts a byte stream into frames, however it is chunked. A length is checked before anything is allocated for it,
- * and a frame that lies within one chunk is not copied.
+ * Cuts a byte stream into frames, whatever its chunks. A length is checked before memory is allocated for it,
+ * and a frame within one chunk is not copied.
  */
 export class FrameDecoder {
   readonly #sink: FrameSink;
@@ -88,7 +93,10 @@ export class FrameDecoder {
     }
   }
 
-  /** Reads a header and, if the chunk has it all, the payload at `offset`. Returns where to go on. */
+  /**
+   * Reads a header and, if the chunk has all of it, the payload at `offset`. Returns the offset to continue
+   * at.
+   */
   #begin(header: Uint8Array, at: number, chunk: Uint8Array, offset: number): number {
     const length = readU32(header, at);
     const streamId = readU32(header, at + 4);

@@ -3,7 +3,7 @@ import type { FrameChannel } from "./channel.ts";
 
 const MAX_MESSAGES = 256;
 const MAX_BYTES = 1 << 20;
-/** How long a reader may let its messages lie before its stream is given up (Go's ttrpc gives a second, too). */
+/** How long a reader may leave messages unread before its stream fails (a second in Go's ttrpc, too). */
 const STALL_MS = 1000;
 
 interface Reader<T> {
@@ -12,8 +12,8 @@ interface Reader<T> {
 }
 
 /**
- * The messages of one direction of a stream, waiting to be read. When its reader is slow the connection is not read;
- * ttrpc has no flow control for a single stream, so a reader that stays slow loses its stream, not the connection.
+ * The received messages of one direction of a stream. A slow reader stops reading from the whole connection,
+ * because ttrpc has no flow control per stream; if it stays slow, its stream fails, not the connection.
  */
 export class Inbox<T> implements AsyncIterableIterator<T> {
   readonly #channel: FrameChannel;
@@ -26,7 +26,7 @@ export class Inbox<T> implements AsyncIterableIterator<T> {
   #error: Error | undefined;
   #stall: ReturnType<typeof setTimeout> | undefined;
 
-  /** `overflow` is told that the stream must be given up, `abandoned` that its reader wants no more. */
+  /** `overflow` is called when the stream must fail, `abandoned` when its reader stops early. */
   constructor(channel: FrameChannel, overflow: (error: HullError) => void, abandoned: () => void) {
     this.#channel = channel;
     this.#overflow = overflow;
@@ -45,7 +45,7 @@ export class Inbox<T> implements AsyncIterableIterator<T> {
     if (this.#full && this.#stall === undefined) this.#hold();
   }
 
-  /** No more messages come; what is there can still be read. */
+  /** Ends the stream; the messages that have arrived can still be read. */
   end(): void {
     if (this.#ended) return;
     this.#ended = true;
@@ -53,7 +53,7 @@ export class Inbox<T> implements AsyncIterableIterator<T> {
     for (const reader of this.#readers.splice(0)) reader.resolve({ done: true, value: undefined });
   }
 
-  /** The stream is broken: reading fails, after the messages that are there. */
+  /** Breaks the stream: reading fails after the messages that have arrived. */
   fail(error: Error): void {
     if (this.#ended) return;
     this.#ended = true;
@@ -82,7 +82,7 @@ export class Inbox<T> implements AsyncIterableIterator<T> {
     return new Promise((resolve, reject) => this.#readers.push({ resolve, reject }));
   }
 
-  /** The reader wants no more (a `break` in `for await`). */
+  /** Called when the reader stops early (`break` in `for await`). */
   return(): Promise<IteratorResult<T, undefined>> {
     this.#messages = [];
     this.#bytes = 0;

@@ -8,7 +8,7 @@ import type { CallContext, ServerRoute } from "./server-route.ts";
 import type { Transport } from "./transport.ts";
 
 interface ConnectionOwner {
-  /** Throws what an unknown service or method is answered with. */
+  /** Returns the route. Throws Unimplemented if service or method is unknown. */
   lookup(service: string, method: string): ServerRoute;
   isStopping(): boolean;
   closed(): void;
@@ -17,25 +17,25 @@ interface ConnectionOwner {
   maxQueuedBytes: number | undefined;
 }
 
-/** A call under way. Once it is answered whatever its handler still does goes nowhere. */
+/** A pending call. Once it is answered, what its handler still does is discarded. */
 interface ServerCall {
   readonly id: number;
   readonly route: ServerRoute;
   readonly deadline: Deadline;
-  /** Where the client streams: its messages. */
+  /** The client's messages, if the client streams. */
   inbox: Inbox<unknown> | undefined;
-  /** The client has said that it sends nothing more. */
+  /** The client has closed its direction of the stream. */
   clientClosed: boolean;
   answered: boolean;
 }
 
-/** The server end of one connection. */
+/** The server side of one connection. */
 export class ServerConnection {
   readonly #owner: ConnectionOwner;
   readonly #channel: FrameChannel;
   readonly #encoder = new FrameEncoder();
   readonly #calls = new Map<number, ServerCall>();
-  /** Over when the connection is. */
+  /** Ends with the connection. */
   readonly #life = Deadline.none();
   #running = 0;
   readonly #runningOf = new Map<ServerRoute, number>();
@@ -58,7 +58,7 @@ export class ServerConnection {
     );
   }
 
-  /** Resolves when no call is under way and every answer is sent, or when the connection is over. */
+  /** Resolves when no call is pending and every response is sent, or when the connection has ended. */
   async idle(): Promise<void> {
     if (this.#running > 0 && !this.#life.reason) {
       await new Promise<void>((resolve) => this.#idleWaiters.push(resolve));
@@ -66,7 +66,7 @@ export class ServerConnection {
     await this.#channel.flushed();
   }
 
-  /** Resolves when the connection is over. */
+  /** Resolves when the connection has ended. */
   get over(): Promise<void> {
     return new Promise((resolve) => this.#life.onEnd(() => resolve()));
   }
@@ -76,7 +76,7 @@ export class ServerConnection {
   }
 
   #receive(id: number, type: number, flags: number, payload: Uint8Array): void {
-    if (type !== FrameType.Request && type !== FrameType.Data) return; // for the protocol's future
+    if (type !== FrameType.Request && type !== FrameType.Data) return; // for later versions of ttrpc
     if (id % 2 !== 1) {
       this.#refuse(id, invalidArgument("stream id of a client must be odd"));
     } else if (type === FrameType.Data) {
@@ -94,7 +94,7 @@ export class ServerConnection {
     this.#refuse(id, resourceExhausted(`message of ${length} bytes is larger than ttrpc's limit`));
   }
 
-  /** Answers a frame with an error; the call it belongs to, if there is one, ends with it. */
+  /** Answers a frame with an error, which also ends the call that the frame belongs to, if any. */
   #refuse(id: number, error: HullError): void {
     const call = this.#calls.get(id);
     if (call) this.#fail(call, error);
@@ -109,7 +109,7 @@ export class ServerConnection {
       if (this.#owner.isStopping()) throw unavailable("server is shutting down");
       request = decode("request", "InvalidArgument", () => decodeRequest(bytes));
       route = this.#owner.lookup(request.service, request.method);
-      // Of each method: what clients that went away have waited for must not be in the way of a Kill.
+      // Counted per method, so that the Waits of clients that went away cannot block a Kill.
       if (this.#count(route) >= this.#owner.maxCalls) {
         throw resourceExhausted(
           `${this.#count(route)} calls of ${route.name} are in flight on this connection, the maximum`,
@@ -218,7 +218,7 @@ export class ServerConnection {
     }
   }
 
-  /** Sends what the handler yields, as fast as the client takes it, until it ends or the call is over. */
+  /** Sends what the handler yields, as fast as the client reads it, until the handler or the call ends. */
   async #sendAll(call: ServerCall, responses: AsyncIterable<unknown>): Promise<void> {
     const iterator = responses[Symbol.asyncIterator]();
     try {
@@ -233,7 +233,7 @@ export class ServerConnection {
         await call.deadline.race(this.#channel.ready());
       }
     } finally {
-      // The handler may be waiting for something that never comes: it is told, not waited for.
+      // Not awaited: the handler may be waiting for something that never happens.
       iterator.return?.().then(undefined, (error) => this.#owner.report(call.route.name, error));
     }
   }
@@ -271,7 +271,9 @@ function decodePayload(route: ServerRoute, payload: Uint8Array): unknown {
   return decode(`payload of ${route.name}`, "Internal", () => route.definition.requestType.decode(payload));
 }
 
-/** Decodes what a client sent. Undecodable requests are InvalidArgument, payloads Internal: as Go's server has it. */
+/**
+ * Decodes what a client sent. As in Go's server, a bad request is InvalidArgument and a bad payload Internal.
+ */
 function decode<T>(what: string, code: "InvalidArgument" | "Internal", read: () => T): T {
   try {
     return read();

@@ -1,23 +1,23 @@
 import type { Deadline } from "../core/deadline.ts";
 import type { MethodDefinition } from "./definition.ts";
 
-/** What a handler knows of the call it answers. */
+/** What a handler knows about its call. */
 export interface CallContext {
   /**
-   * The time the client gives the call. It is *not* over when the client goes away, except for calls that stream:
-   * a task must not be half changed because containerd was restarted.
+   * The client's timeout. It does *not* end when the client disconnects, except in streaming calls: a restart
+   * of containerd must not leave a task half changed.
    */
   readonly deadline: Deadline;
   readonly metadata: ReadonlyMap<string, string[]>;
-  /** The full name the service was called by. */
+  /** The full name by which the service was called. */
   readonly service: string;
-  /** Over when the connection is: for handlers that wait on behalf of this client only. */
+  /** Ends with the connection; for handlers that wait only on behalf of this client. */
   readonly connection: Deadline;
 }
 
-/** A method as it is looked up by name. */
+/** A registered method. */
 export interface ServerRoute {
-  /** Service and method for errors. */
+  /** Service and method, for errors. */
   readonly name: string;
   readonly definition: MethodDefinition;
   readonly handler: (request: unknown, context: CallContext) => unknown;

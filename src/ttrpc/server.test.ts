@@ -21,14 +21,14 @@ function start(handlers: Handlers<typeof EchoDefinition>, options: ServerOptions
 
 const echo: Handlers<typeof EchoDefinition> = { echo: (request) => request };
 
-test("answers a call; the stream id is the client's", async () => {
+test("a call is answered on the client's stream id", async () => {
   const { peer } = start(echo);
   peer.request(1, "Echo", { key: "a" });
   peer.request(7, "Echo", {});
   assert.deepEqual(await peer.settle(), ["1 response 0 0a0161", "7 response 0"]);
 });
 
-test("unknown services, methods and methods left out are unimplemented, each with its words", async () => {
+test("unknown services, unknown methods and methods without a handler are Unimplemented", async () => {
   const { peer } = start(echo);
   peer.request(1, "Echo", {}, 0, "a.B");
   peer.request(3, "Nothing");
@@ -40,7 +40,7 @@ test("unknown services, methods and methods left out are unimplemented, each wit
   ]);
 });
 
-test("one definition is served under several names; the handler sees which", async () => {
+test("one definition is served under several names; the handler knows which", async () => {
   const server = new Server();
   const handlers: Handlers<typeof EchoDefinition> = {
     echo: (_request, { service }) => ({ key: service, value: "" }),
@@ -55,7 +55,7 @@ test("one definition is served under several names; the handler sees which", asy
   assert.throws(() => server.register(EchoDefinition, {}, { as: ["v2"] }), /twice/);
 });
 
-test("stream ids must be odd and increase; a call whose id is used again ends with that answer", async () => {
+test("stream ids must be odd and increase; a call whose id is reused ends with that error", async () => {
   const { peer } = start(echo);
   peer.request(2, "Echo");
   peer.request(5, "Echo");
@@ -70,7 +70,7 @@ test("stream ids must be odd and increase; a call whose id is used again ends wi
   ]);
 });
 
-test("undecodable requests are code 3, undecodable payloads 13, and the connection lives", async () => {
+test("undecodable requests are code 3, undecodable payloads 13, and the connection stays open", async () => {
   const { peer } = start(echo);
   peer.frame(1, 1, 0, bytes("0aff"));
   peer.frame(3, 1, 0, bytes("0a0e68756c6c2e746573742e4563686f 1204 4563686f 1a02 0aff"));
@@ -92,7 +92,7 @@ test("frames of unknown type are ignored, oversize ones refused", async () => {
   assert.deepEqual(answers.slice(1), ["3 response 0"]);
 });
 
-test("a frame that would be skipped for long ends the connection instead", async () => {
+test("a frame that is too large to be skipped ends the connection", async () => {
   const { peer, near, reports } = start(echo);
   peer.bytes(bytes("01000000 00000001 01 00"));
   assert.match((await peer.settle())[0] ?? "", /^1 response 8 message of 16777216 bytes/);
@@ -105,7 +105,7 @@ test("a frame that would be skipped for long ends the connection instead", async
   assert.match(told[0] ?? "", /announces a frame of 2147483647 bytes, more than ttrpc allows/);
 });
 
-test("what a handler throws becomes a status; what is not a HullError is reported", async () => {
+test("an error of a handler becomes a status; one that is not a HullError is reported", async () => {
   const { peer, reports } = start({
     echo: (request) => {
       if (request.key === "bug") throw new TypeError("x is undefined");
@@ -121,7 +121,7 @@ test("what a handler throws becomes a status; what is not a HullError is reporte
   assert.deepEqual(reports, ["hull.test.Echo/Echo: TypeError: x is undefined"]);
 });
 
-test("a file that a handler misses is not the object that the client asked for", async () => {
+test("a file that a handler does not find is not the client's NotFound", async () => {
   const { peer } = start({
     echo: () => {
       throw Object.assign(new Error("ENOENT: losetup"), { code: "ENOENT" });
@@ -131,7 +131,7 @@ test("a file that a handler misses is not the object that the client asked for",
   assert.deepEqual(await peer.settle(), ["1 response 2 ENOENT: losetup"]);
 });
 
-test("calls run concurrently: one that waits holds up nothing", async () => {
+test("calls run concurrently: one that waits blocks no other", async () => {
   const gate = deferred<void>();
   const { peer } = start({
     echo: async (request) => {
@@ -146,7 +146,7 @@ test("calls run concurrently: one that waits holds up nothing", async () => {
   assert.deepEqual(await peer.settle(), ["1 response 0 0a0477616974"]);
 });
 
-test("too many calls of a method under way are refused, and no others", async () => {
+test("too many pending calls of a method are refused, those of other methods are not", async () => {
   const gate = deferred<void>();
   const { peer } = start(
     {
@@ -247,7 +247,7 @@ test("a server stream ends with an empty closing frame, or with an error status"
   assert.deepEqual(await peer.settle(), ["3 data flags=0 0a0131", "3 data flags=0", "3 response 5 gone"]);
 });
 
-test("shutdown refuses new calls, waits for those under way, sends their answers, closes", async () => {
+test("shutdown refuses new calls, waits for pending ones, sends their responses and closes", async () => {
   const gate = deferred<void>();
   const { server, peer, near } = start({ echo: (request) => gate.promise.then(() => request) });
   peer.request(1, "Echo");
@@ -266,7 +266,7 @@ test("shutdown refuses new calls, waits for those under way, sends their answers
   late.close();
 });
 
-test("shutdown does not wait longer than it was told", async () => {
+test("shutdown waits no longer than its limit", async () => {
   const { server, peer, near } = start({ echo: () => new Promise(() => undefined) });
   peer.request(1, "Echo");
   await peer.settle();
@@ -275,7 +275,7 @@ test("shutdown does not wait longer than it was told", async () => {
   assert.ok(near.closed);
 });
 
-test("shutdown leaves it to the clients to hang up, for as long as it was told", async () => {
+test("shutdown waits up to its limit for the clients to hang up", async () => {
   const gate = deferred<void>();
   const { server, peer, near } = start({ echo: (request) => gate.promise.then(() => request) });
   peer.request(1, "Echo");
@@ -318,7 +318,7 @@ test("a handler that stops reading a client's stream keeps its call", async () =
   ]);
 });
 
-test("a stream whose handler does not read holds the connection, then only the stream is given up", async (t) => {
+test("a stream whose handler does not read blocks the connection, then only the stream fails", async (t) => {
   t.mock.timers.enable({ apis: ["setTimeout"] });
   const { peer, far } = start({ ...echo, collect: () => new Promise(() => undefined) });
   peer.request(1, "Collect", undefined, 2);
@@ -334,7 +334,7 @@ test("a stream whose handler does not read holds the connection, then only the s
   assert.equal(answers[1], "3 response 0");
 });
 
-test("garbage is answered or ignored; the server stays in use for the next connection", async () => {
+test("garbage is answered or ignored; the server serves the next connection", async () => {
   const server = new Server();
   server.register(EchoDefinition, echo);
   await fc.assert(

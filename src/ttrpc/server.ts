@@ -20,24 +20,28 @@ type Handler<M extends MethodDefinition> = M["requestStream"] extends true
     ? ServerStreamHandler<RequestOf<M>, ResponseOf<M>>
     : UnaryHandler<RequestOf<M>, ResponseOf<M>>;
 
-/** The methods of a service; what is left out answers Unimplemented. */
+/** The methods of a service; one without a handler answers Unimplemented. */
 export type Handlers<D extends ServiceDefinition> = {
   readonly [K in keyof D["methods"]]?: Handler<D["methods"][K]>;
 };
 
+/** The limits of a server, and where it reports bugs. */
 export interface ServerOptions {
-  /** Told of errors that are bugs: whatever a handler throws that is not a HullError, and broken connections. */
+  /**
+   * Called with errors that are bugs (a handler threw something other than a HullError) and broken
+   * connections.
+   */
   report?: (where: string, error: unknown) => void;
-  /** Calls of one method that one connection may have under way; further ones answer ResourceExhausted. */
+  /** Pending calls per method and connection; more are answered with ResourceExhausted. */
   maxCalls?: number;
-  /** Bytes of answers that wait for one client that does not read, at which its connection is closed. */
+  /** Bytes of responses queued for a client that does not read, at which its connection is closed. */
   maxQueuedBytes?: number;
 }
 
-/** A client that goes away cannot take its call back: each Wait that was given up counts until the process ends. */
+/** A client cannot cancel a call: each abandoned Wait counts until the process exits. */
 const MAX_CALLS = 10_000;
 
-/** Serves ttrpc services on any number of connections. Calls run concurrently, one handler each. */
+/** Serves ttrpc services on any number of connections. Calls run concurrently. */
 export class Server {
   readonly #services = new Map<string, Map<string, ServerRoute>>();
   readonly #connections = new Set<ServerConnection>();
@@ -49,8 +53,8 @@ export class Server {
   }
 
   /**
-   * Adds a service, under its own name or under the given full names (`containerd.task.v2.Task` is also v3).
-   * Throws for a name that is already taken: that is a bug.
+   * Adds a service under its own name, or under the given full names (`containerd.task.v2.Task` is also v3).
+   * Throws if a name is taken, which is a bug.
    */
   register<D extends ServiceDefinition>(
     definition: D,
@@ -70,7 +74,7 @@ export class Server {
     }
   }
 
-  /** Serves one connection until it ends; takes over the transport. While shutting down it is closed at once. */
+  /** Takes over a transport and serves it until it ends. During a shutdown it is closed at once. */
   serve(transport: Transport): void {
     if (this.#stopping) {
       transport.close();
@@ -87,16 +91,16 @@ export class Server {
     this.#connections.add(connection);
   }
 
-  /** Connections being served. */
+  /** The number of connections. */
   get connections(): number {
     return this.#connections.size;
   }
 
   /**
-   * Refuses new calls with Unavailable, waits at most `graceMs` for those under way, sends what is answered, waits at
-   * most `hangUpMs` for the clients to hang up and closes every connection that is left. Handlers that still run are
-   * left to themselves. Do not await it inside a handler without a bound: that handler's own call is one it waits for.
-   * The listener is its owner's to close, before this.
+   * Refuses new calls with Unavailable, waits up to `graceMs` for pending ones, sends their responses, waits
+   * up to `hangUpMs` for the clients to hang up, and closes all connections. Handlers that still run are
+   * abandoned. A handler must not await this without a timeout, because it would wait for its own call. The
+   * caller closes the listener before.
    */
   async shutdown(graceMs: number, hangUpMs = 0): Promise<void> {
     this.#stopping = true;
@@ -106,7 +110,7 @@ export class Server {
     for (const connection of [...this.#connections]) connection.close();
   }
 
-  /** Throws Unimplemented in the words of Go's server, which containerd's clients know. */
+  /** Throws Unimplemented with the messages of Go's server, which containerd's clients know. */
   #lookup(service: string, method: string): ServerRoute {
     const routes = this.#services.get(service);
     if (!routes) throw unimplemented(`service ${service}`);
@@ -116,7 +120,7 @@ export class Server {
   }
 }
 
-/** Waits for `done`, but not longer than `ms`. */
+/** Waits for `done`, at most `ms`. */
 async function atMost(ms: number, done: Promise<unknown>): Promise<void> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise<void>((resolve) => {

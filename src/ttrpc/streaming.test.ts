@@ -10,7 +10,7 @@ import { HullError, notFound } from "../core/errors.ts";
 import { ClientConnection, createClient } from "./client.ts";
 import { type Handlers, Server } from "./server.ts";
 
-// Client and server together, over transports that take and chop bytes as the test says.
+// Client and server together, over transports that delay and split bytes as the test wants.
 
 function pair(
   handlers: Handlers<typeof EchoDefinition>,
@@ -47,7 +47,7 @@ async function all(responses: AsyncIterable<{ key: string }>): Promise<string[]>
   return keys;
 }
 
-test("all four shapes of call, whatever the chunks", async () => {
+test("all four kinds of call work, whatever the chunks", async () => {
   await fc.assert(
     fc.asyncProperty(
       fc.integer({ min: 1, max: 50 }),
@@ -110,7 +110,7 @@ test("the handler's deadline is the caller's", async () => {
     echo: async (_request, { deadline }) => {
       limit = deadline.remainingMs;
       deadline.onEnd(over.resolve);
-      return await new Promise<never>(() => undefined); // an answer now could be faster than the caller's own timer
+      return await new Promise<never>(() => undefined); // a response could outrun the caller's timer
     },
   });
   await assert.rejects(client.echo(word(""), { deadline: Deadline.after(300) }), /timed out after 300 ms/);
@@ -123,7 +123,7 @@ test("without a deadline there is none", async () => {
   assert.equal((await client.echo(word(""))).key, "Infinity");
 });
 
-test("a stream's deadline ends handler and reader", async () => {
+test("a stream's deadline ends its handler and its reader", async () => {
   const stopped = deferred<void>();
   const { client } = pair({
     repeat: async function* (request, { deadline }) {
@@ -140,7 +140,7 @@ test("a stream's deadline ends handler and reader", async () => {
   await stopped.promise;
 });
 
-test("a server's endless stream waits for a client that does not read: memory stays bounded", async () => {
+test("an endless stream waits for a client that does not read: memory stays bounded", async () => {
   let sent = 0;
   const { client, near, connection } = pair(
     {
@@ -179,7 +179,7 @@ test("a client's send waits for a server that does not read", async () => {
   connection.close();
 });
 
-test("a stream that is over takes no more messages", async () => {
+test("a stream that has ended accepts no more messages", async () => {
   const { client } = pair(handlers);
   const collect = client.collect();
   await collect.finish();
@@ -189,7 +189,7 @@ test("a stream that is over takes no more messages", async () => {
   await assert.rejects(canceled.send(word("late")), /canceled by the caller/);
 });
 
-test("an endless stream to a peer that reads everything lets the event loop turn", async () => {
+test("an endless stream to a fast reader does not starve the event loop", async () => {
   const { client, connection } = pair({
     repeat: async function* () {
       for (;;) yield word("x");

@@ -1,22 +1,25 @@
 /**
- * A connected byte stream as ttrpc needs it: a unix socket, a vsock connection, two ends of memory in a test.
- * Each `on` function takes one listener, set once by the connection that owns the transport.
+ * A connected byte stream for ttrpc: a Unix socket, a vsock connection, or memory in a test. Each `on` method
+ * takes one listener, set once by the connection that owns the transport.
  */
 export interface Transport {
   /**
-   * Queues bytes. False says that the other end is slow: write no more before `onDrain` fires.
-   * The bytes must not be changed afterwards.
+   * Queues bytes, which must not be modified afterwards. False: the peer is slow, write no more until
+   * `onDrain` fires.
    */
   write(bytes: Uint8Array): boolean;
-  /** Bytes as they arrive. They belong to the listener: the transport never writes into them again. */
+  /**
+   * Calls `listener` with bytes as they arrive. They belong to the listener; the transport does not reuse
+   * them.
+   */
   onData(listener: (bytes: Uint8Array) => void): void;
-  /** Fires when it can take more after a `write` that answered false; never from inside `write`. */
+  /** Fires when more can be written after a `write` that returned false; never from inside `write`. */
   onDrain(listener: () => void): void;
-  /** Fires exactly once, with the error if there was one, also after `close()`. */
+  /** Fires exactly once, with the error if there was one, even after `close()`. */
   onClose(listener: (error?: Error) => void): void;
-  /** Lets what was written go out as far as the other end takes it in reasonable time, then closes. */
+  /** Sends what was written, as far as the peer reads it in reasonable time, then closes. */
   close(): void;
-  /** Stops `onData` until `resume()`; a few more chunks may still come. */
+  /** Stops `onData` until `resume()`; a few more chunks may still arrive. */
   pause?(): void;
   resume?(): void;
 }

@@ -1,10 +1,10 @@
 import type { Socket } from "node:net";
 import type { Transport } from "../transport.ts";
 
-/** How long a peer has to take the last bytes after `close()`. */
+/** How long the peer has for reading the last bytes after `close()`. */
 const CLOSE_MS = 1000;
 
-/** A connected socket as a ttrpc transport. It takes over the socket. */
+/** Makes a ttrpc transport from a connected socket and takes it over. */
 export function socketTransport(socket: Socket): Transport {
   let failure: Error | undefined;
   socket.setNoDelay(true);
@@ -20,7 +20,7 @@ export function socketTransport(socket: Socket): Transport {
       else socket.on("close", () => listener(failure));
     },
     close: () => {
-      socket.resume(); // a paused socket would not see the other end's close
+      socket.resume(); // a paused socket would not notice that the peer closes
       socket.destroySoon();
       const timer = setTimeout(() => socket.destroy(), CLOSE_MS);
       timer.unref();

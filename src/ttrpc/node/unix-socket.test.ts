@@ -19,7 +19,7 @@ after(() => {
 });
 const limit = Deadline.after(10_000, "test");
 
-test("calls over a unix socket, small and large, then an orderly shutdown", async () => {
+test("small and large calls over a Unix socket, then an orderly shutdown", async () => {
   const path = join(directory, "echo.sock");
   const server = new Server();
   server.register(EchoDefinition, { echo: (request) => request });
@@ -41,7 +41,7 @@ test("calls over a unix socket, small and large, then an orderly shutdown", asyn
   );
 });
 
-test("a server that dies fails the calls under way", async () => {
+test("pending calls fail when the server dies", async () => {
   const path = join(directory, "dies.sock");
   const listener = createServer((socket) => socket.once("data", () => socket.destroy())).listen(path);
   const connection = new ClientConnection(socketTransport(await connectUnix(path, limit)), {
@@ -52,7 +52,7 @@ test("a server that dies fails the calls under way", async () => {
   listener.close();
 });
 
-test("a socket that is closed already is a lost connection", async () => {
+test("a socket that is already closed is a lost connection", async () => {
   const path = join(directory, "closed.sock");
   const listener = createServer((socket) => socket.destroy()).listen(path);
   const socket = await connectUnix(path, limit);
@@ -63,7 +63,7 @@ test("a socket that is closed already is a lost connection", async () => {
   listener.close();
 });
 
-test("connecting to nothing says to what, and keeps to its deadline", async () => {
+test("the error of a failed connect names the path, and a connect keeps to its deadline", async () => {
   const path = join(directory, "nothing.sock");
   const error = await connectUnix(path, limit).catch((thrown) => thrown);
   assert.ok(

@@ -10,7 +10,9 @@ import { HullError } from "../../core/errors.ts";
 import type { Server } from "../server.ts";
 import { socketTransport } from "./socket-transport.ts";
 
-/** Connects to a unix socket. Throws Unavailable, also where there is no such path, or the deadline's reason. */
+/**
+ * Connects to a Unix socket. Throws Unavailable, even if the path does not exist, or the deadline's reason.
+ */
 export async function connectUnix(path: string, deadline: Deadline): Promise<Socket> {
   deadline.check();
   const socket = createConnection({ path });
@@ -23,15 +25,15 @@ export async function connectUnix(path: string, deadline: Deadline): Promise<Soc
     );
     return socket;
   } catch (thrown) {
-    socket.on("error", () => undefined); // a late failure of the attempt that is given up
+    socket.on("error", () => undefined); // a late error of the abandoned attempt
     socket.destroy();
     throw HullError.wrap(`connect to ${path}`, thrown, "Unavailable");
   }
 }
 
 /**
- * Serves `server` on a listening socket: a path, or a descriptor that is listening already (`{ fd }`).
- * Resolves when clients can connect. The caller closes what is returned, before `server.shutdown()`.
+ * Serves `server` on a path or on a listening descriptor (`{ fd }`). Resolves when clients can connect.
+ * The caller closes the returned server before `server.shutdown()`.
  */
 export async function listen(server: Server, where: { path: string } | { fd: number }): Promise<NetServer> {
   const listener = createServer((socket) => server.serve(socketTransport(socket)));
