@@ -11,13 +11,14 @@ import { releaseNetwork } from "./release.ts";
 type NetworkResource = Extract<Resource, { kind: "tap" | "qdisc" }>;
 type UnreadNamespace = Extract<Resource, { kind: "netns" }>;
 
-/** How long looking for taps may take: what is found has to be released, too. */
+/** How long looking for taps may take; releasing them takes time, too. */
 const FIND_LIMIT_MS = 1_500;
 
 /**
- * A pod's taps, and the interfaces whose traffic is mirrored to them, for a pod of which no record says where they are: in
- * every network namespace of the host that has a name (CNI's, ip-netns(8)'s, Docker's) or a process. Those that cannot be
- * read in time are in the result, too. `leaving`: processes that are about to end, by which no namespace is named.
+ * Finds the taps of a pod without a ledger, and the interfaces whose traffic is mirrored to them: in every
+ * network namespace of the host that has a name (CNI's, ip-netns(8)'s, Docker's) or a process. Namespaces
+ * that cannot be read in time are in the result, too. `leaving`: processes that are about to exit, whose
+ * /proc entries are not used.
  */
 export async function findTaps(
   pod: string,
@@ -32,7 +33,7 @@ export async function findTaps(
   return (await Promise.all(found).finally(() => limit.dispose())).flat();
 }
 
-/** Releases a pod's taps in namespaces that could not be read when they were looked for. Rejects where they still cannot. */
+/** Releases a pod's taps in namespaces that could not be read before. Rejects if one still cannot be read. */
 export async function releaseUnread(
   pod: string,
   namespaces: readonly UnreadNamespace[],
@@ -44,16 +45,16 @@ export async function releaseUnread(
   await allSettled(released);
 }
 
-/** A path for each network namespace but this process's own. */
+/** Returns a path for each network namespace except this process's own. */
 async function networkNamespaces(leaving: readonly number[]): Promise<string[]> {
   const paths = new Map<string, string>();
   for (const pid of await readdir("/proc")) {
     if (!/^\d+$/.test(pid) || leaving.includes(Number(pid))) continue;
     const path = `/proc/${pid}/ns/net`;
-    const name = await readlink(path).catch(() => undefined); // it has ended
+    const name = await readlink(path).catch(() => undefined); // the process has exited
     if (name !== undefined) paths.set(name, path);
   }
-  // The same by its name, where it has one: that lives as long as it does.
+  // Prefer the path by name, if there is one: it exists as long as the namespace.
   for (const { type, root, target } of await readMountInfo())
     if (type === "nsfs" && root.startsWith("net:")) paths.set(root, target);
   paths.delete(await readlink("/proc/self/ns/net"));
@@ -64,7 +65,7 @@ async function tapsIn(netns: string, pod: string, deadline: Deadline): Promise<N
   try {
     return await readTaps(netns, tapPrefix(pod), deadline);
   } catch (error) {
-    if (!(await isNamespace(netns))) return []; // it has gone away, with all that was in it
+    if (!(await isNamespace(netns))) return []; // it is gone, with everything in it
     throw HullError.wrap(`network namespace ${netns}: look for taps of pod ${pod}`, error);
   }
 }
@@ -85,7 +86,10 @@ async function readTaps(netns: string, prefix: string, deadline: Deadline): Prom
   ];
 }
 
-/** $1: how the pod's taps begin; the rest: devices. Prints those whose frames go to one of the taps. */
+/**
+ * $1: the prefix of the pod's taps; the rest: devices. Prints those whose frames are redirected to one of the
+ * taps.
+ */
 const MIRRORED = `prefix=$1; shift
 for device; do
   tc filter show dev "$device" ingress 2>/dev/null | grep -q "device $prefix" && echo "$device"

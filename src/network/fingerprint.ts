@@ -2,9 +2,9 @@ import { readFile } from "node:fs/promises";
 import { ignoring } from "../core/errors.ts";
 
 /**
- * What tells one state of a process's network namespace from another: names of interfaces, addresses and routes, read
- * from /proc without starting a program. Compare for equality only. Interfaces whose name starts with `except` do not
- * count.
+ * Returns a text that changes when interfaces, addresses or routes of a process's network namespace change,
+ * read from /proc without starting a program. Only compare it. Interfaces whose name starts with `except` do
+ * not count.
  */
 export async function networkFingerprint(pid: number, except: string): Promise<string> {
   const read = async (file: string) => {
@@ -27,9 +27,9 @@ export async function networkFingerprint(pid: number, except: string): Promise<s
     columns(devices, [0]),
     v4Addresses,
     columns(v4Routes, [0, 1, 2, 3, 6, 7, 8]),
-    // All but the flags, which change while an address is being tried.
+    // Not the flags, which change during duplicate address detection.
     columns(v6Addresses, [0, 2, 5]),
-    // All but the counters.
+    // Not the counters.
     columns(v6Routes, [0, 1, 2, 3, 4, 5, 9]),
   ].join("\n");
 }

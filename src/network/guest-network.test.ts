@@ -4,7 +4,7 @@ import { describe, it } from "node:test";
 import { networkSettings } from "./guest-network.ts";
 import { type IpLink, parseIpAnswers } from "./ip-json.ts";
 
-/** Printed by iproute2 6.1 in a namespace with a veth and one route of each kind. */
+/** Printed by iproute2 6.1 in a namespace with a veth pair and one route of each kind. */
 const RECORDED = readFileSync(
   new URL("../../test/fixtures/routes-of-all-kinds.jsonl", import.meta.url),
   "utf8",
@@ -105,7 +105,7 @@ describe("a namespace's network", () => {
 });
 
 describe("ip's answers", () => {
-  it("are told apart when some are missing", () => {
+  it("are distinguished when some are missing", () => {
     const { links, routes, neighbours } = parseIpAnswers('[{"ifname":"lo","flags":[]}]\n[]\n');
     assert.deepEqual([links.length, routes, neighbours], [1, [], []]);
   });

@@ -8,7 +8,9 @@ import {
   type RouteType,
 } from "./network-settings.ts";
 
-/** What the guest's network shall be, from what the pod's namespace holds. `ours` names the taps of this pod's VM. */
+/**
+ * Derives the guest's network from the contents of the pod's namespace. `ours` are the taps of this pod's VM.
+ */
 export function networkSettings(answers: IpAnswers, ours: ReadonlySet<string> = new Set()): NetworkSettings {
   const links = answers.links.filter((link) => isEndpoint(link) && !ours.has(link.ifname));
   const names = new Set(links.map(({ ifname }) => ifname));
@@ -23,7 +25,10 @@ export function networkSettings(answers: IpAnswers, ours: ReadonlySet<string> = 
   };
 }
 
-/** An Ethernet interface that is up and no part of a bridge or bond; loopback and tunnels are not. */
+/**
+ * Whether it is an Ethernet interface that is up and not part of a bridge or bond; excludes loopback and
+ * tunnels.
+ */
 function isEndpoint(link: IpLink): boolean {
   return (
     link.link_type === "ether" &&
@@ -42,15 +47,15 @@ function networkInterface({ ifname, address, mtu, addr_info }: IpLink): NetworkI
       .filter(({ dadfailed }) => !dadfailed)
       .map(({ family, local, prefixlen, address: peer }) => {
         const host = family === "inet6" ? 128 : 32;
-        // The routes are copied, too, so a peer needs no other mention.
+        // The routes are copied, too, so the peer is not needed.
         return `${local}/${peer === undefined ? prefixlen : host}`;
       }),
   };
 }
 
 /**
- * A route as the guest shall have it; none for what leads over interfaces that the guest does not have, and for other
- * tables, which the kernel keeps (`local`) or which need policy rules.
+ * Converts a route for the guest. Returns nothing for routes over interfaces that the guest does not have,
+ * and for tables other than main, which the kernel maintains (`local`) or which need policy rules.
  */
 function guestRoute(route: IpRoute, names: ReadonlySet<string>): Route[] {
   const type = route.type ?? "unicast";
@@ -63,7 +68,7 @@ function guestRoute(route: IpRoute, names: ReadonlySet<string>): Route[] {
       weight: weight ?? 1,
       onlink: flags?.includes("onlink") ?? false,
     }));
-  // The kernel hangs v6 routes that lead nowhere on `lo`.
+  // The kernel attaches IPv6 routes without a next hop to `lo`.
   const device = type === "unicast" ? (route.dev ?? "") : "";
   if (type === "unicast" && nextHops.length === 0 && !names.has(device)) return [];
   return [
@@ -92,7 +97,7 @@ function destination({ dst, pref }: IpRoute): string {
   return `${dst}/${dst.includes(":") ? 128 : 32}`;
 }
 
-/** Routes to the link come first: the kernel takes a gateway only when it has a route to it. */
+/** Sorts on-link routes first: the kernel accepts a gateway only if there is a route to it. */
 function reach({ gateway, nextHops }: Route): number {
   return gateway === "" && nextHops.length === 0 ? 0 : 1;
 }

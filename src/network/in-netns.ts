@@ -11,18 +11,18 @@ export async function runInNetns(
   return await run(["nsenter", `--net=${netns}`, "--", ...argv], deadline);
 }
 
-/** Whether there is a namespace at a path: only namespaces are on the kernel's file system for them. */
+/** Whether the path is a namespace: only namespaces are on the kernel's nsfs. */
 export async function isNamespace(path: string): Promise<boolean> {
   const [there, own] = await Promise.all([
-    stat(path).catch(() => undefined), // gone, or its process is
+    stat(path).catch(() => undefined), // it or its process is gone
     stat("/proc/self/ns/net"),
   ]);
   return there?.dev === own.dev;
 }
 
 /**
- * Runs `ip` and `tc` batches (ip(8), tc(8): `-batch`) in a namespace, all with one start of nsenter: starting
- * programs is most of what network set-up costs. Stops at the first failure.
+ * Runs `ip` and `tc` batches (ip(8), tc(8): `-batch`) in a namespace with one start of nsenter, because
+ * starting programs is most of the cost of network setup. Stops at the first failure.
  */
 export async function runBatches(
   netns: string,

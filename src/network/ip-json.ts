@@ -1,6 +1,6 @@
 import { internal } from "../core/errors.ts";
 
-/** What `ip -j -d` prints (iproute2, ip/ipaddress.c, iproute.c, ipneigh.c), as far as it is used here. */
+/** What hull uses of a link in the output of `ip -j -d` (iproute2, ip/ipaddress.c). */
 export interface IpLink {
   readonly ifname: string;
   readonly flags: readonly string[];
@@ -16,18 +16,19 @@ export interface IpLink {
 interface IpAddress {
   readonly family: string;
   readonly local: string;
-  /** The peer of a point-to-point address; `prefixlen` is the peer's then. */
+  /** The peer of a point-to-point address; `prefixlen` then is the peer's. */
   readonly address?: string;
   readonly prefixlen: number;
   readonly dadfailed?: boolean;
 }
 
+/** What hull uses of a route in the output of `ip -j -d` (iproute2, ip/iproute.c). */
 export interface IpRoute {
   readonly type?: string;
   /** A CIDR, an address, or `default`. */
   readonly dst: string;
   readonly gateway?: string;
-  /** A gateway of the other family. */
+  /** A gateway of the other address family. */
   readonly via?: { readonly host: string };
   readonly dev?: string;
   readonly table?: string;
@@ -36,7 +37,7 @@ export interface IpRoute {
   readonly metric?: number;
   readonly flags?: readonly string[];
   readonly metrics?: readonly { readonly mtu?: number }[];
-  /** Router preference (RFC 4191): every v6 route has one and no v4 route. */
+  /** Router preference (RFC 4191): all IPv6 routes have one, IPv4 routes do not. */
   readonly pref?: string;
   readonly nexthops?: readonly {
     readonly gateway?: string;
@@ -47,23 +48,27 @@ export interface IpRoute {
   }[];
 }
 
+/** What hull uses of a neighbour in the output of `ip -j -d` (iproute2, ip/ipneigh.c). */
 interface IpNeighbour {
   readonly dst: string;
   readonly dev: string;
   readonly lladdr?: string;
 }
 
-/** The answers to the three commands of `SCAN_BATCH`, one JSON list each; a command without results may print nothing. */
+/**
+ * The output of the three commands of `SCAN_BATCH`, a JSON list each; a command without results may print
+ * nothing.
+ */
 export interface IpAnswers {
   readonly links: readonly IpLink[];
   readonly routes: readonly IpRoute[];
   readonly neighbours: readonly IpNeighbour[];
 }
 
-/** `route show table all` is the one form that lists both families at once. */
+/** The batch for `ip`. Only `route show table all` lists both address families at once. */
 export const SCAN_BATCH = "addr show\nroute show table all\nneigh show nud permanent\n";
 
-/** Takes the output of `ip -j -d -batch` apart. Throws Internal when it is something else. */
+/** Parses the output of `ip -j -d -batch`. Throws Internal if it is something else. */
 export function parseIpAnswers(output: string): IpAnswers {
   const lists = output
     .split("\n")
@@ -73,7 +78,7 @@ export function parseIpAnswers(output: string): IpAnswers {
         const list: unknown = JSON.parse(line);
         if (Array.isArray(list)) return list as unknown[];
       } catch {
-        // told below, with what it was
+        // reported below, with the line
       }
       throw internal(`ip: its output is not one JSON list per line: ${line.slice(0, 120)}`);
     });

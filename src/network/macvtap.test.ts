@@ -32,7 +32,7 @@ describe("macvtap", () => {
       await ip("link", "add", ifname, "type", "veth", "peer", "name", `${ifname}-peer`);
       await ip("link", "set", ifname, "up");
     };
-    /** All that a macvtap could change of the interface below it, and whether there is one. */
+    /** Everything that a macvtap could change on its lower interface, and whether there is a macvtap. */
     const state = async () => [
       await ip("-details", "link", "show", "eth0"),
       await ip("link", "show", "type", "macvtap"),
@@ -56,8 +56,8 @@ describe("macvtap", () => {
       const ledger = new MemoryLedger();
       const network = await open(ledger);
       const over = Deadline.none();
-      over.cancel("no time left");
-      await assert.rejects(network.release(over), /no time left/);
+      over.cancel("timed out");
+      await assert.rejects(network.release(over), /timed out/);
       assert.equal(ledger.resources.length, 1);
       await network.release(Deadline.none());
       assert.deepEqual([ledger.resources, await state()], [[], before]);

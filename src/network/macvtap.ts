@@ -6,34 +6,40 @@ import { runInNetns } from "./in-netns.ts";
 import type { TapPair } from "./tcfilter.ts";
 
 /**
- * Indexes that no other interface has, most probably: the kernel names the device in the host's /dev after the index
- * (`/dev/tap7`), though indexes are each namespace's own. QEMUs that look for a tap there first must find this one or
- * none, and those of other pods, with taps of low indexes, not this one.
+ * Interface indexes that are very probably unique on the host: the kernel names the device in the host's /dev
+ * after the index (`/dev/tap7`), but indexes are per namespace. QEMU looks there first, and must find this
+ * tap or none; QEMUs of other pods, whose taps have low indexes, must not find this one.
  */
 const INDEX = { from: 1 << 24, below: 1 << 30 } as const;
 
 /**
- * `ip` commands that lay a macvtap over each interface. Mode passthru: it has the interface's own MAC and gets every
- * unicast frame, so nothing of the interface has to be changed and restored; the kernel makes it promiscuous for as
- * long. The guest's multicast groups are not known here, so it gets all multicast frames.
+ * `ip` commands that create a macvtap on each interface. In mode passthru it has the interface's own MAC and
+ * gets every unicast frame, so nothing on the interface has to be changed and restored; the kernel makes it
+ * promiscuous meanwhile. The guest's multicast groups are not known here, so it gets all multicast frames.
  */
 export function addMacvtaps(pairs: readonly TapPair[], newIndex = () => randomInt(INDEX.from, INDEX.below)) {
   return pairs.flatMap((pair) => [
     `link add link ${pair.interface} name ${pair.tap} index ${newIndex()} mtu ${pair.mtu} type macvtap mode passthru`,
-    // The namespace's own stack has no business on it. All multicast before it is up: said later, the interface below
-    // would be told, too, and never untold (drivers/net/macvlan.c, macvlan_stop).
+    // Without addresses, so that the namespace's own stack does not use it. allmulticast is set before it is
+    // up, because the kernel would otherwise set it on the lower interface and never clear it
+    // (drivers/net/macvlan.c, macvlan_stop).
     `link set dev ${pair.tap} allmulticast on addrgenmode none`,
     `link set dev ${pair.tap} up`,
   ]);
 }
 
-/** $1: what ip does; the rest: macvtaps. What /sys shows are the interfaces of the namespace that mounted it. */
+/**
+ * $1: the ip batch; the rest: macvtaps. /sys shows the interfaces of the namespace in which it is mounted.
+ */
 const SCRIPT = `printf %s "$1" | ip -batch -
 shift
 mount -t sysfs sysfs /sys
 for tap; do cat /sys/class/net/"$tap"/macvtap/tap*/dev; done`;
 
-/** Makes them, and tells the numbers of their character devices, with one start of nsenter. */
+/**
+ * Creates macvtaps with one start of nsenter. Returns the numbers of their character devices, in the order of
+ * `pairs`.
+ */
 export async function makeMacvtaps(
   netns: string,
   pairs: readonly TapPair[],

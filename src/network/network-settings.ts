@@ -1,44 +1,47 @@
 /**
- * The network of a pod as the guest shall have it, in terms of neither `ip` nor the agent's wire format. Addresses are
- * text, as `ip` prints them; a CIDR carries the family.
+ * The guest's network, independent of `ip` and of the agent's wire format. Addresses are strings, as `ip`
+ * prints them; a CIDR implies the family.
  */
 export interface NetworkSettings {
   readonly interfaces: readonly NetworkInterface[];
-  /** In an order in which they can be added: gateways after the routes that reach them. */
+  /** In an order in which they can be added: gateways after the routes to them. */
   readonly routes: readonly Route[];
   readonly neighbours: readonly Neighbour[];
 }
 
+/** A network interface of the guest. */
 export interface NetworkInterface {
   readonly name: string;
-  /** Six hex bytes; also how the guest finds the interface. */
+  /** Six hex bytes. The guest finds the interface by it. */
   readonly mac: string;
-  /** Bytes. */
+  /** In bytes. */
   readonly mtu: number;
-  /** CIDR, v4 and v6. */
+  /** CIDRs, IPv4 and IPv6. */
   readonly addresses: readonly string[];
 }
 
+/** The kinds of routes that the guest gets. */
 export const ROUTE_TYPES = ["unicast", "blackhole", "unreachable", "prohibit", "throw"] as const;
+/** One of `ROUTE_TYPES`. */
 export type RouteType = (typeof ROUTE_TYPES)[number];
 
 /** A route of the main table. */
 export interface Route {
-  /** CIDR. */
+  /** A CIDR. */
   readonly destination: string;
   readonly type: RouteType;
-  /** Empty: the destination is on the link. May be of the other family. */
+  /** Empty if the destination is on-link. May be of the other address family. */
   readonly gateway: string;
-  /** Empty for a type that leads nowhere and with next hops. */
+  /** Empty with next hops, and for types that drop packets. */
   readonly device: string;
-  /** The preferred source address, or empty. */
+  /** The preferred source address; may be empty. */
   readonly source: string;
   readonly scope: string;
   readonly metric: number;
   readonly onlink: boolean;
-  /** Bytes, 0 = the interface's. */
+  /** In bytes; 0 = the interface's. */
   readonly mtu: number;
-  /** Several ways to the destination; `gateway`, `device` and `onlink` are empty then. */
+  /** For multipath routes; then `gateway`, `device` and `onlink` are empty. */
   readonly nextHops: readonly NextHop[];
 }
 
@@ -56,7 +59,8 @@ export interface Neighbour {
   readonly device: string;
 }
 
-/** How the guest's interfaces are tied to the pod's. */
+/** How the guest's interfaces are connected to the pod's. */
 export type NetworkModel = "tcfilter" | "macvtap" | "none";
 
+/** The network of a guest without interfaces. */
 export const EMPTY_NETWORK: NetworkSettings = { interfaces: [], routes: [], neighbours: [] };

@@ -9,7 +9,7 @@ import { within } from "../../test/testkit/within.ts";
 import { mountsBelow } from "../host/mount.ts";
 import { createNetns } from "./own-netns.ts";
 
-test("a namespace that was not made in time is taken away all the same", async (t) => {
+test("a namespace that is not created in time is removed nevertheless", async (t) => {
   const directory = await mkdtemp(join(tmpdir(), "hull-netns-"));
   t.after(() => rm(directory, { recursive: true }));
   const ip = await stallingTool(t, "ip");

@@ -7,9 +7,9 @@ import { unmountTree } from "../host/mount.ts";
 import { run } from "../host/run.ts";
 
 /**
- * Makes a network namespace with nothing but a loopback interface that is up, as runc does it for a container that
- * asks for one of its own, and keeps it at `path` (ip-netns(8)). The result takes it away again; the namespace then
- * ends with its last process.
+ * Creates a network namespace in which only loopback is up, as runc does for a container that asks for a new
+ * one, and binds it to `path` (ip-netns(8)). Returns the function that unmounts it; the namespace then ends
+ * with its last process.
  */
 export async function createNetns(
   path: string,

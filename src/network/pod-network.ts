@@ -15,35 +15,36 @@ import { releaseNetwork } from "./release.ts";
 import { scanNetns } from "./scan.ts";
 import { addTaps, mirror, type TapPair } from "./tcfilter.ts";
 
+/** What the network of a pod is made from. */
 export interface PodNetworkOptions {
-  /** `<namespace>/<pod>`; the taps' names are made from it. */
+  /** `<namespace>/<pod>`; the names of the taps are derived from it. */
   readonly pod: string;
-  /** Path of the namespace that CNI prepared; undefined = make one at `ownPath`. */
+  /** Path of the namespace that CNI prepared; undefined to create one at `ownPath`. */
   readonly netns: string | undefined;
   readonly ownPath: string;
   readonly model: NetworkModel;
-  /** The number of the user that the VMM runs as; root without one. */
+  /** The uid of the VMM's user; undefined for root. */
   readonly owner?: number | undefined;
   readonly ledger: Ledger;
 }
 
-/** A network device for the VM. */
+/** A network interface for the VM. */
 export interface Nic {
   readonly tap: string;
   readonly mac: string;
-  /** Bytes. */
+  /** In bytes. */
   readonly mtu: number;
-  /** The character device that a macvtap is opened by; other taps are opened by name. */
+  /** The character device of a macvtap; other taps are opened by name. */
   readonly device?: DeviceNumbers | undefined;
 }
 
-/** What batches of ip and tc take without quoting; every name that CNI gives is such a one. */
+/** Names that batches of ip and tc take without quoting. CNI gives no others. */
 const INTERFACE_NAME = /^[A-Za-z0-9_.:-]{1,15}$/;
 
-/** A pod's network on the host: its namespace, and a tap for each interface in it. */
+/** A pod's network on the host: its namespace, with a tap for each interface. */
 export class PodNetwork {
   #settings: NetworkSettings = EMPTY_NETWORK;
-  /** By the interface's name. */
+  /** By interface name. */
   readonly #taps = new Map<string, Nic>();
   readonly #recorded: { resource: Extract<Resource, { kind: "tap" | "qdisc" }>; entry: LedgerEntry }[] = [];
   #releaseOwn: ((deadline: Deadline) => Promise<void>) | undefined;
@@ -51,17 +52,17 @@ export class PodNetwork {
 
   private constructor(
     readonly options: PodNetworkOptions,
-    /** Path of the namespace. */
+    /** The path of the namespace. */
     readonly netns: string,
   ) {}
 
-  /** Finds or makes the namespace and connects what is in it. On failure nothing of it is left. */
+  /** Opens or creates the namespace and connects its interfaces. On failure it leaves nothing. */
   static async open(options: PodNetworkOptions, deadline: Deadline): Promise<PodNetwork> {
     if (options.netns !== undefined) await refuseHostNetns(options.netns);
     const network = new PodNetwork(options, options.netns ?? options.ownPath);
     try {
       if (options.netns === undefined) {
-        // Nothing but loopback can be in it yet.
+        // It can contain nothing but loopback yet.
         network.#releaseOwn = await createNetns(options.ownPath, options.ledger, deadline);
       } else await network.update(deadline);
       return network;
@@ -78,7 +79,7 @@ export class PodNetwork {
     return [...this.#taps.values()];
   }
 
-  /** Reads the namespace again and makes taps for interfaces that are new in it; the result has those taps only. */
+  /** Reads the namespace again and creates taps for new interfaces. Returns only the new taps. */
   async update(deadline: Deadline): Promise<Nic[]> {
     const { model } = this.options;
     if (model === "none") return [];
@@ -109,7 +110,7 @@ export class PodNetwork {
     return nics;
   }
 
-  /** On top of a macvlan the kernel puts the device beneath it, which belongs to the host. */
+  /** Refuses a macvlan: the kernel would put the macvtap on its lower device, which belongs to the host. */
   #requireMacvtap(name: string, links: readonly IpLink[]): void {
     const kind = links.find(({ ifname }) => ifname === name)?.linkinfo?.info_kind;
     if (kind === "macvlan" || kind === "macvtap") {
@@ -119,7 +120,7 @@ export class PodNetwork {
     }
   }
 
-  /** Makes the taps; of macvtaps the result has the devices. */
+  /** Creates the taps. Returns the character devices of macvtaps. */
   async #connect(pairs: readonly TapPair[], deadline: Deadline): Promise<DeviceNumbers[]> {
     const { netns } = this;
     const { model, owner } = this.options;
@@ -143,10 +144,10 @@ export class PodNetwork {
     }
   }
 
-  /** Takes everything out of the namespace again, and the namespace away if it is the pod's own. Idempotent. */
+  /** Removes everything from the namespace, and the namespace itself if hull created it. Idempotent. */
   async release(deadline: Deadline): Promise<void> {
     const recorded = [...this.#recorded];
-    // With an own namespace all that is in it goes, too.
+    // Removing the pod's own namespace removes everything in it.
     if (this.#releaseOwn) await this.#releaseOwn(deadline);
     else if (recorded.length > 0)
       await releaseNetwork(
@@ -154,13 +155,13 @@ export class PodNetwork {
         deadline,
       );
     await Promise.all(recorded.map(({ entry }) => entry.forget()));
-    // Not before: what could not be released is tried again by the next call.
+    // Only now: the next call must retry what could not be released.
     this.#recorded.splice(0, recorded.length);
     this.#releaseOwn = undefined;
   }
 }
 
-/** What is done to a pod's interfaces must never be done to the host's. */
+/** Throws InvalidArgument if the namespace is the host's, whose interfaces hull must never change. */
 async function refuseHostNetns(path: string): Promise<void> {
   const [given, host] = await Promise.all(
     [path, "/proc/self/ns/net"].map((one) =>
@@ -176,9 +177,10 @@ async function refuseHostNetns(path: string): Promise<void> {
   }
 }
 
-/** `hull-<6 hex digits of the pod's name>-<n>`: at most 15 bytes, and no other pod's. */
+/** `hull-<6 hex digits of a hash of the pod>-<n>`: at most 15 bytes, and different for each pod. */
 const TAP = /^hull-[0-9a-f]{6}-\d+$/;
 
+/** Returns the prefix of the names of a pod's taps. */
 export function tapPrefix(pod: string): string {
   return `hull-${createHash("sha256").update(pod).digest("hex").slice(0, 6)}-`;
 }

@@ -5,8 +5,8 @@ import { isNamespace, runInNetns } from "./in-netns.ts";
 type NetworkResource = Extract<Resource, { kind: "tap" | "qdisc" }>;
 
 /**
- * Takes recorded taps and ingress qdiscs out of their namespaces again. What is gone already, alone or with its
- * namespace, is no failure. A namespace in which none of the taps is left is not touched: its path may be another's.
+ * Removes recorded taps and ingress qdiscs. It is not an error if they, or the whole namespace, are gone. A
+ * namespace without any of the taps is left alone, because its path may be another namespace's by now.
  */
 export async function releaseNetwork(
   resources: readonly NetworkResource[],
@@ -15,14 +15,14 @@ export async function releaseNetwork(
   for (const netns of new Set(resources.map((resource) => resource.netns))) {
     if (!(await isNamespace(netns))) continue;
     const here = resources.filter((resource) => resource.netns === netns);
-    // A damaged ledger names some that are found by their names, too.
+    // A damaged ledger may list some twice: those that were also found by name.
     const taps = [...new Set(here.flatMap((one) => (one.kind === "tap" ? [one.name] : [])))];
     const devices = here.flatMap((one) => (one.kind === "qdisc" ? [one.device] : []));
     await runInNetns(netns, ["sh", "-c", SCRIPT, "sh", taps.join(" "), devices.join(" ")], deadline);
   }
 }
 
-/** Arguments: taps, devices with an ingress qdisc. Ends with success when no tap is left. */
+/** Arguments: taps, devices with an ingress qdisc. Succeeds if no tap is left. */
 const SCRIPT = `
 ours=
 for tap in $1; do ip link show dev "$tap" >/dev/null 2>&1 && ours="$ours $tap"; done

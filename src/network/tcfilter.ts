@@ -1,26 +1,26 @@
-/** A tap and the pod's interface whose traffic it mirrors. */
+/** A tap and the pod's interface that it is connected to. */
 export interface TapPair {
   readonly tap: string;
   readonly interface: string;
-  /** Bytes. */
+  /** In bytes. */
   readonly mtu: number;
 }
 
 /**
- * `ip` commands that make the taps. They are persistent: the VMM attaches to them by name, which besides root only the
- * `owner` (a user's number) may do.
+ * `ip` commands that create persistent taps. The VMM attaches by name, which only root and `owner` (a uid)
+ * may do.
  */
 export function addTaps(pairs: readonly TapPair[], owner?: number): string[] {
   return pairs.flatMap(({ tap, mtu }) => [
     `tuntap add dev ${tap} mode tap${owner === undefined ? "" : ` user ${owner}`}`,
-    // The namespace's own stack has no business on the tap: what came from it would be mirrored to the network.
+    // Without addresses: what the namespace's own stack sent would be redirected to the network.
     `link set dev ${tap} mtu ${mtu} addrgenmode none up`,
   ]);
 }
 
 /**
- * `tc` commands that tie each tap to its interface: every frame that comes in on one goes out on the other
- * (tc-mirred(8)). The filter is u32, as even the smallest kernels have it; its match is true for any frame.
+ * `tc` commands that connect taps and interfaces: every frame received on one is sent on the other
+ * (tc-mirred(8)). The filter is u32, which even minimal kernels have; it matches every frame.
  */
 export function mirror(pairs: readonly TapPair[]): string[] {
   const redirect = (from: string, to: string) => [

@@ -34,7 +34,7 @@ for (const bad of [
   "-a.slice:p:n",
   "a.slice:p:",
   "a.slice:p:../../n",
-  // Each part is a folder that repeats all before it: the path would be the square of this.
+  // Each component repeats all before it, so the length of the path would be quadratic.
   `${"a-".repeat(50_000)}a.slice:p:n`,
 ]) {
   test(`${JSON.stringify(bad.slice(0, 40))} is refused`, () => {

@@ -5,21 +5,22 @@ import { invalidArgument } from "../core/errors.ts";
 const LONGEST_NAME = 255;
 
 /**
- * The directory, absolute within every hierarchy, that an OCI `linux.cgroupsPath` names. It comes in the form of the
- * cgroupfs driver (`/kubepods/pod1/c1`) and in that of systemd's (`kubepods-pod1.slice:cri-containerd:c1`: the slice,
- * a prefix and the name of the scope; runc docs/systemd.md). undefined where it names none. Throws InvalidArgument.
+ * Returns the cgroup that an OCI `linux.cgroupsPath` names, as an absolute path within each hierarchy;
+ * undefined if none. It is in the form of the cgroupfs driver (`/kubepods/pod1/c1`) or of systemd's
+ * (`kubepods-pod1.slice:cri-containerd:c1`: slice, prefix and scope; runc docs/systemd.md). Throws
+ * InvalidArgument.
  */
 export function cgroupDirectory(cgroupsPath: string | undefined): string | undefined {
   if (!cgroupsPath) return undefined;
   if (cgroupsPath.includes("\0")) throw invalidArgument("`linux.cgroupsPath` contains a NUL byte");
   const words = cgroupsPath.split(":");
   const systemd = words.length === 3 && !cgroupsPath.startsWith("/");
-  // From the root on, so that no .. leads out of the hierarchy.
+  // Resolved from the root, so that no .. leads out of the hierarchy.
   const path = posix.resolve("/", systemd ? scopePath(cgroupsPath, words) : cgroupsPath);
   return path === "/" ? undefined : path;
 }
 
-/** A name as an error tells it. */
+/** Shortens a name for an error. */
 const told = (name: string) => (name.length > LONGEST_NAME ? `${name.slice(0, LONGEST_NAME)}...` : name);
 
 function scopePath(cgroupsPath: string, [slice = "", prefix = "", name = ""]: string[]): string {
@@ -29,7 +30,7 @@ function scopePath(cgroupsPath: string, [slice = "", prefix = "", name = ""]: st
   return posix.join(slicePath(slice || "system.slice"), unit);
 }
 
-/** `a-b.slice` lies in `a.slice` (systemd.slice(5)); `-.slice` is the root. */
+/** Returns the path of a slice: `a-b.slice` is in `a.slice` (systemd.slice(5)), `-.slice` is the root. */
 function slicePath(slice: string): string {
   if (slice === "-.slice") return "/";
   if (slice.length > LONGEST_NAME)

@@ -3,16 +3,16 @@ import { posix } from "node:path";
 import { errnoOf, HullError, ignoring } from "../core/errors.ts";
 import type { Hierarchy } from "./hierarchies.ts";
 
-/** How often a group is made again whose parent another pod's end has just removed. */
+/** How often creating a cgroup is attempted while the teardown of another pod removes its parent. */
 const MAKE_ATTEMPTS = 5;
 
-/** `/a`, `/a/b`, `/a/b/c`. */
+/** Returns the path and its ancestors, the shortest first: `/a`, `/a/b`, `/a/b/c`. */
 export function levels(path: string): string[] {
   const names = path.split("/").filter((name) => name !== "");
   return names.map((_, depth) => `/${names.slice(0, depth + 1).join("/")}`);
 }
 
-/** The deepest of `path` and what is above it that exists in any of the hierarchies; `/` when nothing does. */
+/** Returns the deepest of `path` and its ancestors that exists in any hierarchy; `/` if none does. */
 export async function deepestExisting(path: string, hierarchies: readonly Hierarchy[]): Promise<string> {
   for (const level of levels(path).reverse()) {
     const found = await Promise.all(hierarchies.map(({ mount }) => exists(mount + level)));
@@ -28,7 +28,7 @@ function exists(path: string): Promise<boolean> {
   );
 }
 
-/** Makes a group of one hierarchy with all that is missing above it. Returns its directory. */
+/** Creates a cgroup and its missing ancestors in one hierarchy. Returns its directory. */
 export async function makeGroup({ mount, controllers }: Hierarchy, path: string): Promise<string> {
   for (let attempt = 1; ; attempt++) {
     try {
@@ -44,7 +44,10 @@ export async function makeGroup({ mount, controllers }: Hierarchy, path: string)
   }
 }
 
-/** A new group of v1's cpuset has neither CPUs nor memory, and takes no process (cpuset(7)). */
+/**
+ * Copies CPUs and memory nodes from the parent: a new v1 cpuset has neither, and accepts no process
+ * (cpuset(7)).
+ */
 async function inheritCpuset(directory: string): Promise<void> {
   for (const name of ["cpuset.cpus", "cpuset.mems"]) {
     if ((await readFile(posix.join(directory, name), "utf8")).trim() !== "") continue;
@@ -54,14 +57,14 @@ async function inheritCpuset(directory: string): Promise<void> {
 }
 
 /**
- * Moves a process with all its threads; one that has ended needs none. The first move of a while takes 10 to 20 ms (an
- * RCU grace period of the kernel).
+ * Moves a process with all its threads; does nothing if it has exited. The first move in a while takes 10 to
+ * 20 ms (an RCU grace period of the kernel).
  */
 export async function moveProcess(pid: number, directory: string): Promise<void> {
   await writeFile(posix.join(directory, "cgroup.procs"), String(pid)).catch(ignoring("ESRCH"));
 }
 
-/** Moves a process to where the caller of `hostHierarchies` was, or to the top where that is gone or the same. */
+/** Moves a process to the cgroup that the caller of `hostHierarchies` had, or to the root if that is gone. */
 export async function moveHome(pid: number, { own, mount }: Hierarchy): Promise<void> {
   await moveProcess(pid, own).catch((error) => {
     if (errnoOf(error) !== "ENOENT") throw error;
@@ -69,7 +72,7 @@ export async function moveHome(pid: number, { own, mount }: Hierarchy): Promise<
   });
 }
 
-/** Moves whatever is in a group out of it; nothing is in one that somebody has just removed. */
+/** Moves all processes out of a cgroup, which may be gone. */
 export async function evacuate(hierarchy: Hierarchy, directory: string): Promise<void> {
   const list = await readFile(posix.join(directory, "cgroup.procs"), "utf8").catch(
     ignoring("ENOENT", "ENODEV"),
@@ -81,12 +84,12 @@ export async function evacuate(hierarchy: Hierarchy, directory: string): Promise
   }
 }
 
-/** Whether there are groups below a group. */
+/** Whether a cgroup has children. */
 export async function hasGroups(directory: string): Promise<boolean> {
   return (await readdir(directory, { withFileTypes: true })).some((entry) => entry.isDirectory());
 }
 
-/** Removes a group; false while something is in it. One that does not exist counts as removed. */
+/** Removes a cgroup. False if it is in use; true if it does not exist. */
 export async function removeGroup(directory: string): Promise<boolean> {
   try {
     await rmdir(directory);

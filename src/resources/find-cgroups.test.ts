@@ -8,7 +8,7 @@ import type { Hierarchy } from "./hierarchies.ts";
 
 const ID = "5".repeat(64);
 
-test("a pod's cgroups are those with its name, and nobody else's", async (t) => {
+test("a pod's cgroups are found by its name, and no others", async (t) => {
   const root = await mkdtemp(join(tmpdir(), "hull-find-cgroups-"));
   t.after(() => rm(root, { recursive: true }));
   const where: Hierarchy[] = [];

@@ -3,14 +3,14 @@ import { posix } from "node:path";
 import type { Resource } from "../core/ledger.ts";
 import type { Hierarchy } from "./hierarchies.ts";
 
-/** Deeper no container runtime makes one. */
+/** No container runtime nests cgroups deeper. */
 const DEEPEST = 12;
-/** What containerd and CRI make themselves: nobody else's object has such a name. */
+/** Ids that containerd and CRI generate, which are unique on the host. */
 const UNIQUE = /^[0-9a-f]{64}$/;
 
 /**
- * The cgroups of a pod of which no record says where they are. By its name: `.../<namespace>/<id>` as ctr asks for, and for
- * ids of CRI's kind also `.../<id>` and `.../<runtime>-<id>.scope` anywhere. Those above it are left alone.
+ * Finds the cgroups of a pod without a ledger, by name: `.../<namespace>/<id>`, as ctr asks for, and for ids
+ * of CRI's form also `.../<id>` and `.../<runtime>-<id>.scope` anywhere. Their ancestors are left alone.
  */
 export async function findCgroups(
   { namespace, id }: { readonly namespace: string; readonly id: string },
@@ -23,7 +23,7 @@ export async function findCgroups(
   };
   const found = new Set<string>();
   const look = async (mount: string, path: string, depth: number): Promise<void> => {
-    const entries = await readdir(mount + path, { withFileTypes: true }).catch(() => []); // it was just removed
+    const entries = await readdir(mount + path, { withFileTypes: true }).catch(() => []); // just removed
     for (const entry of entries) {
       if (!entry.isDirectory()) continue;
       const below = `${path}/${entry.name}`;

@@ -37,7 +37,7 @@ describe("growing", () => {
   const grow = (memoryMib: number, now = booted.memoryMib, limitMib?: number) =>
     grownSize(booted, { vcpus: 2, memoryMib: now }, { vcpus: 1, memoryMib }, limitMib, rule).memoryMib;
 
-  test("whole steps, never fewer CPUs or less memory than there are", () => {
+  test("the size grows in whole steps, never below the present one", () => {
     assert.equal(grow(100), 256);
     assert.equal(grow(256), 256);
     assert.equal(grow(257), 384);
@@ -47,7 +47,7 @@ describe("growing", () => {
     assert.equal(grownSize(booted, now, { vcpus: 5, memoryMib: 96 }, undefined, rule).vcpus, 5);
   });
 
-  test("at least as much as it grew before: a few slots are enough for many containers", () => {
+  test("it grows by at least as much as before, so that a few slots serve many containers", () => {
     let now = booted.memoryMib;
     let slots = 0;
     for (let containers = 1; containers <= 20; containers++) {
@@ -59,19 +59,19 @@ describe("growing", () => {
     assert.equal(now, 256 + 3072);
   });
 
-  test("no step beyond the most or the cgroup, though more is needed than the steps below give", () => {
+  test("no step exceeds the maximum or the cgroup, even if less than needed fits", () => {
     assert.equal(grow(4000), 3968);
-    assert.equal(grow(600, 256, 664), 512); // 600 of room, of which 88 are no whole step
+    assert.equal(grow(600, 256, 664), 512); // 600 fit, of which 88 are not a whole step
     assert.equal(grow(600, 256, 704), 640);
-    assert.equal(grow(600, 512, 704), 640); // not 768, which would be as much as before
+    assert.equal(grow(600, 512, 704), 640); // not 768, which would grow as much as before
   });
 
-  test("what does not fit the cgroup is refused with all figures", () => {
+  test("a size that does not fit the cgroup is refused with all figures", () => {
     assert.throws(() => grow(601, 256, 664), refused(/601 MiB .* 64 MiB .*limited to 664 MiB/));
-    assert.equal(grow(256, 256, 10), 256); // nothing more is asked for
+    assert.equal(grow(256, 256, 10), 256); // no more is needed
   });
 
-  test("the pieces: none larger than what the memory before it can describe, with half of it to spare", () => {
+  test("the page descriptors of each piece fit half of the memory before it", () => {
     assert.deepEqual(growthPieces(0), []);
     assert.deepEqual(growthPieces(128), [128]);
     assert.deepEqual(growthPieces(1024), [1024]);
@@ -79,7 +79,7 @@ describe("growing", () => {
     assert.deepEqual(growthPieces(512 * 1024), [1024, 32_768, 490_496]);
   });
 
-  test("a limit that the VM can never hold is refused, one beside others is not", () => {
+  test("a limit that the VM can never fit is refused; one that only others leave no room for is not", () => {
     const now = { vcpus: 1, memoryMib: 256 };
     requireReachable({ memory: 3968 * MIB }, now, rule);
     requireReachable({}, now, rule);

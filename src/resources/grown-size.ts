@@ -2,18 +2,18 @@ import { failedPrecondition } from "../core/errors.ts";
 import type { PodLimits } from "./pod-limits.ts";
 import type { SizingRule, VmSize } from "./sizing.ts";
 
-/** Memory is plugged into a running VM in multiples of this, in MiB: Linux takes it by whole blocks. */
+/** Memory is hot-plugged in multiples of this many MiB, because Linux onlines it in whole blocks. */
 const GROWTH_STEP_MIB = 128;
 
 const MIB = 2 ** 20;
 
-/** CPU limits are sums of fractions such as 0.1, which binary numbers only come near to. */
+/** Rounds up a sum of CPU limits such as 0.1, which have no exact binary representation. */
 const wholeCpus = (cpus: number) => Math.ceil(Number(cpus.toFixed(6)));
 const inMib = (bytes: number) => Math.ceil(bytes / MIB);
 
 /**
- * The size that the limits of a pod's containers ask for, at most the rule's. Limited containers get the sum of their
- * limits, those without a limit together what they would have in a VM of the default size.
+ * Returns the size that the limits of a pod's containers need, capped by the rule: the sum of the limits,
+ * plus the usable size of a default VM, once, if there are containers without a limit.
  */
 export function neededSize(containers: readonly PodLimits[], rule: SizingRule): VmSize {
   const sum = (of: keyof PodLimits, count: (limit: number) => number) =>
@@ -27,18 +27,19 @@ export function neededSize(containers: readonly PodLimits[], rule: SizingRule): 
   };
 }
 
-/** What a VM of this much memory can grow to, in whole steps. */
+/** The most memory that a VM can grow to in whole steps. */
 const mostMemory = (now: number, atMost: number) =>
   now + Math.max(0, Math.floor((atMost - now) / GROWTH_STEP_MIB)) * GROWTH_STEP_MIB;
 
-/** The first piece of memory that is plugged in, in MiB, and by how much the next ones may be larger than those before. */
+/** The first piece of hot-plugged memory in MiB, and the factor by which each next piece may be larger. */
 const FIRST_PIECE_MIB = 1024;
 const PIECE_FACTOR = 32;
 
 /**
- * The pieces in which this much memory, in MiB, is given to a running guest, each to be in use before the next comes.
- * The kernel describes new memory in what it has already, 1/64 of it; where that is not there, it ends containers, then
- * itself. So the first piece asks for 16 MiB, which `guestOverhead` has, and the next for half of the one before.
+ * Splits memory to be hot-plugged, in MiB, into pieces that are onlined one after another. The kernel
+ * allocates the page descriptors of new memory, 1/64 of its size, from the memory it has; if that is too
+ * little, it kills containers, then panics. The first piece needs 16 MiB, which `guestOverhead` covers, and
+ * each next one half of the piece before.
  */
 export function growthPieces(mib: number): number[] {
   const pieces: number[] = [];
@@ -50,7 +51,7 @@ export function growthPieces(mib: number): number[] {
   return pieces;
 }
 
-/** Throws FailedPrecondition for a memory limit that the VM cannot grow to. */
+/** Throws FailedPrecondition if the VM cannot grow to a memory limit. */
 export function requireReachable({ memory = 0 }: PodLimits, { memoryMib }: VmSize, rule: SizingRule): void {
   const limit = inMib(memory);
   const most = mostMemory(memoryMib, rule.maxMemory);
@@ -61,10 +62,10 @@ export function requireReachable({ memory = 0 }: PodLimits, { memoryMib }: VmSiz
 }
 
 /**
- * The size that a VM of size `now`, which was booted with `booted`, grows to for what is needed; it never shrinks. It
- * gets at least as much memory as it was given before, up to one piece: there are few slots, and so they last.
- * `limitMib`: what the pod's cgroup and those above it may use of memory. Of the whole steps those are taken that fit.
- * Throws FailedPrecondition when what is needed does not fit the cgroup.
+ * Returns the size to which a VM of size `now`, booted with `booted`, grows for `needed`; it never shrinks.
+ * Its memory grows by at least as much as it has grown so far, up to one piece, because there are few slots.
+ * `limitMib` is the memory limit of the pod's cgroup and its ancestors; only whole steps below it are taken.
+ * Throws FailedPrecondition if what is needed does not fit the cgroup.
  */
 export function grownSize(
   booted: VmSize,

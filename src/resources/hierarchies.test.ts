@@ -15,7 +15,7 @@ test("v2: one hierarchy at the root", () => {
   ]);
 });
 
-test("v1 and hybrid: one for each set of controllers, the named one and v2 beside", () => {
+test("v1 and hybrid: one for each set of controllers, the named one and v2", () => {
   const mounts = `24 20 0:20 / /sys/fs/cgroup ro - tmpfs tmpfs ro,mode=755
 30 24 0:26 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw
 31 24 0:27 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,xattr,name=systemd
@@ -35,7 +35,7 @@ test("v1 and hybrid: one for each set of controllers, the named one and v2 besid
   );
 });
 
-test("in a container: what is mounted is a part of the hierarchy", () => {
+test("in a container only a part of the hierarchy is mounted", () => {
   const mounts = "33 24 0:29 /docker/c1 /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n";
   const own = (path: string) => read(mounts, `3:memory:${path}\n`)[0]?.own;
   assert.equal(own("/docker/c1/x"), "/sys/fs/cgroup/memory/x");

@@ -1,20 +1,26 @@
 import { posix } from "node:path";
 import type { MountInfo } from "../core/mountinfo.ts";
 
-/** A mounted cgroup hierarchy. A v1 host has one for each set of controllers, a hybrid one has an empty v2 beside. */
+/**
+ * A mounted cgroup hierarchy. A v1 host has one per set of controllers, a hybrid one also an empty v2
+ * hierarchy.
+ */
 export interface Hierarchy {
   readonly version: 1 | 2;
-  /** Where it is mounted. */
+  /** The mount point. */
   readonly mount: string;
-  /** Controllers of v1 and `name=...`; empty for v2, where each group says what it has. */
+  /** v1 controllers and `name=...`; empty for v2, where each cgroup lists its own. */
   readonly controllers: readonly string[];
-  /** The group of the process that these mounts and groups were read of, as a directory of the host. */
+  /** The cgroup of the process whose /proc files were read, as a directory on the host. */
   readonly own: string;
 }
 
 const CGROUP_ROOT = "/sys/fs/cgroup";
 
-/** The hierarchies below /sys/fs/cgroup that can be written to, from /proc/self/mountinfo and /proc/self/cgroup (cgroups(7)). */
+/**
+ * Returns the writable hierarchies below /sys/fs/cgroup, from /proc/self/mountinfo and /proc/self/cgroup
+ * (cgroups(7)).
+ */
 export function hierarchies(mounts: readonly MountInfo[], ownCgroups: string): Hierarchy[] {
   const groups = parseOwn(ownCgroups);
   const found = new Map<string, Hierarchy>();
@@ -28,13 +34,13 @@ export function hierarchies(mounts: readonly MountInfo[], ownCgroups: string): H
     );
     if (!group) continue;
     const { controllers, path } = group;
-    // A later mount at the same place hides an earlier one.
+    // A later mount at the same mount point hides an earlier one.
     found.set(target, { version, mount: target, controllers, own: ownDirectory(target, root, path) });
   }
   return [...found.values()];
 }
 
-/** `4:memory:/a/b`, `9:name=systemd:/`, `0::/a` (v2). */
+/** Parses lines such as `4:memory:/a/b`, `9:name=systemd:/`, `0::/a` (v2). */
 function parseOwn(text: string): { controllers: string[]; path: string }[] {
   return text.split("\n").flatMap((line) => {
     const match = /^\d+:([^:]*):(\/.*)$/.exec(line);
@@ -43,7 +49,9 @@ function parseOwn(text: string): { controllers: string[]; path: string }[] {
   });
 }
 
-/** What is mounted may be a part of the hierarchy, as in a container; a group outside of it counts as its top. */
+/**
+ * Only a part of the hierarchy may be mounted, as in a container; a cgroup outside of it counts as its root.
+ */
 function ownDirectory(target: string, root: string, path: string): string {
   const within = posix.relative(root, path);
   return within === ".." || within.startsWith("../") ? target : posix.join(target, within);

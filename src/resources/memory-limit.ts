@@ -5,10 +5,12 @@ import { levels } from "./cgroup-tree.ts";
 import type { Hierarchy } from "./hierarchies.ts";
 
 const MIB = 2 ** 20;
-/** v1 writes "no limit" as the largest number of whole pages. */
+/** cgroup v1 shows "no limit" as the largest number of whole pages. */
 const NO_LIMIT = 2 ** 60;
 
-/** The least memory limit of a group and all above it, in whole MiB; undefined where there is none. */
+/**
+ * Returns the lowest memory limit of a cgroup and its ancestors, in whole MiB; undefined if there is none.
+ */
 export async function memoryLimitMib(
   path: string,
   hierarchies: readonly Hierarchy[],
@@ -23,7 +25,7 @@ export async function memoryLimitMib(
   return least < NO_LIMIT ? Math.floor(least / MIB) : undefined;
 }
 
-/** A group of v2 that its parent gave no memory controller, and v2's top, have no such file: no limit. */
+/** Returns infinity if there is no such file: in v2 without the memory controller, and at v2's root. */
 async function readLimit(file: string): Promise<number> {
   try {
     const text = (await readFile(file, "utf8")).trim();

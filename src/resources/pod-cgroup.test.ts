@@ -35,10 +35,10 @@ describe("a pod's cgroup, in directories that stand for hierarchies", () => {
   });
   afterEach(() => rm(root, { recursive: true }));
 
-  test("it is recorded before it is made, and this process is in it in every hierarchy", async () => {
+  test("it is recorded before it is created, and this process enters it in every hierarchy", async () => {
     await writeFile(join(root, "cpuset/cpuset.cpus"), "0-3\n");
     await writeFile(join(root, "cpuset/cpuset.mems"), "0\n");
-    // The kernel makes a group's files with its directory; here they have to be there for the reader.
+    // The kernel creates a cgroup's files with its directory; here the test has to.
     for (const level of ["pods", "pods/p1"]) {
       await mkdir(join(root, "cpuset", level));
       for (const name of ["cpuset.cpus", "cpuset.mems"])
@@ -54,7 +54,7 @@ describe("a pod's cgroup, in directories that stand for hierarchies", () => {
     assert.equal(group.memoryLimitMib, undefined);
   });
 
-  test("the record says what was there before", async () => {
+  test("the record has what existed before", async () => {
     where = where.filter(({ controllers }) => !controllers.includes("cpuset"));
     await mkdir(join(root, "unified/pods"));
     const ledger = new MemoryLedger();
@@ -62,7 +62,7 @@ describe("a pod's cgroup, in directories that stand for hierarchies", () => {
     assert.deepEqual(ledger.resources, [{ kind: "cgroup", path: "/pods/deep/p1", existing: "/pods" }]);
   });
 
-  test("a group that cannot be made leaves nothing and says how to do without", async () => {
+  test("a failed creation leaves nothing, and the error has the way to do without a cgroup", async () => {
     await writeFile(join(root, "unified/pods"), "in the way");
     where = where.filter(({ controllers }) => !controllers.includes("cpuset"));
     const ledger = new MemoryLedger();
@@ -74,7 +74,7 @@ describe("a pod's cgroup, in directories that stand for hierarchies", () => {
     assert.ok(await missing(join(root, "memory/pods/p1")));
   });
 
-  test("a group whose last process takes its time to end is waited for, and one that stays busy is told", async () => {
+  test("release waits for a process that exits slowly; a cgroup that stays busy is an error", async () => {
     const record = { path: "/pods/p1", existing: "/" };
     const process = join(root, "memory/pods/p1/process"); // a directory that is not empty is busy, too
     await mkdir(join(root, "memory/pods/p1"), { recursive: true });
@@ -91,7 +91,7 @@ describe("a pod's cgroup, in directories that stand for hierarchies", () => {
     assert.ok(await missing(join(root, "memory/pods")));
   });
 
-  test("the memory limit is the least one on the way up, of v1 and v2", async () => {
+  test("the memory limit is the lowest of the cgroup and its ancestors, in v1 and v2", async () => {
     const limit = async (file: string, value: string) => {
       await mkdir(join(root, file, ".."), { recursive: true });
       await writeFile(join(root, file), `${value}\n`);
@@ -105,7 +105,7 @@ describe("a pod's cgroup, in directories that stand for hierarchies", () => {
     assert.equal(await now(), 512);
     await limit("unified/pods/memory.max", String(300 * 2 ** 20));
     assert.equal(await now(), 300);
-    // A limit that is set beside the way up is nobody's.
+    // A limit next to the ancestors does not apply.
     await limit("memory/pods/other/memory.limit_in_bytes", "1");
     assert.equal(await now(), 300);
   });
@@ -128,7 +128,7 @@ describe("a pod's cgroup, on this host", async () => {
   after(() => child?.kill("SIGKILL"));
   const groups = () => real.map(({ mount }) => mount + path);
 
-  test("children are born in it; leaving and removing it leaves nothing", { skip }, async () => {
+  test("children start in it; leaving and removing it leaves nothing", { skip }, async () => {
     const ledger = new MemoryLedger();
     const group = await PodCgroup.enter(path, ledger, real);
     child = spawn("sleep", ["60"]);
@@ -137,7 +137,7 @@ describe("a pod's cgroup, on this host", async () => {
     for (const line of lines(await of(child.pid ?? 0))) assert.ok(line.endsWith(`:${path}`), line);
     await group.leave();
     assert.equal(await of("self"), home);
-    // Whatever is left is moved, not killed.
+    // Remaining processes are moved, not killed.
     const deadline = Deadline.after(30_000);
     await group.release(deadline);
     await group.release(deadline);
@@ -147,7 +147,7 @@ describe("a pod's cgroup, on this host", async () => {
     for (const { mount } of real) assert.ok(await missing(mount + parent), `${mount}${parent} is left`);
   });
 
-  test("what was started before follows, with its own children; a step outside is outside", {
+  test("processes that were started before are moved with their children; a step outside is outside", {
     skip,
   }, async () => {
     const sleeper = spawn("sh", ["-c", "sleep 60 & echo $!; wait"], { stdio: ["ignore", "pipe", "inherit"] });
@@ -169,7 +169,7 @@ describe("a pod's cgroup, on this host", async () => {
     assert.equal(await of("self"), home);
   });
 
-  test("what a dead shim left is removed by its record; what others have is not", { skip }, async () => {
+  test("what a dead shim left is removed by its record, what others have is not", { skip }, async () => {
     const ledger = new MemoryLedger();
     const first = await PodCgroup.enter(`${parent}/pods/other`, ledger, real);
     await first.leave();
@@ -187,7 +187,7 @@ describe("a pod's cgroup, on this host", async () => {
     deadline.dispose();
   });
 
-  test("a group that another pod has its own below stays, and is no failure", { skip }, async () => {
+  test("a cgroup with another pod's below it stays, without an error", { skip }, async () => {
     const outer = await PodCgroup.enter(`${parent}/pods`, new MemoryLedger(), real);
     await outer.leave();
     const inner = await PodCgroup.enter(path, new MemoryLedger(), real);

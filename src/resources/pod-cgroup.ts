@@ -21,23 +21,23 @@ import { memoryLimitMib } from "./memory-limit.ts";
 
 type CgroupRecord = Omit<Extract<Resource, { kind: "cgroup" }>, "kind">;
 
-/** Between two tries to remove a group whose last process is just ending: nothing tells when it has left. */
+/** Between attempts to remove a cgroup whose last process is exiting, for which there is no notification. */
 const FIRST_TRY_MS = 1;
 const LONGEST_TRY_MS = 32;
-/** How long a group may stay busy before it is given up: on a busy host who ends needs time for it. */
+/** How long removing a busy cgroup is attempted: on a busy host, exiting takes time. */
 const BUSY_LIMIT_MS = 10_000;
-/** How long groups below it may stay before they are taken for another pod's, which uses them. */
+/** After this time, cgroups below it count as another pod's. */
 const OTHERS_LIMIT_MS = 1_000;
 
 /**
- * The cgroup of a pod on the host, in every hierarchy there is. The shim is in it before it starts the VMM, so that is
- * born there, and all that the guest's memory costs is charged there.
+ * The cgroup of a pod on the host, in every hierarchy. The shim enters it before it starts the VMM, so that
+ * the guest's memory is charged to it.
  */
 export class PodCgroup {
   private constructor(
-    /** Within every hierarchy. */
+    /** The path within each hierarchy. */
     readonly path: string,
-    /** What this group and those above it allow, in MiB; undefined = as much as there is. */
+    /** The memory limit of this cgroup and its ancestors, in MiB; undefined without one. */
     readonly memoryLimitMib: number | undefined,
     readonly hierarchies: readonly Hierarchy[],
     readonly record: CgroupRecord,
@@ -45,8 +45,8 @@ export class PodCgroup {
   ) {}
 
   /**
-   * Makes the group and moves this process into it. `where`: the host's hierarchies as `hostHierarchies` finds them.
-   * On failure nothing is left of it.
+   * Creates the cgroup and moves this process into it. `where`: what `hostHierarchies` returns. On failure it
+   * leaves nothing.
    */
   static async enter(path: string, ledger: Ledger, where: readonly Hierarchy[]): Promise<PodCgroup> {
     const record = { path, existing: await deepestExisting(path, where) };
@@ -61,7 +61,7 @@ export class PodCgroup {
         await entry.forget();
       });
       const { code, message } = HullError.from(error);
-      // A host that is full has a remedy of its own in the message.
+      // The message about a full host has a remedy of its own.
       const advice =
         code === "ResourceExhausted"
           ? ""
@@ -70,12 +70,12 @@ export class PodCgroup {
     }
   }
 
-  /** `memoryLimitMib` as it is now: who resizes a pod raises it first. */
+  /** Reads `memoryLimitMib` again, because resizing a pod raises its limit first. */
   async currentMemoryLimitMib(): Promise<number | undefined> {
     return await memoryLimitMib(this.path, this.hierarchies);
   }
 
-  /** Moves processes that were started before this one was in the group, and what they have started themselves. */
+  /** Moves processes that were started before this one entered the cgroup, and their children. */
   async adopt(pids: readonly number[]): Promise<void> {
     for (const pid of pids) {
       await moveInto(this.#groups, pid);
@@ -83,12 +83,12 @@ export class PodCgroup {
     }
   }
 
-  /** Moves this process back to where it was, which may take 10 to 20 ms. */
+  /** Moves this process back to its original cgroup, which may take 10 to 20 ms. */
   async leave(): Promise<void> {
     for (const hierarchy of this.hierarchies) await moveHome(process.pid, hierarchy);
   }
 
-  /** Runs a step with this process outside of the group: what it starts and allocates is not the pod's. */
+  /** Runs a step while this process is outside of the cgroup, so that the pod is not charged for it. */
   async outside<T>(step: () => Promise<T>): Promise<T> {
     await this.leave();
     try {
@@ -102,7 +102,7 @@ export class PodCgroup {
     return this.hierarchies.map(({ mount }) => mount + this.path);
   }
 
-  /** Removes the group, and moves out before that what is still in it. */
+  /** Moves out the remaining processes and removes the cgroup. */
   async release(deadline: Deadline): Promise<void> {
     await releaseCgroup(this.record, deadline, this.hierarchies);
     await this.entry.forget();
@@ -110,23 +110,23 @@ export class PodCgroup {
 }
 
 /**
- * The first move waits for the kernel, alone, since each one holds a thread that reads and writes files; behind it the
- * others are quick.
+ * Moves to the first cgroup alone, because that move waits for the kernel and each move occupies a thread of
+ * the pool; the others are fast afterwards.
  */
 async function moveInto([first, ...others]: readonly string[], pid: number): Promise<void> {
   if (first !== undefined) await moveProcess(pid, first);
   await allSettled(others.map((group) => moveProcess(pid, group)));
 }
 
-/** The cgroup hierarchies of this host, and where in them this process is. */
+/** Returns the cgroup hierarchies of this host, and this process's cgroup in each. */
 export async function hostHierarchies(): Promise<Hierarchy[]> {
   const [mounts, own] = await Promise.all([readMountInfo(), readFile("/proc/self/cgroup", "utf8")]);
   return hierarchies(mounts, own);
 }
 
 /**
- * Removes a recorded group, with those above it that are empty and were not there before it. What runs in it is moved
- * to where this process is. Idempotent. Throws FailedPrecondition when something stays in it.
+ * Removes a recorded cgroup and its empty ancestors that did not exist before. Remaining processes are moved
+ * to this process's cgroup. Idempotent. Throws FailedPrecondition if it stays in use.
  */
 export async function releaseCgroup(
   record: CgroupRecord,
@@ -152,7 +152,7 @@ async function removeCgroup(
   try {
     for (const hierarchy of where) {
       if (!(await removeFrom(hierarchy, hierarchy.mount + path, { limit, others }))) continue;
-      // Another pod may have made its own there meanwhile: then they stay, as all do that are not ours alone.
+      // Another pod may have created cgroups there meanwhile; then the ancestors stay.
       for (const level of made) if (!(await removeGroup(hierarchy.mount + level))) break;
     }
   } finally {
@@ -162,11 +162,11 @@ async function removeCgroup(
 
 interface Patience {
   readonly limit: Deadline;
-  /** For groups below it. */
+  /** For cgroups below it. */
   readonly others: Deadline;
 }
 
-/** False when the group stays since it has become another pod's, too, which has its group below it. */
+/** Returns false if the cgroup stays because another pod has its cgroup below it. */
 async function removeFrom(
   hierarchy: Hierarchy,
   directory: string,

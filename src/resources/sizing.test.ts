@@ -27,11 +27,11 @@ describe("memory of a VM", () => {
     });
   }
 
-  test("a part of a MiB counts as a whole one", () => {
+  test("a fraction of a MiB counts as a whole one", () => {
     assert.equal(vmSize({ memory: 32 * MIB + 1 }, rule).memoryMib, 192);
   });
 
-  test("every limit has room beside what the guest itself takes, and no more than a step too much", () => {
+  test("every limit fits next to the guest's overhead, with at most one step to spare", () => {
     for (let limit = 32; limit < 3800; limit++) {
       const rest = vmSize({ memory: limit * MIB }, rule).memoryMib - limit - rule.guestOverhead;
       assert.ok(rest >= 0 && rest < 64, `${limit} MiB: ${rest} MiB too much`);
@@ -53,7 +53,7 @@ describe("vCPUs of a VM", () => {
     test(`${name}: ${expected}`, () => assert.equal(vmSize(limits, rule).vcpus, expected));
   }
 
-  test("a default of more than one holds for pods without a limit only", () => {
+  test("a default above one only applies to pods without a limit", () => {
     const four = { ...rule, defaultVcpus: 4 };
     assert.equal(vmSize({}, four).vcpus, 4);
     assert.equal(vmSize({ cpus: 1 }, four).vcpus, 1);
@@ -62,11 +62,11 @@ describe("vCPUs of a VM", () => {
 
 describe("fitting a pod's cgroup", () => {
   const size = { vcpus: 2, memoryMib: 640 };
-  test("a VM that fits is left alone", () => assert.equal(fitToCgroup(size, 704, rule), size));
-  test("one that does not gets what fits, in whole steps", () => {
+  test("a VM that fits stays as it is", () => assert.equal(fitToCgroup(size, 704, rule), size));
+  test("a VM that does not fit gets what fits, in whole steps", () => {
     assert.deepEqual(fitToCgroup(size, 703, rule), { vcpus: 2, memoryMib: 576 });
   });
-  test("less than a guest needs is refused with both figures", () => {
+  test("a size below the guest's minimum is refused with both figures", () => {
     assert.throws(
       () => fitToCgroup(size, 191, rule),
       (error) =>
@@ -82,24 +82,24 @@ describe("limits of a pod", () => {
       Object.entries(values).map(([name, value]) => [`io.kubernetes.cri.sandbox-${name}`, value]),
     );
 
-  test("of containerd's annotations", () => {
+  test("limits are read from containerd's annotations", () => {
     const text = { "cpu-quota": "150000", "cpu-period": "100000", "cpu-shares": "1536", memory: "134217728" };
     assert.deepEqual(limitsOfAnnotations(annotate(text)), {
       ...{ cpus: 1.5, cpuShares: 1536, memory: 128 * MIB },
     });
   });
-  test("zero, a negative quota and nonsense are no limits", () => {
+  test("zero, a negative quota and nonsense count as no limit", () => {
     const text = { "cpu-quota": "-1", "cpu-period": "100000", "cpu-shares": "0", memory: "lots" };
     assert.deepEqual(limitsOfAnnotations(annotate(text)), {});
     assert.deepEqual(limitsOfAnnotations({}), {});
   });
-  test("of an OCI spec; a quota without a period is one of 100 ms", () => {
+  test("limits are read from an OCI spec; the default period is 100 ms", () => {
     const resources = { memory: { limit: 64 * MIB }, cpu: { quota: 50_000, shares: 512 } };
     assert.deepEqual(limitsOfResources(resources), { memory: 64 * MIB, cpus: 0.5, cpuShares: 512 });
     assert.deepEqual(limitsOfResources({ memory: { limit: -1 }, cpu: {} }), {});
     assert.deepEqual(limitsOfResources({ memory: { limit: 2 ** 63 - 4096 } }), {});
     assert.deepEqual(limitsOfResources(undefined), {});
-    // JSON's 1e999, and what such numbers make of each other.
+    // JSON's 1e999, and what arithmetic makes of it.
     const endless = Number.POSITIVE_INFINITY;
     const cpu = { quota: endless, period: 1, shares: endless };
     assert.deepEqual(limitsOfResources({ memory: { limit: endless }, cpu }), {});

@@ -1,38 +1,40 @@
 import { failedPrecondition } from "../core/errors.ts";
 import type { PodLimits } from "./pod-limits.ts";
 
-/** The numbers of the sizing rule, from the configuration; docs/resources.md explains them. Memory in MiB. */
+/** The parameters of the sizing rule, from the configuration; see docs/resources.md. Memory in MiB. */
 export interface SizingRule {
   readonly defaultVcpus: number;
   readonly maxVcpus: number;
   readonly defaultMemory: number;
-  /** What a guest needs at least to boot and to run a small container. */
+  /** The least memory with which a guest boots and runs a small container. */
   readonly minMemory: number;
   readonly maxMemory: number;
-  /** What the guest's kernel and agent take away from the containers. */
+  /** The memory that kernel and agent of the guest use. */
   readonly guestOverhead: number;
-  /** What the VMM and its helpers take on the host besides the guest's memory. */
+  /** The memory that VMM and helpers use on the host in addition to the guest's. */
   readonly hostOverhead: number;
 }
 
+/** The size of a VM. */
 export interface VmSize {
   readonly vcpus: number;
   readonly memoryMib: number;
 }
 
 /**
- * VMs of limited pods have a multiple of this, in MiB. Every size is a template of its own: a coarse step keeps them
- * few. What it adds at most is part of the RuntimeClass's overhead, so it must not be too coarse either.
+ * The step for the memory of VMs of limited pods, in MiB. Every size has a template of its own, so a coarse
+ * step means fewer of them. What rounding adds is part of the RuntimeClass's overhead, which limits the step.
  */
 const MEMORY_STEP_MIB = 64;
 
 const MIB = 2 ** 20;
-/** CPU shares that Kubernetes gives for one CPU that was asked for. */
+/** The CPU shares that Kubernetes sets per requested CPU. */
 const SHARES_PER_CPU = 1024;
 
 /**
- * The size of a pod's VM. Memory: the pod's limit and the guest's overhead, rounded up to a whole step, between least
- * and most; the default without a limit. vCPUs: enough for the limit, or for what was asked for where there is no limit.
+ * Returns the size of a pod's VM. Memory: limit plus guest overhead, rounded up to a step, between minimum
+ * and maximum; the default without a limit. vCPUs: enough for the limit, or for the request if there is no
+ * limit.
  */
 export function vmSize(limits: PodLimits, rule: SizingRule): VmSize {
   return { vcpus: vcpus(limits, rule), memoryMib: memory(limits, rule) };
@@ -41,7 +43,7 @@ export function vmSize(limits: PodLimits, rule: SizingRule): VmSize {
 function memory({ memory: limit }: PodLimits, rule: SizingRule): number {
   if (limit === undefined) return rule.defaultMemory;
   const wanted = roundUp(Math.ceil(limit / MIB) + rule.guestOverhead);
-  // A most that is less than the least is the host's own: there is no smaller guest.
+  // The minimum takes precedence over a lower maximum: there is no smaller guest.
   return Math.max(Math.min(wanted, roundDown(rule.maxMemory)), rule.minMemory);
 }
 
@@ -51,9 +53,9 @@ function vcpus({ cpus, cpuShares = 0 }: PodLimits, { defaultVcpus, maxVcpus }: S
 }
 
 /**
- * The size that fits a pod whose cgroup, or one above it, may use `limitMib` of memory: less memory than wanted where
- * that is too much, so that the guest runs out of memory before the host ends the VMM for it.
- * Throws FailedPrecondition when that would be less than a guest needs.
+ * Fits a size to the memory limit, in MiB, of the pod's cgroup and its ancestors: less memory if it exceeds
+ * that, so that the guest runs out of memory before the host kills the VMM. Throws FailedPrecondition if that
+ * is less than a guest needs.
  */
 export function fitToCgroup(size: VmSize, limitMib: number, rule: SizingRule): VmSize {
   const most = limitMib - rule.hostOverhead;

@@ -2,8 +2,8 @@ import { readFile, stat } from "node:fs/promises";
 import { HullError, notFound } from "../core/errors.ts";
 
 /**
- * The path of a host's block device by its numbers: what a container's spec says of one, since its own path is that in
- * the container. Throws NotFound.
+ * Returns the path of a block device on the host. A container's spec only has its numbers, because the spec's
+ * path is the one in the container. Throws NotFound.
  */
 export async function blockDevicePath(major: number, minor: number): Promise<string> {
   const what = `block device ${major}:${minor}`;
@@ -15,7 +15,7 @@ export async function blockDevicePath(major: number, minor: number): Promise<str
   const found = await stat(path).catch((error: unknown) => {
     throw HullError.ofCallersPath(`${what} of the host: ${path}`, error);
   });
-  // glibc's makedev(3): 12 bits of major behind 8 of minor, the rest above.
+  // makedev(3) of glibc: 12 bits of major above 8 of minor, the rest of minor above that.
   const rdev = ((major & 0xfff) << 8) | (minor & 0xff) | ((minor & ~0xff) << 12);
   if (name === undefined || !found.isBlockDevice() || found.rdev !== rdev)
     throw notFound(`${what} of the host: ${path} is another device`);

@@ -6,12 +6,12 @@ import { undo } from "../core/undo.ts";
 import type { MountApi } from "../host/mount-api.ts";
 import type { Source } from "../host/source.ts";
 
-/** A file that is only there to be mounted on. */
+/** Flags for open(2) of a new file that is only a mount point. */
 export const PLACEHOLDER = constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW | constants.O_WRONLY;
 
 /**
- * A file or device of a caller's at a path of our own, for a program that takes nothing but a path. It lives in this
- * process's mount namespace, and ends with it.
+ * The caller's file or device, bound to a path of ours for a program that only accepts a path. It exists in
+ * this process's mount namespace only.
  */
 export class BoundFile {
   readonly #mounts: MountApi;
@@ -23,7 +23,7 @@ export class BoundFile {
     this.#mounts = mounts;
   }
 
-  /** `path`, in a folder of ours, must not exist. */
+  /** `path` must not exist, and its directory must be ours. */
   static async create(source: Source, path: string, mounts: MountApi): Promise<BoundFile> {
     await (await open(path, PLACEHOLDER, 0o600)).close();
     const bound = new BoundFile(mounts, path);
@@ -35,7 +35,7 @@ export class BoundFile {
     }
   }
 
-  /** Idempotent. */
+  /** Unmounts and removes it. Idempotent. */
   async remove(): Promise<void> {
     await this.#mounts.unmount(this.path);
     await unlink(this.path).catch(ignoring("ENOENT"));

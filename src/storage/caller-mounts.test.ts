@@ -1,4 +1,4 @@
-/** What a caller names is what it sees: in a mount namespace that is not this process's own. */
+/** The caller's paths mean what they mean in its mount namespace, which is not this process's own. */
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -17,22 +17,22 @@ import { GUEST_SHARE, type SharedPath, SharedTree } from "./shared-tree.ts";
 import { shmSize } from "./shm-size.ts";
 
 const deadline = Deadline.none();
-let folder: string;
+let directory: string;
 let caller: ChildProcess;
 let descriptors: number[];
 let api: MountApi;
 let share: SharedTree;
-/** In the caller's namespace a tmpfs. */
+/** A tmpfs in the caller's namespace. */
 let volume: string;
 
-/** Runs a program as the caller would. */
+/** Runs a program in the caller's mount namespace. */
 const asCaller = (...argv: [string, ...string[]]) =>
   run(["nsenter", `--mount=/proc/${caller.pid}/ns/mnt`, "--", ...argv], deadline);
 const tmpfs = (at: string) => asCaller("mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", at);
 
 beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), "hull-caller-"));
-  volume = join(folder, "volume");
+  directory = await mkdtemp(join(tmpdir(), "hull-caller-"));
+  volume = join(directory, "volume");
   await mkdir(volume);
   caller = spawn("unshare", ["--mount", "--propagation=private", "sh", "-c", "echo; exec cat"]);
   if (!caller.stdout) throw new Error("no output");
@@ -40,7 +40,7 @@ beforeEach(async () => {
   descriptors = [`/proc/${caller.pid}/ns/mnt`, `/proc/${caller.pid}/root`].map((path) => openSync(path, "r"));
   const [namespace = -1, root = -1] = descriptors;
   api = new MountApi(join(import.meta.dirname, "../../dist/lib/mount-api.node"), { namespace, root });
-  share = await SharedTree.create(join(folder, "shared"), api, deadline);
+  share = await SharedTree.create(join(directory, "shared"), api, deadline);
   await tmpfs(volume);
   await asCaller("sh", "-c", `echo caller >${volume}/file; mkdir ${volume}/later`);
 });
@@ -49,16 +49,16 @@ afterEach(async () => {
   for (const fd of descriptors) closeSync(fd);
   caller.kill("SIGKILL");
   await once(caller, "exit");
-  assert.deepEqual(await mountsBelow(folder), []);
+  assert.deepEqual(await mountsBelow(directory), []);
   assert.deepEqual(readdirSync(volume), [], "something was written below the caller's mount");
-  await rm(folder, { recursive: true });
+  await rm(directory, { recursive: true });
 });
 
-/** Where virtiofsd finds it. */
+/** The path at which virtiofsd serves it. */
 const exported = ({ guestPath }: SharedPath, path = "") =>
   join(share.exported, guestPath.slice(GUEST_SHARE.length), path);
 
-test("a volume that the caller has mounted later is its mount, for reading and writing", async () => {
+test("a volume that the caller mounted later is shared, for reading and writing", async () => {
   const shared = await share.addBind(volume, ["rbind"], deadline);
   assert.equal(readFileSync(exported(shared, "file"), "utf8"), "caller\n");
   writeFileSync(exported(shared, "new"), "by the guest");
@@ -72,7 +72,7 @@ test("a volume that the caller has mounted later is its mount, for reading and w
   assert.equal(await asCaller("cat", `${volume}/file`), "caller\n");
 });
 
-test("a volume in which more is mounted by now is mounted anew; one as before is shared", async () => {
+test("a volume with a new mount inside is mounted again; an unchanged one is shared", async () => {
   const before = await share.addBind(volume, ["rbind", "rprivate"], deadline);
   const same = await share.addBind(volume, ["rbind", "rprivate"], deadline);
   assert.equal(same.guestPath, before.guestPath);
@@ -83,7 +83,7 @@ test("a volume in which more is mounted by now is mounted anew; one as before is
   assert.deepEqual([seen(before), seen(after)], [[], ["here"]]);
 });
 
-test("what the caller mounts in a volume later shows where its mount is shared, and nothing goes back", async () => {
+test("a later mount inside a shared volume shows, and nothing propagates back", async () => {
   await asCaller("mount", "--make-shared", volume);
   const follows = await share.addBind(volume, ["rbind", "rshared"], deadline);
   const keeps = await share.addBind(volume, ["rbind", "rprivate"], deadline);
@@ -95,7 +95,7 @@ test("what the caller mounts in a volume later shows where its mount is shared, 
   assert.equal(await asCaller("ls", `${volume}/later`), "here\n");
 });
 
-test("the layers of an overlay are the caller's, and nothing of it shows in its namespace", async () => {
+test("the layers of an overlay are the caller's, and its namespace does not see the mount", async () => {
   await asCaller("mkdir", ...["lower", "upper", "work"].map((name) => `${volume}/${name}`));
   await asCaller("touch", `${volume}/lower/image`);
   const options = ["lower", "upper", "work"].map((name) => `${name}dir=${volume}/${name}`);
@@ -116,7 +116,7 @@ test("the layers of an overlay are the caller's, and nothing of it shows in its 
   assert.equal(readdirSync(share.exported).length, 1);
 });
 
-test("an image of a file system is the caller's, with or without the option loop", async () => {
+test("a file system image is the caller's, with or without the option loop", async () => {
   await asCaller("mount", "-o", "remount,size=8m", volume);
   await asCaller("sh", "-c", `truncate -s 4M ${volume}/image; PATH=$PATH:/sbin mkfs.ext4 -q ${volume}/image`);
   for (const options of [["loop"], ["ro"]]) {
@@ -126,11 +126,11 @@ test("an image of a file system is the caller's, with or without the option loop
     await rootfs.release(deadline);
   }
   assert.deepEqual(readdirSync(share.exported), []);
-  assert.deepEqual(readdirSync(join(folder, "shared/stage")), []);
+  assert.deepEqual(readdirSync(join(directory, "shared/stage")), []);
 });
 
-test("a file of the caller's at a path of our own, and the size of its shared memory", async () => {
-  const path = join(folder, "bound");
+test("the caller's file can be bound to our path, and its shared memory has a size", async () => {
+  const path = join(directory, "bound");
   const bound = await api.withSource(`${volume}/file`, (found) => BoundFile.create(found, path, api));
   assert.equal(readFileSync(path, "utf8"), "caller\n");
   await bound.remove();

@@ -25,27 +25,27 @@ const deadline = Deadline.none();
 const api = ownMountApi();
 const tmpfs = (options: readonly string[]) => ({ type: "tmpfs", source: "tmpfs", target: "", options });
 
-let folder: string;
+let directory: string;
 let share: SharedTree;
 beforeEach(async () => {
-  folder = mkdtempSync(join(tmpdir(), "hull-share-"));
-  share = await SharedTree.create(join(folder, "shared"), api, deadline);
+  directory = mkdtempSync(join(tmpdir(), "hull-share-"));
+  share = await SharedTree.create(join(directory, "shared"), api, deadline);
 });
 afterEach(async () => {
   await share.dispose(deadline);
   await share.dispose(deadline);
-  assert.deepEqual(await mountsBelow(join(folder, "shared")), []);
-  await unmountTree(folder, deadline);
-  rmSync(folder, { recursive: true });
+  assert.deepEqual(await mountsBelow(join(directory, "shared")), []);
+  await unmountTree(directory, deadline);
+  rmSync(directory, { recursive: true });
 });
 
-/** Where virtiofsd finds it. */
+/** The path at which virtiofsd serves it. */
 const exported = ({ guestPath }: SharedPath) => join(share.exported, guestPath.slice(GUEST_SHARE.length));
 
 function folderWith(name: string, file: string): string {
-  mkdirSync(join(folder, name), { recursive: true });
-  writeFileSync(join(folder, name, file), file);
-  return join(folder, name);
+  mkdirSync(join(directory, name), { recursive: true });
+  writeFileSync(join(directory, name, file), file);
+  return join(directory, name);
 }
 
 function isReadOnly(write: () => void): boolean {
@@ -58,7 +58,7 @@ function isReadOnly(write: () => void): boolean {
   }
 }
 
-test("a host path is mounted once for all containers, until the last of them goes", async () => {
+test("a host path is mounted once for all containers, until the last one is released", async () => {
   const volume = folderWith("volume", "file");
   const [first, second] = await Promise.all([1, 2].map(() => share.addBind(volume, ["rbind"], deadline)));
   assert.ok(first && second);
@@ -72,11 +72,11 @@ test("a host path is mounted once for all containers, until the last of them goe
   assert.deepEqual(readdirSync(exported(second)), ["file"]);
   for (const one of [second, readOnly, file]) await one.release(deadline);
   assert.deepEqual(readdirSync(share.exported), []);
-  assert.equal((await mountsBelow(join(folder, "shared"))).length, 3); // itself, the host's tree, the export
+  assert.equal((await mountsBelow(join(directory, "shared"))).length, 3); // itself, the host's tree, the export
   assert.ok(existsSync(join(volume, "file")));
 });
 
-test("a release that is tried again leaves alone what others have of the same path since", async (t) => {
+test("a repeated release leaves alone what others have mounted from the same path since", async (t) => {
   const volume = folderWith("volume", "file");
   const bind = () => share.addBind(volume, ["rbind"], deadline);
   const first = await bind();
@@ -87,7 +87,7 @@ test("a release that is tried again leaves alone what others have of the same pa
   assert.equal((await bind()).guestPath, second.guestPath);
 });
 
-test("nothing can be created, renamed or removed at the top of what virtiofsd serves, and names cannot be guessed", async () => {
+test("nothing can be created, renamed or removed at the top of the share, and names are unguessable", async () => {
   const volume = folderWith("volume", "file");
   const [one, other] = [
     await share.addBind(volume, ["rbind"], deadline),
@@ -145,14 +145,14 @@ test("no host device can be opened where virtiofsd serves it, in any mount", asy
 });
 
 test("a source that is mounted read-only stays read-only, even with rw", async () => {
-  const volume = join(folder, "volume");
+  const volume = join(directory, "volume");
   mkdirSync(volume);
   await mount(tmpfs(["ro"]), volume, deadline);
   const guest = await share.addBind(volume, ["rbind", "rw"], deadline);
   assert.ok(isReadOnly(() => writeFileSync(join(exported(guest), "x"), "")));
 });
 
-test("what the host mounts below a volume later shows, unless it is private; what is freed here stays at the host", async () => {
+test("the host's later mounts below a volume show unless private; a release keeps them", async () => {
   const volume = folderWith("volume", "file");
   await run(["mount", "--bind", "--make-private", "--make-shared", "--", volume, volume], deadline);
   for (const name of ["before", "later"]) mkdirSync(join(volume, name));
@@ -169,7 +169,7 @@ test("what the host mounts below a volume later shows, unless it is private; wha
   assert.deepEqual(await mountsBelow(volume), [volume, join(volume, "before"), join(volume, "later")]);
 });
 
-test("a root file system is served whole: a list of mounts, or a bind", async () => {
+test("a root file system is served completely: a list of mounts, or a bind", async () => {
   const image = folderWith("image", "file");
   mkdirSync(join(image, "sub"));
   const bind = { type: "bind", source: image, target: "", options: ["rbind", "ro"] };
@@ -185,14 +185,14 @@ test("a root file system is served whole: a list of mounts, or a bind", async ()
   assert.deepEqual(readdirSync(share.exported), []);
 });
 
-test("a source that does not answer is waited for no longer than the caller waits", async (t) => {
-  t.mock.method(api, "find", () => new Promise(() => undefined)); // its server is gone
+test("a source that does not answer is awaited only until the caller's deadline", async (t) => {
+  t.mock.method(api, "find", () => new Promise(() => undefined)); // its server does not answer
   const short = Deadline.after(20, "create a container");
-  await assert.rejects(share.addBind(folder, ["rbind"], short), { code: "DeadlineExceeded" });
+  await assert.rejects(share.addBind(directory, ["rbind"], short), { code: "DeadlineExceeded" });
 });
 
-test("what cannot be mounted leaves nothing", async () => {
-  await assert.rejects(share.addBind(join(folder, "none"), [], deadline), { code: "NotFound" });
+test("a failed mount leaves nothing", async () => {
+  await assert.rejects(share.addBind(join(directory, "none"), [], deadline), { code: "NotFound" });
   const image = folderWith("image", "file");
   symlinkSync("/", join(image, "proc"));
   const list = [
@@ -201,17 +201,17 @@ test("what cannot be mounted leaves nothing", async () => {
   ];
   await assert.rejects(share.addRootfs(list, deadline), { code: "FailedPrecondition" });
   assert.deepEqual(readdirSync(share.exported), []);
-  assert.equal((await mountsBelow(join(folder, "shared"))).length, 3);
-  await assert.rejects(SharedTree.create(join(folder, "shared"), api, deadline), { code: "EEXIST" });
+  assert.equal((await mountsBelow(join(directory, "shared"))).length, 3);
+  await assert.rejects(SharedTree.create(join(directory, "shared"), api, deadline), { code: "EEXIST" });
 });
 
-test("what is made when its time is over is taken back all the same", async () => {
+test("a mount that completes after its deadline is removed", async () => {
   const over = Deadline.none();
-  over.cancel("no time left");
-  const late = join(folder, "late");
-  await assert.rejects(SharedTree.create(late, api, over), { message: /no time left/ });
+  over.cancel("timed out");
+  const late = join(directory, "late");
+  await assert.rejects(SharedTree.create(late, api, over), { message: /timed out/ });
   assert.deepEqual([existsSync(late), await mountsBelow(late)], [false, []]);
   const volume = folderWith("volume", "file");
-  await assert.rejects(share.addBind(volume, ["rbind"], over), { message: /no time left/ });
+  await assert.rejects(share.addBind(volume, ["rbind"], over), { message: /timed out/ });
   assert.deepEqual(readdirSync(share.exported), []);
 });

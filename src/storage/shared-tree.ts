@@ -13,18 +13,19 @@ import { removeTree } from "../host/remove-tree.ts";
 import type { Source } from "../host/source.ts";
 import { PLACEHOLDER } from "./bound-file.ts";
 
-/** Where the guest mounts the share, and the share's virtio-fs tag. */
+/** Where the guest mounts the share. */
 export const GUEST_SHARE = "/run/hull/shared";
+/** The virtio-fs tag of the share. */
 export const SHARE_TAG = "hull";
 
-/** Something of the host that the guest sees, until it is released. */
+/** A path of the host that the guest sees until it is released. */
 export interface SharedPath {
   readonly guestPath: string;
-  /** Unmounts and removes it, unless somebody else has it, too. Idempotent; after a failure it can be tried again. */
+  /** Unmounts and removes it unless others use it. Idempotent; can be repeated after a failure. */
   release(deadline: Deadline): Promise<void>;
 }
 
-/** A mount in the tree, and how many have it. */
+/** A mount in the tree and the number of its users. */
 interface Entry {
   readonly name: string;
   readonly mounted: Promise<void>;
@@ -32,17 +33,18 @@ interface Entry {
 }
 
 /**
- * What a pod's guest sees of the host. The shim works in `tree`, which nobody else gets to see. virtiofsd serves `export`,
- * a bind of it: read-only at its top, so that the guest can make no name there, and its slave, so that what is
- * mounted in `tree` shows with its own flags and goes on into virtiofsd's namespace (mount_namespaces(7)). A mount is whole
- * before it is attached: flags that are set later stay behind in `tree`. Names are random. Host paths are mounted once for
- * all containers of the pod that ask for the same: what one of them writes, unlinks, locks or maps, the others see at once,
- * as on one machine. All mounts live in the shim's mount namespace; host paths are containerd's (MountApi).
+ * What a pod's guest sees of the host. The shim works in `tree`, which nothing else sees. virtiofsd serves
+ * `export`, a bind of it: read-only at the top, so that the guest cannot create names there, and a slave of
+ * it, so that mounts in `tree` propagate with their flags into virtiofsd's namespace (mount_namespaces(7)). A
+ * mount is complete before it is attached, because flags that are set later do not propagate. Names are
+ * random. Containers of the pod that ask for the same host path share one mount: what one writes, unlinks,
+ * locks or maps, the others see at once, as on one machine. All mounts are in the shim's mount namespace;
+ * host paths are those of containerd's (MountApi).
  */
 export class SharedTree {
   readonly #directory: string;
   readonly #mounts: MountApi;
-  /** By what they are: the same path may name another file after a rename, or have more mounted in it. */
+  /** By identity: after a rename the same path may be another file, or it may have other mounts inside. */
   readonly #binds = new Map<string, Entry>();
 
   private constructor(directory: string, mounts: MountApi) {
@@ -50,7 +52,7 @@ export class SharedTree {
     this.#mounts = mounts;
   }
 
-  /** Makes the trees in `directory`, which must not exist. On failure nothing is left. */
+  /** Creates the trees in `directory`, which must not exist. On failure it leaves nothing. */
   static async create(directory: string, mounts: MountApi, deadline: Deadline): Promise<SharedTree> {
     deadline.check();
     const shared = new SharedTree(directory, mounts);
@@ -88,13 +90,13 @@ export class SharedTree {
   }
 
   /**
-   * Bind-mounts a file or directory of the host. One whose server does not answer is waited for until the deadline. Throws
-   * NotFound.
+   * Bind-mounts a file or directory of the host, and waits until the deadline if its file server does not
+   * answer. Throws NotFound.
    */
   async addBind(source: string, options: readonly string[], deadline: Deadline): Promise<SharedPath> {
     const finding = this.#mounts.find(source);
     const found = await deadline.race(finding).catch((error: unknown) => {
-      void finding.then((late) => late.close()).catch(() => undefined); // told below, if it is not too late
+      void finding.then((late) => late.close()).catch(() => undefined); // otherwise handled below
       throw error;
     });
     let shared: Promise<unknown> = Promise.resolve();
@@ -105,7 +107,7 @@ export class SharedTree {
         known ?? this.#enter(directory, (at) => found.bind([...options, ...NO_RIGHTS_OF_BINDS], at));
       shared = entry.mounted;
       this.#binds.set(key, entry);
-      // A release that is tried again must not forget what has been mounted for others since.
+      // A repeated release must not forget what others have mounted since.
       const forget = () => void (this.#binds.get(key) === entry && this.#binds.delete(key));
       return await this.#hold(entry, deadline, forget);
     } finally {
@@ -119,13 +121,16 @@ export class SharedTree {
     await removeTree(this.#directory, deadline);
   }
 
-  /** Private, so that nothing of it shows elsewhere; in it the host's tree, and as its slave the export. */
+  /**
+   * Mounts the directory as private, so that nothing propagates out of it; in it `tree` as shared, and
+   * `export` as its slave.
+   */
   async #build(): Promise<void> {
     const at = (directory: string) => ({ directory, path: "" });
     await this.#mounts.withClone(this.#directory, false, async (mount) => {
       await mount.change({ propagation: "private" });
       await mount.attach(at(this.#directory));
-      await mount.change({ propagation: "private" }); // below a shared mount it became shared
+      await mount.change({ propagation: "private" }); // attaching below a shared mount made it shared
     });
     for (const path of [this.#tree, this.exported, this.#stage]) await mkdir(path, { mode: 0o700 });
     await this.#mounts.withClone(this.#tree, false, async (mount) => {
@@ -151,7 +156,7 @@ export class SharedTree {
     return { name, mounted: make(), users: 0 };
   }
 
-  /** Makes the caller one of those that have the entry; `forget` is called when nobody has it any more. */
+  /** Adds the caller to the entry's users; `forget` is called when the last one releases it. */
   async #hold(entry: Entry, deadline: Deadline, forget: () => void = () => undefined): Promise<SharedPath> {
     let held = true;
     entry.users++;
@@ -165,16 +170,16 @@ export class SharedTree {
     try {
       await deadline.race(entry.mounted);
     } catch (thrown) {
-      throw await undo(thrown, release); // what is left goes with the tree
+      throw await undo(thrown, release); // what is left is removed with the tree
     }
     return { guestPath: `${GUEST_SHARE}/${entry.name}`, release };
   }
 
   async #leave({ name, mounted }: Entry): Promise<void> {
     const at = join(this.#tree, name);
-    await mounted.catch(() => undefined); // told to those that asked for it; what there is of it goes
+    await mounted.catch(() => undefined); // its users got the error; what exists is removed
     await this.#mounts.unmount(at);
-    // Never recursively: what is there is empty, or it is somebody's.
+    // Never recursively: it is empty, or it has somebody's files.
     await rmdir(at)
       .catch((error: NodeJS.ErrnoException) => {
         if (error.code !== "ENOTDIR") throw error;
@@ -183,7 +188,7 @@ export class SharedTree {
       .catch(ignoring("ENOENT"));
   }
 
-  /** Mounts a list where nobody sees it, then all of it at once at `at`. */
+  /** Mounts a list in a private place, then attaches all of it at once. */
   async #assemble(mounts: readonly MountSpec[], at: Place, deadline: Deadline): Promise<void> {
     const stage = join(this.#stage, randomBytes(16).toString("hex"));
     await mkdir(stage, { mode: 0o700 });
@@ -200,7 +205,7 @@ export class SharedTree {
   }
 }
 
-/** What a copy of a source would be: of two that are the same one is enough. */
+/** Returns a key that is equal for sources whose binds would be the same. */
 async function identity(source: Source, options: readonly string[]) {
   const { kind, dev, ino } = await source.stat();
   const directory = kind === "directory";
@@ -209,8 +214,8 @@ async function identity(source: Source, options: readonly string[]) {
 }
 
 /**
- * Device nodes are the guest's to open, in its own kernel: a virtiofsd that was taken over, which may make any, opens none of
- * the host's there. The guest's mounts have flags of their own.
+ * The guest opens device nodes in its own kernel: a compromised virtiofsd could create any, but cannot open
+ * host devices here. The mounts in the guest have flags of their own.
  */
 const NO_RIGHTS_OF_BINDS = ["rnodev", "rnosuid"] as const;
 

@@ -1,10 +1,10 @@
 import { HullError } from "../core/errors.ts";
 import type { MountApi } from "../host/mount-api.ts";
 
-/** What containers get by default (docker, containerd, CRI-O): 64 MiB. */
+/** The default of docker, containerd and CRI-O: 64 MiB. */
 const DEFAULT_BYTES = 64n << 20n;
 
-/** The size in bytes that a pod's /dev/shm is to have: that of the tmpfs that the host has for it. */
+/** Returns the size in bytes of a pod's /dev/shm: that of the tmpfs that the host has for it. */
 export async function shmSize(source: string | undefined, mounts: MountApi): Promise<bigint> {
   if (source === undefined) return DEFAULT_BYTES;
   const size = await mounts
@@ -12,5 +12,5 @@ export async function shmSize(source: string | undefined, mounts: MountApi): Pro
     .catch((error: unknown) => {
       throw HullError.wrap("shared memory of the pod", error);
     });
-  return size || DEFAULT_BYTES; // a tmpfs without a limit says 0
+  return size || DEFAULT_BYTES; // 0 means a tmpfs without a limit
 }

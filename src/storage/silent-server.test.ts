@@ -1,4 +1,4 @@
-/** Volumes whose file server is there and never answers: FUSE that nobody serves. */
+/** Volumes whose file server never answers: FUSE that nothing serves. */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -41,12 +41,12 @@ afterEach(async () => {
   await rm(root, { recursive: true });
 });
 
-/** What is asked of the server fails once its end is closed. */
+/** Requests to the server fail once its end is closed. */
 const end = () => closeSync(server);
 
-test("waiting for it blocks none of the threads that everything else needs", async () => {
+test("waiting for it does not block the thread pool", async () => {
   const short = Deadline.after(200, "create a container");
-  const paths = Array.from({ length: 8 }, (_, index) => (index % 2 ? volume : join(volume, "folder")));
+  const paths = Array.from({ length: 8 }, (_, index) => (index % 2 ? volume : join(volume, "directory")));
   const adding = paths.map((path) => share.addBind(path, ["rbind"], short));
   for (const outcome of await Promise.allSettled(adding)) {
     assert.equal(outcome.status, "rejected");
@@ -58,7 +58,7 @@ test("waiting for it blocks none of the threads that everything else needs", asy
 });
 
 test("no more than 256 calls wait; further ones are refused, and teardown still works", async () => {
-  const waiting = Array.from({ length: 256 }, () => api.find(join(volume, "folder")));
+  const waiting = Array.from({ length: 256 }, () => api.find(join(volume, "directory")));
   await assert.rejects(api.find("/etc"), { code: "ResourceExhausted", message: /do not answer/ });
   await deadline.race(api.unmount(join(root, "shared/tree")));
   end();

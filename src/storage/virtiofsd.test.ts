@@ -30,7 +30,7 @@ async function fakeDaemon(script: string): Promise<string> {
 const spec = (path: string) =>
   ({ path, cache: "auto", extraArgs: [], directory, shared: "/srv/x", pod: "test/fs" }) as const;
 
-test("the flavour is known by its options", () => {
+test("the implementation is recognized by its options", () => {
   assert.equal(flavourOf("    -o source=PATH             shared directory tree\n"), "c");
   assert.equal(flavourOf("      --shared-dir <SHARED_DIR>\n"), "rust-old");
   assert.equal(flavourOf("      --shared-dir <SHARED_DIR>\n      --no-announce-submounts\n"), "rust");
@@ -58,7 +58,7 @@ test("both command lines", () => {
   );
 });
 
-test("the socket can be connected to at once, stop leaves nothing", async () => {
+test("the socket accepts connections at once, and stop leaves nothing", async () => {
   const path = await fakeDaemon("exec sleep 60");
   const daemon = await startVirtiofsd(spec(path), ledger, within(30_000));
   const client = createConnection(daemon.socket);
@@ -69,7 +69,7 @@ test("the socket can be connected to at once, stop leaves nothing", async () => 
   assert.deepEqual(await readdir(directory), ["virtiofsd"]);
 });
 
-test("a daemon that dies at once is told by its exit", async () => {
+test("a daemon that exits at once is reported through `exited`", async () => {
   const path = await fakeDaemon("echo 'bad option' >&2; exit 1");
   const daemon = await startVirtiofsd(spec(path), ledger, within(30_000));
   assert.equal((await daemon.process.exited).reason, "virtiofsd exited with status 1: bad option");

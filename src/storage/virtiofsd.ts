@@ -17,34 +17,38 @@ import {
 } from "./virtiofsd-command-line.ts";
 
 interface VirtiofsdSpec {
-  /** The program. */
+  /** Path of the program. */
   readonly path: string;
   readonly cache: VirtiofsdCache;
   readonly extraArgs: readonly string[];
-  /** The socket `fs.sock` goes here. */
+  /** Where the socket `fs.sock` is created. */
   readonly directory: string;
-  /** The directory to share: a shared mount (SharedTree), or later mounts below it do not show in the guest. */
+  /**
+   * The directory to share: a shared mount (SharedTree), because otherwise later mounts below it would not
+   * show.
+   */
   readonly shared: string;
   /** `<namespace>/<pod>`. */
   readonly pod: string;
 }
 
+/** A running virtiofsd. */
 export interface Virtiofsd {
-  /** The vhost-user socket for the VMM; it can be connected to from the start. */
+  /** The vhost-user socket for the VMM, which accepts connections from the start. */
   readonly socket: string;
   readonly process: HostProcess;
   /**
-   * How many files the guest may remember: the daemon has a descriptor open for each, and where it gets none, every access
-   * fails in the guest.
+   * The number of files that the guest may cache: the daemon has an open descriptor for each, and when it
+   * gets no more, every access fails in the guest.
    */
   maxFiles(): Promise<number>;
-  /** Ends the daemon and removes its socket. Idempotent. */
+  /** Stops the daemon and removes its socket. Idempotent. */
   stop(deadline: Deadline): Promise<void>;
 }
 
 /**
- * Starts virtiofsd on a socket that we bind and it inherits, so nothing has to wait for it: a VMM that connects
- * before the daemon runs waits in the listen queue.
+ * Starts virtiofsd on a socket that we bind and it inherits, so that nothing has to wait for it: a VMM that
+ * connects early waits in the listen queue.
  */
 export async function startVirtiofsd(
   spec: VirtiofsdSpec,
@@ -67,7 +71,7 @@ export async function startVirtiofsd(
     const argv: [string, ...string[]] = [spec.path, ...args];
     const process = await launch({ role: "virtiofsd", argv, pod: spec.pod, stdin: listening.fd }, ledger);
     daemon = process;
-    // Half of them: files that containers have open count twice, and the guest looks once a second.
+    // Half of them: files that containers have open count twice, and the guest only checks once a second.
     const maxFiles = async () => Math.floor((await limitOf(process.pid, "open files")) / 2);
     return { socket, process, maxFiles, stop };
   } catch (thrown) {
@@ -79,7 +83,7 @@ export async function startVirtiofsd(
 
 const flavours = new Map<string, Promise<VirtiofsdFlavour>>();
 
-/** Asks the program once for its options; a program that was replaced is asked again. */
+/** Detects the implementation by `--help`, once per program file. */
 async function detectFlavour(program: string, deadline: Deadline): Promise<VirtiofsdFlavour> {
   const { ino, mtimeMs } = await stat(program).catch((thrown: unknown) => {
     throw HullError.wrap("virtiofsd", thrown, "FailedPrecondition");
