@@ -4,6 +4,7 @@ import { evilAgent, HELLO } from "../../test/testkit/evil-agent.ts";
 import { FakeAgent } from "../../test/testkit/fake-agent.ts";
 import { Deadline } from "../core/deadline.ts";
 import { type ErrorCode, HullError, STATUS } from "../core/errors.ts";
+import { PendingCalls } from "../core/pending-calls.ts";
 import { BoundedAgent } from "./bounded-agent.ts";
 import type { GuestAgent } from "./guest-agent.ts";
 
@@ -81,17 +82,23 @@ test("a timeout that is too long for a timer counts as none", async (t) => {
 
 test("an agent that ignores its deadline is bounded, too; wait is not", async () => {
   const fake = new FakeAgent();
-  const agent = new BoundedAgent(fake, { requestTimeout: 30, warn: assert.fail });
+  const calls = new PendingCalls();
+  const agent = new BoundedAgent(fake, { requestTimeout: 30, warn: assert.fail, calls });
   await agent.createContainer(spec, none);
   fake.faults.set("start", never());
   await assert.rejects(agent.start(ref, none), { code: "DeadlineExceeded" });
   fake.faults.delete("start");
   await agent.start(ref, none);
   const exit = agent.wait(ref);
+  assert.deepEqual(
+    calls.describe().map(({ name }) => name),
+    [`agent: wait container ${ref.containerId}`],
+  );
   fake.faults.set("pause", never());
   await assert.rejects(agent.pause("c1", none), { code: "DeadlineExceeded" }); // timed out meanwhile
   fake.end(ref, 3);
   assert.equal((await exit).status, 3);
+  assert.deepEqual(calls.describe(), []);
 });
 
 test("the guest cannot choose an error's class: only codes that the call can mean pass", async (t) => {

@@ -2,6 +2,7 @@ import type { Socket } from "node:net";
 import type { Deadline } from "../core/deadline.ts";
 import { deferred } from "../core/deferred.ts";
 import { HullError } from "../core/errors.ts";
+import type { PendingCalls } from "../core/pending-calls.ts";
 import { printable } from "../core/printable.ts";
 import type { NetworkSettings } from "../network/network-settings.ts";
 import type {
@@ -22,6 +23,8 @@ interface AgentBounds {
   /** The timeout in milliseconds of a call whose deadline has none (`agent.request_timeout`). */
   readonly requestTimeout: number;
   warn(message: string): void;
+  /** Where the calls under way are noted. */
+  readonly calls: PendingCalls;
 }
 
 /** Characters of the version and the kernel release. */
@@ -69,42 +72,41 @@ export class BoundedAgent implements GuestAgent {
   }
 
   ping(deadline: Deadline): Promise<void> {
-    return this.#call("ping", deadline, (limit) => this.#agent.ping(limit));
+    return this.#call("ping", "", deadline, (limit) => this.#agent.ping(limit));
   }
 
   startSandbox(settings: SandboxSettings, deadline: Deadline): Promise<void> {
-    return this.#call("startSandbox", deadline, (limit) => this.#agent.startSandbox(settings, limit));
+    return this.#call("startSandbox", "", deadline, (limit) => this.#agent.startSandbox(settings, limit));
   }
 
   updateNetwork(network: NetworkSettings, deadline: Deadline): Promise<void> {
-    return this.#call("updateNetwork", deadline, (limit) => this.#agent.updateNetwork(network, limit));
+    return this.#call("updateNetwork", "", deadline, (limit) => this.#agent.updateNetwork(network, limit));
   }
 
   onlineResources(size: GuestSize, deadline: Deadline): Promise<void> {
-    return this.#call("onlineResources", deadline, (limit) => this.#agent.onlineResources(size, limit));
+    return this.#call("onlineResources", "", deadline, (limit) => this.#agent.onlineResources(size, limit));
   }
 
   createContainer(request: CreateContainer, deadline: Deadline): Promise<void> {
-    return this.#call("createContainer", deadline, (limit) => this.#agent.createContainer(request, limit));
+    return this.#call("createContainer", request.containerId, deadline, (limit) =>
+      this.#agent.createContainer(request, limit),
+    );
   }
 
   createExec(request: CreateExec, deadline: Deadline): Promise<void> {
-    return this.#call("createExec", deadline, (limit) => this.#agent.createExec(request, limit));
+    return this.#call("createExec", nameOf(request), deadline, (limit) =>
+      this.#agent.createExec(request, limit),
+    );
   }
 
   start(process: ProcessRef, deadline: Deadline): Promise<void> {
-    return this.#call("start", deadline, (limit) => this.#agent.start(process, limit));
+    return this.#call("start", nameOf(process), deadline, (limit) => this.#agent.start(process, limit));
   }
 
   /** A failure is logged once per process; containerd gets it as an exit by SIGKILL. */
   async wait(process: ProcessRef): Promise<GuestExit> {
     const begun = new Date();
-    const exit = await this.#agent.wait(process).catch((error) => {
-      const failure = guestFailure("wait", error);
-      if (!this.#closed)
-        this.#bounds.warn(`${nameOf(process)}: its exit status is unknown: ${failure.message}`);
-      throw failure;
-    });
+    const exit = await this.#waitFor(process);
     if (!Number.isInteger(exit.status) || exit.status < 0 || exit.status > MAX_STATUS) {
       throw this.#breach(`exit status ${exit.status} of ${nameOf(process)}`);
     }
@@ -112,11 +114,15 @@ export class BoundedAgent implements GuestAgent {
   }
 
   signal(process: ProcessRef, request: SignalRequest, deadline: Deadline): Promise<void> {
-    return this.#call("signal", deadline, (limit) => this.#agent.signal(process, request, limit));
+    return this.#call("signal", nameOf(process), deadline, (limit) =>
+      this.#agent.signal(process, request, limit),
+    );
   }
 
   resize(process: ProcessRef, size: TerminalSize, deadline: Deadline): Promise<void> {
-    return this.#call("resize", deadline, (limit) => this.#agent.resize(process, size, limit));
+    return this.#call("resize", nameOf(process), deadline, (limit) =>
+      this.#agent.resize(process, size, limit),
+    );
   }
 
   /**
@@ -124,7 +130,7 @@ export class BoundedAgent implements GuestAgent {
    * deadline.
    */
   delete(process: ProcessRef, deadline: Deadline): Promise<void> {
-    return this.#call("delete", deadline, (limit) =>
+    return this.#call("delete", nameOf(process), deadline, (limit) =>
       this.#agent.delete(process, limit).catch((error: unknown) => {
         if (!(error instanceof HullError && error.code === "NotFound")) throw error;
       }),
@@ -132,19 +138,21 @@ export class BoundedAgent implements GuestAgent {
   }
 
   pause(containerId: string, deadline: Deadline): Promise<void> {
-    return this.#call("pause", deadline, (limit) => this.#agent.pause(containerId, limit));
+    return this.#call("pause", containerId, deadline, (limit) => this.#agent.pause(containerId, limit));
   }
 
   resume(containerId: string, deadline: Deadline): Promise<void> {
-    return this.#call("resume", deadline, (limit) => this.#agent.resume(containerId, limit));
+    return this.#call("resume", containerId, deadline, (limit) => this.#agent.resume(containerId, limit));
   }
 
   update(containerId: string, resources: object, deadline: Deadline): Promise<void> {
-    return this.#call("update", deadline, (limit) => this.#agent.update(containerId, resources, limit));
+    return this.#call("update", containerId, deadline, (limit) =>
+      this.#agent.update(containerId, resources, limit),
+    );
   }
 
   async stats(containerId: string, deadline: Deadline): Promise<GuestStats> {
-    const { cgroupFiles, netDev } = await this.#call("stats", deadline, (limit) =>
+    const { cgroupFiles, netDev } = await this.#call("stats", containerId, deadline, (limit) =>
       this.#agent.stats(containerId, limit),
     );
     const files = Object.entries(cgroupFiles);
@@ -157,7 +165,7 @@ export class BoundedAgent implements GuestAgent {
   }
 
   openStream(token: string, deadline: Deadline): Promise<Socket> {
-    return this.#call("openStream", deadline, async (limit) => {
+    return this.#call("openStream", "", deadline, async (limit) => {
       const socket = await this.#agent.openStream(token, limit);
       if (limit.reason) socket.destroy(); // too late: nobody awaits it any more
       return socket;
@@ -169,7 +177,7 @@ export class BoundedAgent implements GuestAgent {
   }
 
   shutdown(deadline: Deadline): Promise<void> {
-    return this.#call("shutdown", deadline, (limit) => this.#agent.shutdown(limit));
+    return this.#call("shutdown", "", deadline, (limit) => this.#agent.shutdown(limit));
   }
 
   close(): void {
@@ -177,8 +185,28 @@ export class BoundedAgent implements GuestAgent {
     this.#agent.close();
   }
 
-  /** Applies the caller's deadline, or `requestTimeout` if that has no timeout. */
-  async #call<T>(name: GuestCall, caller: Deadline, run: (limit: Deadline) => Promise<T>): Promise<T> {
+  async #waitFor(process: ProcessRef): Promise<GuestExit> {
+    const done = this.#bounds.calls.begin(`agent: wait ${nameOf(process)}`);
+    try {
+      return await this.#agent.wait(process);
+    } catch (error) {
+      const failure = guestFailure("wait", error);
+      if (!this.#closed)
+        this.#bounds.warn(`${nameOf(process)}: its exit status is unknown: ${failure.message}`);
+      throw failure;
+    } finally {
+      done();
+    }
+  }
+
+  /** `subject`: what the call is about. The caller's deadline counts if it has a timeout. */
+  async #call<T>(
+    name: GuestCall,
+    subject: string,
+    caller: Deadline,
+    run: (limit: Deadline) => Promise<T>,
+  ): Promise<T> {
+    const done = this.#bounds.calls.begin(`agent: ${name} ${subject}`.trimEnd());
     const limit =
       caller.remainingMs < NO_LIMIT
         ? caller
@@ -188,6 +216,7 @@ export class BoundedAgent implements GuestAgent {
     } catch (error) {
       throw guestFailure(name, error);
     } finally {
+      done();
       if (limit !== caller) limit.dispose();
     }
   }

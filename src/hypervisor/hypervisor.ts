@@ -1,5 +1,6 @@
 import type { Deadline } from "../core/deadline.ts";
 import type { Ledger } from "../core/ledger.ts";
+import type { PendingCalls } from "../core/pending-calls.ts";
 import type { ProcessUser } from "../host/process-user.ts";
 
 /**
@@ -26,6 +27,8 @@ export interface VmContext {
   readonly ledger: Ledger;
   /** `<namespace>/<pod>`: the mark that the VM's processes carry (host/process-launcher.ts). */
   readonly pod: string;
+  /** Where calls to the VMM are noted while they are under way. */
+  readonly calls?: PendingCalls;
   /** One debug line. */
   log(message: string, fields?: Record<string, unknown>): void;
   /** Hears what the guest writes to its console, as it comes. */

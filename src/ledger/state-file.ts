@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { HullError } from "../core/errors.ts";
 import type { Ledger, LedgerEntry, Resource } from "../core/ledger.ts";
+import type { Snapshot } from "../core/snapshot.ts";
 import { writeFileAtomically } from "../host/write-file-atomically.ts";
 
 /**
@@ -43,6 +44,11 @@ export class StateFile implements Ledger {
   /** The recorded resources, oldest first. */
   get resources(): Resource[] {
     return [...this.#resources.values()];
+  }
+
+  /** What is recorded, for the state dump. */
+  describe(): Snapshot {
+    return { writing: this.#writing !== undefined, resources: this.resources };
   }
 
   /** Records a resource before it is created. Rejects with Internal if that cannot be written. */

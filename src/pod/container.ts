@@ -2,6 +2,7 @@ import type { GuestAgent, GuestStats, SignalRequest, TerminalSize } from "../age
 import { Deadline } from "../core/deadline.ts";
 import { failedPrecondition, HullError, notFound, unavailable } from "../core/errors.ts";
 import { SerialQueue } from "../core/serial-queue.ts";
+import type { Snapshot } from "../core/snapshot.ts";
 import { guestResources } from "../oci/guest-resources.ts";
 import type { OciResources } from "../oci/spec.ts";
 import type { Sandbox } from "../sandbox/sandbox.ts";
@@ -268,6 +269,20 @@ export class Container {
   /** The guest says that the OOM killer struck in it. */
   oomKilled(): void {
     if (this.#oomEvents.next()) this.#publish({ kind: "oom", containerId: this.id });
+  }
+
+  /** What it is doing, for the state dump. */
+  describe(): Snapshot {
+    const deletedAt = this.#deletedAt;
+    return {
+      id: this.id,
+      ...(!this.#guest && { pause: true }),
+      init: this.init.describe(),
+      execs: this.#execs.describe(),
+      queue: this.#queue.describe(),
+      // How long its deletion has been owed.
+      ...(deletedAt !== undefined && { deletingForMs: Math.round(performance.now() - deletedAt) }),
+    };
   }
 
   /** Closes every stream and frees what the container has on the host. Idempotent. */

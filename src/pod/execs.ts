@@ -1,6 +1,7 @@
 import type { GuestAgent } from "../agent/guest-agent.ts";
 import { Deadline } from "../core/deadline.ts";
 import { alreadyExists, notFound } from "../core/errors.ts";
+import type { Snapshot } from "../core/snapshot.ts";
 import { GuestExec } from "./guest-process.ts";
 import type { PodEvent } from "./pod-event.ts";
 import { type Exit, Process } from "./process.ts";
@@ -87,6 +88,11 @@ export class Execs {
   /** Those that were never started will not run any more. */
   abandon(): void {
     for (const { process } of this.#execs.values()) if (process.machine.is("created")) process.abandon();
+  }
+
+  /** What each is doing, for the state dump. */
+  describe(): Snapshot[] {
+    return [...this.#execs.values()].map(({ id, process }) => ({ id, ...process.describe() }));
   }
 
   /** Closes the streams of all. Idempotent. */

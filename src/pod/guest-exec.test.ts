@@ -6,6 +6,7 @@ import { BoundedAgent } from "../agent/bounded-agent.ts";
 import { Deadline } from "../core/deadline.ts";
 import { deferred } from "../core/deferred.ts";
 import { unavailable } from "../core/errors.ts";
+import { PendingCalls } from "../core/pending-calls.ts";
 import { GuestExec } from "./guest-process.ts";
 
 const none = Deadline.none();
@@ -14,7 +15,11 @@ const exec = { containerId: "c1", execId: "e1" };
 /** An exec of a running container, with an agent that honours deadlines. */
 async function setUp() {
   const fake = new FakeAgent();
-  const agent = new BoundedAgent(fake, { requestTimeout: 60_000, warn: () => undefined });
+  const agent = new BoundedAgent(fake, {
+    requestTimeout: 60_000,
+    warn: () => undefined,
+    calls: new PendingCalls(),
+  });
   await agent.createContainer({ containerId: "c1", spec: {}, stdio: { terminal: false } }, none);
   await agent.start({ containerId: "c1", execId: "" }, none);
   let followed = 0;

@@ -99,6 +99,7 @@ test("a container is made once its VM has room for it, and counts until it is go
     },
     change: async (id) => void calls.push(`change ${id}`),
     forget: (id) => calls.push(`forget ${id}`),
+    describe: () => ({}),
   };
   await create(pod, request("p1", asSandbox));
   assert.deepEqual(calls, []);
@@ -425,4 +426,39 @@ test("statistics of a guest that does not answer fail within their limit while t
   await container.start("", forever);
   sandbox.agent.faults.set("stats", deferred<void>().promise);
   await assert.rejects(container.stats(Deadline.after(50)), withCode("DeadlineExceeded"));
+});
+
+test("a pod says what it is doing: creations, containers with their processes, and what a failed undoing has left", async () => {
+  const { pod, sandbox } = setUp();
+  assert.deepEqual(pod.describe().state, "new");
+  const gate = deferred<CreateRequest>();
+  const creating = pod.create("p1", () => gate.promise, within(60_000));
+  const [creation] = pod.describe().creating as { id: string; leftMs: number }[];
+  assert.equal(creation?.id, "p1");
+  assert.ok(creation.leftMs > 0 && creation.leftMs <= 60_000);
+  gate.resolve(request("p1", asSandbox));
+  await creating;
+  const container = await create(pod, request("c1", inSandbox));
+  await container.start("", forever);
+  container.addExec("e1", {}, request("e1").stdio, fakeIo());
+  const stuck = deferred<void>();
+  sandbox.agent.faults.set("pause", stuck.promise);
+  const pausing = container.pause(forever);
+  await new Promise(setImmediate);
+  const state = pod.describe();
+  assert.equal(state.state, "running");
+  assert.deepEqual(state.sandbox, sandbox.describe());
+  assert.deepEqual([state.creating, state.halfMade], [[], []]);
+  const [pause, running] = state.containers as Record<string, Record<string, unknown>>[];
+  assert.deepEqual([pause?.id, pause?.pause, pause?.queue], ["p1", true, undefined]);
+  assert.deepEqual([running?.id, running?.init?.state], ["c1", "pausing"]);
+  assert.equal(running?.queue?.waiting, 0);
+  assert.deepEqual(running?.execs, [{ id: "e1", state: "created", queue: undefined, io: {} }]);
+  stuck.resolve();
+  await pausing;
+  sandbox.lose("it crashed");
+  await pod.ended;
+  await pod.stop();
+  assert.match(String(pod.describe().lost), /it crashed/);
+  assert.equal(pod.describe().stopping, false);
 });

@@ -1,6 +1,7 @@
 import { Deadline } from "../core/deadline.ts";
 import { deferred } from "../core/deferred.ts";
 import { alreadyExists, failedPrecondition, HullError, notFound, unavailable } from "../core/errors.ts";
+import type { Snapshot } from "../core/snapshot.ts";
 import { StateMachine, type TransitionTable } from "../core/state-machine.ts";
 import type { Timeline } from "../core/timeline.ts";
 import { containerKind } from "../oci/container-kind.ts";
@@ -49,6 +50,8 @@ interface Creation {
   readonly deadline: Deadline;
   /** Resolves when the container is there or all that was made of it has been undone. */
   readonly settled: Promise<void>;
+  /** When it began; of performance.now(). */
+  readonly since: number;
 }
 
 export interface CreateRequest {
@@ -87,6 +90,8 @@ export class Pod {
   readonly #halfMade = new HalfMade();
   readonly #options: PodOptions;
   #sandbox: Promise<Sandbox> | undefined;
+  /** The sandbox once it has been booted. */
+  #booted: Sandbox | undefined;
   /** Cancels the boot. */
   #booting: Deadline | undefined;
   #stopped: Promise<void> | undefined;
@@ -123,6 +128,27 @@ export class Pod {
     return this.#containers.size === 0 && this.#creating.size === 0;
   }
 
+  /** What it is doing, for the state dump. */
+  describe(): Snapshot {
+    const creating = [...this.#creating].map(([id, { deadline, since }]) => ({
+      id,
+      forMs: Math.round(performance.now() - since),
+      // JSON has no Infinity: without a limit this is null.
+      leftMs: Math.round(deadline.remainingMs),
+      ...(deadline.reason && { givenUp: deadline.reason.message }),
+    }));
+    return {
+      state: this.state,
+      ...(this.#stopped && { stopping: !this.#machine.is("stopped") }),
+      ...(this.#lost && { lost: this.#lost.message }),
+      sandbox: this.#booted?.describe(),
+      containers: this.containers.map((container) => container.describe()),
+      creating,
+      // Creations that failed, and what they left could not be freed so far.
+      halfMade: this.#halfMade.ids,
+    };
+  }
+
   /** Throws NotFound. */
   container(id: string): Container {
     const container = this.#containers.get(id);
@@ -144,7 +170,7 @@ export class Pod {
     this.#options.timeline?.mark("create called");
     const deadline = callerDeadline.shorter(Number.POSITIVE_INFINITY);
     const settled = deferred<void>();
-    this.#creating.set(id, { deadline, settled: settled.promise });
+    this.#creating.set(id, { deadline, settled: settled.promise, since: performance.now() });
     let request: CreateRequest | undefined;
     try {
       request = await prepared(prepare(deadline), deadline);
@@ -252,6 +278,7 @@ export class Pod {
     try {
       const sandbox = await this.#options.boot(request, deadline);
       this.#machine.transition("running");
+      this.#booted = sandbox;
       sandbox.lost
         .then(async (reason) => {
           this.#options.log("pod: the VM was lost", { reason });

@@ -4,6 +4,7 @@ import { deferred } from "../core/deferred.ts";
 import { notFound } from "../core/errors.ts";
 import { KILLED_STATUS } from "../core/exit-status.ts";
 import { SerialQueue } from "../core/serial-queue.ts";
+import type { Snapshot } from "../core/snapshot.ts";
 import { StateMachine, type TransitionTable } from "../core/state-machine.ts";
 import type { ProcessIo } from "./stdio.ts";
 
@@ -140,6 +141,17 @@ export class Process {
     this.#followed = true;
     this.#exit = { status: 0, at: new Date(0) };
     this.#exited.resolve(this.#exit);
+  }
+
+  /** What it is doing, for the state dump. */
+  describe(): Snapshot {
+    return {
+      state: this.machine.state,
+      ...(this.#isStarting && { starting: true }),
+      ...(this.#exit && { exit: this.#exit.status }),
+      queue: this.#queue.describe(),
+      io: this.io.describe(),
+    };
   }
 
   async #finish(ended: GuestExit | undefined): Promise<void> {

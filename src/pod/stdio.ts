@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import type { Socket } from "node:net";
 import type { GuestOutput, StdioTokens, TerminalSize } from "../agent/guest-agent.ts";
 import type { Deadline } from "../core/deadline.ts";
+import type { Snapshot } from "../core/snapshot.ts";
 
 /** The streams as the client named them; State repeats them to the letter. */
 export interface StdioPaths {
@@ -26,6 +27,8 @@ export interface ProcessIo {
    * over; the copying goes on then.
    */
   drained(deadline: Deadline, written?: GuestOutput): Promise<void>;
+  /** How far the copying has come, for the state dump. */
+  describe(): Snapshot;
   /** Ends all copying and closes every descriptor. Idempotent. */
   close(): Promise<void>;
 }

@@ -2,6 +2,7 @@ import type { GuestAgent } from "../agent/guest-agent.ts";
 import { Deadline } from "../core/deadline.ts";
 import { HullError } from "../core/errors.ts";
 import { SerialQueue } from "../core/serial-queue.ts";
+import type { Snapshot } from "../core/snapshot.ts";
 import type { Vm } from "../hypervisor/hypervisor.ts";
 import type { OciResources } from "../oci/spec.ts";
 import { grownSize, growthPieces, neededSize, requireReachable } from "../resources/grown-size.ts";
@@ -59,6 +60,10 @@ export class GrowingCapacity implements VmCapacity {
 
   forget(container: string): void {
     void this.#queue.run(async () => this.#claims.delete(container));
+  }
+
+  describe(): Snapshot {
+    return { ...this.#size, plugged: this.#plugged, queue: this.#queue.describe() };
   }
 
   /** `limits`: a container's, by those that it has; undefined for one that claims nothing (a pause container). */

@@ -77,3 +77,16 @@ test("the VM grows only where the configuration lets it", async () => {
   assert.ok(fixed.sandbox.capacity instanceof FixedCapacity);
   for (const { sandbox } of [grows, fixed]) await sandbox.stop(within(60_000));
 });
+
+test("it says what its processes, its health and its size are", async () => {
+  const { sandbox, vm } = await running();
+  const { processes, health, capacity, killed } = sandbox.describe();
+  assert.deepEqual((processes as object[])[0], { role: "qemu", pid: vm.pid });
+  assert.ok((processes as { role: string }[]).some(({ role }) => role === "virtiofsd"));
+  assert.deepEqual([health, killed], [sandbox.health, undefined]);
+  assert.deepEqual(capacity, sandbox.capacity.size);
+  await sandbox.kill("enough");
+  assert.equal(sandbox.describe().killed, "enough");
+  await sandbox.stop(within(60_000));
+  assert.equal(sandbox.describe().stopping, true);
+});

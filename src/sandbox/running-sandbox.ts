@@ -1,5 +1,6 @@
 import type { GuestAgent } from "../agent/guest-agent.ts";
 import { Deadline } from "../core/deadline.ts";
+import type { Snapshot } from "../core/snapshot.ts";
 import { consoleTail } from "../hypervisor/console-tail.ts";
 import type { Boot } from "./boot/context.ts";
 import type { Surroundings } from "./boot/surroundings.ts";
@@ -73,6 +74,17 @@ export class RunningSandbox implements Sandbox {
 
   get killed(): string | undefined {
     return this.#killed;
+  }
+
+  describe(): Snapshot {
+    const { vm, monitor, helpers } = this.#watched;
+    return {
+      processes: [{ role: monitor, pid: vm.pid }, ...helpers.map(({ role, pid }) => ({ role, pid }))],
+      health: this.health,
+      capacity: this.capacity.describe(),
+      ...(this.#killed !== undefined && { killed: this.#killed }),
+      ...(this.#stopping && { stopping: true }),
+    };
   }
 
   async kill(reason: string): Promise<void> {

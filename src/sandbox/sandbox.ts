@@ -1,5 +1,6 @@
 import type { GuestAgent } from "../agent/guest-agent.ts";
 import type { Deadline } from "../core/deadline.ts";
+import type { Snapshot } from "../core/snapshot.ts";
 import type { RootfsSource } from "../oci/rootfs.ts";
 import type { SandboxRequest } from "../oci/sandbox-request.ts";
 import type { OciMount } from "../oci/spec.ts";
@@ -31,6 +32,8 @@ export interface Sandbox {
   kill(reason: string): Promise<void>;
   /** Why `kill` was called first; undefined where it was not. */
   readonly killed: string | undefined;
+  /** What it is doing, for the state dump. */
+  describe(): Snapshot;
   /** Writes the guest's data back, ends the VM and its helpers, frees all they had. Idempotent. */
   stop(deadline: Deadline): Promise<void>;
 }

@@ -1,4 +1,5 @@
 import type { Deadline } from "../core/deadline.ts";
+import type { Snapshot } from "../core/snapshot.ts";
 import { requireFits } from "../oci/guest-resources.ts";
 import type { OciResources } from "../oci/spec.ts";
 import type { VmSize } from "../resources/sizing.ts";
@@ -13,6 +14,8 @@ export interface VmCapacity {
   change(container: string, resources: OciResources, deadline: Deadline): Promise<void>;
   /** The container is gone, or did not come to be. */
   forget(container: string): void;
+  /** What there is, for the state dump. */
+  describe(): Snapshot;
 }
 
 /** A VM with one size for life, which was made for the limits of its pod. */
@@ -29,5 +32,9 @@ export class FixedCapacity implements VmCapacity {
 
   forget(): void {
     // Nothing was counted.
+  }
+
+  describe(): Snapshot {
+    return { ...this.size };
   }
 }

@@ -9,13 +9,15 @@ for (const [bug, origin] of [
   ["throw", "uncaughtException"],
   ["reject", "unhandledRejection"],
 ] as const) {
-  test(`${origin}: the log says which shim ends, and why`, () => {
+  test(`${origin}: the log says which shim ends, why, and what it was doing`, () => {
     const argv = ["--import", "tsx", FIXTURE, bug];
     const { status, stderr } = spawnSync(process.execPath, argv, { encoding: "utf8" });
     assert.equal(status, 1);
     const line = stderr.split("\n").find((text) => text.startsWith("{")) ?? "{}";
-    const { level, pod, msg, err } = JSON.parse(line);
+    const { level, pod, msg, err, state } = JSON.parse(line);
     assert.deepEqual([level, pod, err?.message], [60, "p1", "boom"]);
+    assert.match(err.stack, /boom/);
+    assert.deepEqual(state, { step: "boot" });
     assert.match(msg, new RegExp(`^shim: ${origin}: a bug in hull`));
   });
 }

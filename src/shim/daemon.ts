@@ -4,6 +4,8 @@ import { join } from "node:path";
 import { loadConfig } from "../config/load.ts";
 import { Deadline } from "../core/deadline.ts";
 import { errnoOf } from "../core/errors.ts";
+import { PendingCalls } from "../core/pending-calls.ts";
+import type { Snapshot } from "../core/snapshot.ts";
 import { Timeline } from "../core/timeline.ts";
 import { VERSION } from "../core/version.ts";
 import { releaseRecorded } from "../ledger/release.ts";
@@ -29,10 +31,11 @@ import { openProcessIo } from "./io/host-io.ts";
 import { createLog, type Logger } from "./log/log.ts";
 import { logLevel, PodConfig } from "./pod-config.ts";
 import { Retirement } from "./retirement.ts";
-import { type ServedService, type Serving, served, serveTtrpc } from "./serve/serving.ts";
+import { noted, type ServedService, type Serving, served, serveTtrpc } from "./serve/serving.ts";
 import { SandboxService } from "./services/sandbox/service.ts";
 import { type CgroupMode, hostCgroupMode } from "./services/stats/metrics-any.ts";
 import { TASK_SERVICES, taskService } from "./services/task.ts";
+import { logStateOn } from "./state-dump.ts";
 
 /** What the shims before this one have parsed. No namespace of containerd's begins with a dot. */
 const CONFIG_CACHE = `${STATE_ROOT}/.config`;
@@ -54,6 +57,8 @@ export class Daemon {
   readonly #config: PodConfig;
   #cgroupMode: Promise<CgroupMode> | undefined;
   readonly #timeline = new Timeline();
+  /** Of containerd, and to the guest's agent and the VMM. */
+  readonly #calls = { incoming: new PendingCalls(), outgoing: new PendingCalls() };
   #timelineTold = false;
   #serving: Serving | undefined;
   #used = false;
@@ -99,6 +104,7 @@ export class Daemon {
             ledger: this.#ledger,
             caller: { namespace: INHERITED.mountNamespace, root: INHERITED.root },
             timeline: this.#timeline,
+            calls: this.#calls.outgoing,
             log: (message, fields) => this.#log.debug(fields ?? {}, message),
             warn,
             reportHealth: (health) => this.#tellHealth(health),
@@ -125,7 +131,9 @@ export class Daemon {
   static async start(namespace: string, id: string): Promise<Daemon> {
     const paths = new PodPaths(namespace, id);
     const daemon = new Daemon(paths, decodeRecord(await readFile(paths.record, "utf8")));
-    tellCrash(daemon.#log);
+    const describe = () => daemon.describe();
+    tellCrash(daemon.#log, describe);
+    logStateOn("SIGUSR1", daemon.#log, describe);
     daemon.#serving = await daemon.#serve();
     for (const signal of ["SIGTERM", "SIGINT"] as const) {
       process.on(signal, () => void daemon.end().then(() => process.exit(0)));
@@ -146,12 +154,28 @@ export class Daemon {
     const services: ServedService[] = [
       served(SandboxDefinition, this.#sandbox.handlers()),
       served(TaskDefinition, this.#taskService(), TASK_SERVICES),
-    ];
+    ].map((service) => noted(service, this.#calls.incoming));
     const report = (where: string, error: unknown) => this.#log.error({ err: error }, where);
     const where = { fd: INHERITED.listener };
     if (!existsSync(this.#paths.answer)) return await serveTtrpc(services, where, report);
     const { serveGrpc } = await import("./serve/grpc.ts");
     return await serveGrpc(services, where, report);
+  }
+
+  /** What everything is doing, for the state dump. */
+  describe(): Snapshot {
+    return {
+      version: VERSION,
+      uptimeMs: Math.round(performance.now()),
+      rssMib: Math.round(process.memoryUsage.rss() / 2 ** 20),
+      lastStep: this.#timeline.marks().at(-1),
+      ending: this.#ended !== undefined,
+      calls: this.#calls.incoming.describe(),
+      outgoing: this.#calls.outgoing.describe(),
+      events: this.#events.describe(),
+      pod: this.#pod.describe(),
+      ledger: this.#ledger.describe(),
+    };
   }
 
   /** Without the addon the daemon works, and needs twice the memory after many calls. */

@@ -7,8 +7,10 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, it } from "node:test";
+import { pollUntil } from "../../src/core/poll-until.ts";
 import { BUSYBOX, type Ctr, type RunningCtr } from "../testkit/ctr.ts";
 import { podProcesses } from "../testkit/pod-processes.ts";
+import { within } from "../testkit/within.ts";
 import { forEveryRunner, newestLine, type Runner } from "./fixture.ts";
 import { writeConfig } from "./hull-config.ts";
 
@@ -33,6 +35,34 @@ async function start(runner: Runner, runtime: Record<string, string>) {
   const [pid] = (await podProcesses(runner.ctr.namespace, id)).get("qemu") ?? [];
   assert.ok(pid !== undefined, "the pod has no qemu");
   return { id, run, pid };
+}
+
+/** What a pod's shim logs of its state when it is asked to. */
+async function stateOf({ ctr, containerd }: Runner, id: string): Promise<State> {
+  const [shim] = (await podProcesses(ctr.namespace, id)).get("shim") ?? [];
+  assert.ok(shim !== undefined, "the pod has no shim");
+  const dumps = async () => {
+    const lines = (await containerd.log(ALL)).split("\n");
+    return lines.filter((line) => line.includes("shim: state (SIGUSR1)") && line.includes(`"pod":"${id}"`));
+  };
+  const before = (await dumps()).length;
+  process.kill(shim, "SIGUSR1");
+  const deadline = within(60_000, "the state in the log");
+  await pollUntil(async () => (await dumps()).length > before, deadline);
+  return JSON.parse((await dumps()).at(-1) ?? "").state;
+}
+
+/** What of it is looked at. */
+interface State {
+  readonly calls: readonly { readonly name: string; readonly forMs: number }[];
+  readonly outgoing: State["calls"];
+  readonly events: { readonly pending: number; readonly lost: number };
+  readonly ledger: { readonly resources: readonly { readonly kind: string; readonly pid?: number }[] };
+  readonly pod: {
+    readonly state: string;
+    readonly sandbox: { readonly processes: readonly { readonly role: string; readonly pid: number }[] };
+    readonly containers: readonly { readonly id: string; readonly init: { readonly state: string } }[];
+  };
 }
 
 /** `ctr events` that has begun to hear them: it is made to print one. */
@@ -74,6 +104,35 @@ forEveryRunner(
         /health: qemu \(process \d+\) is stopped; the guest agent does not answer \(for \d+ ms\)/,
       );
       assert.ok(log.includes(`health: ${AGAIN}`));
+    });
+  },
+  ["hull"],
+);
+
+forEveryRunner(
+  "state",
+  (runner) => {
+    it("SIGUSR1 has the shim log what it is doing, also while its VM is stopped; it goes on", async () => {
+      const { id, run, pid } = await start(runner(), { health_timeout: "60s" });
+      const { pod, calls, events, ledger } = await stateOf(runner(), id);
+      assert.equal(pod.state, "running");
+      const processes = Object.fromEntries(pod.sandbox.processes.map((one) => [one.role, one.pid]));
+      assert.equal(processes.qemu, pid);
+      assert.deepEqual(
+        pod.containers.map((container) => [container.id, container.init.state]),
+        [[id, "running"]],
+      );
+      assert.ok(calls.some(({ name }) => name === `Wait ${id}`));
+      assert.deepEqual(events, { pending: 0, lost: 0 });
+      assert.ok(ledger.resources.some((resource) => resource.kind === "process" && resource.pid === pid));
+      process.kill(pid, "SIGSTOP");
+      const silent = async () => {
+        const { outgoing } = await stateOf(runner(), id);
+        return outgoing.some(({ name, forMs }) => name === "qemu: query-status" && forMs > 500);
+      };
+      await pollUntil(silent, within(60_000, "a call that QEMU does not answer"));
+      await runner().ctr.expect(["task", "kill", "--signal", "SIGKILL", id]);
+      assert.equal((await run.ended).code, 137);
     });
   },
   ["hull"],

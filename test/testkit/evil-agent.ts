@@ -7,6 +7,7 @@ import type { TestContext } from "node:test";
 import { AgentConnection } from "../../src/agent/agent-connection.ts";
 import { BoundedAgent } from "../../src/agent/bounded-agent.ts";
 import { Deadline } from "../../src/core/deadline.ts";
+import { PendingCalls } from "../../src/core/pending-calls.ts";
 import { AgentDefinition } from "../../src/proto/generated/hull/agent/v1/agent.ts";
 import { socketTransport } from "../../src/ttrpc/node/socket-transport.ts";
 import { type Handlers, Server } from "../../src/ttrpc/server.ts";
@@ -38,6 +39,7 @@ export async function evilAgent(
   const connecting = BoundedAgent.connect(AgentConnection.connect(host, noDial, Deadline.none()), {
     requestTimeout,
     warn: (message) => void warnings.push(message),
+    calls: new PendingCalls(),
   });
   connecting.catch(() => undefined); // the test awaits it itself
   return { connecting, warnings, guest };

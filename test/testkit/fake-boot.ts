@@ -4,6 +4,7 @@ import { LoadedConfig } from "../../src/config/result/loaded-config.ts";
 import type { Config } from "../../src/config/schema/schema.ts";
 import { type Deferred, deferred } from "../../src/core/deferred.ts";
 import { Disposer } from "../../src/core/disposer.ts";
+import { PendingCalls } from "../../src/core/pending-calls.ts";
 import { Timeline } from "../../src/core/timeline.ts";
 import type { ProcessExit } from "../../src/host/process-launcher.ts";
 import type { SandboxRequest } from "../../src/oci/sandbox-request.ts";
@@ -39,6 +40,7 @@ export async function fakeBoot(lines = "", request: Partial<SandboxRequest> = {}
       ledger: new MemoryLedger(),
       caller: { namespace: "/proc/self/ns/mnt", root: "/" } as never,
       timeline: new Timeline(),
+      calls: new PendingCalls(),
       log: (message) => void logged.push(message),
       warn: (message) => void logged.push(message),
       reportHealth: () => undefined,

@@ -87,6 +87,10 @@ export class FakeSandbox implements Sandbox {
     this.lose(this.killed);
   }
 
+  describe() {
+    return { pid: this.pid };
+  }
+
   /** The VM dies. */
   lose(reason: string): void {
     this.agent.lose(reason);
@@ -102,6 +106,7 @@ export function fakeIo(): ProcessIo & { closed: boolean } {
     closed: false,
     attach: () => undefined,
     closeStdin: () => undefined,
+    describe: () => ({}),
     drained: async () => undefined,
     async close() {
       this.closed = true;

@@ -31,7 +31,7 @@ const COMPACT: BuildOptions = {
 
 /** The programs of ours that Node runs. */
 export const PROGRAMS: readonly Bundle[] = [
-  { entry: "src/bin/hull-shim.ts", output: "hull-shim.cjs", budget: 522_000, options: COMPACT },
+  { entry: "src/bin/hull-shim.ts", output: "hull-shim.cjs", budget: 524_000, options: COMPACT },
   { entry: "src/bin/shim.ts", output: "shim.cjs", budget: 4_000 },
   { entry: "src/bin/hull.ts", output: "hull.cjs", budget: 1_500_000 },
 ];

@@ -66,6 +66,10 @@ These are for the daemon, whose process id is in the file \`shim.pid\`.
 \`SIGTERM\`, \`SIGINT\`
 : End the pod, release everything it has on the host, and exit.
 
+\`SIGUSR1\`
+: Log what every part is doing, in one line: states of the pod, its containers and processes, calls that have not been
+  answered and their age, queues, health, and the ledger. The pod is not disturbed.
+
 ## Environment
 
 \`TTRPC_ADDRESS\`

@@ -1,6 +1,7 @@
 import { Agent, type IncomingMessage, request } from "node:http";
 import type { Deadline } from "../../core/deadline.ts";
 import { type ErrorCode, HullError, resourceExhausted } from "../../core/errors.ts";
+import { PendingCalls } from "../../core/pending-calls.ts";
 import { printable, textOf } from "../../core/printable.ts";
 import type {
   DiskConfig,
@@ -55,7 +56,10 @@ export class Refusal extends HullError {
 export class ApiClient {
   readonly #agent = new Agent({ keepAlive: true, maxSockets: 2 });
 
-  constructor(readonly socketPath: string) {}
+  constructor(
+    readonly socketPath: string,
+    readonly calls: PendingCalls = new PendingCalls(),
+  ) {}
 
   ping(deadline: Deadline): Promise<VmmPingResponse> {
     return this.#get("vmm.ping", deadline, isPing);
@@ -127,7 +131,8 @@ export class ApiClient {
   ): Promise<string> {
     deadline.check();
     const text = body && JSON.stringify(body);
-    return await new Promise<string>((resolve, reject) => {
+    const done = this.calls.begin(`cloud-hypervisor: ${action}`);
+    const answer = new Promise<string>((resolve, reject) => {
       const call = request({
         agent: this.#agent,
         socketPath: this.socketPath,
@@ -147,13 +152,14 @@ export class ApiClient {
       const detach = deadline.onEnd((reason) => fail(HullError.wrap(`cloud-hypervisor ${action}`, reason)));
       call.on("error", (error) => fail(lost(action, error)));
       call.on("response", (response) => {
-        collect(action, response).then((answer) => {
+        collect(action, response).then((body) => {
           detach();
-          resolve(answer);
+          resolve(body);
         }, fail);
       });
       call.end(text);
     });
+    return await answer.finally(done);
   }
 }
 

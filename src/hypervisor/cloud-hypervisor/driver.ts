@@ -69,7 +69,7 @@ export class CloudHypervisor implements Hypervisor {
   ): Promise<CloudHypervisorVm> {
     context.deadline.check();
     const vmm = await Vmm.start(spec, context, access.fds);
-    const client = new ApiClient(vmm.socketPath);
+    const client = new ApiClient(vmm.socketPath, context.calls);
     void vmm.exited.then(() => client.close());
     try {
       const { version } = await client.ping(context.deadline);

@@ -107,7 +107,7 @@ export class Qemu implements Hypervisor {
         throw unavailable(exit.reason);
       });
       died.catch(() => undefined); // once the machine is up, its end is told by the VM
-      const started = this.#connect(vmm, context.deadline).then(async (qmp) => {
+      const started = this.#connect(vmm, context).then(async (qmp) => {
         const vm = new QemuVm(spec, vmm, qmp, console, access);
         await bring(qmp);
         return vm;
@@ -118,9 +118,9 @@ export class Qemu implements Hypervisor {
     }
   }
 
-  async #connect(vmm: HostProcess, deadline: Deadline): Promise<QmpClient> {
+  async #connect(vmm: HostProcess, { deadline, calls }: VmContext): Promise<QmpClient> {
     if (!vmm.channel) throw internal("qemu: started without a QMP connection");
-    return await QmpClient.connect(vmm.channel as Duplex, deadline);
+    return await QmpClient.connect(vmm.channel as Duplex, deadline, calls);
   }
 
   async #startFailure(

@@ -5,6 +5,7 @@ import { duplexPair } from "../../../test/testkit/duplex-pair.ts";
 import { FakeQmp, ok } from "../../../test/testkit/fake-qmp.ts";
 import { within } from "../../../test/testkit/within.ts";
 import { Deadline } from "../../core/deadline.ts";
+import { PendingCalls } from "../../core/pending-calls.ts";
 import { QmpClient, QmpError } from "./qmp-client.ts";
 
 const soon = () => within(30_000);
@@ -19,10 +20,15 @@ test("greets, negotiates and matches replies by id, whatever their order", async
     },
     { command: "stop", answers: [ok({ second: true })] },
   ]);
-  const client = await QmpClient.connect(fake.client, soon());
+  const calls = new PendingCalls();
+  const client = await QmpClient.connect(fake.client, soon(), calls);
   const first = client.execute("query-status", undefined, soon());
   const second = client.execute("stop", undefined, soon());
   assert.deepEqual(await second, { second: true });
+  assert.deepEqual(
+    calls.describe().map(({ name }) => name),
+    ["qemu: query-status"],
+  );
   gate.emit("open");
   assert.deepEqual(await first, { status: "running", running: true });
   assert.deepEqual(fake.problems, []);

@@ -2,6 +2,7 @@ import type { Duplex } from "node:stream";
 import type { Deadline } from "../../core/deadline.ts";
 import { HullError, internal, unavailable } from "../../core/errors.ts";
 import { LineSplitter } from "../../core/line-splitter.ts";
+import { PendingCalls } from "../../core/pending-calls.ts";
 import { printable, textOf } from "../../core/printable.ts";
 import type { QmpCommand, QmpCommands, QmpEvent, QmpEvents } from "./qmp-types.ts";
 
@@ -44,7 +45,10 @@ export class QmpClient {
   #greeted: (() => void) | undefined;
   readonly #greeting: Promise<void>;
 
-  private constructor(readonly stream: Duplex) {
+  private constructor(
+    readonly stream: Duplex,
+    readonly calls: PendingCalls,
+  ) {
     this.#greeting = new Promise((resolve) => {
       this.#greeted = resolve;
     });
@@ -58,8 +62,12 @@ export class QmpClient {
   }
 
   /** Waits for the greeting and leaves the negotiation mode. */
-  static async connect(stream: Duplex, deadline: Deadline): Promise<QmpClient> {
-    const client = new QmpClient(stream);
+  static async connect(
+    stream: Duplex,
+    deadline: Deadline,
+    calls: PendingCalls = new PendingCalls(),
+  ): Promise<QmpClient> {
+    const client = new QmpClient(stream, calls);
     const ended = new Promise<never>((_, reject) => {
       client.#pending.set(0, { resolve: () => undefined, reject, command: "qmp_capabilities" });
     });
@@ -89,6 +97,7 @@ export class QmpClient {
     );
     const line = JSON.stringify({ execute: command, ...(args === undefined ? {} : { arguments: args }), id });
     this.#note(`> ${line}`);
+    const done = this.calls.begin(`qemu: ${command}`);
     this.stream.write(`${line}\n`);
     try {
       return await deadline.race(reply);
@@ -99,6 +108,7 @@ export class QmpClient {
         new HullError(HullError.from(thrown).code, `${(thrown as Error).message}${this.#tail()}`),
       );
     } finally {
+      done();
       this.#pending.delete(id);
     }
   }

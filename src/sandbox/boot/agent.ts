@@ -22,7 +22,11 @@ const connectAgent: Connect = async ({ context }, { vsock }, deadline) => {
     return await vsock.connect(port, limit).finally(() => limit.dispose());
   };
   const connecting = AgentConnection.connect(socket, dial, deadline);
-  return await BoundedAgent.connect(connecting, { requestTimeout, warn: context.warn });
+  return await BoundedAgent.connect(connecting, {
+    requestTimeout,
+    warn: context.warn,
+    calls: context.calls,
+  });
 };
 
 /** Waits for the agent and has it set up the sandbox: the third phase of a boot. */

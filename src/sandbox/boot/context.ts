@@ -2,6 +2,7 @@ import type { Config } from "../../config/schema/schema.ts";
 import type { Deadline } from "../../core/deadline.ts";
 import type { Disposer } from "../../core/disposer.ts";
 import type { Ledger } from "../../core/ledger.ts";
+import type { PendingCalls } from "../../core/pending-calls.ts";
 import type { Timeline } from "../../core/timeline.ts";
 import type { MountApi } from "../../host/mount-api.ts";
 import { findProgram } from "../../host/program.ts";
@@ -23,6 +24,8 @@ export interface BootContext {
   readonly caller: MountView;
   /** Where the steps of the start are noted. */
   readonly timeline: Timeline;
+  /** Where calls to the guest's agent and to the VMM are noted while they are under way. */
+  readonly calls: PendingCalls;
   log(message: string, fields?: Record<string, unknown>): void;
   warn(message: string): void;
   /** Called when a part of the VM stops answering, and when all answer again. */

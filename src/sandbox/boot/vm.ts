@@ -35,7 +35,7 @@ export async function startSandboxVm(
 ): Promise<BootingVm> {
   const { request, context, pod, disposer, deadline } = boot;
   const { directory, hypervisor, network, share, vsock, user, cgroup } = around;
-  const { config, ledger, timeline, log, warn } = context;
+  const { config, ledger, timeline, calls, log, warn } = context;
   const size = podVmSize(request, cgroup, context);
   await directory.seal();
   const spec = vmSpec(config.hypervisor, {
@@ -45,7 +45,7 @@ export async function startSandboxVm(
     nics: await network.nics(around.nodes, deadline),
   });
   const { vm, proving } = await start(hypervisor.driver, spec, boot.clone, {
-    ...{ deadline, ledger, pod, timeline, settings: config.hypervisor.template, log, warn },
+    ...{ deadline, ledger, pod, timeline, calls, settings: config.hypervisor.template, log, warn },
     outsidePod: (step) => (cgroup ? cgroup.outside(step) : step()),
   });
   disposer.push("VM", (by) => vm.stop(by));

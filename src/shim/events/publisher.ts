@@ -1,5 +1,6 @@
 import { Deadline } from "../../core/deadline.ts";
 import { type ErrorCode, HullError } from "../../core/errors.ts";
+import type { Snapshot } from "../../core/snapshot.ts";
 import { EventsDefinition } from "../../proto/generated/containerd/services/events/ttrpc/v1/events.ts";
 import { toTimestamp } from "../../proto/timestamp.ts";
 import { type Client, ClientConnection, createClient } from "../../ttrpc/client.ts";
@@ -63,6 +64,11 @@ export class EventPublisher {
   /** Events lost so far because too many waited, or because containerd would not take them. */
   get lost(): number {
     return this.#lost;
+  }
+
+  /** What waits for containerd, for the state dump. */
+  describe(): Snapshot {
+    return { pending: this.pending, lost: this.#lost, next: this.#queue[0]?.topic };
   }
 
   /** Queues an event. Never throws and never waits. */

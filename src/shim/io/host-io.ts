@@ -1,6 +1,7 @@
 import { Deadline } from "../../core/deadline.ts";
 import { invalidArgument } from "../../core/errors.ts";
 import type { Ledger } from "../../core/ledger.ts";
+import type { Snapshot } from "../../core/snapshot.ts";
 import type { ProcessIo, ProcessStreams, StdioPaths } from "../../pod/stdio.ts";
 import { FifoInput, FifoOutput } from "./fifo.ts";
 import { LogFile } from "./file-output.ts";
@@ -152,6 +153,10 @@ class HostIo implements ProcessIo {
       this.#pumps.stderr?.endsAfter(written.stderr);
     }
     await deadline.race(Promise.all(Object.values(this.#pumps).map((pump: OutputPump) => pump.done)));
+  }
+
+  describe(): Snapshot {
+    return { stdout: this.#pumps.stdout?.describe(), stderr: this.#pumps.stderr?.describe() };
   }
 
   close(): Promise<void> {

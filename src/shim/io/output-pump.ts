@@ -1,5 +1,6 @@
 import type { Socket } from "node:net";
 import { HullError } from "../../core/errors.ts";
+import type { Snapshot } from "../../core/snapshot.ts";
 import { readIntoBuffer } from "./buffer-reader.ts";
 import type { OutputTarget } from "./output-target.ts";
 
@@ -82,6 +83,18 @@ export class OutputPump {
   #tellLoss(): void {
     if (!this.#ended || this.#expected === undefined || this.#received >= this.#expected) return;
     this.warn(`${this.name}: the guest's stream ended after ${this.#received} of ${this.#expected} bytes`);
+  }
+
+  /** How far it has come, for the state dump. */
+  describe(): Snapshot {
+    return {
+      bytes: Number(this.#received),
+      ...(this.#expected !== undefined && { of: Number(this.#expected) }),
+      // For as long as this is so the target takes nothing.
+      ...(this.#writing && { writing: true }),
+      ...(this.#failed && { discarding: true }),
+      ...(this.#closed && { closed: true }),
+    };
   }
 
   #fail(error: Error): void {

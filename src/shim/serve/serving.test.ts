@@ -7,13 +7,14 @@ import { GrpcSocket } from "../../../test/testkit/grpc-client.ts";
 import { Deadline } from "../../core/deadline.ts";
 import { deferred } from "../../core/deferred.ts";
 import { notFound } from "../../core/errors.ts";
+import { PendingCalls } from "../../core/pending-calls.ts";
 import { TaskDefinition } from "../../proto/generated/containerd/task/v2/task.ts";
 import { ClientConnection, createClient } from "../../ttrpc/client.ts";
 import { socketTransport } from "../../ttrpc/node/socket-transport.ts";
 import { connectUnix } from "../../ttrpc/node/unix-socket.ts";
 import type { CallContext } from "../../ttrpc/server-route.ts";
 import { serveGrpc } from "./grpc.ts";
-import { type Serving, served, serveTtrpc } from "./serving.ts";
+import { noted, type Serving, served, serveTtrpc } from "./serving.ts";
 
 /** What the tests call, however it travels. */
 interface Caller {
@@ -56,6 +57,7 @@ const PROTOCOLS = {
 for (const [protocol, { serve, call }] of Object.entries(PROTOCOLS)) {
   describe(`serving ${protocol}`, () => {
     const reports: string[] = [];
+    const calls = new PendingCalls();
     const held = deferred<{ shimPid: number; taskPid: number; version: string }>();
     let seen: CallContext | undefined;
     let directory: string;
@@ -80,7 +82,7 @@ for (const [protocol, { serve, call }] of Object.entries(PROTOCOLS)) {
         },
         ["containerd.task.v2.Task", "containerd.task.v3.Task"],
       );
-      serving = await serve([service], { path }, (where) => reports.push(where));
+      serving = await serve([noted(service, calls)], { path }, (where) => reports.push(where));
     });
     after(() => rm(directory, { recursive: true, force: true }));
 
@@ -117,6 +119,10 @@ for (const [protocol, { serve, call }] of Object.entries(PROTOCOLS)) {
       const caller = await call(path, "containerd.task.v2.Task");
       const slow = caller.connect("slow");
       await caller.connect("c2");
+      assert.deepEqual(
+        calls.describe().map(({ name }) => name),
+        ["Connect slow"],
+      );
       serving.close();
       const down = serving.shutdown(5_000);
       held.resolve({ shimPid: 1, taskPid: 2, version: "late" });

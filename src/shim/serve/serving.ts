@@ -1,3 +1,4 @@
+import type { PendingCalls } from "../../core/pending-calls.ts";
 import type { ServiceDefinition } from "../../ttrpc/definition.ts";
 import { listen } from "../../ttrpc/node/unix-socket.ts";
 import type { Handlers } from "../../ttrpc/server.ts";
@@ -32,6 +33,33 @@ export function served<D extends ServiceDefinition>(
   names: readonly string[] = [definition.fullName],
 ): ServedService {
   return { definition, handlers: handlers as Handlers<ServiceDefinition>, names };
+}
+
+/** The service, with each call noted while it is under way: `Delete c1`. None of its methods streams. */
+export function noted(service: ServedService, calls: PendingCalls): ServedService {
+  const handlers = Object.entries(service.handlers).map(([key, handler]) => {
+    const name = service.definition.methods[key]?.name ?? key;
+    const note = async (request: Subject, context: never) => {
+      const { id, sandboxId, execId } = request;
+      const subject = [id ?? sandboxId, execId].filter((part) => part).join("/");
+      const done = calls.begin(`${name} ${subject}`.trimEnd());
+      try {
+        return await (handler as Handler)(request, context);
+      } finally {
+        done();
+      }
+    };
+    return [key, note];
+  });
+  return { ...service, handlers: Object.fromEntries(handlers) };
+}
+
+type Handler = (request: Subject, context: never) => unknown;
+/** By which requests name what they are about. */
+interface Subject {
+  readonly id?: string;
+  readonly sandboxId?: string;
+  readonly execId?: string;
 }
 
 /** Serves ttrpc on a listening descriptor. */

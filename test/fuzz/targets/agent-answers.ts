@@ -4,6 +4,7 @@ import { AgentConnection } from "../../../src/agent/agent-connection.ts";
 import { BoundedAgent } from "../../../src/agent/bounded-agent.ts";
 import { Deadline } from "../../../src/core/deadline.ts";
 import { type ErrorCode, HullError } from "../../../src/core/errors.ts";
+import { PendingCalls } from "../../../src/core/pending-calls.ts";
 import { printable } from "../../../src/core/printable.ts";
 import { AgentDefinition } from "../../../src/proto/generated/hull/agent/v1/agent.ts";
 import { HEADER_LENGTH } from "../../../src/ttrpc/frame.ts";
@@ -117,6 +118,7 @@ function asked(): { connecting: Promise<BoundedAgent>; host: Duplex; guest: Dupl
   const connecting = BoundedAgent.connect(AgentConnection.connect(socket, dial, none), {
     requestTimeout: 60_000,
     warn: (message) => assert.equal(printable(message), message),
+    calls: new PendingCalls(),
   });
   return { connecting, host, guest };
 }
