@@ -156,7 +156,7 @@ static void step(void *owner) {
     close_end(&run.writer);
     read_some(256 * UNIT);
   }
-  if (run.at + 1 < run.size || sys_relay_count() > 0)
+  if (run.at + 1 < run.size || (!run.done && !run.stopped))
     CHECK(sys_timer_start(0, step, NULL));
 }
 
@@ -205,7 +205,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   check_end();
   close_end(&run.writer);
   close_end(&run.reader);
-  CHECK(run.source < 0 && run.target < 0 && sys_relay_count() == 0);
+  CHECK(run.source < 0 && run.target < 0);
   CHECK(open_descriptors() == before);
   return 0;
 }
