@@ -1,4 +1,7 @@
-/** `start` that is killed half-way: what it has started ends, and the id is free. Needs root and a build. */
+/**
+ * A `start` that is killed before it answers: what it has started exits, and the id is free. Needs root and a
+ * build.
+ */
 import assert from "node:assert/strict";
 import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
@@ -13,7 +16,9 @@ import { ROOT } from "../testkit/containerd.ts";
 
 const LAUNCHER = join(ROOT, "dist/bin/containerd-shim-hull-v2");
 const NAMESPACE = `abandoned-test-${process.pid}`;
-/** Far less than the half minute after which a shim ends that nobody has ever called, and far more than it takes. */
+/**
+ * Far less than the half minute after which a shim without callers exits, and far more than cleanup takes.
+ */
 const LIMIT_MS = 25_000;
 
 test("a daemon whose start is killed before it has answered ends, and its id is free at once", async (t) => {
@@ -21,7 +26,7 @@ test("a daemon whose start is killed before it has answered ends, and its id is 
   t.after(() => rmSync(bundle, { recursive: true, force: true }));
   const directory = `/run/hull/${NAMESPACE}/a1`;
   writeFileSync(join(bundle, "config.json"), "{}");
-  // The last file that start writes: it stands still there, with its daemon running.
+  // The last file that start writes: as a FIFO it blocks start there, with the daemon running.
   execFileSync("mkfifo", [join(bundle, "address")]);
   const flags = ["-namespace", NAMESPACE, "-id", "a1", "start"];
   const start = spawn(LAUNCHER, flags, { cwd: bundle });
@@ -34,7 +39,7 @@ test("a daemon whose start is killed before it has answered ends, and its id is 
   start.kill("SIGKILL");
   await ended;
   rmSync(join(bundle, "address"));
-  // At once, while it still ends: the id is free.
+  // At once, while it is still exiting: the id is free.
   const again = spawnSync(LAUNCHER, flags, { cwd: bundle, input: "" });
   assert.equal(again.status, 0, String(again.stderr));
   assert.equal(isAlive(Number(pid), startTime), false);

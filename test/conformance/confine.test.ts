@@ -1,4 +1,6 @@
-/** The filter of helpers that only move bytes between sockets: what one that was taken over can still make. */
+/**
+ * The seccomp filter of helpers that only move bytes between sockets: what a compromised one can still do.
+ */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 
-test("install lays hull out and says so to containerd, uninstall takes it back, a dry run does nothing", (t) => {
+test("install configures hull in containerd, uninstall reverts it, a dry run changes nothing", (t) => {
   const root = mkdtempSync(join(tmpdir(), "hull-install-"));
   t.after(() => rmSync(root, { recursive: true }));
   const [prefix, containerd] = [join(root, "prefix"), join(root, "etc")];

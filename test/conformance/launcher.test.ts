@@ -23,7 +23,7 @@ import { startTimeOf } from "../../src/host/proc.ts";
 import { DeleteResponse } from "../../src/proto/generated/containerd/task/v2/task.ts";
 import { within } from "../testkit/within.ts";
 
-/** The real launcher binary with a stand-in for the daemon behind it. Needs root and a C compiler. */
+/** The real launcher binary with a fake daemon. Needs root and a C compiler. */
 const NAMESPACE = `launcher-test-${process.pid}`;
 const STATE = `/run/hull/${NAMESPACE}`;
 let prefix: string;
@@ -94,7 +94,7 @@ function run(
   });
 }
 
-/** As `run`, but does not wait for its end. */
+/** As `run`, but does not wait for its exit. */
 function begin(action: string, id: string, bundle: string): ChildProcess {
   const child = spawn(launcher, argumentsOf(action, id, bundle), { cwd: bundle, env: ENVIRONMENT });
   child.stdin.end();
@@ -109,7 +109,7 @@ function makeBundle(t: TestContext, config?: object): string {
   return bundle;
 }
 
-// biome-ignore lint/suspicious/noExplicitAny: what the stand-in says about itself
+// biome-ignore lint/suspicious/noExplicitAny: what the fake daemon reports about itself
 function ask(id: string): Promise<any> {
   return new Promise((resolve, reject) => {
     let text = "";
@@ -123,8 +123,8 @@ function ask(id: string): Promise<any> {
 }
 
 /**
- * Waits until nobody listens any more: a killed process's descriptors close a moment after it is seen to be
- * gone.
+ * Waits until nothing listens any more: a killed process's descriptors are closed a moment after it is
+ * reported dead.
  */
 async function refused(id: string): Promise<void> {
   while (await answers(id)) await new Promise((resolve) => setTimeout(resolve, 5));
@@ -151,7 +151,7 @@ function kill(t: TestContext, id: string): number {
   return pid;
 }
 
-test("start: copes with ends of pods that take the namespace's empty directory away at the same time", (t) => {
+test("start: tolerates pods whose teardown removes the namespace's empty directory concurrently", (t) => {
   const namespace = `${NAMESPACE}-race`;
   const directory = `/run/hull/${namespace}`;
   const script = `for (;;) try { require("node:fs").rmdirSync(${JSON.stringify(directory)}); } catch {}`;
@@ -221,7 +221,7 @@ test("start: address, socket, record, scrubbed environment, own mount namespace;
   assert.match(String(again.stderr), /^hull: start one: one: a shim with this id is running.*\n$/);
   assert.equal((await ask("one")).pid, pid, "the first is unharmed");
 
-  // A container of its pod gets its address, and its deletion does not touch the pod.
+  // A container of its pod gets its address, and Delete of the container does not touch the pod.
   const annotations = {
     "io.kubernetes.cri.container-type": "container",
     "io.kubernetes.cri.sandbox-id": "one",
@@ -238,7 +238,8 @@ test("start: address, socket, record, scrubbed environment, own mount namespace;
     assert.equal((await ask("one")).pid, pid, `delete ${id} leaves the living pod alone`);
   }
 
-  // Its daemon dies: the member's start and delete say so, the pod's delete cleans up, twice is harmless.
+  // Its daemon dies: start and delete of the member report it, delete of the pod cleans up and can be
+  // repeated.
   process.kill(pid, "SIGKILL");
   await refused("one");
   assert.match(String(run("start", "member", member).stderr), /sandbox one: its shim does not answer/);
@@ -267,11 +268,11 @@ test("start cleans up after a dead pod of the same id", async (t) => {
   assert.equal((await ask("stale")).pid, kill(t, "stale"));
 });
 
-test("start awaits the end of a shim of the same id that takes no calls any more", async (t) => {
+test("start waits for the exit of a shim of the same id that accepts no calls any more", async (t) => {
   const bundle = makeBundle(t, {});
   assert.equal(run("start", "ending", bundle).status, 0);
   const first = kill(t, "ending");
-  await ask("ending"); // its handler of signals is there by now
+  await ask("ending"); // its signal handler is installed by now
   process.kill(first, "SIGUSR2");
   await refused("ending");
   const { status, stderr } = run("start", "ending", makeBundle(t, {}));
@@ -281,7 +282,7 @@ test("start awaits the end of a shim of the same id that takes no calls any more
   assert.equal((await ask("ending")).pid, second);
 });
 
-test("start takes the place of a shim of the same id that nobody has called to create anything", async (t) => {
+test("start replaces a shim of the same id that has never got a Create", async (t) => {
   const bundle = makeBundle(t, {});
   assert.equal(run("start", "unused", bundle).status, 0);
   const first = kill(t, "unused");
@@ -294,7 +295,7 @@ test("start takes the place of a shim of the same id that nobody has called to c
   assert.equal(startTimeOf(first), undefined);
 });
 
-test("start is refused while a shim of the same id waits for its first call, if that comes", async (t) => {
+test("start is refused while a shim of the same id still waits for its first call", async (t) => {
   assert.equal(run("start", "called", makeBundle(t, {})).status, 0);
   const first = kill(t, "called");
   await ask("called");
@@ -308,7 +309,7 @@ test("start is refused while a shim of the same id waits for its first call, if 
   assert.equal((await ask("called")).pid, first, "the first is unharmed");
 });
 
-test("start is refused while another start of the same id is under way", async (t) => {
+test("start is refused while another start of the same id is running", async (t) => {
   const bundle = makeBundle(t, {});
   writeFileSync(join(bundle, "hangs"), "");
   const slow = begin("start", "slow", bundle);
@@ -322,9 +323,7 @@ test("start is refused while another start of the same id is under way", async (
   process.kill(kill(t, "slow"), "SIGKILL");
 });
 
-/**
- * mkdir with `recursive` gives parents the umask's mode, which is what the launcher has, too, or stricter.
- */
+/** mkdir with `recursive` creates parents with the umask's mode; the launcher accepts that or stricter. */
 function chmodParents(): void {
   execFileSync("chmod", ["0711", STATE]);
 }
@@ -353,7 +352,7 @@ test("what start refuses leaves nothing behind", (t) => {
   assert.equal(existsSync(`${STATE}/x`), false);
 });
 
-test("a daemon that can't be started: a clear error, nothing is left", (t) => {
+test("a daemon that cannot be started: a clear error, nothing is left", (t) => {
   const other = mkdtempSync(join(tmpdir(), "hull-launcher-bad-"));
   t.after(() => rmSync(other, { recursive: true, force: true }));
   mkdirSync(join(other, "bin"));
@@ -395,7 +394,7 @@ for (const [how, says] of [
   });
 }
 
-test("a clean-up that fails or hangs fails delete in time, with its words", (t) => {
+test("a cleanup that fails or hangs fails delete in time, with its message", (t) => {
   const bundle = makeBundle(t);
   mkdirSync(`${STATE}/dead`, { recursive: true, mode: 0o700 });
   writeFileSync(`${STATE}/dead/fail`, "");

@@ -1,6 +1,6 @@
 /**
- * The helper behind port-forward, with a fake guest: what it may still do, and what it does when it can serve
- * no more.
+ * The helper for port-forward, with a fake guest: its privileges, and its behaviour when it cannot serve
+ * more.
  */
 import assert from "node:assert/strict";
 import { type ChildProcess, execFile, spawn } from "node:child_process";
@@ -35,7 +35,7 @@ let netns: string;
 let release: Awaited<ReturnType<typeof createNetns>>;
 let directory: string;
 let guest: Server;
-/** What the fake guest does with a connection once it has been asked for. */
+/** What the fake guest does with a connection once it has got a CONNECT. */
 let behave: (socket: Socket) => void;
 let helper: HostProcess | undefined;
 let shell: ChildProcess | undefined;
@@ -75,7 +75,7 @@ afterEach(async () => {
   guest.close();
 });
 
-/** Sends the frames back as they come; token and port are none. */
+/** Echoes frames, skipping token and port. */
 function echo(socket: Socket): void {
   socket.write("OK 1\n");
   let greeting = GREETING;
@@ -97,7 +97,7 @@ async function start(user?: { id: number }): Promise<HostProcess> {
   if (user) await handOver(user);
   const spec = { path: HELPER, pod: "test/p", netns, vsock, token: TOKEN, user };
   helper = await startPodLocalhost(spec, new MemoryLedger());
-  // The filter is the last that it sets before it serves.
+  // It sets the filter last, before it serves.
   await eventually(async () => (await statusOf((helper as HostProcess).pid)).Seccomp === "2");
   return helper;
 }
@@ -110,7 +110,7 @@ async function inTime<T>(work: (deadline: Deadline) => Promise<T>): Promise<T> {
 const eventually = (holds: () => boolean | Promise<boolean>) =>
   inTime((deadline) => pollUntil(holds, deadline));
 
-/** Starts it as a child of a shell, by way of another program. */
+/** Starts it as a child of a shell, through another program. */
 async function startBelow(...by: readonly string[]): Promise<number> {
   await handOver(USER);
   const argv = [...by, "nsenter", `--net=${netns}`, "--", HELPER, join(directory, "vm/vs"), String(USER.id)];
@@ -128,7 +128,7 @@ async function statusOf(pid: number): Promise<Record<string, string>> {
   return Object.fromEntries(text.split("\n").map((line) => line.split(":\t")));
 }
 
-/** The processes below `pid`, their own ones included. */
+/** The descendants of `pid`. */
 async function childrenOf(pid: number): Promise<number[]> {
   const text = await readFile(`/proc/${pid}/task/${pid}/children`, "utf8").catch(() => "");
   const own = text.split(" ").filter(Boolean).map(Number);
@@ -136,8 +136,8 @@ async function childrenOf(pid: number): Promise<number[]> {
 }
 
 /**
- * Runs a script in the namespace. `connect()` there gives `echoed`, or how the connection ended; `unserved()`
- * resolves once the helper has no more than `count` connections.
+ * Runs a script in the namespace. There `connect()` resolves with `echoed` or how the connection ended;
+ * `unserved()` resolves once the helper has at most `count` connections.
  */
 async function inPod(script: string): Promise<unknown> {
   const source = `
@@ -168,7 +168,7 @@ for (const user of [USER, undefined]) {
       socket.write("OK 1\n");
       socket.on("data", async (data: Buffer) => {
         received += data.toString("latin1");
-        // The frame of one byte has come: the connection has its process now.
+        // The frame of one byte has arrived: the connection has its process now.
         if (received.length !== GREETING + 3) return;
         argv = await readFile(`/proc/${pid}/cmdline`, "latin1");
         for (const each of [pid, ...(await childrenOf(pid))]) seen.push(await statusOf(each));
@@ -210,9 +210,9 @@ test(`serves ${MOST} connections at a time, resets further ones, and accepts aga
 const END = Buffer.from([0, 0]);
 
 test("a disconnected client frees its slot although the guest never closes the stream; one that half-closes is served", async () => {
-  // How long its kernel answers for a client that has closed; the default is a minute.
+  // How long the kernel answers for a client that has closed; the default is a minute.
   await run("nsenter", [`--net=${netns}`, "--", "sysctl", "-w", "net.ipv4.tcp_fin_timeout=1"]);
-  // Echoes, then keeps silent until it is told to say the last word.
+  // Echoes, then sends nothing until the client has half-closed.
   behave = (socket) => {
     let received = Buffer.alloc(0);
     socket.write("OK 1\n");
@@ -238,7 +238,7 @@ test("a disconnected client frees its slot although the guest never closes the s
   await eventually(async () => (await childrenOf((helper as HostProcess).pid)).length === 0);
 });
 
-test("a client that is gone frees its place though the guest does not take what it has sent", async () => {
+test("a disconnected client frees its slot although the guest does not read what it has sent", async () => {
   behave = (socket) => {
     socket.write(Buffer.from("OK 1\n\0\x01x", "latin1"));
     socket.pause();
@@ -246,7 +246,7 @@ test("a client that is gone frees its place though the guest does not take what 
   const { pid } = await start(USER);
   await inPod(`
     const socket = net.connect({ port: 80, host: "127.0.0.1" }).pause();
-    // Until all buffers on the way are full.
+    // Until all buffers in between are full.
     await new Promise((resolve) => {
       const send = () => {
         const stuck = setTimeout(resolve, 1000);
@@ -254,13 +254,13 @@ test("a client that is gone frees its place though the guest does not take what 
       };
       socket.on("connect", send).on("error", () => undefined);
     });
-    // What it has not read makes the end of the process a reset.
+    // Unread data makes the exit of the process a reset.
     return null;`);
   await eventually(async () => (await childrenOf(pid)).length === 0);
 });
 
 test("what a client has sent reaches a guest that has ended its own direction first", async () => {
-  const size = 256 << 10; // more than the way to the guest holds, less than that and the kernel's buffers of TCP
+  const size = 256 << 10; // more than the buffers to the guest, less than those and TCP's
   const guestSide = new Promise<Socket>((resolve) => {
     behave = (socket) => {
       socket.write(Buffer.from("OK 1\n\0\x01x\0\0", "latin1"));
@@ -268,7 +268,7 @@ test("what a client has sent reaches a guest that has ended its own direction fi
     };
   });
   await start(USER);
-  // The client has closed before the guest reads.
+  // The client closes before the guest reads.
   await inPod(`
     const socket = net.connect({ port: 80, host: "127.0.0.1", allowHalfOpen: true });
     await new Promise((resolve) => socket.on("end", resolve).resume());
@@ -287,13 +287,13 @@ test("what a client has sent reaches a guest that has ended its own direction fi
   assert.deepEqual([content, frames], [size, END]);
 });
 
-test("resets a connection for which it cannot make a process", async () => {
+test("resets a connection for which it cannot start a process", async () => {
   behave = echo;
   await startBelow("prlimit", "--nproc=1");
   assert.equal(await inPod("return (await connect()).end"), "ECONNRESET");
 });
 
-test("a guest that does not answer: the client is reset, and the late answer still finds somebody", async () => {
+test("a guest that does not answer: the client is reset, and the late answer is still read", async () => {
   const { pid } = await start(USER);
   const asked = new Promise<Socket>((resolve) => {
     behave = resolve;
@@ -308,9 +308,10 @@ test("a guest that does not answer: the client is reset, and the late answer sti
   await eventually(async () => (await childrenOf(pid)).length === 0);
 });
 
-test("ends with who has started it, though it has become another user", async () => {
+test("exits with its parent although it has changed its user", async () => {
   const pid = await startBelow();
-  // The signal comes behind the filter: it is set for sure once the next call has been answered.
+  // The parent-death signal is set after the filter: it is certainly set once the next call has been
+  // answered.
   behave = echo;
   assert.equal(await inPod("return (await connect()).end"), "echoed");
   shell?.kill("SIGKILL");

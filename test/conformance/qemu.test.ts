@@ -79,7 +79,7 @@ async function setUp(): Promise<ComplianceSetup> {
 
 hypervisorCompliance("qemu", setUp);
 
-test("a guest without its root panics, and the reason says so", async () => {
+test("a guest without a root file system panics, and the error contains the reason", async () => {
   const setup = await setUp();
   const ledger = new MemoryLedger();
   const deadline = Deadline.after(60_000, "boot");
@@ -93,7 +93,7 @@ test("a guest without its root panics, and the reason says so", async () => {
   await setup.release();
 });
 
-test("a machine grows to what it was given room for", async () => {
+test("a VM grows up to its limit", async () => {
   const setup = await setUp();
   const ledger = new MemoryLedger();
   const deadline = Deadline.after(90_000, "boot and grow");

@@ -1,4 +1,4 @@
-/** The filter for programs that have none: what it leaves is enough to serve unix sockets, and what it takes is taken. */
+/** The seccomp filter for programs without one: Unix sockets still work, and dangerous calls are denied. */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -10,11 +10,11 @@ import { ROOT } from "../testkit/containerd.ts";
 
 const FILTER = join(ROOT, "dist/libexec/seccomp-exec");
 const run = (...argv: readonly string[]) => promisify(execFile)(FILTER, argv);
-/** A program of Node's under the filter: threads, memory and unix sockets as any daemon has them. */
+/** Runs a Node program under the filter: threads, memory and Unix sockets like any daemon. */
 const node = async (script: string) =>
   (await run(process.execPath, "--input-type=commonjs", "-e", script)).stdout;
 
-test("a program under it cannot gain rights, and neither can what it starts", async () => {
+test("a program under it cannot gain privileges, and neither can its children", async () => {
   const { stdout } = await run("/bin/sh", "-c", "grep -E '^(Seccomp|NoNewPrivs):' /proc/self/status");
   assert.equal(stdout, "NoNewPrivs:\t1\nSeccomp:\t2\n");
 });
@@ -31,7 +31,7 @@ test("it serves a unix socket, and no other", async (t) => {
   assert.equal(await node(listen("0")), "EAFNOSUPPORT\n");
 });
 
-// Each is something that root may do without the filter.
+// Without the filter root may do each of these.
 for (const [what, ...argv] of [
   ["namespaces", "unshare", "--user", "true"],
   ["namespaces by clone", "unshare", "--fork", "--pid", "true"],
@@ -46,7 +46,7 @@ for (const [what, ...argv] of [
   });
 }
 
-test("a program that is not there is told", async () => {
+test("a missing program is reported", async () => {
   await assert.rejects(run("/no/such/program"), { code: 127 });
   await assert.rejects(run(), { code: 2 });
 });

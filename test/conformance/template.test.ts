@@ -57,7 +57,7 @@ describe("templates with QEMU", () => {
     await rm(root, { recursive: true, force: true });
   });
 
-  /** Restores a clone, connects to its agent, makes it a sandbox; `use` gets what the guest thinks it is. */
+  /** Restores a clone, connects to its agent and calls StartSandbox. */
   async function withClone(name: string, use: (agent: AgentConnection) => Promise<void>): Promise<void> {
     const ledger = new MemoryLedger();
     const own = spec(name);
@@ -105,13 +105,13 @@ describe("templates with QEMU", () => {
     assert.equal(most, 2);
   });
 
-  test("a clone leaves the template as it is and nothing beside it", async () => {
+  test("a clone does not change the template and leaves no other files", async () => {
     await withClone("three", async () => undefined);
     assert.deepEqual((await readdir(template.path)).sort(), ["hits", "manifest.json", "memory", "state"]);
     assert.deepEqual((await readdir(join(root, "templates"))).sort(), [template.key, "lock"].sort());
   });
 
-  test("a state that is cut off fails fast with QEMU's words, and nothing is left", async () => {
+  test("a truncated state fails fast with QEMU's message, and nothing is left", async () => {
     await truncate(join(template.path, "state"), 100_000);
     const ledger = new MemoryLedger();
     const own = spec("broken");

@@ -21,7 +21,7 @@ import { bytes } from "../testkit/ttrpc/hex.ts";
 import { transportPair } from "../testkit/ttrpc/memory-transport.ts";
 import { RawPeer } from "../testkit/ttrpc/raw-peer.ts";
 
-// Our ttrpc against Go's, as it is in the installed containerd.
+// Our ttrpc against Go's, in the installed containerd.
 
 const limit = Deadline.after(60_000, "test");
 let containerd: EventsContainerd;
@@ -49,11 +49,11 @@ function exitEvent(id: string): ForwardRequest {
   });
 }
 
-test("containerd takes an event and hands it on", async () => {
+test("containerd accepts an event and forwards it", async () => {
   const connection = new ClientConnection(await dial());
   const events = createClient(connection, EventsDefinition);
   const seen = new Promise<string>((resolve) => containerd.events(resolve));
-  // There is no telling when `ctr events` has subscribed: publish until it shows one.
+  // `ctr events` does not report when it has subscribed: publish until it prints one.
   let line: string | undefined;
   void seen.then((first) => {
     line = first;
@@ -70,14 +70,14 @@ test("containerd takes an event and hands it on", async () => {
   connection.close();
 });
 
-test("a thousand calls at a time", async () => {
+test("a thousand concurrent calls", async () => {
   const connection = new ClientConnection(await dial());
   const events = createClient(connection, EventsDefinition);
   await Promise.all(Array.from({ length: 1000 }, (_, i) => events.forward(exitEvent(`${i}`))));
   connection.close();
 });
 
-test("containerd's errors arrive with their class", async () => {
+test("errors of containerd arrive with their class", async () => {
   const connection = new ClientConnection(await dial());
   const events = createClient(connection, EventsDefinition);
   const code = (expected: string) => (error: unknown) =>
@@ -90,7 +90,7 @@ test("containerd's errors arrive with their class", async () => {
   connection.close();
 });
 
-test("containerd takes requests with a time limit and metadata", async () => {
+test("containerd accepts requests with a timeout and metadata", async () => {
   const connection = new ClientConnection(await dial());
   const events = createClient(connection, EventsDefinition);
   await events.forward(exitEvent("x"), {
@@ -100,7 +100,10 @@ test("containerd takes requests with a time limit and metadata", async () => {
   connection.close();
 });
 
-/** Frames good and bad; returns how many answers they get. Ids that go down are not among them: ttrpc 1.1 (containerd 1.6) takes those. */
+/**
+ * Sends valid and invalid frames; returns how many answers they get. Decreasing ids are not among them: ttrpc
+ * 1.1 (containerd 1.6) accepts those.
+ */
 function provoke(peer: RawPeer): number {
   const request = (service: string, method: string, payload: Uint8Array) =>
     Request.encode(messageOf(Request, { service, method, payload })).finish();
@@ -143,7 +146,7 @@ test("our server answers good and bad frames with the same codes as containerd's
   ]);
 });
 
-test("when containerd is killed calls fail with Unavailable", async () => {
+test("calls fail with Unavailable when containerd is killed", async () => {
   const connection = new ClientConnection(await dial(), { peer: "containerd" });
   const events = createClient(connection, EventsDefinition);
   containerd.kill();

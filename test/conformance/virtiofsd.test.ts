@@ -18,7 +18,7 @@ import { MemoryLedger } from "../testkit/memory-ledger.ts";
 import { ownMountApi } from "../testkit/mount-api.ts";
 import { within } from "../testkit/within.ts";
 
-/** Those of this machine, and one that HULL_VIRTIOFSD names (hack/fetch rust-virtiofsd). */
+/** The installed ones, and HULL_VIRTIOFSD (hack/fetch rust-virtiofsd). */
 const there = ["/usr/lib/qemu/virtiofsd", "/usr/libexec/virtiofsd", process.env.HULL_VIRTIOFSD ?? ""].filter(
   (path) => existsSync(path),
 );
@@ -33,7 +33,7 @@ for (const path of there) {
     const shared = tree.exported;
     const spec = { path, cache: "auto", extraArgs: [], directory, shared, pod: "test/fs" } as const;
     const daemon = await startVirtiofsd(spec, ledger, deadline);
-    // The daemon builds its sandbox when a VMM has connected.
+    // The daemon sets up its sandbox when a VMM has connected.
     const vmm = createConnection(daemon.socket);
     try {
       const own = await until(deadline, async () => {
@@ -68,7 +68,7 @@ for (const path of there) {
 }
 
 for (const path of there) {
-  test(`a worker that was taken over does not outlive ${path}, nor does what it has started`, async () => {
+  test(`a compromised worker does not outlive ${path}, nor do its children`, async () => {
     const directory = await mkdtemp(join(tmpdir(), "hull-fs-"));
     const deadline = within(60_000);
     const ledger = new MemoryLedger();
@@ -84,7 +84,7 @@ for (const path of there) {
     const daemon = await startVirtiofsd(spec, ledger, deadline);
     const vmm = createConnection(daemon.socket);
     try {
-      // It serves once it has confined itself, as a VMM that has its answer knows.
+      // It serves only after it has confined itself, so an answer proves that.
       const worker = await until(deadline, async () => {
         const [child] = await childrenOf(daemon.process.pid);
         const status = await readFile(`/proc/${child}/status`, "latin1").catch(() => "");
@@ -94,7 +94,7 @@ for (const path of there) {
       const startTime = startTimeOf(worker) ?? "";
       const record = { kind: "process", role: "virtiofsd", pid: worker, startTime };
       assert.ok(ledger.resources.some((one) => isDeepStrictEqual(one, record)));
-      // It has wiped its mark, takes no notice of SIGTERM, by which it is told of its parent's end, and has forked.
+      // It has wiped its mark, ignores SIGTERM (its parent-death signal), and has forked.
       await wipeEnvironment(worker);
       process.kill(worker, "SIGSTOP");
       const inside = ["--pid", `--target=${worker}`, "--", "setsid", "sleep", "600"];
@@ -115,7 +115,7 @@ for (const path of there) {
   });
 }
 
-/** Overwrites what /proc/PID/environ shows: a process can do that to its own memory. */
+/** Overwrites what /proc/PID/environ shows, as a process can do in its own memory. */
 async function wipeEnvironment(pid: number): Promise<void> {
   const fields = procStatFields(await readFile(`/proc/${pid}/stat`, "latin1"));
   // env_start and env_end
@@ -126,7 +126,7 @@ async function wipeEnvironment(pid: number): Promise<void> {
   assert.ok(end > start && !(await readFile(`/proc/${pid}/environ`, "latin1")).includes("HULL"));
 }
 
-/** The daemon and its children: the sandbox may be a child's. */
+/** The daemon and its children: a child may have the sandbox. */
 async function sandboxed(pid: number): Promise<number[]> {
   const children: number[] = [];
   for (const task of await readdir(`/proc/${pid}/task`)) {

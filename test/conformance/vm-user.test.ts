@@ -1,4 +1,4 @@
-/** What is left of a pod's user when the pod ends: processes that were taken over, in no cgroup of their own. */
+/** Processes of a pod's user that remain at teardown: compromised ones, outside the pod's cgroup. */
 import assert from "node:assert/strict";
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -58,7 +58,7 @@ const take = async (id: string) => {
   const user = await takeVmUser(FIRST_ID, pod(id), ledger, DIST);
   return { ...user, path: join(root, `.user-${user.id}`) };
 };
-/** A process that has escaped as this user; its output ends with the last that is left of it. */
+/** Starts an escaped process as this user; its output ends when the last of its processes has exited. */
 const asUser = async (user: number, way: string) => {
   users.add(user);
   const argv = [`--reuid=${user}`, `--regid=${user}`, "--clear-groups", "--", escaper, way];
@@ -79,11 +79,11 @@ const asUser = async (user: number, way: string) => {
 const WAYS = [
   ...["sleeps", "forks on and on", "stops whoever comes", "ends its first thread", "hides in namespaces"],
   "kills whoever comes",
-  // Four times in ten it would hit a helper that is the user, and then again and again.
+  // It would hit a helper that runs as the user in four of ten attempts, and then repeatedly.
   ...Array.from({ length: 20 }, () => "kills the newest"),
 ];
 for (const [index, way] of WAYS.entries()) {
-  test(`what still runs as the pod's user is killed, though it ${way} (${index + 1})`, {
+  test(`what still runs as the pod's user is killed although it ${way} (${index + 1})`, {
     timeout: LIMIT_MS,
   }, async () => {
     const user = await take("p");
@@ -100,7 +100,7 @@ for (const [index, way] of WAYS.entries()) {
   });
 }
 
-test("a process runs for as long as one of its threads does, also when that is not the first", async () => {
+test("a process counts as running while any of its threads runs, even if the first has exited", async () => {
   const user = await take("p");
   const own = await asUser(user.id, "ends its first thread");
   const [pid = 0] = await processesOfUser(user.id);
@@ -121,7 +121,7 @@ test("a user belongs to one pod until all its processes are gone, and only that 
   const second = await take("second");
   assert.equal(second.id, first.id + 1);
   const left = await asUser(second.id, "sleeps");
-  // A record that is stale or wrong ends nobody.
+  // A stale or wrong record kills no process.
   await releaseVmUser(second.path, pod("first"), DIST, within(LIMIT_MS));
   for (const path of [join(root, ".user-"), join(root, ".user-0x5"), join(root, "test/.user-1000")])
     await assert.rejects(releaseVmUser(path, pod("first"), DIST, within(LIMIT_MS)), {
@@ -136,7 +136,7 @@ test("a user belongs to one pod until all its processes are gone, and only that 
   assert.deepEqual([ledger.resources, await readdir(root)], [[], []]);
 });
 
-test("a number that cannot be taken is told, and nothing is recorded of it", async () => {
+test("a user that cannot be reserved is reported, and nothing is recorded", async () => {
   await mkdir(join(root, "test"));
   root = join(root, "gone");
   await assert.rejects(take("p"), { message: /allocate a user for the VM: .*\.user-\d+: ENOENT/ });
@@ -144,7 +144,7 @@ test("a number that cannot be taken is told, and nothing is recorded of it", asy
   root = join(root, "..");
 });
 
-test("the helper ends nothing of root's or the system's users", async () => {
+test("the helper kills no process of root or a system user", async () => {
   for (const argument of ["0", "999", "-1", "4294967294", "4294967295", "4294968296", "1000x", "", " 5"])
     await assert.rejects(run(join(DIST, "libexec/kill-user"), [argument]), { code: 2 });
 });

@@ -1,4 +1,4 @@
-/** Root file systems that are disks: the blockfile snapshotter's images, mounted by the guest. */
+/** Root file systems on disks: images of the blockfile snapshotter, mounted by the guest. */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { after, it } from "node:test";
@@ -16,7 +16,7 @@ forEveryRunner(
   (runner) => {
     const made: string[] = [];
 
-    /** Runs a container whose snapshot stays, which `--rm` would remove. */
+    /** Runs a container and keeps its snapshot, which `--rm` would remove. */
     const start = (id: string, command: readonly string[], flags: readonly string[] = []) => {
       made.push(id);
       const { ctr } = runner();
@@ -34,7 +34,7 @@ forEveryRunner(
     const kill = async (id: string) => {
       await runner().ctr.expect(["tasks", "rm", "--force", id]);
     };
-    /** What is in a container's image, and whether it was left as an unmounted file system is. */
+    /** Reads a file of a container's image, and whether the file system was unmounted cleanly. */
     const image = async (id: string, path: string) => {
       const { stdout } = await runner().ctr.expect(["snapshots", ...SNAPSHOTTER, "mounts", "/x", id]);
       const [file = ""] = /\/\S*snapshots\/\S+/.exec(stdout) ?? [];
@@ -47,7 +47,7 @@ forEveryRunner(
       for (const id of made.splice(0)) await runner().ctr.call(["containers", "rm", id]);
     });
 
-    it("is mounted by the guest, and is whole on the host when the VM has ended", async () => {
+    it("is mounted by the guest, and is clean on the host after the VM has exited", async () => {
       const { stdout } = await start("single", [
         "sh",
         "-c",
@@ -57,13 +57,13 @@ forEveryRunner(
       assert.deepEqual(await image("single", "/file"), { content: "written\n", clean: true });
     });
 
-    it("is read-only where asked", async () => {
+    it("is read-only on request", async () => {
       const script = `${ROOT}; touch /x 2>&1 || echo refused`;
       const { stdout } = await start("readonly", ["sh", "-c", script], ["--read-only"]);
       assert.match(stdout, /^\/dev\/vd[a-z] ext4 ro\ntouch: .*Read-only file system\nrefused\n$/);
     });
 
-    it("is whole once its container is gone, though others of the pod go on", async () => {
+    it("is clean once its container is deleted, while others of the pod keep running", async () => {
       const pod = (type: string) => [
         ...["--detach", "--annotation", `io.kubernetes.cri.container-type=${type}`],
         ...["--annotation", "io.kubernetes.cri.sandbox-id=pod"],
@@ -81,7 +81,7 @@ forEveryRunner(
         const { stdout } = await exec(id, `echo ${id} >/file; ${ROOT}`);
         assert.match(stdout, /^\/dev\/vd[a-z] ext4 rw\n$/, id);
       }
-      // The VM ends with containers that still run.
+      // The VM is killed while containers still run.
       await kill("pod");
       for (const id of ["second", "third"]) {
         await kill(id);

@@ -1,4 +1,7 @@
-/** What the host mounts once a pod runs: containers get what containerd sees, with a root that is private and with a shared one. */
+/**
+ * Mounts made on the host while a pod runs: containers see what containerd sees, with a private and a shared
+ * root.
+ */
 import assert from "node:assert/strict";
 import { mkdir, readdir, readlink } from "node:fs/promises";
 import { join } from "node:path";
@@ -26,7 +29,7 @@ for (const root of ["private", "shared"]) {
         for (const name of ["late", "file-of"]) await mkdir(at(name));
       });
 
-      it("reads and writes the volume that was mounted after the pod's start, and not what is below it", async () => {
+      it("reads and writes a volume mounted after the pod's start, without the mounts below it", async () => {
         assert.ok(pod().id);
         for (const name of ["late", "file-of"]) await tmpfs(name);
         await among(
@@ -42,19 +45,19 @@ for (const root of ["private", "shared"]) {
         assert.deepEqual([await readdir(at("late")), await readdir(at("file-of"))], [[], []]);
       });
 
-      it("has for another container of the pod what is mounted in the volume by then", async () => {
+      it("shows another container of the pod what is mounted in the volume by then", async () => {
         const idle = await pod().run(IDLE, { mounts: [volume("late")] });
         await tmpfs("late/more");
         await among("touch", at("late/more/here"));
         const other = await pod().run(IDLE, { mounts: [volume("late"), volume("late/more")] });
         assert.equal((await other.sh("ls /late/more /late-more; touch /late-more/new")).code, 0);
         assert.equal(await among("ls", at("late/more")), "here\nnew\n");
-        // Private is what a volume is unless it asks for more.
+        // Volumes are private by default.
         assert.equal((await idle.sh("ls /late/more")).stdout, "");
         await among("umount", at("late/more"));
       });
 
-      it("shows in a container what the host mounts later where it asks for that and the host's mount is shared", async () => {
+      it("shows later mounts of the host in a container that asks for it, if the host's mount is shared", async () => {
         const mounts = [volume("late", { propagation: HOST_TO_CONTAINER })];
         if (root === "private")
           return await assert.rejects(pod().run(IDLE, { mounts }), /not a shared or slave/);
@@ -62,12 +65,12 @@ for (const root of ["private", "shared"]) {
         await tmpfs("late/more");
         await among("touch", at("late/more/later"));
         assert.equal((await container.sh("ls /late/more")).stdout, "later\n");
-        // What a guest has looked at its virtiofsd has open.
+        // virtiofsd keeps open what a guest has accessed.
         await among("umount", "--lazy", at("late/more"));
       });
 
       if (handler === "hull")
-        it("leaves nobody but the shim a way to the mounts of the host", async () => {
+        it("leaves access to the host's mounts to the shim only", async () => {
           const have = async (pid: number) => {
             const open = (await readdir(`/proc/${pid}/fd`)).map((fd) => `/proc/${pid}/fd/${fd}`);
             const links = await Promise.all(open.map((path) => readlink(path).catch(() => "")));

@@ -1,7 +1,6 @@
 /**
- * Pods that start at the same time from one directory of templates, while these are made, discarded and
- * destroyed at random. HULL_CONCURRENT_STARTS=200 for a whole run; HULL_CONCURRENT_AT_ONCE says how many are
- * under way at a time.
+ * Pods that start concurrently from one directory of templates, while templates are created, discarded and
+ * damaged at random. HULL_CONCURRENT_STARTS=200 for a full run; HULL_CONCURRENT_AT_ONCE sets the concurrency.
  */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
@@ -41,21 +40,21 @@ forEveryRunner(
     const discard = async () => {
       for (const { key } of await store.list()) await store.discard(key);
     };
-    /** Nothing of a builder is left: a template or none, and what locks them. */
+    /** Checks that nothing of a builder is left but the template, if any, and its lock. */
     const assertTidy = async () => {
       assert.deepEqual(await podProcesses("qemu-system-x86_64", store.directory), []);
       const names = (await readdir(store.directory)).filter((name) => !/^([0-9a-f]{32}|lock)$/.test(name));
       assert.deepEqual(names, []);
     };
 
-    it("makes one template where two builders begin at once", async () => {
+    it("builds one template if two builders start at once", async () => {
       const [one, other] = await Promise.all([hull("create"), hull("create")]);
       assert.equal(one.stdout, other.stdout);
       assert.equal((await store.list()).length, 1);
       await assertTidy();
     });
 
-    it(`starts ${STARTS} pods, ${AT_ONCE} at a time, whatever becomes of the templates`, async (t) => {
+    it(`starts ${STARTS} pods, ${AT_ONCE} at a time, whatever happens to the templates`, async (t) => {
       const left = Array.from({ length: STARTS }, (_, index) => index);
       const failures: string[] = [];
       const done = new AbortController();
@@ -83,7 +82,7 @@ forEveryRunner(
       await disturbing;
       t.diagnostic(`while ${STARTS} pods started: ${JSON.stringify(counts)}`);
       assert.deepEqual(failures, []);
-      await hull("create"); // the next builder clears up what others left
+      await hull("create"); // the next builder cleans up what others have left
       await assertTidy();
     });
   },

@@ -1,4 +1,4 @@
-/** The calls of CRI that the kubelet makes of a running pod. */
+/** CRI calls that the kubelet makes for a running pod. */
 import assert from "node:assert/strict";
 import { mkdir, readFile, rename } from "node:fs/promises";
 import { join } from "node:path";
@@ -27,7 +27,7 @@ forEveryHandler(
     const pod = sharedPod(target);
     const seconds = (since: number) => (performance.now() - since) / 1000;
 
-    it("executes commands: output, status, and an end at the timeout", async () => {
+    it("executes commands: output, status, and timeout", async () => {
       const container = await pod().run(IDLE);
       assert.deepEqual(await container.sh("echo out; echo err >&2; exit 5"), {
         code: 5,
@@ -71,7 +71,7 @@ forEveryHandler(
       assert.equal((await stubborn.exited()).exitCode, 137);
     });
 
-    it("keeps what became of a container until it is removed", async () => {
+    it("keeps a container's exit status until it is removed", async () => {
       const failed = await pod().run(["sh", "-c", "exit 7"]);
       const done = await pod().run(["true"]);
       for (const [container, code, reason] of [
@@ -88,14 +88,14 @@ forEveryHandler(
       assert.deepEqual(containers.map(({ id }) => id).sort(), [failed.id, done.id].sort());
     });
 
-    it("removes a running container, and knows nothing of it then", async () => {
+    it("removes a running container and forgets it", async () => {
       const container = await pod().run(IDLE);
       assert.equal((await container.status()).state, ContainerState.CONTAINER_RUNNING);
-      await target().cri.runtime.removeContainer({ containerId: container.id }); // without a stop
+      await target().cri.runtime.removeContainer({ containerId: container.id }); // without stopping it first
       await assert.rejects(container.status(), /not found/i);
     });
 
-    it("writes the kubelet's log files: whole lines, parts of long ones, and a new file when it is told", async () => {
+    it("writes the kubelet's log files: full lines, parts of long ones, and a new file after rotation", async () => {
       const logs = join(target().directory, "logs");
       await mkdir(logs);
       const other = await target().runPod({ logDirectory: logs });
@@ -125,7 +125,7 @@ forEveryHandler(
       await other.remove();
     });
 
-    it("removes a pod with all that runs in it, and knows nothing of it then", async () => {
+    it("removes a pod with all that runs in it and forgets it", async () => {
       const { runtime } = target().cri;
       const other = await target().runPod();
       const running = await other.run(IDLE);
@@ -135,13 +135,13 @@ forEveryHandler(
       await assert.rejects(running.status(), /not found/i);
     });
 
-    it("tells the events of a pod and its containers in order, with what they have become", async (test) => {
+    it("reports the events of a pod and its containers in order, with their states", async (test) => {
       if (target().containerd.line !== "2")
         return test.skip("containerd 1.6 has no such call, 1.7 loses an event to every client that has left");
       const stream = target().cri.runtime.getContainerEvents({}, { timeoutMs: 120_000 });
       const made = target().runPod();
       const seen = eventsOf(made, stream);
-      seen.catch(() => undefined); // who waits for it gets it
+      seen.catch(() => undefined); // the caller that awaits it gets the error
       const pod = await made;
       const container = await pod.run(["sh", "-c", "exit 7"]);
       await container.exited();
@@ -175,7 +175,7 @@ forEveryHandler(
   ["2"],
 );
 
-/** What a stream tells of a pod until that is deleted. */
+/** The events of a pod until it is deleted. */
 async function eventsOf(pod: Promise<CriPod>, stream: AsyncIterable<ContainerEventResponse>) {
   const events: ContainerEventResponse[] = [];
   for await (const event of stream) {
@@ -186,7 +186,7 @@ async function eventsOf(pod: Promise<CriPod>, stream: AsyncIterable<ContainerEve
   throw new Error("the stream of events ended before the pod was deleted");
 }
 
-/** A log's text once it matches: containerd writes it behind the container's back. */
+/** Waits until a log matches, and returns it: containerd writes it asynchronously. */
 async function logged(file: string, expected: RegExp): Promise<string> {
   for (const end = performance.now() + 60_000; ; await sleep(50)) {
     const text = await readFile(file, "utf8");

@@ -1,4 +1,4 @@
-/** Many pods at once, and nothing left of them. HULL_E2E_PODS=20 is what a release has to pass. */
+/** Many concurrent pods, of which nothing may be left. A release must pass with HULL_E2E_PODS=20. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { it } from "node:test";
@@ -12,7 +12,7 @@ const AT_ONCE = Math.min(5, PODS);
 forEveryHandler(
   "churn",
   (target, handler) => {
-    it(`makes ${PODS} pods of 3 containers, ${AT_ONCE} at a time, and again under the same names`, async () => {
+    it(`creates ${PODS} pods of 3 containers, ${AT_ONCE} at a time, twice with the same names`, async () => {
       const { cri, scope } = target();
       const directory = join(target().directory, "logs");
       const clean = await snapshot(scope);

@@ -7,16 +7,18 @@ import { Cri, type CriPod, type PodSettings } from "../testkit/cri.ts";
 import { assertNoLeaks, type LeakScope, snapshot } from "../testkit/leaks.ts";
 import { chosenLines, chosenRuntimes } from "./fixture.ts";
 
-/** CRI's runtime handlers in hack/containerd's configuration; `hull-sandbox` is there on line 2 only. */
+/**
+ * CRI's runtime handlers in hack/containerd's configuration; `hull-sandbox` exists with containerd 2 only.
+ */
 type Handler = "hull" | "hull-sandbox" | "runc";
 
-/** What the cases of a suite work with: one handler of one containerd. */
+/** The target of a suite's cases: a handler of a containerd. */
 class CriTarget {
   constructor(
     readonly containerd: Containerd,
     readonly cri: Cri,
     readonly handler: Handler,
-    /** A directory of the host for volumes; empty at the start of the suite, removed at its end. */
+    /** A directory on the host for volumes; empty at the start of the suite, removed at its end. */
     readonly directory: string,
   ) {}
 
@@ -34,10 +36,10 @@ class CriTarget {
 }
 
 /**
- * Registers `cases` for every containerd line and handler that is asked for (HULL_E2E_LINES,
- * HULL_E2E_RUNTIMES). What a suite left of its pods is removed at its end, and then nothing may be left of
- * them on the machine: no two of these suites may run at the same time. `lines`: those that the suite runs
- * with when none is asked for, to save time. `within`: the surroundings of containerd (`Containerd.up`).
+ * Registers `cases` for every containerd release line and handler in HULL_E2E_LINES and HULL_E2E_RUNTIMES.
+ * Remaining pods of a suite are removed at its end; then nothing of them may be left on the machine, so two
+ * such suites must not run at the same time. `lines`: the default lines, to save time. `within`: the
+ * environment of containerd (`Containerd.up`).
  */
 export function forEveryHandler(
   suite: string,
@@ -85,10 +87,7 @@ function handlers(line: Line): Handler[] {
   );
 }
 
-/**
- * One pod for all cases of the describe it is called in: most of what they ask does not need one of their
- * own.
- */
+/** One pod for all cases of the calling describe, since most cases do not need their own. */
 export function sharedPod(target: () => CriTarget, settings: PodSettings = {}): () => CriPod {
   let pod: CriPod | undefined;
   before(async () => {

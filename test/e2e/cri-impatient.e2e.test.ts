@@ -1,4 +1,7 @@
-/** CRI clients that go away in the middle of a call, a kubelet and a containerd that start again, a VM that has stopped. */
+/**
+ * CRI clients that disconnect during a call, a kubelet and a containerd that restart, and a VM that is
+ * stopped.
+ */
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
@@ -11,21 +14,24 @@ import { podProcesses } from "../testkit/pod-processes.ts";
 import { within } from "../testkit/within.ts";
 import { forEveryHandler } from "./cri-fixture.ts";
 
-/** How long the clients wait: from before the shim knows to, mostly, the answer. */
+/** How long clients wait: from before the shim gets the call up to, mostly, its answer. */
 const PATIENCE_MS = { hull: [100, 400, 1_500], "hull-sandbox": [100, 1_000] };
-/** containerd undoes behind its answer, and refuses a name until it has. */
+/** containerd cleans up after its answer, and refuses the name until it has finished. */
 const UNDONE_WITHIN_MS = 60_000;
-/** The guest's five seconds, the teardown's limits, and a busy machine. */
+/** The guest's five seconds, the timeouts of teardown, and a busy machine. */
 const STOP_LIMIT_MS = 60_000;
 
-/** Waits for a call whose client may have gone away, or that came upon what such a client left; any other failure is one. */
+/**
+ * Waits for a call that may fail because its client, or an earlier one for the same object, has disconnected.
+ * Rejects with any other error.
+ */
 async function givenUp(call: Promise<unknown>): Promise<void> {
   await call.catch((error: Error) => {
     if (!/deadline|cancell?ed|timed out after/i.test(error.message) && !isJustEnding(error)) throw error;
   });
 }
 
-/** Does what is refused as long as something else is being undone. */
+/** Retries what is refused while a cleanup is running. */
 async function eventually<T>(what: string, action: () => Promise<T>): Promise<T> {
   const done: T[] = [];
   let refusal: unknown;
@@ -46,7 +52,7 @@ async function eventually<T>(what: string, action: () => Promise<T>): Promise<T>
 
 const metadataOf = (name: string) => ({ name, uid: name, namespace: "hull-test", attempt: 0 });
 
-/** As the kubelet does with pods that it does not want: stops and removes each that has the name. */
+/** Stops and removes every pod with this name, as the kubelet does with unwanted pods. */
 async function sweep(cri: Cri, name: string): Promise<void> {
   await eventually(`remove ${name}`, async () => {
     const { items } = await cri.runtime.listPodSandbox({});
@@ -73,7 +79,7 @@ forEveryHandler(
 
     const start = (name: string, timeoutMs?: number) =>
       target().cri.runPod(handler, { metadata: metadataOf(name) }, timeoutMs);
-    /** The name of a pod that is gone is free, and its new pod works. */
+    /** Checks that the name is free and that a new pod with it works. */
     const startAgain = async (name: string) => {
       const pod = await eventually(`start ${name} again`, () => start(name));
       await pod.run(["true"]);
@@ -124,7 +130,7 @@ forEveryHandler(
         const { runtime } = target().cri;
         const pod = await start(`stop-${patience}`);
         await pod.run(IDLE);
-        const timeoutMs = patience / 4; // it is soon done
+        const timeoutMs = patience / 4; // it finishes fast
         await givenUp(runtime.stopPodSandbox({ podSandboxId: pod.id }, { timeoutMs }));
         await givenUp(runtime.removePodSandbox({ podSandboxId: pod.id }, { timeoutMs }));
         target().cri.forget(pod);
@@ -133,7 +139,10 @@ forEveryHandler(
       });
     });
 
-    /** Calls of every kind at once, on a connection of their own; resolves when they are about to be carried out. */
+    /**
+     * Makes concurrent calls of every kind, on a separate connection; resolves when they are about to be
+     * carried out.
+     */
     async function busy(cri: Cri): Promise<{ names: string[]; calls: Promise<unknown>[] }> {
       const names = ["busy-exec", "busy-start", "busy-stop", "busy-run"];
       const pods = await Promise.all(
@@ -151,7 +160,7 @@ forEveryHandler(
       return { names, calls };
     }
 
-    it("a kubelet that starts again finds what it had, and can remove it", async () => {
+    it("a restarted kubelet finds its pods and can remove them", async () => {
       const kubelet = new Cri(target().containerd.address);
       const { names, calls } = await busy(kubelet);
       kubelet.close();
@@ -160,7 +169,7 @@ forEveryHandler(
       await startAgain("busy-start");
     });
 
-    it("a containerd that is killed and starts again has lost nothing that could not be removed", async () => {
+    it("a containerd that is killed and restarted can remove everything", async () => {
       const { containerd } = target();
       const kubelet = new Cri(containerd.address);
       const { names, calls } = await busy(kubelet);
@@ -175,9 +184,9 @@ forEveryHandler(
     });
 
     for (const role of ["qemu", "virtiofsd"]) {
-      it(`StopPodSandbox ends a pod whose ${role} is stopped`, async (t) => {
+      it(`StopPodSandbox stops a pod whose ${role} is stopped (SIGSTOP)`, async (t) => {
         const pod = await start("stuck");
-        // What waits for an answer of virtiofsd cannot be killed.
+        // A process that waits for virtiofsd cannot be killed.
         const volume = join(target().directory, `stuck-${role}`);
         await mkdir(volume);
         const mounts = [{ hostPath: volume, containerPath: "/v" }];
@@ -209,7 +218,7 @@ function stopWithin({ cri, id }: CriContainer, timeoutMs: number): Promise<unkno
   return cri.runtime.stopContainer({ containerId: id, timeout: 0n }, { timeoutMs });
 }
 
-/** Waits until no process of that command line is left in the container. */
+/** Waits until no process with this command line is left in the container. */
 async function execEnds(container: CriContainer, command: string): Promise<void> {
   const runs = async () => (await container.exec(["ps", "-o", "args"])).stdout.split("\n").includes(command);
   await pollUntil(async () => !(await runs()), within(UNDONE_WITHIN_MS, `${command} goes on`));

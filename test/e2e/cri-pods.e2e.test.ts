@@ -1,4 +1,4 @@
-/** Pods and their containers as the kubelet makes them: namespaces, names, lives of their own. */
+/** Pods and containers as the kubelet creates them: namespaces, names, independent life cycles. */
 import assert from "node:assert/strict";
 import { it } from "node:test";
 import { IDLE } from "../testkit/cri.ts";
@@ -10,7 +10,7 @@ const CONTAINER = 1;
 const NODE = 2;
 const pidMode = (pid: number) => ({ linux: { securityContext: { namespaceOptions: { pid } } } });
 
-/** Containers in one pod: 30 and more work, but each takes a second where the processor is emulated. */
+/** Containers in one pod: 30 and more work, but each takes a second on an emulated CPU. */
 const MANY = Number(process.env.HULL_E2E_CONTAINERS ?? 6);
 
 forEveryHandler(
@@ -33,14 +33,14 @@ forEveryHandler(
       assert.match((await container.sh("cat /etc/hosts")).stdout, /127\.0\.0\.1\s+localhost/);
     });
 
-    it("has the address that the kubelet is told", async () => {
+    it("has the address that the kubelet gets", async () => {
       const { network } = await pod().status();
       const container = await pod().run(IDLE);
       const { stdout } = await container.sh("ip -o -4 addr show dev eth0");
       assert.ok(network?.ip && stdout.includes(`inet ${network.ip}/`), `${network?.ip}: ${stdout}`);
     });
 
-    it("shares network, System V IPC and /dev/shm among its containers, with the size that CRI gives it", async () => {
+    it("shares network, System V IPC and /dev/shm among its containers, with the size from CRI", async () => {
       const first = await pod().run(IDLE);
       const second = await pod().run(IDLE);
       await first.sh("echo shared >/dev/shm/file; nc -l -p 4000 -e echo tcp >/dev/null 2>&1 &");
@@ -58,7 +58,7 @@ forEveryHandler(
       }
     });
 
-    it("isolates its containers' processes, or shares them when asked", async () => {
+    it("isolates its containers' processes, or shares them on request", async () => {
       const own = await pod().run(IDLE, pidMode(CONTAINER));
       assert.match((await own.sh("cat /proc/1/cmdline")).stdout, /^sh\0-c/);
 
@@ -71,7 +71,7 @@ forEveryHandler(
         /kthreadd|virtiofs/,
         "the guest's own processes are nobody's business",
       );
-      // An orphan of a container that goes on is reaped by the namespace's first process.
+      // The namespace's init reaps an orphan of a container that keeps running.
       await second.sh("(sleep 0.1 &)");
       await first.stop(0);
       const { stdout } = await second.sh(
@@ -81,7 +81,7 @@ forEveryHandler(
       assert.doesNotMatch(stdout, /sleep 4711|^Z/m);
     });
 
-    it("survives its containers: one fails, one is killed, one cannot be started; each can come again", async () => {
+    it("survives its containers: one fails, one is killed, one cannot be started; each can be recreated", async () => {
       const bystander = await pod().run(IDLE);
       const failing = await pod().run(["sh", "-c", "exit 7"]);
       assert.equal((await failing.exited()).exitCode, 7);
@@ -95,7 +95,7 @@ forEveryHandler(
       assert.equal((await pod().status()).state, PodSandboxState.SANDBOX_READY);
     });
 
-    it(`holds ${MANY} containers, which go in any order`, async () => {
+    it(`holds ${MANY} containers, which are removed in any order`, async () => {
       const containers = [];
       for (let index = 0; index < MANY; index += 4) {
         const few = Array.from({ length: Math.min(4, MANY - index) }, () => pod().run(IDLE));
@@ -117,7 +117,7 @@ forEveryHandler(
         (handler === "runc" && "runc makes no VM") ||
         (panics &&
           "containerd 2.0 to 2.2 panic when a pod with the host's network meets a shim that is the sandboxer");
-      it(`is refused the host's ${namespace} namespace, in words`, { skip }, async () => {
+      it(`is refused the host's ${namespace} namespace, with an explanation`, { skip }, async () => {
         const linux = { securityContext: { namespaceOptions: { [namespace]: NODE } } };
         await assert.rejects(target().runPod({ linux }), /cannot be shared with a VM; remove/);
       });

@@ -1,4 +1,4 @@
-/** A container's securityContext: what is asked for holds in the guest. */
+/** A container's securityContext is applied in the guest. */
 import assert from "node:assert/strict";
 import { it } from "node:test";
 import { type ContainerSettings, IDLE } from "../testkit/cri.ts";
@@ -16,7 +16,7 @@ forEveryHandler(
     const pod = sharedPod(target, { linux: { securityContext: { privileged: true } } });
     const run = (securityContext: Security) => pod().run(IDLE, { linux: { securityContext } });
 
-    it("runs as user and group, with supplemental groups (fsGroup), without a way up", async () => {
+    it("runs as user and group, with supplemental groups (fsGroup), without privilege escalation", async () => {
       const container = await run({
         runAsUser: { value: 1000n },
         runAsGroup: { value: 3000n },
@@ -49,13 +49,13 @@ forEveryHandler(
       assert.match((await container.sh("unshare -m true 2>&1")).stdout, /not permitted/);
     });
 
-    it("has a read-only root file system, and writable volumes all the same", async () => {
+    it("has a read-only root file system with writable volumes", async () => {
       const container = await run({ readonlyRootfs: true });
       const { stdout } = await container.sh("touch /x 2>&1; echo ok >/dev/shm/x && cat /dev/shm/x");
       assert.match(stdout, /Read-only file system\nok\n$/);
     });
 
-    it("masks what a container has no business with", async () => {
+    it("masks paths that a container must not access", async () => {
       const container = await run({
         maskedPaths: ["/proc/kcore", "/proc/scsi"],
         readonlyPaths: ["/proc/sys", "/proc/sysrq-trigger"],

@@ -1,4 +1,7 @@
-/** CRI's statistics of a known load: what the kubelet evicts by, and what `kubectl top` and `crictl stats` show. */
+/**
+ * CRI's statistics under a known load: what the kubelet uses for eviction, and `kubectl top` and `crictl
+ * stats` show.
+ */
 import assert from "node:assert/strict";
 import { type AddressInfo, createServer } from "node:net";
 import { cpus } from "node:os";
@@ -10,7 +13,7 @@ import type { ContainerStats, LinuxPodSandboxStats } from "../testkit/proto/gene
 import { forEveryHandler, sharedPod } from "./cri-fixture.ts";
 
 const MIB = 1 << 20;
-/** The load: CPU time by the clock that it is counted with, memory in a tmpfs, a file, bytes to the host and back. */
+/** The load: CPU time by the clock that counts it, memory in a tmpfs, a file, bytes to the host and back. */
 const LOAD = { cpuTicks: 50, ticksPerSecond: 100, memory: 24 * MIB, file: 8 * MIB, network: MIB };
 
 forEveryHandler("stats", (target, handler) => {
@@ -19,7 +22,7 @@ forEveryHandler("stats", (target, handler) => {
   const echo = createServer((socket) => socket.pipe(socket));
   before(() => new Promise<void>((resolve) => echo.listen(0, resolve)));
   after(() => echo.close());
-  after(() => removeCgroup(cgroupParent)); // the kubelet's part
+  after(() => removeCgroup(cgroupParent)); // the kubelet does this
 
   const number = (value: UInt64Value | undefined) => Number(value?.value ?? 0n);
   const within = (what: string, value: number, least: number, most: number) =>
@@ -33,7 +36,7 @@ forEveryHandler("stats", (target, handler) => {
     return stats.linux;
   }
 
-  /** The writable layer is measured once a second or so, behind the calls. */
+  /** The writable layer is measured asynchronously, about once a second. */
   async function withFile(containerId: string): Promise<ContainerStats> {
     for (const end = performance.now() + 60_000; ; await sleep(200)) {
       const { stats } = await target().cri.runtime.containerStats({ containerId });
@@ -42,10 +45,10 @@ forEveryHandler("stats", (target, handler) => {
     }
   }
 
-  it("tells CPU, memory, writable layer, network and processes of a known load, for container and pod", async () => {
+  it("reports CPU, memory, writable layer, network and processes under a known load, for container and pod", async () => {
     const { runtime } = target().cri;
     const begin = performance.now();
-    // Three processes that do nothing.
+    // Three idle processes.
     const container = await pod().run(["sh", "-c", "sleep 1000 & sleep 1000 & exec sleep 1000"]);
     const { port } = echo.address() as AddressInfo;
     const before = await podStats();
@@ -62,7 +65,7 @@ forEveryHandler("stats", (target, handler) => {
     const elapsed = (performance.now() - begin) * 1e6;
     const burnt = (LOAD.cpuTicks / LOAD.ticksPerSecond) * 1e9;
     const cpu = number(stats.cpu?.usageCoreNanoSeconds);
-    // A guest has one CPU here. Its clock runs on while the host runs something else, and it counts that, too.
+    // The guest has one CPU here; while the host runs something else, its clock counts that, too.
     within("container's CPU", cpu, burnt, target().hull ? elapsed : burnt + 1e9);
     within("container's memory", number(stats.memory?.workingSetBytes), LOAD.memory, LOAD.memory + 8 * MIB);
     within("writable layer", number(stats.writableLayer?.usedBytes), LOAD.file, LOAD.file + MIB / 4);
@@ -76,7 +79,7 @@ forEveryHandler("stats", (target, handler) => {
 
     const after = await podStats();
     const used = number(after.cpu?.usageCoreNanoSeconds) - number(before.cpu?.usageCoreNanoSeconds);
-    // Read from the pod's cgroup on the host: with hull it is the VM that is in it.
+    // Read from the pod's cgroup on the host, which with hull contains the VM.
     within("pod's CPU", used, target().hull ? burnt / 20 : burnt, elapsed * cpus().length);
     const memory = number(after.memory?.workingSetBytes);
     if (target().hull) within("pod's memory", memory, LOAD.memory + 64 * MIB, 512 * MIB);
@@ -85,7 +88,7 @@ forEveryHandler("stats", (target, handler) => {
     assert.equal(name, "eth0");
     within("received", number(rxBytes), LOAD.network, 1.5 * LOAD.network);
     within("sent", number(txBytes), LOAD.network, 1.5 * LOAD.network);
-    // containerd 2 takes the number from the container's metrics, those before it count what Pids lists.
+    // containerd 2 takes the number from the container's metrics; earlier releases count the result of Pids.
     const listsVmm = target().hull && target().containerd.line !== "2";
     assert.equal(number(after.process?.processCount), listsVmm ? 1 : 3);
     assert.deepEqual(

@@ -14,7 +14,7 @@ forEveryHandler(
   "storage",
   (target, handler) => {
     before(async () => {
-      // The kubelet mounts a pod's volumes before it makes the pod.
+      // The kubelet mounts a pod's volumes before it creates the pod.
       await mkdir(join(target().directory, "memory"));
       await run("mount", ["-t", "tmpfs", "-o", "size=4m", "tmpfs", join(target().directory, "memory")]);
     });
@@ -25,7 +25,7 @@ forEveryHandler(
       mounts,
     });
 
-    it("mounts directories and single files, read-only where asked; writes reach the host", async () => {
+    it("mounts directories and single files, read-only on request; writes reach the host", async () => {
       await mkdir(at("dir/sub"), { recursive: true });
       await writeFile(at("dir/sub/file"), "from the host\n");
       await writeFile(at("single"), "single\n");
@@ -45,7 +45,7 @@ forEveryHandler(
       assert.equal(await readFile(at("dir/new"), "utf8"), "new\n");
     });
 
-    it("shows a Secret's or ConfigMap's update, which is a rename of a symbolic link", async () => {
+    it("shows updates of a Secret or ConfigMap, which rename a symlink", async () => {
       const version = async (name: string, text: string) => {
         await mkdir(at(`config/${name}`), { recursive: true });
         await writeFile(at(`config/${name}/key`), text);
@@ -66,7 +66,7 @@ forEveryHandler(
       assert.equal(seen.stdout, "two\n");
     });
 
-    it("shows what the host writes into a file that the guest has cached, and what it adds to a directory", async () => {
+    it("shows what the host writes to a file that the guest has cached, and adds to a directory", async () => {
       await mkdir(at("shown"));
       await writeFile(at("shown/file"), "one\n");
       const container = await pod().run(
@@ -94,7 +94,7 @@ forEveryHandler(
       assert.equal((await first.sh("cat /cache/b")).stdout, "b\n");
     });
 
-    it("keeps owners, modes, links and times of files", async () => {
+    it("keeps owners, modes, symlinks and times of files", async () => {
       await mkdir(at("files"));
       const container = await pod().run(IDLE, volumes({ hostPath: at("files"), containerPath: "/files" }));
       const { stdout, stderr } = await container.sh(
@@ -106,7 +106,7 @@ forEveryHandler(
       assert.deepEqual([uid, gid, mode & 0o7777, nlink], [1234, 4321, 0o4750, 2]);
     });
 
-    it("copes with hundreds of small files and a large one", async () => {
+    it("handles hundreds of small files and a large one", async () => {
       await mkdir(at("many"));
       const container = await pod().run(IDLE, volumes({ hostPath: at("many"), containerPath: "/many" }));
       const { stdout, stderr } = await container.sh(
@@ -140,13 +140,13 @@ forEveryHandler(
       }
     });
 
-    it("refuses another device of the host, in words", {
+    it("refuses other devices of the host, with an explanation", {
       skip: handler === "runc" && "runc makes no VM",
     }, async () => {
       const settings = {
         devices: [{ hostPath: "/dev/kmsg", containerPath: "/dev/kmsg", permissions: "r" }],
       };
-      await pod().run(["true"], settings); // the kernel's own: the guest's is meant
+      await pod().run(["true"], settings); // a device of the kernel itself: the guest's is used
       const tty = { devices: [{ hostPath: "/dev/ttyS0", containerPath: "/dev/ttyS0", permissions: "rw" }] };
       await assert.rejects(async () => pod().run(["true"], tty), /cannot be used in a VM/);
     });

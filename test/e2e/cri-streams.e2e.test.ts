@@ -1,4 +1,7 @@
-/** exec, attach and port-forward through the URLs that CRI answers, to the last byte: `kubectl` as containerd sees it. */
+/**
+ * exec, attach and port-forward through the URLs that CRI returns, to the last byte: `kubectl` from
+ * containerd's view.
+ */
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { text } from "node:stream/consumers";
@@ -19,7 +22,7 @@ forEveryHandler(
   (target) => {
     const pod = sharedPod(target);
 
-    it("exec: both outputs apart, input to its end, the exit code, and why there is none; several at once", async () => {
+    it("exec: separate outputs, input to its end, exit code or error; several at once", async () => {
       const container = await pod().run(IDLE);
       const fail = async () => {
         const failing = await RemoteCommand.exec(container, ["sh", "-c", "echo out; echo err >&2; exit 5"]);
@@ -53,13 +56,13 @@ forEveryHandler(
       assert.equal(await shell.exitCode(), 4);
     });
 
-    it("attach: everybody gets the output, anybody gives input, and the container outlives those who leave", async () => {
+    it("attach: all clients get the output, any can send input, and the container outlives them", async () => {
       const beats = "while :; do echo beat; echo beat >&2; sleep 0.2; done";
       const answers = "while read -r line; do echo out $line; echo err $line >&2; done";
       const container = await pod().run(["sh", "-c", `${beats} & ${answers}`], { stdin: true });
       const attach = async (stdin: boolean) => {
         const attached = await RemoteCommand.attach(container, { stdin });
-        // The server attaches behind its answer.
+        // The server attaches after its answer.
         await attached.stdout.printed("beat\n");
         await attached.stderr?.printed("beat\n");
         return attached;
@@ -82,7 +85,7 @@ forEveryHandler(
       third.detach();
     });
 
-    it("attach: the end of the input is the container's, where it takes it once", async () => {
+    it("attach: the end of the input reaches the container with stdinOnce", async () => {
       const container = await pod().run(["sh", "-c", "cat; echo end"], { stdin: true, stdinOnce: true });
       const attached = await RemoteCommand.attach(container, { stdin: true });
       attached.stdin?.end("line\n");
@@ -109,7 +112,7 @@ forEveryHandler(
       second.detach();
     });
 
-    it("port-forward: many connections, both ways at once, and none to a port that is closed", async () => {
+    it("port-forward: many connections in both directions at once, and none to a closed port", async () => {
       const container = await pod().run(IDLE);
       await container.sh(
         "mkdir /www; seq 5000 >/www/lines; httpd -p 127.0.0.1:8080 -h /www; nc -ll -p 7777 -e cat >/dev/null 2>&1 & until nc 127.0.0.1 7777 </dev/null; do sleep 0.1; done",
@@ -139,7 +142,8 @@ forEveryHandler(
 
       const closed = forward.connect(9);
       await closed.error.ended;
-      // hull's relay has taken the connection before it knows (docs/network.md); containerd 1.7 only logs a reset.
+      // hull's relay has accepted the connection before it knows (docs/network.md); containerd 1.7 only logs
+      // a reset.
       const reset = target().containerd.line === "1.7" ? /^$/ : /connection reset by peer/;
       assert.match(closed.error.text, target().hull ? reset : /connection refused/);
       assert.equal(await text(closed.data), "");

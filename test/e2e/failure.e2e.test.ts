@@ -1,6 +1,6 @@
 /**
- * What goes wrong before a container runs: one clear message within the deadline, nothing left behind, and the same
- * id works at once.
+ * Failures before a container runs: one clear error before the deadline, nothing left behind, and the id
+ * usable at once.
  */
 import assert from "node:assert/strict";
 import { writeFile } from "node:fs/promises";
@@ -13,14 +13,14 @@ import { writeConfig } from "./hull-config.ts";
 interface Failure {
   readonly name: string;
   readonly config: Record<string, Record<string, unknown>>;
-  /** What the message has to say: the object and the cause. */
+  /** What the error must contain: the object and the cause. */
   readonly says: readonly RegExp[];
-  /** A failure that is found before anything is started has to come at once. */
+  /** A failure detected before anything is started must be reported at once. */
   readonly withinMs: number;
 }
 
 const AT_ONCE = 40_000;
-/** The guest is given time to boot before the shim gives up on it. */
+/** Includes the guest's boot timeout. */
 const BOOT = 150_000;
 
 const FAILURES: readonly Failure[] = [
@@ -80,7 +80,7 @@ const FAILURES: readonly Failure[] = [
   },
   {
     name: "the guest has no agent",
-    // A kernel is no initrd: the guest panics and its last words are in the message.
+    // Not an initrd: the guest panics, and its last lines are in the error.
     config: {
       hypervisor: { initrd: join(import.meta.dirname, "run.e2e.test.ts") },
       agent: { boot_timeout: "20s" },
@@ -90,7 +90,7 @@ const FAILURES: readonly Failure[] = [
   },
 ];
 
-/** `ctr run` with the configuration file; gives its messages and how long it took. */
+/** Runs `ctr run` with the configuration file. Resolves with its stderr and duration. */
 async function failingRun(
   runner: Runner,
   id: string,
@@ -131,21 +131,21 @@ forEveryRunner(
       assert.match(message, /\/no\/such\/hull\.yaml/);
     });
 
-    it("a configuration that is no YAML: the message names file and line", async () => {
+    it("a configuration that is not YAML: the message names file and line", async () => {
       const file = join(runner().containerd.directory, "garbage.yaml");
       await writeFile(file, "version: 1\nhypervisor: [\n");
       const message = await failingRun(runner(), runner().id(), ["--runtime-config-path", file], AT_ONCE);
       assert.match(message, /garbage\.yaml:\d+/);
     });
 
-    /** A container that runs; its `ended` is that of `ctr run --rm`. */
+    /** Starts a container with `ctr run --rm`. */
     const running = async (id: string) => {
       const started = runner().start(["sh", "-c", "echo up; exec sleep 600"], { id });
       await started.printed("up");
       return { started, processes: await podProcesses(runner().ctr.namespace, id) };
     };
 
-    it("a child of virtiofsd that is stopped ends with its pod", async () => {
+    it("a stopped child of virtiofsd exits with its pod", async () => {
       const id = runner().id();
       const { started, processes } = await running(id);
       const [, ...children] = processes.get("virtiofsd") ?? [];

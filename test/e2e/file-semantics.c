@@ -1,10 +1,10 @@
-// What a file system can do, one line a thing: `name ok`, or `name` and errno's text or what was seen
-// instead.
-//   file-semantics check DIR        everything that one process sees
-//   file-semantics serve PATH       listens on a unix socket and answers one connection
+// Prints what a file system supports, one line per feature: `name ok`, or `name` and errno's text or what was
+// found instead.
+//   file-semantics check DIR        features that one process can check
+//   file-semantics serve PATH       listens on a Unix socket and answers one connection
 //   file-semantics connect PATH     connects to one
 //   file-semantics lock PATH        takes flock and a record lock, and keeps them
-//   file-semantics trylock PATH     tells whether they can be had
+//   file-semantics trylock PATH     prints whether they are available
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>

@@ -1,4 +1,4 @@
-/** What a volume's file system can do: hull beside runc, and how many files it may have. */
+/** Features of a volume's file system compared with runc, and the number of files in use. */
 import assert from "node:assert/strict";
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -23,7 +23,7 @@ const BIDIRECTIONAL = 2;
 forEveryHandler(
   "files",
   (target, handler) => {
-    if (handler === "hull-sandbox") return; // the same VM as hull's
+    if (handler === "hull-sandbox") return; // the same VM as with hull
     const hull = handler === "hull";
     const at = (name: string) => join(target().directory, name);
     const volume = (name: string, containerPath: string, more: object = {}) => ({
@@ -58,7 +58,7 @@ forEveryHandler(
       }
     });
 
-    it("has sockets and locks for all containers of the pod, in a VM not for the host", async () => {
+    it("shares sockets and locks among the pod's containers; a VM not with the host", async () => {
       const mounts = [volume("bin", "/b"), volume("shared", "/shared")];
       const one = await pod().run(["/b/fs", "serve", "/shared/socket"], { mounts });
       await pod().run(["/b/fs", "lock", "/shared/lock"], { mounts });
@@ -77,9 +77,8 @@ forEveryHandler(
       assert.equal(connected, hull ? "connect Connection refused\n" : "connect ok\n");
     });
 
-    // The kubelet does not ask for recursive read-only volumes of other runtimes than runc: containerd 2.1
-    // would crash.
-    it("is read-only with all that is mounted in it; with runc the mounts in it are not", async () => {
+    // The kubelet requests recursive read-only volumes of runc only: with others containerd 2.1 would crash.
+    it("is read-only including the mounts in it, which runc leaves writable", async () => {
       const container = await pod().run(IDLE, { mounts: [volume("tree", "/ro", { readonly: true })] });
       const { stdout } = await container.sh(
         "for path in /ro /ro/sub; do touch $path/x 2>/dev/null && echo $path; done; echo done",
@@ -87,7 +86,7 @@ forEveryHandler(
       assert.equal(stdout, hull ? "done\n" : "/ro/sub\ndone\n");
     });
 
-    it("shows what the host mounts later, where asked; the host does not see mounts of a VM", async () => {
+    it("shows later mounts of the host on request; the host does not see mounts of a VM", async () => {
       const container = await pod().run(IDLE, {
         mounts: [
           volume("late", "/late", { propagation: HOST_TO_CONTAINER }),
@@ -107,7 +106,7 @@ forEveryHandler(
   ["2"],
 );
 
-/** What virtiofsd may have open, and files that the guest looks at: more than that. */
+/** The descriptor limit of virtiofsd; the guest accesses more files than that. */
 const DESCRIPTORS = 3000;
 const DIRECTORIES = 6;
 const FILES = 600;
@@ -126,7 +125,7 @@ forEveryRunner(
     });
     after(() => rm(root, { recursive: true }));
 
-    it("has more files than virtiofsd may have open", async () => {
+    it("can have more files than virtiofsd may open", async () => {
       const config = join(root, "qemu.yaml");
       await writeConfig(config, {
         hypervisor: { virtio_fs_extra_args: [`--rlimit-nofile=${DESCRIPTORS}`] },

@@ -3,11 +3,11 @@ import { Containerd, LINES, type Line } from "../testkit/containerd.ts";
 import { BUSYBOX, type Ctr, type CtrOptions, type CtrResult, type RunningCtr } from "../testkit/ctr.ts";
 import { assertNoLeaks, type LeakScope, snapshot } from "../testkit/leaks.ts";
 
-/** The runtimes that the cases run with; runc shows that a case expects what containerd users are used to. */
+/** The runtimes under test; runc verifies that a case expects what containerd users are used to. */
 export const RUNTIMES = { hull: "io.containerd.hull.v2", runc: "io.containerd.runc.v2" } as const;
 export type RuntimeName = keyof typeof RUNTIMES;
 
-/** The items of a comma-separated environment variable, all of `known` when it is not set. */
+/** Returns the items of a comma-separated environment variable, or all of `known` if it is not set. */
 function chosen<T extends string>(variable: string, known: readonly T[]): T[] {
   const value = process.env[variable];
   if (!value) return [...known];
@@ -17,13 +17,13 @@ function chosen<T extends string>(variable: string, known: readonly T[]): T[] {
   });
 }
 
-/** The containerd lines that are asked for. */
+/** Returns the containerd release lines to test with. */
 export const chosenLines = (): Line[] => chosen("HULL_E2E_LINES", LINES);
 
-/** The newest of them: for suites in which containerd has little part. */
+/** Returns the newest of them, for suites that hardly depend on containerd. */
 export const newestLine = (): Line[] => chosenLines().slice(-1);
 
-/** The runtimes that are asked for. */
+/** Returns the runtimes to test with. */
 export const chosenRuntimes = (): RuntimeName[] => chosen("HULL_E2E_RUNTIMES", ["hull", "runc"] as const);
 
 /** Runs containers of one runtime in one namespace of one containerd. */
@@ -40,7 +40,7 @@ export class Runner {
     return { namespace: this.ctr.namespace, directory: this.containerd.directory };
   }
 
-  /** A container id that was not used before. */
+  /** Returns an unused container id. */
   id(): string {
     this.#count += 1;
     return `c${this.#count}`;
@@ -62,15 +62,15 @@ export class Runner {
     return this.start(command, options).ended;
   }
 
-  /** Runs a line of shell. */
+  /** Runs a shell command. */
   sh(script: string, options: Parameters<Runner["start"]>[1] = {}): Promise<CtrResult> {
     return this.run(["sh", "-c", script], options);
   }
 }
 
 /**
- * Registers `cases` for every containerd line and runtime asked for by HULL_E2E_LINES and HULL_E2E_RUNTIMES. Each
- * combination has a namespace of its own; after every test nothing may be left in it.
+ * Registers `cases` for every containerd release line and runtime in HULL_E2E_LINES and HULL_E2E_RUNTIMES.
+ * Each combination has its own namespace, in which nothing may be left after a test.
  */
 export function forEveryRunner(
   suite: string,

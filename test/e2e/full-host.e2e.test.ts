@@ -1,7 +1,6 @@
 /**
- * A host that is full, or that misses what hull needs: one clear error in time, with the remedy, nothing
- * left, and the id can be used again. containerd has a mount namespace of its own, in which that can be
- * arranged.
+ * A full host, or one that lacks something that hull needs: one clear error in time, with a remedy, nothing
+ * left, and a reusable id. containerd has its own mount namespace, in which this can be set up.
  */
 import assert from "node:assert/strict";
 import { chmod, copyFile, mkdir, rmdir, truncate, writeFile } from "node:fs/promises";
@@ -14,22 +13,22 @@ import { PrivateHost } from "../testkit/private-host.ts";
 import { newestLine, Runner } from "./fixture.ts";
 import { DIST, writeConfig } from "./hull-config.ts";
 
-/** What is told before a guest boots comes at once; a machine that has much else to do is given time. */
+/** Errors before a guest boots come at once; this allows for a busy machine. */
 const IN_TIME_MS = 30_000;
-/** Every failing case uses this id, so each shows that the one before it has left it free. */
+/** All failing cases use this id, so each shows that the previous one has left it free. */
 const ID = "c";
 const MOUNT_STATE = "mount -t tmpfs -o mode=711,size=256k,nr_inodes=100 hull-full /run/hull";
-/** Fills /run/hull but for $1 pages. */
+/** Fills /run/hull except for $1 pages. */
 const FILL_PAGES = `cd /run/hull; head -c 1M /dev/zero >filler 2>/dev/null || true
   truncate -s $(($(stat -c %s filler) - $1 * 4096)) filler`;
-/** Takes all names that /run/hull can have but $1. */
+/** Uses all inodes of /run/hull except for $1. */
 const FILL_NAMES = `mkdir /run/hull/filler; cd /run/hull/filler; i=0
   while touch $i 2>/dev/null; do i=$((i + 1)); done
   ls | head -n $1 | xargs -r rm`;
 
 interface Case {
   readonly name: string;
-  /** Lines of shell in containerd's mount namespace; `mend` takes it back. */
+  /** A shell script for containerd's mount namespace; `mend` undoes it. */
   readonly spoil?: readonly [script: string, argument: string];
   readonly mend?: string;
   readonly says: readonly RegExp[];
@@ -73,7 +72,7 @@ for (const line of newestLine()) {
       for (const expected of says) assert.match(stderr, expected);
       assert.ok(ms < IN_TIME_MS, `took ${ms} ms: ${stderr}`);
     };
-    /** Spoils the host, runs a container that must be refused, and mends the host. */
+    /** Breaks the host, runs a container, which must be refused, and repairs the host. */
     const refuses = ({ name, spoil: [script, argument] = ["", ""], mend = "", says }: Case) =>
       it(`${name}: one error with the remedy, and nothing is left`, async () => {
         try {
@@ -83,12 +82,12 @@ for (const line of newestLine()) {
           await host.sh(mend);
         }
       });
-    /** `--runtime-config-path` with some keys changed. */
+    /** Returns `--runtime-config-path` with some keys changed. */
     const config = async (changes: Parameters<typeof writeConfig>[1]) => {
       await writeConfig(at("hull.yaml"), changes);
       return ["--runtime-config-path", at("hull.yaml")];
     };
-    /** `--runtime`: the shim behind some lines of shell. */
+    /** Returns `--runtime` with the shim behind a shell script. */
     const behind = async (script: string) => {
       const shim = at("containerd-shim-limited-v2");
       await writeFile(shim, `#!/bin/sh\n${script} "${DIST}/bin/containerd-shim-hull-v2" "$@"\n`, {
@@ -114,7 +113,7 @@ for (const line of newestLine()) {
       });
     }
 
-    it("/run fills while a container runs: exec, kill and deletion work, and the id can be used again", async () => {
+    it("/run fills up while a container runs: exec, kill and delete work, and the id can be reused", async () => {
       const started = runner.start(["sh", "-c", "echo up; exec sleep 600"], { id: ID });
       await started.printed("up");
       await host.sh(FILL_PAGES, "0");
@@ -127,7 +126,7 @@ for (const line of newestLine()) {
       assertRan(await run());
     });
 
-    it("/dev/shm has no room for a template: the pod is booted without one", async () => {
+    it("/dev/shm has no space for a template: the pod is booted without one", async () => {
       await host.sh("mount -t tmpfs -o size=64m hull-full /dev/shm");
       try {
         assertRan(await run());
@@ -136,7 +135,7 @@ for (const line of newestLine()) {
       }
     });
 
-    it("/dev/shm has no room for a guest's memory that is to be a file there", async () => {
+    it("/dev/shm has no space for a guest's memory file", async () => {
       const hypervisor = { memory_backend: "file", file_mem_backend: "/dev/shm" };
       const flags = await config({ hypervisor });
       await host.sh("mount -t tmpfs -o size=64m hull-full /dev/shm");
@@ -149,7 +148,7 @@ for (const line of newestLine()) {
       }
     });
 
-    it("the file system of a log file is full: the output is lost, the container runs to its end", async () => {
+    it("the file system of a log file is full: the output is lost, the container runs to completion", async () => {
       await mkdir(at("log"));
       await host.sh(`mount -t tmpfs -o size=4k hull-full "$1"; head -c 4k /dev/zero >"$1/filler"`, at("log"));
       try {
@@ -160,7 +159,7 @@ for (const line of newestLine()) {
     });
 
     describe("a tool is missing", () => {
-      // Its directories become directories of links, from which one can be taken away.
+      // Its directories are replaced with directories of symlinks, from which single tools can be removed.
       before(() =>
         host.sh(
           `for bin in /usr/bin /usr/sbin; do
@@ -173,7 +172,7 @@ for (const line of newestLine()) {
       );
       after(() =>
         host.sh(
-          // Lazily: this shell itself runs from there.
+          // Lazily, since this shell runs from there.
           `umount="$1/usr/bin/real/umount --lazy"; $umount /usr/sbin /usr/bin
            $umount "$1/usr/sbin/real" "$1/usr/bin/real"`,
           at("tools"),
@@ -228,7 +227,7 @@ for (const line of newestLine()) {
         "is slow": ["exec sleep 600", /no QMP greeting: boot the VM: timed out after 3000 ms/],
       } as const;
       for (const [name, [script, expected]] of Object.entries(says)) {
-        it(`${name}: one error that says so, and nothing is left`, async () => {
+        it(`${name}: one error that names the cause, and nothing is left`, async () => {
           await chmod(host.containerd.directory, 0o711);
           await writeFile(at("qemu"), `#!/bin/sh\n${script}\n`, { mode: 0o755 });
           const hypervisor = { path: at("qemu"), accel: "tcg", template: { enable: false } };
@@ -241,7 +240,7 @@ for (const line of newestLine()) {
       ["kernel", "vmlinux"],
       ["initrd", "initrd.img"],
     ] as const) {
-      it(`a ${what} that is cut off, and one that only another user may read`, async () => {
+      it(`a ${what} that is truncated, and one that only another user may read`, async () => {
         const image = at(file);
         await copyFile(join(DIST, "guest", file), image);
         const hypervisor = { [what]: image, accel: "tcg", template: { enable: false } };
@@ -257,7 +256,7 @@ for (const line of newestLine()) {
       });
     }
 
-    it("all is mended: the id works", async () => {
+    it("the repaired host works again with the id", async () => {
       await rmdir(at("log"));
       assertRan(await run());
     });

@@ -1,4 +1,4 @@
-/** `shim.protocol: grpc`: works where containerd can speak it, and is refused with a sentence where it cannot. */
+/** `shim.protocol: grpc` works if containerd supports it, and is otherwise refused with an explanation. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { it } from "node:test";

@@ -1,7 +1,7 @@
 /**
- * The configuration file chooses the VMM: two handlers with different files side by side in one containerd, looked at
- * from outside. Cloud Hypervisor is the test kit's executable, which takes every call as the real one does and runs no
- * guest: its pod comes as far as a VM that is running and an agent that does not answer.
+ * The configuration file selects the VMM: two handlers with different files in one containerd, observed from
+ * outside. Cloud Hypervisor is testkit's executable, which accepts the real API but runs no guest: its pod
+ * gets as far as a running VM whose agent does not answer.
  */
 import assert from "node:assert/strict";
 import { chmod, mkdtemp, rm } from "node:fs/promises";
@@ -31,7 +31,7 @@ forEveryRunner(
       const { namespace } = runner().ctr;
       const [qemuFile, clhFile] = [join(directory, "hull.yaml"), join(directory, "hull-clh.yaml")];
       await writeConfig(qemuFile, { hypervisor: { default_memory: 200, default_vcpus: 2 } });
-      // Its user can come there.
+      // Its user must be able to enter it.
       programs = await mkdtemp(join(tmpdir(), "hull-e2e-clh-"));
       await chmod(programs, 0o755);
       const path = fakeCloudHypervisor(programs);
@@ -80,7 +80,7 @@ forEveryRunner(
       assert.equal((await qemu.ended).code, 4);
     });
 
-    it("runs a pod in a microvm, which a file with templates is refused", async () => {
+    it("runs a pod in a microvm, and refuses it in a file with templates", async () => {
       const { namespace } = runner().ctr;
       const id = runner().id();
       const file = join(runner().containerd.directory, "microvm.yaml");

@@ -1,7 +1,4 @@
-/**
- * A pod whose VM no longer answers is told of, once, in log and events, and is ended where the configuration
- * says so.
- */
+/** A pod whose VM is unresponsive is reported once, in log and events, and is killed if so configured. */
 import assert from "node:assert/strict";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -24,7 +21,7 @@ beforeEach(async () => {
 });
 afterEach(async () => await rm(directory, { recursive: true }));
 
-/** A running container whose VM is asked several times a second; `pid` is the VMM's. */
+/** Starts a container whose VM is probed several times a second; `pid` is the VMM's. */
 async function start(runner: Runner, runtime: Record<string, string>) {
   const config = join(directory, "config.yaml");
   await writeConfig(config, { runtime: { health_interval: "200ms", ...runtime } });
@@ -65,7 +62,7 @@ interface State {
   };
 }
 
-/** `ctr events` that has begun to hear them: it is made to print one. */
+/** Starts `ctr events`, and resolves when it has printed an event. */
 async function follow(ctr: Ctr): Promise<RunningCtr> {
   const events = ctr.start(["events"]);
   let hears = false;
@@ -81,7 +78,7 @@ async function follow(ctr: Ctr): Promise<RunningCtr> {
 forEveryRunner(
   "health",
   (runner) => {
-    it("a VM that is stopped is told of by log and event, and so is its going on; other events follow", async () => {
+    it("a stopped VM is reported by log and event, and so is its recovery; other events follow", async () => {
       const { ctr, containerd } = runner();
       const events = await follow(ctr);
       const { id, run, pid } = await start(runner(), { health_timeout: "2s" });
@@ -141,7 +138,7 @@ forEveryRunner(
 forEveryRunner(
   "health-kill",
   (runner) => {
-    it("the configuration can have a VM ended that does not answer", async () => {
+    it("an unresponsive VM is killed if so configured", async () => {
       const { run, pid } = await start(runner(), { health_timeout: "4s", health_action: "kill" });
       process.kill(pid, "SIGSTOP");
       assert.equal((await run.ended).code, 137);

@@ -1,4 +1,7 @@
-/** A guest that has taken over its kernel has the whole share: it must not lead the host anywhere with it. */
+/**
+ * A guest with a compromised kernel has access to the whole share, which must not lead the host to any other
+ * path.
+ */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -17,8 +20,8 @@ const HOSTILE: ContainerSettings = {
 };
 
 /**
- * $1: where links lead, $2: a container's id, /b/fs: file-semantics.c. Says of each attempt how it ended.
- * Nothing is removed recursively: what the names stand for are real volumes.
+ * $1: target of symlinks, $2: a container's id, /b/fs: file-semantics.c. Prints how each attempt ended.
+ * Removes nothing recursively: the names are real volumes.
  */
 const ATTACK = `
 try() { if words=$("$@" 2>&1); then echo "$*: done"; else echo "$*: \${words##*: }"; fi; }
@@ -38,8 +41,8 @@ try chmod 777 .; try touch .; try mount -o remount,rw /evil
 true`;
 
 /**
- * The hostile container's program. While /go is there: renames, links and directories at every name that
- * shows, in a hurry. $1: where links lead.
+ * The hostile container's program. While /go exists, creates and renames symlinks and directories at every
+ * name that appears, as fast as it can. $1: target of symlinks.
  */
 const RACE = `
 trap 'exit 0' TERM
@@ -54,22 +57,22 @@ done >/won 2>/dev/null
 echo >/stopped
 sleep 100000 & wait`;
 
-/** Puts into a volume what is neither file nor directory. */
+/** Creates in a volume what is neither a file nor a directory. */
 const LEAVE = `
 mkdir -p /left && cd /left && mkfifo pipe && mknod block b 7 0 && mknod char c 1 5 && { /b/fs serve socket >/dev/null & }
 until [ -S socket ]; do sleep 0.1; done`;
 
-/** A line of shell that waits for a file; exec's own limit ends it. */
+/** A shell command that waits for a file, up to the exec's timeout. */
 const until = (path: string) => `until [ -e ${path} ]; do sleep 0.1; done`;
 
-/** Compiles what makes sockets in guests. */
+/** Compiles the program that creates sockets in guests. */
 async function makeProgram(directory: string): Promise<void> {
   await mkdir(directory);
   const source = join(import.meta.dirname, "file-semantics.c");
   await promisify(execFile)("cc", ["-O1", "-static", "-o", join(directory, "fs"), source]);
 }
 
-/** Every path, its kind and what is in it. */
+/** Returns a hash over every path, its type and content. */
 async function checksum(directory: string): Promise<string> {
   const hash = createHash("sha256");
   for (const name of (await readdir(directory, { recursive: true })).sort()) {
@@ -80,10 +83,7 @@ async function checksum(directory: string): Promise<string> {
   return hash.digest("hex");
 }
 
-/**
- * The mount points of a process that are neither the pod's own nor another test's, which has its in the
- * directory for such.
- */
+/** The mount points of a process without those of the pod and of other tests in the test directory. */
 async function mountPoints(pid: number | "self", podDirectory: string, ours: string): Promise<string[]> {
   const below = (path: string, directory: string) => path.startsWith(`${directory}/`);
   return parseMountInfo(await readFile(`/proc/${pid}/mountinfo`, "utf8"))
@@ -94,7 +94,8 @@ async function mountPoints(pid: number | "self", podDirectory: string, ours: str
 }
 
 /**
- * What the host has outside the pod, in `directory`: it must be as it was after `step`, however that ended.
+ * Runs `step` and checks that the files of the host outside the pod, in `directory`, are unchanged, however
+ * it ended.
  */
 async function guarded(directory: string, step: (canary: string) => Promise<void>): Promise<void> {
   const canary = join(directory, "canary");
@@ -110,10 +111,9 @@ async function guarded(directory: string, step: (canary: string) => Promise<void
   if (failure) throw failure.error;
 }
 
-/** That every attempt failed, for the reason that counts; and that there was something to try it with. */
+/** Asserts that every attempt failed for the right reason, and that there were targets to try. */
 function assertRefused(said: readonly string[], names: number): void {
-  // Where the directory of the attempt does not even exist the answer is another; remounting is the guest's
-  // own affair.
+  // If the directory does not exist, the error is another; remounting affects only the guest.
   const expected = (line: string) =>
     /: Read-only file system$/.test(line) ||
     (/ \S+\/\S*: No such file or directory$/.test(line) && !line.includes("/evil")) ||
@@ -127,11 +127,11 @@ function assertRefused(said: readonly string[], names: number): void {
 }
 
 forEveryHandler("hostile share", (target, handler) => {
-  if (handler === "runc") return; // it shares nothing with a guest
+  if (handler === "runc") return; // runc has no guest
   const bin = () => ({ hostPath: join(target().directory, "bin"), containerPath: "/b", readonly: true });
   before(() => makeProgram(join(target().directory, "bin")));
 
-  it("mounts pipes, sockets and devices that a guest left in a volume, and waits for none of them", () =>
+  it("mounts pipes, sockets and devices that a guest has left in a volume, without blocking on any", () =>
     guarded(target().directory, async () => {
       const left = join(target().directory, "left");
       await mkdir(left);
@@ -150,7 +150,7 @@ forEveryHandler("hostile share", (target, handler) => {
       assert.deepEqual((await readdir(left)).sort(), names.sort());
     }));
 
-  it("lets a guest create no entries, and mounts volumes nowhere else while it tries", () =>
+  it("lets a guest create no entries, and mounts volumes only in their places while it tries", () =>
     guarded(target().directory, async (canary) => {
       const at = (name: string) => join(target().directory, name);
       await mkdir(at("volume"));
@@ -180,8 +180,8 @@ forEveryHandler("hostile share", (target, handler) => {
           ],
         });
         if (racing) {
-          // A guest that looks at a name before the mount is on it can spoil a container of its own pod, and
-          // no more.
+          // A guest that accesses a name before it is mounted can break a container of its own pod, nothing
+          // else.
           await victim.start().catch((error: unknown) => assert.match(String(error), /hull\.agent/));
           await evil.sh("rm /go");
         } else {
@@ -197,7 +197,7 @@ forEveryHandler("hostile share", (target, handler) => {
       assert.deepEqual(await mounts(), mounted, "something is mounted where nobody asked for it");
       const { stdout } = await evil.sh("ls -A /evil; cat /won");
       assert.match(stdout, /^([0-9a-f]{32}\n)+$/, "a name that the guest made, or a race that it won");
-      assertRefused(said, 8); // its own, and two others with two volumes each
+      assertRefused(said, 8); // its own volumes, and two others with two volumes each
     }));
 });
 

@@ -8,8 +8,8 @@ export const DIST = join(ROOT, "dist");
 type Section = Record<string, unknown>;
 
 /**
- * Writes the build's QEMU configuration with some keys changed, by section: `{ hypervisor: { kernel: "/x" } }`.
- * Paths that the build's file leaves to their defaults stay the build's.
+ * Writes the build's QEMU configuration with some keys changed, by section: `{ hypervisor: { kernel: "/x" }
+ * }`. Default paths of the build's file remain the build's.
  */
 export async function writeConfig(file: string, changes: Record<string, Section>): Promise<void> {
   const source = join(DIST, "configs/qemu.yaml");

@@ -1,4 +1,4 @@
-/** Clients that go away in the middle of a call: nothing is left, and the id can be used again. */
+/** Clients that disconnect during a call: nothing is left, and the id can be reused. */
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
@@ -15,8 +15,8 @@ import { forEveryRunner, RUNTIMES, type Runner } from "./fixture.ts";
 import { writeConfig } from "./hull-config.ts";
 
 /**
- * When ctr is killed, in milliseconds after its start: from before containerd knows to after the container runs. Those of
- * a line are killed side by side, because most of it is waiting.
+ * When ctr is killed, in milliseconds after its start: from before containerd gets the call to after the
+ * container runs. Those in one row are killed concurrently, since most of the time is waiting.
  */
 const RUN_OFFSETS_MS = [
   [20, 300, 800, 3_000],
@@ -27,19 +27,19 @@ const DELETE_OFFSETS_MS = [
   [20, 100, 200, 400],
   [60, 150, 300],
 ];
-/** When Ctrl-C is first pressed; it is pressed again and again until ctr has ended. */
+/** When Ctrl-C is first pressed; it is repeated until ctr has exited. */
 const INTERRUPT_OFFSETS_MS = [
   [20, 400, 1_200, 3_000],
   [100, 700, 1_800],
 ];
 const PRESSED_EVERY_MS = 200;
-/** Ends with 9 when it is interrupted. */
+/** Exits with 9 when interrupted. */
 const INTERRUPTIBLE = ["sh", "-c", "trap 'exit 9' INT; echo up; while :; do sleep 1000 & wait; done"];
-/** When the client of a container in a running pod is killed, in milliseconds: while it is made, mostly. */
+/** When the client of a container in a running pod is killed, in milliseconds: mostly during Create. */
 const MEMBER_OFFSETS_MS = Array.from({ length: 16 }, (_, index) => 20 + 10 * index);
-/** How long a client waits for a container whose guest stands still. */
+/** How long a client waits for a container whose guest is stopped. */
 const ADD_PATIENCE_MS = 700;
-/** A shim to which nobody came gives up after half a minute. */
+/** A shim without callers exits after half a minute. */
 const GONE_WITHIN_MS = 60_000;
 
 /** Whether containerd lists the task. */
@@ -48,25 +48,25 @@ async function listed(ctr: Ctr, id: string): Promise<boolean> {
   return stdout.split("\n").includes(id);
 }
 
-/** A task that came to run outlives its client, as with any runtime: it is removed as an administrator would. */
+/** A task that was started outlives its client, as with any runtime: removes it as an administrator would. */
 async function removeTask(ctr: Ctr, id: string): Promise<void> {
   if (await listed(ctr, id)) await ctr.call(["task", "rm", "--force", id]);
 }
 
-/** Takes away what belongs to containerd alone. */
+/** Removes what belongs to containerd alone. */
 async function forget({ ctr }: Runner, id: string): Promise<void> {
   await ctr.call(["container", "rm", id]);
   await ctr.call(["snapshot", "rm", id]);
 }
 
-/** Flags for clones, which cost less than boots. */
+/** Returns flags for clones, which are cheaper than boots. */
 async function cloning({ containerd }: Runner): Promise<string[]> {
   const path = join(containerd.directory, "clones.yaml");
   await writeConfig(path, { hypervisor: { template: { enable: true } } });
   return ["--runtime-config-path", path];
 }
 
-/** The id is free, and a container of it runs. */
+/** Checks that the id is free and that a container with it runs. */
 async function runAgain(runner: Runner, id: string, flags: readonly string[]): Promise<void> {
   assert.equal(await listed(runner.ctr, id), false, `${id} is still listed`);
   await forget(runner, id);
@@ -96,7 +96,10 @@ async function killRemoval(
   await removeTask(ctr, id);
 }
 
-/** A ctr that does not hand signals on yet ends by the first; later they are the task's, and its exit status is ctr's. */
+/**
+ * Interrupts `ctr run`. Before ctr forwards signals, the first one kills it; later they go to the task, whose
+ * exit status ctr returns.
+ */
 async function interruptRun(
   { ctr }: Runner,
   id: string,
@@ -111,7 +114,7 @@ async function interruptRun(
   await removeTask(ctr, id);
 }
 
-/** As `interruptRun`; with -t and until the terminal is the task's, the terminal makes the signal. */
+/** As `interruptRun`; with -t the terminal generates the signal until it is the task's. */
 async function interruptOnTerminal(
   { ctr }: Runner,
   id: string,
@@ -138,7 +141,7 @@ async function interrupt(run: RunningCtr, offset: number): Promise<void> {
   }
 }
 
-/** Creates tasks of a pod, by the id of its sandbox container. */
+/** Returns a function that creates tasks of a pod, by the id of its sandbox container. */
 async function podMaker(runner: Runner, client: ContainerdClient, pod: string) {
   const [, configPath] = await cloning(runner);
   return (id: string, type: "sandbox" | "container", createWithinMs?: number) =>
@@ -154,7 +157,10 @@ async function podMaker(runner: Runner, client: ContainerdClient, pod: string) {
     });
 }
 
-/** containerd refuses an id for as long as it undoes what its client has given up, and takes the bundle away last. */
+/**
+ * Waits until containerd has undone a cancelled call: it refuses the id until then, and removes the bundle
+ * last.
+ */
 async function undone({ containerd, ctr }: Runner, id: string): Promise<void> {
   const bundle = join(containerd.directory, "state/io.containerd.runtime.v2.task", ctr.namespace, id);
   await pollUntil(() => !existsSync(bundle), within(GONE_WITHIN_MS, `${bundle} stays`));
@@ -163,7 +169,7 @@ async function undone({ containerd, ctr }: Runner, id: string): Promise<void> {
 forEveryRunner(
   "impatient",
   (runner) => {
-    /** `kill` with an id for each offset, which names what is left. */
+    /** Runs `kill` concurrently for each offset, each with its own id, which identifies leaks. */
     const atOnce = async (offsets: readonly number[], kill: typeof killRemoval) => {
       const clients = offsets.map((offset) => ({ id: `after-${offset}`, offset }));
       const flags = await cloning(runner());
@@ -182,14 +188,14 @@ forEveryRunner(
         atOnce(offsets, interruptOnTerminal));
     }
 
-    it("a container whose creation in a running pod is given up while the guest makes it: its id is free", async () => {
+    it("Create in a running pod is cancelled while the guest carries it out: the id is free", async () => {
       const client = new ContainerdClient(runner().containerd.address, runner().ctr);
       const create = await podMaker(runner(), client, "silent");
       const pod = await (await create("silent", "sandbox")).start();
       const [qemu = 0] = (await podProcesses(runner().ctr.namespace, "silent")).get("qemu") ?? [];
       process.kill(qemu, "SIGSTOP");
       const givenUp = create("added", "container", ADD_PATIENCE_MS).then(() => "OK", statusName);
-      // The guest is asked, and gives its first look to that together with the deletion.
+      // The guest has got the call, and sees it together with Delete.
       const told = await givenUp.finally(() => process.kill(qemu, "SIGCONT"));
       assert.match(told, /^(DEADLINE_EXCEEDED|CANCELLED)$/);
       await undone(runner(), "added");
@@ -201,7 +207,7 @@ forEveryRunner(
       client.close();
     });
 
-    it("ctr run of a container in a running pod is killed: nothing keeps its pod from being removed", async () => {
+    it("ctr run of a container in a running pod is killed: the pod can be removed", async () => {
       const client = new ContainerdClient(runner().containerd.address, runner().ctr);
       const create = await podMaker(runner(), client, "pod");
       const pod = await (await create("pod", "sandbox")).start();
@@ -217,7 +223,7 @@ forEveryRunner(
         await removeTask(ctr, id);
         await forget(runner(), id);
       }
-      // A shim ends with its last container: one that containerd has forgotten would keep it.
+      // A shim exits with its last container: one that containerd has forgotten would keep it alive.
       await pod.remove();
       client.close();
     });

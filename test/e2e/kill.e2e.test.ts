@@ -1,13 +1,16 @@
-/** SIGKILL works although what runs the guest has stopped: the VM is ended, the truth is told, nothing is left. */
+/**
+ * SIGKILL works although the guest's VMM or backend is stopped: the VM is killed, the exit is reported,
+ * nothing is left.
+ */
 import assert from "node:assert/strict";
 import { it } from "node:test";
 import { assertNoLeaks, snapshot } from "../testkit/leaks.ts";
 import { podProcesses } from "../testkit/pod-processes.ts";
 import { forEveryRunner, newestLine } from "./fixture.ts";
 
-/** Of these a pod has one each; the last only where vsock is served by a daemon. */
+/** A pod has one of each; the last one only if a daemon serves vsock. */
 const STOPPED = ["qemu", "virtiofsd", "vhost-device-vsock"];
-/** The guest's five seconds, the teardown's limits, and a busy machine. */
+/** The guest's five seconds, the timeouts of teardown, and a busy machine. */
 const KILL_LIMIT_MS = 60_000;
 
 forEveryRunner(
@@ -24,7 +27,7 @@ forEveryRunner(
         assert.ok(pids, `the pod has no ${role}`);
         for (const pid of pids) process.kill(pid, "SIGSTOP");
         const begin = performance.now();
-        // virtiofsd serves files, not signals: the guest answers as ever.
+        // virtiofsd serves files, not signals: the guest still answers.
         await ctr.expect(["task", "kill", "--signal", "SIGKILL", id], { timeoutMs: KILL_LIMIT_MS });
         const answered = performance.now();
         const { code, stderr } = await run.ended;

@@ -1,4 +1,4 @@
-/** Nothing that a process prints is lost, whatever else is going on. */
+/** No output of a process is lost, whatever the load. */
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { describe, it } from "node:test";
@@ -9,7 +9,7 @@ const EXECS = 280;
 const CONTAINERS = 20;
 const AT_ONCE = 8;
 const MIB = 1 << 20;
-/** HULL_BULK_MIB: the bulk test's size; 1024 is what a release is tested with. */
+/** HULL_BULK_MIB: the size of the bulk test; releases are tested with 1024. */
 const BULK_MIB = Number(process.env.HULL_BULK_MIB ?? 64);
 const STATE_P99_MS = 10_000;
 
@@ -27,7 +27,7 @@ const [line = "2"] = newestLine();
 describe(`containerd ${line}: loss`, () => {
   const subject = hullBehind(line);
 
-  it(`${EXECS} execs, ${AT_ONCE} at a time, print a line and end: every line and status is right`, async () => {
+  it(`${EXECS} execs, ${AT_ONCE} at a time, print a line and exit: every line and status is right`, async () => {
     const wrong: string[] = [];
     await inTurns(EXECS, async (index) => {
       const code = index % 256;
@@ -39,7 +39,7 @@ describe(`containerd ${line}: loss`, () => {
     assert.deepEqual(wrong, []);
   });
 
-  it(`${CONTAINERS} containers, ${AT_ONCE} at a time, print a line and end`, async () => {
+  it(`${CONTAINERS} containers, ${AT_ONCE} at a time, print a line and exit`, async () => {
     const wrong: string[] = [];
     await inTurns(CONTAINERS, async (index) => {
       const ended = await subject().with(
@@ -52,7 +52,7 @@ describe(`containerd ${line}: loss`, () => {
     assert.deepEqual(wrong, []);
   });
 
-  it(`${BULK_MIB} MiB of output arrive as they were printed`, async (t) => {
+  it(`${BULK_MIB} MiB of output arrive unchanged`, async (t) => {
     const line = "0123456789abcde\n";
     const expected = createHash("sha256");
     const block = Buffer.from(line.repeat(MIB / line.length));
@@ -74,7 +74,7 @@ describe(`containerd ${line}: loss`, () => {
     await exec.delete();
   });
 
-  it("a reader that stalls delays neither other streams nor State", async (t) => {
+  it("a stalled reader delays neither other streams nor State", async (t) => {
     const { host } = subject();
     const stalled = await host.exec(["sh", "-c", "yes | head -c 33554432"]);
     stalled.stdout?.pause();

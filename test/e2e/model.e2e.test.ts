@@ -1,4 +1,4 @@
-/** Random calls against real VMs: answers and states agree with the model that the pod's unit test uses. */
+/** Random calls against real VMs: answers and states agree with the model of the pod's unit test. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
@@ -14,15 +14,15 @@ import type { Task, TaskExec } from "../testkit/task.ts";
 import { newestLine } from "./fixture.ts";
 import { answer, hullBehind, type Subject } from "./parity/subject.ts";
 
-/** HULL_MODEL_STEPS: how many calls in all. */
+/** HULL_MODEL_STEPS: the total number of calls. */
 const STEPS = Number(process.env.HULL_MODEL_STEPS ?? 200);
 const STEPS_A_RUN = 50;
 
 const SIGKILL = 9;
-/** Ends with status 0 when a line comes. */
+/** Exits with status 0 when it reads a line. */
 const UNTIL_A_LINE = ["sh", "-c", "read line"];
 
-/** The real thing behind the model's names. */
+/** The real objects behind the model's names. */
 class World {
   readonly tasks = new Map<string, { task: Task; execs: Map<string, TaskExec> }>();
 
@@ -32,7 +32,7 @@ class World {
     return this.subject.client;
   }
 
-  /** The call's gRPC status by name, "OK" if it succeeded. */
+  /** Performs a call. Resolves with its gRPC status by name, "OK" if it succeeded. */
   async perform(op: Op): Promise<string> {
     const known = this.tasks.get(op.c);
     if (op.op === "create") {
@@ -90,7 +90,7 @@ class World {
     }
   }
 
-  /** The program ends by itself; one that is paused cannot, and is killed. */
+  /** Makes the program exit; kills a paused one, which cannot. */
   async #end(process: Task | TaskExec): Promise<string> {
     const state = await process.state();
     if (state === "PAUSED") await process.kill(SIGKILL);
@@ -141,7 +141,7 @@ describe(`containerd ${line}: model`, () => {
           await world.clear();
         }
       }),
-      // A run takes seconds: a failing one is shown as it is, its seed repeats it.
+      // A run takes seconds: do not shrink a failing one; its seed repeats it.
       { numRuns: Math.ceil(STEPS / STEPS_A_RUN), endOnFailure: true },
     );
   });

@@ -1,4 +1,4 @@
-/** Pods in network namespaces that real CNI plugins have prepared: runc beside hull, the same cases. */
+/** Pods in network namespaces prepared by real CNI plugins: the same cases for runc and hull. */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
@@ -23,17 +23,14 @@ import { writeConfig } from "./hull-config.ts";
 const run = promisify(execFile);
 const sha256 = (data: Uint8Array) => createHash("sha256").update(data).digest("hex");
 
-/**
- * How much is downloaded: 1024 is what a release has to pass; it takes minutes where the processor is
- * emulated.
- */
+/** Size of the download: releases must pass with 1024, which takes minutes on an emulated CPU. */
 const MIB = Number(process.env.HULL_E2E_NETWORK_MIB ?? 64);
 
-/** Different for each process, so that two runs on one machine do not meet. */
+/** Different for each process, so that two runs on one machine do not collide. */
 const OCTET = (process.pid % 200) + 20;
 const BRIDGE = `hullbr${OCTET}`;
 const GATEWAY4 = `10.213.${OCTET}.1`;
-/** One end of a veth pair: a link that is up without any hardware. */
+/** One end of a veth pair: an interface that is up without hardware. */
 const MACVLAN_MASTER = `hullmv${OCTET}`;
 const GATEWAY6 = `fd00:213:${OCTET}::1`;
 
@@ -51,7 +48,7 @@ forEveryRunner(
     });
     const ptp = (): CniConfig => ({ type: "ptp", ipam: hostLocal(directory, `10.214.${OCTET}.0/24`) });
 
-    /** A namespace with these interfaces, and the addresses of each. */
+    /** Prepares a namespace with these interfaces. Resolves with it and the addresses of each. */
     async function prepare(configs: Readonly<Record<string, CniConfig>>) {
       count += 1;
       const netns = await CniNetns.create(`hull-e2e-${process.pid}-${count}`);
@@ -78,18 +75,18 @@ forEveryRunner(
     });
 
     after(async () => {
-      await run("ip", ["link", "del", BRIDGE]).catch(() => undefined); // of a run in which no bridge was made
+      await run("ip", ["link", "del", BRIDGE]).catch(() => undefined); // this run may not have created a bridge
       await run("ip", ["link", "del", MACVLAN_MASTER]);
       await rm(directory, { recursive: true });
     });
 
-    it("gives a pod on a bridge both families, the MTU, and a way to the host", async () => {
+    it("gives a pod on a bridge IPv4 and IPv6, the MTU, and access to the host", async () => {
       const { flags, addresses } = await prepare({ eth0: bridge({ mtu: 9000 }) });
       const [v4 = "", v6 = ""] = addresses.eth0 ?? [];
       const script = [
         "ip addr show dev eth0; ip route; ip -6 route; cat /sys/class/net/eth0/mtu",
         `ping -c 1 -W 5 ${GATEWAY4} && ping -c 1 -W 5 ${GATEWAY6}`,
-        // The largest packet that is not fragmented: 28 bytes are headers.
+        // The largest packet that is not fragmented: headers take 28 bytes.
         `ping -c 1 -W 5 -s 8972 ${GATEWAY4}`,
       ].join(" && ");
       const { code, stdout, stderr } = await runner().sh(script, { flags });
@@ -202,7 +199,7 @@ forEveryRunner(
       assert.equal(code, 0, stdout);
     });
 
-    it("is given nothing with the model none", {
+    it("gets no network with the model none", {
       skip: runtime === "runc" && "runc makes no VM",
     }, async () => {
       const config = join(directory, "none.yaml");
@@ -216,7 +213,7 @@ forEveryRunner(
     });
 
     const macvtap = { skip: runtime === "runc" && "runc makes no VM" };
-    /** A configuration with the model macvtap and these settings of the hypervisor, as flags. */
+    /** Returns the flags for a configuration with the model macvtap and these settings of the hypervisor. */
     async function macvtapFlags(hypervisor: Record<string, unknown> = {}) {
       const file = join(directory, "macvtap.yaml");
       await writeConfig(file, { runtime: { internetworking_model: "macvtap" }, hypervisor });
@@ -287,7 +284,7 @@ forEveryRunner(
         const changes = watch(pods);
         process.kill(Number(shim.split(/\s/)[0]), "SIGKILL");
         await killed.ended;
-        // What goes last of a pod is its directory.
+        // The pod's directory is removed last.
         const signal = AbortSignal.timeout(60_000);
         while (existsSync(pod)) await once(changes, "change", { signal });
         changes.close();
@@ -297,7 +294,7 @@ forEveryRunner(
       },
     );
 
-    it("refuses to lay a macvtap over a macvlan", macvtap, async () => {
+    it("refuses a macvtap on top of a macvlan", macvtap, async () => {
       const ipam = hostLocal(directory, `10.216.${OCTET}.0/24`);
       const { flags } = await prepare({ eth0: { type: "macvlan", master: MACVLAN_MASTER, ipam } });
       const { code, stderr } = await runner().sh("true", { flags: [...flags, ...(await macvtapFlags())] });
@@ -337,8 +334,8 @@ forEveryRunner(
 
     it("runs OCI hooks that connect the container to a network", async () => await hooked([]));
 
-    it("lays a macvtap over an interface that comes later", macvtap, async () => {
-      // Without a user of its own QEMU has nodes of macvtaps all the same.
+    it("creates a macvtap on an interface that is added later", macvtap, async () => {
+      // Device nodes of macvtaps exist even if QEMU runs as root.
       await hooked(await macvtapFlags({ rootless: false }));
     });
 
@@ -348,7 +345,7 @@ forEveryRunner(
       assert.match(stderr, /host's network cannot be shared with a VM/);
     });
 
-    it("has loopback only where there is nothing else", async () => {
+    it("has loopback only if the namespace has nothing else", async () => {
       const { flags } = await prepare({});
       for (const options of [{ flags }, {}]) {
         const { code, stdout } = await runner().sh(
@@ -364,9 +361,7 @@ forEveryRunner(
   newestLine(),
 );
 
-/**
- * Sends 1 MiB to a port of localhost, ends its direction, and prints the hex sha256 of all that came back.
- */
+/** Sends 1 MiB to a port of localhost, half-closes, and prints the hex sha256 of what comes back. */
 const ECHO_MIB = `
   const socket = require("node:net").connect({ port: Number(process.argv[1]), host: "127.0.0.1", allowHalfOpen: true });
   const hash = require("node:crypto").createHash("sha256");
@@ -374,15 +369,15 @@ const ECHO_MIB = `
   socket.on("data", (data) => hash.update(data)).on("end", () => process.stdout.write(hash.digest("hex")));
 `;
 
-/** A client of Node's: prints what a URL answers. */
+/** A Node client that prints what a URL returns. */
 const FETCH = `
   require("node:http").get(process.argv[1], (response) => response.pipe(process.stdout))
     .on("error", ({ code }) => { console.error(code); process.exitCode = 1; });
 `;
 
 /**
- * A spec whose createRuntime hook makes eth0 in the namespace of the pid it is told, as Docker and nerdctl
- * do.
+ * Returns a spec whose createRuntime hook creates eth0 in the namespace of the given PID, as Docker and
+ * nerdctl do.
  */
 async function bundleWithHooks(ctr: Ctr, directory: string) {
   const host = `10.215.${OCTET}.1`;
@@ -422,7 +417,7 @@ async function bundleWithHooks(ctr: Ctr, directory: string) {
   return { spec: path, poststop, host };
 }
 
-/** A DNS response (RFC 1035) with one A record, 192.0.2.7, for whatever was asked. */
+/** Returns a DNS response (RFC 1035) with one A record, 192.0.2.7, for any question. */
 function answer(question: Buffer): Buffer {
   const header = Buffer.from(question.subarray(0, 12));
   header.writeUInt16BE(0x8180, 2); // a response, recursion desired and available

@@ -1,6 +1,6 @@
 /**
- * hull beside runc: the same list of cases against both runtimes behind the same containerd, which must be told the
- * same. HULL_PARITY_DOC=FILE writes the table there (docs/parity.md is made so).
+ * hull compared with runc: the same cases with both runtimes behind the same containerd must give the same
+ * results. HULL_PARITY_DOC=FILE writes the table there (docs/parity.md is generated this way).
  */
 import assert from "node:assert/strict";
 import { writeFile } from "node:fs/promises";
@@ -28,7 +28,7 @@ machine: outputs, exit statuses, states, error codes and events are compared. Wh
 
 const rows: Row[] = [];
 
-// The other lines ask the shim the same things: HULL_E2E_LINES runs them, too.
+// The other lines make the same calls; set HULL_E2E_LINES to run them, too.
 const LINES = process.env.HULL_E2E_LINES ? chosenLines() : newestLine();
 
 for (const line of LINES) {

@@ -1,4 +1,7 @@
-/** A VM's size, its place in the host's cgroups, and the limits in the guest: for containers and for CRI's pods. */
+/**
+ * A VM's size, its place in the host's cgroups, and the limits in the guest: for containers and for CRI's
+ * pods.
+ */
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
@@ -20,7 +23,7 @@ const MIB = 1 << 20;
 const CGROUP = ["--mount", "type=cgroup,src=cgroup,dst=/sys/fs/cgroup,options=ro"];
 const ROLES = ["shim", "qemu", "virtiofsd"];
 
-/** Every process of the pod is in `path` in every hierarchy of the host. */
+/** Asserts that every process of the pod is in `path` in every cgroup hierarchy of the host. */
 async function assertPlaced(namespace: string, pod: string, path: string): Promise<void> {
   const processes = await podProcesses(namespace, pod);
   for (const role of ROLES) assert.ok(processes.has(role), `no ${role} in ${[...processes.keys()]}`);
@@ -28,10 +31,10 @@ async function assertPlaced(namespace: string, pod: string, path: string): Promi
     for (const pid of pids) assert.deepEqual(await cgroupsOf(pid), [path], `${role} ${pid}`);
 }
 
-/** The guest's memory as /proc/meminfo tells it: the VM's without the 30 to 40 MiB that the kernel keeps. */
+/** The guest's memory from /proc/meminfo: the VM's without the 30 to 40 MiB that the kernel reserves. */
 const guestMib = (meminfo: string) => Number(/MemTotal: *(\d+)/.exec(meminfo)?.[1]) / 1024;
 
-/** Runs `step` below a group whose memory is limited. */
+/** Runs `step` below a cgroup with a memory limit. */
 async function belowLimit(mib: number, step: (parent: string) => Promise<void>): Promise<void> {
   const parent = cgroupPath("limit");
   const where = await hostHierarchies();
@@ -75,13 +78,13 @@ forEveryRunner(
       assert.equal(code, 0, stderr);
       const [meminfo = "", ...rest] = stdout.trim().split("\n").slice(0, -1).reverse();
       assert.deepEqual(rest.reverse(), ["2", String(100 * MIB), "150000 100000", "0-1"]);
-      // 100 MiB and 96 for the guest itself, rounded up to 256.
+      // 100 MiB + 96 MiB for the guest itself, rounded up to 256.
       assert.ok(guestMib(meminfo) > 200 && guestMib(meminfo) < 256, meminfo);
       const left = (await cgroups()).filter((one) => one.includes(runner().ctr.namespace));
       assert.deepEqual(left, []);
     });
 
-    it("limits that only a host with cgroup v1 has do not stop a container; the others hold, and can be changed", async () => {
+    it("limits that exist only with cgroup v1 do not stop a container; the others are enforced and can be changed", async () => {
       const { containerd, ctr } = runner();
       const client = new ContainerdClient(containerd.address, ctr);
       const limits = {
@@ -137,7 +140,7 @@ forEveryRunner(
       }
     });
 
-    it("a cpuset of CPUs that the VM does not have means all that it has", async () => {
+    it("a cpuset with CPUs that the VM does not have means all of its CPUs", async () => {
       const result = await runner().sh("nproc", { flags: ["--cpuset-cpus", "7"] });
       assert.deepEqual([result.code, result.stdout], [0, "1\n"], result.stderr);
     });
@@ -154,7 +157,7 @@ forEveryRunner(
 
     it("a VM fits the limit of its cgroup, or fails with the reason", async () => {
       await belowLimit(352, async (parent) => {
-        // 512 MiB and 96 would be 640; 352 less 96 for the VM's processes leaves 256.
+        // 512 + 96 MiB would be 640; 352 - 96 MiB for the VM's processes leaves 256.
         const flags = ["--cgroup", `${parent}/c`, "--memory-limit", String(512 * MIB)];
         const fitted = await runner().sh("head -1 /proc/meminfo", { flags });
         assert.equal(fitted.code, 0, fitted.stderr);
@@ -168,20 +171,20 @@ forEveryRunner(
     });
   },
   ["hull"],
-  ["2"], // the ctr of earlier lines has no --cpuset-cpus, and nothing here depends on the line
+  ["2"], // ctr of earlier lines lacks --cpuset-cpus, and nothing here depends on the line
 );
 
 forEveryHandler(
   "pod-resources",
   (target, handler) => {
     const cgroupParent = cgroupPath(`pods-${handler}`);
-    after(() => removeCgroup(cgroupParent)); // the kubelet's part
+    after(() => removeCgroup(cgroupParent)); // the kubelet does this
 
     it("the pod's limits size the VM, which is in the pod's cgroup; a container cannot outgrow it", async () => {
       const resources = { memoryLimitInBytes: 100n << 20n, cpuQuota: 150_000n, cpuPeriod: 100_000n };
       const pod = await target().runPod({ linux: { cgroupParent, resources } });
       const memoryLimitInBytes = 100n << 20n;
-      // As the kubelet has it on hosts with huge pages and with its static CPU manager.
+      // As the kubelet sets it on hosts with huge pages and with its static CPU manager.
       const hugepageLimits = [
         { pageSize: "2MB", limit: 0n },
         { pageSize: "1GB", limit: 0n },
@@ -222,7 +225,7 @@ forEveryRunner(
   (runner) => {
     const GROWS = { runtime: { static_sandbox_resource_mgmt: false } };
 
-    /** Runs `step` with a configuration file, and with what makes tasks with it. */
+    /** Runs `step` with a configuration file and a function that creates tasks with it. */
     async function withConfig(
       hypervisor: Record<string, unknown>,
       step: (create: (id: string, edit?: (spec: Spec) => void) => Promise<Task>) => Promise<void>,
@@ -252,7 +255,7 @@ forEveryRunner(
     const update = ({ client, containerId }: Task, resources: object) =>
       client.tasks.update({ containerId, resources: ociAny("LinuxResources", resources) });
 
-    /** CPUs and memory in MiB, as a container sees its guest. */
+    /** CPUs and memory in MiB of the guest, seen from a container. */
     const machine = async (task: Task) => {
       const { out } = await task.sh("nproc; head -1 /proc/meminfo");
       return { cpus: Number.parseInt(out, 10), mib: guestMib(out) };
@@ -260,7 +263,7 @@ forEveryRunner(
     const assertMemory = (mib: number, of: number) =>
       assert.ok(mib > 0.84 * of && mib < of, `${mib} MiB of ${of}`);
 
-    it("a pod's VM grows with its containers and their updates, to the configuration's most and the cgroup's", async () => {
+    it("a pod's VM grows with its containers and their updates, up to the configuration's and the cgroup's limit", async () => {
       const volume = join(runner().containerd.directory, "growth");
       await mkdir(volume);
       await belowLimit(900, (parent) =>
@@ -285,17 +288,17 @@ forEveryRunner(
 
           const limits = { memory: { limit: 256 * MIB }, cpu: { quota: 100_000, period: 100_000 } };
           const second = await create(runner().id(), member("container", limits));
-          // 256 for it, 96 for the guest, and 160 for the first one, which has no limit.
+          // 256 MiB for it, 96 for the guest, and 160 for the first one, which has no limit.
           const grown = await machine(first);
           assert.equal(grown.cpus, 2);
           assertMemory(grown.mib, 512);
-          // More than there was at first, on the CPU that was not there.
+          // More memory than at first, on the CPU that did not exist then.
           const used = await second.sh(
             "taskset 2 dd if=/dev/zero of=/dev/null bs=220M count=1 2>&1 && echo used",
           );
           assert.match(used.out, /used\n$/);
           assert.match((await first.sh("grep '^cpu1 ' /proc/stat")).out, /^cpu1 [1-9]/);
-          // The kernel takes memory above 4 GiB first, so the pages that go through virtiofsd are new ones, too.
+          // The kernel uses memory above 4 GiB first, so pages through virtiofsd are hot-plugged ones, too.
           await second.sh("dd if=/dev/urandom of=/vol/guest bs=8M count=1; sync");
           await writeFile(join(volume, "host"), randomBytes(4 * MIB));
           const { out } = await second.sh("cat /vol/guest /vol/host | md5sum");
@@ -324,7 +327,7 @@ forEveryRunner(
       );
     });
 
-    it("a booted VM grows as a clone does; CPUs that its kernel does not take are told, and it goes on", async () => {
+    it("a booted VM grows as a clone does; CPUs that its kernel does not accept are reported, and it keeps running", async () => {
       const hypervisor = { template: { enable: false }, kernel_params: ["nr_cpus=1"], default_maxvcpus: 2 };
       await withConfig(hypervisor, async (create) => {
         const task = await create(runner().id());

@@ -1,7 +1,7 @@
 /**
- * containerd is killed while containers run, and started again: nothing of what happened meanwhile is lost, and
- * everything goes on. (Of runc's tasks containerd 1.7 and later remove those that ended meanwhile: they have no
- * processes any more. hull's have the VMM's pid for as long as they are known.)
+ * containerd is killed while containers run, and restarted: nothing that happened meanwhile is lost, and
+ * everything keeps running. (containerd 1.7 and later remove runc's tasks that exited meanwhile, since they
+ * have no processes any more. hull's have the VMM's PID while they are known.)
  */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
@@ -12,13 +12,13 @@ import { chosenLines } from "./fixture.ts";
 import { hullBehind, type Subject } from "./parity/subject.ts";
 
 const SIGTERM = 15;
-/** Ends with this status when a line comes. */
+/** Exits with this status when it reads a line. */
 const untilALine = (status: number) => ["sh", "-c", `read line; exit ${status}`];
 const ECHO = ["sh", "-c", 'echo ready; while read line; do echo "got $line"; done; exit 4'];
 
 const milliseconds = ({ seconds, nanos }: Timestamp) => Number(seconds) * 1000 + nanos / 1e6;
 
-/** What containerd says of a process, which must be known to it. */
+/** Resolves with containerd's view of a process, which it must know. */
 async function told(process: TaskProcess): Promise<Process> {
   const answer = await process.client.tasks.get(process.ref);
   assert.ok(answer.process, "an answer without a process");
@@ -29,7 +29,7 @@ for (const line of chosenLines()) {
   describe(`containerd ${line}: restart`, () => {
     const hull = hullBehind(line);
 
-    it("containers go on while containerd is dead, and are found again with all that happened", async () => {
+    it("containers keep running while containerd is dead, and are found again with all that happened", async () => {
       const subject = hull();
       const { host, containerd } = subject;
       const { pid } = await told(host);
@@ -42,7 +42,7 @@ for (const line of chosenLines()) {
       await talker.stdout?.printed("ready\n");
 
       await containerd.kill();
-      talker.stdout?.close(); // a client that dies with containerd
+      talker.stdout?.close(); // this client dies with containerd
       const dead = Date.now();
       for (const process of [...execs, ending]) {
         process.write("go\n");
@@ -54,7 +54,7 @@ for (const line of chosenLines()) {
       await subject.reconnected();
       await restarting;
 
-      // What was running is, with the same identity, and can be attached to.
+      // What was running still is, with the same identity, and can be attached to.
       const again = await told(host);
       assert.deepEqual([again.status, again.pid], [2, pid]);
       const { stdin, stdout, stderr } = await told(talker);
@@ -64,7 +64,7 @@ for (const line of chosenLines()) {
       await talker.stdout?.printed("got meanwhile\ngot afterwards\n");
       assert.deepEqual(await host.sh("echo new; exit 8"), { code: 8, out: "new\n", err: "" });
 
-      // What ended has its status and its own time, wherever one asks.
+      // What exited has its status and exit time in every call.
       for (const [process, status] of [...execs.map((exec, index) => [exec, 11 + index]), [ending, 5]] as [
         TaskProcess,
         number,
@@ -79,7 +79,7 @@ for (const line of chosenLines()) {
       }
       for (const [index, exec] of execs.entries()) assert.equal(await exec.delete(), 11 + index);
 
-      // A client that waits again learns the end; a late kill is told that there is nothing to kill.
+      // A client that waits again gets the exit; a late kill gets NotFound.
       const exit = talker.exited();
       await talker.closeStdin();
       assert.equal(await exit, 4);
@@ -91,12 +91,12 @@ for (const line of chosenLines()) {
   });
 }
 
-/** What the host container's shim had to tell while containerd was dead. */
+/** The events of the host container's shim while containerd was dead. */
 const WAITING = ["exit e11 11", "exit e12 12", "exit e13 13"];
 
 /**
- * The events that waited came in their order. The shims may have been faster than our subscription, so that of those
- * only the last ones are seen: how many they were, the shims say.
+ * Checks that pending events came in order. The shims may have been faster than our subscription, so that
+ * only the last ones are seen: the shims log how many there were.
  */
 async function assertEvents({ events, host, containerd }: Subject): Promise<void> {
   const ended = await events.until("ending", "delete 5");
@@ -108,7 +108,7 @@ async function assertEvents({ events, host, containerd }: Subject): Promise<void
   const log = await containerd.log(Number.POSITIVE_INFINITY);
   const returns = /"pod":"(\w+)".*containerd accepts events again: (\d+) waited, 0 lost so far/g;
   const counts = new Map([...log.matchAll(returns)].map(([, pod, count]) => [pod, Number(count)]));
-  // What happened since containerd is back may have joined them.
+  // Events since containerd's restart may have been added.
   for (const [pod, least] of [["ending", 1] as const, [host.containerId, WAITING.length] as const]) {
     const held = counts.get(pod) ?? 0;
     assert.ok(held >= least, `${held} events of ${pod} waited`);

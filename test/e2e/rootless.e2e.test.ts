@@ -1,4 +1,4 @@
-/** Whom a pod's processes run as, seen from the host. */
+/** The users that a pod's processes run as, seen from the host. */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -31,7 +31,7 @@ const NONE = "0000000000000000";
 /** CHOWN, DAC_OVERRIDE, FOWNER, FSETID, SETGID, SETUID, SYS_ADMIN, MKNOD and SETFCAP (capabilities(7)). */
 const VIRTIOFSD_CAPABILITIES = "00000000882000db";
 
-/** The user of a process that has no right on the host. */
+/** Returns the user of a process, after asserting that it has no privileges on the host. */
 function unprivileged({ argv, status }: PodProcess): number {
   const ids = `${status.Uid}\t${status.Gid}`.split("\t").map(Number);
   assert.equal(new Set(ids).size, 1, `${argv[0]}: ${ids}`);
@@ -80,7 +80,7 @@ forEveryRunner(
       assert.equal((await pod.ended).code, 0);
     };
 
-    it("runs two pods as separate users; network, volumes and memory in a directory of root's work", async () => {
+    it("runs two pods as separate users; network, volumes and memory in a directory of root work", async () => {
       const script = `ping -c 1 -W 5 ${gateway} >/dev/null && echo written >/volume/file`;
       const mount = `type=bind,src=${volume},dst=/volume,options=rbind:rw`;
       const flags = ["--with-ns", `network:${netns.path}`, "--mount", mount];
@@ -108,7 +108,7 @@ forEveryRunner(
       await end(booted);
     });
 
-    it("gives each process what docs/security.md says, and no more", async () => {
+    it("gives each process only the privileges in docs/security.md", async () => {
       const pod = await start("rights", {}, "true", ["--with-ns", `network:${netns.path}`]);
       await pod.printed("ready\n");
       const processes = (program: string) => podProcesses(program, `${runner().ctr.namespace}/rights`);
@@ -124,7 +124,7 @@ forEveryRunner(
       );
       assert.deepEqual(otherVmms, []);
       assert.deepEqual(await rights("pod-localhost"), [{ ...nobody, seccomp: "2", devices: [] }]);
-      // Where the kernel carries vsock there is none.
+      // It does not exist with vhost-vsock.
       for (const vsock of await rights("vhost-device-vsock"))
         assert.deepEqual(vsock, { ...nobody, seccomp: "2", devices: [] });
       for (const program of ["qemu-system-x86_64", "pod-localhost", "vhost-device-vsock"]) {
@@ -135,7 +135,7 @@ forEveryRunner(
       for (const program of ["qemu-system-x86_64", "pod-localhost"])
         for (const { pid } of await processes(program))
           assert.equal((await stat(`/proc/${pid}/ns/net`)).ino, ofPod, program);
-      // The parent waits for the worker, and has nothing left but root's name.
+      // The parent waits for the worker, and has no privileges left but the user id root.
       const [parent, worker, ...others] = (await rights("virtiofsd")).sort(
         (a, b) => Number(a.seccomp) - Number(b.seccomp),
       );
@@ -162,7 +162,7 @@ forEveryRunner(
       await end(pod);
     });
 
-    it("gives Cloud Hypervisor what docs/security.md says, and no more", async () => {
+    it("gives Cloud Hypervisor only the privileges in docs/security.md", async () => {
       await chmod(root, 0o755); // the program's user reads it by its path
       const path = fakeCloudHypervisor(join(root, "fake"));
       const clh = { type: "cloud-hypervisor", path, accel: "kvm", template: { enable: false } };
@@ -172,7 +172,7 @@ forEveryRunner(
         runningCloudHypervisor(`/run/hull/${namespace}/clh/vm/clh.sock`),
         pod.ended.then(({ stderr }) => assert.fail(`it ended before its VM ran: ${stderr}`)),
       ]);
-      // The kit's program has opened KVM, the tap and the share by now, and bound its vsock, as the real one
+      // testkit's program has opened KVM, the tap and the share by now and bound its vsock, as the real VMM
       // does.
       const config = info.config as unknown as VmConfig;
       assert.deepEqual([config.net?.length, config.fs?.length, config.vsock?.cid], [1, 1, 3]);
@@ -188,15 +188,15 @@ forEveryRunner(
         [],
       );
       assert.deepEqual(await writableDirectories(vmm), []);
-      // Its seccomp filters are its own: the kit's program has none.
+      // Cloud Hypervisor sets seccomp filters itself; testkit's program has none.
       assert.deepEqual(rights, {
         ...{ user, capabilities: NONE, noNewPrivs: "1", seccomp: "0", namespaces: ["mnt", "net"] },
       });
-      // Names where its socket is are root's once the guest runs.
+      // Only root can create names in the directory of its socket once the guest runs.
       const directory = await stat(`/run/hull/${namespace}/clh/vm/clh`);
       assert.deepEqual([directory.uid, directory.gid, directory.mode & 0o777], [0, user, 0o710]);
       process.kill(pid, "SIGKILL");
-      // virtiofsd ends with its VMM: whichever is noticed first.
+      // virtiofsd exits with its VMM; either may be noticed first.
       assert.match(
         (await pod.ended).stderr,
         /(killed by SIGKILL|virtiofsd exited .*) before the guest agent answered/,

@@ -1,4 +1,4 @@
-/** The life of one container through `ctr run`: exit status, streams, signals, many runs. */
+/** The life cycle of a container with `ctr run`: exit status, streams, signals, many runs. */
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
 import { it } from "node:test";
@@ -7,7 +7,7 @@ import { forEveryRunner, RUNTIMES } from "./fixture.ts";
 
 const sha256 = (data: Buffer) => createHash("sha256").update(data).digest("hex");
 
-/** The result's exit status is `code`; otherwise all that ctr said is in the failure. */
+/** Asserts the exit status; on failure shows all of ctr's output. */
 function assertCode(result: CtrResult, code: number): void {
   assert.equal(
     result.code,
@@ -16,7 +16,9 @@ function assertCode(result: CtrResult, code: number): void {
   );
 }
 
-/** Twenty exit statuses with all the special ones: success, failures of a shell, 128 + signals, the largest. */
+/**
+ * Twenty exit statuses with all the special ones: success, failures of a shell, 128 + signals, the largest.
+ */
 const EXIT_CODES = [0, 1, 2, 3, 7, 42, 64, 77, 100, 125, 126, 127, 128, 129, 130, 137, 143, 200, 254, 255];
 
 forEveryRunner("run", (runner, runtime) => {
@@ -59,8 +61,8 @@ forEveryRunner("run", (runner, runtime) => {
     assert.equal(result.stdoutSha256, sha256(input));
   });
 
-  // The input comes after the start: ctr forgets an end of stdin that it sees before the task exists.
-  it("tells the end of stdin", async () => {
+  // Send the input after the start: ctr loses an end of stdin that comes before the task exists.
+  it("passes the end of stdin", async () => {
     const running = runner().start(["sh", "-c", "echo ready; wc -c; echo done"], { holdStdin: true });
     await running.printed("ready\n");
     running.closeStdin(Buffer.from("12345"));
@@ -92,8 +94,9 @@ forEveryRunner("run", (runner, runtime) => {
     assertCode(await running.ended, 7);
   });
 
-  // Linux drops SIGTERM for a PID 1 that has no handler (pid_namespaces(7)), so under runc such a container stays.
-  it("ends a container that does nothing about SIGTERM", {
+  // Linux drops SIGTERM for a PID 1 without a handler (pid_namespaces(7)), so with runc such a container
+  // survives.
+  it("stops a container that does not handle SIGTERM", {
     skip: runtime === "runc" && "under runc Linux drops such a signal",
   }, async () => {
     const id = runner().id();
@@ -103,7 +106,7 @@ forEveryRunner("run", (runner, runtime) => {
     assertCode(await running.ended, 137);
   });
 
-  it("ends a container with SIGKILL", async () => {
+  it("kills a container with SIGKILL", async () => {
     const id = runner().id();
     const running = runner().start(["sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.1; done"], {
       id,
@@ -113,7 +116,7 @@ forEveryRunner("run", (runner, runtime) => {
     assertCode(await running.ended, 137);
   });
 
-  it("refuses a second container of the same id and leaves the first alone", async () => {
+  it("refuses a second container with the same id and does not affect the first", async () => {
     const id = runner().id();
     const running = runner().start(["sh", "-c", "echo ready; read line; exit 5"], { id, holdStdin: true });
     await running.printed("ready\n");

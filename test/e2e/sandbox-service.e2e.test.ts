@@ -1,4 +1,7 @@
-/** Pods of a CRI handler whose sandboxer is the shim: containerd 2 asks the sandbox service instead of a pause task. */
+/**
+ * Pods of a CRI handler whose sandboxer is the shim: containerd 2 uses the sandbox service instead of a pause
+ * task.
+ */
 import assert from "node:assert/strict";
 import { after, afterEach, before, describe, it } from "node:test";
 import { Containerd } from "../testkit/containerd.ts";
@@ -64,7 +67,7 @@ describe("containerd 2: the shim as sandboxer", {
     await assertNoLeaks(clean, scope);
   });
 
-  it("tells that a pod is not ready when its VM dies", async () => {
+  it("reports that a pod is not ready when its VM dies", async () => {
     const pod = await cri.runPod(HANDLER);
     const { info } = await cri.runtime.podSandboxStatus({ podSandboxId: pod.id, verbose: true });
     process.kill(JSON.parse(info.info ?? "{}").pod.pid, "SIGKILL");

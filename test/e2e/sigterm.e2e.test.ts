@@ -1,6 +1,6 @@
 /**
- * What follows a SIGTERM in the four modes of `runtime.sigterm_escalation`, for every kind of PID 1; and kills that
- * have something in their way.
+ * The effect of SIGTERM in the four modes of `runtime.sigterm_escalation` on every kind of PID 1, and of
+ * SIGKILL under difficult conditions.
  */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
@@ -16,7 +16,7 @@ const SIGKILL = 9;
 const SIGTERM = 15;
 const BLOCKER = "/block-sigterm";
 const LOOP = "while :; do sleep 0.1; done";
-/** Longer than the handler takes, also where its 2 s are emulated ones. */
+/** Longer than the handler takes, even if its 2 s are on an emulated CPU. */
 const AFTER_MS = 5_000;
 
 /** Programs for a PID 1; each prints `ready`. */
@@ -33,7 +33,7 @@ const TARGETS = {
 } as const;
 type Target = keyof typeof TARGETS;
 
-/** The exit status that each one ends with; null: it lives on. */
+/** The exit status of each; null: it survives. */
 type Ends = Readonly<Record<Target, number | null>>;
 
 const SPARED: Ends = {
@@ -78,7 +78,7 @@ describe(`containerd ${line}: sigterm`, () => {
     await promisify(execFile)("cc", ["-Os", "-static", "-Wall", "-Werror", "-o", blocker, source]);
   });
 
-  /** All targets as containers of one pod, whose configuration has `escalation`. */
+  /** Starts all targets as containers of one pod, whose configuration has `escalation`. */
   async function pod(id: string, escalation: unknown): Promise<{ pause: Task; targets: Map<Target, Task> }> {
     const member = (type: string) => (spec: Spec) => {
       spec.annotations = {
@@ -103,7 +103,7 @@ describe(`containerd ${line}: sigterm`, () => {
   }
 
   for (const { name, escalation, ends, earliestMs = 0 } of MODES) {
-    it(`${name}: each PID 1 ends as it should, or lives on`, async () => {
+    it(`${name}: each PID 1 exits as expected, or survives`, async () => {
       const { pause, targets } = await pod(`pod-${name.replaceAll(" ", "-")}`, escalation);
       try {
         await Promise.all(
@@ -130,7 +130,7 @@ describe(`containerd ${line}: sigterm`, () => {
     });
   }
 
-  it("an annotation that is allowed chooses for its pod", async () => {
+  it("an allowed annotation sets the mode of its pod", async () => {
     const config = { sigterm_escalation: "never", enable_annotations: ["runtime.sigterm_escalation"] };
     const edit = (spec: Spec) => {
       spec.annotations = { "io.hull.config.runtime.sigterm_escalation": "immediate" };
@@ -146,7 +146,7 @@ describe(`containerd ${line}: sigterm`, () => {
     }
   });
 
-  it("a kill is answered while creations, execs and statistics of the same pod are under way", async () => {
+  it("a kill is answered while creates, execs and statistics of the same pod are pending", async () => {
     const task = await subject().create(["sleep", "1000"]);
     try {
       await task.start();
@@ -164,7 +164,7 @@ describe(`containerd ${line}: sigterm`, () => {
     }
   });
 
-  it("a kill ends a paused container, which nobody resumes", async () => {
+  it("SIGKILL kills a paused container", async () => {
     const task = await subject().create(["sh", "-c", `echo ready; ${LOOP}`]);
     try {
       await task.start();

@@ -1,4 +1,4 @@
-/** The shim's own command line, called as containerd does but with input that containerd would not send. */
+/** The shim's command line, called as containerd does, but with input that containerd would not send. */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -29,7 +29,7 @@ describe("containerd-shim-hull-v2", () => {
   });
   after(() => rm(directory, { recursive: true, force: true }));
 
-  /** Calls the shim in a bundle that holds `files`, with closed stdin, and waits until it has closed its output. */
+  /** Calls the shim in a bundle with `files`, with closed stdin, and waits until it has closed its output. */
   async function shim(id: string, action: string, files: Record<string, string> = {}): Promise<Answer> {
     const bundle = await mkdtemp(join(directory, "bundle-"));
     await mkdir(join(bundle, "rootfs"));
@@ -90,7 +90,7 @@ describe("containerd-shim-hull-v2", () => {
     });
   }
 
-  it("deletes an id that never was, twice, with an answer on stdout and nothing on stderr", async () => {
+  it("deletes an unknown id, twice, with an answer on stdout and nothing on stderr", async () => {
     for (let time = 0; time < 2; time += 1) {
       const { code, stdout, stderr } = await shim("never", "delete", { "config.json": "{}" });
       assert.equal(code, 0, stderr);
@@ -101,7 +101,7 @@ describe("containerd-shim-hull-v2", () => {
     }
   });
 
-  it("tells its version", async () => {
+  it("prints its version", async () => {
     const child = spawn(SHIM, ["-v"], { stdio: ["ignore", "pipe", "inherit"] });
     let text = "";
     child.stdout.setEncoding("utf8").on("data", (chunk: string) => {

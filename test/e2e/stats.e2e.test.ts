@@ -1,4 +1,4 @@
-/** Statistics as containerd gets them, compared with what the guest's own cgroup files say under a known load. */
+/** Statistics that containerd gets, compared with the guest's cgroup files under a known load. */
 import assert from "node:assert/strict";
 import { it } from "node:test";
 import { forEveryRunner } from "./fixture.ts";
@@ -6,7 +6,7 @@ import { forEveryRunner } from "./fixture.ts";
 const CGROUP = ["--mount", "type=cgroup,src=cgroup,dst=/sys/fs/cgroup,options=ro"];
 const LIMIT = 96 << 20;
 
-/** The v1 metrics that `ctr task metrics --format json` prints, as far as they are compared; zeros are left out. */
+/** The v1 metrics of `ctr task metrics --format json` that are compared; zeros are omitted. */
 interface MetricsV1 {
   readonly pids: { current?: number };
   readonly cpu: { usage: { total?: number; user?: number; kernel?: number } };
@@ -25,7 +25,7 @@ interface MetricsV2 {
   readonly network?: readonly { name: string; rx_bytes?: number }[];
 }
 
-/** Both kinds with one set of names; times in microseconds. */
+/** Returns both kinds with common names; times in microseconds. */
 function common(metrics: MetricsV1 | MetricsV2) {
   const { pids, network } = metrics;
   if ("usage" in metrics.cpu) {
@@ -72,7 +72,7 @@ forEveryRunner(
         const said = (key: string) => Number(guest.get(key));
         const near = (what: string, actual: number, expected: number, slack: number) =>
           assert.ok(Math.abs(actual - expected) <= slack, `${what}: ${actual}, the guest says ${expected}`);
-        // The cpu times only grow between the two readings, by less than a second or so.
+        // CPU times only grow between the two readings, by about a second at most.
         near("cpu total", stats.cpu.total, said("usage_usec"), 1_000_000);
         near("cpu user", stats.cpu.user, said("user_usec"), 500_000);
         near("cpu system", stats.cpu.system, said("system_usec"), 500_000);

@@ -1,4 +1,4 @@
-/** Tasks as `ctr` on a terminal has them, and what an update changes in the guest. */
+/** Tasks with `ctr` on a terminal, and the effects of an update in the guest. */
 import assert from "node:assert/strict";
 import { it } from "node:test";
 import { ContainerdClient, ociAny, statusName } from "../testkit/containerd-client.ts";
@@ -8,10 +8,10 @@ import { forEveryRunner, newestLine, RUNTIMES } from "./fixture.ts";
 const MIB = 1 << 20;
 const CGROUP = ["--mount", "type=cgroup,src=cgroup,dst=/sys/fs/cgroup,options=ro"];
 
-/** What both terminals, the container's and ctr's, made of the lines: each adds a CR. */
+/** The lines after both terminals, the container's and ctr's: each adds a CR. */
 const lines = ({ stdout }: CtrResult) => stdout.trim().split(/\r+\n/);
 
-// ctr tells the size when the program runs already.
+// ctr sets the size after the program has started.
 const SIZE = 'until stty size 2>&1 | grep -q "[1-9]"; do sleep 0.1; done; stty size';
 
 forEveryRunner(
@@ -86,6 +86,6 @@ forEveryRunner(
       }
     });
   },
-  ["hull"], // of runc's execs ctr -t loses the terminal now and then
-  newestLine(), // the shim is asked the same by all
+  ["hull"], // with runc, ctr -t sometimes loses the terminal of an exec
+  newestLine(), // all lines make the same calls
 );

@@ -1,4 +1,4 @@
-/** Pods that are cloned from a template: alike in what they run, different in all that identifies them. */
+/** Pods cloned from a template: the same programs, but nothing in common that identifies them. */
 import assert from "node:assert/strict";
 import { mkdtemp, readdir, rm, truncate } from "node:fs/promises";
 import { join } from "node:path";
@@ -8,7 +8,7 @@ import type { CtrResult } from "../testkit/ctr.ts";
 import { forEveryRunner, newestLine } from "./fixture.ts";
 import { writeConfig } from "./hull-config.ts";
 
-/** Everything random or unique that a guest shows. */
+/** Prints everything random or unique in a guest. */
 const IDENTITY =
   "cat /proc/sys/kernel/random/boot_id /proc/sys/kernel/random/uuid; head -c 16 /dev/urandom | od -An -tx1; hostname";
 
@@ -72,7 +72,7 @@ forEveryRunner(
       assert.equal((await keys()).length, 1);
     });
 
-    it("makes another template for another machine", async () => {
+    it("builds another template for a different VM", async () => {
       const other = join(root, "other.yaml");
       const hypervisor = { template: { enable: true, template_path: templates }, default_memory: 160 };
       await writeConfig(other, { hypervisor });

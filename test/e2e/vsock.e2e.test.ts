@@ -12,7 +12,7 @@ import { debianPackage } from "../testkit/debian-package.ts";
 import { forEveryRunner, newestLine } from "./fixture.ts";
 import { DIST, writeConfig } from "./hull-config.ts";
 
-/** The guest kernel's modules, as the package has them: /lib/modules/RELEASE. */
+/** The modules of the guest kernel's package: /lib/modules/RELEASE. */
 async function guestModules(): Promise<string> {
   const { kernel } = JSON.parse(await readFile(join(DIST, "guest/manifest.json"), "utf8"));
   const directory = join(await debianPackage(`linux-image-${kernel.release}`), "lib/modules");
@@ -65,12 +65,12 @@ forEveryRunner(
 forEveryRunner(
   "streams",
   (runner) => {
-    it("a pod gives streams without end: those of 1100 connections, then an exec's", async () => {
+    it("a pod does not run out of streams: 1100 connections, then an exec", async () => {
       const id = runner().id();
       const running = runner().start(["sh", "-c", "echo ready; read line"], { id, holdStdin: true });
       await running.printed("ready\n");
       const socket = `/run/hull/${runner().ctr.namespace}/${id}/vm/vs`;
-      // The guest closes each, for what it says is no token; so that not too many are waiting there.
+      // The guest closes each, since it sends no token, so that not too many are pending there.
       let left = 1_100;
       const dialling = async () => {
         while (left-- > 0) {

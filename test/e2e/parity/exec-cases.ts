@@ -16,7 +16,7 @@ const ALL_SETS = (names: string[]) =>
     ["bounding", "effective", "permitted", "inheritable"].map((set) => [set, names]),
   ) as OciProcess["capabilities"] & object;
 
-/** Starts an exec that cannot run, and says what the user is told. */
+/** Starts an exec that cannot run, and returns its error. */
 async function failing({ host }: Subject, args: string[], cause: RegExp) {
   const exec = await host.exec(args);
   try {
@@ -81,7 +81,7 @@ export const EXEC_CASES: readonly ParityCase[] = [
       host.run({
         args: ["sh", "-c", "ulimit -n; ulimit -Hn; ulimit -c; ulimit -s; ulimit -Hs"],
         rlimits: [
-          // The Go runtime in runc 1.1 may raise the soft one of these to the hard one.
+          // The Go runtime in runc 1.1 may raise the soft limit to the hard limit.
           { type: "RLIMIT_NOFILE", soft: 300, hard: 300 },
           { type: "RLIMIT_CORE", soft: 0, hard: 0 },
           { type: "RLIMIT_STACK", soft: 4 << 20, hard: 8 << 20 },

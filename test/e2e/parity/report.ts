@@ -1,24 +1,24 @@
 import { isDeepStrictEqual } from "node:util";
 import type { Observation, ParityCase } from "./subject.ts";
 
-/** How a case went with one line of containerd. */
+/** The result of a case with one release line of containerd. */
 export interface Row {
   readonly name: string;
   readonly line: string;
   readonly result: "same" | "differs on purpose" | "FAILED";
 }
 
-/** What hull has to show in this case, where runc showed `runc`. */
+/** Returns the expected observation for hull, given runc's. */
 export function expected(parity: ParityCase, runc: Observation): Observation {
   return parity.hull ? parity.hull.does : runc;
 }
 
-/** Whether a declared difference still is one: a stale excuse is a failure, too. */
+/** Returns whether a declared difference no longer exists: a stale declaration is a failure, too. */
 export function stale(parity: ParityCase, runc: Observation): boolean {
   return parity.hull !== undefined && isDeepStrictEqual(parity.hull.does, runc);
 }
 
-/** The rows as a Markdown table: a case a row, a line of containerd a column. */
+/** Returns the rows as a Markdown table: one row per case, one column per containerd release line. */
 export function table(rows: readonly Row[], cases: readonly ParityCase[]): string {
   const lines = [...new Set(rows.map(({ line }) => line))];
   const head = `| case | ${lines.map((line) => `containerd ${line}`).join(" | ")} |`;

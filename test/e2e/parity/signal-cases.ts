@@ -26,7 +26,7 @@ export const SIGNAL_CASES: readonly ParityCase[] = [
       subject.with(["sh", "-c", `trap '' TERM; trap 'echo usr1' USR1; echo ready; ${LOOP}`], async (task) => {
         await task.stdout?.printed("ready");
         await task.kill(SIGTERM);
-        await task.kill(SIGUSR1); // behind the other
+        await task.kill(SIGUSR1); // after the other
         await task.stdout?.printed("usr1");
         const state = await task.state();
         await task.kill(SIGKILL);
@@ -39,7 +39,7 @@ export const SIGNAL_CASES: readonly ParityCase[] = [
       subject.with(["sh", "-c", "echo ready; exec sleep 1000"], async (task) => {
         await task.stdout?.printed("ready");
         await task.kill(SIGTERM);
-        // A signal is dropped when it is sent: who lives on by then does.
+        // A signal without a handler is dropped when it is sent: a container that still runs has survived it.
         if (subject.runtime === "hull") await task.exited();
         else await task.sh("true");
         return await task.state();
@@ -116,7 +116,7 @@ export const SIGNAL_CASES: readonly ParityCase[] = [
           },
         },
       );
-      // Only the refusal is awaited here; any other failure is the test's.
+      // Only a refusal is expected here; any other error fails the test.
       return await killed.catch((error) => {
         if (statusName(error) !== "INVALID_ARGUMENT") throw error;
         return "refused";
@@ -135,7 +135,7 @@ export const SIGNAL_CASES: readonly ParityCase[] = [
         const exec = await (await task.exec(["sleep", "1000"])).start();
         await subject.client.tasks.pause({ containerId });
         await task.kill(SIGKILL);
-        // A frozen process takes its signal when it thaws.
+        // A frozen process gets its signal when it thaws.
         await answer(subject.client.tasks.resume({ containerId }));
         return { exec: await exec.exited(), init: await task.exited() };
       }),

@@ -6,12 +6,12 @@ import { answer, type ParityCase, type Subject } from "./subject.ts";
 const MIB = 1 << 20;
 const WRONG_STATE = "FAILED_PRECONDITION";
 /**
- * `tail` keeps all of a stream without newlines in memory. It says that it is the one to be killed, or the kernel may
- * take the init process: a second one is chosen when the memory of the first is not free yet.
+ * `tail` keeps a stream without newlines in memory. It asks to be killed first: otherwise the kernel may kill
+ * init as a second victim, before the memory of the first is free.
  */
 const EAT = "echo 1000 >/proc/self/oom_score_adj; exec tail /dev/zero";
 
-/** Memory limit and process count, as containerd's statistics tell them. */
+/** Resolves with memory limit and process count from containerd's statistics. */
 async function metrics({ client }: Subject, id: string) {
   const { metrics: all } = await client.tasks.metrics({ filters: [`id==${id}`] });
   const data = all[0]?.data;
@@ -25,8 +25,8 @@ async function metrics({ client }: Subject, id: string) {
 }
 
 /**
- * What is told of a container until it is deleted, but for the deletion itself: hull must tell of it; runc's shim may
- * be shut down before it has, so there `last` is waited for.
+ * Resolves with the events of a container until its deletion, without that one: hull must report it; runc's
+ * shim may be shut down before it has, so there it waits for `last`.
  */
 async function untilDeleted({ runtime, events }: Subject, id: string, last: string): Promise<string[]> {
   const deletion = /^delete \d+$/;
@@ -34,7 +34,7 @@ async function untilDeleted({ runtime, events }: Subject, id: string, last: stri
   return told.filter((event) => !deletion.test(event));
 }
 
-/** Whether `measure` stays the same for `ms` milliseconds, now or soon. */
+/** Resolves with whether `measure` stays the same for `ms` milliseconds, now or soon. */
 async function silentFor(ms: number, measure: () => unknown): Promise<boolean> {
   for (const end = performance.now() + 20_000; performance.now() < end; ) {
     const before = measure();
@@ -104,7 +104,7 @@ export const STATE_CASES: readonly ParityCase[] = [
     run: async (subject) => {
       const task = await subject.create(["true"]);
       await task.remove();
-      // Whether runc notices the end of an init that waited for its start, and so its status, is a matter of luck.
+      // runc may or may not notice the exit of an init that waits for its start, and so may lack its status.
       const events = await untilDeleted(subject, task.containerId, "create");
       return events.map((event) => event.split(" ")[0] ?? "").filter((kind) => kind !== "exit");
     },
@@ -116,7 +116,7 @@ export const STATE_CASES: readonly ParityCase[] = [
         const { containerId } = task;
         await task.stdout?.printed("3\n");
         await subject.client.tasks.pause({ containerId });
-        // Nothing but time shows that it stands still, and what it had said may still be on its way.
+        // Only time shows that it is stopped, and earlier output may still be in flight.
         const still = await silentFor(500, () => task.stdout?.bytes);
         await subject.client.tasks.resume({ containerId });
         await task.stdout?.printed("20\n");

@@ -7,7 +7,7 @@ import { answer, type ParityCase, refusal, type Subject, withExec } from "./subj
 
 const MIB = 1 << 20;
 
-/** A logger as nerdctl's: it says that it is ready, then writes a JSON object per line of either stream. */
+/** A logger like nerdctl's: reports that it is ready, then writes a JSON object per line of either stream. */
 const LOGGER = `#!/bin/sh
 file=$2
 echo "{\\"id\\":\\"$CONTAINER_ID\\",\\"namespace\\":\\"$CONTAINER_NAMESPACE\\",\\"args\\":\\"$*\\"}" >"$file"
@@ -27,8 +27,8 @@ async function script(subject: Subject, name: string, text: string): Promise<str
 }
 
 /**
- * A program that writes something, lives on, and ends with a status when it is told to: runc's shim may lose what is
- * still on its way when a program ends, and ends its logger.
+ * Returns a program that writes something, keeps running, and exits with a status on request: at a program's
+ * exit runc's shim may lose output that is in flight, and kills its logger.
  */
 const writes = (script: string, status: number) => [
   "sh",
@@ -36,7 +36,7 @@ const writes = (script: string, status: number) => [
   `trap 'exit ${status}' TERM; ${script}; sleep 1000 & wait`,
 ];
 
-/** Waits until a file has so many lines, and ends the task. Resolves with its status. */
+/** Waits until a file has this many lines, and makes the task exit. Resolves with its status. */
 async function endOnce(lines: number, path: string, task: Task): Promise<number> {
   const text = () => readFile(path, "utf8").catch(() => "");
   await pollUntil(
@@ -78,7 +78,7 @@ export const STDIO_CASES: readonly ParityCase[] = [
           readLater: true,
         },
         async (exec) => {
-          // runc answers Start when there is a reader.
+          // runc answers Start only when there is a reader.
           const started = exec.start();
           if (runtime === "hull") await started;
           exec.read();

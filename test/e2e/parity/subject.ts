@@ -7,7 +7,7 @@ import { TaskEvents } from "../../testkit/task-events.ts";
 import { RUNTIMES, type RuntimeName } from "../fixture.ts";
 import { writeConfig } from "../hull-config.ts";
 
-/** What a case sees of a runtime: everything in it must be the same for runc and hull. */
+/** What a case observes of a runtime; must be the same for runc and hull. */
 export type Observation =
   | string
   | number
@@ -15,13 +15,13 @@ export type Observation =
   | readonly Observation[]
   | { readonly [key: string]: Observation };
 
-/** One thing that users of runc rely on. */
+/** A behaviour that users of runc rely on. */
 export interface ParityCase {
   readonly name: string;
   readonly run: (subject: Subject) => Promise<Observation>;
-  /** Where hull differs on purpose: what it does instead, and why (docs/limitations.md says it, too). */
+  /** Where hull differs on purpose: what it does instead, and why (see docs/limitations.md). */
   readonly hull?: { readonly does: Observation; readonly why: string };
-  /** Lines of containerd that it runs with; all when left out. */
+  /** The containerd release lines it runs with; default: all. */
   readonly lines?: readonly Line[];
 }
 
@@ -32,7 +32,7 @@ interface ContainerSettings extends Streams {
   readonly config?: Record<string, unknown>;
 }
 
-/** One runtime behind one containerd, with a container that execs can be run in. */
+/** A runtime behind a containerd, with a container for execs. */
 export class Subject {
   readonly client: ContainerdClient;
   #events: TaskEvents;
@@ -55,7 +55,7 @@ export class Subject {
     return subject;
   }
 
-  /** A running container for execs; cases leave it as it was. */
+  /** A running container for execs; cases must not change it. */
   get host(): Task {
     if (!this.#host) throw new Error("the subject is not up");
     return this.#host;
@@ -65,7 +65,7 @@ export class Subject {
     return this.#events;
   }
 
-  /** After `Containerd.kill`: waits until containerd is back, and follows its events from there. */
+  /** Call it after `Containerd.kill`: waits until containerd answers again, and subscribes to its events. */
   async reconnected(): Promise<void> {
     await this.client.reconnected();
     this.#events = new TaskEvents(this.client);
@@ -75,7 +75,7 @@ export class Subject {
     return this.containerd.line;
   }
 
-  /** Creates a container. hull's come from a template, which saves the boot. */
+  /** Creates a container; with hull from a template, which saves the boot. */
   async create(args: readonly string[], settings: ContainerSettings = {}): Promise<Task> {
     this.#count += 1;
     const { id = `c${this.#count}`, config = {}, ...rest } = settings;
@@ -105,7 +105,7 @@ export class Subject {
   /** Removes what is left. */
   async down(): Promise<void> {
     await this.#host?.remove().catch((error: unknown) => {
-      // runc's shim of the host container has been seen to be gone by now; its containerd is taken down next.
+      // runc's shim of this container may be gone by now; its containerd is stopped next.
       if (this.runtime === "hull") throw error;
     });
     this.events.close();
@@ -113,7 +113,7 @@ export class Subject {
   }
 }
 
-/** Hull behind a containerd of its own, for the cases of the describe that this is called in. */
+/** Sets up hull behind its own containerd for the cases of the calling describe. */
 export function hullBehind(line: Line): () => Subject {
   let containerd: Containerd | undefined;
   let subject: Subject | undefined;
@@ -131,7 +131,7 @@ export function hullBehind(line: Line): () => Subject {
   };
 }
 
-/** Runs `use` with an exec that is not started yet; it is killed if it must be, and deleted. */
+/** Runs `use` with an exec that is not started yet; kills it if necessary, and deletes it. */
 export async function withExec<T>(
   task: Task,
   process: Parameters<Task["exec"]>[0],
@@ -150,12 +150,12 @@ export async function withExec<T>(
   }
 }
 
-/** "OK", or the name of the call's gRPC status. */
+/** Resolves with "OK" or the name of the call's gRPC status. */
 export async function answer(call: Promise<unknown>): Promise<string> {
   return await call.then(() => "OK", statusName);
 }
 
-/** How a call fails: the part of its message that `pattern` matches. */
+/** Resolves with the part of the call's error message that `pattern` matches. */
 export async function refusal(call: Promise<unknown>, pattern: RegExp): Promise<string> {
   try {
     await call;

@@ -62,12 +62,12 @@ export const TERMINAL_CASES: readonly ParityCase[] = [
     run: async ({ host }) => {
       return await withExec(host, ["sh", "-i"], TERMINAL, async (exec) => {
         await exec.start();
-        // A job has the terminal before it runs.
+        // A job gets the terminal before it runs.
         exec.write(`sh -c "echo be''gin; exec sleep 1000"\n`);
         await exec.stdout?.printed("begin");
         exec.write("\x1a");
         await exec.stdout?.printed("Stopped");
-        // The first one only warns of the stopped job.
+        // The first one only warns about the stopped job.
         exec.write("exit 5\nexit 5\n");
         const { code, out } = await exec.ended();
         return { code, stopped: /\[1\]\+\s+Stopped\s+sh -c /.test(out) };
