@@ -1,9 +1,12 @@
-/* Copies the data of a sparse file into a file of the same size without data:
+/*
+ * Copies the data of a sparse file into a file of the same size without data:
  *
  *   copy-sparse FROM TO
  *
- * TO never changes its size, since a VMM may map it meanwhile; cp would truncate it first. Holes are not
- * read: dd reads them and takes twice as long for a small guest, ten times as long for a large one. */
+ * TO never changes its size, since a VMM that maps it may check that meanwhile; cp would truncate it first.
+ * Holes are not read: dd reads them and takes twice as long for a small guest, ten times as long for a large
+ * one.
+ */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>

@@ -1,12 +1,15 @@
-/* Mounts, files and loop devices by descriptor, for which neither Node nor mount(8) has functions;
+/*
+ * Mounts, files and loop devices by descriptor, for which neither Node nor mount(8) has functions;
  * src/host/mount-api.ts wraps them. Every call runs in its own thread, since any of them may block on the
- * file system, forever if a file server is down. It returns a promise of a descriptor or 0, or of a
- * negative errno, as libuv does.
+ * file system, forever if a file server is down. It returns a promise of a descriptor or 0, or of a negative
+ * errno, as libuv does.
  *
- * ELSEWHERE: in another mount namespace; the first two arguments are descriptors of the namespace and of
- * the root directory there. A thread may enter one only if it shares its root and working directory with
- * no other thread, which cannot be undone. LIST: about a path of another user; the promise is of a list of
- * numbers, as many as the function returns. */
+ * ELSEWHERE: in another mount namespace; the first two arguments are descriptors of the namespace and of the
+ * root directory there. A thread may enter one only if it shares its root and working directory with no other
+ * thread, which cannot be undone.
+ *
+ * LIST: about a path of another user; the promise is of a list of numbers, as many as the function returns.
+ */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>

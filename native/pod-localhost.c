@@ -1,18 +1,20 @@
-/* Relays connections to localhost in a pod's network namespace to localhost in the pod's VM, for
- * port-forward of crictl and kubectl. Runs in that namespace. A BPF program (BPF_PROG_TYPE_SK_LOOKUP,
- * Linux 5.9) directs every TCP connection to 127.0.0.0/8 or ::1 to this program's listening sockets, so no
- * port need be known in advance. The BPF link is released when this process exits: nothing is left behind.
+/*
+ * Relays connections to localhost in a pod's network namespace to localhost in the pod's VM, for port-forward
+ * of crictl and kubectl. Runs in that namespace. A BPF program (BPF_PROG_TYPE_SK_LOOKUP, Linux 5.9) directs
+ * every TCP connection to 127.0.0.0/8 or ::1 to this program's listening sockets, so no port need be known in
+ * advance. The BPF link is released when this process exits: nothing is left behind.
  *
- *   pod-localhost SOCKET [USER]    the VM's hybrid vsock socket: "CONNECT <port>\n", answered by "OK
- * <n>\n"   pod-localhost cid:N [USER]     the VM's context id in the host kernel's vsock
+ *   pod-localhost SOCKET [USER]    the VM's hybrid vsock socket: "CONNECT <port>\n", answered by "OK <n>\n"
+ *   pod-localhost cid:N [USER]     the VM's context id in the host kernel's vsock
  *
- * It starts as root, for the BPF program, and then drops all privileges: it continues as USER (a number),
- * or as root without any capability. It resets connections that it cannot serve.
+ * It starts as root, for the BPF program, and then drops all privileges: it continues as USER (a number), or
+ * as root without any capability. It resets connections that it cannot serve.
  *
  * On vsock port 1027 the agent expects the pod's token (from the environment variable HULL_FORWARD_TOKEN),
- * the TCP port in two bytes, and then frames in both directions: two bytes of length, content; length 0
- * ends that direction. Numbers are big-endian. Frames, because the close of a vsock connection may
- * overtake its last bytes. */
+ * the TCP port in two bytes, and then frames in both directions: two bytes of length, content; length 0 ends
+ * that direction. Numbers are big-endian. Frames, because the close of a vsock connection may overtake its
+ * last bytes.
+ */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>

@@ -17,11 +17,11 @@ interface Spec {
 export interface BundleOptions {
   readonly args: readonly string[];
   readonly annotations?: Readonly<Record<string, string>>;
-  /** Host directory that the container sees as /data. */
+  /** Host directory mounted at /data. */
   readonly data?: string;
 }
 
-/** Makes OCI bundles of the busybox image for shims that are driven without containerd. */
+/** Creates OCI bundles of the busybox image for shims that are driven without containerd. */
 export class Bundles {
   private constructor(
     private readonly directory: string,
@@ -43,8 +43,8 @@ export class Bundles {
   }
 
   /**
-   * Writes a bundle with containerd's default spec and returns its directory, with the FIFO for the shim's
-   * log.
+   * Writes a bundle with containerd's default spec and the FIFO for the shim's log. Resolves with its
+   * directory.
    */
   async make(id: string, options: BundleOptions): Promise<string> {
     const bundle = join(this.directory, "bundles", id);

@@ -3,26 +3,26 @@ import type { Ctr } from "../testkit/ctr.ts";
 import type { Report } from "./report.ts";
 import type { Subject } from "./subject.ts";
 
-/** What every measure is given. */
+/** The context of every measure. */
 export interface Bench {
   readonly containerd: Containerd;
   readonly ctr: Ctr;
   readonly namespace: string;
   readonly subjects: readonly Subject[];
   readonly report: Report;
-  /** Rounds of each latency measure. */
+  /** Number of rounds of each latency measure. */
   readonly runs: number;
   /** Numbers of pods whose memory is measured. */
   readonly pods: readonly number[];
-  /** MiB that go through stdout. */
+  /** MiB to send through stdout. */
   readonly outputMib: number;
-  /** Calls of State and Stats. */
+  /** Number of State and Stats calls. */
   readonly calls: number;
-  /** Everything is scaled down: to see that it works, not to compare. */
+  /** Scale everything down: a trial run, not for comparison. */
   readonly quick: boolean;
-  /** A name that no container had before. */
+  /** Returns an unused container name. */
   id(prefix: string): string;
-  /** One line about what is under way, to standard error. */
+  /** Prints a line about the current step to standard error. */
   progress(text: string): void;
 }
 
@@ -30,12 +30,14 @@ export interface Measure {
   /** For `--only`. */
   readonly name: string;
   readonly what: string;
-  /** Longest time that it may take, seconds. */
+  /** Timeout in seconds. */
   readonly limitSeconds: number;
   run(bench: Bench): Promise<void>;
 }
 
-/** Runs `step` for every subject in turn, `rounds` times, so that each round measures all under the same load. */
+/**
+ * Runs `step` for every subject in turn, `rounds` times, so that each round measures all under the same load.
+ */
 export async function rounds(
   bench: Bench,
   count: number,
@@ -50,7 +52,7 @@ export async function rounds(
   }
 }
 
-/** Milliseconds that `work` takes. */
+/** Resolves with the duration of `work` in milliseconds. */
 export async function timed(work: () => Promise<unknown>): Promise<number> {
   const begin = performance.now();
   await work();

@@ -21,20 +21,20 @@ interface ShimPlace {
   readonly namespace: string;
   readonly id: string;
   readonly bundle: string;
-  /** containerd's gRPC socket: events go to the ttrpc socket beside it. */
+  /** containerd's gRPC socket; events go to the ttrpc socket in the same directory. */
   readonly containerd: string;
 }
 
-/** A finished program. */
+/** The result of a program. */
 interface Ended {
   readonly ms: number;
   readonly stdout: string;
 }
 
-/** A shim that is driven as containerd drives it, without containerd's own time in between. */
+/** A shim driven as containerd does it, but without containerd's own overhead. */
 export class DirectShim {
   #log: ChildProcess | undefined;
-  /** The daemon's process while it is this shim's own. */
+  /** The daemon's process, while it belongs to this shim. */
   #pid: number | undefined;
   #connection: ClientConnection | undefined;
   #task: Client<typeof TaskDefinition> | undefined;
@@ -46,9 +46,11 @@ export class DirectShim {
     return this.#task;
   }
 
-  /** Runs `start`; ms from the call to its end with the address printed, and to the first answer of the daemon. */
+  /**
+   * Runs `start`. Resolves with the ms until it exits with the address, and until the daemon's first answer.
+   */
   async start(): Promise<{ startMs: number; answerMs: number }> {
-    // runc's shim opens its log FIFO with blocking semantics: somebody must read it.
+    // runc's shim opens its log FIFO in blocking mode, so it needs a reader.
     this.#log = spawn("cat", [join(this.place.bundle, "log")], { stdio: ["ignore", "ignore", "inherit"] });
     const begin = performance.now();
     const { ms, stdout } = await this.#action("start");
@@ -56,10 +58,11 @@ export class DirectShim {
     return { startMs: ms, answerMs: performance.now() - begin };
   }
 
-  /** Creates the container of the bundle without streams. */
+  /** Creates the bundle's container, without streams. */
   async create(): Promise<void> {
     const { id, bundle } = this.place;
-    // hull's shim tells its pid from the start, so that it can be ended if the boot fails; runc's needs a task.
+    // hull's shim reports its PID at once, so that it can be killed if the boot fails; runc's only with a
+    // task.
     this.#pid = await this.shimPid().catch(() => undefined);
     await this.call((deadline) =>
       this.task.create(
@@ -77,7 +80,7 @@ export class DirectShim {
     await this.call((deadline) => this.task.start({ id: this.place.id, execId }, { deadline }));
   }
 
-  /** Runs a command in the container to its end, both streams to `output`. Rejects when its status is not 0. */
+  /** Runs a command in the container, with both streams to `output`. Rejects if its status is not 0. */
   async exec(execId: string, args: readonly string[], output = ""): Promise<void> {
     const { id } = this.place;
     const process = { args, cwd: "/", env: ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"], user: { uid: 0, gid: 0 } };
@@ -97,7 +100,7 @@ export class DirectShim {
     if (exitStatus !== 0) throw new Error(`${args.join(" ")} exited with status ${exitStatus}`);
   }
 
-  /** SIGKILL; resolves when Wait has answered. */
+  /** Sends SIGKILL; resolves when Wait has answered. */
   async kill(): Promise<void> {
     const { id } = this.place;
     await this.call((deadline) => this.task.kill({ id, execId: "", signal: 9, all: false }, { deadline }));
@@ -113,11 +116,13 @@ export class DirectShim {
     return answer.shimPid;
   }
 
-  /** Shutdown, then the `delete` action that containerd runs at every end; ms of the latter. */
+  /**
+   * Calls Shutdown, then the `delete` action that containerd always runs. Resolves with the ms of the latter.
+   */
   async shutdown(): Promise<number> {
     await this.call((deadline) => this.task.shutdown({ id: this.place.id, now: false }, { deadline })).catch(
       (error: unknown) => {
-        // runc's shim ends without answering.
+        // runc's shim exits without answering.
         if (HullError.from(error).code !== "Unavailable") throw error;
       },
     );
@@ -130,22 +135,22 @@ export class DirectShim {
     return (await this.#action("delete")).ms;
   }
 
-  /** What starting a program that does nothing takes here: a part of all times of `start` and `delete`. */
+  /** Resolves with the ms to start a trivial program, which are part of all times of `start` and `delete`. */
   async startNothing(): Promise<number> {
     return (await this.#action("delete", "/bin/true")).ms;
   }
 
-  /** Ends whatever is left, after a failure, too: a shim that still runs is killed, and its `delete` cleans up. */
+  /** Cleans up, also after a failure: kills a shim that still runs, and runs its `delete`. */
   async dispose(): Promise<void> {
     this.#connection?.close();
     if (this.#pid !== undefined) await kill(this.#pid);
-    // What is there already gone, `delete` says; there is nothing more to do about it here.
+    // `delete` fails if everything is gone already, which is fine here.
     await this.deleteAction().catch(() => undefined);
     this.#log?.kill();
     await rm(this.place.bundle, { recursive: true, force: true });
   }
 
-  /** A call with a limit of its own. */
+  /** Makes a call with its own deadline. */
   async call<T>(make: (deadline: Deadline) => Promise<T>): Promise<T> {
     const deadline = Deadline.after(CALL_LIMIT_MS, "a call of the benchmark");
     try {
@@ -155,7 +160,7 @@ export class DirectShim {
     }
   }
 
-  /** containerd asks for version 3 of the service from 2.0 on and for version 2 before. */
+  /** containerd uses version 3 of the service from 2.0 on, and version 2 before. */
   async #connect(address: string): Promise<void> {
     this.#connection = new ClientConnection(
       socketTransport(await this.call((deadline) => connectUnix(address, deadline))),
@@ -169,7 +174,7 @@ export class DirectShim {
         return;
       } catch (error) {
         const { code, message } = HullError.from(error);
-        // A runc shim without a task answers NotFound: it knows the service.
+        // NotFound: a runc shim without a task, which supports the service.
         if (code === "NotFound") return;
         if (code !== "Unimplemented" || fullName.includes("v2")) throw new Error(`connect: ${message}`);
       }
@@ -220,10 +225,10 @@ export class DirectShim {
   }
 }
 
-/** How long a killed shim may take to be gone. */
+/** How long a killed shim may take to exit. */
 const GONE_MS = 5_000;
 
-/** SIGKILL; resolves when the process is gone, which some process of the machine has to notice. */
+/** Sends SIGKILL; resolves when the process has been reaped by its parent. */
 async function kill(pid: number): Promise<void> {
   const giveUp = performance.now() + GONE_MS;
   try {
@@ -237,7 +242,7 @@ async function kill(pid: number): Promise<void> {
   }
 }
 
-/** The path in `start`'s answer: bare, or in JSON. */
+/** Returns the path in the answer of `start`: plain, or in JSON. */
 function addressOf(answer: string): string {
   const text = answer.startsWith("{") ? (JSON.parse(answer) as { address: string }).address : answer.trim();
   if (!text.startsWith("unix://")) throw new Error(`start answered ${JSON.stringify(answer)}`);

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { cpus, loadavg, release, totalmem } from "node:os";
 
-/** What the numbers were measured on. */
+/** The machine on which the numbers were measured. */
 interface Machine {
   readonly processor: string;
   readonly processors: number;
@@ -23,7 +23,7 @@ export function machine(): Machine {
   };
 }
 
-/** The load average of the last minute: processes that wanted to run. */
+/** Returns the load average of the last minute. */
 export function load(): number {
   return Math.round((loadavg()[0] ?? 0) * 100) / 100;
 }

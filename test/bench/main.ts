@@ -11,7 +11,7 @@ import { trace, traceLines } from "./trace.ts";
 
 const NAMESPACE = "bench";
 
-/** Runs one measure; what fails in it is told in the report and does not end the others. */
+/** Runs a measure; a failure is reported and does not affect the others. */
 async function runMeasure(measure: Measure, bench: Bench): Promise<void> {
   bench.progress(`== ${measure.name}: ${measure.what}`);
   let timer: NodeJS.Timeout | undefined;

@@ -8,5 +8,5 @@ import { start } from "./measures/start.ts";
 import { stdio } from "./measures/stdio.ts";
 import { tasks } from "./measures/tasks.ts";
 
-/** Every measure, in the order in which they run. */
+/** All measures, in the order in which they run. */
 export const MEASURES: readonly Measure[] = [start, tasks, calls, stdio, files, memory, burst, pods];

@@ -37,7 +37,7 @@ function whole(option: string, text: string): number {
   return value;
 }
 
-/** Reads the command line. Throws an Error that names the option. */
+/** Parses the command line. Throws an Error that names the option. */
 export function parseOptions(args: readonly string[]): Options {
   const { values } = parseArgs({
     args: [...args],

@@ -5,11 +5,11 @@ const KIB = 1024;
 
 /** Memory of a process in MiB, from /proc/PID/smaps_rollup (proc(5)). */
 interface Memory {
-  /** Its share of everything: shared pages are divided among those who share them. */
+  /** Proportional set size: shared pages are divided among the processes that share them. */
   readonly pss: number;
   /**
-   * Pages that it has written itself. Clean pages of its program are left out: they are only private as long as no
-   * other process of the machine runs the same program, and the kernel can drop them.
+   * Dirty private pages. Clean pages of the program do not count: they are private only while no other
+   * process runs the same program, and the kernel can drop them.
    */
   readonly private: number;
 }
@@ -26,12 +26,12 @@ export async function memoryOf(pid: number): Promise<Memory> {
 
 const IDLE_MS = 20_000;
 
-/** Until a process is idle as one that waits for days is: V8 looks for memory to give back after ten seconds or so. */
+/** Waits until a process is as idle as after days: V8 releases memory after about ten seconds. */
 export async function idle(quick: boolean): Promise<void> {
   if (!quick) await sleep(IDLE_MS);
 }
 
-/** What a process of a pod is. */
+/** The role of a process in a pod. */
 export type Role = "shim" | "VMM" | "virtiofsd" | "vsock daemon";
 
 const ROLES: readonly (readonly [RegExp, Role])[] = [
@@ -41,7 +41,10 @@ const ROLES: readonly (readonly [RegExp, Role])[] = [
   [/shim/, "shim"],
 ];
 
-/** The processes of the pods of one namespace, by pod: containerd's flags or the mark that hull's helpers carry. */
+/**
+ * Resolves with the processes of a namespace's pods, by pod, identified by containerd's flags or the mark of
+ * hull's helpers.
+ */
 export async function podProcesses(namespace: string): Promise<Map<string, { role: Role; pid: number }[]>> {
   const pods = new Map<string, { role: Role; pid: number }[]>();
   for (const name of await readdir("/proc")) {

@@ -9,16 +9,16 @@ import { vmSpec } from "../../src/sandbox/boot/vm-spec.ts";
 import { DIST } from "../e2e/hull-config.ts";
 
 const LIMIT_MS = 60_000;
-/** What the agent writes to the console once it listens. */
+/** The agent's console line when it is ready. */
 const LISTENING = /hull-agent: info: ready after \d+ ms, (\d+) KiB resident/;
 
 interface Boot {
-  /** From the spawn to the listening agent, with no vsock and no virtio-fs device. */
+  /** From spawn to the ready agent, without vsock and virtio-fs devices. */
   readonly ms: number;
   readonly agentRssMib: number;
 }
 
-/** QEMU with hull's own kernel, initrd and machine, and nothing of hull around it: the limit of a cold boot. */
+/** QEMU with hull's kernel, initrd and machine, but without hull: the lower bound of a cold boot. */
 export class RawBoot {
   private constructor(
     private readonly program: string,
@@ -52,7 +52,7 @@ export class RawBoot {
 
   async run(): Promise<Boot> {
     const begin = performance.now();
-    // The fourth descriptor is QMP's, which nobody speaks here.
+    // The fourth descriptor is QMP, which is not used here.
     const qemu = spawn(this.program, this.args, {
       stdio: ["ignore", "pipe", "pipe", "pipe"],
       timeout: LIMIT_MS,

@@ -11,7 +11,7 @@ function sample(): Report {
   return report;
 }
 
-test("rows of a measure are together and compared with runc", () => {
+test("rows of a measure are grouped and compared with runc", () => {
   const rows = sample().rows();
   assert.deepEqual(
     rows.map(({ measure, subject, median, ratio, base }) => ({ measure, subject, median, ratio, base })),
@@ -32,7 +32,7 @@ test("tables name measure, subject, numbers and ratio", () => {
   );
 });
 
-test("markdown is put between the markers and nowhere else", () => {
+test("markdown is inserted between the markers only", () => {
   const text = "before\n<!-- bench -->\nold\n<!-- /bench -->\nafter\n";
   assert.equal(fillMarkdown(text, "new"), "before\n<!-- bench -->\n\nnew\n\n<!-- /bench -->\nafter\n");
   assert.throws(() => fillMarkdown("no markers", "new"), /markers/);

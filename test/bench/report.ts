@@ -1,17 +1,17 @@
 import { ratio, type Summary, summarize } from "./samples.ts";
 
-/** One line of the table: a measure, of whom, and what came out. */
+/** A row of the table: measure, subject and result. */
 export interface Row extends Summary {
   readonly measure: string;
-  /** Who was measured: `runc`, `hull cold`, `hull template`, `QEMU`, `host`. */
+  /** `runc`, `hull cold`, `hull template`, `QEMU` or `host`. */
   readonly subject: string;
   readonly unit: string;
-  /** How many times the base of this measure (runc, or the host) it is; undefined for the base itself. */
+  /** Ratio to the base of this measure (runc or the host); undefined for the base itself. */
   readonly ratio: number | undefined;
   readonly base: string | undefined;
 }
 
-/** Something that could not be measured, and why. */
+/** A measure that could not be taken, and why. */
 export interface Omission {
   readonly measure: string;
   readonly subject: string;
@@ -25,10 +25,10 @@ interface Series {
   readonly values: number[];
 }
 
-/** Whom the others are compared with, first match. */
+/** The base of comparison: the first one that was measured. */
 const BASES = ["host", "runc", "QEMU", "hull cold"];
 
-/** Collects what was measured. */
+/** Collects measurements. */
 export class Report {
   readonly #series: Series[] = [];
   readonly omissions: Omission[] = [];
@@ -46,7 +46,7 @@ export class Report {
     this.omissions.push({ measure, subject, reason });
   }
 
-  /** The table's lines, those of one measure together, in the order in which they were first measured. */
+  /** Returns the rows, grouped by measure, in the order of their first measurement. */
   rows(): Row[] {
     const measures = [...new Set(this.#series.map(({ measure }) => measure))];
     return measures.flatMap((measure) => {

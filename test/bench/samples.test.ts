@@ -12,7 +12,7 @@ test("median, percentile and summary", () => {
   assert.throws(() => median([]), /no measurement/);
 });
 
-test("a ratio is taken within a round: a slow round does not count", () => {
+test("ratios are taken within a round, so that a slow round does not matter", () => {
   assert.equal(ratio([20, 200, 20], [10, 100, 10]), 2);
   assert.equal(ratio([20, 30], [10]), 2.5);
 });

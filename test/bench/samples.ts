@@ -1,4 +1,4 @@
-/** What is told of a series of measurements. */
+/** The summary of a series of measurements. */
 export interface Summary {
   readonly count: number;
   readonly min: number;
@@ -6,14 +6,14 @@ export interface Summary {
   readonly max: number;
 }
 
-/** The value below which the share `p` (0 to 1) of the values lies; the nearest one that was measured. */
+/** Returns the percentile `p` (0 to 1) of the values: the nearest measured value. */
 export function percentile(values: readonly number[], p: number): number {
   if (values.length === 0) throw new Error("no measurement to take a percentile of");
   const sorted = [...values].sort((a, b) => a - b);
   return sorted[Math.min(sorted.length - 1, Math.max(0, Math.ceil(p * sorted.length) - 1))] as number;
 }
 
-/** The middle value; of an even number of values the mean of the two in the middle. */
+/** Returns the median; for an even number of values the mean of the two middle ones. */
 export function median(values: readonly number[]): number {
   if (values.length === 0) throw new Error("no measurement to take a median of");
   const sorted = [...values].sort((a, b) => a - b);
@@ -32,8 +32,8 @@ export function summarize(values: readonly number[]): Summary {
 }
 
 /**
- * How many times `values` are `base`: the median of the ratios of what was measured in the same round, so that noise
- * that slows a whole round down cancels out. Series of different lengths are compared by their medians.
+ * Returns the ratio of `values` to `base`: the median of the ratios within each round, so that noise that
+ * slows a whole round cancels out. Series of different lengths are compared by their medians.
  */
 export function ratio(values: readonly number[], base: readonly number[]): number {
   if (values.length !== base.length) return median(values) / median(base);

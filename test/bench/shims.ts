@@ -6,7 +6,7 @@ import type { Subject } from "./subject.ts";
 
 const prepared = new WeakMap<Bench, Promise<Bundles>>();
 
-/** The bundles of a benchmark run; the root file system is unpacked once. */
+/** Returns the bundles of a benchmark run; the root file system is unpacked once. */
 function bundlesOf(bench: Bench): Promise<Bundles> {
   let bundles = prepared.get(bench);
   if (!bundles) {
@@ -16,7 +16,7 @@ function bundlesOf(bench: Bench): Promise<Bundles> {
   return bundles;
 }
 
-/** Makes a bundle and its shim, not started yet. */
+/** Creates a bundle and its shim, without starting it. */
 export async function makeShim(bench: Bench, subject: Subject, options: BundleOptions): Promise<DirectShim> {
   const id = bench.id("direct");
   const bundle = await (await bundlesOf(bench)).make(id, options);
@@ -24,7 +24,7 @@ export async function makeShim(bench: Bench, subject: Subject, options: BundleOp
   return new DirectShim({ subject, namespace, id, bundle, containerd: containerd.address });
 }
 
-/** Runs `work` with a running container and ends it whatever happens. */
+/** Runs `work` with a running container, which is always killed afterwards. */
 export async function withContainer(
   bench: Bench,
   subject: Subject,

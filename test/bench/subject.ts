@@ -14,23 +14,24 @@ export interface Subject {
   readonly config: string | undefined;
 }
 
-/** What `ctr run` needs to run a container with this subject. */
+/** Returns the flags with which `ctr run` uses this subject. */
 export function runFlags({ runtime, config }: Subject): string[] {
   return ["--runtime", runtime, ...(config === undefined ? [] : ["--runtime-config-path", config])];
 }
 
 interface Subjects {
   readonly all: readonly Subject[];
-  /** Why a subject is left out. */
+  /** Subjects that are skipped, and why. */
   readonly absent: readonly { readonly name: Subject["name"]; readonly reason: string }[];
 }
 
 /**
- * Prepares runc, hull with a cold boot, and hull from a template where this build's configuration knows
+ * Prepares runc, hull with a cold boot, and hull with a template if this build's configuration supports
  * templates.
  */
 export async function prepareSubjects(directory: string): Promise<Subjects> {
-  // DIR/ctr (hack/containerd) executes the ctr of its line; that line's shim lies beside it.
+  // DIR/ctr (hack/containerd) executes the ctr of its release line, which is in the same directory as runc's
+  // shim.
   const ctr = /exec "([^"]+)"/.exec(await readFile(join(directory, "ctr"), "utf8"))?.[1];
   if (ctr === undefined) throw new Error(`${directory}/ctr does not name the ctr it executes`);
   const bench = join(directory, "bench");

@@ -2,7 +2,7 @@ import type { Omission, Row } from "./report.ts";
 
 const HEADER = ["measure", "subject", "unit", "n", "min", "median", "max", "ratio"];
 
-/** Three significant digits are what a measurement on a shared machine is good for. */
+/** Three significant digits: measurements on a shared machine are not more precise. */
 function digits(value: number): string {
   const size = Math.abs(value);
   if (size >= 100) return value.toFixed(0);
@@ -24,7 +24,7 @@ function cells(row: Row): string[] {
   ];
 }
 
-/** For the terminal: columns, a measure's name only on its first line. */
+/** Returns the table for a terminal: columns, with a measure's name on its first line only. */
 export function textTable(rows: readonly Row[]): string {
   const lines = [HEADER, ...rows.map(cells)];
   const widths = HEADER.map((_, column) => Math.max(...lines.map((line) => (line[column] ?? "").length)));
@@ -57,7 +57,7 @@ export function omissionLines(omissions: readonly Omission[]): string[] {
 const OPEN = "<!-- bench -->";
 const CLOSE = "<!-- /bench -->";
 
-/** Replaces what is between the two markers of a page. Throws when they are not there. */
+/** Replaces the text between the two markers of a page. Throws if they are missing. */
 export function fillMarkdown(page: string, content: string): string {
   const start = page.indexOf(OPEN);
   const end = page.indexOf(CLOSE);

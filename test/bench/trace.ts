@@ -6,17 +6,17 @@ import type { Bench } from "./context.ts";
 import { runOnce } from "./measures/start.ts";
 import type { Subject } from "./subject.ts";
 
-/** How long the shim's log may take to arrive in containerd's. */
+/** How long the shim's log may take to appear in containerd's log. */
 const ARRIVAL_MS = 5_000;
 const LOOK_AGAIN_MS = 50;
 
 interface Timeline {
-  /** When `start` of the shim began, Unix time in ms. */
+  /** When the shim's `start` began, Unix time in ms. */
   readonly since: number;
   readonly marks: readonly Mark[];
 }
 
-/** The last timeline in containerd's log that was told for a start after `after` (Unix time in ms). */
+/** Returns the last timeline in containerd's log for a start after `after` (Unix time in ms). */
 function find(log: string, namespace: string, after: number): Timeline | undefined {
   for (const line of log.split("\n").reverse()) {
     if (!line.startsWith("{") || !line.includes('"timeline"')) continue;
@@ -28,7 +28,9 @@ function find(log: string, namespace: string, after: number): Timeline | undefin
   return undefined;
 }
 
-/** The lines of a timeline: ms since the client's call, ms since the line before, what was done by then. */
+/**
+ * Returns the lines of a timeline: ms since the client's call, ms since the previous line, completed step.
+ */
 export function traceLines(marks: readonly Mark[]): string[] {
   const lines = ["      ms    step"];
   let before = 0;
@@ -39,7 +41,7 @@ export function traceLines(marks: readonly Mark[]): string[] {
   return lines;
 }
 
-/** Runs one container and tells what took how long, from ctr's call to its end. */
+/** Runs a container and resolves with the duration of each step, from ctr's call to its exit. */
 export async function trace(bench: Bench, subject: Subject): Promise<Mark[]> {
   await runOnce(bench, subject); // fills caches
   const called = Date.now();

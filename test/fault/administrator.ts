@@ -3,7 +3,7 @@ import { type Mount, Status } from "../testkit/proto/generated/containerd/servic
 import { type Calls, FAR_MS } from "./calls.ts";
 import type { Lane } from "./lane.ts";
 
-/** When a container that still runs is killed once more: later than the lanes' `kill_timeout`. */
+/** When a container that still runs is killed again: longer than the lanes' `kill_timeout`. */
 const AGAIN_MS = 4_000;
 export const SIGKILL = 9;
 
@@ -14,7 +14,7 @@ interface Wanted {
   readonly edit?: (spec: Spec) => void;
 }
 
-/** Who makes a case's containers known to containerd, and takes away whatever is left of them. */
+/** Creates the records of a case's containers in containerd, and removes what is left of them. */
 export class Administrator {
   readonly #lane: Lane;
   readonly #calls: Calls;
@@ -25,7 +25,7 @@ export class Administrator {
     this.#calls = calls;
   }
 
-  /** Makes a container's record; gives its root file system. */
+  /** Creates a container's record. Resolves with the mounts of its root file system. */
   async record({ edit, ...wanted }: Wanted): Promise<Mount[]> {
     const { client, installation, netns } = this.#lane;
     const rootfs = await client.record({
@@ -42,7 +42,7 @@ export class Administrator {
     return rootfs;
   }
 
-  /** Ends and deletes the tasks, then the records, the last ones first. Rejects when that does not work. */
+  /** Kills and deletes the tasks, then the records, in reverse order. Rejects if that fails. */
   async remove(): Promise<void> {
     const records = this.#records.splice(0).reverse();
     for (const id of records) await this.#removeTask(id);
@@ -53,7 +53,7 @@ export class Administrator {
     const { tasks } = this.#lane.client;
     const ref = { containerId, execId: "" };
     const limit = Date.now() + FAR_MS;
-    // As CRI does: whatever is deleted again is killed before.
+    // As CRI does: kill before every further attempt to delete.
     let again = false;
     for (;;) {
       const { code, value } = await this.#calls.attempt("clean-up", `state of ${containerId}`, (options) =>
@@ -65,7 +65,7 @@ export class Administrator {
         await this.#calls.attempt("clean-up", `kill ${containerId}`, (options) =>
           tasks.kill({ ...ref, signal: SIGKILL, all: true }, options),
         );
-        // In a pod of several containers the second SIGKILL is the one that ends the VM where the first one does not help.
+        // In a pod of several containers, the second SIGKILL kills the VM if the first one has no effect.
         await this.#calls.attempt("clean-up", `wait for ${containerId}`, (options) =>
           tasks.wait(ref, { ...options, timeoutMs: AGAIN_MS }),
         );
@@ -77,7 +77,7 @@ export class Administrator {
     }
   }
 
-  /** Uses an id for a pod that has no faults; gives what its container ended with. */
+  /** Reuses an id for a pod without faults. Resolves with its container's exit status. */
   async again(id: string): Promise<number> {
     const { client, config, installation, namespace } = this.#lane;
     await installation.disarm({ namespace, id });

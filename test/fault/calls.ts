@@ -2,7 +2,7 @@ import { statusName } from "../testkit/containerd-client.ts";
 import type { CallOptions } from "../testkit/grpc-client.ts";
 import type { Step } from "./matrix.ts";
 
-/** What a call of the client has come to. */
+/** The result of a client's call. */
 export interface Call {
   readonly step: Step | "clean-up";
   /** `create f1`. */
@@ -15,40 +15,40 @@ export interface Call {
   readonly ended: number;
 }
 
-/** Far beyond what any call takes, however busy the machine is. */
+/** Far longer than any call takes, however busy the machine is. */
 export const FAR_MS = 60_000;
 
 type Run<T> = (options: CallOptions) => Promise<T>;
 
-/** A call that ends what the client had in mind. */
+/** A call has failed, so the client cannot continue. */
 export class CallFailed extends Error {}
 
-/** The calls of one client, one after the other, with what they have come to. */
+/** The sequential calls of a client, with their results. */
 export class Calls {
   readonly list: Call[] = [];
-  /** Of the call that is under way. */
+  /** For the pending call. */
   #abort = new AbortController();
   #gone = false;
 
-  /** Whether the client went away, maybe in the middle of a call, with which containerd goes on. */
+  /** Whether the client has disconnected, possibly during a call, which containerd then continues. */
   get gone(): boolean {
     return this.#gone;
   }
 
-  /** The client goes away: the call that is under way is cancelled, and `make` makes no other. */
+  /** Disconnects the client: cancels the pending call, and `make` refuses further ones. */
   goAway(): void {
     this.#gone = true;
     this.#abort.abort();
   }
 
-  /** Throws CallFailed. */
+  /** Makes a call. Rejects with CallFailed if it fails. */
   async make<T>(step: Step, what: string, run: Run<T>): Promise<void> {
     if (this.#gone) throw new CallFailed(`${what}: the client has gone away`);
     const { code } = await this.attempt(step, what, run);
     if (code !== "OK") throw new CallFailed(`${what}: ${code}`);
   }
 
-  /** Rejects only for what is no answer of containerd's. */
+  /** Makes a call that may fail. Rejects only if the error is not an answer of containerd. */
   async attempt<T>(step: Call["step"], what: string, run: Run<T>): Promise<{ value?: T; code: string }> {
     this.#abort = new AbortController();
     const begun = Date.now();

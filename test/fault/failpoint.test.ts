@@ -3,13 +3,13 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { type Action, Failpoint, formatAction, formatTerms, parseTerms, type Term } from "./failpoint.ts";
 
-/** What a failpoint does in its first `times` uses. */
+/** Returns what a failpoint does in its first `times` uses. */
 function uses(text: string, times: number): string[] {
   const failpoint = new Failpoint(parseTerms(text));
   return Array.from({ length: times }, () => formatAction(failpoint.next()));
 }
 
-test("terms are used up one after the other, and then nothing is done any more", () => {
+test("terms are used up one after the other, and then nothing happens", () => {
   assert.deepEqual(uses("2*off->1*kill(qemu)", 4), ["off", "off", "kill(qemu)", "off"]);
   assert.deepEqual(uses("1*error(ENOSPC: full)->0*panic(never)->2*delay(10)", 4), [
     "error(ENOSPC: full)",
@@ -23,7 +23,7 @@ test("terms are used up one after the other, and then nothing is done any more",
   ]);
 });
 
-test("what is no term is told", () => {
+test("an invalid term is reported", () => {
   const wrong: [string, RegExp][] = [
     ["", /nothing is no/],
     ["off", /is no <count>/],
@@ -39,13 +39,13 @@ test("what is no term is told", () => {
   for (const [text, message] of wrong) assert.throws(() => parseTerms(text), message, text);
 });
 
-test("every list of terms is read as it was written", () => {
-  const words = fc.stringMatching(/^[a-zA-Z0-9 :.-]*[a-z]$/).filter((text) => !text.includes("->"));
+test("every list of terms is parsed as it was formatted", () => {
+  const texts = fc.stringMatching(/^[a-zA-Z0-9 :.-]*[a-z]$/).filter((text) => !text.includes("->"));
   const action: fc.Arbitrary<Action> = fc.oneof(
     fc.constant({ type: "off" } as const),
-    fc.record({ type: fc.constantFrom("error" as const, "panic" as const), text: words }),
+    fc.record({ type: fc.constantFrom("error" as const, "panic" as const), text: texts }),
     fc.record({ type: fc.constant("delay" as const), ms: fc.nat() }),
-    fc.record({ type: fc.constantFrom("kill" as const, "stop" as const), who: words }),
+    fc.record({ type: fc.constantFrom("kill" as const, "stop" as const), who: texts }),
   );
   const term: fc.Arbitrary<Term> = fc.record({ count: fc.nat(), action });
   fc.assert(

@@ -1,17 +1,18 @@
 /**
- * Failpoints: what a place in a program is to do when it is reached, as text. The grammar is that of containerd's
+ * Failpoints: text that says what happens at a place in a program. The grammar is that of containerd's
  * pkg/failpoint (after fail(9) of FreeBSD), with two more types:
  *
  *   <count>*<type>[(<argument>)][-><more terms>]
  *
  *   off            nothing
- *   error(text)    the step fails; a text that begins with an errno's name has that errno
- *   panic(text)    the program ends with status 1
- *   delay(ms)      the program stands still for so many milliseconds
+ *   error(text)    the step fails; if the text starts with an errno's name, with that errno
+ *   panic(text)    the program exits with status 1
+ *   delay(ms)      the program blocks for this many milliseconds
  *   kill(who)      a process gets SIGKILL
  *   stop(who)      a process gets SIGSTOP
  *
- * `2*off->1*kill(qemu)` does nothing the first two times, kills QEMU the third time, and nothing ever after.
+ * `2*off->1*kill(qemu)` does nothing the first two times, kills QEMU the third time, and does nothing after
+ * that.
  */
 export type Action =
   | { readonly type: "off" }
@@ -20,14 +21,14 @@ export type Action =
   | { readonly type: "kill" | "stop"; readonly who: string };
 
 export interface Term {
-  /** How many times it is done before the next term is. */
+  /** How many times it is done before the next term applies. */
   readonly count: number;
   readonly action: Action;
 }
 
 const TERM = /^(\d+)\*([a-z]+)(?:\(([^)]*)\))?$/;
 
-/** Reads terms. Throws with what is wrong. */
+/** Parses terms. Throws an Error that says what is wrong. */
 export function parseTerms(text: string): Term[] {
   return text.split("->").map((part) => {
     const [, count, type = "", argument] = TERM.exec(part) ?? [];
@@ -61,7 +62,7 @@ function actionOf(text: string, type: string, argument: string | undefined): Act
   }
 }
 
-/** The terms as text again. */
+/** Returns the terms as text. */
 export function formatTerms(terms: readonly Term[]): string {
   return terms.map(({ count, action }) => `${count}*${formatAction(action)}`).join("->");
 }
@@ -80,7 +81,7 @@ export function formatAction(action: Action): string {
   }
 }
 
-/** One place's terms, used up from the first to the last. */
+/** The terms of a place, used up from first to last. */
 export class Failpoint {
   readonly #left: { count: number; action: Action }[];
 
@@ -88,7 +89,7 @@ export class Failpoint {
     this.#left = terms.map((term) => ({ ...term }));
   }
 
-  /** What is to be done this time. */
+  /** Returns what to do this time. */
   next(): Action {
     const term = this.#left.find(({ count }) => count > 0);
     if (!term) return { type: "off" };

@@ -17,13 +17,13 @@ import type { Faults, Fired } from "./inside/control.ts";
 const DIST = join(ROOT, "dist");
 
 /**
- * An installation of hull whose pods can be made to fail: the build's own files, and in place of `lib/node` a
- * script that has Node load the failpoints first. Nothing of hull itself knows of it.
+ * An installation of hull whose pods can be made to fail: the files of the build, with `lib/node` replaced by
+ * a script that makes Node load the failpoints first. hull itself is unchanged.
  */
 export class FaultyInstallation {
   private constructor(readonly directory: string) {}
 
-  /** Makes it in a directory, which must not exist. */
+  /** Creates it in a directory, which must not exist. */
   static async create(directory: string): Promise<FaultyInstallation> {
     const at = (...names: string[]) => join(directory, ...names);
     for (const name of ["", "bin", "lib", "faults"]) await mkdir(at(name));
@@ -31,7 +31,7 @@ export class FaultyInstallation {
     for (const name of await readdir(join(DIST, "lib"))) {
       if (name !== "node") await symlink(join(DIST, "lib", name), at("lib", name));
     }
-    // Not a link: the launcher finds its installation by its own executable.
+    // Not a symlink: the launcher finds its installation by its executable.
     await copyFile(join(DIST, "bin/containerd-shim-hull-v2"), at("bin/containerd-shim-hull-v2"));
     await build({
       entryPoints: [join(import.meta.dirname, "inside/main.ts")],
@@ -44,17 +44,17 @@ export class FaultyInstallation {
     return new FaultyInstallation(directory);
   }
 
-  /** The runtime's name, which for containerd may be a path. */
+  /** The runtime's name, which may be a path in containerd. */
   get runtime(): string {
     return join(this.directory, "bin/containerd-shim-hull-v2");
   }
 
-  /** Sets the failpoints of a pod that is started next. */
+  /** Sets the failpoints of a pod before it is started. */
   async arm(pod: Pod, faults: Faults): Promise<void> {
     await writeFile(this.#file(pod), JSON.stringify(faults));
   }
 
-  /** What failpoints of the pod have done so far. */
+  /** Resolves with the actions of the pod's failpoints so far. */
   async fired(pod: Pod): Promise<Fired[]> {
     const text = await readFile(`${this.#file(pod)}.fired`, "utf8").catch((error: NodeJS.ErrnoException) => {
       if (error.code !== "ENOENT") throw error;
@@ -64,7 +64,7 @@ export class FaultyInstallation {
     return lines.map((line) => JSON.parse(line) as Fired);
   }
 
-  /** The pod's programs work as they should from their next start on. */
+  /** Removes the failpoints of the pod's programs from their next start on. */
   async disarm(pod: Pod): Promise<void> {
     for (const end of ["", ".fired"]) await rm(`${this.#file(pod)}${end}`, { force: true });
   }

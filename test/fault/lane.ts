@@ -10,26 +10,26 @@ import { TaskEvents } from "../testkit/task-events.ts";
 import type { FaultyInstallation } from "./installation.ts";
 import type { Base } from "./matrix.ts";
 
-/** How long SIGKILL may take in a guest that does not answer (`runtime.kill_timeout`), so that cases are short. */
+/** `runtime.kill_timeout` for an unresponsive guest: short, to keep cases short. */
 const KILL_TIMEOUT = "2s";
-/** How many of them a failed case shows. */
+/** How many warnings a failed case shows. */
 const WARNINGS = 12;
 
 interface LaneSettings {
   readonly index: number;
   readonly line: Line;
   readonly installation: FaultyInstallation;
-  /** Where all lanes' templates are. */
+  /** The directory of the templates of all lanes. */
   readonly templates: string;
 }
 
-/** What exists, in a lane: as the leak check sees it, and the pods' network namespace. */
+/** What exists in a lane: the leak check's view, and the pods' network namespace. */
 export interface Inventory {
   readonly things: ReadonlySet<string>;
   readonly network: readonly string[];
 }
 
-/** A containerd of its own and a network namespace, in which one case runs at a time. */
+/** A separate containerd and a network namespace, in which one case runs at a time. */
 export class Lane {
   #events: TaskEvents;
   #count = 0;
@@ -57,7 +57,7 @@ export class Lane {
         runtime: { kill_timeout: KILL_TIMEOUT },
       });
     }
-    // The launcher asks the daemon's program how to serve where it finds this word.
+    // With this text in the configuration, the launcher asks the daemon's program for the protocol.
     await writeConfig(lane.config("asking"), { hypervisor: { kernel_params: "hull.comment=grpc" } });
     return lane;
   }
@@ -74,7 +74,7 @@ export class Lane {
     return { namespace: this.namespace, directory: this.containerd.directory };
   }
 
-  /** An id that no case before has had. */
+  /** Returns an unused id. */
   id(): string {
     this.#count += 1;
     return `f${this.#count}`;
@@ -87,7 +87,7 @@ export class Lane {
     return Number(await readFile(join(this.containerd.directory, "containerd.pid"), "utf8"));
   }
 
-  /** After SIGKILL of containerd, or instead of it: starts it again and connects. */
+  /** Kills containerd, if it still runs, starts it again and connects. */
   async restart(): Promise<void> {
     await this.containerd.kill();
     const restarting = this.containerd.restart();
@@ -96,7 +96,7 @@ export class Lane {
     this.#events = new TaskEvents(this.client);
   }
 
-  /** The last of what containerd and the shims have warned of a pod. */
+  /** Resolves with the last warnings of containerd and the shims about a pod. */
   async warnings(id: string): Promise<string[]> {
     const log = (await this.containerd.log(Number.POSITIVE_INFINITY)).split("\n");
     return log
@@ -110,9 +110,9 @@ export class Lane {
     return { things: await snapshot(this.scope), network: await this.netns.state() };
   }
 
-  /** What is there and was not before; waits for clean-up that goes on behind the answers. */
+  /** Resolves with what exists and did not before; waits for cleanup that continues after the answers. */
   async leftSince(before: Inventory, withinMs: number): Promise<string[]> {
-    // containerd itself may be another one by now.
+    // containerd itself may have been restarted.
     const containerd = `process ${await this.containerdPid()} `;
     const own = [...(await snapshot(this.scope))].filter((thing) => thing.startsWith(containerd));
     const things = await leaksSince(new Set([...before.things, ...own]), this.scope, withinMs);

@@ -16,18 +16,18 @@ interface Waited {
   readonly at: number;
 }
 
-/** How long a client waits for a part that has stopped before it goes away, kills or is helped by an administrator. */
+/** How long a client waits for a stopped component before it disconnects, kills or needs an administrator. */
 const PATIENCE_MS = 1_500;
 const LOOK_MS = 25;
 const CUT_BYTES = 20;
 
-/** A client that lives through a pod's life, with one fault in it. */
+/** A client that goes through a pod's life cycle with one fault. */
 export class Life {
   readonly calls = new Calls();
   readonly administrator: Administrator;
   readonly waits: Promise<Waited>[] = [];
   readonly waited: Waited[] = [];
-  /** The containers of which Create said that they are there. */
+  /** The containers for which Create has succeeded. */
   readonly created: string[] = [];
   fired: Fired | undefined;
   readonly id: string;
@@ -47,7 +47,7 @@ export class Life {
     return { namespace: this.#lane.namespace, id: this.id };
   }
 
-  /** Lives until the end or until a call fails. */
+  /** Runs until the end or until a call fails. */
   async live(): Promise<void> {
     const { shape, at, part, how, nth, broken } = this.#case;
     const term = how === "error" ? "error(ENOSPC: no space left on device)" : `${how}(${part})`;
@@ -121,7 +121,7 @@ export class Life {
     await this.calls.make("exec", `start exec in ${id}`, (options) => tasks.start(ref, options));
   }
 
-  /** Has the guest's kernel come to its panic, by a container that may (sysrq). */
+  /** Makes the guest's kernel panic through a privileged container (sysrq). */
   async #panic(id: string): Promise<void> {
     const { tasks } = this.#lane.client;
     const ref = { containerId: id, execId: "panic" };
@@ -141,7 +141,7 @@ export class Life {
     await this.calls.make("delete", `delete ${id}`, (options) => tasks.delete({ containerId: id }, options));
   }
 
-  /** The fault of a case whose time is between two calls. */
+  /** Injects the fault of a case between two calls. */
   async #now(step: Step, container: string): Promise<void> {
     const { at, part, how } = this.#case;
     if (at !== "now" || this.#case.step !== step) return;
@@ -151,7 +151,7 @@ export class Life {
     else for (const pid of pids) process.kill(pid, how === "kill" ? "SIGKILL" : "SIGSTOP");
     this.#helped = this.#help(this.fired);
     await this.#helped;
-    // A client that does nothing is told, too; one that is not, goes on.
+    // An idle client must get the exit, too.
     if (how === "kill" && part !== "pod-localhost" && part !== "containerd")
       await within(Promise.all(this.waits));
   }
@@ -165,11 +165,11 @@ export class Life {
     return parent === undefined ? [] : [parent];
   }
 
-  /** Learns of the fault as soon as it happens, and does what has to be done then for the test to go on. */
+  /** Notices the fault as soon as it happens, and does what is needed for the test to continue. */
   async #follow(): Promise<void> {
     if (this.#case.at === "now") return;
     for (;;) {
-      // Once more after the end: the last call may have been the one.
+      // Check once more after the end: the last call may have triggered it.
       const last = this.#over;
       [this.fired] = await this.#lane.installation.fired(this.pod);
       if (this.fired) {
@@ -190,7 +190,7 @@ export class Life {
     if (how !== "stop") return;
     await pause(PATIENCE_MS);
     if (part === "containerd") for (const pid of pids) process.kill(pid, "SIGCONT");
-    // Nothing but an administrator ends a shim that hangs; containerd does not ask after them.
+    // Only an administrator kills a shim that hangs; containerd does not check them.
     else if (part === "shim") {
       if (this.#case.broken === "ledger") await this.#cutLedger();
       for (const pid of pids) process.kill(pid, "SIGKILL");
@@ -199,7 +199,7 @@ export class Life {
     }
   }
 
-  /** Nobody writes it while its shim is stopped. */
+  /** Truncates the ledger, which no process writes while its shim is stopped. */
   async #cutLedger(): Promise<void> {
     const ledger = join("/run/hull", this.#lane.namespace, this.id, "state.json");
     await truncate(ledger, (await stat(ledger)).size - CUT_BYTES);
@@ -219,7 +219,7 @@ export class Life {
 
 const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 
-/** Waits for something that ought to happen, and gives it up far too late. */
+/** Waits for something that must happen, with a very long timeout. */
 async function within(promise: Promise<unknown>): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<void>((resolve) => {

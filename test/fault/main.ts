@@ -1,9 +1,9 @@
 /**
- * hack/fault: takes parts of pods away at every step of their lives, and tells what the client was told and
- * what is left. `--all` runs the whole matrix, `--match TEXT` the cases whose names hold the text, `--list`
- * only tells them, `--name NAME` (as often as wanted) runs cases by their names, those of the last report for
- * example, `--part N/M` the N-th of M equal parts; `--seconds N` begins no case after that time, `--lanes N`
- * runs so many at a time, `--line L` takes another containerd.
+ * hack/fault: breaks components of pods at every step of their life cycle, and reports what the client got
+ * and what is left. `--all` runs the whole matrix, `--match TEXT` the cases whose names contain the text,
+ * `--list` only lists them, `--name NAME` (repeatable) runs cases by name, e.g. those of the last report,
+ * `--part N/M` the N-th of M equal parts; `--seconds N` starts no case after that time, `--lanes N` runs N
+ * cases at a time, `--line L` selects another containerd.
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -13,10 +13,10 @@ import { LINES, type Line } from "../testkit/containerd.ts";
 import { FaultyInstallation } from "./installation.ts";
 import { Lane } from "./lane.ts";
 import { allCases, ciCases, type FaultCase } from "./matrix.ts";
-import { report, tellResult } from "./report.ts";
+import { printResult, report } from "./report.ts";
 import { type Result, runCase } from "./run.ts";
 
-/** Cases that run at the same time, each behind a containerd of its own. */
+/** Number of concurrent cases, each with its own containerd. */
 const LANES = 3;
 
 const { values } = parseArgs({
@@ -72,7 +72,7 @@ async function main(): Promise<boolean> {
         for (let next = waiting.shift(); next && !late(); next = waiting.shift()) {
           const result = await runCase(lane, next);
           results.push(result);
-          tellResult(result);
+          printResult(result);
         }
       } finally {
         await lane.down();

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { allCases, ciCases, PARTS, STEPS } from "./matrix.ts";
 
-test("the matrix has every part at every step at which it can be there, both ways", () => {
+test("the matrix has every component at every step at which it can exist, killed and stopped", () => {
   const cases = allCases();
   assert.ok(cases.length >= 500, `${cases.length} cases`);
   assert.equal(new Set(cases.map(({ name }) => name)).size, cases.length, "two cases of one name");
@@ -15,7 +15,7 @@ test("the matrix has every part at every step at which it can be there, both way
         );
 });
 
-test("CI runs at least 60 cases, with every vital part killed at every step", () => {
+test("CI runs at least 60 cases, with every vital component killed at every step", () => {
   const cases = ciCases();
   assert.ok(cases.length >= 60, `${cases.length} cases`);
   for (const part of PARTS.filter((name) => name !== "pod-localhost"))

@@ -1,6 +1,9 @@
-/** Which part of a pod dies or hangs at which step: every case of the matrix, and those that CI runs. */
+/** Which component of a pod dies or hangs at which step: all cases of the matrix, and those that CI runs. */
 
-/** What can be taken away; `launcher` is the shim's `start`, `guest` the guest's kernel, and its agent with it. */
+/**
+ * The components to break; `launcher` is the shim's `start`, `guest` the guest's kernel together with the
+ * agent.
+ */
 export const PARTS = [
   "shim",
   "qemu",
@@ -12,7 +15,7 @@ export const PARTS = [
 ] as const;
 type Part = (typeof PARTS)[number] | "guest" | "launcher" | "ledger" | "spawn";
 type How = "kill" | "stop" | "error";
-/** A container that is its own pod, or one in a pod with a sandbox container, as CRI makes it. */
+/** A container that is its own pod, or one in a pod with a sandbox container, as with CRI. */
 type Shape = "single" | "pod";
 /** Whether the VM is a clone of a template. */
 export type Base = "clone" | "cold";
@@ -24,15 +27,15 @@ export interface FaultCase {
   readonly part: Part;
   readonly how: How;
   readonly step: Step;
-  /** The failpoint, or `now`: between two calls of the client. */
+  /** The failpoint, or `now` for between two calls of the client. */
   readonly at: string;
-  /** The how-many-th time that it is reached. */
+  /** The fault occurs the n-th time that it is reached. */
   readonly nth: number;
   readonly shape: Shape;
   readonly base: Base;
   /**
-   * What is broken besides: the shim's `delete` fails until the id is used again, or the end of the ledger is cut off
-   * while the shim is stopped.
+   * What else is broken: the shim's `delete` fails until the id is reused, or the end of the ledger is
+   * truncated while the shim is stopped.
    */
   readonly broken?: "delete" | "ledger";
 }
@@ -41,11 +44,11 @@ interface Point {
   readonly step: Step;
   readonly at: string;
   readonly nth?: number;
-  /** The parts that exist by then; all where it is left out. */
+  /** The components that exist by then; default: all. */
   readonly parts?: readonly Part[];
 }
 
-/** While the VM is being made its parts come one after the other. */
+/** While the VM is started, its components come one after the other. */
 const STARTING: readonly Point[] = [
   { step: "start", at: "run:daemon", parts: ["shim", "containerd"] },
   { step: "create", at: "call:Task.Create", parts: ["shim", "containerd"] },
@@ -74,7 +77,7 @@ const STARTING: readonly Point[] = [
   { step: "create", at: "answer:Agent.StartSandbox" },
 ];
 
-/** The life of a container in a VM that runs. In a pod the sandbox's calls come before. */
+/** The life cycle of a container in a running VM. In a pod the sandbox container's calls come first. */
 const living = (before: number): readonly Point[] => [
   { step: "create", at: "call:Agent.CreateContainer" },
   { step: "create", at: "answer:Agent.CreateContainer" },
@@ -94,7 +97,7 @@ const living = (before: number): readonly Point[] => [
   { step: "kill", at: "call:Agent.SignalProcess" },
 ];
 
-/** A single container's VM ends with it, so that only the shim is there when it is deleted. */
+/** The VM of a single container stops with it, so only the shim exists at Delete. */
 const DELETING: Readonly<Record<Shape, readonly Point[]>> = {
   single: [
     { step: "delete", at: "call:Task.Delete", parts: ["shim", "containerd"] },
@@ -109,7 +112,7 @@ const DELETING: Readonly<Record<Shape, readonly Point[]>> = {
   ],
 };
 
-/** Where a full disk (the ledger's) or a missing program shows. */
+/** Where a full disk (for the ledger) or a missing program has an effect. */
 const ERRORS: readonly { part: "ledger" | "spawn"; at: string }[] = [
   ...["cgroup", "directory.vm", "virtiofsd", "vhost-device-vsock", "qemu", "tap", "pod-localhost"].map(
     (resource) => ({ part: "ledger" as const, at: `recorded:${resource}` }),
@@ -135,11 +138,11 @@ function casesOf(points: readonly Point[], shape: Shape, base: Base): FaultCase[
   );
 }
 
-/** The whole matrix. What happens once the VM runs is the same for a clone and a VM that was booted. */
+/** Returns the whole matrix. Once the VM runs, a clone and a booted VM behave the same. */
 export function allCases(): FaultCase[] {
   const errors = (shape: Shape, base: Base) =>
     ERRORS.map(({ part, at }) => faultCase({ part, how: "error", step: "create", at, nth: 1, shape, base }));
-  // Later than that it is too fast: test/conformance/abandoned.test.ts has it stand still.
+  // Later it is too fast: test/conformance/abandoned.test.ts makes it block.
   const launcher = faultCase({
     ...{ part: "launcher", how: "kill", step: "start", at: "run:protocol" },
     ...{ nth: 1, shape: "single", base: "clone" },
@@ -187,10 +190,13 @@ const CI_POINTS: Readonly<Record<Step, readonly string[]>> = {
   kill: ["call:Agent.SignalProcess"],
   delete: ["call:Task.Delete"],
 };
-/** What hangs takes its time to be given up: fewer steps. So for pod-localhost, which has no part in the pod's life. */
+/**
+ * Fewer steps, since a hanging component takes time until its timeout; also for pod-localhost, which does not
+ * affect the pod.
+ */
 const CI_STOPS: readonly Step[] = ["create", "running"];
 
-/** The cases that CI runs: each part at each step as a clone, and some of the other kinds. */
+/** Returns the cases that CI runs: each component at each step with a clone, and some of the other kinds. */
 export function ciCases(): FaultCase[] {
   return allCases().filter(({ part, how, step, at, shape, base, broken }) => {
     if (broken !== undefined) return true;

@@ -1,14 +1,14 @@
 import type { Result } from "./run.ts";
 
-/** Tells one case as it ends. */
-export function tellResult({ fault, problems, warnings, noticedMs, tookMs }: Result): void {
+/** Prints the result of a case. */
+export function printResult({ fault, problems, warnings, noticedMs, tookMs }: Result): void {
   const notice = noticedMs === undefined ? "" : `, noticed after ${noticedMs} ms`;
   console.log(`${problems.length === 0 ? "ok     " : "FAILED "} ${fault.name} (${tookMs} ms${notice})`);
   for (const { kind, text } of problems) console.log(`        ${kind}: ${text}`);
   for (const line of warnings) console.log(`        log: ${line}`);
 }
 
-/** Tells how all went; the last line is what hack/test counts by. Returns whether all is well. */
+/** Prints the summary; hack/test parses the last line. Returns whether all cases passed. */
 export function report(results: readonly Result[]): boolean {
   const failed = results.filter(({ problems }) => problems.length > 0);
   const count = (kind: string) =>

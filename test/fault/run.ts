@@ -4,23 +4,23 @@ import { Life } from "./life.ts";
 import type { FaultCase } from "./matrix.ts";
 import { judge, judgeExits, noticedAfter, type Problem, takesVm } from "./verdict.ts";
 
-/** What became of a case. */
+/** The result of a case. */
 export interface Result {
   readonly fault: FaultCase;
   readonly problems: readonly Problem[];
-  /** What the logs say of it, where there are problems. */
+  /** Related log lines, if there are problems. */
   readonly warnings: readonly string[];
-  /** Milliseconds until somebody was told, where the fault takes the VM away. */
+  /** Milliseconds until a client noticed, if the fault removes the VM. */
   readonly noticedMs: number | undefined;
-  /** The longest that a SIGKILL took in a pod with a part that hangs. */
+  /** The longest time that SIGKILL took in a pod with a hanging component. */
   readonly killMs: number | undefined;
   readonly tookMs: number;
 }
 
-/** What ends a container that is known to end, with a shim that is killed: events come behind the answers. */
+/** How long the exit event may take after a shim has been killed: events come after the answers. */
 const EVENTS_MS = 10_000;
 
-/** Runs one case in a lane that is free. Never rejects. */
+/** Runs a case in a free lane. Never rejects. */
 export async function runCase(lane: Lane, fault: FaultCase): Promise<Result> {
   const begun = Date.now();
   const life = new Life(lane, fault, lane.id());
@@ -46,20 +46,23 @@ export async function runCase(lane: Lane, fault: FaultCase): Promise<Result> {
   return { fault, problems, warnings, noticedMs, killMs: slowestKill(fault, life), tookMs };
 }
 
-/** containerd knows the task, and no other of its id, until the dead shim's `delete` is done: then it tells. */
+/**
+ * Waits for the exit event: containerd keeps the task, and its id, until the dead shim's `delete` has
+ * finished.
+ */
 async function endTold(lane: Lane, fault: FaultCase, life: Life): Promise<void> {
   const [id] = life.created;
   if (id === undefined || !life.fired || !(takesVm(fault) || fault.part === "shim")) return;
-  await lane.events.until(id, /^exit \d+$/, EVENTS_MS).catch(() => undefined); // judgeExits tells it
+  await lane.events.until(id, /^exit \d+$/, EVENTS_MS).catch(() => undefined); // judgeExits reports it
 }
 
-/** Uses the id again and looks at what is left after that. */
+/** Reuses the id and checks what is left after that. */
 async function judgeRest(lane: Lane, fault: FaultCase, life: Life, before: Inventory): Promise<Problem[]> {
   const left = async () =>
     (await lane.leftSince(before, FAR_MS)).map((text): Problem => ({ kind: "leak", text }));
-  // containerd goes on with the call of a client that has gone away, and removes the bundle at its end by its path, which
-  // would be the next pod's: the id is free when nothing is left. So it is where containerd itself goes in the middle of a
-  // call: it finds the shim again, and knows the task until that has ended.
+  // containerd continues the call of a disconnected client, and then removes the bundle by its path, which
+  // would be the next pod's: the id is free only when nothing is left. The same holds if containerd itself is
+  // killed during a call: it finds the shim again, and knows the task until that has exited.
   const early = life.calls.gone || fault.part === "containerd" ? await left() : [];
   const status = await life.administrator.again(life.id);
   const reuse: Problem[] =

@@ -2,25 +2,26 @@ import type { Call } from "./calls.ts";
 import type { Life } from "./life.ts";
 import type { FaultCase } from "./matrix.ts";
 
-/** What is wrong with what a case has come to; the kinds are counted in the report. */
+/** A problem with the result of a case; the report counts the kinds. */
 export interface Problem {
   readonly kind: "reach" | "code" | "notice" | "status" | "reuse" | "leak" | "error";
   readonly text: string;
 }
 
-/** Parts without which the VM cannot go on. */
+/** Components without which the VM cannot run. */
 const VITAL = ["guest", "qemu", "virtiofsd", "virtiofsd-worker", "vhost-device-vsock"];
-/** What SIGKILL and the loss of the VM both end a container with. */
+/** The exit status after SIGKILL and after the loss of the VM. */
 const KILLED = 137;
 
-/** Whether the fault takes the pod's VM away, so that whoever waits for its containers must be told. */
+/** Returns whether the fault removes the pod's VM, so that all waiters must get an exit. */
 export function takesVm({ part, how }: FaultCase): boolean {
   return how === "kill" && (part === "shim" || VITAL.includes(part));
 }
 
 /**
- * Codes of the call that the fault meets. NotFound is none of them where the client's object exists: containerd takes it
- * for the end of the object. UNKNOWN is what containerd makes of a shim whose connection ends.
+ * The acceptable codes of the call during which the fault occurs. NotFound is not acceptable if the client's
+ * object exists: containerd treats it as the end of the object. containerd returns UNKNOWN if the shim's
+ * connection closes.
  */
 function honest({ part, how }: FaultCase, { what }: Call): readonly string[] {
   const ended = /^(kill|wait|delete)/.test(what) ? ["NOT_FOUND"] : [];
@@ -37,14 +38,14 @@ function honest({ part, how }: FaultCase, { what }: Call): readonly string[] {
     case "spawn":
       return ["RESOURCE_EXHAUSTED", "INTERNAL"];
     default:
-      // A stopped part fails nothing: the client has gone away, or its time is over.
+      // A stopped component causes no error: the client has disconnected, or its deadline has expired.
       return how === "stop"
         ? ["CANCELLED", "DEADLINE_EXCEEDED", "UNAVAILABLE", ...ended]
         : ["UNAVAILABLE", ...ended];
   }
 }
 
-/** Looks at what the client was told. */
+/** Checks the answers that the client got. */
 export function judge(fault: FaultCase, life: Life): Problem[] {
   const { fired } = life;
   const calls = life.calls.list;
@@ -56,7 +57,7 @@ export function judge(fault: FaultCase, life: Life): Problem[] {
     if (call.code === "OK" || call.step === "clean-up") continue;
     const before = call.ended < fired.at;
     const after = call.begun > fired.at;
-    // What comes after it, or has got no further than its arrival, may find that the container has ended, or is gone
+    // A later call, or one that has only just arrived, may find that the container has exited, or is gone
     // with its shim.
     const mayFindEnd = after || fault.at.startsWith("call:Task.");
     const codes = [
@@ -70,7 +71,7 @@ export function judge(fault: FaultCase, life: Life): Problem[] {
   return problems;
 }
 
-/** Looks at what the containers ended with, by those who waited and by the events. */
+/** Checks the exit statuses in Wait and in the events. */
 export function judgeExits(fault: FaultCase, life: Life, events: (id: string) => string[]): Problem[] {
   if (!life.fired) return [];
   const problems: Problem[] = [];
@@ -89,8 +90,8 @@ export function judgeExits(fault: FaultCase, life: Life, events: (id: string) =>
 }
 
 /**
- * How long it took until somebody knew: ms from the fault to the first failure or exit that came of it. Undefined where
- * there is nothing to know: a clone that does not come up is booted instead, and Create answers as ever.
+ * Returns the ms from the fault to the first failure or exit that it caused. undefined if there is nothing to
+ * notice: a clone that does not come up is booted instead, and Create succeeds.
  */
 export function noticedAfter(fault: FaultCase, life: Life): number | undefined {
   const { fired } = life;

@@ -5,11 +5,11 @@ import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 
-/** Of each target: a busy machine tries fewer inputs. */
+/** Per target: a busy machine tries fewer inputs. */
 const SECONDS = 1;
 const fuzz = join(dirname(fileURLToPath(import.meta.url)), "../../hack/fuzz");
 
-test("every target in C holds for a while", async (t) => {
+test("no target in C fails in a short run", async (t) => {
   const seed = ["--seed", process.env.HULL_FUZZ_SEED ?? `${Date.now() % 2 ** 31}`];
   const { stdout } = await promisify(execFile)(fuzz, ["c", "--seconds", `${SECONDS}`, ...seed]);
   t.diagnostic(`seed ${seed[1]}; ${stdout.replaceAll("\n", " ")}`);

@@ -17,7 +17,7 @@ const { values, positionals } = parseArgs({
 const PUMPS = 200;
 const dist = join(dirname(fileURLToPath(import.meta.url)), "../../dist/fuzz");
 
-/** Answers how many targets had a finding. */
+/** Resolves with the number of targets with a finding. */
 async function main(): Promise<number> {
   const session = await loadSession();
   const names = positionals.length > 0 ? positionals : await session.names();
@@ -34,8 +34,8 @@ async function main(): Promise<number> {
       const { inputs, taken, kept, places, seconds } = await session.run(
         ...([name, limits, PUMPS, seed, join(dist, `${name}.input`)] as const),
       );
-      const told = `${inputs} inputs, ${taken} taken, ${kept} kept, ${places} places, ${seconds.toFixed(0)} s`;
-      console.log(`${name.padEnd(24)} ${told}`);
+      const summary = `${inputs} inputs, ${taken} taken, ${kept} kept, ${places} places, ${seconds.toFixed(0)} s`;
+      console.log(`${name.padEnd(24)} ${summary}`);
     } catch (thrown) {
       findings++;
       console.error(thrown instanceof Error ? (thrown.stack ?? "").slice(0, 4_000) : thrown);

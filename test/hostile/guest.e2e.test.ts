@@ -1,6 +1,6 @@
 /**
- * Guests that have turned against their host, in real VMs: the agent's code with one thing changed (`agent/`). Whatever a
- * guest does, its shim stays small, answers State and can be killed, and other pods notice nothing.
+ * Compromised guests in real VMs: the agent's code with one thing changed (`agent/`). Whatever a guest does,
+ * its shim stays small, answers State and can be killed, and other pods are not affected.
  */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
@@ -8,25 +8,25 @@ import { chosenLines } from "../e2e/fixture.ts";
 import type { Streams, Task } from "../testkit/task.ts";
 import { ended, failure, HostilePods, kill, mayFail } from "./hostile-pods.ts";
 
-/** Of the pods that a guest's behaviour ends, or that are killed for it. */
+/** Exit status of pods that a guest's behaviour kills, or that are killed because of it. */
 const LOST = 137;
 
-/** What a call is told whose time is over: by the shim, or by one of the clients between. */
+/** The error of a call after its deadline, from the shim or a client in between. */
 const GIVEN_UP = /within|deadline|cancel/i;
 
 interface Case {
   readonly evil: string;
-  /** What the test shows. */
+  /** The claim of the test. */
   readonly shows: string;
   readonly streams?: Streams;
-  /** What is done after the start; without it the container is only looked at. */
+  /** Runs after the start; by default the container is only watched. */
   readonly act?: (task: Task, pods: HostilePods) => Promise<void>;
-  /** Whether the pod ends without being killed. */
+  /** Whether the pod exits without being killed. */
   readonly ends?: boolean;
   readonly status?: number;
   /** Whether the start fails. */
   readonly startFails?: RegExp;
-  /** What the log has to say. */
+  /** What the log must contain. */
   readonly says?: RegExp;
 }
 
@@ -98,13 +98,13 @@ const CASES: readonly Case[] = [
   { evil: "fills-memory", shows: "memory that is used up", ends: true },
 ];
 
-/** The shim's lines in a log that tell of more than its usual work. */
+/** Returns the shim's warnings and errors in a log. */
 function warnings(log: string): string {
   const lines = log.split("\n").filter((line) => /^\{"level":[4-9]/.test(line));
   return lines.map((line) => line.slice(0, 600)).join("\n");
 }
 
-/** Else the flood would show nothing. */
+/** Without it the flood would prove nothing. */
 async function oomTold({ containerId }: Task, { events }: HostilePods): Promise<void> {
   await events.until(containerId, "oom");
 }
@@ -117,7 +117,7 @@ function nonEmpty({ metrics }: { metrics: unknown[] }): void {
   if (metrics.length === 0) throw new Error("no metrics");
 }
 
-/** As much as the FIFO and all that is behind it take. */
+/** Fills the FIFO and all buffers behind it. */
 async function fillStdin(task: Task): Promise<void> {
   const block = "x".repeat(4096);
   for (let count = 0; count < 10_000; count++) {
@@ -165,7 +165,7 @@ describe("hostile guest", {
     });
   }
 
-  it("refuses-call:createContainer: creation fails with a message fit to be shown", async () => {
+  it("refuses-call:createContainer: Create fails with a printable message", async () => {
     await pods().guarded(async () => {
       assert.match(
         await failure(pods().task({ evil: "refuses-call:createContainer" })),
@@ -174,7 +174,7 @@ describe("hostile guest", {
     });
   });
 
-  it("no answer to the host's greeting, or to a creation: it fails in time", async () => {
+  it("no answer to Hello or to Create: Create fails in time", async () => {
     await pods().guarded(async () => {
       const greeting = pods().task({ config: "silentHello" });
       const creation = pods().task({ config: "silentCreate", evil: "silent:createContainer" });
@@ -184,13 +184,13 @@ describe("hostile guest", {
     });
   });
 
-  it("one container lives through lies about its execs and its numbers", async (t) => {
+  it("a container survives lies about its execs and its statistics", async (t) => {
     await pods().guarded(async () => {
       const task = await pods().task({});
       const watch = await pods().watch(task);
       await task.start();
       const { containerId, client } = task;
-      /** An exec that makes the guest behave so from its creation on. */
+      /** Creates an exec that selects a behaviour. */
       const exec = (evil: string, args = ["true"]) =>
         task.exec({ args, env: [`HULL_EVIL=${evil}`, "PATH=/bin"] });
       const status = async (evil: string) => {

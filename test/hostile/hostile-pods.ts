@@ -14,28 +14,31 @@ import { ShimWatch } from "./shim-watch.ts";
 
 const run = promisify(execFile);
 
-/** Short: every case that needs it waits for it. That the guest is believed dead early hurts nobody here. */
+/**
+ * Short, since every case that needs it waits for it; treating a guest as crashed too early does no harm
+ * here.
+ */
 const KILL_TIMEOUT_MS = 500;
-/** Of the container's creation, and of the boot where it is the guest that does not answer. */
+/** Timeout of Create, and of the boot, in the configurations with an unresponsive guest. */
 const SILENT_LIMIT = "5s";
-/** How long what ends at once, or after `KILL_TIMEOUT_MS`, may take on a machine that has much else to do. */
+/** How long an immediate exit, or one after `KILL_TIMEOUT_MS`, may take on a busy machine. */
 const END_MARGIN_MS = 30_000;
 const STATE_LIMIT_MS = 15_000;
-/** What a case may write into containerd's log. */
+/** Maximum size of a case's output in containerd's log. */
 const LOG_LIMIT = 256 << 10;
-/** A container has six; one with execs and OOM kills has some more. */
+/** A container has six events; one with execs and OOM kills has some more. */
 const EVENTS_LIMIT = 100;
-/** What is no text for a terminal, in errors and in the log; the log's own lines end with newlines. */
-// biome-ignore lint/suspicious/noControlCharactersInRegex: that is what it looks for
+/** Control characters, which must not appear in errors and log lines. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: it looks for control characters
 const CONTROL = /[\0-\x08\x0b-\x1f\x7f-\x9f]/;
 
 /** The configurations of the suite, each with the evil guest. */
 type Kind = "usual" | "silentHello" | "silentCreate";
 
-/** A containerd whose pods all have the evil guest, and one among them that is well. */
+/** A containerd whose pods all have the evil guest; one of them behaves well. */
 export class HostilePods {
   readonly #configs = new Map<Kind, string>();
-  /** What containerd was told of all pods. */
+  /** The events of all pods. */
   readonly events: TaskEvents;
   #count = 0;
   #well: Task | undefined;
@@ -68,7 +71,7 @@ export class HostilePods {
     return this.#well;
   }
 
-  /** Creates a container in a pod of its own; `evil` is how its guest behaves from now on. */
+  /** Creates a container in its own pod; `evil` selects its guest's behaviour. */
   task({
     evil,
     config = "usual",
@@ -85,14 +88,17 @@ export class HostilePods {
     });
   }
 
-  /** Looks at the task's shim from now on, and at how it and the well pod's answer. */
+  /** Starts to watch the task's shim, and the answers of this and the well-behaved pod. */
   async watch(task: Task): Promise<ShimWatch> {
     const [shim = 0] = (await podProcesses(this.client.namespace, task.containerId)).get("shim") ?? [];
     const calls = [() => task.state(STATE_LIMIT_MS), () => this.well.state(STATE_LIMIT_MS)];
     return await ShimWatch.begin(shim, calls);
   }
 
-  /** Runs a case. Nothing of it may be left, the well pod must be well, and the log short and printable. */
+  /**
+   * Runs a case. Nothing of it may be left, the well-behaved pod must work, and the log must be short and
+   * printable.
+   */
   async guarded(run: () => Promise<void>): Promise<string> {
     const before = await snapshot(this.scope);
     const log = join(this.containerd.directory, "containerd.log");
@@ -145,25 +151,25 @@ export class HostilePods {
   }
 }
 
-/** A call that may fail, if its message is fit to be shown. */
+/** Awaits a call that may fail, but only with a printable message. */
 export async function mayFail(call: Promise<unknown>): Promise<void> {
   await call.catch((error: unknown) => assertPrintable(textOf(error)));
 }
 
-/** SIGKILL ends the container whatever its guest does; answers its exit status. */
+/** Kills the container, whatever its guest does. Resolves with its exit status. */
 export async function kill(task: Task): Promise<number> {
   const begin = performance.now();
-  // The guest may say that there is nothing to kill: what counts is the end.
+  // The guest may report that there is nothing to kill; only the exit counts.
   await mayFail(task.kill(9, false, KILL_TIMEOUT_MS + END_MARGIN_MS));
   const status = await task.exited(KILL_TIMEOUT_MS + END_MARGIN_MS);
   assert.ok(performance.now() - begin < 2 * (KILL_TIMEOUT_MS + END_MARGIN_MS));
   return status;
 }
 
-/** The status of a container that ends by itself. */
+/** Resolves with the exit status of a container that exits by itself. */
 export const ended = (task: Task): Promise<number> => task.exited(END_MARGIN_MS);
 
-/** The message of a call that has to fail, fit to be shown. */
+/** Resolves with the message of a call that must fail; it must be printable. */
 export async function failure(call: Promise<unknown>): Promise<string> {
   const text = await call.then(
     () => assert.fail("the call did not fail"),

@@ -3,23 +3,26 @@ import { readFile, writeFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { procStatFields } from "../../src/core/proc-stat.ts";
 
-/** More than before, at its peak: twice what a flood of frames takes, which V8 lets lie between two collections. */
+/** Allowed growth at peak: twice the garbage of a flood of frames between two collections of V8. */
 const MEMORY_MIB = 96;
-/** Half of the calls; a shim that is kept from its event loop answers none. A call alone may have bad luck. */
+/**
+ * Maximum median latency of State: a shim whose event loop is blocked answers none. A single call may be
+ * slow.
+ */
 const USUAL_STATE_MS = 1_000;
 const LONGEST_STATE_MS = 10_000;
-/** Between two looks. */
+/** Interval between checks. */
 const STEP_MS = 50;
-/** Of one processor: who has nothing to do any more uses less. */
+/** Share of one CPU below which a shim counts as idle. */
 const QUIET_SHARE = 0.5;
 const QUIET_WINDOW_MS = 400;
 const QUIET_WITHIN_MS = 30_000;
-/** clock_t of proc_pid_stat(5). */
+/** Duration of a clock tick (proc_pid_stat(5)). */
 const TICK_MS = 10;
 
 type Call = () => Promise<unknown>;
 
-/** Looks at a shim and at how long State takes, while its guest does what it likes. */
+/** Watches a shim and the latency of State while its guest misbehaves. */
 export class ShimWatch {
   readonly #pid: number;
   readonly #calls: readonly Call[];
@@ -33,23 +36,23 @@ export class ShimWatch {
     this.#calls = calls;
     this.#idleMib = idleMib;
     this.#looking = this.#look();
-    this.#looking.catch(() => undefined); // `end` tells
+    this.#looking.catch(() => undefined); // `end` reports it
   }
 
-  /** `calls`: State of the shim's pod, and of another. */
+  /** Starts to watch. `calls`: State of the shim's pod, and of another. */
   static async begin(pid: number, calls: readonly Call[]): Promise<ShimWatch> {
-    // The kernel forgets the peak (proc_pid_clear_refs(5)), and notes every later one, however short.
+    // Resets the peak (proc_pid_clear_refs(5)); the kernel records every later one, however short.
     await writeFile(`/proc/${pid}/clear_refs`, "5");
     return new ShimWatch(pid, calls, await peakMib(pid));
   }
 
-  /** Resolves after so many more rounds of calls. */
+  /** Resolves after this many more rounds of calls. */
   async rounds(count: number): Promise<void> {
     const enough = this.#latencies.length + count * this.#calls.length;
     while (this.#latencies.length < enough && this.#on) await Promise.race([sleep(STEP_MS), this.#looking]);
   }
 
-  /** Resolves when the shim has calmed down. */
+  /** Resolves when the shim is idle. */
   async quiet(): Promise<void> {
     for (const end = performance.now() + QUIET_WITHIN_MS; ; ) {
       const [time, used] = [performance.now(), await processorMs(this.#pid)];
@@ -63,7 +66,7 @@ export class ShimWatch {
     }
   }
 
-  /** Ends the looking and fails where something was beyond its bound. Answers what was seen, in words. */
+  /** Stops watching; rejects if a bound was exceeded. Resolves with a summary. */
   async end(): Promise<string> {
     this.#on = false;
     await this.#looking;

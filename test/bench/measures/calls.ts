@@ -7,7 +7,7 @@ import { withContainer } from "../shims.ts";
 
 const IN_FLIGHT = 64;
 
-/** Latencies of calls one after another, in ms. */
+/** Resolves with the latencies of sequential calls, in ms. */
 async function oneByOne(count: number, call: () => Promise<unknown>): Promise<number[]> {
   const latencies: number[] = [];
   for (let i = 0; i < count; i++) {
@@ -18,7 +18,7 @@ async function oneByOne(count: number, call: () => Promise<unknown>): Promise<nu
   return latencies;
 }
 
-/** Calls per second with many under way at a time. */
+/** Resolves with the calls per second with many in flight. */
 async function atOnce(count: number, call: () => Promise<unknown>): Promise<number> {
   let left = count;
   const begin = performance.now();
@@ -50,7 +50,7 @@ export const calls: Measure = {
         report.add("private memory of an idle shim", subject.name, "MiB", (await memoryOf(pid)).private);
         for (const [name, count] of [
           ["State", bench.calls],
-          // Stats goes to the guest: fewer are enough.
+          // Stats goes to the guest and is slower: fewer are enough.
           ["Stats", Math.ceil(bench.calls / 50)],
         ] as const) {
           const call = callOf(shim, name);

@@ -15,7 +15,7 @@ interface Work {
   /** Units done by one pass of `script`, which works in $D; $n is the number of the pass. */
   readonly amount: number;
   readonly script: string;
-  /** Done on the host before, so that a guest has nothing of it in its cache. */
+  /** Run on the host beforehand, so that a guest has nothing in its cache. */
   readonly prepare: string;
 }
 
@@ -49,8 +49,9 @@ function works(mib: number, files: number): Work[] {
 }
 
 /**
- * Passes until `ticks` hundredths of a second have gone by on the clock of the kernel that runs it, which is told in
- * /proc/uptime: what starting the program costs is not in the figure. Writes passes and hundredths to $D/result.
+ * Returns a script that runs passes until `ticks` hundredths of a second have passed on the clock of its
+ * kernel, from /proc/uptime: the start of the program does not count. Writes passes and hundredths to
+ * $D/result.
  */
 function clocked(script: string, ticks: number): string {
   return [
@@ -80,7 +81,7 @@ async function measureFiles(bench: Bench): Promise<void> {
     await rm(data, { recursive: true, force: true });
     await mkdir(data, { recursive: true });
   };
-  // A guest's second pass would read its own cache: where reading takes a while, one pass is all.
+  // A guest's second pass would read its own cache: for slow reads there is only one pass.
   const inside = 5;
   const outside = quick ? 20 : 100;
   try {

@@ -5,7 +5,7 @@ import { idle, memoryOf, podProcesses, type Role } from "../processes.ts";
 import { makeShim } from "../shims.ts";
 import { runFlags, type Subject } from "../subject.ts";
 
-/** What a field of the guest's /proc says, in MiB. */
+/** Reports fields of the guest's /proc, in MiB. */
 async function guestFigures(bench: Bench, subject: Subject): Promise<void> {
   const { report } = bench;
   const shim = await makeShim(bench, subject, { args: ["sleep", "1000"] });
@@ -53,7 +53,7 @@ async function podsAtOnce(bench: Bench, subject: Subject, count: number): Promis
     }
   } finally {
     for (const id of ids) {
-      // One that never came up is not there to be deleted.
+      // `call`: one that never started cannot be deleted.
       await ctr.call(["tasks", "rm", "-f", id]);
       await ctr.call(["containers", "rm", id]);
     }

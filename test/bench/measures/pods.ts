@@ -11,7 +11,7 @@ const HANDLERS = [
 ] as const;
 const IDLE = ["sleep", "1000"];
 
-/** A pod with a container, and what it takes to get there and away again. */
+/** Measures the creation and removal of a pod with a container. */
 async function life(bench: Bench, cri: Cri, { handler, subject }: (typeof HANDLERS)[number]): Promise<void> {
   const { report } = bench;
   const begin = performance.now();
@@ -28,7 +28,7 @@ async function life(bench: Bench, cri: Cri, { handler, subject }: (typeof HANDLE
 
 const MIB = 32;
 
-/** What a pod's server sends to the host over CNI's bridge, and the time of a packet there and back. */
+/** Measures the throughput from a pod's server to the host over CNI's bridge, and the round-trip time. */
 async function traffic(bench: Bench, subject: string, pod: CriPod, container: CriContainer): Promise<void> {
   const sh = async (script: string) => {
     const { code, stdout, stderr } = await container.exec(["sh", "-c", script], 300);
@@ -41,7 +41,7 @@ async function traffic(bench: Bench, subject: string, pod: CriPod, container: Cr
   const average = Number(/ = [\d.]+\/([\d.]+)\//.exec(pings)?.[1]);
   bench.report.add("ping from a pod to the host", subject, "ms", average);
 
-  // httpd sends by sendfile(2): what is measured is the network, not a program's copying.
+  // httpd uses sendfile(2), so that the network is measured and not a program's copying.
   await sh(`dd if=/dev/zero of=/dev/shm/big bs=1M count=${MIB} 2>/dev/null && httpd -p 8080 -h /dev/shm`);
   const address = (await pod.status()).network?.ip;
   const ms = await timed(async () => {
@@ -65,7 +65,7 @@ export const pods: Measure = {
   async run(bench) {
     const cri = new Cri(bench.containerd.address);
     try {
-      // One more than is counted: the first fills caches and builds the template.
+      // The first round is not counted: it fills caches and builds the template.
       for (let round = 0; round <= bench.runs; round++) {
         for (const one of HANDLERS) {
           bench.progress(`pods ${round} of ${bench.runs}: ${one.subject}`);

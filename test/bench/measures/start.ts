@@ -7,14 +7,14 @@ import { runFlags, type Subject } from "../subject.ts";
 const OUTPUT = "run to first output";
 const RAW = "boot to a listening agent";
 
-/** ms from the call of `ctr run --rm` to the first byte of output and to ctr's end. */
+/** Resolves with the ms from the call of `ctr run --rm` to the first byte of output and to ctr's exit. */
 export async function runOnce(bench: Bench, subject: Subject): Promise<{ first: number; end: number }> {
   const begin = performance.now();
   const running = bench.ctr.start([
     ...["run", "--rm", ...runFlags(subject), BUSYBOX, bench.id("run")],
     ...["echo", "first"],
   ]);
-  // Where ctr fails before any output, `ended` tells more than `printed` does.
+  // If ctr fails before any output, `ended` has a better error than `printed`.
   const printed = running.printed("first").then(() => performance.now() - begin);
   printed.catch(() => undefined);
   const { code, stderr } = await running.ended;
@@ -32,7 +32,7 @@ export const start: Measure = {
     const raw = cold?.config
       ? await RawBoot.prepare(cold.config, join(containerd.directory, "bench"))
       : undefined;
-    // The first run of each fills caches, finds out the accelerator and builds the template: it does not count.
+    // The first run of each fills caches, detects the accelerator and builds the template: it does not count.
     await rounds(bench, 1, subjects, async (subject) => {
       const { first } = await runOnce(bench, subject);
       report.add("first run ever", subject.name, "ms", first);

@@ -26,7 +26,7 @@ export const stdio: Measure = {
   limitSeconds: 900,
   async run(bench) {
     const { report, outputMib } = bench;
-    // hull's way from an output to the client is the same however the VM was started.
+    // hull's stdio path does not depend on how the VM was started.
     const subjects = bench.subjects.filter(({ name }) => name !== "hull template");
     await rounds(bench, bench.quick ? 1 : 3, subjects, async (subject) => {
       await withContainer(bench, subject, { args: ["sleep", "1000"] }, async (shim) => {

@@ -1,15 +1,15 @@
 import { appendFileSync, readFileSync } from "node:fs";
 import { Failpoint, formatAction, parseTerms } from "../failpoint.ts";
 
-/** What a pod's programs are to do, in a file of the pod's. */
+/** The faults of a pod's programs, in a file per pod. */
 export interface Faults {
-  /** Terms by the name of the place. */
+  /** Terms by name of the place. */
   readonly points: Readonly<Record<string, string>>;
-  /** Processes that only the test knows. */
+  /** PIDs that only the test knows. */
   readonly pids: Readonly<Record<string, number>>;
 }
 
-/** One thing that a failpoint did, a line of the file `<faults>.fired`. */
+/** An action of a failpoint: a line of the file `<faults>.fired`. */
 export interface Fired {
   /** Unix time in ms. */
   readonly at: number;
@@ -21,12 +21,12 @@ export interface Fired {
 
 const SIGNALS = { kill: "SIGKILL", stop: "SIGSTOP" } as const;
 
-/** Does what a pod's failpoints say, inside one of its programs. */
+/** Executes a pod's failpoints inside one of its programs. */
 export class Control {
   readonly #failpoints: Map<string, Failpoint>;
   readonly #pids: Faults["pids"];
   readonly #log: string;
-  /** The pod's processes by role, as they are started. */
+  /** The pod's processes by role. */
   readonly started = new Map<string, number>();
 
   constructor(file: string) {
@@ -38,13 +38,13 @@ export class Control {
     this.#log = `${file}.fired`;
   }
 
-  /** A place is reached. Throws where it is to fail. */
+  /** Called when a place is reached. Throws if it is to fail. */
   hit(point: string): void {
     const action = this.#failpoints.get(point)?.next();
     if (!action || action.type === "off") return;
     const pids = action.type === "kill" || action.type === "stop" ? this.#pidsOf(action.who) : [];
     const fired: Fired = { at: Date.now(), point, action: formatAction(action), pids };
-    // On disk before it happens: it may be the end of this process.
+    // Write it first: the action may kill this process.
     appendFileSync(this.#log, `${JSON.stringify(fired)}\n`);
     switch (action.type) {
       case "error":
@@ -77,12 +77,12 @@ function send(pid: number, signal: NodeJS.Signals): void {
   try {
     process.kill(pid, signal);
   } catch (error) {
-    // It has ended by itself: then the case tells what that did.
+    // The process has exited by itself; the case shows the effect.
     if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
   }
 }
 
-/** The launcher that has started this program, as long as it lives. */
+/** The PID of the launcher that has started this program, while it runs. */
 function launcherPid(): number | undefined {
   const argv = readFileSync(`/proc/${process.ppid}/cmdline`, "latin1");
   return argv.includes("containerd-shim-hull-v2") ? process.ppid : undefined;

@@ -1,6 +1,6 @@
 /**
- * Loaded into hull's daemon before its own code (`node --require`), by the wrapper in place of `lib/node`. It does
- * something in pods for which there is a file of faults, and its own end is a failpoint, too: `run:<action>`.
+ * Loaded into hull's daemon before its own code (`node --require`) by the wrapper that replaces `lib/node`.
+ * Active in pods that have a file of faults; its own exit is a failpoint, too: `run:<action>`.
  */
 import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";

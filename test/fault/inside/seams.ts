@@ -10,14 +10,15 @@ import { FrameDecoder, FrameType, HEADER_LENGTH, MAX_PAYLOAD } from "../../../sr
 import type { Control } from "./control.ts";
 
 /**
- * The places at which a shim can be made to fail, without a line of it in the shim: Node's own functions are wrapped.
+ * The places at which a shim can be made to fail, without a line in the shim: Node's own functions are
+ * wrapped.
  *
- *   recorded:<resource>      the ledger on disk names a resource that is to be made next: `recorded:qemu`,
+ *   recorded:<resource>      the ledger on disk contains a resource that is created next: `recorded:qemu`,
  *                            `recorded:directory.vm`, `recorded:tap`
  *   spawn:<role>             a helper or the VMM is about to be started
- *   spawned:<role>           it has been; its pid is not in the ledger yet
- *   call:<Service>.<Method>  a request has come (Task, Sandbox) or is about to be sent (Agent, Events)
- *   answer:<Service>.<Method>  its answer is about to be sent, or has come
+ *   spawned:<role>           it has been started; its PID is not in the ledger yet
+ *   call:<Service>.<Method>  a request has arrived (Task, Sandbox) or is about to be sent (Agent, Events)
+ *   answer:<Service>.<Method>  its answer is about to be sent, or has arrived
  */
 export function installSeams(control: Control): void {
   watchLedger(control);
@@ -36,7 +37,7 @@ function watchLedger(control: Control): void {
       known.add(label);
       control.hit(`recorded:${label}`);
     }
-    // What is taken out may come again.
+    // A removed entry may be recorded again.
     if (String(to).endsWith("/state.json"))
       for (const label of known) if (!written.includes(label)) known.delete(label);
   };
@@ -68,9 +69,9 @@ function watchSpawns(control: Control): void {
 
 type Direction = "in" | "out";
 
-/** What goes over one socket in both directions, as long as it is ttrpc. */
+/** The traffic of a socket in both directions, while it is ttrpc. */
 class Conversation {
-  /** Streams of the requests that went this way. */
+  /** The streams of requests in each direction. */
   readonly #methods = { in: new Map<number, string>(), out: new Map<number, string>() };
   readonly #decoders: { [D in Direction]?: FrameDecoder | "not ttrpc" } = {};
 
@@ -111,7 +112,7 @@ function looksLikeTtrpc(chunk: Uint8Array): boolean {
   return payload <= MAX_PAYLOAD && type >= FrameType.Request && type <= FrameType.Data;
 }
 
-/** The two ways through a socket that Node's own code takes. */
+/** The two functions through which Node moves a socket's data. */
 interface Ways {
   write(chunk: unknown, ...rest: unknown[]): boolean;
   push(chunk: unknown, ...rest: unknown[]): boolean;
@@ -128,7 +129,7 @@ function watchFrames(control: Control): void {
     try {
       conversation.bytes(direction, chunk);
     } catch (error) {
-      socket.destroy(error as Error); // of a message no more can fail than its connection
+      socket.destroy(error as Error); // a message can only fail with its connection
     }
   };
   ways.write = function (this: Socket, ...args: Parameters<Ways["write"]>) {

@@ -1,5 +1,5 @@
-/* native/copy-sparse.c: a copy is what the file was, wherever it has data and holes. Pairs of bytes: a hole,
- * data. */
+/* native/copy-sparse.c: the copy equals the file, wherever it has data and holes. Input: pairs of bytes:
+ * hole, data. */
 #define main copy_sparse_main
 #include "../../../native/copy-sparse.c"
 #undef main

@@ -1,12 +1,10 @@
-/*
- * Runs a fuzzer where there is no libFuzzer: changes inputs at random and keeps those that come to code, by
- * an edge or as often, to which none before came (gcc's -fsanitize-coverage=trace-pc). This file is compiled
- * without that.
+/* Runs a fuzz target without libFuzzer: mutates inputs at random and keeps those that reach an edge, or a
+ * count of it, that none before has reached (gcc's -fsanitize-coverage=trace-pc). This file is compiled
+ * without instrumentation.
  *
  *   PROGRAM [-seconds=N] [-runs=N] [-seed=N] [-file=PATH] [INPUT]
  *
- * The input that ended the process is left in PATH (./crash). With INPUT only that file is tried.
- */
+ * The input that crashed the process is written to PATH (./crash). With INPUT only that file is tried. */
 #include "fuzz.h"
 
 #include <fcntl.h>
@@ -21,7 +19,7 @@ enum {
   LONGEST = 1024,
   KEPT = 4096,
   EDGES = 1 << 13,
-  /* Seconds for one input: more is a hang. */
+  /* Timeout of one input in seconds: more is a hang. */
   PATIENCE = 60,
 };
 

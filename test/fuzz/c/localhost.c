@@ -1,4 +1,4 @@
-/* native/pod-localhost.c: the answer of a VMM, and frames both ways. The first byte says which. */
+/* native/pod-localhost.c: the answer of a VMM, or frames in both directions; the first byte selects which. */
 #define main pod_localhost_main
 #include "../../../native/pod-localhost.c"
 #undef main
@@ -9,14 +9,14 @@ SEEDS(SEED("\x00OK 1073741824\nfirst bytes"), SEED("\x01\x00\x00\x05hello\x00\x0
 
 enum { ANSWER, RELAY, LONGEST = 8192 };
 
-/* A pair of sockets whose second end has sent `data` and sends no more. */
+/* Creates a pair of sockets whose second end has sent `data` and shut down. */
 static void pair_with(int ends[2], const uint8_t *data, size_t size) {
   CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
   CHECK(write_all(ends[1], data, size));
   shutdown(ends[1], SHUT_WR);
 }
 
-/* Whatever comes, to its end. */
+/* Reads to the end of the stream. */
 static size_t read_rest(int fd, uint8_t out[LONGEST]) {
   size_t length = 0;
   ssize_t got;
@@ -41,7 +41,7 @@ static void check_answer(const uint8_t *data, size_t size) {
   close(ends[1]);
 }
 
-/* The content of frames, also of one that is cut off; *rest: what follows a frame without content, or -1. */
+/* Extracts the content of frames, also of a truncated one; *rest: bytes after an empty frame, or -1. */
 static size_t content_of(const uint8_t *data, size_t size, uint8_t out[LONGEST], ssize_t *rest) {
   size_t total = 0, at = 0;
   *rest = -1;
@@ -61,7 +61,7 @@ static size_t content_of(const uint8_t *data, size_t size, uint8_t out[LONGEST],
   return total;
 }
 
-/* Both directions at once; the first bytes are the client's, the others the guest's. */
+/* Both directions at once; the first bytes are from the client, the others from the guest. */
 static void check_relay(const uint8_t *data, size_t size) {
   static uint8_t expected[LONGEST], framed[LONGEST], found[LONGEST];
   int guest[2], tcp[2];
@@ -80,7 +80,7 @@ static void check_relay(const uint8_t *data, size_t size) {
   close(tcp[0]);
   close(guest[0]);
   CHECK(read_rest(tcp[1], found) == length && !memcmp(found, expected, length));
-  /* All of it, unless the guest has broken off, or sent more than its last frame. */
+  /* Everything, unless the guest has disconnected, or sent more than its last frame. */
   size_t taken = content_of(framed, read_rest(guest[1], framed), found, &client_rest);
   CHECK(taken <= sent && !memcmp(found, from_client, taken));
   CHECK(rest != 0 || (client_rest == 0 && taken == sent));

@@ -1,4 +1,4 @@
-/** The command line of `hack/fuzz c`; see there. Prints a line for each target. */
+/** The command line of `hack/fuzz c`; see there. Prints a line per target. */
 import { spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -13,7 +13,7 @@ const SYS = join(ROOT, "guest-agent/sys");
 const FLAGS = "-std=gnu11 -O1 -g -w -D_GNU_SOURCE -fno-omit-frame-pointer -fno-sanitize-recover=all".split(
   " ",
 );
-/** Target -> what of ours it is linked with. */
+/** Target -> our code that it is linked with. */
 const TARGETS: Readonly<Record<string, "sys" | "confine" | "nothing">> = {
   text: "sys",
   relay: "sys",
@@ -21,7 +21,7 @@ const TARGETS: Readonly<Record<string, "sys" | "confine" | "nothing">> = {
   localhost: "confine",
   "copy-sparse": "nothing",
 };
-/** The last lines of a target's output that are shown when it has found something. */
+/** How many of the last lines of a target's output are shown after a finding. */
 const SHOWN = 60;
 
 const { values, positionals } = parseArgs({
@@ -44,7 +44,7 @@ function compile(flags: readonly string[], source: string, object: string): stri
   return output;
 }
 
-/** Builds every wanted target and returns their programs. */
+/** Builds the given targets and returns their programs. */
 function build(names: readonly string[]): string[] {
   const sanitize = "-fsanitize=address,undefined";
   const flags = hasClang
@@ -72,7 +72,7 @@ function build(names: readonly string[]): string[] {
   });
 }
 
-/** Whether the target ran to its end without finding anything; the input it found is in dist/fuzz. */
+/** Returns whether a target ran without a finding; the input of a finding is in dist/fuzz. */
 function holds(program: string): boolean {
   const found = join(OUT, `c-${basename(program)}.input`);
   const args = hasClang

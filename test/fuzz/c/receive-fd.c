@@ -1,4 +1,4 @@
-/* guest-agent/sys/sockets.c, receiveFd: of each message one descriptor at most is taken, and none is left
+/* guest-agent/sys/sockets.c, receiveFd: takes at most one descriptor of each message, and leaves none
  * open. */
 #include "../../../guest-agent/sys/sys.h"
 #include "fuzz.h"

@@ -1,8 +1,6 @@
-/*
- * guest-agent/sys/relay.c: whatever is written, read, closed and asked in between, what comes out is what
- * went in, no byte more, `done` is called once, and no descriptor is left. First byte: kinds of ends, drain.
- * Then pairs of bytes: what is done, and how much.
- */
+/* guest-agent/sys/relay.c: whatever is written, read, closed and called in between, the output equals the
+ * input, `done` is called once, and no descriptor is left. First byte: types of the ends, drain. Then
+ * pairs of bytes: operation, amount. */
 #include "../../../guest-agent/sys/sys.h"
 #include "fuzz.h"
 
@@ -33,7 +31,7 @@ static struct {
   bool stopped, drain, reader_ended;
 } run;
 
-/* Bytes by their place in the stream, with no period of a power of two. */
+/* The byte at a position of the stream; the period is not a power of two. */
 static uint8_t byte_at(int64_t place) {
   return (uint8_t)(place * 7 + (place >> 8) * 13);
 }
@@ -92,7 +90,7 @@ static void write_some(size_t size) {
   run.written += put > 0 ? put : 0;
 }
 
-/* False at the end. */
+/* Returns false at the end. */
 static bool read_some(size_t size) {
   uint8_t bytes[256 * UNIT];
   if (run.reader < 0)
@@ -145,7 +143,7 @@ static void act(int action, size_t size) {
   }
 }
 
-/* One step a round of the loop; then all is read until the relay has ended. */
+/* Makes one step per round of the loop, then reads until the relay has ended. */
 static void step(void *owner) {
   (void)owner;
   CHECK(run.rounds++ < ROUNDS);

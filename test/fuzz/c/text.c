@@ -1,5 +1,5 @@
-/* guest-agent/sys/text.c against Table 3-7 of the Unicode Standard: any bytes, cut anywhere, and any UTF-16.
- */
+/* guest-agent/sys/text.c against Table 3-7 of the Unicode Standard: any bytes, split anywhere, and any
+ * UTF-16. */
 #include "../../../guest-agent/sys/sys.h"
 #include "fuzz.h"
 
@@ -24,7 +24,7 @@ static void append(Text *text, const void *bytes, size_t length) {
   text->length += length;
 }
 
-/* Well-formed sequences: the first byte's range, the second's, and how many bytes there are. */
+/* Well-formed sequences: ranges of the first and the second byte, number of bytes. */
 static const struct {
   uint8_t first, last, low, high;
   size_t length;
@@ -32,7 +32,7 @@ static const struct {
             {0xe1, 0xec, 0x80, 0xbf, 3}, {0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3},
             {0xf0, 0xf0, 0x90, 0xbf, 4}, {0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4}};
 
-/* How many bytes belong together; *whole says whether they are a character. */
+/* Returns how many bytes belong together; *whole: whether they are a character. */
 static size_t sequence(const uint8_t *data, size_t size, bool *whole) {
   *whole = false;
   for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
@@ -71,7 +71,7 @@ static JSValue invoke(JSValue object, const char *name, int argc, JSValue *argv)
   return result;
 }
 
-/* Whether a piece was taken; its text goes to `text`. */
+/* Decodes a piece and appends it to `text`. Returns whether it was accepted. */
 static bool decode_piece(JSValue decoder, Text *text, const uint8_t *data, size_t size, bool last) {
   JSValue arguments[2] = {JS_NewUint8ArrayCopy(ctx, data, size), last ? JS_UNDEFINED : stream_options};
   JSValue result = invoke(decoder, "decode", 2, arguments);
@@ -89,7 +89,7 @@ static bool decode_piece(JSValue decoder, Text *text, const uint8_t *data, size_
   return true;
 }
 
-/* `text` as the decoder gives it, in pieces; false when it refused. */
+/* Decodes in pieces. Returns false if the decoder refused one. */
 static bool decode(Text *text, const uint8_t *data, size_t size, int options, size_t piece) {
   JSValue arguments[2] = {JS_NewString(ctx, "utf-8"), keep_mark_options[options]};
   JSValue decoder = JS_CallConstructor(ctx, decoder_class, 2, (JSValueConst *)arguments);
@@ -114,7 +114,7 @@ static void check_encoded(JSValue string, const Text *expected) {
   JS_FreeValue(ctx, array);
 }
 
-/* UTF-16 with halves of pairs becomes UTF-8 with U+FFFD for them. */
+/* UTF-16 becomes UTF-8, with U+FFFD for lone surrogates. */
 static void check_utf16(const uint8_t *data, size_t size) {
   static uint16_t units[LONGEST / 2];
   static Text expected;

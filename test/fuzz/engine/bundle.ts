@@ -7,11 +7,11 @@ import { instrument } from "./instrument.ts";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "../../..");
 
-/** Whose ways are counted: the code that is tested, not what it is tested with nor the libraries. */
+/** What is instrumented: the code under test, not the tests and libraries. */
 const SOURCES = /\/src\/.*\.ts$/;
 const GENERATED = /\/generated\/|\/node_modules\//;
 
-/** Bundles `entry` into the CommonJS file `output`; answers how many places are counted in it. */
+/** Bundles `entry` into the CommonJS file `output`. Resolves with the number of counted places. */
 export async function bundle(entry: string, output: string): Promise<number> {
   let places = 0;
   const counting: Plugin = {
@@ -33,7 +33,7 @@ export async function bundle(entry: string, output: string): Promise<number> {
     format: "cjs",
     target: "node20",
     sourcemap: "inline",
-    // Neither is there in a bundle of this format.
+    // Neither exists in a bundle of this format.
     define: { "import.meta.dirname": "__dirname", "import.meta.url": "__filename" },
     banner: { js: `const ${COUNTERS} = (globalThis.${COUNTERS} ??= new Uint8Array(${PLACES}));` },
     plugins: [counting],

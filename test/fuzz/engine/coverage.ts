@@ -1,9 +1,9 @@
-/** The global name of the counters that instrumented code increments, by the number of the place. */
+/** The global name of the counters, by place, that instrumented code increments. */
 export const COUNTERS = "__hullCounters";
-/** More places than all code has. */
+/** More than the number of places in all code. */
 export const PLACES = 1 << 16;
 
-/** Counts of one place fall into these classes: 1, 2, 3, 4-7, 8-15, 16-31, 32-127, more (as AFL has them). */
+/** Classes of counts per place, as in AFL: 1, 2, 3, 4-7, 8-15, 16-31, 32-127, more. */
 const CLASS = Uint8Array.from({ length: 256 }, (_, count) =>
   count < 4
     ? ([0, 1, 2, 4][count] ?? 0)
@@ -18,25 +18,28 @@ const CLASS = Uint8Array.from({ length: 256 }, (_, count) =>
             : 128,
 );
 
-/** What code that `instrument` has made has gone through. */
+/** The coverage of code that `instrument` has produced. */
 export class Coverage {
   readonly #counters: Uint8Array;
   readonly #words: Uint32Array;
   readonly #seen: Uint8Array;
 
-  /** Of code that is loaded and has `places`. */
+  /** For loaded code with this number of places. */
   constructor(places: number) {
     this.#counters = (globalThis as unknown as { [COUNTERS]: Uint8Array })[COUNTERS];
     this.#words = new Uint32Array(this.#counters.buffer, 0, Math.ceil(places / 4));
     this.#seen = new Uint8Array(this.#words.length * 4);
   }
 
-  /** Places that were come to. */
+  /** The number of places reached. */
   get places(): number {
     return this.#seen.reduce((sum, classes) => sum + (classes === 0 ? 0 : 1), 0);
   }
 
-  /** Whether a place was come to, or as often, for the first time since the last call. */
+  /**
+   * Returns whether a place, or a class of its count, has been reached for the first time. Resets the
+   * counters.
+   */
   isNew(): boolean {
     let found = false;
     for (let word = 0; word < this.#words.length; word++) {
@@ -53,7 +56,7 @@ export class Coverage {
     return found;
   }
 
-  /** Forgets everything: for another target. */
+  /** Resets everything, for another target. */
   clear(): void {
     this.#counters.fill(0);
     this.#seen.fill(0);

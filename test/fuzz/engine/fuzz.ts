@@ -3,7 +3,7 @@ import { Mutator } from "./mutator.ts";
 import { pick, type Random, randomOf } from "./random.ts";
 import { LONGEST, type Target } from "./target.ts";
 
-/** How long to go on: until one of both is reached, but never below `least` inputs. */
+/** How long to continue: until either limit is reached, but at least `least` inputs. */
 export interface Limits {
   readonly inputs: number;
   readonly seconds: number;
@@ -14,13 +14,13 @@ export interface Outcome {
   readonly inputs: number;
   readonly taken: number;
   readonly refused: number;
-  /** Inputs that were kept, as each came to a place that none had come to. */
+  /** The number of inputs kept because each reached a new place. */
   readonly kept: number;
   readonly places: number;
   readonly seconds: number;
 }
 
-/** What does not hold, with the input that shows it. */
+/** A failure, with the input that causes it. */
 export class Finding extends Error {
   override readonly name = "Finding";
 
@@ -35,10 +35,10 @@ export class Finding extends Error {
   }
 }
 
-/** An async target lets the loop turn by itself; after this many inputs of one that is not, it is let turn. */
+/** Inputs after which a synchronous target yields to the event loop; an async one does so by itself. */
 const TURN = 1_000;
 
-/** Tries inputs, made of the seeds and of what came to new places. Throws a Finding. */
+/** Tries inputs derived from the seeds and from inputs that reached new places. Rejects with a Finding. */
 export async function fuzz(
   target: Target,
   coverage: Coverage,
@@ -75,14 +75,17 @@ export async function fuzz(
   };
 }
 
-/** Half of the time one of the last that were kept: they lead on. */
+/** Half of the time one of the last kept inputs, which are the most promising. */
 function parentOf(corpus: readonly Buffer[], random: Random): Buffer {
   return random(2) ? pick(corpus, random) : pick(corpus.slice(-8), random);
 }
 
 let last: Buffer = Buffer.alloc(0);
 
-/** `work`, and a Finding for what nobody catches meanwhile: what is thrown in a socket's handler would end a shim. */
+/**
+ * Awaits `work`; rejects with a Finding for uncaught errors meanwhile, since one in a socket's handler would
+ * kill a shim.
+ */
 export async function catching<T>(target: string, work: Promise<T>): Promise<T> {
   let onLost: (error: unknown) => void = () => undefined;
   const lost = new Promise<never>((_, reject) => {
@@ -96,7 +99,7 @@ export async function catching<T>(target: string, work: Promise<T>): Promise<T> 
   }
 }
 
-/** Runs one input and sees that it left every object's prototype as it is. */
+/** Runs an input and checks that it has not changed Object.prototype. */
 export async function tryOne(target: Target, input: Buffer): Promise<boolean> {
   last = input;
   try {

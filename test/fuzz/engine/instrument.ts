@@ -2,9 +2,9 @@ import ts from "typescript";
 import { COUNTERS } from "./coverage.ts";
 
 /**
- * Makes TypeScript into JavaScript that counts how often each place is come to where its ways part: functions, branches,
- * cases, loops, operands that are not always evaluated. `first` is the number of the first place; answers the text and
- * the number behind the last one.
+ * Compiles TypeScript to JavaScript that counts how often each place is reached where control flow branches:
+ * functions, branches, cases, loops, operands that are not always evaluated. `first` is the number of the
+ * first place. Returns the code and the number after the last place.
  */
 export function instrument(text: string, file: string, first: number): { code: string; next: number } {
   let next = first;
@@ -84,7 +84,7 @@ const SHORT_CIRCUITS = new Set<ts.SyntaxKind>([
   ts.SyntaxKind.QuestionQuestionToken,
 ]);
 
-/** Whether a block of this parent is one that is not always run. */
+/** Returns whether a block of this parent is executed conditionally. */
 function hasOwnPlace(parent: ts.Node | undefined): boolean {
   return (
     parent !== undefined &&

@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import { bundle } from "./bundle.ts";
 import type { Session } from "./session.ts";
 
-/** Bundles all targets with counted places, and loads them. */
+/** Bundles all targets with instrumentation and loads them. */
 export async function loadSession(): Promise<Session> {
   const directory = await mkdtemp(join(tmpdir(), "hull-fuzz-"));
   try {

@@ -1,6 +1,6 @@
 import { pick, type Random } from "./random.ts";
 
-/** What JSON, protobuf, the kernel's texts and terminals read in a way of their own. */
+/** Tokens that are special in JSON, protobuf, files of the kernel and terminals. */
 const TOKENS = [
   "null",
   "true",
@@ -34,10 +34,10 @@ const TOKENS = [
   "max",
 ];
 
-/** Bytes that lengths, signs and UTF-8 turn on. */
+/** Boundary bytes of lengths, signs and UTF-8. */
 const BYTES = [0, 1, 0x7f, 0x80, 0xc0, 0xe0, 0xed, 0xf0, 0xf4, 0xfe, 0xff];
 
-/** Changes inputs in ways that stay close to what the code expects. */
+/** Mutates inputs, staying close to what the code expects. */
 export class Mutator {
   readonly #tokens: readonly Buffer[];
 
@@ -49,7 +49,7 @@ export class Mutator {
     this.#tokens = [...TOKENS, ...tokens].map((token) => Buffer.from(token));
   }
 
-  /** `input` with one to six changes, mostly few; `other` is where pieces may be taken from. */
+  /** Returns `input` with one to six changes, mostly few; pieces may come from `other`. */
   mutate(input: Buffer, other: Buffer): Buffer {
     let result = input;
     for (let changes = 1 + this.random(1 + this.random(6)); changes > 0; changes--) {
@@ -63,32 +63,32 @@ export class Mutator {
     const at = random(input.length + 1);
     const [head, tail] = [input.subarray(0, at), input.subarray(at)];
     switch (random(9)) {
-      case 0: // a bit
+      case 0: // flip a bit
         return Buffer.concat([head, Buffer.of((tail[0] ?? 0) ^ (1 << random(8))), tail.subarray(1)]);
-      case 1: // a byte
+      case 1: // change a byte
         return Buffer.concat([
           head,
           Buffer.of(random(2) ? random(256) : pick(BYTES, random)),
           tail.subarray(random(2)),
         ]);
-      case 2: // a gap
+      case 2: // delete a piece
         return Buffer.concat([head, tail.subarray(1 + random(random(4) ? 8 : 64))]);
-      case 3: // a piece that is repeated
+      case 3: // repeat a piece
         return Buffer.concat([
           head,
           ...Array<Buffer>(1 + random(4)).fill(tail.subarray(0, random(32))),
           tail,
         ]);
-      case 4: // the end
+      case 4: // truncate, or swap both halves
         return random(4) ? Buffer.concat([tail, head]) : head;
       case 5: {
-        // a piece of another input
+        // replace a part with a piece of another input
         const from = random(other.length);
         return Buffer.concat([head, other.subarray(from, from + random(64)), tail.subarray(random(64))]);
       }
-      case 6: // a number that is a little larger or smaller
+      case 6: // change a number slightly
         return this.#digit(input);
-      default: // a word, in the place of what begins here or before it
+      default: // insert a token here, or replace the value here with it
         return Buffer.concat([
           head,
           pick(this.#tokens, random),
@@ -108,7 +108,9 @@ export class Mutator {
 
 const isDigit = (byte: number) => byte >= 0x30 && byte <= 0x39;
 
-/** The length of the JSON value or word that begins here: without it, the rest stays readable. */
+/**
+ * Returns the length of the JSON value or word that starts here; without it, the rest remains well-formed.
+ */
 export function valueAt(tail: Buffer): number {
   return /^("[^"]*"|[\w.+-]+)/.exec(tail.subarray(0, 64).toString("latin1"))?.[0].length ?? 0;
 }

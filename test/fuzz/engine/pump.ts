@@ -3,20 +3,20 @@ import { valueAt } from "./mutator.ts";
 import { pick, type Random } from "./random.ts";
 import type { Target } from "./target.ts";
 
-/** Bytes of the longest input; work that is linear is done in milliseconds. */
+/** Bytes of the longest input; linear work takes milliseconds. */
 const LONG = 64 * 1024;
 const SHORT = 2 * 1024;
-/** Seconds of the processor from which on it is looked at whether the time grows with the square. */
+/** CPU seconds above which growth is checked. */
 const SLOW = 0.5;
-/** Twice the length takes four times as long where it does, and eight with the cube. */
+/** Growth for twice the length above which it fails: 4 is quadratic, 8 is cubic. */
 const STEEP = 3;
 
-/** An input of about so many bytes. */
+/** Returns an input of about this many bytes. */
 type Growing = (length: number) => Buffer;
 
 /**
- * Tries seeds in which a piece is repeated, or a value nested, many times: a pattern or a loop that looks back takes for
- * ever with one of them, and what calls itself has no stack left. `times` of them, for `seconds` at most.
+ * Tries seeds in which a piece is repeated, or a value nested, many times: these show super-linear time in
+ * patterns and loops, and stack overflows in recursion. `times` of them, for at most `seconds`.
  */
 export async function pump(target: Target, times: number, seconds: number, random: Random): Promise<void> {
   const end = performance.now() + seconds * 1_000;
@@ -37,7 +37,7 @@ function repeated(target: Target, seed: Buffer, random: Random): Growing | undef
   return (length) => Buffer.concat([seed.subarray(0, from), Buffer.alloc(length, piece), end]);
 }
 
-/** In the place of a value of JSON: lists of lists, objects of objects. */
+/** Replaces a JSON value with nested lists or objects. */
 function nested(seed: Buffer, random: Random): Growing | undefined {
   const values = [...seed.keys()].filter((at) => ":[,".includes(String.fromCharCode(seed[at - 1] ?? 0)));
   if (values.length === 0) return undefined;
@@ -54,7 +54,9 @@ function nested(seed: Buffer, random: Random): Growing | undefined {
   };
 }
 
-/** Doubles the length up to the longest input, or until it takes long. Throws where it takes too long by then. */
+/**
+ * Doubles the length up to the longest input, or until it gets slow. Throws if the time grows too steeply.
+ */
 async function double(target: Target, growing: Growing): Promise<void> {
   let before = 0;
   for (let length = SHORT; length <= LONG; length *= 2) {
@@ -69,7 +71,7 @@ async function double(target: Target, growing: Growing): Promise<void> {
   }
 }
 
-/** Of the processor's time: a busy machine is no finding. */
+/** Resolves with CPU time, so that a busy machine causes no finding. */
 async function secondsOf(target: Target, input: Buffer): Promise<number> {
   const begin = process.cpuUsage();
   await tryOne(target, input);

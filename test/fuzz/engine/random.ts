@@ -1,7 +1,7 @@
-/** A whole number from 0 to `below` - 1. */
+/** Returns an integer from 0 to `below` - 1. */
 export type Random = (below: number) => number;
 
-/** A small generator (xorshift32): the same seed gives the same numbers. */
+/** Returns a small deterministic generator (xorshift32). */
 export function randomOf(seed: number): Random {
   let state = seed | 1;
   return (below) => {

@@ -1,9 +1,12 @@
 import { type ErrorCode, HullError } from "../../../src/core/errors.ts";
 
-/** Characters that a refusal may have; it quotes a part of what was wrong. */
+/** Maximum length of an error in characters; it may quote a part of the input. */
 const LONGEST_MESSAGE = 20_000;
 
-/** That what was thrown is a refusal as it must be; anything else is thrown on. Answers false, as a target then does. */
+/**
+ * Returns false, a target's result for refused input, if the error is a well-formed HullError with one of
+ * `codes`. Throws otherwise.
+ */
 export function refusal(thrown: unknown, ...codes: readonly ErrorCode[]): false {
   if (!(thrown instanceof HullError)) throw thrown;
   if (!codes.includes(thrown.code)) throw new Error(`refused as ${thrown.code}`, { cause: thrown });

@@ -6,17 +6,20 @@ import { catching, Finding, fuzz, type Limits, type Outcome, tryOne } from "./fu
 import { pump } from "./pump.ts";
 import { randomOf } from "./random.ts";
 
-/** What a bundle of this file is asked for: `bundle.ts` makes it. */
+/** The interface of a bundle of this file; `bundle.ts` builds it. */
 export interface Session {
-  /** The names of all targets. */
+  /** Resolves with the names of all targets. */
   names(): Promise<string[]>;
-  /** Fuzzes one target: `pumps` inputs for its time, then `limits`. Throws a Finding, whose input is in `file` then. */
+  /**
+   * Fuzzes a target: `pumps` inputs for growth of time, then `limits`. Rejects with a Finding, whose input is
+   * written to `file`.
+   */
   run(name: string, limits: Limits, pumps: number, seed: number, file: string): Promise<Outcome>;
   /** Runs one input. */
   replay(name: string, input: Buffer): Promise<boolean>;
 }
 
-/** A session with code that has `places`. */
+/** Returns a session for code with this number of places. */
 export function sessionOf(places: number): Session {
   const coverage = new Coverage(places);
   const targets = allTargets();

@@ -1,15 +1,15 @@
-/** One entry for bytes of others, and what must hold whatever they are. */
+/** An entry point for untrusted bytes, and what must hold for any of them. */
 export interface Target {
   readonly name: string;
-  /** Well-formed inputs, from which all others are made. */
+  /** Well-formed inputs, from which all others are derived. */
   readonly seeds: readonly (string | Uint8Array)[];
-  /** Words of the format, put in as a whole now and then. */
+  /** Tokens of the format, which are sometimes inserted as a whole. */
   readonly tokens?: readonly string[];
-  /** Bytes; 4096 where it says nothing. The time of an input goes with its length. */
+  /** Maximum length of an input in bytes; default 4096. Time grows with length. */
   readonly longest?: number;
   /**
-   * Throws where something does not hold. True: the input was taken. False: it was refused, as it must be. Whatever it
-   * opens it closes before it answers.
+   * Throws if something does not hold. Returns true if the input was accepted, false if it was correctly
+   * refused. Closes whatever it opens before it returns.
    */
   run(input: Buffer): boolean | Promise<boolean>;
   /** Frees what all inputs share. */

@@ -15,9 +15,9 @@ import type { Target } from "../engine/target.ts";
 
 const NAMES_LIMIT = 128;
 const STATS_LIMIT = 1 << 20;
-/** Of a message: what the guest may say, and what the host says round it. */
+/** Maximum length of an error: the guest's message, and the host's text around it. */
 const TEXT_LIMIT = 4096 + 200;
-/** Turns of the event loop in which an answer comes to whoever waits for it. */
+/** Turns of the event loop within which an answer reaches its waiter. */
 const TURNS = 8;
 
 const ref = { containerId: "c1", execId: "" };
@@ -25,7 +25,7 @@ const none = Deadline.none();
 const spec = { containerId: "c1", spec: {}, stdio: { terminal: false } };
 const signal = { signal: 9, all: false, escalation: "never" } as const;
 
-/** In this order a guest is asked, each when the one before is over; and what a failure may be told as besides Unknown. */
+/** The sequential calls to a guest, and the codes that are acceptable for an error besides Unknown. */
 const CALLS: readonly [string, (agent: BoundedAgent) => Promise<unknown>, readonly ErrorCode[]][] = [
   ["create", (agent) => agent.createContainer(spec, none), ["NotFound", "InvalidArgument"]],
   ["start", (agent) => agent.start(ref, none), ["NotFound", "InvalidArgument"]],
@@ -53,7 +53,7 @@ async function exitOf(agent: BoundedAgent): Promise<void> {
   assert.ok(at.getTime() >= begin && at.getTime() <= Date.now(), `ended at ${at}`);
 }
 
-/** A guest that answers what is asked with one frame of its list after another, whatever they are, and then hangs up. */
+/** A guest that answers calls with the frames of its list, whatever they are, and then disconnects. */
 class ScriptedGuest {
   readonly #host: Duplex;
   readonly #end: Duplex;
@@ -66,7 +66,7 @@ class ScriptedGuest {
     end.resume();
   }
 
-  /** Lets `call` end: by the next frames, or by the end of the connection. */
+  /** Sends frames until `call` settles, then closes the connection. */
   async serve<T>(call: Promise<T>): Promise<T> {
     let over = false;
     const ended = () => {
@@ -86,7 +86,7 @@ class ScriptedGuest {
   }
 }
 
-/** The script cut where its frames say that they end; the rest is the last. */
+/** Splits the script at the frames' declared ends; the rest is the last piece. */
 function framesOf(script: Buffer): Buffer[] {
   const frames: Buffer[] = [];
   for (let at = 0; at < script.length; ) {
@@ -104,13 +104,13 @@ function assertRefused(thrown: unknown, codes: readonly ErrorCode[], name: strin
   assert.ok(thrown.message.length <= TEXT_LIMIT, `${name} failed with ${thrown.message.length} characters`);
 }
 
-/** What the shim's end does with a socket, of a stream in memory. */
+/** Gives a stream in memory the methods of a socket that the shim uses. */
 function asSocket(end: Duplex): Socket {
   const destroySoon = () => end.end(() => end.destroy());
   return Object.assign(end, { setNoDelay: () => undefined, destroySoon }) as unknown as Socket;
 }
 
-/** As the shim has it, with whom it asks. */
+/** Returns a connecting agent as the shim has it, and both ends of its connection. */
 function asked(): { connecting: Promise<BoundedAgent>; host: Duplex; guest: Duplex } {
   const [host, guest] = duplexPair();
   const socket = asSocket(host);
@@ -123,7 +123,7 @@ function asked(): { connecting: Promise<BoundedAgent>; host: Duplex; guest: Dupl
   return { connecting, host, guest };
 }
 
-/** What a guest answers to all calls whose container ends with this status. */
+/** Resolves with a guest's answers to all calls if its container exits with this status. */
 async function answers(exitStatus: number): Promise<Buffer> {
   const { connecting, guest } = asked();
   const written: Buffer[] = [];
@@ -162,7 +162,7 @@ async function answers(exitStatus: number): Promise<Buffer> {
   return Buffer.concat(written);
 }
 
-/** The answers of a guest's agent, each when it is asked: what `BoundedAgent` makes of them is what the pod believes. */
+/** The answers of a guest's agent, one per call: the pod believes what `BoundedAgent` makes of them. */
 export async function agentAnswers(): Promise<Target> {
   return {
     name: "agent-answers",

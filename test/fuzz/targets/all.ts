@@ -15,7 +15,7 @@ import { ttrpcTargets } from "./ttrpc.ts";
 import { ttrpcFrames } from "./ttrpc-frames.ts";
 import { vsockAnswer } from "./vsock-answer.ts";
 
-/** All targets in TypeScript. */
+/** Resolves with all targets in TypeScript. */
 export async function allTargets(): Promise<Target[]> {
   return [
     ...[consoleBytes, stats, crunLog, sysctl, vsockAnswer, ttrpcFrames, ...(await ttrpcTargets())],

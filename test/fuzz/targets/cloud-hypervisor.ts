@@ -13,7 +13,7 @@ const answer = (status: string, body: string) =>
 
 const server = new UnixServer();
 
-/** The answers of Cloud Hypervisor's API: every call ends, with a HullError or an answer of a known form. */
+/** The answers of Cloud Hypervisor's API: every call settles, with a HullError or a well-formed answer. */
 export const cloudHypervisorApi: Target = {
   name: "cloud-hypervisor-api",
   seeds: [
@@ -37,7 +37,7 @@ export const cloudHypervisorApi: Target = {
       assert.ok(thrown instanceof HullError, String(thrown));
       assert.notEqual(thrown.code, "DeadlineExceeded", "it hangs");
       assert.ok(thrown.message.length < 2_000, `${thrown.message.length} characters`);
-      // biome-ignore lint/suspicious/noControlCharactersInRegex: what a terminal obeys is looked for
+      // biome-ignore lint/suspicious/noControlCharactersInRegex: it looks for control characters of terminals
       assert.doesNotMatch(thrown.message, /[\0-\x08\x0b-\x1f\x7f-\x9f\u202e]/);
       return false;
     } finally {
@@ -53,7 +53,9 @@ const EVENTS = [
   { timestamp: { secs: 1, nanos: 1 }, source: "vm", event: "device-removed", properties: { id: "net1" } },
 ];
 
-/** Cloud Hypervisor's event monitor: a damaged stream gives events of a known form, or none, however it is cut. */
+/**
+ * Cloud Hypervisor's event monitor: a damaged stream yields well-formed events or none, however it is split.
+ */
 export const cloudHypervisorEvents: Target = {
   name: "cloud-hypervisor-events",
   seeds: [EVENTS.map((event) => `${JSON.stringify(event, undefined, 2)}\n\n`).join("")],
@@ -62,7 +64,7 @@ export const cloudHypervisorEvents: Target = {
     const [whole, cut] = [new EventDecoder(), new EventDecoder()];
     const events = whole.push(text);
     const again = piecesOf(input).flatMap((piece) => cut.push(Buffer.from(piece).toString("latin1")));
-    // What is longer than an event may be is skipped where it comes in pieces.
+    // Input longer than an event may be is skipped if it comes in pieces.
     if (input.length <= LONGEST) assert.deepEqual(again, events);
     for (const event of events) {
       assert.ok([event.source, event.event, ...Object.values(event.properties)].every(isString));

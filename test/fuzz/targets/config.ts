@@ -7,7 +7,7 @@ import { LoadedConfig } from "../../../src/config/result/loaded-config.ts";
 import { refusal } from "../engine/refusal.ts";
 import type { Target } from "../engine/target.ts";
 
-/** Short on purpose: a change then hits something that matters, and the parser's time goes with the length. */
+/** Short, so that mutations hit something relevant, and because the parser's time grows with length. */
 const YAML = [
   "version: 1\nhypervisor:\n  default_memory: 512\n  kernel: ../k\n",
   "version: 1\nhypervisor: {kernel_params: [a, b=7], accel: tcg}\n",
@@ -57,14 +57,15 @@ function target(name: string, kind: "file" | "options", seeds: readonly string[]
   };
 }
 
-/** A configuration file in YAML, and the body that comes with containerd's options, which may be TOML. */
+/** A configuration file in YAML. */
 export const configFile = target("config-file", "file", YAML);
+/** The configuration in containerd's options, which may be TOML. */
 export const configBody = target("config-body", "options", [...YAML, ...TOML]);
 
 const ALLOWING = "version: 1\nruntime: {enable_annotations: ['*'], annotation_paths: [/srv/*]}\n";
 let allowing: Promise<LoadedConfig> | undefined;
 
-/** A pod's annotations, where the node allows all of them: a line each, `key=value`. */
+/** A pod's annotations, all of which the node allows: one `key=value` per line. */
 export const annotations: Target = {
   name: "annotations",
   seeds: [

@@ -5,13 +5,13 @@ import { StreamMatcher } from "../../../src/host/stream-matcher.ts";
 import { piecesOf } from "../engine/pieces.ts";
 import type { Target } from "../engine/target.ts";
 
-/** What a terminal obeys, what breaks lines or reorders them, and halves of characters. */
-// biome-ignore lint/suspicious/noControlCharactersInRegex: that is what is looked for
+/** Control characters of terminals, line breaks, bidirectional controls, and lone surrogates. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: it looks for control characters
 const OBEYED = /[\0-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/;
 const CAPACITY = 300;
 const FATAL = /panicked at/;
 
-/** A guest's console, or a helper's stderr, as it is kept, watched, shown and told in errors. */
+/** A guest's console, or a helper's stderr, as it is kept, searched, shown and quoted in errors. */
 export const consoleBytes: Target = {
   name: "console",
   seeds: [

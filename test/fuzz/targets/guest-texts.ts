@@ -4,7 +4,7 @@ import { sysctlPath } from "../../../guest-agent/src/sandbox/sysctl.ts";
 import { refusal } from "../engine/refusal.ts";
 import type { Target } from "../engine/target.ts";
 
-/** crun's log, in which a container's words are quoted. */
+/** crun's log, which quotes strings of the container. */
 export const crunLog: Target = {
   name: "crun-log",
   seeds: [
@@ -20,7 +20,7 @@ export const crunLog: Target = {
   },
 };
 
-/** A sysctl's key: its file lies below /proc/sys. */
+/** A sysctl's key: its file must be below /proc/sys. */
 export const sysctl: Target = {
   name: "sysctl",
   seeds: ["net.ipv4.ip_forward", "net/ipv4/conf/eth0.1/forwarding", "kernel.msgmax"],

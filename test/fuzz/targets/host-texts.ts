@@ -7,7 +7,7 @@ import { parseOutputUri } from "../../../src/shim/io/stdio-uri.ts";
 import { refusal } from "../engine/refusal.ts";
 import type { Target } from "../engine/target.ts";
 
-/** /proc/self/mountinfo: containers name its mount points. */
+/** /proc/self/mountinfo: containers choose names of mount points. */
 export const mountinfo: Target = {
   name: "mountinfo",
   seeds: [
@@ -47,7 +47,7 @@ export const cgroupPath: Target = {
   },
 };
 
-/** Where a client wants output: a path or a URI. */
+/** The target of a client's output: a path or a URI. */
 export const stdioUri: Target = {
   name: "stdio-uri",
   seeds: [
@@ -69,7 +69,7 @@ export const stdioUri: Target = {
   },
 };
 
-/** What `ip -json` says of a pod's network namespace, which its CNI plugins made. */
+/** The output of `ip -json` in a pod's network namespace, which CNI plugins have set up. */
 export const ipAnswers: Target = {
   name: "ip-answers",
   seeds: [

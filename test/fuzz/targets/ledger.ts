@@ -21,8 +21,8 @@ const inDirectory = () => {
 };
 
 /**
- * `state.json` as a crash or a full disk leaves it: whatever can be understood counts, and it is told when
- * that is not all.
+ * `state.json` after a crash or with a full disk: entries that can be parsed count, and the loss of others is
+ * reported.
  */
 export const ledger: Target = {
   name: "ledger",

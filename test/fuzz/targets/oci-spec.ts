@@ -10,7 +10,7 @@ import { jsonAny } from "../../../src/shim/services/conversions.ts";
 import { refusal } from "../engine/refusal.ts";
 import type { Target } from "../engine/target.ts";
 
-/** With everything that hull looks at. */
+/** With every field that hull reads. */
 const SPEC = {
   ociVersion: "1.1.0",
   hostname: "h",
@@ -46,7 +46,9 @@ const SPEC = {
   },
 };
 
-/** A container's config.json: taken, or refused as the caller's fault; what the guest gets holds nothing of the host. */
+/**
+ * A container's config.json: accepted, or refused as invalid; the guest's spec contains nothing of the host.
+ */
 export const ociSpec: Target = {
   name: "oci-spec",
   seeds: [
@@ -117,14 +119,14 @@ async function checkGuestSpec(spec: OciSpec): Promise<void> {
   assert.ok(Object.keys(result.linux?.sysctl ?? {}).every((name) => !name.startsWith("net.")));
 }
 
-/** The launcher and the daemon read the pod of a container each for itself: they must come to the same. */
+/** The launcher and the daemon each read the pod of a container from the spec: the results must be equal. */
 function samePod(text: string, spec: OciSpec): void {
   const daemon = outcomeOf(() => {
     const found = containerKind(spec.annotations);
     return found.kind === "container" ? found.sandboxId : "c";
   });
   const launcher = outcomeOf(() => podOf("c", text));
-  // The launcher is stricter, as the id is a path element there.
+  // The launcher is stricter, since it uses the id as a path component.
   if (launcher !== undefined) assert.equal(launcher, daemon);
 }
 

@@ -26,7 +26,7 @@ const inDirectory = () => {
   return directory;
 };
 
-/** The pod configuration that CRI sends to CreateSandbox, and the files that are written of it. */
+/** CRI's pod configuration in CreateSandbox, and the files that are generated from it. */
 export const podConfig: Target = {
   name: "pod-config",
   seeds: [PodSandboxConfig.encode(FULL).finish()],

@@ -8,7 +8,7 @@ import { duplexPair } from "../../testkit/duplex-pair.ts";
 import { piecesOf } from "../engine/pieces.ts";
 import type { Target } from "../engine/target.ts";
 
-/** What QEMU says in one conversation: greeting, answers, a refusal, events. */
+/** QEMU's messages in one conversation: greeting, answers, an error, events. */
 const CONVERSATION = [
   { QMP: { version: { qemu: { micro: 2, minor: 2, major: 7 } }, capabilities: ["oob"] } },
   { return: {}, id: 1 },
@@ -21,7 +21,7 @@ const CONVERSATION = [
 ];
 const EXIT = { code: 0, signal: null, requested: false, reason: "ended", stderr: "" };
 
-/** QEMU's QMP: every command ends, with a HullError or an answer; every event can be looked at. */
+/** QMP: every command settles, with a HullError or an answer; every event can be read. */
 export const qmp: Target = {
   name: "qmp",
   seeds: [CONVERSATION.map((line) => `${JSON.stringify(line)}\r\n`).join("")],
@@ -31,7 +31,7 @@ export const qmp: Target = {
     far.resume();
     const deadline = Deadline.after(60_000, "the conversation");
     const ended = converse(near, deadline);
-    // An answer that comes before its command is nobody's: the greeting, one answer, then all others.
+    // An answer before its command is ignored, so send the greeting, one answer, then the others.
     const [greeting = "", first = "", ...rest] = input.toString("latin1").split(/(?<=\n)/);
     for (const part of [greeting, first, rest.join("")]) {
       for (const piece of piecesOf(Buffer.from(part, "latin1"))) far.write(piece);
@@ -55,7 +55,7 @@ async function converse(stream: ReturnType<typeof duplexPair>[0], deadline: Dead
   const [connected] = await Promise.allSettled([QmpClient.connect(stream, deadline)]);
   if (connected.status === "rejected") return [connected];
   const client = connected.value;
-  // What the driver does with events.
+  // As the driver uses events.
   client.on("ACPI_DEVICE_OST", ({ info }) => assert.notEqual(info.device, undefined));
   client.on("SHUTDOWN", (data: QmpEvents["SHUTDOWN"]) =>
     assert.ok(exitReason(EXIT, data, "").length < 1_000),

@@ -24,7 +24,7 @@ const bootstrap = new MessageWriter()
   .bytes(8, new MessageWriter().bytes(1, any).finish())
   .finish();
 
-/** What containerd writes to the launcher's standard input, through `bootstrap.json` to the daemon's options. */
+/** containerd's input for the launcher, through `bootstrap.json` to the daemon's options. */
 export const startInput: Target = {
   name: "start-input",
   seeds: [bootstrap, any, options],
@@ -54,7 +54,7 @@ export const startInput: Target = {
 
 const KEYS = Object.keys(parseFlags([]));
 
-/** The launcher's command line, a word a line. */
+/** The launcher's command line, one argument per line. */
 export const flags: Target = {
   name: "flags",
   seeds: [
@@ -63,13 +63,13 @@ export const flags: Target = {
   ],
   tokens: ["-", "--", "=", "\n", "-debug", "-__proto__=1", "-toString=1", "-constructor"],
   run(input) {
-    const words = input.toString("utf8").split("\n");
+    const args = input.toString("utf8").split("\n");
     try {
-      const parsed = parseFlags(words);
+      const parsed = parseFlags(args);
       assert.deepEqual(Object.keys(parsed), KEYS, "a flag that nobody has defined");
       for (const value of Object.values(parsed)) assert.ok(["string", "boolean"].includes(typeof value));
       const given = [parsed.namespace, parsed.id, parsed.address, parsed.bundle, parsed.action];
-      assert.ok(given.every((value) => value === "" || words.some((word) => word.endsWith(value))));
+      assert.ok(given.every((value) => value === "" || args.some((arg) => arg.endsWith(value))));
       return true;
     } catch (thrown) {
       return refusal(thrown, "InvalidArgument");

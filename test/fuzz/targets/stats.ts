@@ -21,10 +21,10 @@ const FILES = {
 };
 const same = (one: Uint8Array, other: Uint8Array) => Buffer.compare(one, other) === 0;
 
-/** The most bytes that metrics may have: every container's are kept and sent. */
+/** Maximum size of metrics in bytes: those of every container are kept and sent. */
 const LARGEST = 64 * 1024;
 
-/** Statistics of a guest: /proc/net/dev, then names and texts of cgroup files, with a NUL between each. */
+/** A guest's statistics: /proc/net/dev, then names and contents of cgroup files, separated by NULs. */
 export const stats: Target = {
   name: "stats",
   seeds: [

@@ -9,7 +9,7 @@ function frame(id: number, type: number, flags: number, payload: string): Buffer
   return Buffer.concat([header, Buffer.from(payload)]);
 }
 
-/** The frames in `pieces`, written again: each must be what it was. */
+/** Decodes and re-encodes frames; each must be unchanged. */
 function framesIn(pieces: readonly Uint8Array[]): { whole: Buffer[]; oversize: number[] } {
   const whole: Buffer[] = [];
   const oversize: number[] = [];
@@ -25,7 +25,9 @@ function framesIn(pieces: readonly Uint8Array[]): { whole: Buffer[]; oversize: n
   return { whole, oversize };
 }
 
-/** The frame layer alone: however it is cut, the same frames come out, and they are what came in. */
+/**
+ * The frame layer: the decoded frames do not depend on how the input is split, and re-encode to the input.
+ */
 export const ttrpcFrames: Target = {
   name: "ttrpc-frames",
   seeds: [

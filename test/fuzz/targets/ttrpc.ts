@@ -11,10 +11,13 @@ import type { Target } from "../engine/target.ts";
 const word = { key: "word", value: "value" };
 const chop = (bytes: Uint8Array) => piecesOf(bytes);
 
-/** A server with all four shapes of call. `faults` takes errors that are not the connection's: bugs. */
+/**
+ * Starts a server with all four kinds of calls. `faults` collects errors other than those of the connection:
+ * bugs.
+ */
 function startServer(faults: string[]): Server {
   const report = (where: string, error: unknown) => {
-    if (where !== "connection") faults.push(`${where}: ${error}`); // which is ended where the damage is too great
+    if (where !== "connection") faults.push(`${where}: ${error}`); // closed after unrecoverable input
   };
   const server = new Server({ report });
   server.register(EchoDefinition, {
@@ -35,7 +38,7 @@ function startServer(faults: string[]): Server {
   return server;
 }
 
-/** What both ends write in one conversation. */
+/** Resolves with the bytes of both ends in one conversation. */
 async function conversation(): Promise<{ requests: Uint8Array; answers: Uint8Array }> {
   const [near, far] = transportPair();
   startServer([]).serve(far);
@@ -51,7 +54,7 @@ async function conversation(): Promise<{ requests: Uint8Array; answers: Uint8Arr
   return { requests: joined(near), answers: joined(far) };
 }
 
-/** The server and the client, each with a peer that says anything. */
+/** Resolves with targets for server and client, each with a peer that sends anything. */
 export async function ttrpcTargets(): Promise<Target[]> {
   const { requests, answers } = await conversation();
   return [

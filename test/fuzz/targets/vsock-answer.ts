@@ -6,7 +6,7 @@ import { UnixServer } from "./unix-server.ts";
 
 const server = new UnixServer();
 
-/** A VMM's answer to CONNECT: taken where it is one, and what follows it is the stream's, to the byte. */
+/** A VMM's answer to CONNECT: accepted if well-formed, and the bytes after it belong to the stream. */
 export const vsockAnswer: Target = {
   name: "vsock-answer",
   seeds: ["OK 1073741824\nfirst bytes of the stream\n", "OK 7\n", "NO\n"],

@@ -2,9 +2,9 @@ import { CALLS } from "./calls.ts";
 import type { Evil, Make } from "./evil.ts";
 import { FLOODS } from "./floods.ts";
 
-/** What happens to the guest itself. */
+/** Behaviours that affect the guest itself. */
 const ENDS: Readonly<Record<string, Make>> = {
-  /** The kernel panics when PID 1 ends. */
+  /** The kernel panics when PID 1 exits. */
   dies: ({ sys }) => ({ begin: () => sys.exit(1) }),
   resets: ({ sys }) => ({ begin: () => sys.reboot(sys.REBOOT_RESTART) }),
   spins: () => ({
@@ -13,11 +13,11 @@ const ENDS: Readonly<Record<string, Make>> = {
     },
   }),
   "fills-memory": ({ evil }) => ({ begin: () => void fillMemory(evil) }),
-  /** Ends the one connection that there is to the agent. */
+  /** Closes the agent's only connection. */
   "hangs-up": ({ evil }) => ({ begin: () => evil.hangUp() }),
 };
 
-/** Every way to behave, by name. */
+/** All behaviours by name. */
 export const BEHAVIOURS: Readonly<Record<string, Make>> = {
   honest: () => ({}),
   ...CALLS,

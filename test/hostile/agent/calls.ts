@@ -4,7 +4,7 @@ import type { Call, Make } from "./evil.ts";
 
 const never = new Promise<never>(() => undefined);
 const MOST = 0xffff_ffff_ffff_ffffn;
-/** Statistics that are no numbers, too large ones, or those of nobody. */
+/** Statistics that are not numbers, too large, or unknown. */
 const RUBBISH = [
   "\x1b[2J\0\0\0",
   "usage_usec -1\nuser_usec 1e400\nsystem_usec 0x\n",
@@ -12,30 +12,30 @@ const RUBBISH = [
   "8:0 rbytes=99999999999999999999999 wbytes=-5 rios=\n=== ===\n",
 ];
 
-/** What the agent answers. */
+/** Behaviours that change the agent's answers. */
 export const CALLS: Readonly<Record<string, Make>> = {
-  /** Never answers one call, or any from the container's start on. */
+  /** Never answers one call, or any call after the container's start. */
   silent: ({ argument }) => ({
     answer: (call) =>
       argument === call.method || (argument === "" && call.method !== "createContainer")
         ? never
         : call.honest(),
   }),
-  /** Answers every call but `wait` with a failure of this class, from the container's start on. */
+  /** Answers every call except `wait` with an error of this class after the container's start. */
   refuses: ({ argument }) => ({
     answer: (call) => {
       if (call.method === "waitProcess" || call.method === "createContainer") return call.honest();
       throw rudeError(argument as ErrorCode);
     },
   }),
-  /** Answers one call with a failure. */
+  /** Answers one call with an error. */
   "refuses-call": ({ argument }) => ({
     answer: (call) => {
       if (call.method === argument) throw rudeError("Internal");
       return call.honest();
     },
   }),
-  /** Says that a process has ended as soon as it has been started. */
+  /** Reports the exit of a process as soon as it has been started. */
   "ends-at-once": ({ argument }) => {
     const begun = deferred<void>();
     const status = Number(argument);
@@ -47,27 +47,27 @@ export const CALLS: Readonly<Record<string, Make>> = {
       }),
     };
   },
-  /** Says of every process that it ended then: nanoseconds since 1970. */
+  /** Reports this exit time for every process: nanoseconds since 1970. */
   "ended-at": ({ argument }) => ({
     answer: onWait(async (call) => ({
       ...((await call.honest()) as object),
       exitedAtUnixNano: BigInt(argument),
     })),
   }),
-  /** Says that an endless output is still on its way. */
+  /** Reports that an endless output is still pending. */
   "owes-output": () => ({
     answer: onWait(async (call) => ({
       ...((await call.honest()) as object),
       ...{ stdoutBytes: MOST, stderrBytes: MOST },
     })),
   }),
-  /** Says that it has done it, and has not. */
+  /** Reports success without doing anything. */
   "kills-nothing": () => ({ answer: (call) => (call.method === "signalProcess" ? {} : call.honest()) }),
   "deletes-nothing": () => ({ answer: (call) => (call.method === "deleteProcess" ? {} : call.honest()) }),
   "starts-nothing": () => ({
     answer: (call) => (call.method === "startProcess" && call.execId !== "" ? { pid: 1 } : call.honest()),
   }),
-  /** Statistics of this many bytes. */
+  /** Returns statistics of this many bytes. */
   "long-stats": ({ argument }) => ({
     answer: onStats({ "memory.stat": "x".repeat(Number(argument)) }),
   }),
@@ -82,7 +82,7 @@ export const CALLS: Readonly<Record<string, Make>> = {
   }),
 };
 
-/** A failure as a guest would like to have it shown. */
+/** An error message with terminal escapes, of excessive length. */
 function rudeError(code: ErrorCode): HullError {
   return new HullError(code, `\x1b]0;owned\x07\x1b[2J\x9b31m\r\n\0\u202e${"no ".repeat(20_000)}`);
 }

@@ -6,37 +6,37 @@ import type { Handlers } from "../../../src/ttrpc/server.ts";
 import type { CallContext } from "../../../src/ttrpc/server-route.ts";
 import type { Transport } from "../../../src/ttrpc/transport.ts";
 
-/** One call of the host. */
+/** A call of the host. */
 export interface Call {
-  /** As in the agent's service, `createContainer` for example. */
+  /** The method's name in the agent's service, e.g. `createContainer`. */
   readonly method: string;
   readonly containerId: string;
   readonly execId: string;
-  /** What the real agent does and answers. */
+  /** Runs the real agent's handler and returns its answer. */
   honest(): unknown;
 }
 
-/** What an agent does from the moment on at which it is told to. What is left out is done as the real one does. */
+/** What an agent does once it is switched on; by default the same as the real agent. */
 interface Behaviour {
-  /** In the place of the answer to a call. */
+  /** Replaces the answer to a call. */
   answer?(call: Call): unknown;
-  /** In the place of the real events. */
+  /** Replaces the events. */
   events?(containerId: string): AsyncIterable<unknown>;
-  /** Once, when the process that brought the behaviour has been started. */
+  /** Called once, when the process that selected the behaviour has been started. */
   begin?(): void;
-  /** Takes a new connection to the port of the streams; the real agent gets none of them then. */
+  /** Takes new connections to the stream port, instead of the real agent. */
   stream?(connection: number): void;
-  /** In the place of the bytes that go to the host. */
+  /** Replaces the bytes sent to the host. */
   write?(bytes: Uint8Array): Uint8Array;
 }
 
-/** What a behaviour is made from. */
+/** The input of a behaviour. */
 export interface Setting {
   readonly evil: Evil;
   readonly sys: Sys;
-  /** Of the container that brought the behaviour. */
+  /** The container that selected the behaviour. */
   readonly containerId: string;
-  /** What stands behind the colon. */
+  /** The text after the colon. */
   readonly argument: string;
 }
 
@@ -44,20 +44,22 @@ export type Make = (setting: Setting) => Behaviour;
 
 type Handler = (request: unknown, context: CallContext) => unknown;
 
-/** By environment of a container or exec, or on the kernel's command line (for the calls before there is any). */
+/**
+ * Selected in the environment of a container or exec, or on the kernel's command line (for earlier calls).
+ */
 const ENVIRONMENT = /^HULL_EVIL=(.*)$/;
 const COMMAND_LINE = /\bhull_evil=(\S+)/;
 
 /**
- * The real agent until a container or exec comes with `HULL_EVIL=<behaviour>[:<argument>]` in its environment; from that
- * request on it behaves that way, until another tells otherwise.
+ * Behaves as the real agent until a container or exec has `HULL_EVIL=<behaviour>[:<argument>]` in its
+ * environment; from that request on it has that behaviour, until another one is selected.
  */
 export class Evil {
   /** The system calls for the real agent. */
   readonly sys: Sys;
   readonly #real: Sys;
   #behaviour: Behaviour = {};
-  /** Whose start it is that lets the behaviour begin. */
+  /** The process whose start switches the behaviour on. */
   #bringer: string | undefined;
   #transport: Transport | undefined;
   #streams: number | undefined;
@@ -103,7 +105,7 @@ export class Evil {
     return Object.fromEntries(wrapped) as Handlers<ServiceDefinition>;
   }
 
-  /** Called with the connection to the host, before the server has it. */
+  /** Called with the connection to the host, before the server gets it. */
   connected(transport: Transport): void {
     this.#transport = transport;
     const { onDrain, write } = transport;
@@ -117,7 +119,7 @@ export class Evil {
       write.call(transport, this.#behaviour.write ? this.#behaviour.write(bytes) : bytes);
   }
 
-  /** Sends bytes to the host beside the server's. Resolves when there is room for more. */
+  /** Sends bytes to the host, in addition to the server's. Resolves when more can be sent. */
   async send(bytes: Uint8Array): Promise<void> {
     if (this.#transport?.write(bytes)) return await this.pause(0);
     await new Promise<void>((resolve) => this.#drained.add(resolve));
@@ -127,7 +129,7 @@ export class Evil {
     this.#transport?.close();
   }
 
-  /** Milliseconds; lets the real agent work meanwhile. */
+  /** Waits for this many milliseconds, while the real agent continues. */
   pause(ms: number): Promise<void> {
     return new Promise((resolve) => void this.#real.setTimer(ms, resolve));
   }
@@ -154,7 +156,7 @@ export class Evil {
     this.#changed.clear();
   }
 
-  /** The host asks for them once, before it says how to behave. */
+  /** The host subscribes once, before it selects a behaviour. */
   async *#events(): AsyncIterable<unknown> {
     for (;;) {
       const { events } = this.#behaviour;
@@ -169,7 +171,7 @@ export class Evil {
   }
 }
 
-/** What the environment of a container's spec or an exec's process asks for. */
+/** Returns the behaviour that a container's spec or an exec's process selects in its environment. */
 function chosenBy(json: unknown): string | undefined {
   if (!(json instanceof Uint8Array)) return undefined;
   const parsed = JSON.parse(new TextDecoder().decode(json)) as {

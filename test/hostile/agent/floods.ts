@@ -4,35 +4,35 @@ import { HOST_PORT } from "../../../src/core/guest-ports.ts";
 import { FrameType, HEADER_LENGTH, writeHeader } from "../../../src/ttrpc/frame.ts";
 import type { Make, Setting } from "./evil.ts";
 
-/** How long a flood lasts, by the guest's clock: the host has to be well during it, and again after it. */
+/** How long a flood lasts, by the guest's clock: the host must work during and after it. */
 const FLOOD_MS = 1_000;
 const CHUNK = new Uint8Array(64 << 10).fill(0x78);
 const CONSOLE = new TextEncoder().encode("\x1b[2J\x1b]0;owned\x07\x9b\0\xff no line end ".repeat(100));
-/** sys.random gives no more. */
+/** The maximum of sys.random. */
 const RANDOM_BYTES = 256;
 const CONNECTIONS = 3_000;
-/** The first container of the suite, in a VM of its own. */
+/** The first container of the suite, in its own VM. */
 const WELL_POD = "p1";
-/** Of a stream that was never opened: the host's have odd numbers, and begin with 1. */
+/** The id of a stream that was never opened: the host's are odd and start with 1. */
 const NOBODYS = 0x7fff_fffe;
 const HELLO_STREAM = 1;
 
-/** What the agent sends although nobody asked. */
+/** Behaviours that send unsolicited data. */
 export const FLOODS: Readonly<Record<string, Make>> = {
   "sends-garbage": ({ evil, sys }) => ({
     begin: () => void flood(sys, () => evil.send(sys.random(RANDOM_BYTES))),
   }),
   /** The header of a frame of 2 GiB. */
   "announces-2-gib": ({ evil }) => ({ begin: () => void evil.send(frame(0x7fff_ffff, HELLO_STREAM, 0)) }),
-  /** Begins the largest frame there may be, and never ends it. */
+  /** Starts a frame of the maximum size and never finishes it. */
   "half-a-frame": ({ evil }) => ({ begin: () => void evil.send(frame(4 << 20, HELLO_STREAM, 1)) }),
   "answers-nobody": ({ evil }) => ({ begin: () => void evil.send(frame(0, NOBODYS, 0)) }),
-  /** Again and again the answer, of so many bytes, to a call that is over. */
+  /** Repeats the answer, of this many bytes, to a finished call. */
   "answers-again": ({ evil, sys, argument }) => {
     const answer = frame(Number(argument), HELLO_STREAM, Number(argument));
     return { begin: () => void flood(sys, () => evil.send(answer)) };
   },
-  /** What cannot be decoded, in the place of each answer, from the first question for statistics on. */
+  /** Replaces each answer with undecodable bytes, from the first Stats call on. */
   "rubbish-answers": () => {
     let asked = false;
     return {
@@ -44,14 +44,14 @@ export const FLOODS: Readonly<Record<string, Make>> = {
         asked ? bytes.map((byte, index) => (index < HEADER_LENGTH ? byte : byte ^ 0xff)) : bytes,
     };
   },
-  /** OOM kills of its own container, and of others. */
+  /** Reports OOM kills of its own container, and of others. */
   "tells-ooms": ({ sys, argument }) => {
     const begun = deferred<void>();
     const others = ["\x1b[2J", "x".repeat(Number(argument)), WELL_POD];
     return {
       begin: () => begun.resolve(),
       events: async function* (containerId) {
-        await begun.promise; // the host does not listen to a container that it does not have yet
+        await begun.promise; // the host ignores events of a container that it does not know yet
         for (const end = sys.monotonicMs() + FLOOD_MS; sys.monotonicMs() < end; ) {
           for (const id of [containerId, ...others]) {
             yield { event: { $case: "oom", value: { containerId: id, oomKillCount: 1n } } };
@@ -67,7 +67,7 @@ export const FLOODS: Readonly<Record<string, Make>> = {
         return evil.pause(0);
       }),
   }),
-  /** Sends on every stream without end, also on stdin. */
+  /** Sends endlessly on every stream, even stdin. */
   "fills-streams": ({ sys }) => ({
     stream: (connection) => {
       sys.watch(connection, { write: true }, () => {
@@ -81,7 +81,10 @@ export const FLOODS: Readonly<Record<string, Make>> = {
   }),
   "closes-streams": ({ sys }) => ({ stream: (connection) => sys.close(connection) }),
   "takes-no-streams": () => ({ stream: () => undefined }),
-  /** Connections to the host, to the port that it listened on and to others, never used and never closed. */
+  /**
+   * Connects to the host, to the port on which it listened and to others, without using or closing the
+   * connections.
+   */
   "dials-the-host": ({ evil, sys }) => ({ begin: () => void dial(sys, (ms) => evil.pause(ms)) }),
 };
 
@@ -95,13 +98,13 @@ async function dial(sys: Setting["sys"], pause: (ms: number) => Promise<void>): 
     try {
       sys.vsockConnect(HOST_CID, port);
     } catch {
-      // The guest's kernel has no room for more: the host has seen the others.
+      // The guest's kernel is out of resources; the host has got the others.
     }
     if (count % 50 === 0) await pause(1);
   }
 }
 
-/** An answer's header that says `length`, and the first `present` bytes of what should follow. */
+/** Returns an answer's header with `length`, and only the first `present` bytes of its content. */
 function frame(length: number, stream: number, present: number): Uint8Array {
   const bytes = new Uint8Array(HEADER_LENGTH + present);
   writeHeader(bytes, length, stream, FrameType.Response, 0);

@@ -1,6 +1,7 @@
 /**
- * PID 1 of a guest that has turned against its host: the real agent, with its system calls, its server's handlers and its
- * connections in the hands of `Evil`. The parts are replaced from outside, so that nothing of this is in the product.
+ * PID 1 of a compromised guest: the real agent, with its system calls, its server's handlers and its
+ * connections controlled by `Evil`. These are replaced from outside, so that the product contains nothing of
+ * this.
  */
 // biome-ignore lint/style/useNodejsImportProtocol: the C module of that name, not Node's
 import * as sys from "sys";
