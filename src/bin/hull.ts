@@ -1,7 +1,7 @@
 import { runCli } from "../cli/cli.ts";
 import { installationOf } from "../host/installation.ts";
 
-// A reader that has seen enough (`hull check | head`) is no failure of ours.
+// A reader that closes the pipe early (`hull check | head`) is not an error.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   if (error.code !== "EPIPE") throw error;
   process.exit(0);

@@ -4,21 +4,20 @@ import { Script } from "node:vm";
 import type { MemoryAddon } from "../shim/idle-memory.ts";
 
 /**
- * Loads the daemon's bundle from beside this program with V8's compiled form of it (`hull-shim.cjs.code`, made by the
- * build with `--keep-code`). V8 itself refuses a form that another Node has made, or one of another text; then it
- * compiles, which takes 10 ms longer and is right all the same.
+ * Loads the daemon's bundle, next to this program, with V8's code cache of it (`hull-shim.cjs.code`, built with
+ * `--keep-code`). V8 rejects the cache of another Node or bundle, and compiles: 10 ms slower, same result.
  */
 const directory = dirname(process.argv[1] ?? "");
 const bundle = join(directory, "hull-shim.cjs");
 const code = `${bundle}.code`;
 
-/** V8 reads the text when a function is called that is not compiled: pages of the file do, which all shims share. */
+/** V8 reads the text to compile a function at its first call. The addon maps the file, so all shims share its pages. */
 function text(): string {
   const memory: { exports: Partial<MemoryAddon> } = { exports: {} };
   try {
     process.dlopen(memory, join(directory, "memory.node"));
   } catch {
-    // Without the addon, which the daemon tells, there is a copy in every shim.
+    // Without the addon, which the daemon reports, every shim has its own copy.
   }
   return memory.exports.text?.(bundle) ?? readFileSync(bundle, "utf8");
 }
@@ -27,7 +26,7 @@ function compiled(): Buffer | undefined {
   try {
     return readFileSync(code);
   } catch {
-    return undefined; // not there: compile
+    return undefined; // no cache: compile
   }
 }
 
@@ -37,7 +36,7 @@ const script = new Script(text(), {
   filename: bundle,
   ...(cachedData && { cachedData }),
 });
-// At the exit the functions that a start needs have been compiled, too.
+// At the exit, so that the cache contains all functions that a start needs.
 if (keep) process.on("exit", () => writeFileSync(code, script.createCachedData()));
 
 /** The bundle is a function expression (hack/lib/build/bundle.ts). */

@@ -40,7 +40,7 @@ async function hull(...words: string[]): Promise<{ status: number; out: string; 
   return { status, out: out.replaceAll(root, ""), err: err.replaceAll(root, "") };
 }
 
-test("paths tells which file counts", async () => {
+test("paths prints which file is used", async () => {
   assert.deepEqual(await hull("config", "paths"), {
     status: 0,
     err: "",
@@ -48,7 +48,7 @@ test("paths tells which file counts", async () => {
   });
 });
 
-test("explain tells who set a value and what it overrode, for a pod too", async () => {
+test("explain prints where a value comes from and what it overrides, for a pod, too", async () => {
   await put(
     "pod.yaml",
     "apiVersion: v1\nmetadata:\n  annotations:\n    io.hull.config.hypervisor.default_memory: '500'\n",
@@ -79,7 +79,7 @@ test("show prints the configuration, with origins and as JSON", async () => {
   assert.equal(JSON.parse(out)["hypervisor.default_memory"].origin.position.line, 2);
 });
 
-test("validate says valid, or what is wrong and where", async () => {
+test("validate prints valid, or what is wrong and where", async () => {
   assert.deepEqual(await hull("config", "validate", "etc/hull/config.yaml"), {
     status: 0,
     out: "/etc/hull/config.yaml: valid\n",
@@ -95,7 +95,7 @@ test("validate says valid, or what is wrong and where", async () => {
   assert.equal((await hull("config", "validate", "none.yaml")).status, 1);
 });
 
-test("wrong usage ends with status 2, help and version with 0", async () => {
+test("wrong usage exits with status 2, help and version with 0", async () => {
   assert.equal((await hull("config", "foo")).status, 2);
   assert.equal((await hull("frobnicate")).status, 2);
   assert.equal((await hull("config", "explain")).status, 2);

@@ -2,13 +2,13 @@ import { Command, Option } from "commander";
 import { VERSION } from "../core/version.ts";
 import type { CliContext } from "./context.ts";
 
-/** What the commands are given: their surroundings, and where their exit status goes. */
+/** What every command gets: its context, and where to report its exit status. */
 interface Outcome {
   readonly context: CliContext;
   readonly exit: (status: number) => void;
 }
 
-/** Every command. What a command does is loaded when it is run: most runs need little. */
+/** Returns hull's command tree. A command's module is loaded when it runs, because most runs need few. */
 export function commandTree(context: CliContext, exit: (status: number) => void): Command {
   const program = new Command("hull")
     .description(
@@ -25,7 +25,7 @@ export function commandTree(context: CliContext, exit: (status: number) => void)
   return program;
 }
 
-/** `summary` is for lists of commands; `--help` and the manual page say it as a sentence, with `details` behind it. */
+/** Adds a command. `summary` is for lists of commands; help and man page print it as a sentence, then `details`. */
 const command = (parent: Command, usage: string, summary: string, details = ""): Command =>
   parent
     .command(usage)

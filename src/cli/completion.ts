@@ -2,13 +2,13 @@ import type { Command } from "commander";
 import { KEYS } from "../config/schema/schema.ts";
 import { invalidArgument } from "../core/errors.ts";
 
-/** A point in a command line: the words up to it, and what can come next. */
+/** A point in a command line: the words before it, and the possible next words. */
 interface Point {
   readonly words: string;
   readonly next: readonly { readonly word: string; readonly about: string }[];
 }
 
-/** The completion script of a shell for a command tree. Where nothing is known, files are completed. */
+/** Returns a shell's completion script for a command tree; file names are the fallback. Throws InvalidArgument. */
 export function completion(shell: string, program: Command): string {
   const points = [...pointsOf(program, program.name())];
   switch (shell) {
@@ -36,7 +36,7 @@ function* pointsOf(command: Command, words: string): Generator<Point> {
   for (const child of command.commands) yield* pointsOf(child, `${words} ${child.name()}`);
 }
 
-/** Arguments that are words of ours. */
+/** Arguments with a fixed set of values. */
 function argumentsOf(words: string): { word: string; about: string }[] {
   if (words === "hull config explain") return [...KEYS].map(([word, { about }]) => ({ word, about }));
   if (words === "hull completion") return ["bash", "zsh", "fish"].map((word) => ({ word, about: "shell" }));
@@ -45,7 +45,7 @@ function argumentsOf(words: string): { word: string; about: string }[] {
 
 const wordsOf = ({ next }: Point): string => next.map(({ word }) => word).join(" ");
 
-/** Finding the point is the same in bash and zsh: follow the words that are commands. */
+/** Shell code for bash and zsh that finds the point: it follows the words that are commands. */
 const follow = (points: readonly Point[], array: string): string => `\
   for word in ${array}; do
     case "$point $word" in

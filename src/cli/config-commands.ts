@@ -20,11 +20,11 @@ import { HullError, invalidArgument, notFound } from "../core/errors.ts";
 import { type CliContext, EXIT } from "./context.ts";
 import { podAnnotations } from "./pod-annotations.ts";
 
-/** Which configuration a command is about. */
+/** The configuration that a command works on. */
 interface ConfigSelection {
-  /** As containerd's `ConfigPath`. */
+  /** Same as containerd's `ConfigPath`. */
   readonly file?: string;
-  /** A pod's manifest or `config.json`, whose annotations apply. */
+  /** A pod's manifest or `config.json`, whose annotations are applied. */
   readonly pod?: string;
 }
 
@@ -39,7 +39,7 @@ async function load(context: CliContext, selection: ConfigSelection): Promise<Lo
   return loaded;
 }
 
-/** `hull config paths`: every place that is looked at, and which one counts. */
+/** `hull config paths`: prints every path that is searched, and which file is used. Returns the exit status. */
 export async function configPaths(context: CliContext, selection: ConfigSelection): Promise<number> {
   const options = optionsOf(context, selection);
   const used = (await findSources(options, context)).map(({ source }) => source);
@@ -54,7 +54,7 @@ export async function configPaths(context: CliContext, selection: ConfigSelectio
   return EXIT.ok;
 }
 
-/** `hull config show`: the effective configuration. */
+/** `hull config show`: prints the effective configuration. Returns the exit status. */
 export async function configShow(
   context: CliContext,
   selection: ConfigSelection & { readonly origin?: boolean; readonly json?: boolean },
@@ -75,7 +75,7 @@ function jsonOf(loaded: LoadedConfig, origin: boolean): unknown {
   );
 }
 
-/** `hull config explain KEY`: the value, who set it, what it overrode, and what the key means. */
+/** `hull config explain KEY`: prints its value, the value's origin, what that overrides, and the key's meaning. */
 export async function configExplain(
   context: CliContext,
   name: string,
@@ -107,7 +107,7 @@ function annotationState(name: string, key: Key, { config }: LoadedConfig): stri
   return allowed ? "allowed" : "not allowed (runtime.enable_annotations does not list it)";
 }
 
-/** `hull config validate FILE`: that file alone. */
+/** `hull config validate FILE`: validates that file alone. Throws ConfigError. Returns the exit status. */
 export async function configValidate(context: CliContext, file: string): Promise<number> {
   const source = resolve(context.cwd, file);
   const text = await readConfigFile(source);
@@ -120,7 +120,7 @@ export async function configValidate(context: CliContext, file: string): Promise
   return EXIT.ok;
 }
 
-/** `hull config default`: the commented sample file. */
+/** `hull config default`: prints the commented sample file. Throws InvalidArgument for an unknown hypervisor. */
 export function configDefault(context: CliContext, type: string): number {
   if (type !== "qemu" && type !== "cloud-hypervisor") {
     throw invalidArgument(`there is no hypervisor ${show(type)}; choose qemu or cloud-hypervisor`);
@@ -129,13 +129,13 @@ export function configDefault(context: CliContext, type: string): number {
   return EXIT.ok;
 }
 
-/** `hull config schema`: the JSON Schema, for editors. */
+/** `hull config schema`: prints the JSON Schema, for editors. Returns the exit status. */
 export function configSchema(context: CliContext): number {
   context.out(schemaText());
   return EXIT.ok;
 }
 
-/** `hull config import-kata FILE`: Kata's configuration as ours on stdout, what was left out on stderr too. */
+/** `hull config import-kata FILE`: prints Kata's configuration as hull's, and on stderr the keys that were dropped. */
 export async function configImportKata(context: CliContext, file: string): Promise<number> {
   const source = resolve(context.cwd, file);
   const toml = await readFile(source, "utf8").catch((thrown: unknown) => {

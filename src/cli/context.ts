@@ -1,11 +1,11 @@
-/** What a command gets from outside; tests pass their own. */
+/** A command's environment; tests pass their own. */
 export interface CliContext {
   readonly env: Readonly<Record<string, string | undefined>>;
-  /** The directory that holds bin/, guest/ and configs/. */
+  /** The directory with bin/, guest/ and configs/. */
   readonly installation: string;
-  /** What relative arguments are relative to. */
+  /** The base of relative paths in arguments. */
   readonly cwd: string;
-  /** The root of the file system that configurations are looked for in; tests have their own. */
+  /** The root directory to search for configurations in; only tests set it. */
   readonly root?: string;
   out(text: string): void;
   err(text: string): void;

@@ -4,7 +4,7 @@ import { VERSION } from "../core/version.ts";
 import { findingsOf } from "./check/check.ts";
 import { type CliContext, EXIT } from "./context.ts";
 
-/** `hull env`: what a bug report should say. Nothing in it is secret: no environment, no host name, no pods. */
+/** `hull env`: prints what a bug report needs, without secrets: no environment variables, host name or pods. */
 export async function env(
   context: CliContext,
   options: { readonly file?: string; readonly json?: boolean },

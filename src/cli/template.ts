@@ -11,7 +11,7 @@ import { canBeCloned, obtainTemplate } from "../template/template.ts";
 import { type CliContext, EXIT } from "./context.ts";
 
 interface TemplateOptions {
-  /** As containerd's `ConfigPath`. */
+  /** Same as containerd's `ConfigPath`. */
   readonly file?: string;
   readonly json?: boolean;
 }
@@ -23,7 +23,7 @@ async function load(context: CliContext, { file }: TemplateOptions) {
   return loaded.config;
 }
 
-/** `hull template create`: makes the template that pods of this configuration start from, unless there is one. */
+/** `hull template create`: builds the template for this configuration unless it exists. Returns the exit status. */
 export async function templateCreate(context: CliContext, options: TemplateOptions): Promise<number> {
   const config = await load(context, options);
   const { hypervisor, agent } = config;
@@ -57,7 +57,7 @@ export async function templateCreate(context: CliContext, options: TemplateOptio
   }
 }
 
-/** `hull template status`: every template with its size, age and use. Fails when one may not be used. */
+/** `hull template status`: lists all templates with size, age and use. The exit status is 1 if one is unusable. */
 export async function templateStatus(context: CliContext, options: TemplateOptions): Promise<number> {
   const { template_path, enable, max_size } = (await load(context, options)).hypervisor.template;
   const templates = await new TemplateStore(template_path).list();
@@ -70,7 +70,7 @@ export async function templateStatus(context: CliContext, options: TemplateOptio
   return templates.every(({ manifest }) => manifest) ? EXIT.ok : EXIT.failed;
 }
 
-/** `hull template destroy`: removes all templates. Running pods are not disturbed. */
+/** `hull template destroy`: removes all templates. Running pods are not affected. Returns the exit status. */
 export async function templateDestroy(context: CliContext, options: TemplateOptions): Promise<number> {
   const { template_path } = (await load(context, options)).hypervisor.template;
   const store = new TemplateStore(template_path);

@@ -26,7 +26,7 @@ const CHECKS: readonly Check[] = [
 ];
 const LIMIT_MS = 60_000;
 
-/** `hull check`: a line per finding; the exit status says whether pods can run. */
+/** `hull check`: prints a line per finding; returns the exit status, 0 if pods can run here. */
 export async function check(
   context: CliContext,
   options: { readonly file?: string; readonly json?: boolean },
@@ -44,7 +44,7 @@ export async function check(
   return failed === 0 ? EXIT.ok : EXIT.failed;
 }
 
-/** Every finding of every check. Without a configuration there is nothing more to look at. */
+/** Returns the findings of all checks, or only the configuration's if it cannot be loaded. */
 export async function findingsOf(context: CliContext, file: string | undefined): Promise<Finding[]> {
   let loaded: LoadedConfig;
   try {
@@ -63,7 +63,7 @@ export async function findingsOf(context: CliContext, file: string | undefined):
     deadline,
   };
   try {
-    // One after another: a check may load the machine, and the next should not suffer from it.
+    // One at a time, because a check may load the machine and slow down another.
     const findings: Finding[] = [{ name: "configuration", status: "ok", detail }];
     for (const run of CHECKS) findings.push(...(await run(about)));
     return findings;

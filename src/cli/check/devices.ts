@@ -24,7 +24,7 @@ const DEVICES: readonly Device[] = [
   },
 ];
 
-/** Host devices: there, and can be opened. */
+/** Checks that the host's devices exist and can be opened. */
 export const devices: Check = async () => await Promise.all(DEVICES.map(probe));
 
 async function probe({ name, path, needed, without }: Device): Promise<Finding> {

@@ -2,7 +2,7 @@ import type { Config } from "../../config/schema/schema.ts";
 import type { Deadline } from "../../core/deadline.ts";
 import { HullError } from "../../core/errors.ts";
 
-/** What a check found. `missing` is something hull works without; `fail` is something that stops pods. */
+/** A check's result. `missing` means that hull works without it, `fail` that pods cannot run. */
 export interface Finding {
   readonly name: string;
   readonly status: "ok" | "missing" | "fail";
@@ -10,16 +10,17 @@ export interface Finding {
   readonly advice?: string | undefined;
 }
 
-/** What the checks look at. */
+/** What a check needs. */
 export interface CheckContext {
   readonly config: Config;
   readonly installation: string;
-  /** Where bare program names are looked for. */
+  /** The PATH to search for program names. */
   readonly path: string | undefined;
   readonly deadline: Deadline;
 }
 
+/** One check of `hull check`, which may return several findings. Failures are findings, too; it does not reject. */
 export type Check = (context: CheckContext) => Promise<readonly Finding[]>;
 
-/** The message of anything thrown. */
+/** Returns the message of a thrown value. */
 export const messageOf = (thrown: unknown): string => HullError.from(thrown).message;

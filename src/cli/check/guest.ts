@@ -1,7 +1,7 @@
 import { open } from "node:fs/promises";
 import type { Check, Finding } from "./finding.ts";
 
-/** The guest's kernel and initrd: there, readable, and of the right kind. */
+/** Checks that the guest's kernel and initrd exist, are readable, and have the right format. */
 export const guest: Check = async ({ config }) => [
   await asset("guest kernel", config.hypervisor.kernel, kernelProblem),
   await asset("guest initrd", config.hypervisor.initrd, initrdProblem),

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { kernel } from "./host.ts";
 
-test("a kernel without the calls that mounts are made by is told", () => {
+test("a kernel without the system calls for mounts is reported", () => {
   for (const release of ["5.12.0", "6.1.0-18-cloud-amd64", "10.0", "5.15.0-rc1"]) {
     assert.equal(kernel(release).status, "ok", release);
   }

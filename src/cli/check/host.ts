@@ -4,7 +4,7 @@ import { readMountInfo } from "../../host/mountinfo.ts";
 import { run } from "../../host/run.ts";
 import { type Check, type Finding, messageOf } from "./finding.ts";
 
-/** The user, Node and the kernel hull runs on. */
+/** Checks the user, Node's version and the host's kernel. */
 export const host: Check = async () => {
   const root = process.geteuid?.() === 0;
   const major = Number(process.versions.node.split(".")[0]);
@@ -25,7 +25,7 @@ export const host: Check = async () => {
   ];
 };
 
-/** `release` as uname(2) gives it: `6.1.0-18-amd64`. Mounts are made by open_tree(2) and mount_setattr(2). */
+/** Checks the kernel's release (uname(2), `6.1.0-18-amd64`) for open_tree(2) and mount_setattr(2). */
 export function kernel(release: string): Finding {
   const [major = 0, minor = 0] = release.split(".").map((part) => Number.parseInt(part, 10));
   const enough = major > 5 || (major === 5 && minor >= 12);
@@ -37,7 +37,7 @@ export function kernel(release: string): Finding {
   };
 }
 
-/** Memory enough for one pod of the default size, and a /dev/shm to hold it. */
+/** Checks that the host has enough memory for one pod of the default size. */
 export const memory: Check = async ({ config }) => {
   const free = await readFile("/proc/meminfo", "utf8").then(
     (text) => Number(/^MemAvailable:\s+(\d+) kB/m.exec(text)?.[1] ?? 0) / 1024,
@@ -55,7 +55,7 @@ export const memory: Check = async ({ config }) => {
   ];
 };
 
-/** Which cgroup hierarchies the host has. */
+/** Reports the host's cgroup hierarchies. */
 export const cgroups: Check = async () => {
   const kinds = (await readMountInfo())
     .filter(({ target }) => target.startsWith("/sys/fs/cgroup"))
@@ -70,7 +70,7 @@ export const cgroups: Check = async () => {
   ];
 };
 
-/** overlay, which most container root file systems are: known to the kernel, or loadable. */
+/** Checks that the kernel has overlayfs, which most container root file systems use, or can load it. */
 export const overlay: Check = async ({ deadline }) => {
   const name = "overlay";
   const known = await readFile("/proc/filesystems", "utf8");
@@ -84,7 +84,7 @@ export const overlay: Check = async ({ deadline }) => {
   }
 };
 
-/** How a pod's interface is tied to the VM, by model (ip-link(8), tc-u32(8), tc-mirred(8)). */
+/** Commands that connect a pod's interface to the VM, by model (ip-link(8), tc-u32(8), tc-mirred(8)). */
 const MODELS = {
   tcfilter: {
     name: "network tcfilter",
@@ -108,7 +108,7 @@ const MODELS = {
   },
 } as const;
 
-/** Whether the model that is chosen works, in a namespace of its own: tried, not looked up. */
+/** Checks that the configured networking model works, by trying it in a new network namespace. */
 export const networkModel: Check = async ({ config, deadline }) => {
   const model = config.runtime.internetworking_model;
   if (model === "none") return [];

@@ -5,7 +5,7 @@ import { findProgram } from "../../host/program.ts";
 import { resolveAccel } from "../../hypervisor/qemu/accel.ts";
 import { type Check, type CheckContext, type Finding, messageOf } from "./finding.ts";
 
-/** Whether a guest really runs on KVM: its kernel is booted, now, whatever was found out before. */
+/** Checks that KVM works by booting the guest's kernel, without any cached result. */
 export const kvm: Check = async (context) => {
   const { accel, type } = context.config.hypervisor;
   if (accel === "tcg") return [{ name: "kvm", status: "ok", detail: "not used (hypervisor.accel is tcg)" }];
@@ -26,7 +26,7 @@ async function probe(
       warning = message;
     };
     const { kernel } = config.hypervisor;
-    await access(kernel); // a probe without a kernel would blame KVM
+    await access(kernel); // without the kernel, the probe would blame KVM
     const accel = await resolveAccel({ path: qemu, kernel, directory, warn }, deadline);
     if (accel === "kvm") return { name, status: "ok", detail: "KVM runs the guest's kernel" };
     const advice = needed ? "pods will not start; set hypervisor.accel to auto" : undefined;

@@ -4,7 +4,7 @@ import { findProgram } from "../../host/program.ts";
 import { run } from "../../host/run.ts";
 import { type Check, messageOf } from "./finding.ts";
 
-/** The monitor can be run as an unprivileged user: this host has such users, and they may read what it needs. */
+/** Checks that the VMM can run as an unprivileged user, and that this user can read the VMM's files. */
 export const rootless: Check = async ({ config, installation, path, deadline }) => {
   const { hypervisor } = config;
   const name = "rootless";

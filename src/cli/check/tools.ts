@@ -3,7 +3,7 @@ import { run } from "../../host/run.ts";
 import type { Check, CheckContext, Finding } from "./finding.ts";
 import { messageOf } from "./finding.ts";
 
-/** The programs that the configuration names. */
+/** Checks the programs that the configuration names. */
 export const programs: Check = async (context) => {
   const { hypervisor } = context.config;
   const found = [
@@ -35,7 +35,7 @@ const TOOLS: readonly { readonly tool: string; readonly flag: string }[] = [
   })),
 ];
 
-/** System tools that hull runs on the host. */
+/** Checks the system tools that hull runs on the host. */
 export const tools: Check = async (context) =>
   await Promise.all(
     TOOLS.map(async ({ tool, flag }): Promise<Finding> => {
@@ -47,7 +47,7 @@ export const tools: Check = async (context) =>
     }),
   );
 
-/** containerd is hull's caller: worth telling, not needed to be on this PATH. */
+/** Reports containerd's version, which need not be on this PATH. */
 export const containerd: Check = async (context) => {
   try {
     return [
@@ -58,7 +58,7 @@ export const containerd: Check = async (context) => {
   }
 };
 
-/** The first line that a program prints about its version. */
+/** Returns the first line of a program's version output. */
 async function versionOf(file: string, flag: string, { deadline }: CheckContext): Promise<string> {
   const output = await run([file, flag], deadline.shorter(5_000, `${file} ${flag}`));
   return output.split("\n", 1)[0]?.trim() || "prints no version";
