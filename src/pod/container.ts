@@ -337,7 +337,7 @@ export class Container {
     const silent = await sandbox.silence(limit).finally(() => limit.dispose());
     const ms = Math.round(performance.now() - this.#deletedAt);
     if (!silent?.stopped && ms < UNDELETED_LIMIT_MS) return;
-    const why = silent ? `: ${silent.words}` : "";
+    const why = silent ? `: ${silent.text}` : "";
     await this.#sigkillOptions.endVm(
       `container ${this.id} has exited and could not be deleted for ${ms} ms${why}`,
     );

@@ -13,8 +13,8 @@ const KILL = { signal: 9, all: true, escalation: "never" } as const;
 const silence = new Promise(() => undefined);
 const stdio = { stdin: "", stdout: "", stderr: "", terminal: false };
 const code = (error: unknown) => HullError.from(error).code;
-const STOPPED = { words: "qemu (process 5) is stopped; the guest agent does not answer", stopped: true };
-const SILENT = { words: "the guest agent does not answer", stopped: false };
+const STOPPED = { text: "qemu (process 5) is stopped; the guest agent does not answer", stopped: true };
+const SILENT = { text: "the guest agent does not answer", stopped: false };
 
 /** A pod whose container c1 has ended with 3, and has an exec e1 that has ended with 4. */
 async function setUp() {
@@ -43,7 +43,7 @@ test("a deletion that a silent guest does not answer fails, frees nothing, and w
   sandbox.agent.faults.set("delete", silence);
   for (const silent of [STOPPED, SILENT]) {
     sandbox.silent = silent;
-    const words = `${silent.words}; nothing was released; delete it again when the guest answers, or stop the pod`;
+    const words = `${silent.text}; nothing was released; delete it again when the guest answers, or stop the pod`;
     await assert.rejects(pod.delete("c1", within(30_000)), {
       code: "Unavailable",
       message: `delete container c1: ${words}`,

@@ -33,6 +33,6 @@ async function watch(calling: Promise<unknown>, sandbox: Patience, limit: Deadli
     if (over) return;
     const answer = limit.shorter(sandbox.killTimeoutMs / 2);
     const silent = await sandbox.silence(answer).finally(() => answer.dispose());
-    if (silent) limit.cancel(unavailable(silent.words));
+    if (silent) limit.cancel(unavailable(silent.text));
   }
 }

@@ -4,7 +4,7 @@ import { FakeSandbox } from "../../test/testkit/fake-sandbox.ts";
 import { within } from "../../test/testkit/within.ts";
 import { ContainerHost } from "./container-host.ts";
 
-/** A sandbox in which letting go of one disk fails until `busy` is false. */
+/** A sandbox in which releasing one disk fails until `busy` is false. */
 class BusySandbox extends FakeSandbox {
   busy = true;
   tries = 0;
@@ -21,7 +21,7 @@ class BusySandbox extends FakeSandbox {
   }
 }
 
-test("what cannot be freed keeps nothing else from it, and is tried again, alone", async () => {
+test("a disk that cannot be released does not block the rest; only it is retried", async () => {
   const sandbox = new BusySandbox();
   const source = { mounts: [], path: "/rootfs", readOnly: false };
   const deadline = within(30_000);

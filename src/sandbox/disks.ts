@@ -29,7 +29,7 @@ export interface DisksContext {
 }
 
 /** What the VMM opens. */
-interface BackEnd {
+interface Backend {
   readonly path: string;
   release(): Promise<void>;
 }
@@ -50,7 +50,7 @@ export class SandboxDisks {
 
   async plug({ source, readOnly }: HostDisk, deadline: Deadline): Promise<PluggedDisk> {
     const serial = `hull-${this.#count++}`;
-    const back = await this.#backEnd(source, readOnly, serial, deadline);
+    const back = await this.#backend(source, readOnly, serial, deadline);
     const take = await this.vm
       .plug({ kind: "disk", path: back.path, readOnly, serial }, deadline)
       .catch(async (error: unknown) => {
@@ -70,12 +70,12 @@ export class SandboxDisks {
     };
   }
 
-  async #backEnd(
+  async #backend(
     source: HostDisk["source"],
     readOnly: boolean,
     name: string,
     deadline: Deadline,
-  ): Promise<BackEnd> {
+  ): Promise<Backend> {
     if (!("path" in source)) {
       const device = {
         path: await blockDevicePath(source.major, source.minor),
@@ -104,7 +104,7 @@ export class SandboxDisks {
     });
   }
 
-  async #loop(file: string, back: BackEnd, readOnly: boolean, deadline: Deadline): Promise<BackEnd> {
+  async #loop(file: string, back: Backend, readOnly: boolean, deadline: Deadline): Promise<Backend> {
     const loop = await attachLoop(file, readOnly, this.context, deadline, back.path).catch(
       async (error: unknown) => {
         throw await undo(error, () => back.release());
@@ -129,7 +129,7 @@ export class SandboxDisks {
   }
 
   /** The disk itself, or where that is not the VMM's own to open a node of it. */
-  async #forVmm(back: BackEnd, name: string, writable: boolean, deadline: Deadline): Promise<BackEnd> {
+  async #forVmm(back: Backend, name: string, writable: boolean, deadline: Deadline): Promise<Backend> {
     const { nodes } = this.context;
     if (!nodes) return back;
     const release = async () => {

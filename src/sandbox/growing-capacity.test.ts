@@ -20,7 +20,7 @@ const limits = (mib: number, cpus: number): OciResources => ({
   cpu: { quota: cpus * 100_000, period: 100_000 },
 });
 
-/** A capacity of 1 CPU and 256 MiB; `faults`: what a step does besides, by its line in `calls`. */
+/** A capacity of 1 CPU and 256 MiB; `faults` run in addition to a step, by the step's line in `calls`. */
 function setUp(cgroup?: number) {
   const agent = new FakeAgent();
   const { calls } = agent;
@@ -41,7 +41,7 @@ function setUp(cgroup?: number) {
   return { capacity, agent, calls, faults, room };
 }
 
-test("a container that fits changes nothing; one that does not gets memory, then CPUs, in use when it is admitted", async () => {
+test("a container that fits changes nothing; else memory, then CPUs, are added before", async () => {
   const { capacity, calls } = setUp();
   await capacity.admit("a", {}, forever);
   assert.deepEqual(calls, []);
@@ -56,7 +56,7 @@ test("a container that fits changes nothing; one that does not gets memory, then
   assert.deepEqual(capacity.size, { vcpus: 3, memoryMib: 512 });
 });
 
-test("an update changes what it names; what a container leaves is there for the next", async () => {
+test("an update changes only what it names; the next container reuses what another leaves", async () => {
   const { capacity, calls } = setUp();
   await capacity.admit("a", limits(160, 1), forever);
   await capacity.change("a", { cpu: { quota: 200_000 } }, forever);
@@ -71,13 +71,13 @@ test("an update changes what it names; what a container leaves is there for the 
   assert.deepEqual(capacity.size, { vcpus: 2, memoryMib: 384 });
 });
 
-test("what has no limits of its own in the VM, a pause container, claims nothing when it is updated", async () => {
+test("an update of a pause container claims nothing", async () => {
   const { capacity, calls } = setUp();
   await capacity.change("pause", limits(4000, 4), forever);
   assert.deepEqual(calls, []);
 });
 
-test("what cannot be had is refused before anything changes, and does not count", async () => {
+test("a limit that cannot be met is refused before anything changes, and does not count", async () => {
   const { capacity, calls, room } = setUp(600);
   await capacity.admit("a", limits(100, 1), forever);
   await assert.rejects(capacity.admit("b", limits(5000, 1), forever), {
@@ -95,7 +95,7 @@ test("what cannot be had is refused before anything changes, and does not count"
   assert.deepEqual(capacity.size, { vcpus: 1, memoryMib: 512 });
 });
 
-test("after a hot-plug that failed the VM has what it got; the next container gets the rest", async () => {
+test("after a failed hot-plug the VM keeps what it has; the next container gets the rest", async () => {
   const { capacity, calls, faults } = setUp();
   faults.set("addVcpu", () => Promise.reject(failedPrecondition("the guest refused it")));
   await assert.rejects(capacity.admit("a", limits(160 + 256, 2), forever), { message: /refused it/ });
@@ -107,7 +107,7 @@ test("after a hot-plug that failed the VM has what it got; the next container ge
   assert.deepEqual(calls, ["addVcpu", "onlineResources 2 512"]);
 });
 
-test("what the guest did not take is asked for again, not plugged in again", async () => {
+test("resources that the guest did not bring online are retried, not hot-plugged again", async () => {
   const { capacity, agent, calls } = setUp();
   agent.faults.set("onlineResources", failedPrecondition("the guest has 256 of 512 MiB of memory"));
   await assert.rejects(capacity.admit("a", limits(400, 1), forever), { message: /256 of 512/ });
@@ -119,7 +119,7 @@ test("what the guest did not take is asked for again, not plugged in again", asy
   assert.deepEqual(calls, ["addVcpu", "onlineResources 2 512"]);
 });
 
-test("who gives up waiting does not stop the VM from growing, and its container does not stay counted", async () => {
+test("a caller's timeout does not stop the VM from growing, and its container is not counted", async () => {
   const { capacity, calls, faults } = setUp();
   const [begun, gate] = [deferred<void>(), deferred<void>()];
   faults.set("addMemory 256", () => {

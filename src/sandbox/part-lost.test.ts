@@ -11,7 +11,7 @@ function helperEnd(signal: NodeJS.Signals | null): ProcessExit {
   return { code: signal ? null : 0, signal, reason: "virtiofsd ended", stderr: "", requested: false };
 }
 
-test("a helper that ends with its VMM, and is seen first, is not the cause", async () => {
+test("a helper that exits with its VMM is not the cause, even if its exit is seen first", async () => {
   const vm = deferred<VmExit>();
   const helper = deferred<ProcessExit>();
   const lost = firstLost({ exited: vm.promise }, [{ exited: helper.promise }]);
@@ -19,7 +19,7 @@ test("a helper that ends with its VMM, and is seen first, is not the cause", asy
   setImmediate(() => vm.resolve(VM_END));
   assert.deepEqual(await lost, {
     reason: "qemu ended",
-    words: "; the guest's last console lines:\nKernel panic",
+    console: "; the guest's last console lines:\nKernel panic",
   });
 });
 
@@ -28,15 +28,15 @@ test("a helper that is killed is the cause at once", async () => {
     { exited: new Promise(() => undefined) },
     { exited: Promise.resolve(helperEnd("SIGKILL")) },
   ]);
-  assert.deepEqual(await lost, { reason: "virtiofsd ended", words: "" });
+  assert.deepEqual(await lost, { reason: "virtiofsd ended", console: "" });
 });
 
-test("a helper that ends by itself is the cause where the VMM lives on", async (t) => {
+test("a helper that exits by itself is the cause if the VMM keeps running", async (t) => {
   t.mock.timers.enable({ apis: ["setTimeout"] });
   const lost = firstLost({ exited: new Promise(() => undefined) }, [
     { exited: Promise.resolve(helperEnd(null)) },
   ]);
   await new Promise(setImmediate);
   t.mock.timers.tick(60_000);
-  assert.deepEqual(await lost, { reason: "virtiofsd ended", words: "" });
+  assert.deepEqual(await lost, { reason: "virtiofsd ended", console: "" });
 });

@@ -9,7 +9,7 @@ export interface PartLost {
   /** One sentence: `virtiofsd was killed by SIGKILL`. */
   readonly reason: string;
   /** The guest's last words; empty where it is not the VM that ended. */
-  readonly words: string;
+  readonly console: string;
 }
 
 /** How long a VMM may take to end behind a helper that ends with it. */
@@ -24,11 +24,11 @@ export function firstLost(
 ): Promise<PartLost> {
   const vmLost = vm.exited.then(({ reason, console }) => ({
     reason,
-    words: consoleTail(console),
+    console: consoleTail(console),
   }));
   const helperLost = async ({ exited }: Pick<HostProcess, "exited">): Promise<PartLost> => {
     const { reason, signal } = await exited;
-    const own = { reason, words: "" };
+    const own = { reason, console: "" };
     if (signal !== null) return own; // somebody has ended it
     const what = "waiting for the VMM to exit";
     return await Deadline.within(BEHIND_MS, what, (limit) => limit.race(vmLost)).catch(() => own);
@@ -45,8 +45,8 @@ export async function unlessLost<T>(
   try {
     return await Promise.race([
       step(),
-      partLost.then(({ reason, words }) => {
-        throw unavailable(`${reason} before the guest agent answered${words}`);
+      partLost.then(({ reason, console }) => {
+        throw unavailable(`${reason} before the guest agent answered${console}`);
       }),
     ]);
   } catch (error) {

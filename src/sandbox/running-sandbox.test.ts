@@ -22,7 +22,7 @@ async function running(lines = "") {
   return { boot, around, agent, sandbox, vm };
 }
 
-test("a VM that ends is lost for the reason that the VMM or the helper gave", async () => {
+test("a VM that ends is lost for the reason of its VMM or its helper", async () => {
   const first = await running();
   first.vm.die();
   assert.match(await first.sandbox.lost, /^fake was killed by SIGKILL; the guest's last console lines:/);
@@ -33,14 +33,14 @@ test("a VM that ends is lost for the reason that the VMM or the helper gave", as
   await second.sandbox.stop(within(60_000));
 });
 
-test("a VM whose agent has gone is lost", async () => {
+test("a VM whose agent disconnects is lost", async () => {
   const { agent, sandbox } = await running();
   agent.lose("connection reset");
   assert.match(await sandbox.lost, /^the guest agent disconnected: connection reset/);
   await sandbox.stop(within(60_000));
 });
 
-test("one that is killed is lost for the first reason that was given", async () => {
+test("a VM that is killed twice is lost for the first reason", async () => {
   const { sandbox, vm } = await running();
   assert.equal(sandbox.killed, undefined);
   await Promise.all([sandbox.kill("container c cannot be killed"), sandbox.kill("another")]);
@@ -50,7 +50,7 @@ test("one that is killed is lost for the first reason that was given", async () 
   await sandbox.stop(within(60_000));
 });
 
-test("stop has the guest write its data back once, then ends all there is; it is not a loss", async () => {
+test("stop makes the guest write its data back, then releases everything; it is no loss", async () => {
   const { around, agent, sandbox, vm } = await running();
   const lost = sandbox.lost.then(() => "lost");
   await Promise.all([sandbox.stop(within(60_000)), sandbox.stop(within(60_000))]);
@@ -62,7 +62,7 @@ test("stop has the guest write its data back once, then ends all there is; it is
   assert.equal(await Promise.race([lost, new Promise((resolve) => setImmediate(resolve, "kept"))]), "kept");
 });
 
-test("a guest that does not shut down is ended all the same", async () => {
+test("a guest that does not shut down is stopped anyway", async () => {
   const { boot, agent, sandbox, vm } = await running();
   agent.faults.set("shutdown", internal("no"));
   await sandbox.stop(within(60_000));
@@ -70,7 +70,7 @@ test("a guest that does not shut down is ended all the same", async () => {
   assert.ok(boot.logged.includes("the guest did not shut down by itself"));
 });
 
-test("the VM grows only where the configuration lets it", async () => {
+test("the VM grows only if the configuration allows it", async () => {
   const grows = await running("runtime: {static_sandbox_resource_mgmt: false}");
   const fixed = await running();
   assert.ok(grows.sandbox.capacity instanceof GrowingCapacity);

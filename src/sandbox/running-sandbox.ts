@@ -46,7 +46,7 @@ export class RunningSandbox implements Sandbox {
       ...{ nodes, mounts: boot.mounts, ledger, kept: around.kept, directory, log },
     });
     this.capacity = this.#capacity();
-    this.#watched = { vm, agent, monitor: config.hypervisor.type, helpers };
+    this.#watched = { vm, agent, vmmRole: config.hypervisor.type, helpers };
     const { watchdog, givenUp } = watchVm(this.#watched, config.runtime, reportHealth);
     this.#watchdog = watchdog;
     this.lost = this.#end(givenUp);
@@ -115,7 +115,7 @@ export class RunningSandbox implements Sandbox {
   #end(givenUp: Promise<string>): Promise<string> {
     const { vm, partLost } = this.booted;
     const ends = [
-      partLost.then(({ reason, words }) => `${reason}${words}`),
+      partLost.then(({ reason, console }) => `${reason}${console}`),
       this.agent.lost.then(
         ({ message }) => `the guest agent disconnected: ${message}${consoleTail(vm.console())}`,
       ),

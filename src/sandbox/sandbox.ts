@@ -73,7 +73,7 @@ export interface SharedContainer {
 /** What keeps a guest from answering. */
 export interface GuestSilence {
   /** `qemu (process 5) is stopped; the guest agent does not answer` */
-  readonly words: string;
+  readonly text: string;
   /** A signal has stopped a process of the host: patience does not help. */
   readonly stopped: boolean;
 }

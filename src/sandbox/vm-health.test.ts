@@ -1,4 +1,4 @@
-/** What is asked of a VM, and what its silence is called. */
+/** What a VM is probed for, and how a failed probe is reported. */
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { afterEach, beforeEach, test } from "node:test";
@@ -28,7 +28,7 @@ afterEach(() => void helper.kill("SIGKILL"));
 
 const watched = () => ({
   vm: { pid, status: () => status() },
-  ...{ monitor: "qemu", agent, helpers: [{ role: "vhost-device-vsock", pid }] },
+  ...{ vmmRole: "qemu", agent, helpers: [{ role: "vhost-device-vsock", pid }] },
 });
 const look = () => lookAt(watched(), within(SOON_MS));
 const stop = async () => {
@@ -36,53 +36,53 @@ const stop = async () => {
   await pollUntil(() => isStopped(pid), within(10_000));
 };
 
-test("all answer", async () => {
+test("a VM whose components all answer", async () => {
   assert.deepEqual(await look(), []);
 });
 
-test("a VM that is paused owes no answer, one that its monitor has stopped does", async () => {
+test("a paused VM need not answer, one that its VMM has stopped must", async () => {
   agent.faults.set("ping", silence);
   status = async () => ({ state: "paused" });
   assert.equal(await look(), undefined);
   status = async () => ({ state: "broken", reason: "internal-error" });
   assert.deepEqual(await look(), [
-    { part: "monitor", words: "qemu has stopped the guest (internal-error)" },
-    { part: "guest", words: "the guest agent does not answer" },
+    { part: "vmm", text: "qemu has stopped the guest (internal-error)" },
+    { part: "guest", text: "the guest agent does not answer" },
   ]);
 });
 
-test("who does not answer, or fails to, is named, and who stands still", async () => {
+test("a component that does not answer or is stopped is named", async () => {
   status = () => silence;
-  assert.deepEqual(await look(), [{ part: "monitor", words: "qemu does not answer" }]);
+  assert.deepEqual(await look(), [{ part: "vmm", text: "qemu does not answer" }]);
   status = () => Promise.reject(new Error("no"));
-  assert.deepEqual(await look(), [{ part: "monitor", words: "qemu does not answer" }]);
+  assert.deepEqual(await look(), [{ part: "vmm", text: "qemu does not answer" }]);
   agent.faults.set("ping", new Error("no"));
   await stop();
   assert.deepEqual(await look(), [
-    { part: "monitor", words: `qemu (process ${pid}) is stopped`, stopped: true },
+    { part: "vmm", text: `qemu (process ${pid}) is stopped`, stopped: true },
     {
       part: "guest",
-      words: `the guest agent does not answer: vhost-device-vsock (process ${pid}) is stopped`,
+      text: `the guest agent does not answer: vhost-device-vsock (process ${pid}) is stopped`,
       stopped: true,
     },
   ]);
 });
 
-test("what keeps a guest from answering: nothing while it does, whatever the monitor does, or while it is paused", async () => {
+test("a guest that answers, whatever its VMM does, or is paused has no problem", async () => {
   const ask = () => guestSilence(watched(), within(SOON_MS));
   assert.equal(await ask(), undefined);
   status = () => silence;
   assert.equal(await ask(), undefined);
   agent.faults.set("ping", silence);
-  const words = "qemu does not answer; the guest agent does not answer";
-  assert.deepEqual(await ask(), { words, stopped: false });
+  const text = "qemu does not answer; the guest agent does not answer";
+  assert.deepEqual(await ask(), { text, stopped: false });
   await stop();
   assert.equal((await ask())?.stopped, true);
   status = async () => ({ state: "paused" });
   assert.equal(await ask(), undefined);
 });
 
-/** Watches until something is told `times` times; answers what was told, and whether the VM was given up. */
+/** Watches until `times` reports; returns the reports and whether the VM was given up. */
 async function watch(health_action: "report" | "kill", times: number) {
   const told: Health[] = [];
   const settings = { health_interval: 5, health_timeout: SOON_MS, health_action };
@@ -96,7 +96,7 @@ async function watch(health_action: "report" | "kill", times: number) {
   return { told, reason, health: watchdog.health };
 }
 
-test("the VM of a silent guest is given up only where the configuration says so", async () => {
+test("the VM of an unresponsive guest is given up only if the configuration says so", async () => {
   agent.faults.set("ping", silence);
   const reported = await watch("report", 1);
   assert.equal(reported.reason, undefined);
@@ -105,17 +105,17 @@ test("the VM of a silent guest is given up only where the configuration says so"
   assert.match(reason ?? "", /^the VM was killed \(runtime.health_action: kill\): the guest agent does not/);
 });
 
-test("a monitor alone that does not answer ends no VM: the containers run", async () => {
+test("an unresponsive VMM alone does not end its VM, whose containers run", async () => {
   status = () => silence;
   const { told, reason } = await watch("kill", 1);
   assert.deepEqual(
     told.map(({ silent }) => silent.map(({ part }) => part)),
-    [["monitor"]],
+    [["vmm"]],
   );
   assert.equal(reason, undefined);
 });
 
-test("a process that a helper has forked is looked at, too", async () => {
+test("a helper's forks are checked, too", async () => {
   helper.kill("SIGKILL");
   helper = spawn("/bin/sh", ["-c", "sleep 1000; true"]);
   pid = helper.pid ?? 0;

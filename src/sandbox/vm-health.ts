@@ -16,7 +16,7 @@ export interface VmProcess {
 export interface WatchedVm {
   readonly vm: Pick<Vm, "pid" | "status">;
   /** The kind of the VM's monitor: `qemu`. */
-  readonly monitor: string;
+  readonly vmmRole: string;
   readonly agent: Pick<GuestAgent, "ping">;
   /** Those besides the monitor, whose standing still would explain the guest's silence. */
   readonly helpers: readonly VmProcess[];
@@ -26,15 +26,15 @@ export interface WatchedVm {
 export function watchVm(
   watched: WatchedVm,
   settings: Pick<Config["runtime"], "health_interval" | "health_timeout" | "health_action">,
-  tell: (health: Health) => void,
+  report: (health: Health) => void,
 ): { watchdog: Watchdog; givenUp: Promise<string> } {
   const givenUp = deferred<string>();
   const watchdog = new Watchdog({
     intervalMs: settings.health_interval,
     timeoutMs: settings.health_timeout,
     look: (deadline) => lookAt(watched, deadline),
-    tell: (health) => {
-      tell(health);
+    report: (health) => {
+      report(health);
       // While the guest answers its containers run, whatever the monitor does.
       if (settings.health_action === "kill" && health.silent.some(({ part }) => part === "guest"))
         givenUp.resolve(`the VM was killed (runtime.health_action: kill): ${healthSentence(health)}`);
@@ -45,7 +45,7 @@ export function watchVm(
 
 /** Asks the monitor and the agent of a VM at once, for its `Watchdog`. */
 export async function lookAt(watched: WatchedVm, deadline: Deadline): Promise<Silence[] | undefined> {
-  const { vm, agent, monitor } = watched;
+  const { vm, agent, vmmRole } = watched;
   const [status, answered] = await Promise.all([
     deadline.race(vm.status(deadline)).catch(() => undefined), // what is wrong is told below
     deadline.race(agent.ping(deadline)).then(
@@ -56,27 +56,23 @@ export async function lookAt(watched: WatchedVm, deadline: Deadline): Promise<Si
   if (status?.state === "paused") return undefined;
   const silences: Silence[] = [];
   if (status?.state !== "running") {
-    silences.push({ part: "monitor", ...(await monitorSilence({ role: monitor, pid: vm.pid }, status)) });
+    silences.push({ part: "vmm", ...(await vmmSilence({ role: vmmRole, pid: vm.pid }, status)) });
   }
   if (!answered) {
-    const words = "the guest agent does not answer";
+    const text = "the guest agent does not answer";
     const stopped = await stoppedOf(watched.helpers);
-    if (stopped.length === 0) silences.push({ part: "guest", words });
+    if (stopped.length === 0) silences.push({ part: "guest", text });
     else
-      silences.push({ part: "guest", words: `${words}: ${stopped.join(" and ")} is stopped`, stopped: true });
+      silences.push({ part: "guest", text: `${text}: ${stopped.join(" and ")} is stopped`, stopped: true });
   }
   return silences;
 }
 
-async function monitorSilence(
-  monitor: VmProcess,
-  status: VmStatus | undefined,
-): Promise<Omit<Silence, "part">> {
-  if (status?.state === "broken")
-    return { words: `${monitor.role} has stopped the guest (${status.reason})` };
-  const [stopped] = await stoppedOf([monitor]);
-  if (stopped === undefined) return { words: `${monitor.role} does not answer` };
-  return { words: `${stopped} is stopped`, stopped: true };
+async function vmmSilence(vmm: VmProcess, status: VmStatus | undefined): Promise<Omit<Silence, "part">> {
+  if (status?.state === "broken") return { text: `${vmm.role} has stopped the guest (${status.reason})` };
+  const [stopped] = await stoppedOf([vmm]);
+  if (stopped === undefined) return { text: `${vmm.role} does not answer` };
+  return { text: `${stopped} is stopped`, stopped: true };
 }
 
 /** What keeps a guest from answering; undefined while it answers, or need not. As `lookAt`, never rejects. */
@@ -87,14 +83,14 @@ export async function guestSilence(
   const silences = (await lookAt(watched, deadline)) ?? [];
   if (!silences.some(({ part }) => part === "guest")) return undefined;
   return {
-    words: silences.map(({ words }) => words).join("; "),
+    text: silences.map(({ text }) => text).join("; "),
     stopped: silences.some(({ stopped }) => stopped),
   };
 }
 
 /** The processes of a VM that a signal has stopped. Never rejects. */
-export async function stoppedParts({ vm, monitor, helpers }: WatchedVm): Promise<string[]> {
-  return await stoppedOf([{ role: monitor, pid: vm.pid }, ...helpers]);
+export async function stoppedParts({ vm, vmmRole, helpers }: WatchedVm): Promise<string[]> {
+  return await stoppedOf([{ role: vmmRole, pid: vm.pid }, ...helpers]);
 }
 
 /** Those that a signal has stopped, they or what they have forked. Where that cannot be read nothing is known of them. */
@@ -110,5 +106,5 @@ async function stoppedOf(processes: readonly VmProcess[]): Promise<string[]> {
 /** A finding as a sentence, for logs and events. */
 export function healthSentence({ silent, forMs }: Health): string {
   if (silent.length === 0) return `all components of the VM answer again, after ${forMs} ms`;
-  return `${silent.map(({ words }) => words).join("; ")} (for ${forMs} ms)`;
+  return `${silent.map(({ text }) => text).join("; ")} (for ${forMs} ms)`;
 }

@@ -20,11 +20,11 @@ function setUp(t: TestContext, options: Partial<WatchdogOptions> = {}) {
     if (missing.length > 0) await new Promise<void>((resolve) => deadline.onEnd(() => resolve()));
     looks.underWay--;
     if (looks.paused) return undefined;
-    return missing.map((part) => ({ part, words: `${part} does not answer` }));
+    return missing.map((part) => ({ part, text: `${part} does not answer` }));
   };
   const watchdog = new Watchdog({
     ...{ intervalMs: INTERVAL, timeoutMs: TIMEOUT, look: ask },
-    ...{ tell: (health: Health) => told.push(health), now: () => now, random: () => 0.5 },
+    ...{ report: (health: Health) => told.push(health), now: () => now, random: () => 0.5 },
     ...options,
   });
   t.after(() => watchdog.stop());
@@ -39,7 +39,7 @@ function setUp(t: TestContext, options: Partial<WatchdogOptions> = {}) {
   return { watchdog, silent, told, words, looks, tick };
 }
 
-test("a guest that falls silent is told of once, and so is its return", async (t) => {
+test("an unresponsive guest is reported once, and so is its recovery", async (t) => {
   const { watchdog, silent, told, words, looks, tick } = setUp(t);
   await tick(10 * INTERVAL);
   assert.deepEqual([looks.count, told.length, watchdog.health.silent], [10, 0, []]);
@@ -49,7 +49,7 @@ test("a guest that falls silent is told of once, and so is its return", async (t
   await tick(TIMEOUT + 20);
   assert.deepEqual(words(), ["guest"]);
   assert.ok(told[0] && told[0].forMs >= 2 * TIMEOUT && told[0].forMs <= INTERVAL + 2 * TIMEOUT + 20);
-  assert.deepEqual(watchdog.health.silent, [{ part: "guest", words: "guest does not answer" }]);
+  assert.deepEqual(watchdog.health.silent, [{ part: "guest", text: "guest does not answer" }]);
   await tick(10 * INTERVAL);
   assert.deepEqual(words(), ["guest"]);
   assert.ok(watchdog.health.forMs > 9 * INTERVAL);
@@ -63,7 +63,7 @@ test("a guest that falls silent is told of once, and so is its return", async (t
   assert.deepEqual(words(), ["guest", "well", "guest"]);
 });
 
-test("one question that is not answered in time is asked again at once, and forgotten", async (t) => {
+test("a failed probe is repeated at once, and forgotten if that succeeds", async (t) => {
   const { watchdog, silent, told, looks, tick } = setUp(t);
   for (let round = 0; round < 5; round++) {
     silent.add("guest");
@@ -75,23 +75,23 @@ test("one question that is not answered in time is asked again at once, and forg
   assert.equal(looks.count, 10);
 });
 
-test("a part that falls silent later is told of, too; a part of two that returns is not yet all", async (t) => {
+test("a second unresponsive component is reported; recovery only once both answer", async (t) => {
   const { silent, words, tick } = setUp(t);
-  silent.add("monitor");
+  silent.add("vmm");
   await tick(INTERVAL + 2 * TIMEOUT + 20);
-  assert.deepEqual(words(), ["monitor"]);
+  assert.deepEqual(words(), ["vmm"]);
   silent.add("guest");
   await tick(3 * (INTERVAL + TIMEOUT));
-  assert.deepEqual(words(), ["monitor", "monitor,guest"]);
-  silent.delete("monitor");
+  assert.deepEqual(words(), ["vmm", "vmm,guest"]);
+  silent.delete("vmm");
   await tick(2 * (INTERVAL + TIMEOUT));
   assert.equal(words().length, 2);
   silent.clear();
   await tick(INTERVAL + TIMEOUT);
-  assert.deepEqual(words(), ["monitor", "monitor,guest", "well"]);
+  assert.deepEqual(words(), ["vmm", "vmm,guest", "well"]);
 });
 
-test("a paused VM owes no answer", async (t) => {
+test("a paused VM need not answer", async (t) => {
   const { silent, told, looks, tick } = setUp(t);
   looks.paused = true;
   silent.add("guest");
@@ -103,7 +103,7 @@ test("a paused VM owes no answer", async (t) => {
   assert.ok((told[0]?.forMs ?? 0) < INTERVAL + 4 * TIMEOUT, "the pause does not count");
 });
 
-test("after stop nothing is asked and nothing told; an interval of 0 is never", async (t) => {
+test("after stop there are no probes and reports; an interval of 0 turns probes off", async (t) => {
   const { watchdog, silent, told, looks, tick } = setUp(t);
   silent.add("guest");
   await tick(INTERVAL + 20);
@@ -116,14 +116,14 @@ test("after stop nothing is asked and nothing told; an interval of 0 is never", 
   assert.equal(never.looks.count, 0);
 });
 
-test("the looks of many pods spread over their interval", async (t) => {
+test("the probes of many pods are spread over the interval", async (t) => {
   const phases = [0, 0.25, 0.5, 0.75, 0.999];
   t.mock.timers.enable({ apis: ["setTimeout"] });
   const counts = phases.map(() => 0);
   const dogs = phases.map(
     (phase, index) =>
       new Watchdog({
-        ...{ intervalMs: INTERVAL, timeoutMs: TIMEOUT, tell: () => undefined, random: () => phase },
+        ...{ intervalMs: INTERVAL, timeoutMs: TIMEOUT, report: () => undefined, random: () => phase },
         look: async () => {
           counts[index] = (counts[index] ?? 0) + 1;
           return [];

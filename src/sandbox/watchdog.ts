@@ -1,13 +1,13 @@
 import { Deadline } from "../core/deadline.ts";
 
 /** Without the monitor the VM cannot be changed or paused; without the guest nothing in it can be reached. */
-export type Part = "monitor" | "guest";
+export type Part = "vmm" | "guest";
 
 /** A part that does not answer, or answers that it is broken. */
 export interface Silence {
   readonly part: Part;
   /** One sentence: `the guest agent does not answer`. */
-  readonly words: string;
+  readonly text: string;
   /** Because a signal has stopped a process of the host. */
   readonly stopped?: true;
 }
@@ -31,7 +31,7 @@ export interface WatchdogOptions {
    */
   look(deadline: Deadline): Promise<readonly Silence[] | undefined>;
   /** Called when a part has fallen silent, and when all is well again. */
-  tell(health: Health): void;
+  report(health: Health): void;
   /** Milliseconds; for tests. */
   readonly now?: () => number;
   /** From 0 up to 1; for tests. */
@@ -39,7 +39,7 @@ export interface WatchdogOptions {
 }
 
 /** One question may meet a host or a shim that stood still: its answer is there, and its time over before it is read. */
-const QUESTIONS = 2;
+const PROBES = 2;
 
 /**
  * Looks now and then whether a VM still answers. A part that has not answered two questions in a row is told of, once,
@@ -49,8 +49,8 @@ const QUESTIONS = 2;
 export class Watchdog {
   readonly #options: WatchdogOptions;
   readonly #now: () => number;
-  readonly #misses = { monitor: 0, guest: 0 };
-  readonly #told = new Set<Part>();
+  readonly #misses = { vmm: 0, guest: 0 };
+  readonly #reported = new Set<Part>();
   #wellAt: number;
   #health: Health = { silent: [], forMs: 0 };
   #timer: NodeJS.Timeout | undefined;
@@ -85,9 +85,9 @@ export class Watchdog {
 
   /** A first miss is followed by a second question at once. */
   async #round(): Promise<void> {
-    for (let question = 0; question < QUESTIONS; question++) {
+    for (let probe = 0; probe < PROBES; probe++) {
       await this.#look();
-      if (this.#stopped || (this.#misses.monitor !== 1 && this.#misses.guest !== 1)) break;
+      if (this.#stopped || (this.#misses.vmm !== 1 && this.#misses.guest !== 1)) break;
     }
     this.#schedule();
   }
@@ -103,19 +103,19 @@ export class Watchdog {
   }
 
   #judge(silences: readonly Silence[]): void {
-    for (const part of ["monitor", "guest"] as const) {
+    for (const part of ["vmm", "guest"] as const) {
       const missed = silences.some((silence) => silence.part === part);
       this.#misses[part] = missed ? this.#misses[part] + 1 : 0;
     }
-    const silent = silences.filter(({ part }) => this.#misses[part] >= QUESTIONS);
+    const silent = silences.filter(({ part }) => this.#misses[part] >= PROBES);
     this.#health = { silent, forMs: Math.round(this.#now() - this.#wellAt) };
     if (silences.length === 0) {
-      if (this.#told.size > 0) this.#options.tell(this.#health);
-      this.#told.clear();
+      if (this.#reported.size > 0) this.#options.report(this.#health);
+      this.#reported.clear();
       this.#wellAt = this.#now();
-    } else if (silent.some(({ part }) => !this.#told.has(part))) {
-      for (const { part } of silent) this.#told.add(part);
-      this.#options.tell(this.#health);
+    } else if (silent.some(({ part }) => !this.#reported.has(part))) {
+      for (const { part } of silent) this.#reported.add(part);
+      this.#options.report(this.#health);
     }
   }
 }

@@ -15,7 +15,7 @@ async function booting(request: Partial<SandboxRequest> = {}) {
   return { boot, around, vm: await startSandboxVm(boot, around.value) };
 }
 
-test("the guest is told of the pod, and its helpers are put where the pod's processes are", async () => {
+test("the guest gets the pod's settings, and the helpers enter the pod's cgroup", async () => {
   const { boot, around, vm } = await booting({ hostname: "web", sysctls: { "net.core.somaxconn": "9" } });
   const agent = new FakeAgent();
   const told: SandboxSettings[] = [];
@@ -49,7 +49,7 @@ test("a VM that ends before its agent answers is the failure, with the end of it
   await boot.disposer.dispose();
 });
 
-test("an agent that cannot set up the sandbox is closed, once nothing else is under way", async () => {
+test("an agent that cannot set up the sandbox is closed once all other steps have ended", async () => {
   const { boot, around, vm } = await booting();
   const agent = new FakeAgent();
   agent.faults.set("startSandbox", internal("mount: no"));

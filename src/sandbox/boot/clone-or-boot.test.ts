@@ -19,7 +19,7 @@ beforeEach(async () => {
 });
 afterEach(() => rm(root, { recursive: true }));
 
-/** Makes the directory that every attempt makes. */
+/** Creates the directory that every attempt creates. */
 async function makeDirectory(disposer: Disposer): Promise<void> {
   const path = join(root, "vm");
   await mkdir(path);
@@ -29,13 +29,13 @@ async function makeDirectory(disposer: Disposer): Promise<void> {
   });
 }
 
-test("a boot finds nothing of the clone that failed, though a helper did not end in time", async () => {
+test("a boot finds nothing of the failed clone, even if a helper exits late", async () => {
   const attempts: boolean[] = [];
   const booted = await cloneOrBoot(
     async (clone, disposer) => {
       attempts.push(clone);
       await makeDirectory(disposer);
-      // As a stopped process does: it ends when its limit is over, by SIGKILL.
+      // Like a stopped process, which is killed at its timeout.
       disposer.push("virtiofsd", (by) => new Promise((resolve) => by.onEnd(() => resolve())));
       disposer.push("vsock", (by) => new Promise((resolve) => by.onEnd(() => resolve())));
       disposer.push("VM", (by) => new Promise((resolve) => by.onEnd(() => resolve())));
@@ -50,7 +50,7 @@ test("a boot finds nothing of the clone that failed, though a helper did not end
   assert.deepEqual(warnings, ["start from a template: no answer; the pod is booted without a template"]);
 });
 
-test("an undo step that fails once is tried again before the boot", async () => {
+test("an undo step that fails once is retried before the boot", async () => {
   let tries = 0;
   await cloneOrBoot(
     async (clone, disposer) => {
@@ -67,7 +67,7 @@ test("an undo step that fails once is tried again before the boot", async () => 
   assert.equal(tries, 2);
 });
 
-test("what cannot be undone is told, and the boot is not tried into it", async () => {
+test("if an undo step keeps failing, that is reported and there is no boot", async () => {
   const attempts: boolean[] = [];
   const start = cloneOrBoot(
     async (clone, disposer) => {
@@ -90,7 +90,7 @@ test("what cannot be undone is told, and the boot is not tried into it", async (
   assert.deepEqual(await readdir(root), []);
 });
 
-test("another failure is told as it is, everything undone", async () => {
+test("any other failure is rethrown unchanged, after everything is undone", async () => {
   const start = cloneOrBoot(
     async (_clone, disposer) => {
       await makeDirectory(disposer);

@@ -52,7 +52,7 @@ const discardAll = async () => {
 };
 const templates = async () => (await readdir(join(root, "templates"))).filter((name) => name !== "lock");
 
-test("a pod is a clone with its own devices, vsock first, which runs when they are in", async () => {
+test("a pod's clone gets its devices, vsock first, before it runs", async () => {
   const { vm, proving } = await start();
   assert.ok(vm instanceof FakeVm);
   assert.deepEqual(vm.calls, ["restore", "plug vhost-user", "plug share", "plug nic", "resume"]);
@@ -60,7 +60,7 @@ test("a pod is a clone with its own devices, vsock first, which runs when they a
   assert.deepEqual(warnings, []);
 });
 
-test("machines that cannot be cloned are booted without a word", async () => {
+test("machines that cannot be cloned are booted without a warning", async () => {
   const { vm } = await start({ machine: "microvm" });
   assert.deepEqual((vm as FakeVm).calls, []);
   assert.deepEqual(((await start({}, false)).vm as FakeVm).calls, []);
@@ -72,7 +72,7 @@ test("a clone gets the kernel's vsock like any other device", async () => {
   assert.deepEqual((vm as FakeVm).calls.slice(0, 2), ["restore", "plug vhost"]);
 });
 
-test("where no template can be made, the pod is booted, with one warning", async (t) => {
+test("if no template can be built, the pod is booted, with one warning", async (t) => {
   t.mock.method(FakeVm.prototype, "snapshot", async () => {
     throw unavailable("no room");
   });
@@ -81,7 +81,7 @@ test("where no template can be made, the pod is booted, with one warning", async
   assert.deepEqual(warnings, ["build a template: no room; the pod is booted without a template"]);
 });
 
-test("a clone that does not come up is a CloneError, its VM is ended and its template gone", async (t) => {
+test("a clone that does not come up is a CloneError; VM and template are removed", async (t) => {
   await start();
   t.mock.method(FakeVm.prototype, "resume", async () => {
     throw unavailable("qemu ended");
@@ -95,7 +95,7 @@ test("a clone that does not come up is a CloneError, its VM is ended and its tem
   assert.deepEqual(await templates(), []);
 });
 
-test("a guest that does not answer in a clone is a CloneError; being slow does not condemn the template", async () => {
+test("a clone's unresponsive guest is a CloneError; a slow one does not cost the template", async () => {
   const { proving } = await start();
   const silent = async () => {
     throw deadlineExceeded("no answer");
@@ -104,7 +104,7 @@ test("a guest that does not answer in a clone is a CloneError; being slow does n
   assert.equal((await templates()).length, 1);
 });
 
-test("the caller's end is not the clone's failure", async () => {
+test("the caller's timeout is not a failure of the clone", async () => {
   const { proving } = await start();
   deadline.cancel("containerd gave up");
   await assert.rejects(
@@ -115,7 +115,7 @@ test("the caller's end is not the clone's failure", async () => {
   );
 });
 
-test("a template that is discarded before it is opened costs its clone, not the pod", async (t) => {
+test("if a template is discarded before it is opened, the pod is booted", async (t) => {
   await start();
   const { restore } = FakeHypervisor.prototype;
   t.mock.method(driver, "restore", async (...args: Parameters<typeof restore>) => {
@@ -128,7 +128,7 @@ test("a template that is discarded before it is opened costs its clone, not the 
   assert.deepEqual(warnings, []);
 });
 
-test("a template that is discarded while its clone starts is not missed", async () => {
+test("a template may be discarded while its clone starts", async () => {
   const { vm, proving } = await start();
   assert.equal((vm as FakeVm).calls[0], "restore");
   await discardAll();
@@ -136,7 +136,7 @@ test("a template that is discarded while its clone starts is not missed", async 
   assert.deepEqual(warnings, []);
 });
 
-test("a clone that failed takes no template away but its own", async () => {
+test("a failed clone removes only its own template", async () => {
   const { proving } = await start();
   await discardAll();
   await start();
@@ -147,7 +147,7 @@ test("a clone that failed takes no template away but its own", async () => {
   assert.equal((await templates()).length, 1);
 });
 
-test("starts and discards at the same time disturb each other in nothing", async () => {
+test("concurrent starts and discards do not disturb each other", async () => {
   const store = new TemplateStore(join(root, "templates"));
   let busy = true;
   const discarding = (async () => {

@@ -1,4 +1,4 @@
-/** The first phase of a boot: parts that are made at the same time, some of which fail. */
+/** The first phase of a boot: components that are created concurrently, some of which fail. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type FakeBoot, fakeBoot } from "../../../test/testkit/fake-boot.ts";
@@ -10,7 +10,7 @@ import { prepareSurroundings } from "./surroundings.ts";
 const NAMES = ["cgroup", "user", "directory", "hypervisor", "network", "share", "vsock", "nodes"] as const;
 type Name = (typeof NAMES)[number];
 
-/** Makers that need a turn of the event loop each; `failing` names one that fails. `made` and `released` tell the order. */
+/** Fakes that take a turn of the event loop each; `failing` fails. `made` and `released` record the order. */
 function makers(boot: FakeBoot, failing?: Name) {
   const made: Name[] = [];
   const released: Name[] = [];
@@ -26,7 +26,7 @@ function makers(boot: FakeBoot, failing?: Name) {
   return { parts, made, released };
 }
 
-test("every part is made once, and released before what it was made after", async () => {
+test("every component is created once, and released in reverse order", async () => {
   const boot = await fakeBoot();
   const { parts, made, released } = makers(boot);
   const around = await prepareSurroundings(boot, parts);
@@ -39,7 +39,7 @@ test("every part is made once, and released before what it was made after", asyn
 });
 
 for (const failing of NAMES) {
-  test(`when ${failing} fails, the boot fails with that, and what was made is released`, async () => {
+  test(`if ${failing} fails, the boot fails with its error and releases the rest`, async () => {
     const boot = await fakeBoot();
     const { parts, made, released } = makers(boot, failing);
     await assert.rejects(prepareSurroundings(boot, parts), { message: `${failing} failed` });
@@ -54,7 +54,7 @@ for (const failing of NAMES) {
   });
 }
 
-test("a cgroup that is entered after another part has failed is released, too", async () => {
+test("a cgroup that is entered after another component has failed is released, too", async () => {
   const boot = await fakeBoot();
   const { parts, released } = makers(boot, "directory");
   const entered = deferred<void>();

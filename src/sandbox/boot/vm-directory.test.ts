@@ -23,7 +23,7 @@ const facts = async (path: string) => {
   return [uid, gid, mode & 0o777];
 };
 
-test("is the user's until it is sealed; then only the sockets in it are", async () => {
+test("a VM's directory is the user's until it is sealed, then only its sockets are", async () => {
   const ledger = new MemoryLedger();
   const directory = await VmDirectory.create(join(root, "vm"), USER, ledger);
   assert.deepEqual(ledger.resources, [{ kind: "directory", path: directory.path }]);
@@ -43,7 +43,7 @@ test("is the user's until it is sealed; then only the sockets in it are", async 
   assert.deepEqual([ledger.resources, existsSync(directory.path)], [[], false]);
 });
 
-test("is root's alone without a user", async () => {
+test("a VM's directory without a user is root's alone", async () => {
   const directory = await VmDirectory.create(join(root, "root"), undefined, new MemoryLedger());
   await directory.seal();
   assert.equal((await stat(directory.path)).mode & 0o777, 0o700);

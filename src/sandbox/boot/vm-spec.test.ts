@@ -37,7 +37,7 @@ const APPEND =
   "console=ttyS0 quiet oops=panic panic=-1 cryptomgr.notests 8250.nr_uarts=1 init_on_alloc=0 initcall_blacklist=tracer_init_tracefs reboot=t";
 const FOLDER = "/opt/hull/guest";
 
-/** A profile's whole command line: words divided by spaces, a word that holds some in brackets. */
+/** A profile's whole command line: arguments separated by spaces, in brackets if they contain one. */
 const words = (text: string) =>
   [...text.matchAll(/\[([^\]]*)\]|\S+/g)].map(([word, inBrackets]) => inBrackets ?? word);
 
@@ -103,7 +103,7 @@ const NODE = `"driver":"raw","node-name":"disk2-backend","read-only":false`;
 const FILE = `"file":{"driver":"host_device","filename":"/dev/loop0"`;
 const DRIVE = "virtio-blk-pci,id=disk2,drive=disk2-backend,serial=hull-0";
 
-/** What a key puts into the command line (and takes out of it), with the lines that it needs besides. */
+/** What a key adds to and removes from the command line, with the other lines that it needs. */
 const KEYS: Readonly<Record<string, [lines: string, added: string[], gone: string[]]>> = {
   kernel: ["kernel: /k", ["/k"], [`${FOLDER}/vmlinux`]],
   initrd: ["initrd: /i", ["/i"], [`${FOLDER}/initrd.img`]],
@@ -151,7 +151,7 @@ const KEYS: Readonly<Record<string, [lines: string, added: string[], gone: strin
   extra_args: ["extra_args: [-d, guest_errors]", ["-d", "guest_errors"], []],
 };
 
-/** Keys that reach the VM in another way, and those that do not concern it. */
+/** Keys that do not show in the command line. */
 const ELSEWHERE = [
   ...["type", "path", "accel", "machine_type"], // which program, and the profiles above
   ...["rootless", "rootless_first_id"], // whom it is started as: host/process-launcher
@@ -163,7 +163,7 @@ const ELSEWHERE = [
 ];
 
 for (const [key, [lines, added, gone]] of Object.entries(KEYS)) {
-  test(`hypervisor.${key} changes these words and no others`, async () => {
+  test(`hypervisor.${key} changes these arguments and no others`, async () => {
     const [before, after] = await Promise.all([argv("", "tcg", [DISK]), argv(lines, "tcg", [DISK])]);
     assert.deepEqual(
       after.filter((word) => !before.includes(word)),
@@ -174,7 +174,7 @@ for (const [key, [lines, added, gone]] of Object.entries(KEYS)) {
   });
 }
 
-test("a machine that grows: these words and no others", async () => {
+test("a machine that grows has these arguments in addition", async () => {
   const lines = "default_maxvcpus: 4, default_maxmemory: 2048, memory_slots: 3";
   const [before, after] = await Promise.all([
     argv(lines, "tcg", []),
@@ -188,7 +188,7 @@ test("a machine that grows: these words and no others", async () => {
   assert.equal(after.length, before.length);
 });
 
-test("no key of the section is forgotten", () => {
+test("every key of the section is tested", () => {
   const implemented = Object.entries(SCHEMA.keys.hypervisor.keys)
     .filter(([, key]) => key.kind === "section" || !("planned" in key && key.planned))
     .map(([name]) => name);

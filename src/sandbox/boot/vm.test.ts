@@ -1,4 +1,4 @@
-/** The second phase of a boot: the VM in surroundings that are fakes. */
+/** The second phase of a boot: the VM in fake surroundings. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { FakeSurroundings, fakeBoot } from "../../../test/testkit/fake-boot.ts";
@@ -6,7 +6,7 @@ import { unavailable } from "../../core/errors.ts";
 import { startVm } from "./start-vm.ts";
 import { startSandboxVm } from "./vm.ts";
 
-test("the VM gets what its surroundings have, and nobody can change their names once it runs", async () => {
+test("the VM gets its surroundings, and the VM user cannot change their names once it runs", async () => {
   const boot = await fakeBoot();
   const around = new FakeSurroundings();
   const started: string[][] = [];
@@ -48,7 +48,7 @@ test("a VMM that does not start leaves nothing to release, and its error is the 
   await boot.disposer.dispose();
 });
 
-test("a VM that runs is stopped when what follows fails", async () => {
+test("a running VM is stopped if the next step fails", async () => {
   const boot = await fakeBoot();
   const around = new FakeSurroundings();
   const { value } = around;
@@ -58,7 +58,7 @@ test("a VM that runs is stopped when what follows fails", async () => {
   assert.equal((await around.driver.vms[0]?.exited)?.requested, true);
 });
 
-test("the end of a helper is the end of the VM", async () => {
+test("the VM is lost with its helper", async () => {
   const boot = await fakeBoot();
   const around = new FakeSurroundings();
   const { partLost } = await startSandboxVm(boot, around.value);

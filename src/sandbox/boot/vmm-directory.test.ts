@@ -27,7 +27,7 @@ const facts = async (path: string) => {
   return [uid, gid, mode & 0o777];
 };
 
-test("is the user's until it is sealed, with the socket that the monitor has bound", async (t) => {
+test("a VMM's directory is the user's until it is sealed, with the VMM's socket", async (t) => {
   const { directory, listen } = await setUp(t);
   assert.deepEqual(await facts(directory.path), [USER.id, USER.id, 0o700]);
   const socket = await listen(join(directory.path, "vs"));
@@ -36,7 +36,7 @@ test("is the user's until it is sealed, with the socket that the monitor has bou
   assert.deepEqual(await facts(directory.path), [0, USER.id, 0o710]);
 });
 
-test("what leads the shim to a socket of the host is refused", async (t) => {
+test("a link to a socket of the host is refused", async (t) => {
   const { root, directory, listen } = await setUp(t);
   const foreign = await listen(join(root, "containerd.sock"));
   const socket = join(directory.path, "vs");

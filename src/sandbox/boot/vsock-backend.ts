@@ -36,7 +36,7 @@ export interface VsockBackend {
   close(deadline: Deadline): Promise<void>;
 }
 
-export interface GuestLinkContext {
+export interface VsockContext {
   /** The directory of the VM's sockets. */
   readonly directory: string;
   /** `<namespace>/<pod>`. */
@@ -55,7 +55,7 @@ export interface GuestLinkContext {
 const VHOST_VSOCK = "/dev/vhost-vsock";
 
 /** Opens the pod's vsock, of the kind that the configuration asks for, before there is a VM. */
-export async function openVsockBackend(context: GuestLinkContext, deadline: Deadline): Promise<VsockBackend> {
+export async function openVsockBackend(context: VsockContext, deadline: Deadline): Promise<VsockBackend> {
   const { type, vsock } = context.hypervisor;
   if (type === "cloud-hypervisor") return await openOwn(context);
   if (vsock === "native") return openNative(context);
@@ -77,7 +77,7 @@ export async function openVsockBackend(context: GuestLinkContext, deadline: Dead
 }
 
 /** Cloud Hypervisor has the device and serves its socket itself. */
-async function openOwn({ directory, user, ledger }: GuestLinkContext): Promise<VsockBackend> {
+async function openOwn({ directory, user, ledger }: VsockContext): Promise<VsockBackend> {
   const vmmDirectory = user ? await VmmDirectory.create(join(directory, "clh"), user) : undefined;
   const socket = checkSocketPath(join(vmmDirectory?.path ?? directory, "vs"));
   const call = await expectGuestCall(socket, ledger);
@@ -96,7 +96,7 @@ async function openOwn({ directory, user, ledger }: GuestLinkContext): Promise<V
 }
 
 /** vhost-device-vsock in user space. */
-async function openDaemon(context: GuestLinkContext, deadline: Deadline): Promise<VsockBackend> {
+async function openDaemon(context: VsockContext, deadline: Deadline): Promise<VsockBackend> {
   const { directory, pod, user, ledger } = context;
   const filter = join(context.installation, "libexec/seccomp-exec");
   const daemon = await startVsockDaemon(
@@ -126,7 +126,7 @@ async function openDaemon(context: GuestLinkContext, deadline: Deadline): Promis
  * The kernel's vhost-vsock. The host dials: a port of the host is there only once for all guests, and the kernel tells
  * at once when nobody listens in the guest.
  */
-function openNative({ installation }: GuestLinkContext): VsockBackend {
+function openNative({ installation }: VsockContext): VsockBackend {
   try {
     const vsock = new NativeVsock(join(installation, "lib/vsock.node"));
     const { cid, fd, release } = vsock.reserveCid();
