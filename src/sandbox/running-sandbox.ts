@@ -77,9 +77,9 @@ export class RunningSandbox implements Sandbox {
   }
 
   describe(): Snapshot {
-    const { vm, monitor, helpers } = this.#watched;
+    const { vm, vmmRole, helpers } = this.#watched;
     return {
-      processes: [{ role: monitor, pid: vm.pid }, ...helpers.map(({ role, pid }) => ({ role, pid }))],
+      processes: [{ role: vmmRole, pid: vm.pid }, ...helpers.map(({ role, pid }) => ({ role, pid }))],
       health: this.health,
       capacity: this.capacity.describe(),
       ...(this.#killed !== undefined && { killed: this.#killed }),
