@@ -1,6 +1,6 @@
 /**
- * The daemon, which only the launcher starts: `daemon` serves a pod, `cleanup` releases a dead daemon's pod, and
- * `--keep-code` loads the daemon's modules and exits, for the build (shim.ts).
+ * The daemon, which only the launcher starts: `daemon` serves a pod, `cleanup` releases a dead daemon's pod,
+ * and `--keep-code` loads the daemon's modules and exits, for the build (shim.ts).
  */
 async function main(): Promise<void> {
   const [action, ...flags] = process.argv.slice(2);

@@ -4,14 +4,18 @@ import { Script } from "node:vm";
 import type { MemoryAddon } from "../shim/idle-memory.ts";
 
 /**
- * Loads the daemon's bundle, next to this program, with V8's code cache of it (`hull-shim.cjs.code`, built with
- * `--keep-code`). V8 rejects the cache of another Node or bundle, and compiles: 10 ms slower, same result.
+ * Loads the daemon's bundle, next to this program, with V8's code cache of it (`hull-shim.cjs.code`, built
+ * with `--keep-code`). V8 rejects the cache of another Node or bundle, and compiles: 10 ms slower, same
+ * result.
  */
 const directory = dirname(process.argv[1] ?? "");
 const bundle = join(directory, "hull-shim.cjs");
 const code = `${bundle}.code`;
 
-/** V8 reads the text to compile a function at its first call. The addon maps the file, so all shims share its pages. */
+/**
+ * V8 reads the text to compile a function at its first call. The addon maps the file, so all shims share its
+ * pages.
+ */
 function text(): string {
   const memory: { exports: Partial<MemoryAddon> } = { exports: {} };
   try {

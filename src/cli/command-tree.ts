@@ -25,7 +25,10 @@ export function commandTree(context: CliContext, exit: (status: number) => void)
   return program;
 }
 
-/** Adds a command. `summary` is for lists of commands; help and man page print it as a sentence, then `details`. */
+/**
+ * Adds a command. `summary` is for lists of commands; help and man page print it as a sentence, then
+ * `details`.
+ */
 const command = (parent: Command, usage: string, summary: string, details = ""): Command =>
   parent
     .command(usage)

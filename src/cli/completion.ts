@@ -8,7 +8,10 @@ interface Point {
   readonly next: readonly { readonly word: string; readonly about: string }[];
 }
 
-/** Returns a shell's completion script for a command tree; file names are the fallback. Throws InvalidArgument. */
+/**
+ * Returns a shell's completion script for a command tree; file names are the fallback. Throws
+ * InvalidArgument.
+ */
 export function completion(shell: string, program: Command): string {
   const points = [...pointsOf(program, program.name())];
   switch (shell) {

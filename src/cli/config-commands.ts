@@ -39,7 +39,9 @@ async function load(context: CliContext, selection: ConfigSelection): Promise<Lo
   return loaded;
 }
 
-/** `hull config paths`: prints every path that is searched, and which file is used. Returns the exit status. */
+/**
+ * `hull config paths`: prints every path that is searched, and which file is used. Returns the exit status.
+ */
 export async function configPaths(context: CliContext, selection: ConfigSelection): Promise<number> {
   const options = optionsOf(context, selection);
   const used = (await findSources(options, context)).map(({ source }) => source);
@@ -75,7 +77,10 @@ function jsonOf(loaded: LoadedConfig, origin: boolean): unknown {
   );
 }
 
-/** `hull config explain KEY`: prints its value, the value's origin, what that overrides, and the key's meaning. */
+/**
+ * `hull config explain KEY`: prints its value, the value's origin, what that overrides, and the key's
+ * meaning.
+ */
 export async function configExplain(
   context: CliContext,
   name: string,
@@ -120,7 +125,9 @@ export async function configValidate(context: CliContext, file: string): Promise
   return EXIT.ok;
 }
 
-/** `hull config default`: prints the commented sample file. Throws InvalidArgument for an unknown hypervisor. */
+/**
+ * `hull config default`: prints the commented sample file. Throws InvalidArgument for an unknown hypervisor.
+ */
 export function configDefault(context: CliContext, type: string): number {
   if (type !== "qemu" && type !== "cloud-hypervisor") {
     throw invalidArgument(`there is no hypervisor ${show(type)}; choose qemu or cloud-hypervisor`);
@@ -135,7 +142,10 @@ export function configSchema(context: CliContext): number {
   return EXIT.ok;
 }
 
-/** `hull config import-kata FILE`: prints Kata's configuration as hull's, and on stderr the keys that were dropped. */
+/**
+ * `hull config import-kata FILE`: prints Kata's configuration as hull's, and on stderr the keys that were
+ * dropped.
+ */
 export async function configImportKata(context: CliContext, file: string): Promise<number> {
   const source = resolve(context.cwd, file);
   const toml = await readFile(source, "utf8").catch((thrown: unknown) => {

@@ -4,7 +4,9 @@ import { VERSION } from "../core/version.ts";
 import { findingsOf } from "./check/check.ts";
 import { type CliContext, EXIT } from "./context.ts";
 
-/** `hull env`: prints what a bug report needs, without secrets: no environment variables, host name or pods. */
+/**
+ * `hull env`: prints what a bug report needs, without secrets: no environment variables, host name or pods.
+ */
 export async function env(
   context: CliContext,
   options: { readonly file?: string; readonly json?: boolean },

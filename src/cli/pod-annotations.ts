@@ -4,8 +4,8 @@ import { ConfigError } from "../config/schema/problem.ts";
 import { HullError, invalidArgument } from "../core/errors.ts";
 
 /**
- * Reads the annotations of a Kubernetes manifest (a pod, or anything with a pod template) or an OCI `config.json`; JSON
- * is YAML. Throws NotFound, ConfigError or InvalidArgument.
+ * Reads the annotations of a Kubernetes manifest (a pod, or anything with a pod template) or an OCI
+ * `config.json`; JSON is YAML. Throws NotFound, ConfigError or InvalidArgument.
  */
 export async function podAnnotations(file: string): Promise<Record<string, string>> {
   const text = await readFile(file, "utf8").catch((thrown: unknown) => {

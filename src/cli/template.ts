@@ -23,7 +23,10 @@ async function load(context: CliContext, { file }: TemplateOptions) {
   return loaded.config;
 }
 
-/** `hull template create`: builds the template for this configuration unless it exists. Returns the exit status. */
+/**
+ * `hull template create`: builds the template for this configuration unless it exists. Returns the exit
+ * status.
+ */
 export async function templateCreate(context: CliContext, options: TemplateOptions): Promise<number> {
   const config = await load(context, options);
   const { hypervisor, agent } = config;
@@ -57,7 +60,10 @@ export async function templateCreate(context: CliContext, options: TemplateOptio
   }
 }
 
-/** `hull template status`: lists all templates with size, age and use. The exit status is 1 if one is unusable. */
+/**
+ * `hull template status`: lists all templates with size, age and use. The exit status is 1 if one is
+ * unusable.
+ */
 export async function templateStatus(context: CliContext, options: TemplateOptions): Promise<number> {
   const { template_path, enable, max_size } = (await load(context, options)).hypervisor.template;
   const templates = await new TemplateStore(template_path).list();

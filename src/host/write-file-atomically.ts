@@ -1,8 +1,8 @@
 import { rename, rm, writeFile } from "node:fs/promises";
 
 /**
- * Creates or replaces a file (mode 0600), so that readers get either the old content or the new. It is written to
- * `temporary` first, which is removed on a failure.
+ * Creates or replaces a file (mode 0600), so that readers get either the old content or the new. It is
+ * written to `temporary` first, which is removed on a failure.
  */
 export async function writeFileAtomically(
   path: string,

@@ -9,7 +9,7 @@ import { rootDisk } from "../oci/rootfs.ts";
 import type { OciMount } from "../oci/spec.ts";
 import type { PluggedDisk, Sandbox, SharedContainer } from "./sandbox.ts";
 
-/** What a container has on the host: its root file system, its volumes, its disks. */
+/** A container's resources on the host: its root file system, volumes and disks. */
 export class ContainerHost {
   readonly #sandbox: Sandbox;
   readonly #id: string;
@@ -22,17 +22,20 @@ export class ContainerHost {
     this.#id = id;
   }
 
-  /** Path of the root file system in the guest. */
+  /** The root file system's path in the guest. */
   get rootfs(): string {
     return this.#shared?.rootfs ?? `${GUEST_ROOTS}/${this.#id}`;
   }
 
-  /** The disk that the root file system is on, if it is not in the share. */
+  /** The root file system's disk; undefined if it is in the share. */
   get rootDisk(): GuestRootDisk | undefined {
     return this.#rootDisk;
   }
 
-  /** Gives the guest the container's root file system: as a disk where it is one and the VM takes it, else through the share. */
+  /**
+   * Gives the guest the container's root file system: as a disk if it is one and the VM accepts it, else by
+   * the share.
+   */
   async prepare(
     source: RootfsSource,
     log: (message: string, fields?: Record<string, unknown>) => void,
@@ -44,13 +47,13 @@ export class ContainerHost {
     this.#shared = await this.#sandbox.share.add(this.#id, root ? undefined : source, deadline);
   }
 
-  /** Makes a host path available in the guest and answers its path there. */
+  /** Makes a host path available in the guest and returns its path there. */
   async bind(mount: OciMount): Promise<string> {
     if (!this.#shared) throw new Error(`container ${this.#id} has no root file system yet`);
     return await this.#shared.bind(mount);
   }
 
-  /** Plugs in a disk that the container sees as a device. */
+  /** Hot-plugs a disk that the container sees as a device. */
   async plug({ path, access, major, minor }: WantedDisk, deadline: Deadline): Promise<GuestBlockDevice> {
     const source = { major, minor };
     const disk = await this.#sandbox.plugDisk({ source, readOnly: access === "r" }, deadline);
@@ -59,7 +62,7 @@ export class ContainerHost {
   }
 
   /**
-   * Frees what there is, the disks before the mounts, also when some of it fails: that is tried again by the next call.
+   * Releases everything, disks before mounts, even if some of it fails; the next call retries that.
    * Idempotent.
    */
   async release(): Promise<void> {

@@ -4,14 +4,14 @@ import type { RootfsSource } from "../oci/rootfs.ts";
 import type { SharedPath, SharedTree } from "../storage/shared-tree.ts";
 import type { ContainerShare } from "./sandbox.ts";
 
-/** How long freeing a container's mounts may take. */
+/** Timeout for releasing a container's mounts. */
 const RELEASE_LIMIT_MS = 2_000;
 
-/** What containers of a pod see of its shared tree. */
+/** Returns the share of a pod's containers, on its shared tree. */
 export function containerShare(tree: SharedTree): ContainerShare {
   return {
     add: async (containerId, source, deadline) => {
-      // Also what is still under way when it all is released, since another mount has failed.
+      // Includes mounts that are still pending when all are released because another one has failed.
       const held: Promise<SharedPath>[] = [];
       const hold = async (path: Promise<SharedPath>) => {
         held.push(path);
@@ -23,7 +23,7 @@ export function containerShare(tree: SharedTree): ContainerShare {
         release: async () => {
           const limit = Deadline.after(RELEASE_LIMIT_MS, `free the mounts of container ${containerId}`);
           const released = held.map(async (path) => {
-            const made = await path.catch(() => undefined); // told to who asked for it, and undone
+            const made = await path.catch(() => undefined); // its caller got the error; it is undone
             await made?.release(limit);
           });
           await allSettled(released).finally(() => limit.dispose());

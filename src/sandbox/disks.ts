@@ -13,28 +13,29 @@ import { blockDevicePath } from "../storage/block-device.ts";
 import { BoundFile } from "../storage/bound-file.ts";
 import type { HostDisk, PluggedDisk } from "./sandbox.ts";
 
-/** How long letting go of a disk may take. */
+/** Timeout for releasing a disk. */
 const RELEASE_LIMIT_MS = 2_000;
 
+/** What a pod's disks need. */
 export interface DisksContext {
-  /** Where the VMM may not open the host's devices: nodes of its own. */
+  /** The VMM's device nodes, if it may not open the host's. */
   readonly nodes: Pick<DeviceNodes, "add" | "remove"> | undefined;
   readonly mounts: MountApi;
   readonly ledger: Ledger;
-  /** Takes what the VMM does not let go of, to be freed when that has ended with all that it has forked. */
+  /** Receives the release of what the VMM keeps open, to run when the VMM and its forks are gone. */
   readonly kept: Disposer;
-  /** The pod's disks. */
+  /** The pod's directory. */
   readonly directory: string;
   log(message: string, fields?: Record<string, unknown>): void;
 }
 
-/** What the VMM opens. */
+/** A file or device that the VMM opens. */
 interface Backend {
   readonly path: string;
   release(): Promise<void>;
 }
 
-/** The disks that are plugged into a pod's VM for its containers. */
+/** The disks that are hot-plugged into a pod's VM for its containers. */
 export class SandboxDisks {
   #count = 0;
   #vmEnded = false;
@@ -48,6 +49,7 @@ export class SandboxDisks {
     });
   }
 
+  /** Hot-plugs a disk. Throws as `Sandbox.plugDisk`. */
   async plug({ source, readOnly }: HostDisk, deadline: Deadline): Promise<PluggedDisk> {
     const serial = `hull-${this.#count++}`;
     const back = await this.#backend(source, readOnly, serial, deadline);
@@ -59,7 +61,7 @@ export class SandboxDisks {
     return {
       serial,
       unplug: async () => {
-        // A guest that keeps it does not keep the container from being deleted: it goes with the VM.
+        // A guest that keeps it must not block the container's Delete: it is released with the VM.
         if (!this.#vmEnded)
           await take().catch((error) => {
             if (!this.#vmEnded)
@@ -85,13 +87,16 @@ export class SandboxDisks {
     }
     const { bound, file } = await this.#bind(source, name);
     const back = { path: bound.path, release: () => bound.remove() };
-    // A loop device is only needed where the VMM gets a node of it.
+    // The VMM needs a loop device only if it opens disks by device nodes.
     const device =
       file && this.context.nodes ? await this.#loop(source.path, back, readOnly, deadline) : back;
     return await this.#forVmm(device, name, !readOnly, deadline);
   }
 
-  /** The caller's file or device under a name of ours: the caller's own need not lead this process or the VMM to it. */
+  /**
+   * Binds the caller's file or device to a path of ours, since this process and the VMM may not see the
+   * caller's path.
+   */
   async #bind({ path, image }: Extract<HostDisk["source"], { path: string }>, name: string) {
     const { mounts, directory } = this.context;
     const disks = join(directory, "disks");
@@ -128,7 +133,7 @@ export class SandboxDisks {
     };
   }
 
-  /** The disk itself, or where that is not the VMM's own to open a node of it. */
+  /** Returns the disk, or a device node of it if the VMM may not open the disk. */
   async #forVmm(back: Backend, name: string, writable: boolean, deadline: Deadline): Promise<Backend> {
     const { nodes } = this.context;
     if (!nodes) return back;

@@ -10,14 +10,15 @@ import { limitsOfResources, type SizedResources } from "../resources/pod-limits.
 import type { SizingRule, VmSize } from "../resources/sizing.ts";
 import type { VmCapacity } from "./vm-capacity.ts";
 
-/** How long the VM may take to grow, whoever waits for it. */
+/** Timeout for growing the VM, whatever the callers' deadlines are. */
 const GROW_LIMIT_MS = 60_000;
 
+/** What a growing VM's capacity works with. */
 export interface GrowingVm {
   readonly vm: Pick<Vm, "addVcpu" | "addMemory">;
   readonly agent: Pick<GuestAgent, "onlineResources">;
   readonly rule: SizingRule;
-  /** What the pod's cgroup and those above it may use of memory now, in MiB; undefined = as much as there is. */
+  /** Returns the current memory limit of the pod's cgroup and its ancestors in MiB; undefined = unlimited. */
   memoryLimitMib(): Promise<number | undefined>;
   log(message: string, fields?: Record<string, unknown>): void;
 }
@@ -25,12 +26,12 @@ export interface GrowingVm {
 /** A VM that grows with the limits of its containers. It does not shrink. */
 export class GrowingCapacity implements VmCapacity {
   readonly #queue = new SerialQueue();
-  /** The limits of the containers that there are. */
+  /** The limits of the existing containers. */
   readonly #claims = new Map<string, SizedResources>();
   readonly #parts: GrowingVm;
   /** What the guest uses. */
   #size: VmSize;
-  /** What the VM has: more where the guest did not take it. */
+  /** What the VM has: more than `#size` if the guest has failed to bring it online. */
   #plugged: VmSize;
 
   constructor(
@@ -66,13 +67,15 @@ export class GrowingCapacity implements VmCapacity {
     return { ...this.#size, plugged: this.#plugged, queue: this.#queue.describe() };
   }
 
-  /** `limits`: a container's, by those that it has; undefined for one that claims nothing (a pause container). */
+  /**
+   * `limits` returns the new limits for the current ones, or undefined to claim nothing (a pause container).
+   */
   async #claim(
     container: string,
     limits: (before: SizedResources | undefined) => SizedResources | undefined,
     deadline: Deadline,
   ): Promise<void> {
-    // What has begun is brought to its end also when nobody waits for it any more: what the VM has is known then.
+    // Growing continues even if the caller has timed out, so that the VM's size stays known.
     const claimed = this.#queue.run(async () => {
       deadline.check();
       const resources = limits(this.#claims.get(container));
@@ -104,7 +107,7 @@ export class GrowingCapacity implements VmCapacity {
     });
   }
 
-  /** Has the guest use what was plugged in; what it did not take at an earlier attempt, too. */
+  /** Makes the guest bring online what was hot-plugged, including what it failed to at an earlier attempt. */
   async #use(deadline: Deadline): Promise<void> {
     if (this.#size === this.#plugged) return;
     const { agent, log } = this.#parts;
@@ -114,7 +117,7 @@ export class GrowingCapacity implements VmCapacity {
   }
 }
 
-/** An update says what changes. */
+/** An update only contains the limits that change. */
 const merged = (before: SizedResources, { memory, cpu }: SizedResources): SizedResources => ({
   memory: { ...before.memory, ...memory },
   cpu: { ...before.cpu, ...cpu },

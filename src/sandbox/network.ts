@@ -9,10 +9,10 @@ import { networkFingerprint } from "../network/fingerprint.ts";
 import type { NetworkSettings } from "../network/network-settings.ts";
 import { type Nic, PodNetwork, type PodNetworkOptions, tapPrefix } from "../network/pod-network.ts";
 
-/** How long taking the taps away may take. */
+/** Timeout for removing the taps. */
 const RELEASE_LIMIT_MS = 2_000;
 
-/** A pod's network between its namespace on the host and its VM. */
+/** Connects a pod's network namespace on the host to its VM. */
 export class SandboxNetwork {
   readonly #queue = new SerialQueue();
   #seen = "";
@@ -23,7 +23,7 @@ export class SandboxNetwork {
     readonly vhost: boolean,
   ) {}
 
-  /** `vhost`: move packets in the host's kernel where it can. */
+  /** Opens the pod's network. `vhost`: use the kernel's vhost-net if the host has it. */
   static async open(options: PodNetworkOptions, vhost: boolean, deadline: Deadline): Promise<SandboxNetwork> {
     return new SandboxNetwork(
       await PodNetwork.open(options, deadline),
@@ -31,25 +31,30 @@ export class SandboxNetwork {
     );
   }
 
+  /** The path of the network namespace. */
   get netns(): string {
     return this.network.netns;
   }
 
+  /** The settings for the guest: interfaces, addresses, routes. */
   get settings(): NetworkSettings {
     return this.network.settings;
   }
 
-  /** The VM's network devices so far. `nodes` gets the devices of macvtaps. */
+  /** Returns the VM's current network devices. Creates device nodes of macvtaps in `nodes`. */
   async nics(nodes: DeviceNodes | undefined, deadline: Deadline): Promise<NicDevice[]> {
     this.#nodes = nodes;
     return await Promise.all(this.network.nics.map((nic) => this.#device(nic, deadline)));
   }
 
-  /** Plugs in interfaces that are new in the namespace and tells the guest of all changes; cheap without any. */
+  /**
+   * Hot-plugs new interfaces of the namespace and sends all changes to the guest. Cheap if nothing has
+   * changed.
+   */
   refresh(vm: Vm, agent: GuestAgent, deadline: Deadline): Promise<void> {
     return this.#queue.run(async () => {
       if (this.network.options.model === "none") return;
-      // The VMM lives in the namespace: /proc shows what it sees.
+      // The VMM runs in the namespace, so its /proc files show it.
       const seen = await this.#look(vm);
       if (seen === this.#seen) return;
       for (const nic of await this.network.update(deadline)) {
@@ -60,14 +65,14 @@ export class SandboxNetwork {
     });
   }
 
-  /** Remembers the namespace as it is now: later states are compared with it. */
+  /** Remembers the namespace's current state, for `refresh` to compare with. */
   async remember(vm: Vm): Promise<void> {
     this.#seen = await this.#look(vm);
   }
 
   async #look(vm: Vm): Promise<string> {
     return await networkFingerprint(vm.pid, tapPrefix(this.network.options.pod)).catch((error: unknown) => {
-      // Of a VMM that has ended in this moment nothing can be read: that is nothing of the caller's.
+      // The VMM may just have exited, which must not become NotFound for the caller.
       throw HullError.wrap(`network of the VM (process ${vm.pid})`, error, "Unavailable");
     });
   }
@@ -79,6 +84,7 @@ export class SandboxNetwork {
     return { ...named, device: await this.#nodes.make(nic.tap, device, deadline) };
   }
 
+  /** Removes the taps. */
   async release(): Promise<void> {
     await Deadline.within(RELEASE_LIMIT_MS, "tear down the pod's network", (limit) =>
       this.network.release(limit),

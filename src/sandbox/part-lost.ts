@@ -4,19 +4,19 @@ import type { HostProcess } from "../host/process-launcher.ts";
 import { consoleTail } from "../hypervisor/console-tail.ts";
 import type { Vm } from "../hypervisor/hypervisor.ts";
 
-/** The end of a part that a VM does not run without. */
+/** The exit of a process without which a VM cannot run. */
 export interface PartLost {
-  /** One sentence: `virtiofsd was killed by SIGKILL`. */
+  /** For messages: `virtiofsd was killed by SIGKILL`. */
   readonly reason: string;
-  /** The guest's last words; empty where it is not the VM that ended. */
+  /** The end of the guest's console, as `consoleTail` returns it; empty if the VMM has not exited. */
   readonly console: string;
 }
 
-/** How long a VMM may take to end behind a helper that ends with it. */
+/** Time for a VMM's exit to be seen after that of a helper that exits with it. */
 const BEHIND_MS = 2_000;
 /**
- * Resolves when the VM or one of its helpers has ended. A helper whose VMM goes away ends by itself, and may be seen to
- * end first: the VMM's end is the cause then.
+ * Resolves when the VMM or a helper has exited. A helper exits with its VMM and may be seen to exit first;
+ * the VMM's exit is the cause then.
  */
 export function firstLost(
   vm: Pick<Vm, "exited">,
@@ -29,14 +29,14 @@ export function firstLost(
   const helperLost = async ({ exited }: Pick<HostProcess, "exited">): Promise<PartLost> => {
     const { reason, signal } = await exited;
     const own = { reason, console: "" };
-    if (signal !== null) return own; // somebody has ended it
+    if (signal !== null) return own; // it was killed
     const what = "waiting for the VMM to exit";
     return await Deadline.within(BEHIND_MS, what, (limit) => limit.race(vmLost)).catch(() => own);
   };
   return Promise.race([vmLost, ...helpers.map(helperLost)]);
 }
 
-/** Runs `step` of a start; when a part of the VM ends first, that is the failure. */
+/** Runs a step of the start. Throws Unavailable if a process of the VM exits first, with its reason. */
 export async function unlessLost<T>(
   vm: Pick<Vm, "console">,
   partLost: Promise<PartLost>,

@@ -14,7 +14,7 @@ import { FixedCapacity, type VmCapacity } from "./vm-capacity.ts";
 import { guestSilence, stoppedParts, type WatchedVm, watchVm } from "./vm-health.ts";
 import type { Health, Watchdog } from "./watchdog.ts";
 
-/** How long a guest may take to write its data back; the rest of the time for stopping is the host's. */
+/** Timeout for the guest to write its data back; the rest of the time to stop is the host's. */
 const SHUTDOWN_LIMIT_MS = 1_500;
 
 /** A pod's VM whose guest has answered: the last phase of a boot. */
@@ -91,7 +91,7 @@ export class RunningSandbox implements Sandbox {
     this.#killed ??= reason;
     this.#watchdog.stop();
     await this.booted.vm.stop(Deadline.after(0, "kill the VM"));
-    // The daemon of the guest's sockets may be what hangs: the connection need not end with the VM.
+    // The connection need not close with the VM: the vsock backend may be what hangs.
     this.agent.close();
   }
 
@@ -111,7 +111,7 @@ export class RunningSandbox implements Sandbox {
     });
   }
 
-  /** Resolves with the reason when the VM has ended without being asked to, or has to be. */
+  /** Resolves with the reason when the VM has exited unexpectedly, or must be stopped. */
   #end(givenUp: Promise<string>): Promise<string> {
     const { vm, partLost } = this.booted;
     const ends = [
@@ -136,9 +136,9 @@ export class RunningSandbox implements Sandbox {
     await Promise.all([
       this.agent
         .shutdown(by.shorter(SHUTDOWN_LIMIT_MS, "the guest's own shutdown"))
-        // A guest that does not answer any more has nothing to write back; its VM is ended all the same.
+        // The VM is stopped anyway, and an unresponsive guest cannot write anything back.
         .catch((error) => log("the guest did not shut down by itself", { err: error })),
-      // While the guest ends: it takes as long as entering did.
+      // Leaving takes an RCU grace period, so it runs while the guest shuts down.
       this.around.cgroup?.leave().catch((error) => log("leaving the pod's cgroup failed", { err: error })),
     ]);
   }

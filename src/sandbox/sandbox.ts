@@ -7,38 +7,51 @@ import type { OciMount } from "../oci/spec.ts";
 import type { VmCapacity } from "./vm-capacity.ts";
 import type { Health } from "./watchdog.ts";
 
-/** The running VM of a pod with everything that serves it. `boot-sandbox.ts` makes the real one. */
+/** A pod's running VM with everything that serves it; `RunningSandbox` implements it. */
 export interface Sandbox {
-  /** The VMM's process id: a live host process in the pod's network namespace. */
+  /** The VMM's PID: a live process on the host in the pod's network namespace. */
   readonly pid: number;
   readonly agent: GuestAgent;
   readonly capacity: VmCapacity;
-  /** What the watchdog has found of late (`runtime.health_interval`). */
+  /** The watchdog's latest findings (`runtime.health_interval`). */
   readonly health: Health;
   readonly share: ContainerShare;
-  /** Gives the guest what is new in the pod's network namespace: interfaces (plugged in), addresses, routes. */
+  /**
+   * Passes changes of the pod's network namespace to the guest: interfaces (hot-plugged), addresses, routes.
+   */
   refreshNetwork(deadline: Deadline): Promise<void>;
-  /** Plugs a disk into the VM. Throws NotFound; ResourceExhausted or FailedPrecondition where it is none or the VM takes no more. */
+  /**
+   * Hot-plugs a disk. Throws NotFound, and ResourceExhausted or FailedPrecondition if it is not a disk or the
+   * VM accepts no more.
+   */
   plugDisk(disk: HostDisk, deadline: Deadline): Promise<PluggedDisk>;
-  /** Asks whether the guest answers: resolves by the deadline, with what keeps it from that. Never rejects. */
+  /** Probes the guest; resolves by the deadline, with the reason if it does not answer. Never rejects. */
   silence(deadline: Deadline): Promise<GuestSilence | undefined>;
-  /** The VM's processes on the host that a signal has stopped: `virtiofsd (process 5)`. Never rejects. */
+  /**
+   * Returns the VM's processes on the host that are stopped by a signal: `virtiofsd (process 5)`. Never
+   * rejects.
+   */
   stopped(): Promise<readonly string[]>;
-  /** Resolves with the reason when the VM has ended without being asked to, or has to be. */
+  /** Resolves with the reason when the VM has exited unexpectedly, or must be stopped. */
   readonly lost: Promise<string>;
-  /** How long the guest may take to carry out a SIGKILL, and be silent in a deletion (`runtime.kill_timeout`). */
+  /** Timeout for the guest to carry out a SIGKILL, and to answer during a Delete (`runtime.kill_timeout`). */
   readonly killTimeoutMs: number;
-  /** Ends the VM at once, without the guest's help: `lost` says the reason. Resolves when it is gone. Never rejects. */
+  /**
+   * Kills the VM without the guest's help; `lost` resolves with `reason`. Resolves when it is gone, never
+   * rejects.
+   */
   kill(reason: string): Promise<void>;
-  /** Why `kill` was called first; undefined where it was not. */
+  /** The reason of the first `kill`; undefined if there was none. */
   readonly killed: string | undefined;
   /** What it is doing, for the state dump. */
   describe(): Snapshot;
-  /** Writes the guest's data back, ends the VM and its helpers, frees all they had. Idempotent. */
+  /** Writes the guest's data back, stops the VM and its helpers, and releases everything. Idempotent. */
   stop(deadline: Deadline): Promise<void>;
 }
 
-/** A block device of the host by its numbers, or by its path, with `image` also an image file. */
+/**
+ * A block device of the host by its numbers or its path; with `image`, the path may also be an image file.
+ */
 export interface HostDisk {
   readonly source:
     | { readonly major: number; readonly minor: number }
@@ -46,36 +59,38 @@ export interface HostDisk {
   readonly readOnly: boolean;
 }
 
+/** A disk that was hot-plugged into the VM. */
 export interface PluggedDisk {
-  /** By which the guest finds it. */
+  /** The serial number by which the guest finds it. */
   readonly serial: string;
-  /** Takes it out of the VM again, if that still runs. */
+  /** Unplugs it from the VM, if that still runs. */
   unplug(): Promise<void>;
 }
 
-/** The directory the guest sees over virtio-fs. */
+/** The directory that the guest sees over virtio-fs. */
 export interface ContainerShare {
   /**
-   * Mounts a container's root file system, unless that is a disk (undefined), and makes its host paths available; undone
-   * by `release`.
+   * Adds a container, and mounts its root file system unless that is a disk (undefined). Undone by `release`.
    */
   add(containerId: string, rootfs: RootfsSource | undefined, deadline: Deadline): Promise<SharedContainer>;
 }
 
+/** A container's mounts in the share. */
 export interface SharedContainer {
-  /** Path of the root file system in the guest; undefined when it is not in the share. */
+  /** Path of the root file system in the guest; undefined if it is not in the share. */
   readonly rootfs: string | undefined;
-  /** Makes a host path available in the guest and answers its path there. */
+  /** Makes a host path available in the guest and returns its path there. */
   bind(mount: OciMount): Promise<string>;
   release(): Promise<void>;
 }
 
-/** What keeps a guest from answering. */
+/** Why a guest does not answer. */
 export interface GuestSilence {
   /** `qemu (process 5) is stopped; the guest agent does not answer` */
   readonly text: string;
-  /** A signal has stopped a process of the host: patience does not help. */
+  /** Whether a process on the host is stopped by a signal, so that waiting does not help. */
   readonly stopped: boolean;
 }
 
+/** Boots a pod's VM. On a failure, everything is undone before it rejects. */
 export type BootSandbox = (request: SandboxRequest, deadline: Deadline) => Promise<Sandbox>;

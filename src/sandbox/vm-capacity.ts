@@ -4,26 +4,26 @@ import { requireFits } from "../oci/guest-resources.ts";
 import type { OciResources } from "../oci/spec.ts";
 import type { VmSize } from "../resources/sizing.ts";
 
-/** What the containers of a pod may ask of its VM. */
+/** A VM's capacity for the containers of its pod. */
 export interface VmCapacity {
-  /** The VM's now. */
+  /** The VM's current size. */
   readonly size: VmSize;
-  /** Makes room for a container that is to be created. Throws FailedPrecondition where its limits ask for too much. */
+  /** Provides capacity for a new container. Throws FailedPrecondition if its limits are too large. */
   admit(container: string, resources: OciResources, deadline: Deadline): Promise<void>;
-  /** Makes room for other limits of a container. Throws as `admit`. */
+  /** Provides capacity for a container's new limits. Throws as `admit`. */
   change(container: string, resources: OciResources, deadline: Deadline): Promise<void>;
-  /** The container is gone, or did not come to be. */
+  /** Drops the limits of a container that is deleted or was not created. */
   forget(container: string): void;
   /** What there is, for the state dump. */
   describe(): Snapshot;
 }
 
-/** A VM with one size for life, which was made for the limits of its pod. */
+/** The capacity of a VM whose size is fixed by the limits of its pod. */
 export class FixedCapacity implements VmCapacity {
   constructor(readonly size: VmSize) {}
 
   async admit(): Promise<void> {
-    // The pod's limits had room for it, or had none.
+    // The pod's limits already include the container's.
   }
 
   async change(container: string, resources: OciResources): Promise<void> {
@@ -31,7 +31,7 @@ export class FixedCapacity implements VmCapacity {
   }
 
   forget(): void {
-    // Nothing was counted.
+    // Nothing is counted.
   }
 
   describe(): Snapshot {

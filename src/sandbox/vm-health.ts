@@ -7,22 +7,23 @@ import type { Vm, VmStatus } from "../hypervisor/hypervisor.ts";
 import type { GuestSilence } from "./sandbox.ts";
 import { type Health, type Silence, Watchdog } from "./watchdog.ts";
 
-/** A process that a VM does not run without. */
+/** A process without which a VM cannot run. */
 export interface VmProcess {
   readonly role: string;
   readonly pid: number;
 }
 
+/** A VM and the processes to check. */
 export interface WatchedVm {
   readonly vm: Pick<Vm, "pid" | "status">;
-  /** The kind of the VM's monitor: `qemu`. */
+  /** The VMM's name in messages: `qemu`. */
   readonly vmmRole: string;
   readonly agent: Pick<GuestAgent, "ping">;
-  /** Those besides the monitor, whose standing still would explain the guest's silence. */
+  /** Processes other than the VMM whose being stopped would explain an unresponsive guest. */
   readonly helpers: readonly VmProcess[];
 }
 
-/** Watches a running VM as the configuration says. `givenUp` resolves with the reason why it has to end. */
+/** Watches a running VM as configured. `givenUp` resolves with the reason if the VM must be killed. */
 export function watchVm(
   watched: WatchedVm,
   settings: Pick<Config["runtime"], "health_interval" | "health_timeout" | "health_action">,
@@ -35,7 +36,7 @@ export function watchVm(
     look: (deadline) => lookAt(watched, deadline),
     report: (health) => {
       report(health);
-      // While the guest answers its containers run, whatever the monitor does.
+      // While the guest answers, its containers run, whatever the VMM does.
       if (settings.health_action === "kill" && health.silent.some(({ part }) => part === "guest"))
         givenUp.resolve(`the VM was killed (runtime.health_action: kill): ${healthSentence(health)}`);
     },
@@ -43,11 +44,13 @@ export function watchVm(
   return { watchdog, givenUp: givenUp.promise };
 }
 
-/** Asks the monitor and the agent of a VM at once, for its `Watchdog`. */
+/**
+ * Probes VMM and agent concurrently, for `Watchdog`: returns those that do not answer, undefined if paused.
+ */
 export async function lookAt(watched: WatchedVm, deadline: Deadline): Promise<Silence[] | undefined> {
   const { vm, agent, vmmRole } = watched;
   const [status, answered] = await Promise.all([
-    deadline.race(vm.status(deadline)).catch(() => undefined), // what is wrong is told below
+    deadline.race(vm.status(deadline)).catch(() => undefined), // reported below
     deadline.race(agent.ping(deadline)).then(
       () => true,
       () => false,
@@ -75,7 +78,7 @@ async function vmmSilence(vmm: VmProcess, status: VmStatus | undefined): Promise
   return { text: `${stopped} is stopped`, stopped: true };
 }
 
-/** What keeps a guest from answering; undefined while it answers, or need not. As `lookAt`, never rejects. */
+/** Returns why a guest does not answer; undefined if it does or is paused. Never rejects. */
 export async function guestSilence(
   watched: WatchedVm,
   deadline: Deadline,
@@ -88,12 +91,12 @@ export async function guestSilence(
   };
 }
 
-/** The processes of a VM that a signal has stopped. Never rejects. */
+/** Returns the processes of a VM that are stopped by a signal. Never rejects. */
 export async function stoppedParts({ vm, vmmRole, helpers }: WatchedVm): Promise<string[]> {
   return await stoppedOf([{ role: vmmRole, pid: vm.pid }, ...helpers]);
 }
 
-/** Those that a signal has stopped, they or what they have forked. Where that cannot be read nothing is known of them. */
+/** Returns the processes and forks that are stopped by a signal, without those that cannot be read. */
 async function stoppedOf(processes: readonly VmProcess[]): Promise<string[]> {
   const names = processes.map(async ({ role, pid }) => {
     const pids = [pid, ...(await childrenOf(pid).catch(() => []))];
@@ -103,7 +106,7 @@ async function stoppedOf(processes: readonly VmProcess[]): Promise<string[]> {
   return (await Promise.all(names)).flat();
 }
 
-/** A finding as a sentence, for logs and events. */
+/** Returns a finding as text, for logs and events. */
 export function healthSentence({ silent, forMs }: Health): string {
   if (silent.length === 0) return `all components of the VM answer again, after ${forMs} ms`;
   return `${silent.map(({ text }) => text).join("; ")} (for ${forMs} ms)`;

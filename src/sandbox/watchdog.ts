@@ -1,50 +1,56 @@
 import { Deadline } from "../core/deadline.ts";
 
-/** Without the monitor the VM cannot be changed or paused; without the guest nothing in it can be reached. */
+/**
+ * A component that is probed: without the VMM, the VM cannot be changed or paused; without the guest, nothing
+ * works.
+ */
 export type Part = "vmm" | "guest";
 
-/** A part that does not answer, or answers that it is broken. */
+/** A component that does not answer, or reports a failure. */
 export interface Silence {
   readonly part: Part;
-  /** One sentence: `the guest agent does not answer`. */
+  /** For messages: `the guest agent does not answer`. */
   readonly text: string;
-  /** Because a signal has stopped a process of the host. */
+  /** Set if a process on the host is stopped by a signal. */
   readonly stopped?: true;
 }
 
-/** What a watchdog has found. */
+/** A watchdog's finding. */
 export interface Health {
-  /** What has not answered of late; empty while all is well. */
+  /** The components that do not answer; empty if all do. */
   readonly silent: readonly Silence[];
-  /** Milliseconds since all was well; of one that is well again, how long it was not. */
+  /** Milliseconds since all components last answered; after a recovery, the length of the outage. */
   readonly forMs: number;
 }
 
+/** What a watchdog probes, and when. */
 export interface WatchdogOptions {
-  /** Milliseconds from one look to the next, give or take a quarter; 0 = never. */
+  /** Milliseconds between two probes, plus or minus a quarter; 0 = never. */
   readonly intervalMs: number;
-  /** How long the parts may take to answer, in milliseconds. */
+  /** Timeout of a probe, in milliseconds. */
   readonly timeoutMs: number;
   /**
-   * Asks all parts at once; resolves, when the deadline is over at the latest, with those that have not answered.
-   * Undefined while they need not: the VM is paused. Never rejects.
+   * Probes all components; resolves by the deadline with those that have not answered, or undefined if the VM
+   * is paused. Never rejects.
    */
   look(deadline: Deadline): Promise<readonly Silence[] | undefined>;
-  /** Called when a part has fallen silent, and when all is well again. */
+  /** Called when a component has become unresponsive, and when all answer again. */
   report(health: Health): void;
-  /** Milliseconds; for tests. */
+  /** A clock in milliseconds, for tests. */
   readonly now?: () => number;
-  /** From 0 up to 1; for tests. */
+  /** Random numbers from 0 to 1, for tests. */
   readonly random?: () => number;
 }
 
-/** One question may meet a host or a shim that stood still: its answer is there, and its time over before it is read. */
+/**
+ * Failed probes before a report. One may fail if host or shim were stalled, so that the answer was read too
+ * late.
+ */
 const PROBES = 2;
 
 /**
- * Looks now and then whether a VM still answers. A part that has not answered two questions in a row is told of, once,
- * and so is the return of them all. There is never more than one look at a time; their times are random, so that the
- * pods of a node do not ask together.
+ * Probes a VM at random intervals, so that a node's pods do not probe together, and one probe at a time. A
+ * component that fails two in a row is reported once, and so is the recovery of all.
  */
 export class Watchdog {
   readonly #options: WatchdogOptions;
@@ -64,12 +70,12 @@ export class Watchdog {
     this.#schedule();
   }
 
-  /** What the last look has found. */
+  /** The finding of the last probe. */
   get health(): Health {
     return this.#health;
   }
 
-  /** Ends it; what is being asked is of no interest any more. Idempotent. */
+  /** Stops it and cancels a pending probe. Idempotent. */
   stop(): void {
     this.#stopped = true;
     clearTimeout(this.#timer);
@@ -83,7 +89,7 @@ export class Watchdog {
     this.#timer.unref();
   }
 
-  /** A first miss is followed by a second question at once. */
+  /** Repeats a failed probe at once. */
   async #round(): Promise<void> {
     for (let probe = 0; probe < PROBES; probe++) {
       await this.#look();

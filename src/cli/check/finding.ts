@@ -19,7 +19,10 @@ export interface CheckContext {
   readonly deadline: Deadline;
 }
 
-/** One check of `hull check`, which may return several findings. Failures are findings, too; it does not reject. */
+/**
+ * One check of `hull check`, which may return several findings. Failures are findings, too; it does not
+ * reject.
+ */
 export type Check = (context: CheckContext) => Promise<readonly Finding[]>;
 
 /** Returns the message of a thrown value. */

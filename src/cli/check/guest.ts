@@ -42,7 +42,10 @@ function kernelProblem(start: Buffer): string | undefined {
   return start.subarray(0, 4).equals(Buffer.from("\x7fELF")) ? undefined : "is not an ELF file (vmlinux)";
 }
 
-/** cpio "newc", or compressed by gzip, xz or zstd (Documentation/driver-api/early-userspace/buffer-format.rst). */
+/**
+ * cpio "newc", or compressed by gzip, xz or zstd
+ * (Documentation/driver-api/early-userspace/buffer-format.rst).
+ */
 function initrdProblem(start: Buffer): string | undefined {
   const head = start.toString("latin1");
   const known = ["070701", "070702", "\x1f\x8b", "\xfd7zXZ", "\x28\xb5\x2f\xfd"];

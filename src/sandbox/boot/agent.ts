@@ -10,7 +10,7 @@ import type { Boot } from "./context.ts";
 import type { Surroundings } from "./surroundings.ts";
 import type { BootingVm } from "./vm.ts";
 
-/** Connects to the agent of a guest that comes up. */
+/** Connects to the agent of a booting guest. */
 export type Connect = (boot: Boot, around: Surroundings, deadline: Deadline) => Promise<GuestAgent>;
 
 const connectAgent: Connect = async ({ context }, { vsock }, deadline) => {
@@ -29,7 +29,7 @@ const connectAgent: Connect = async ({ context }, { vsock }, deadline) => {
   });
 };
 
-/** Waits for the agent and has it set up the sandbox: the third phase of a boot. */
+/** The third phase of a boot: waits for the agent, and lets it set up the sandbox. */
 export async function startAgent(
   boot: Boot,
   around: Surroundings,
@@ -48,7 +48,8 @@ export async function startAgent(
   await allSettled([
     unlessLost(vm, partLost, async () => await setUpSandbox(boot, around, booting, agent)),
     cgroup?.adopt(helpers.map(({ pid }) => pid)) ?? Promise.resolve(),
-    // Its worker is root. It is there since the VMM has connected, and no container runs that could take it over.
+    // virtiofsd's worker is root. It exists since the VMM connected, and no container runs yet that could
+    // compromise it.
     share.daemon.process.recordForks(deadline),
   ]);
   context.timeline.mark("guest: sandbox set up");

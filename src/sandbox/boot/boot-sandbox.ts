@@ -11,7 +11,9 @@ import type { Boot, BootContext } from "./context.ts";
 import { prepareSurroundings } from "./surroundings.ts";
 import { startSandboxVm } from "./vm.ts";
 
-/** Boots a pod's VM and makes it the pod's. Rejects with the cause of a failure; everything has been undone then. */
+/**
+ * Boots a pod's VM and sets it up for the pod. On a failure, undoes everything and rejects with the cause.
+ */
 export async function bootSandbox(
   request: SandboxRequest,
   context: BootContext,

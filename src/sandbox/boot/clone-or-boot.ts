@@ -3,13 +3,12 @@ import { Disposer } from "../../core/disposer.ts";
 import { HullError } from "../../core/errors.ts";
 import { CloneError } from "./start-vm.ts";
 
-/** How long undoing an attempt may take as a whole, before each step has no more than its least time. */
+/** Time for undoing an attempt; after that, each step only gets its minimum. */
 const UNDO_LIMIT_MS = 5_000;
 
 /**
- * Runs `attempt` as a clone where `clone` is set, and once more without when that is what failed. An attempt pushes
- * what it makes; when it fails that is undone. The names are the same in both, so the second one begins only when all
- * of the first is gone: where it is not, the failure says so, and the ledger has what is left.
+ * Runs `attempt`, as a clone if `clone` is set, and again as a boot after a CloneError. Undoes a failed
+ * attempt by its disposer; if that fails there is no boot, which would use the same names.
  */
 export async function cloneOrBoot<T>(
   attempt: (clone: boolean, disposer: Disposer) => Promise<T>,
@@ -33,9 +32,9 @@ export async function cloneOrBoot<T>(
   }
 }
 
-/** Takes back what an attempt made; what fails is tried once more. Returns what is left. */
+/** Undoes an attempt, retrying failed steps once. Returns the error of what is left. */
 async function undo(disposer: Disposer): Promise<Error | undefined> {
-  // A limit of its own: undoing must not fail because the boot ran out of time.
+  // Its own timeout, because the undo must not fail when the boot has timed out.
   return await Deadline.within(UNDO_LIMIT_MS, "undo the boot", (limit) =>
     disposer.dispose(limit).catch(() => disposer.dispose(limit)),
   ).then(

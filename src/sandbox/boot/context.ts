@@ -17,36 +17,36 @@ export interface BootContext {
   /** The pod's directory. */
   readonly directory: string;
   readonly config: Config;
-  /** The directory that holds hull's own helpers in libexec/. */
+  /** The directory with libexec/ and lib/. */
   readonly installation: string;
   readonly ledger: Ledger;
-  /** Where the paths that containerd names are resolved. */
+  /** The view of the host in which containerd's paths are resolved. */
   readonly caller: MountView;
-  /** Where the steps of the start are noted. */
+  /** Records when each step of the start was done. */
   readonly timeline: Timeline;
   /** Where calls to the guest's agent and to the VMM are noted while they are under way. */
   readonly calls: PendingCalls;
   log(message: string, fields?: Record<string, unknown>): void;
   warn(message: string): void;
-  /** Called when a part of the VM stops answering, and when all answer again. */
+  /** Called when a component of the VM stops answering, and when all answer again. */
   reportHealth(health: Health): void;
 }
 
-/** One attempt to boot a pod's VM, as its phases hand it on. */
+/** One attempt to boot a pod's VM, which its phases share. */
 export interface Boot {
   readonly request: SandboxRequest;
   readonly context: BootContext;
   /** `<namespace>/<pod>`. */
   readonly pod: string;
-  /** Start from a template where there is or can be one. */
+  /** Start from a template if there is one or one can be built. */
   readonly clone: boolean;
   readonly mounts: MountApi;
-  /** Releases what the phases have made, latest first. */
+  /** Releases what the phases have created, newest first. */
   readonly disposer: Disposer;
   readonly deadline: Deadline;
 }
 
-/** Finds an executable that the configuration names. Throws FailedPrecondition. */
+/** Returns the path of an executable that the configuration names. Throws FailedPrecondition. */
 export async function programOf(
   { config, installation }: Pick<BootContext, "config" | "installation">,
   key: "path" | "virtio_fs_daemon" | "vhost_device_vsock",

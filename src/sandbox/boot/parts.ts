@@ -12,25 +12,25 @@ import { vmDevices } from "./vm-device-nodes.ts";
 import { VmDirectory } from "./vm-directory.ts";
 import { openVsockBackend, type VsockBackend } from "./vsock-backend.ts";
 
-/** What the guest sees of the host: the shared tree, and the daemon that serves it. */
+/** What the guest sees of the host: the shared tree and the virtiofsd that serves it. */
 export interface SandboxShare {
   readonly tree: SharedTree;
   readonly daemon: Virtiofsd;
 }
 
 /**
- * Makes each part of a VM's surroundings. Whatever a function here makes it gives to the disposer, and records it in the
- * ledger before. None needs another but by its arguments.
+ * Creates the components of a VM's surroundings. Each function records what it creates in the ledger first
+ * and pushes its release to the disposer. They depend on each other only by their arguments.
  */
 export const PARTS = {
-  /** The shim's move into the pod's cgroup. */
+  /** Moves the shim into the pod's cgroup. */
   async cgroup({ request, context }: Boot): Promise<PodCgroup | undefined> {
     const cgroup = await enterPodCgroup(request, context);
     context.timeline.mark("cgroup entered");
     return cgroup;
   },
 
-  /** The user that the VM's processes run as; undefined = root. */
+  /** Reserves the VM user; undefined = root. */
   async user({ context, disposer }: Boot): Promise<VmUser | undefined> {
     const { rootless, rootless_first_id: first } = context.config.hypervisor;
     if (!rootless) return undefined;
@@ -39,14 +39,14 @@ export const PARTS = {
     return user;
   },
 
-  /** The directory of the VM's sockets. */
+  /** Creates the directory of the VM's sockets. */
   async directory({ context, disposer }: Boot, user: VmUser | undefined): Promise<VmDirectory> {
     const directory = await VmDirectory.create(join(context.directory, "vm"), user, context.ledger);
     disposer.push("VM's directory", (by) => directory.remove(by));
     return directory;
   },
 
-  /** The driver, and the accelerator that this machine has. */
+  /** Opens the hypervisor's driver and detects the accelerator. */
   async hypervisor({ context, deadline }: Boot, path: string): Promise<OpenHypervisor> {
     const { config, installation, timeline } = context;
     const choice = { ...config.hypervisor, path, installation };
@@ -55,7 +55,7 @@ export const PARTS = {
     return opened;
   },
 
-  /** A tap for each interface of the pod's network namespace. */
+  /** Creates a tap for each interface of the pod's network namespace. */
   async network(boot: Boot, user: VmUser | undefined): Promise<SandboxNetwork> {
     const { request, context, pod, disposer, deadline } = boot;
     const { config, directory, ledger } = context;
@@ -72,7 +72,7 @@ export const PARTS = {
     return network;
   },
 
-  /** What the guest will see of the host; empty so far. */
+  /** Creates the still empty shared tree and starts virtiofsd. */
   async share(boot: Boot, program: string, directory: VmDirectory): Promise<SandboxShare> {
     const { context, pod, mounts, disposer, deadline } = boot;
     const { hypervisor } = context.config;
@@ -93,7 +93,7 @@ export const PARTS = {
     return { tree, daemon };
   },
 
-  /** The host's end of the VM's vsock. */
+  /** Opens the host's side of the VM's vsock. */
   async vsock(boot: Boot, user: VmUser | undefined, { path }: VmDirectory): Promise<VsockBackend> {
     const { context, pod, disposer, deadline } = boot;
     const { installation, config, ledger, log } = context;
@@ -109,7 +109,9 @@ export const PARTS = {
     return vsock;
   },
 
-  /** Nodes of the host's devices that the VM's user may not open otherwise; undefined where it needs none. */
+  /**
+   * Creates nodes of the host's devices that the VM user cannot open otherwise; undefined if there are none.
+   */
   async nodes(boot: Boot, user: VmUser | undefined, { path }: VmDirectory): Promise<DeviceNodes | undefined> {
     const { context, disposer, deadline } = boot;
     const nodes = await vmDevices(context.config, user, path, context.ledger, deadline);
@@ -120,5 +122,5 @@ export const PARTS = {
   },
 } as const;
 
-/** The makers of the parts; `PARTS` makes the real ones. */
+/** The type of `PARTS`, for fakes. */
 export type Parts = typeof PARTS;

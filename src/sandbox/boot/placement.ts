@@ -5,6 +5,7 @@ import { hostHierarchies, PodCgroup } from "../../resources/pod-cgroup.ts";
 import { fitToCgroup, type VmSize, vmSize } from "../../resources/sizing.ts";
 import { sizingRule } from "./vm-spec.ts";
 
+/** What placing and sizing a VM needs. */
 export interface PlacementContext {
   readonly config: Config;
   readonly ledger: Ledger;
@@ -12,7 +13,10 @@ export interface PlacementContext {
   warn(message: string): void;
 }
 
-/** Moves the shim into the pod's cgroup; undefined where the pod has none, or the host none that can be made. */
+/**
+ * Moves the shim into the pod's cgroup; undefined if the pod has none, or if no hierarchy of the host is
+ * writable.
+ */
 export async function enterPodCgroup(
   { cgroup }: Pick<SandboxRequest, "cgroup">,
   { config, ledger, warn }: PlacementContext,
@@ -24,7 +28,9 @@ export async function enterPodCgroup(
   return undefined;
 }
 
-/** The size of the pod's VM by its limits, and by what its cgroup has room for. Throws FailedPrecondition. */
+/**
+ * Returns the size of the pod's VM by its limits, reduced to fit into its cgroup. Throws FailedPrecondition.
+ */
 export function podVmSize(
   { limits }: Pick<SandboxRequest, "limits">,
   cgroup: Pick<PodCgroup, "path" | "memoryLimitMib"> | undefined,

@@ -7,14 +7,15 @@ import type { HotplugDevice, Hypervisor, Vm, VmContext, VmSpec } from "../../hyp
 import type { Template } from "../../template/store.ts";
 import { canBeCloned, obtainTemplate, requireSpace, TemplateUse } from "../../template/template.ts";
 
-/** How long a clone may take from its start to the agent's answer; a cold boot still has its time after that. */
+/** Timeout of a clone from its start to the agent's answer, which leaves time for a cold boot. */
 const CLONE_LIMIT_MS = 15_000;
 
+/** What starting a VM needs besides its spec. */
 export interface StartContext extends VmContext {
   readonly settings: Config["hypervisor"]["template"];
   readonly timeline: Timeline;
   warn(message: string): void;
-  /** Runs what is not only this pod's where it does not count for the pod. */
+  /** Runs a step for other pods, too, outside this pod's cgroup. */
   outsidePod?<T>(step: () => Promise<T>): Promise<T>;
 }
 
@@ -22,20 +23,21 @@ export interface StartContext extends VmContext {
 export class CloneError extends HullError {
   constructor(cause: unknown) {
     const { code, message } = HullError.from(cause);
-    // A template that is gone is not the container, of which NotFound speaks to containerd.
+    // To containerd, NotFound would mean the container, not a missing template.
     super(code === "NotFound" ? "Unavailable" : code, `start from a template: ${message}`, { cause });
   }
 }
 
+/** A VM that has been started, as a clone or by a boot. */
 export interface StartedVm {
   readonly vm: Vm;
-  /** Runs, once, what must succeed before a clone is known to be good; its failure is a CloneError. */
+  /** Runs, once, the step that proves a clone to work; if it fails, rejects with CloneError. */
   proving<T>(step: (deadline: Deadline) => Promise<T>): Promise<T>;
 }
 
 /**
- * Starts a pod's VM: as a clone of a template where `clone` is set and there is or can be one, else by a boot. Why there
- * is no template is told in a warning, and the VM is booted; a clone that fails rejects with CloneError.
+ * Starts a pod's VM: as a clone if `clone` is set and a template exists or can be built, else by a boot, with
+ * a warning if building the template failed. Rejects with CloneError if the clone fails.
  */
 export async function startVm(
   driver: Hypervisor,
@@ -47,7 +49,7 @@ export async function startVm(
   const template =
     clone && canBeCloned(driver.type, spec) && spec.vsock?.kind !== "hybrid"
       ? await obtainTemplate(driver, spec, settings, context).catch((error: unknown) => {
-          if (deadline.reason) throw error; // no time for a boot: it says how far the guest came
+          if (deadline.reason) throw error; // no time for a boot; the error says how far the guest got
           context.warn(`${HullError.from(error).message}; the pod is booted without a template`);
           return undefined;
         })
@@ -61,12 +63,12 @@ export async function startVm(
       return await step(limit);
     } catch (thrown) {
       limit.dispose();
-      deadline.check(); // not the clone's limit, but the caller's
+      deadline.check(); // rethrow if it was the caller's deadline, not the clone's
       await use.failed(thrown);
       throw new CloneError(thrown);
     }
   };
-  // Others may discard it while it is opened; nothing has been started by then.
+  // Another process may discard the template until it is opened; nothing has been started by then.
   const vm = await attempt((by) =>
     cloneVm(driver, template, spec, { ...context, deadline: by }).catch(async (error: unknown) => {
       if (HullError.from(error).code === "NotFound" && (await use.isGone())) return undefined;
@@ -81,7 +83,7 @@ export async function startVm(
   const proving = async <T>(step: (by: Deadline) => Promise<T>): Promise<T> => {
     const result = await attempt(step);
     limit.dispose();
-    // The pod runs: that it was not counted is no reason to take it down.
+    // The pod runs, so a failure to count it is only logged.
     await use.count().catch((error) => context.log("a use of the template was not counted", { err: error }));
     return result;
   };
@@ -114,7 +116,7 @@ async function cloneVm(
   }
 }
 
-/** The way to the agent first: the guest finds devices in this order. */
+/** The vsock device comes first, because the guest finds devices in this order. */
 function podDevices(spec: VmSpec): HotplugDevice[] {
   const vsock = spec.vsock && spec.vsock.kind !== "hybrid" ? [spec.vsock] : [];
   return [...vsock, ...spec.shares, ...spec.nics, ...spec.disks];

@@ -10,7 +10,7 @@ import { PARTS, type Parts, type SandboxShare } from "./parts.ts";
 import type { VmDirectory } from "./vm-directory.ts";
 import type { VsockBackend } from "./vsock-backend.ts";
 
-/** What a pod's VM has on the host before it starts: the first phase of a boot. */
+/** What a pod's VM needs on the host before it starts: the result of the first phase of a boot. */
 export interface Surroundings {
   /** The VMM's executable. */
   readonly vmm: string;
@@ -22,16 +22,20 @@ export interface Surroundings {
   readonly share: SandboxShare;
   readonly vsock: VsockBackend;
   readonly nodes: DeviceNodes | undefined;
-  /** What the VM does not let go of before its end; released after it. */
+  /** Disks that the VM keeps open until it exits; released after it. */
   readonly kept: Disposer;
 }
 
-/** Makes all that the VM needs on the host. Rejects once nothing is being made any more: the disposer then has all there is. */
+/**
+ * Creates all that the VM needs on the host. Rejects only when no step is pending, so the disposer has
+ * everything.
+ */
 export async function prepareSurroundings(boot: Boot, parts: Parts = PARTS): Promise<Surroundings> {
   const { context, disposer } = boot;
-  // The VMM has to be in it, the small helpers follow: entering takes as long as a grace period of the kernel.
+  // Entering takes an RCU grace period, so it runs concurrently: the VMM starts inside, small helpers move in
+  // later.
   const entering = parts.cgroup(boot);
-  const entered = entering.catch(() => undefined); // the failure is thrown below
+  const entered = entering.catch(() => undefined); // thrown below
   disposer.push("cgroup", async (by) => (await entered)?.release(by));
   const kept = new Disposer();
   disposer.push("disks", (by) => kept.dispose(by));

@@ -8,8 +8,8 @@ import { DeviceNodes } from "../../host/device-nodes.ts";
 import type { ProcessUser } from "../../host/process-user.ts";
 
 /**
- * The devices of the host that this user's VM needs and may not open, as nodes of its own. Root needs none but those of
- * macvtaps, which the host's /dev has by chance only.
+ * Creates nodes of the host's devices that this user's VM needs but may not open; undefined if there are
+ * none. Root only needs those of macvtaps, which the host's /dev may lack.
  */
 export async function vmDevices(
   { hypervisor, runtime }: Config,
@@ -32,7 +32,7 @@ export async function vmDevices(
   return await DeviceNodes.create(join(directory, "dev"), user ?? { id: 0 }, devices, ledger, deadline);
 }
 
-/** A device that is there and that not everybody may read and write. */
+/** Whether a device exists and is not world-readable and world-writable. */
 async function isClosed(path: string): Promise<boolean> {
   const found = await stat(path).catch(ignoring("ENOENT"));
   return found?.isCharacterDevice() === true && (found.mode & 0o006) !== 0o006;

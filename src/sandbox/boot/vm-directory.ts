@@ -5,7 +5,7 @@ import type { Ledger } from "../../core/ledger.ts";
 import type { ProcessUser } from "../../host/process-user.ts";
 import { removeTree } from "../../host/remove-tree.ts";
 
-/** The directory in which a VM's processes meet: the monitor's, virtiofsd's and vsock's sockets. */
+/** The directory of the sockets of a VM's processes: VMM, virtiofsd and vsock backend. */
 export class VmDirectory {
   private constructor(
     readonly path: string,
@@ -13,7 +13,7 @@ export class VmDirectory {
     readonly forget: () => Promise<void>,
   ) {}
 
-  /** Makes it. Until `seal` the user, too, may make files in it. */
+  /** Creates it, recorded in the ledger first. Until `seal`, the VM user may create files in it, too. */
   static async create(path: string, user: ProcessUser | undefined, ledger: Ledger): Promise<VmDirectory> {
     const entry = await ledger.record({ kind: "directory", path });
     await mkdir(path, { mode: 0o700 });
@@ -22,8 +22,8 @@ export class VmDirectory {
   }
 
   /**
-   * Before the guest runs: the sockets in it become the user's, to connect to, and the names root's. Whoever takes the
-   * monitor over cannot put a link or a socket of his own where the shim will look.
+   * Must run before the guest: gives the sockets to the user, who may connect to them, and the entries to
+   * root, so that a compromised VMM cannot replace them by symlinks or sockets.
    */
   async seal(): Promise<void> {
     const { path, user } = this;
@@ -35,7 +35,7 @@ export class VmDirectory {
     }
   }
 
-  /** Idempotent. */
+  /** Removes it with its contents. Idempotent. */
   async remove(deadline: Deadline): Promise<void> {
     await removeTree(this.path, deadline);
     await this.forget();

@@ -4,7 +4,7 @@ import type { ProcessUser } from "../../host/process-user.ts";
 import type { Growth, NicDevice, ShareDevice, VmSpec, VsockDevice } from "../../hypervisor/hypervisor.ts";
 import type { SizingRule, VmSize } from "../../resources/sizing.ts";
 
-/** What a machine needs besides the configuration. */
+/** What a VM's spec needs in addition to the configuration. */
 export interface VmSurroundings {
   readonly name: string;
   /** The VMM's executable. */
@@ -16,12 +16,12 @@ export interface VmSurroundings {
   readonly vsock: VsockDevice;
   readonly share: ShareDevice;
   readonly nics?: readonly NicDevice[];
-  /** Without it the configuration's defaults. */
+  /** By default the configuration's size. */
   readonly size?: VmSize;
   readonly growth?: Growth | undefined;
 }
 
-/** The part of a machine that comes from the configuration alone; what a template is made of. */
+/** Returns the part of a VM's spec that depends only on the configuration, which is what a template has. */
 export function machine(hypervisor: Config["hypervisor"], { path, accel }: Pick<VmSpec, "path" | "accel">) {
   return {
     path,
@@ -52,7 +52,7 @@ export function machine(hypervisor: Config["hypervisor"], { path, accel }: Pick<
   } satisfies Partial<VmSpec>;
 }
 
-/** The machine that the configuration describes, in the pod's surroundings. */
+/** Returns the spec of a pod's VM, from the configuration and the pod's surroundings. */
 export function vmSpec(hypervisor: Config["hypervisor"], around: VmSurroundings): VmSpec {
   return {
     ...machine(hypervisor, around),
@@ -69,7 +69,7 @@ export function vmSpec(hypervisor: Config["hypervisor"], around: VmSurroundings)
   };
 }
 
-/** The numbers of the sizing rule; where the configuration has no most, the host's. */
+/** Returns the sizing rule; maximums that the configuration does not set are the host's. */
 export function sizingRule({ hypervisor, runtime }: Config): SizingRule {
   return {
     defaultVcpus: hypervisor.default_vcpus,
@@ -82,7 +82,7 @@ export function sizingRule({ hypervisor, runtime }: Config): SizingRule {
   };
 }
 
-/** How far a pod's VM may grow with its containers; undefined where it is sized once. */
+/** Returns how far a pod's VM may grow with its containers; undefined if its size is fixed. */
 export function vmGrowth(config: Config): Growth | undefined {
   if (config.runtime.static_sandbox_resource_mgmt) return undefined;
   const { maxVcpus, maxMemory } = sizingRule(config);

@@ -12,22 +12,24 @@ import { type StartedVm, startVm } from "./start-vm.ts";
 import type { Surroundings } from "./surroundings.ts";
 import { vmGrowth, vmSpec } from "./vm-spec.ts";
 
-/** A VM whose guest comes up: the second phase of a boot. */
+/** A VM whose guest is booting: the result of the second phase of a boot. */
 export interface BootingVm {
   readonly vm: Vm;
   readonly proving: StartedVm["proving"];
   readonly size: VmSize;
-  /** Whether it takes more CPUs and memory while it runs. */
+  /** Whether CPUs and memory can be hot-plugged. */
   readonly grows: boolean;
-  /** The processes without which it cannot run. */
+  /** The helper processes without which it cannot run. */
   readonly helpers: readonly HostProcess[];
-  /** Resolves when it or a helper has ended. */
+  /** Resolves when the VMM or a helper has exited. */
   readonly partLost: Promise<PartLost>;
-  /** By which the guest knows the port-forward helper. */
+  /** The secret by which the guest recognizes the port-forward helper. */
   readonly forwardToken: string;
 }
 
-/** Starts the VM in its surroundings. */
+/**
+ * The second phase of a boot: starts the VM in its surroundings. Rejects with CloneError if its clone fails.
+ */
 export async function startSandboxVm(
   boot: Boot,
   around: Surroundings,

@@ -3,8 +3,8 @@ import { failedPrecondition, ignoring } from "../../core/errors.ts";
 import type { ProcessUser } from "../../host/process-user.ts";
 
 /**
- * The directory in which an unprivileged monitor binds a socket of its own, when it makes its devices: the user's until
- * `seal`. It lies in the VM's directory, which takes it along.
+ * The directory in which an unprivileged VMM binds its own socket when it creates its devices: the user's
+ * until `seal`. It is in the VM's directory and removed with it.
  */
 export class VmmDirectory {
   private constructor(
@@ -12,20 +12,21 @@ export class VmmDirectory {
     readonly user: ProcessUser,
   ) {}
 
+  /** Creates it for the user. */
   static async create(path: string, user: ProcessUser): Promise<VmmDirectory> {
     await mkdir(path, { mode: 0o700 });
     await chown(path, user.id, user.id);
     return new VmmDirectory(path, user);
   }
 
-  /** Lets the monitor connect to a socket of ours in it. Only before the guest runs. */
+  /** Lets the VMM connect to a socket of ours in it. Only before the guest runs. */
   async give(socket: string): Promise<void> {
     await lchown(socket, this.user.id, this.user.id);
   }
 
   /**
-   * Makes the names in it root's. The guest runs by now and may have taken the monitor over: what it put at `socket`, if not
-   * a socket of its own (a link to one of the host's, say), is refused, and cannot be changed afterwards.
+   * Gives the entries to root. The guest already runs and may have compromised the VMM: throws
+   * FailedPrecondition if `socket` is not the VMM's own socket (but a symlink to one of the host's, say).
    */
   async seal(socket: string): Promise<void> {
     const { path, user } = this;

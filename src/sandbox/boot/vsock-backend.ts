@@ -19,47 +19,48 @@ import { NativeVsock } from "../../vsock/native.ts";
 import { GUEST_CID, startVsockDaemon } from "../../vsock/vhost-device-vsock.ts";
 import { VmmDirectory } from "./vmm-directory.ts";
 
-/** A pod's vsock: the machine's device, and the host's end of it. */
+/** A pod's vsock: the VM's device and the host's side of it. */
 export interface VsockBackend {
   readonly device: VsockDevice;
-  /** For pod-localhost: the unix socket at which the guest's ports are reached, or `cid:<context id>`. */
+  /** For pod-localhost: the Unix socket to connect to the guest's ports, or `cid:<context ID>`. */
   readonly address: string;
-  /** The connection to the agent, as soon as it is up. */
+  /** Waits for the agent, and resolves to the connection to it. */
   agent(deadline: Deadline): Promise<Socket>;
   /** Connects to a port that the guest is known to listen on. */
   connect(port: number, deadline: Deadline): Promise<Socket>;
-  /** The processes that carry it. */
+  /** Its helper processes. */
   readonly processes: readonly HostProcess[];
-  /** Once the VM runs: nobody but root makes names any more where the sockets are. */
+  /** To be called once the VM runs: afterwards only root can create entries next to the sockets. */
   seal(): Promise<void>;
-  /** Idempotent. */
+  /** Stops the helpers and closes the sockets. Idempotent. */
   close(deadline: Deadline): Promise<void>;
 }
 
+/** What opening a pod's vsock needs. */
 export interface VsockContext {
   /** The directory of the VM's sockets. */
   readonly directory: string;
   /** `<namespace>/<pod>`. */
   readonly pod: string;
-  /** The directory that holds lib/vsock.node and libexec/. */
+  /** The directory with lib/vsock.node and libexec/. */
   readonly installation: string;
   readonly hypervisor: Pick<Config["hypervisor"], "type" | "vsock">;
-  /** Whom vhost-device-vsock and the monitor run as; root without one. */
+  /** The VM user; by default root. */
   readonly user?: ProcessUser | undefined;
   readonly ledger: Ledger;
-  /** Finds the program vhost-device-vsock, where it is needed. */
+  /** Returns the path of vhost-device-vsock; called only if it is needed. */
   findDaemon(): Promise<string>;
   log(message: string, fields?: Record<string, unknown>): void;
 }
 
 const VHOST_VSOCK = "/dev/vhost-vsock";
 
-/** Opens the pod's vsock, of the kind that the configuration asks for, before there is a VM. */
+/** Opens the pod's vsock, of the configured kind, before the VM starts. Throws Unavailable. */
 export async function openVsockBackend(context: VsockContext, deadline: Deadline): Promise<VsockBackend> {
   const { type, vsock } = context.hypervisor;
   if (type === "cloud-hypervisor") return await openOwn(context);
   if (vsock === "native") return openNative(context);
-  // dlopen takes memory in every shim: only where there is something to gain.
+  // Loading the addon costs memory in every shim, so check for the device first.
   const available =
     vsock === "auto" &&
     (await access(VHOST_VSOCK, constants.W_OK).then(
@@ -76,7 +77,7 @@ export async function openVsockBackend(context: VsockContext, deadline: Deadline
   return await openDaemon(context, deadline);
 }
 
-/** Cloud Hypervisor has the device and serves its socket itself. */
+/** Cloud Hypervisor emulates the device and serves its socket itself. */
 async function openOwn({ directory, user, ledger }: VsockContext): Promise<VsockBackend> {
   const vmmDirectory = user ? await VmmDirectory.create(join(directory, "clh"), user) : undefined;
   const socket = checkSocketPath(join(vmmDirectory?.path ?? directory, "vs"));
@@ -84,7 +85,7 @@ async function openOwn({ directory, user, ledger }: VsockContext): Promise<Vsock
   await vmmDirectory?.give(call.path);
   const vsock = new HybridVsock(socket);
   return {
-    // Every VM has a device of its own: nobody else sees the context id.
+    // Every VM has its own device, so the context IDs may be the same.
     device: { kind: "hybrid", cid: GUEST_CID, socket },
     address: socket,
     agent: (by) => call.answered(by),
@@ -114,7 +115,7 @@ async function openDaemon(context: VsockContext, deadline: Deadline): Promise<Vs
       agent: (by) => call.answered(by),
       connect: (port, by) => vsock.connect(port, by),
       processes: [daemon.process],
-      seal: async () => undefined, // its sockets are there before the VM is (VmDirectory)
+      seal: async () => undefined, // VmDirectory has sealed its sockets before the VM starts
       close: async (by) => void (await allSettled([call.close(), daemon.stop(by)])),
     };
   } catch (error) {
@@ -123,8 +124,8 @@ async function openDaemon(context: VsockContext, deadline: Deadline): Promise<Vs
 }
 
 /**
- * The kernel's vhost-vsock. The host dials: a port of the host is there only once for all guests, and the kernel tells
- * at once when nobody listens in the guest.
+ * The kernel's vhost-vsock. The host dials, since all guests share the host's ports, and the kernel reports
+ * at once if nothing listens in the guest.
  */
 function openNative({ installation }: VsockContext): VsockBackend {
   try {
