@@ -61,8 +61,12 @@ async function double(target: Target, growing: Growing): Promise<void> {
   let before = 0;
   for (let length = SHORT; length <= LONG; length *= 2) {
     const input = growing(length);
-    const seconds = await secondsOf(target, input);
-    if (seconds >= SLOW && seconds / before > STEEP) {
+    const isSteep = (seconds: number) => seconds >= SLOW && seconds / before > STEEP;
+    let seconds = await secondsOf(target, input);
+    // One run may hold the work of the garbage collector for all before it.
+    for (let again = 0; again < 3 && isSteep(seconds); again++)
+      seconds = Math.min(seconds, await secondsOf(target, input));
+    if (isSteep(seconds)) {
       const growth = `${length / 2} bytes take ${before.toFixed(2)} s and ${length} take ${seconds.toFixed(2)} s`;
       throw new Finding(target.name, input, new Error(growth));
     }
