@@ -35,13 +35,13 @@ export class ContainerStats {
   /** CRI asks a killed container's statistics for the reason, when the VM may have ended with the container. */
   async keepLast(ended: GuestExit | undefined): Promise<void> {
     if (!ended || (ended.status !== KILLED_STATUS && !ended.oomKilled)) return;
-    const limit = Deadline.after(LAST_STATS_LIMIT_MS, "the last statistics");
-    await this.read(() => true, limit).catch(() => {
+    await Deadline.within(LAST_STATS_LIMIT_MS, "the last statistics", (limit) =>
+      this.read(() => true, limit),
+    ).catch(() => {
       // Without numbers there is still what the exit says.
       if (!ended.oomKilled) return;
       const { cgroupFiles, netDev } = this.#last;
       this.#last = { cgroupFiles: { ...cgroupFiles, "memory.events": "oom 1\noom_kill 1\n" }, netDev };
     });
-    limit.dispose();
   }
 }

@@ -101,7 +101,10 @@ export class Container {
     return this.#options.sandbox.pid;
   }
 
-  /** Makes it in the guest, once the VM has the capacity for it and its hooks have run. On failure `undo` and `dispose` follow. */
+  /**
+   * Makes it in the guest, once the VM has the capacity for it and its hooks have run. On failure `undo` and `abandon`
+   * follow.
+   */
   async create(source: ContainerSource, log: CreationLog, deadline: Deadline): Promise<void> {
     const { sandbox, hooks, io } = this.#options;
     if (this.#guest) await sandbox.capacity.admit(this.id, source.spec.linux?.resources ?? {}, deadline);
@@ -117,9 +120,7 @@ export class Container {
 
   /** Ends what a creation that has failed has begun, whether or not `undo` could free all of it. */
   async abandon(): Promise<void> {
-    const { hooks, sandbox } = this.#options;
-    sandbox.capacity.forget(this.id);
-    await hooks.stopped();
+    await this.#leave();
     await this.init.io.close();
   }
 
@@ -287,11 +288,16 @@ export class Container {
 
   /** Closes every stream and frees what the container has on the host. Idempotent. */
   async dispose(): Promise<void> {
-    const { hooks, sandbox } = this.#options;
     await Promise.all([this.init.io.close(), this.#execs.close()]);
     await this.#guest?.host.release();
-    await hooks.stopped();
+    await this.#leave();
+  }
+
+  /** Gives its claim on the VM's capacity back, and runs its last hooks. Idempotent, never rejects. */
+  async #leave(): Promise<void> {
+    const { hooks, sandbox } = this.#options;
     sandbox.capacity.forget(this.id);
+    await hooks.stopped();
   }
 
   async #startInit(deadline: Deadline): Promise<void> {
@@ -333,8 +339,8 @@ export class Container {
   async #endIfKept(): Promise<void> {
     if (this.#deletedAt === undefined) return;
     const { sandbox } = this.#options;
-    const limit = Deadline.after(sandbox.killTimeoutMs, `container ${this.id}: request to the guest`);
-    const silent = await sandbox.silence(limit).finally(() => limit.dispose());
+    const what = `container ${this.id}: request to the guest`;
+    const silent = await Deadline.within(sandbox.killTimeoutMs, what, (limit) => sandbox.silence(limit));
     const ms = Math.round(performance.now() - this.#deletedAt);
     if (!silent?.stopped && ms < UNDELETED_LIMIT_MS) return;
     const why = silent ? `: ${silent.text}` : "";

@@ -76,10 +76,11 @@ export class GuestContainer {
   /** The guest may not know the container, or be gone: what the host has is freed in any case. Idempotent. */
   async undo(): Promise<void> {
     if (!this.#begun) return;
-    const limit = Deadline.after(UNDO_LIMIT_MS, "delete it in the guest");
-    const deleted = this.runner.delete(limit).catch(ignoreGone);
-    const released = deleted.catch(() => undefined).then(() => this.host.release());
-    await allSettled([deleted, released]).finally(() => limit.dispose());
+    await Deadline.within(UNDO_LIMIT_MS, "delete it in the guest", async (limit) => {
+      const deleted = this.runner.delete(limit).catch(ignoreGone);
+      const released = deleted.catch(() => undefined).then(() => this.host.release());
+      await allSettled([deleted, released]);
+    });
   }
 }
 
