@@ -1,2 +1,2 @@
-/** The major version of the protocol that the shim and the guest agent speak; both must be of the same. */
+/** The major version of the protocol between shim and agent; both must have the same. */
 export const PROTOCOL_MAJOR = 2;

@@ -28,7 +28,7 @@ export class Deadline {
     return new Deadline(ms, undefined, what);
   }
 
-  /** Runs `action` with a deadline of its own, `ms` milliseconds from now, and frees that afterwards. */
+  /** Runs `action` with a deadline `ms` milliseconds from now, and disposes of the deadline afterwards. */
   static async within<T>(ms: number, what: string, action: (limit: Deadline) => Promise<T>): Promise<T> {
     const limit = Deadline.after(ms, what);
     try {

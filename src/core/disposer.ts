@@ -1,9 +1,9 @@
 import { Deadline } from "./deadline.ts";
 import { HullError } from "./errors.ts";
 
-/** The longest that a step may take, so that the steps behind a hung one still get some of the total. */
+/** The longest timeout of a step, so that the steps after a hung one still get some of the total. */
 const MOST_MS = 2_000;
-/** What every step gets even when the total is used up. */
+/** The timeout of a step when the total is used up. */
 const LEAST_MS = 1_000;
 /**
  * Extra time after a step's timeout, when its process is killed: until the kernel has removed the process.
@@ -68,12 +68,7 @@ export class Disposer {
 /** Runs a step and abandons it when it exceeds its timeout. */
 async function timed(name: string, release: Release, by: Deadline): Promise<void> {
   const ms = Math.max(LEAST_MS, Math.min(MOST_MS, by.remainingMs));
-  const limit = Deadline.after(ms, name);
-  const end = Deadline.after(ms + GRACE_MS, name);
-  try {
-    await end.race(release(limit));
-  } finally {
-    limit.dispose();
-    end.dispose();
-  }
+  await Deadline.within(ms + GRACE_MS, name, (end) =>
+    Deadline.within(ms, name, (limit) => end.race(release(limit))),
+  );
 }

@@ -132,7 +132,7 @@ export function errnoOf(thrown: unknown): string | undefined {
   return typeof code === "string" ? errnoName(code) : undefined;
 }
 
-/** For a `catch`: undefined in place of a failure with one of these errno names; any other is thrown on. */
+/** Returns a handler for `catch` that returns undefined for errors with one of these errno names and rethrows others. */
 export function ignoring(...errnos: readonly string[]): (thrown: unknown) => undefined {
   return (thrown) => {
     if (!errnos.includes(errnoOf(thrown) ?? "")) throw thrown;

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { PendingCalls } from "./pending-calls.ts";
 
-test("calls under way are told with their age, the oldest first; an answered one is not", async () => {
+test("pending calls are listed with their age, the oldest first; an answered one is not", async () => {
   const calls = new PendingCalls();
   const answered = calls.begin("Create c1");
   await new Promise((resolve) => setTimeout(resolve, 20));

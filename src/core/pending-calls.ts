@@ -1,23 +1,23 @@
 /** A call that has not been answered yet. */
 export interface PendingCall {
-  /** What was called, and about what: `Task.Delete c1`. */
+  /** Method and object: `Task.Delete c1`. */
   readonly name: string;
-  /** Milliseconds since it was made. */
+  /** Milliseconds since it began. */
   readonly forMs: number;
 }
 
-/** Calls under way, for the state dump. Whoever makes or serves calls notes each of them here. */
+/** The pending calls of a client or server, for the state dump. */
 export class PendingCalls {
   readonly #calls = new Set<{ readonly name: string; readonly since: number }>();
 
-  /** Notes a call. Returns what takes it out again. */
+  /** Adds a call. The returned function removes it. */
   begin(name: string): () => void {
     const call = { name, since: performance.now() };
     this.#calls.add(call);
     return () => this.#calls.delete(call);
   }
 
-  /** The oldest first. */
+  /** Returns the pending calls, the oldest first. */
   describe(): PendingCall[] {
     const now = performance.now();
     return [...this.#calls].map(({ name, since }) => ({ name, forMs: Math.round(now - since) }));

@@ -39,7 +39,7 @@ test("no text keeps terminal control sequences or exceeds the limit", () => {
     fc.property(hostile, fc.integer({ min: 1, max: 20 }), (text, limit) => {
       const shown = printable(text, limit);
       assert.ok(shown.length <= limit);
-      // biome-ignore lint/suspicious/noControlCharactersInRegex: the test is about them
+      // biome-ignore lint/suspicious/noControlCharactersInRegex: the test looks for control characters
       assert.doesNotMatch(shown, /[\0-\x08\x0b-\x1f\x7f-\x9f\u202e]/);
       assert.equal(Buffer.from(shown).toString("utf8"), shown);
     }),

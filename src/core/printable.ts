@@ -7,7 +7,7 @@ const SEQUENCE =
   /(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]?|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c\n]*(?:\x07|\x1b\\|\x9c)?|\x1b[ -/]*[0-~]?/g;
 
 /** Remaining control characters, and characters that invisibly reorder or break lines. */
-// biome-ignore lint/suspicious/noControlCharactersInRegex: the expression is about them
+// biome-ignore lint/suspicious/noControlCharactersInRegex: the expression matches control characters
 const CONTROL = /[\0-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\p{Bidi_Control}]/gu;
 
 /** With the u flag, \p{Surrogate} matches only unpaired surrogates. */

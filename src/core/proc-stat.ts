@@ -1,10 +1,10 @@
 /**
- * The fields of /proc/PID/stat by their numbers in proc_pid_stat(5): 1 is the pid, 2 the name, 3 the state. Empty for a
- * text that is none.
+ * Returns the fields of /proc/PID/stat at their numbers in proc_pid_stat(5): 1 is the PID, 2 the name, 3 the state.
+ * Returns an empty list for malformed text.
  */
 export function procStatFields(stat: string): string[] {
   const open = stat.indexOf("(");
-  // The name may hold spaces and brackets: count from behind its closing one.
+  // The name may contain spaces and parentheses.
   const close = stat.lastIndexOf(")");
   if (close < 0) return [];
   const rest = stat
@@ -14,10 +14,10 @@ export function procStatFields(stat: string): string[] {
   return ["", stat.slice(0, open - 1), stat.slice(open + 1, close), ...rest];
 }
 
-/** Set in a process's flags while it exits (the kernel's include/linux/sched.h). */
+/** The flag of a process that is exiting (the kernel's include/linux/sched.h). */
 const PF_EXITING = 0x4;
 
-/** Whether a process is on its way out, by its fields: it closes its descriptors before its parent is told. */
+/** Returns whether a process with these fields is exiting. It may already have closed its descriptors, but not be a zombie. */
 export function isExiting(fields: readonly string[]): boolean {
   return (Number(fields[9]) & PF_EXITING) !== 0;
 }

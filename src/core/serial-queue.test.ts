@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { deferred } from "./deferred.ts";
 import { SerialQueue } from "./serial-queue.ts";
 
-test("a queue says how many tasks wait, and for how long the one that runs has been running", async () => {
+test("a queue reports how many tasks wait, and for how long the current one has been running", async () => {
   const queue = new SerialQueue();
   assert.equal(queue.describe(), undefined);
   const gates = [deferred<void>(), deferred<void>()] as const;

@@ -8,7 +8,7 @@ export class SerialQueue {
   #tail: Promise<unknown> = Promise.resolve();
   /** Tasks that have not settled. */
   #length = 0;
-  /** When the one that runs began; of performance.now(). */
+  /** When the running task started, by performance.now(). */
   #since = 0;
 
   /** Settles as `task` does. `task` starts when all tasks before it have settled. */
@@ -23,7 +23,7 @@ export class SerialQueue {
     return result;
   }
 
-  /** How many tasks wait behind the one that runs, and how long that has been going; nothing if none does. */
+  /** Returns how many tasks wait and for how long the current one has been running; undefined if there is none. */
   describe(): Snapshot | undefined {
     if (this.#length === 0) return undefined;
     return { waiting: this.#length - 1, runningForMs: Math.round(performance.now() - this.#since) };

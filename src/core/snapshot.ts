@@ -1,5 +1,5 @@
 /**
- * What an object is doing at this moment, as JSON has it, for the state dump (SIGUSR1). `describe()` methods give one;
- * they read, wait for nothing and change nothing.
+ * The current state of an object, for the state dump (SIGUSR1). Contains only what JSON can represent. The `describe()`
+ * methods that return it do not wait and change nothing.
  */
 export type Snapshot = Readonly<Record<string, unknown>>;

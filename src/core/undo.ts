@@ -3,7 +3,7 @@ import { HullError } from "./errors.ts";
 
 /** The timeout of an undo, in milliseconds. */
 const UNDO_MS = 15_000;
-/** Extra time after that, when a tool is killed. One that hangs in the kernel never exits. */
+/** Extra time after the timeout, when tools are killed. One that hangs in the kernel never exits. */
 const GRACE_MS = 1_000;
 
 /**
@@ -12,15 +12,12 @@ const GRACE_MS = 1_000;
  * ledger for the pod's cleanup.
  */
 export async function undo(cause: unknown, release: (by: Deadline) => Promise<unknown>): Promise<unknown> {
-  const limit = Deadline.after(UNDO_MS, "undo it");
-  const end = Deadline.after(UNDO_MS + GRACE_MS, "undo it");
   try {
-    await end.race(release(limit));
+    await Deadline.within(UNDO_MS + GRACE_MS, "undo it", (end) =>
+      Deadline.within(UNDO_MS, "undo it", (limit) => end.race(release(limit))),
+    );
     return cause;
   } catch (error) {
     return HullError.notUndone(cause, HullError.from(error).message);
-  } finally {
-    limit.dispose();
-    end.dispose();
   }
 }

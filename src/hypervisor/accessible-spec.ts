@@ -1,7 +1,7 @@
 import type { PathAccess } from "../host/path-access.ts";
 import type { HotplugDevice, VmSpec } from "./hypervisor.ts";
 
-/** The machine with every path as the VMM's user comes to it. `access.at` gives the path of what is plugged in later. */
+/** The spec with paths that the VMM's user can open. For devices hot-plugged later, use `accessibleDevice`. */
 export async function accessibleSpec(spec: VmSpec, access: PathAccess): Promise<VmSpec> {
   await access.addDirectory(spec.directory);
   const { vsock } = spec;
@@ -15,7 +15,7 @@ export async function accessibleSpec(spec: VmSpec, access: PathAccess): Promise<
   };
 }
 
-/** A device with the path of its back end as the VMM's user comes to it. */
+/** The device with a path to its backend that the VMM's user can open. */
 export function accessibleDevice<D extends HotplugDevice>(device: D, access: Pick<PathAccess, "at">): D {
   if (device.kind === "disk") return { ...device, path: access.at(device.path) };
   return "socket" in device ? { ...device, socket: access.at(device.socket) } : device;

@@ -1,10 +1,10 @@
 import { invalidArgument } from "../core/errors.ts";
 import type { VmSpec } from "./hypervisor.ts";
 
-/** Smaller than this no Linux guest with an initrd boots. */
+/** No Linux guest with an initrd boots with less. */
 const LEAST_MEMORY_MIB = 32;
 
-/** Throws InvalidArgument for a machine that is too small for any guest. */
+/** Throws InvalidArgument for a VM that is too small for any guest. */
 export function checkSize({ name, vcpus, memoryMib }: Pick<VmSpec, "name" | "vcpus" | "memoryMib">): void {
   if (vcpus < 1) throw invalidArgument(`VM ${name}: ${vcpus} vCPUs; it must be at least 1`);
   if (memoryMib < LEAST_MEMORY_MIB) {

@@ -7,7 +7,7 @@ export interface GuestImage {
   readonly initrd: string;
 }
 
-/** Throws FailedPrecondition, with what to do about it, when the guest's kernel or initrd cannot be read. */
+/** Throws FailedPrecondition with a remedy if the guest's kernel or initrd cannot be read. */
 export async function checkGuestImage(image: GuestImage): Promise<void> {
   for (const what of ["kernel", "initrd"] as const) {
     await access(image[what], constants.R_OK).catch((cause: unknown) => {

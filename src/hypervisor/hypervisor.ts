@@ -4,73 +4,72 @@ import type { PendingCalls } from "../core/pending-calls.ts";
 import type { ProcessUser } from "../host/process-user.ts";
 
 /**
- * The seam between a pod and a virtual machine monitor. Two phases, two types: a `VmSpec` is assembled, `boot`
- * turns it into a running `Vm`. Drivers: qemu/, cloud-hypervisor/; the test kit has a fake; all of them pass the
- * compliance suite in test/testkit.
+ * The interface between a pod and its VMM. `boot` turns a `VmSpec` into a running `Vm`. The drivers (qemu/,
+ * cloud-hypervisor/, the test kit's fake) pass the compliance suite in test/testkit.
  */
 export interface Hypervisor {
   readonly type: "qemu" | "cloud-hypervisor" | "fake";
   /** Starts the VMM and boots the guest. Resolves when the VMM runs the guest (not when the agent answers). */
   boot(spec: VmSpec, context: VmContext): Promise<Vm>;
   /**
-   * Makes a clone of the VM that `Vm.snapshot` saved in the folder `template`; memory, vCPUs and kernel of `spec` must
-   * be the template's. The clone is paused and has none of the spec's devices, a hybrid vsock excepted: plug them in,
+   * Clones the VM that `Vm.snapshot` saved in the directory `template`; memory, vCPUs and kernel of `spec` must be
+   * the template's. The clone is paused and has none of the spec's devices except a hybrid vsock: hot-plug them,
    * then resume it.
    */
   restore(template: string, spec: VmSpec, context: VmContext): Promise<Vm>;
 }
 
-/** What a driver needs from its caller besides the machine's description. */
+/** What a driver needs from its caller besides the VM's description. */
 export interface VmContext {
   readonly deadline: Deadline;
   /** Every process, socket and directory is recorded here before it is created. */
   readonly ledger: Ledger;
   /** `<namespace>/<pod>`: the mark that the VM's processes carry (host/process-launcher.ts). */
   readonly pod: string;
-  /** Where calls to the VMM are noted while they are under way. */
+  /** Registers calls to the VMM while they are pending. */
   readonly calls?: PendingCalls;
-  /** One debug line. */
+  /** Writes a debug line. */
   log(message: string, fields?: Record<string, unknown>): void;
-  /** Hears what the guest writes to its console, as it comes. */
+  /** Receives what the guest writes to its console, as it arrives. */
   onConsole?(data: Buffer): void;
 }
 
-/** A machine to boot. Paths are the host's; sizes are in the unit that the name says. */
+/** A VM to boot. Paths are the host's; sizes are in the unit that the name states. */
 export interface VmSpec {
   /** For messages and the VMM's process name. */
   readonly name: string;
-  /** The folder for this VM's sockets, closed to others. */
+  /** The directory for this VM's sockets, inaccessible to other users. */
   readonly directory: string;
   /** The VMM's executable. */
   readonly path: string;
-  /** Whom the VMM runs as: its sockets, taps and devices are this user's. Without it: root. */
+  /** The user that the VMM runs as and that owns its sockets, taps and devices. Default: root. */
   readonly user?: ProcessUser | undefined;
   readonly machine: "q35" | "microvm";
   readonly accel: "kvm" | "tcg";
   readonly cpuModel: string;
-  /** Features switched on (`+name`) or off (`-name`). */
+  /** CPU features to enable (`+name`) or disable (`-name`). */
   readonly cpuFeatures?: readonly string[];
   readonly vcpus: number;
   readonly memoryMib: number;
-  /** How far the machine can grow while it runs (`Vm.addVcpu`, `Vm.addMemory`); undefined = not at all. */
+  /** How far the VM can grow while it runs (`Vm.addVcpu`, `Vm.addMemory`); undefined = not at all. */
   readonly growth?: Growth | undefined;
   readonly kernel: string;
   readonly initrd: string;
   readonly kernelParams: readonly string[];
-  /** Network namespace the VMM is started in; undefined = the host's. */
+  /** The network namespace that the VMM is started in; undefined = the host's. */
   readonly netns: string | undefined;
-  /** undefined = none: a template has nothing of a pod's. */
+  /** undefined = none, as for a template. */
   readonly vsock: VsockDevice | undefined;
   /**
-   * A file on a memory file system that holds the guest's memory, for a VM that is to be saved; QEMU makes it. Without
-   * it the memory is anonymous.
+   * A file on a memory file system that holds the guest's memory, for a VM that will be saved; QEMU creates it.
+   * Default: anonymous memory.
    */
   readonly memoryFile?: string;
-  /** How the memory is backed where there is no `memoryFile`. */
+  /** How the memory is backed without a `memoryFile`. */
   readonly memory?: MemorySettings;
-  /** Let the guest give freed pages back to the host. Default true. */
+  /** Return pages that the guest has freed to the host. Default true. */
   readonly freePageReporting?: boolean;
-  /** The host device that feeds the guest's random number generator; without it the kernel's own generator. */
+  /** The host device that feeds the guest's random number generator. Default: the host kernel's generator. */
   readonly entropySource?: string;
   readonly block?: BlockSettings;
   /** Filter the VMM's own system calls. Default true. */
@@ -82,17 +81,17 @@ export interface VmSpec {
   readonly extraArgs: readonly string[];
 }
 
-/** The most that a machine can become. */
+/** The largest size that a VM can grow to. */
 export interface Growth {
   readonly maxVcpus: number;
   readonly maxMemoryMib: number;
-  /** How often memory can be plugged in. */
+  /** How often memory can be hot-plugged. */
   readonly memorySlots: number;
 }
 
 interface MemorySettings {
-  /** A folder on a memory file system that holds it, as a file without a name. Without it: anonymous (memfd). */
-  readonly folder?: string | undefined;
+  /** A directory on a memory file system that holds it as an unlinked file. Default: anonymous (memfd). */
+  readonly directory?: string | undefined;
   readonly hugePages: boolean;
   /** Allocate all of it at the start. */
   readonly preallocate: boolean;
@@ -101,40 +100,45 @@ interface MemorySettings {
 /** How the VMM serves disks. */
 export interface BlockSettings {
   readonly aio: "threads" | "native" | "io_uring";
-  /** O_DIRECT: bypass the host's page cache. */
+  /** Bypass the host's page cache (O_DIRECT). */
   readonly direct: boolean;
   /** Ignore the guest's flushes. */
   readonly noFlush: boolean;
-  /** In a thread of their own. */
+  /** Serve disks in a thread of their own. */
   readonly ioThread: boolean;
 }
 
+/** How the guest's vsock reaches the host. */
 export type VsockDevice =
-  /** vhost-user back end listening on `socket`. */
+  /** A vhost-user backend that listens on `socket`. */
   | { readonly kind: "vhost-user"; readonly socket: string }
   /** The host kernel's vhost-vsock with the reserved context id; `fd` is inherited by the VMM. */
   | { readonly kind: "vhost"; readonly cid: number; readonly fd: number }
   /** The VMM's own device (Cloud Hypervisor): it binds `socket` itself and speaks the hybrid protocol there. */
   | { readonly kind: "hybrid"; readonly cid: number; readonly socket: string };
 
+/** A virtio-fs device. */
 export interface ShareDevice {
   readonly kind: "share";
   readonly tag: string;
-  /** The socket virtiofsd listens on. */
+  /** The socket that virtiofsd listens on. */
   readonly socket: string;
 }
 
+/** A virtio-net device. */
 export interface NicDevice {
   readonly kind: "nic";
+  /** The name of the interface in the VM's network namespace. */
   readonly tap: string;
-  /** The path of the tap's own character device, if it is a macvtap's; else it is opened by its name. */
+  /** The path of a macvtap's character device; other taps are opened by name. */
   readonly device?: string;
   readonly mac: string;
   readonly mtu: number;
-  /** Move its packets in the host's kernel (/dev/vhost-net) instead of in the VMM. */
+  /** Forward its packets in the host's kernel (/dev/vhost-net) instead of in the VMM. */
   readonly vhost?: boolean;
 }
 
+/** A virtio-blk device. */
 export interface DiskDevice {
   readonly kind: "disk";
   readonly path: string;
@@ -144,8 +148,8 @@ export interface DiskDevice {
 }
 
 /**
- * A vsock device can be plugged in where the VMM takes a back end from outside (QEMU); one of the kernel's only into a
- * clone that was given its descriptor at the start.
+ * A device that can be hot-plugged. Only QEMU hot-plugs vsock devices, and `vhost` only into a clone that inherited
+ * its descriptor.
  */
 export type HotplugDevice = ShareDevice | NicDevice | DiskDevice | Exclude<VsockDevice, { kind: "hybrid" }>;
 
@@ -154,42 +158,42 @@ export interface VmExit {
   /** One sentence: "qemu exited with status 1", "qemu was killed by signal 9 (out of memory: ...)". */
   readonly reason: string;
   readonly requested: boolean;
-  /** The end of the guest's console and of the VMM's stderr, at most 64 KiB each, printable. */
+  /** The tails of the guest's console and of the VMM's stderr, at most 64 KiB each, printable. */
   readonly console: string;
   readonly stderr: string;
 }
 
-/** What the VMM says of the guest. `broken`: it cannot go on, for the reason of that name (`internal-error`). */
+/** The guest's state according to the VMM. `broken` is final; `reason` is the VMM's name for it (`internal-error`). */
 export type VmStatus =
   | { readonly state: "running" | "paused" }
   | { readonly state: "broken"; readonly reason: string };
 
-/** A running virtual machine. Every method rejects with FailedPrecondition once the VMM has ended. */
+/** A running VM. Every method rejects with FailedPrecondition once the VMM has exited. */
 export interface Vm {
-  /** The VMM's process id. */
+  /** The VMM's PID. */
   readonly pid: number;
-  /** Resolves (never rejects) when the VMM has ended, however. */
+  /** Resolves when the VMM has exited for whatever reason. Never rejects. */
   readonly exited: Promise<VmExit>;
-  /** The guest's console so far (the last 64 KiB), printable. */
+  /** Returns the last 64 KiB of the guest's console, printable. */
   console(): string;
-  /** Asks the VMM; also while others ask it to change the VM. */
+  /** Queries the VMM, without waiting for pending calls that change the VM. */
   status(deadline: Deadline): Promise<VmStatus>;
   pause(deadline: Deadline): Promise<void>;
   resume(deadline: Deadline): Promise<void>;
-  /** Adds a device; the result takes it out again. */
+  /** Hot-plugs a device. The returned function unplugs it. */
   plug(device: HotplugDevice, deadline: Deadline): Promise<() => Promise<void>>;
   /**
-   * Adds a virtual CPU. Resolves when the guest has taken note of it; it is to be put into use by the agent. Throws
-   * FailedPrecondition where the spec has no room for it (`growth`).
+   * Hot-plugs a virtual CPU. Resolves when the guest has acknowledged it; the agent has to put it online. Rejects with
+   * FailedPrecondition if `growth` in the spec does not allow it.
    */
   addVcpu(deadline: Deadline): Promise<void>;
   /**
-   * Adds memory, in whole blocks of the guest (128 MiB), as `addVcpu` adds a CPU. A guest that refuses it has not got it. Throws
-   * FailedPrecondition, or ResourceExhausted when all memory slots are taken.
+   * Hot-plugs memory as `addVcpu` does a CPU, in whole blocks of the guest (128 MiB). Rejects with FailedPrecondition
+   * if the guest refuses it, with ResourceExhausted if all memory slots are in use.
    */
   addMemory(mib: number, deadline: Deadline): Promise<void>;
-  /** Saves the paused VM in the folder `directory`, which exists, for `restore`. After it the VM can only be stopped. */
+  /** Saves the paused VM in `directory`, which must exist, for `restore`. Afterwards the VM can only be stopped. */
   snapshot(directory: string, deadline: Deadline): Promise<void>;
-  /** Ends the VMM: politely until the deadline, then by SIGKILL. Resolves when the process is gone. Idempotent. */
+  /** Asks the VMM to exit and kills it at the deadline. Resolves when the process is gone. Idempotent. */
   stop(deadline: Deadline): Promise<void>;
 }

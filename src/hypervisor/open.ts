@@ -7,17 +7,17 @@ interface HypervisorChoice extends GuestImage {
   readonly accel: "auto" | "kvm" | "tcg";
   /** The VMM's executable. */
   readonly path: string;
-  /** The folder that holds hull's own helpers in libexec/. */
+  /** The directory that contains hull's helpers in libexec/. */
   readonly installation: string;
 }
 
-/** A driver, and what `accel: auto` comes to on this machine. */
+/** A driver, and the accelerator that `accel: auto` resolves to on this host. */
 export interface OpenHypervisor {
   readonly driver: Hypervisor;
   readonly accel: VmSpec["accel"];
 }
 
-/** The driver that the configuration asks for; only that one is loaded. `warn` hears why KVM is not used. */
+/** Loads the driver that the configuration selects. Calls `warn` with the reason if `accel: auto` cannot use KVM. */
 export async function openHypervisor(
   choice: HypervisorChoice,
   warn: (message: string) => void,
@@ -27,7 +27,7 @@ export async function openHypervisor(
     const { CloudHypervisor } = await import("./cloud-hypervisor/driver.ts");
     return { driver: new CloudHypervisor(), accel: "kvm" };
   }
-  await checkGuestImage(choice); // the probe below would only find that there is nothing to try
+  await checkGuestImage(choice); // the probe below boots the kernel
   const { Qemu } = await import("./qemu/driver.ts");
   if (choice.accel !== "auto") return { driver: new Qemu(choice.installation), accel: choice.accel };
   const { resolveAccel } = await import("./qemu/accel.ts");

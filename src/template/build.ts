@@ -15,8 +15,8 @@ import { writeManifest } from "./manifest.ts";
 import type { Template, TemplateStore } from "./store.ts";
 
 /**
- * Environment mark (host/process-launcher.ts) of a builder's VMM: the store's path. No pod's name begins like
- * that.
+ * The environment mark (host/process-launcher.ts) of a builder's VMM: the store's path, which cannot be a pod's
+ * name.
  */
 const builderMark = ({ directory }: TemplateStore) => directory;
 

@@ -83,7 +83,7 @@ export async function checkTemplate(directory: string, key: string): Promise<Che
   }
 }
 
-/** Whether `directory` still is that directory. */
+/** Returns whether `directory` still is that directory. */
 export async function isThere(directory: string, { ino, mtimeMs }: DirectoryIdentity): Promise<boolean> {
   const found = await lstat(directory).catch(ignoring("ENOENT"));
   return found?.ino === ino && found.mtimeMs === mtimeMs;
@@ -148,7 +148,7 @@ function parse(directory: string, text: string): Manifest {
 }
 
 /**
- * Throws DataLoss unless `path` belongs to us alone: who can write a template can run code in every guest.
+ * Throws DataLoss unless only root can access `path`: write access to a template is code execution in every clone.
  */
 export function requirePrivate(path: string, { uid, mode }: Stats): void {
   const owner = process.geteuid?.() ?? 0;

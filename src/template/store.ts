@@ -3,7 +3,7 @@ import { constants } from "node:fs";
 import { lstat, mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Deadline } from "../core/deadline.ts";
-import { errnoOf, HullError, ignoring, resourceExhausted } from "../core/errors.ts";
+import { HullError, ignoring, resourceExhausted } from "../core/errors.ts";
 import { type FileLock, lockFile } from "../host/file-lock.ts";
 import {
   checkTemplate,
@@ -16,7 +16,7 @@ import {
 
 const MIB = 1 << 20;
 const KEY = /^[0-9a-f]{32}$/;
-/** Suffix of the directory of a template that is being built; the next builder finds a killed one's by it. */
+/** The suffix of directories that are being built or discarded. The next builder removes those of a killed process. */
 const BUILDING = ".building";
 
 /** A template that may be restored. */
@@ -24,7 +24,7 @@ export interface Template {
   readonly key: string;
   readonly path: string;
   readonly manifest: Manifest;
-  /** To detect that another template has taken its path. */
+  /** Detects that another template has taken its path. */
   readonly identity: DirectoryIdentity;
 }
 
@@ -64,7 +64,7 @@ export class TemplateStore {
     return { key, path, ...(await checkTemplate(path, key)) };
   }
 
-  /** Whether the template still exists. Other processes may discard it at any time. */
+  /** Returns whether the template still exists. Other processes may discard it at any time. */
   async has({ path, identity }: Template): Promise<boolean> {
     return await isThere(path, identity);
   }
@@ -106,13 +106,8 @@ export class TemplateStore {
   async discard(key: string): Promise<void> {
     // A unique name: the same key may be built and discarded again before these files are removed.
     const gone = join(this.directory, `${key}.${randomBytes(8).toString("hex")}${BUILDING}`);
-    try {
-      await rename(join(this.directory, key), gone);
-    } catch (error) {
-      if (errnoOf(error) === "ENOENT") return;
-      throw error;
-    }
-    await removeDirectory(gone);
+    const renamed = rename(join(this.directory, key), gone).then(() => true);
+    if (await renamed.catch(ignoring("ENOENT"))) await removeDirectory(gone);
   }
 
   /**
@@ -147,7 +142,7 @@ export class TemplateStore {
   /** Returns undefined if the template was discarded meanwhile. */
   async #status(key: string): Promise<TemplateStatus | undefined> {
     const path = join(this.directory, key);
-    const files = await readdir(path).catch(() => []); // not a directory, or gone: `find` reports it
+    const files = await readdir(path).catch(() => []); // `find` reports the error
     const stats = await Promise.all(files.map((name) => lstat(join(path, name)).catch(() => undefined)));
     const bytes = stats.reduce((sum, found) => sum + (found?.blocks ?? 0) * 512, 0);
     const hits = await stat(join(path, HITS_FILE)).catch(() => undefined);

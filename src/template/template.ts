@@ -8,7 +8,7 @@ import { type Template, TemplateStore } from "./store.ts";
 /** `hypervisor.template` of the configuration. */
 interface TemplateSettings {
   readonly template_path: string;
-  /** MiB. */
+  /** In MiB. */
   readonly max_size: number;
   readonly wait: boolean;
 }
@@ -26,7 +26,7 @@ interface TemplateContext extends BuildContext {
 const expectedMib = (memoryMib: number) => Math.min(memoryMib, 128 + Math.ceil(memoryMib / 32));
 
 /**
- * Whether such a VM can be cloned: all devices of a clone, even its vsock, are hot-plugged after the restore.
+ * Returns whether a VM with this spec can be cloned: all devices of a clone, even its vsock, are hot-plugged.
  */
 export function canBeCloned(
   hypervisor: Hypervisor["type"],
@@ -34,7 +34,7 @@ export function canBeCloned(
 ): boolean {
   if (hypervisor === "cloud-hypervisor" || machine !== "q35") return false;
   // A clone's memory is a copy in a file next to its template and cannot have another backing.
-  return !(memory && (memory.hugePages || memory.preallocate || memory.folder !== undefined));
+  return !(memory && (memory.hugePages || memory.preallocate || memory.directory !== undefined));
 }
 
 /** Failures of a clone for which the template cannot be the cause. */
@@ -56,11 +56,12 @@ export class TemplateUse {
     this.#store = new TemplateStore(directory);
   }
 
+  /** Counts the clone. */
   async count(): Promise<void> {
     await this.#store.countUse(this.template);
   }
 
-  /** Whether the template was discarded since it was found, which explains any failure. */
+  /** Returns whether the template was discarded since it was found, which explains any failure. */
   async isGone(): Promise<boolean> {
     return !(await this.#store.has(this.template));
   }

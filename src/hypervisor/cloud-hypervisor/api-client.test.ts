@@ -28,7 +28,7 @@ async function serve(
 
 const deadlines: Deadline[] = [];
 after(() => {
-  for (const deadline of deadlines) deadline.dispose(); // their timers would hold the process
+  for (const deadline of deadlines) deadline.dispose(); // their timers would keep the process alive
 });
 const soon = (ms = 30_000) => {
   const deadline = Deadline.after(ms);
@@ -36,7 +36,7 @@ const soon = (ms = 30_000) => {
   return deadline;
 };
 
-test("ping tells the version, and connections are kept", async (t) => {
+test("ping returns the version, and connections are kept alive", async (t) => {
   const { client, fake } = await serve(t);
   assert.equal((await client.ping(soon())).version, "53.0.0");
   let connections = 0;
@@ -55,7 +55,7 @@ test("a refusal has the code of its status and the whole chain of causes", async
   await assert.rejects(client.pause(soon()), { code: "Internal", message: /VM is not running \(HTTP 500\)/ });
 });
 
-test("an unknown field is refused by the strict schema", async (t) => {
+test("the fake's strict schema refuses an unknown field", async (t) => {
   const { client } = await serve(t);
   await assert.rejects(client.addNet({ tap: "tap0", mac: "02:00:00:00:00:01", speed: 1 } as never, soon()), {
     code: "InvalidArgument",
@@ -89,7 +89,7 @@ const BROKEN: { name: string; fault: Fault; code: string; message: RegExp }[] = 
     message: /not unique/,
   },
   {
-    name: "no JSON",
+    name: "not JSON",
     fault: { on: "vmm.ping", do: "answer", body: "<html>" },
     code: "Internal",
     message: /not JSON/,
@@ -109,14 +109,14 @@ const BROKEN: { name: string; fault: Fault; code: string; message: RegExp }[] = 
   { name: "dropped", fault: { on: "vmm.ping", do: "drop" }, code: "Unavailable", message: /vmm\.ping: / },
 ];
 for (const { name, fault, code, message } of BROKEN) {
-  test(`an answer that is broken: ${name}`, async (t) => {
+  test(`an invalid answer: ${name}`, async (t) => {
     const { client } = await serve(t, [{ ...fault, times: 1 }]);
     await assert.rejects(client.ping(soon()), { code, message });
     assert.equal((await client.ping(soon())).version, "53.0.0", "the next call works");
   });
 }
 
-test("the deadline ends a call that is not answered", async (t) => {
+test("a call without an answer ends at its deadline", async (t) => {
   const { client } = await serve(t, [{ on: "vmm.ping", do: "delay", ms: 3000 }]);
   await assert.rejects(client.ping(Deadline.after(100)), { code: "DeadlineExceeded", message: /vmm\.ping/ });
   const over = Deadline.none();
@@ -124,7 +124,7 @@ test("the deadline ends a call that is not answered", async (t) => {
   await assert.rejects(client.ping(over), { code: "Canceled" });
 });
 
-test("no listener and a listener that closes are Unavailable", async (t) => {
+test("a refused and a closed connection are Unavailable", async (t) => {
   const directory = mkdtempSync(join(tmpdir(), "hull-clh-api-"));
   t.after(() => rmSync(directory, { recursive: true, force: true }));
   await assert.rejects(new ApiClient(join(directory, "none")).ping(soon()), { code: "Unavailable" });
@@ -134,7 +134,7 @@ test("no listener and a listener that closes are Unavailable", async (t) => {
   server.close();
 });
 
-test("close ends the calls in flight", async (t) => {
+test("close rejects pending calls", async (t) => {
   const { client, fake } = await serve(t, [{ on: "vmm.ping", do: "delay", ms: 2000 }]);
   const call = assert.rejects(client.ping(soon()), { code: "Unavailable" });
   await pollUntil(() => fake.calls.length > 0, soon());

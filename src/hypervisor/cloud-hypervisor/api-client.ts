@@ -14,15 +14,15 @@ import type {
   VmmPingResponse,
 } from "./api-types.ts";
 
-/** The largest answer that is read: vm.info with its device tree stays far below. */
+/** The largest answer that is read. vm.info with its device tree is far smaller. */
 const MAX_BODY_BYTES = 4 << 20;
 
-/** Characters of a refusal's reason that are told. */
+/** The length of a refusal's reason in an error message. */
 const MAX_REASON = 1_000;
 
 /**
- * The statuses of the published document; what is not here is a fault of the VMM. A device that it does not know, or knows
- * already, is no object of containerd's.
+ * The codes for the statuses that the API document specifies; others become Internal. 404 and 409 are about devices, which
+ * are not objects of containerd's, so they are not NotFound and AlreadyExists.
  */
 const CODE_OF_STATUS: Readonly<Record<number, ErrorCode>> = {
   400: "InvalidArgument",
@@ -33,11 +33,10 @@ const CODE_OF_STATUS: Readonly<Record<number, ErrorCode>> = {
   429: "Aborted",
 };
 
-/** A call that the VMM has refused. */
+/** The VMM's refusal of a call. */
 export class Refusal extends HullError {
   constructor(
     action: string,
-    /** HTTP's. */
     readonly httpStatus: number,
     reason: string,
   ) {
@@ -49,9 +48,9 @@ export class Refusal extends HullError {
 }
 
 /**
- * A typed client of one VMM's API. It keeps one connection alive: the VMM serves one call at a time anyway.
- * Every call rejects with a HullError: the VMM's own words for a refusal, `Unavailable` when the connection fails
- * (which for a call that changes something leaves open whether it was done), the deadline's error when it is over.
+ * A typed client of one VMM's API. Connections are kept alive; the VMM serves one call at a time. Calls reject with
+ * `Refusal`, with `Unavailable` if the connection fails (the call may have been carried out), or with the deadline's
+ * reason.
  */
 export class ApiClient {
   readonly #agent = new Agent({ keepAlive: true, maxSockets: 2 });
@@ -79,11 +78,11 @@ export class ApiClient {
   resume(deadline: Deadline): Promise<void> {
     return this.#put("vm.resume", deadline);
   }
-  /** The VM must be paused and `directory` must exist; writes config.json, state.json and memory-ranges there. */
+  /** Writes config.json, state.json and memory-ranges to `directory`, which must exist. The VM must be paused. */
   snapshot(directory: string, deadline: Deadline): Promise<void> {
     return this.#put("vm.snapshot", deadline, { destination_url: `file://${directory}` });
   }
-  /** No VM may exist yet. Leaves the restored one paused. */
+  /** Restores a VM, which is then paused. No VM may exist yet. */
   restore(config: RestoreConfig, deadline: Deadline): Promise<void> {
     return this.#put("vm.restore", deadline, config);
   }
@@ -96,16 +95,16 @@ export class ApiClient {
   addFs(fs: FsConfig, deadline: Deadline): Promise<PciDeviceInfo> {
     return this.#add("vm.add-fs", fs, deadline);
   }
-  /** Asks the guest to let the device go; it is gone with the event `vm device-removed`. */
+  /** Asks the guest to release the device. It is removed when the event `vm device-removed` arrives. */
   removeDevice(id: string, deadline: Deadline): Promise<void> {
     return this.#put("vm.remove-device", deadline, { id });
   }
-  /** Deletes the VM and ends the VMM process. */
+  /** Deletes the VM and makes the VMM exit. */
   shutdownVmm(deadline: Deadline): Promise<void> {
     return this.#put("vmm.shutdown", deadline);
   }
 
-  /** Closes the connection; calls in flight are rejected. */
+  /** Closes the connections. Pending calls are rejected. */
   close(): void {
     this.#agent.destroy();
   }
@@ -118,7 +117,7 @@ export class ApiClient {
     await this.#call("PUT", action, body, deadline);
   }
 
-  /** 204 without a body means a cold plug, into a VM that is not booted: hull never does that. */
+  /** The answer has a body because the VM is booted; otherwise it would be 204. */
   async #add(action: string, device: object, deadline: Deadline): Promise<PciDeviceInfo> {
     return decode(action, await this.#call("PUT", action, device, deadline), isPciDevice);
   }
@@ -140,7 +139,7 @@ export class ApiClient {
         path: `/api/v1/${action}`,
         headers: {
           accept: "application/json",
-          // The VMM knows no chunked bodies, and takes an empty body for one it does not want.
+          // The VMM does not support chunked bodies, and rejects any body, even an empty one, for actions without one.
           ...(text && { "content-type": "application/json", "content-length": Buffer.byteLength(text) }),
         },
       });
@@ -163,13 +162,13 @@ export class ApiClient {
   }
 }
 
-/** The connection failed, whatever its errno: the VMM is not there (any more). */
+/** A failed connection is Unavailable whatever its errno: the VMM is not there, or not any more. */
 function lost(action: string, error: unknown): HullError {
   const { message } = HullError.from(error);
   return new HullError("Unavailable", `cloud-hypervisor ${action}: ${message}`, { cause: error });
 }
 
-/** Reads the answer to its end, never more than MAX_BODY_BYTES, and turns a refusal into its error. */
+/** Returns the answer's body. Throws ResourceExhausted if it is too large, and Refusal for an error status. */
 async function collect(action: string, response: IncomingMessage): Promise<string> {
   const chunks: Buffer[] = [];
   let size = 0;
@@ -193,7 +192,7 @@ async function collect(action: string, response: IncomingMessage): Promise<strin
   throw new Refusal(action, status, reasonOf(text));
 }
 
-/** An error body is a JSON array, the chain of causes from the outermost in; older releases send plain text. */
+/** An error body is a JSON array, the chain of causes with the outermost first. Older releases send plain text. */
 function reasonOf(body: string): string {
   return printable(chainOf(body) ?? body.trim(), MAX_REASON) || "no reason given";
 }

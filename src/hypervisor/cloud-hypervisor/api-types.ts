@@ -1,17 +1,18 @@
 /**
- * The part of Cloud Hypervisor's HTTP API that hull uses, typed from its published OpenAPI document
- * (vmm/src/api/openapi/cloud-hypervisor.yaml, API version 0.3.0). Field names are the wire's. Sizes are bytes.
+ * The part of Cloud Hypervisor's HTTP API that hull uses, from its OpenAPI document
+ * (vmm/src/api/openapi/cloud-hypervisor.yaml, API version 0.3.0). Sizes are in bytes.
  */
 
+/** The body of vm.create. */
 export interface VmConfig {
   payload: { kernel: string; initramfs?: string; cmdline?: string };
   cpus: { boot_vcpus: number; max_vcpus: number };
   memory: MemoryConfig;
   rng: { src: string };
   balloon?: { size: number; deflate_on_oom?: boolean; free_page_reporting?: boolean };
-  /** The emulated 16550A; `Tty` writes to the VMM's standard output. Its default is `Null`. */
+  /** The emulated 16550A. `Tty` writes to the VMM's standard output. Default: `Null`. */
   serial: ConsoleConfig;
-  /** virtio-console. Its default is `Tty`: say `Off` to be rid of it. */
+  /** The virtio-console. Default: `Tty`. */
   console: ConsoleConfig;
   fs?: FsConfig[];
   net?: NetConfig[];
@@ -23,10 +24,10 @@ export interface VmConfig {
 
 interface MemoryConfig {
   size: number;
-  /** MAP_SHARED: every vhost-user device needs it. Ignored (always on) with huge pages. */
+  /** MAP_SHARED, which vhost-user devices need. Always on with huge pages. */
   shared: boolean;
   hugepages?: boolean;
-  /** Allocate all of it at the start. */
+  /** Allocate all memory at the start. */
   prefault?: boolean;
 }
 
@@ -34,6 +35,7 @@ interface ConsoleConfig {
   mode: "Off" | "Tty";
 }
 
+/** A virtio-fs device. */
 export interface FsConfig {
   id?: string;
   tag: string;
@@ -42,12 +44,14 @@ export interface FsConfig {
   queue_size: number;
 }
 
+/** A virtio-net device. */
 export interface NetConfig {
   id?: string;
   tap: string;
   mac: string;
 }
 
+/** A virtio-blk device. */
 export interface DiskConfig {
   id?: string;
   path: string;
@@ -57,19 +61,22 @@ export interface DiskConfig {
   image_type?: "FixedVhd" | "Qcow2" | "Raw" | "Vhdx" | "Unknown";
 }
 
+/** The vsock device. */
 export interface VsockConfig {
   id?: string;
-  /** 3 or more. */
+  /** At least 3. */
   cid: number;
-  /** The hybrid unix socket that the VMM itself binds; connections from the guest go to `<socket>_<port>`. */
+  /** The hybrid unix socket, which the VMM binds. Connections from the guest go to `<socket>_<port>`. */
   socket: string;
 }
 
+/** The body of vm.restore. */
 export interface RestoreConfig {
-  /** `file://<directory>` that holds config.json, state.json and memory-ranges. */
+  /** `file://` and the directory that contains config.json, state.json and memory-ranges. */
   source_url: string;
 }
 
+/** The answer to vmm.ping. */
 export interface VmmPingResponse {
   version: string;
   pid?: number;
@@ -77,13 +84,15 @@ export interface VmmPingResponse {
 
 type VmState = "Created" | "Running" | "Shutdown" | "Paused" | "BreakPoint";
 
+/** The answer to vm.info. */
 export interface VmInfo {
   config: Record<string, unknown>;
   state: VmState;
-  /** By device id. A device that is being removed stays in it until the guest has let it go. */
+  /** By device id. Contains a device that is being removed until the guest has released it. */
   device_tree?: Record<string, unknown>;
 }
 
+/** The answer to a hot-plug. */
 export interface PciDeviceInfo {
   id: string;
   /** Bus, device, function in the guest: `0000:00:05.0`. */

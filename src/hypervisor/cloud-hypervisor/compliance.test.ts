@@ -12,7 +12,7 @@ hypervisorCompliance("cloud-hypervisor with the fake VMM", async () => {
   return {
     hypervisor: new CloudHypervisor(),
     spec,
-    // vm.boot is answered before the guest's first line has come through the pipe.
+    // vm.boot is answered before the guest's first line has arrived through the pipe.
     ready: async (vm) => {
       for (let attempt = 0; attempt < 200 && vm.console() === ""; attempt++) await sleep(20);
     },

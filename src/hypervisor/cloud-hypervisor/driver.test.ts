@@ -14,7 +14,7 @@ import type { CloudHypervisorVm } from "./vm.ts";
 
 const deadlines: Deadline[] = [];
 after(() => {
-  for (const deadline of deadlines) deadline.dispose(); // their timers would hold the process
+  for (const deadline of deadlines) deadline.dispose(); // their timers would keep the process alive
 });
 const soon = (ms = 30_000) => {
   const deadline = Deadline.after(ms);
@@ -39,13 +39,13 @@ async function boot(
   return { vm, made };
 }
 
-/** Nothing of the VM is left on the host or in the ledger. */
+/** Checks that nothing of the VM is left on the host or in the ledger. */
 function assertClean(made: FakeMachine): void {
   assert.deepEqual(made.ledger.resources, []);
   assert.deepEqual(readdirSync(made.spec.directory), []);
 }
 
-test("boots with seccomp on, tells the console, and leaves nothing behind after stop", async (t) => {
+test("boots with seccomp on, passes on the console, and leaves nothing behind after stop", async (t) => {
   const { vm, made } = await boot(t);
   const argv = readFileSync(`/proc/${vm.pid}/cmdline`, "utf8").split("\0");
   assert.deepEqual(argv.slice(argv.indexOf("--api-socket")), [
@@ -80,7 +80,7 @@ test("runs in the pod's network namespace", async (t) => {
   assert.equal((await vm.info(soon())).state, "Running");
 });
 
-test("pauses and resumes; either twice changes nothing", async (t) => {
+test("pauses and resumes; a repeated call changes nothing", async (t) => {
   const { vm } = await boot(t);
   await vm.resume(soon());
   await vm.pause(soon());
@@ -90,12 +90,12 @@ test("pauses and resumes; either twice changes nothing", async (t) => {
   assert.equal((await vm.info(soon())).state, "Running");
 });
 
-test("plugs a disk and a share in, and takes them out when the guest lets go", async (t) => {
+test("hot-plugs a disk and a share, and unplugs them when the guest has released them", async (t) => {
   const { vm, made } = await boot(t);
   const path = join(made.directory, "disk.img");
   writeFileSync(path, Buffer.alloc(4096));
   const disk = { kind: "disk", path, readOnly: false, serial: "data" } as const;
-  const takeOut = await vm.plug(disk, soon());
+  const removeDisk = await vm.plug(disk, soon());
   await assert.rejects(vm.plug(disk, soon()), {
     code: "FailedPrecondition",
     message: /disk-data is not unique/,
@@ -108,14 +108,14 @@ test("plugs a disk and a share in, and takes them out when the guest lets go", a
   assert.deepEqual(Object.keys((await vm.info(soon())).device_tree ?? {}).sort(), [
     ...["disk-data", "fs-volume", "vsock"],
   ]);
-  await takeOut();
+  await removeDisk();
   await removeShare();
   assert.deepEqual(Object.keys((await vm.info(soon())).device_tree ?? {}), ["vsock"]);
-  await takeOut(); // once is enough
+  await removeDisk(); // idempotent
   await vm.plug(disk, soon());
 });
 
-test("a device whose host side is missing is refused with the VMM's reason", async (t) => {
+test("a device that does not exist on the host is refused with the VMM's reason", async (t) => {
   const { vm } = await boot(t);
   await assert.rejects(
     vm.plug({ kind: "disk", path: "/no/such/disk", readOnly: true, serial: "x" }, soon()),
@@ -126,7 +126,7 @@ test("a device whose host side is missing is refused with the VMM's reason", asy
   });
 });
 
-test("a plug whose answer is lost is taken back", async (t) => {
+test("a hot-plug whose answer is lost is undone", async (t) => {
   const { vm, made } = await boot(t, { faults: [{ on: "vm.add-disk", do: "drop", after: true, times: 1 }] });
   const path = join(made.directory, "disk.img");
   writeFileSync(path, "");
@@ -146,19 +146,19 @@ test("a clone of a template runs with its own vsock socket and the template's co
   });
   await vm.pause(soon());
   await vm.snapshot(template, soon());
-  const clone = machine(t);
+  const target = machine(t);
   const spec: VmSpec = {
-    ...clone.spec,
-    vsock: { kind: "hybrid", cid: 77, socket: join(clone.spec.directory, "v.sock") },
+    ...target.spec,
+    vsock: { kind: "hybrid", cid: 77, socket: join(target.spec.directory, "v.sock") },
   };
-  const copy = await new CloudHypervisor().restore(template, spec, clone.context());
-  const info = await copy.info(soon());
+  const clone = await new CloudHypervisor().restore(template, spec, target.context());
+  const info = await clone.info(soon());
   assert.equal(info.state, "Paused");
-  assert.deepEqual(info.config.vsock, { id: "vsock", cid: 3, socket: join(clone.spec.directory, "v.sock") });
-  await copy.resume(soon());
-  assert.equal((await copy.info(soon())).state, "Running");
-  await copy.stop(soon());
-  assertClean(clone);
+  assert.deepEqual(info.config.vsock, { id: "vsock", cid: 3, socket: join(target.spec.directory, "v.sock") });
+  await clone.resume(soon());
+  assert.equal((await clone.info(soon())).state, "Running");
+  await clone.stop(soon());
+  assertClean(target);
 });
 
 test("a template with devices of a pod is refused, a missing one is NotFound", async (t) => {
@@ -184,7 +184,7 @@ const BOOT_FAILURES: {
   message: RegExp;
 }[] = [
   {
-    name: "the VMM ends at once",
+    name: "the VMM exits at once",
     script: { happenings: [{ after: "start", do: "exit", stderr: "Failed to open /dev/kvm\n" }] },
     code: "Unavailable",
     message: /VM pod1: boot: cloud-hypervisor exited with status 1: Failed to open \/dev\/kvm/,
@@ -238,7 +238,7 @@ const BOOT_FAILURES: {
   },
 ];
 for (const { name, script, change, code, message } of BOOT_FAILURES) {
-  test(`a failed boot is told and cleaned up: ${name}`, async (t) => {
+  test(`a failed boot is reported and cleaned up: ${name}`, async (t) => {
     const made = machine(t, script, change);
     await assert.rejects(
       new CloudHypervisor().boot(made.spec, made.context(code === "DeadlineExceeded" ? 4000 : 20_000)),
@@ -249,20 +249,20 @@ for (const { name, script, change, code, message } of BOOT_FAILURES) {
 }
 
 const ENDINGS: { name: string; do: "poweroff" | "reboot" | "panic" | "crash" | "exit"; reason: RegExp }[] = [
-  { name: "power-off by the guest", do: "poweroff", reason: /^the guest powered off$/ },
+  { name: "poweroff by the guest", do: "poweroff", reason: /^the guest powered off$/ },
   { name: "restart by the guest", do: "reboot", reason: /^the guest reset itself/ },
   { name: "kernel panic", do: "panic", reason: /^the guest's kernel crashed/ },
   { name: "SIGKILL from outside", do: "crash", reason: /^cloud-hypervisor was killed by SIGKILL/ },
-  { name: "the VMM gives up", do: "exit", reason: /^cloud-hypervisor exited with status 1: out of luck$/ },
+  { name: "exit of the VMM", do: "exit", reason: /^cloud-hypervisor exited with status 1: out of luck$/ },
 ];
 for (const ending of ENDINGS) {
-  test(`the end of a VM is told as it was: ${ending.name}`, async (t) => {
-    const happening = { after: "boot", do: ending.do, ms: 100, print: "last words\r\n" } as const;
+  test(`the reason of a VM's end is reported: ${ending.name}`, async (t) => {
+    const happening = { after: "boot", do: ending.do, ms: 100, print: "last line\r\n" } as const;
     const { vm, made } = await boot(t, { happenings: [{ ...happening, stderr: "out of luck\n" }] });
     const exit = await soon().race(vm.exited);
     assert.match(exit.reason, ending.reason);
     assert.equal(exit.requested, false);
-    assert.match(exit.console, /last words/);
+    assert.match(exit.console, /last line/);
     assert.equal(exit.stderr, "out of luck\n");
     await assert.rejects(vm.pause(soon()), { code: "FailedPrecondition" });
     await assert.rejects(vm.info(soon()), {
@@ -274,7 +274,7 @@ for (const ending of ENDINGS) {
   });
 }
 
-test("a call that the VMM's death interrupts says how it died", async (t) => {
+test("a call that the VMM's exit interrupts reports how it exited", async (t) => {
   const { vm } = await boot(t, { faults: [{ on: "vm.pause", do: "die" }] });
   await assert.rejects(vm.pause(soon()), {
     code: "FailedPrecondition",
@@ -282,7 +282,7 @@ test("a call that the VMM's death interrupts says how it died", async (t) => {
   });
 });
 
-test("stop ends a VMM that does not answer when the deadline is over", async (t) => {
+test("stop kills an unresponsive VMM at the deadline", async (t) => {
   const { vm, made } = await boot(t, { faults: [{ on: "vmm.shutdown", do: "delay", ms: 60_000 }] });
   const started = performance.now();
   await vm.stop(soon(300));
@@ -291,7 +291,7 @@ test("stop ends a VMM that does not answer when the deadline is over", async (t)
   assertClean(made);
 });
 
-test("a second, shorter stop is obeyed", async (t) => {
+test("a second stop with an earlier deadline takes effect", async (t) => {
   const { vm } = await boot(t, { faults: [{ on: "vmm.shutdown", do: "delay", ms: 60_000 }] });
   const patient = vm.stop(soon(60_000));
   const started = performance.now();
@@ -300,17 +300,17 @@ test("a second, shorter stop is obeyed", async (t) => {
   assert.ok(performance.now() - started < 40_000);
 });
 
-test("a guest that does not let a device go is reported, and the VM goes on", async (t) => {
+test("a guest that does not release a device is reported, and the VM keeps running", async (t) => {
   const { vm, made } = await boot(t, { happenings: [{ after: "boot", do: "keep-devices" }] });
   const path = join(made.directory, "disk.img");
   writeFileSync(path, "");
-  const takeOut = await vm.plug({ kind: "disk", path, readOnly: false, serial: "data" }, soon());
+  const removeDisk = await vm.plug({ kind: "disk", path, readOnly: false, serial: "data" }, soon());
   vm.ejectMs = 200;
-  await assert.rejects(takeOut(), { code: "DeadlineExceeded", message: /removing device disk-data/ });
+  await assert.rejects(removeDisk(), { code: "DeadlineExceeded", message: /removing device disk-data/ });
   await vm.pause(soon());
 });
 
-test("a pause whose answer is lost is not forgotten", async (t) => {
+test("after a pause whose answer is lost, the state is queried", async (t) => {
   const { vm } = await boot(t, {
     faults: [
       { on: "vm.pause", do: "drop", after: true, times: 1 },
@@ -325,7 +325,7 @@ test("a pause whose answer is lost is not forgotten", async (t) => {
   assert.equal((await vm.info(soon())).state, "Paused");
 });
 
-test("what waits behind a slow call keeps its own deadline", async (t) => {
+test("a call that waits behind a slow one keeps its own deadline", async (t) => {
   const { vm } = await boot(t, { faults: [{ on: "vm.pause", do: "delay", ms: 1000, times: 1 }] });
   const slow = vm.pause(soon());
   await assert.rejects(vm.resume(soon(100)), { code: "DeadlineExceeded" });
@@ -333,7 +333,7 @@ test("what waits behind a slow call keeps its own deadline", async (t) => {
   await vm.resume(soon());
 });
 
-test("the hybrid socket accepts while the VM runs", async (t) => {
+test("the hybrid socket accepts connections while the VM runs", async (t) => {
   const { made } = await boot(t);
   const socket = connect(made.spec.vsock?.kind === "hybrid" ? made.spec.vsock.socket : "");
   await new Promise((resolve, reject) => {

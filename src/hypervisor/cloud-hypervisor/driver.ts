@@ -13,12 +13,12 @@ import { CloudHypervisorVm } from "./vm.ts";
 import { vmConfig } from "./vm-config.ts";
 import { OWN_FDS, Vmm } from "./vmm.ts";
 
-/** Runs guests with Cloud Hypervisor (https://www.cloudhypervisor.org), by its HTTP API. Needs KVM. */
+/** Runs VMs with Cloud Hypervisor (https://www.cloudhypervisor.org), driven over its HTTP API. Needs KVM. */
 export class CloudHypervisor implements Hypervisor {
   readonly type = "cloud-hypervisor";
 
   async boot(spec: VmSpec, context: VmContext): Promise<CloudHypervisorVm> {
-    vmConfig(spec); // what cannot be is refused before anything is made
+    vmConfig(spec); // refuses an unsupported spec before anything is created
     await checkGuestImage(spec).catch((error: unknown) => {
       throw HullError.wrap(`VM ${spec.name}: boot`, error);
     });
@@ -36,9 +36,8 @@ export class CloudHypervisor implements Hypervisor {
   }
 
   /**
-   * Continues a VM from `template`, a folder that `CloudHypervisorVm.snapshot` has filled, in place of a boot. Memory
-   * and vCPUs are the template's. The VM is paused when this resolves: plug shares, NICs and disks in, then resume it.
-   * An unprivileged VMM can not open a template, which is root's.
+   * Clones the VM that was saved in the directory `template`, as `Hypervisor.restore` describes. Rejects with
+   * FailedPrecondition if the spec has a user, because an unprivileged VMM cannot open templates, which belong to root.
    */
   async restore(template: string, spec: VmSpec, context: VmContext): Promise<CloudHypervisorVm> {
     if (spec.user) {
@@ -81,24 +80,24 @@ export class CloudHypervisor implements Hypervisor {
     }
   }
 
-  /** Ends the VMM and tells the failure with all that is known of it. */
+  /** Kills the VMM and returns the error with its cause, remedy, stderr and console. */
   async #failed(spec: VmSpec, vmm: Vmm, error: unknown): Promise<HullError> {
     const ended = HullError.from(error).code === "Unavailable" ? await vmm.exitWithin(1000) : undefined;
     await vmm.kill("boot failed");
     const { stderr, console } = await vmm.exited;
     const failure = ended ? ended.reason : HullError.from(error).message;
-    const words = [
+    const parts = [
       `${failure}${adviceFor(`${failure}\n${stderr}`, spec)}`,
       stderr && `last lines of cloud-hypervisor's stderr: ${lastLines(stderr, 3)}`,
     ];
     const code = ended ? "Unavailable" : HullError.from(error).code;
-    const message = `${words.filter(Boolean).join("; ")}${consoleTail(console, 3)}`;
+    const message = `${parts.filter(Boolean).join("; ")}${consoleTail(console, 3)}`;
     return new HullError(code, `VM ${spec.name}: boot: ${message}`, { cause: error });
   }
 }
 
-/** What to do about a start that failed, by the VMM's words; empty when they say nothing we know. */
-function adviceFor(words: string, { user }: VmSpec): string {
-  if (!user || !/Permission denied|Operation not permitted/.test(words)) return "";
+/** Returns the remedy for a failed start according to the VMM's messages, with a leading `; `; empty if none is known. */
+function adviceFor(messages: string, { user }: VmSpec): string {
+  if (!user || !/Permission denied|Operation not permitted/.test(messages)) return "";
   return `; cloud-hypervisor runs as user ${user.id}, which lacks the permission: see hypervisor.rootless`;
 }

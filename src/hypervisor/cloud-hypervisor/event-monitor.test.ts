@@ -38,7 +38,7 @@ test("reads events with and without properties", () => {
   assert.deepEqual(new EventDecoder().push(BOOTED + REMOVED), EVENTS);
 });
 
-test("gives the same events however the stream is cut", () => {
+test("returns the same events however the stream is split", () => {
   fc.assert(
     fc.property(fc.array(fc.nat(BOOTED.length + REMOVED.length), { maxLength: 8 }), (cuts) => {
       const text = BOOTED + REMOVED;
@@ -51,7 +51,7 @@ test("gives the same events however the stream is cut", () => {
   );
 });
 
-test("skips and counts a torn event, and goes on with the next", () => {
+test("skips and counts an incomplete event, and continues with the next", () => {
   const decoder = new EventDecoder();
   assert.deepEqual(decoder.push(`${BOOTED.slice(0, 40)}\n\n${REMOVED}`), [EVENTS[1]]);
   assert.equal(decoder.skipped, 1);
@@ -59,14 +59,14 @@ test("skips and counts a torn event, and goes on with the next", () => {
   assert.equal(decoder.skipped, 4);
 });
 
-test("does not keep an event without an end", () => {
+test("discards an endless event", () => {
   const decoder = new EventDecoder();
   for (let written = 0; written < 1 << 20; written += 4096) decoder.push("x".repeat(4096));
   assert.equal(decoder.push(`\n\n${BOOTED}`).length, 1);
   assert.ok(decoder.skipped >= 1);
 });
 
-test("an event whose values are nested too deep is one all the same", () => {
+test("accepts an event whose values are nested too deeply", () => {
   const deep = `${"[".repeat(30_000)}${"]".repeat(30_000)}`;
   const [event] = new EventDecoder().push(`{"source":"vm","event":"e","properties":{"id":${deep}}}\n\n`);
   assert.equal(event?.event, "e");

@@ -1,34 +1,33 @@
 import { LineSplitter } from "../../core/line-splitter.ts";
 import { textOf } from "../../core/printable.ts";
 
-/** One line of the VMM's own account of itself (`--event-monitor`). */
+/** An event of the VMM's event stream (`--event-monitor`). */
 export interface VmmEvent {
-  /** Who tells: `vmm`, `vm`, `guest`, `virtio-device`. */
+  /** `vmm`, `vm`, `guest`, `virtio-device`. */
   readonly source: string;
-  /** What happened: `booted`, `paused`, `device-removed`, `rebooting`, `shutdown`, `panic` ... */
+  /** `booted`, `paused`, `device-removed`, `rebooting`, `shutdown`, `panic` ... */
   readonly event: string;
   readonly properties: Readonly<Record<string, string>>;
 }
 
-/** An event is a few hundred bytes; more than this is not one. */
+/** Real events have a few hundred bytes. */
 const MAX_EVENT_CHARS = 64 * 1024;
 
 /**
- * Takes the event monitor's stream apart: pretty-printed JSON objects, each followed by an empty line. The VMM
- * writes without blocking and drops what does not fit into the pipe, so a torn event is skipped (and counted),
- * not an error.
+ * Decodes the event stream: pretty-printed JSON objects, each followed by an empty line. The VMM does not block on
+ * writes and drops what does not fit into the pipe, so incomplete events are skipped and counted.
  */
 export class EventDecoder {
   readonly #lines = new LineSplitter();
   #event = "";
   #skipped = 0;
 
-  /** Events that could not be read so far. */
+  /** The number of events that could not be decoded. */
   get skipped(): number {
     return this.#skipped;
   }
 
-  /** The events that `text` completes. */
+  /** Returns the events that `text` completes. */
   push(text: string): VmmEvent[] {
     const events: VmmEvent[] = [];
     for (const line of this.#lines.push(text)) {

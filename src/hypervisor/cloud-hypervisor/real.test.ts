@@ -19,7 +19,7 @@ const QEMU = "/usr/bin/qemu-system-x86_64";
 const GUEST = join(import.meta.dirname, "../../../dist/guest");
 const KERNEL = join(GUEST, "vmlinux");
 
-/** Why the real program is not tried here; undefined when it is. */
+/** Returns why the real program cannot be tested here; undefined if it can. */
 async function obstacle(): Promise<string | undefined> {
   if (!PROGRAM) return "HULL_CLOUD_HYPERVISOR does not name a cloud-hypervisor";
   requireFiles([PROGRAM], "HULL_CLOUD_HYPERVISOR names it");
@@ -44,7 +44,7 @@ function realMachine(): FakeMachine {
   return fakeMachine({}, { ...assets, path: PROGRAM ?? "", memoryMib: 256 });
 }
 
-/** Registers the tests, or one skipped test that says why there are none. */
+/** Registers the tests, or one skipped test that gives the reason. */
 async function register(): Promise<void> {
   const why = await obstacle();
   if (why !== undefined) {

@@ -21,7 +21,7 @@ import { CloudHypervisor } from "./driver.ts";
 
 const user = { id: 1_500_000_005 };
 
-/** A machine in a folder that only root may search, with a folder of the user's for the vsock socket. */
+/** A VM in a directory that only root may search, with a directory of the VM user's for the vsock socket. */
 function machine(t: TestContext, script: Script, change: Partial<VmSpec> = {}): FakeMachine {
   const made = fakeMachine(script, { user, ...change });
   t.after(() => made.dispose());
@@ -36,7 +36,7 @@ function machine(t: TestContext, script: Script, change: Partial<VmSpec> = {}): 
   return { ...made, spec: { ...made.spec, vsock: { kind: "hybrid", cid: 3, socket: join(own, "vs") } } };
 }
 
-test("it has no right left, reaches what is the VM's, and leaves nothing", async (t) => {
+test("it has no capabilities, can use the VM's files, and leaves nothing behind", async (t) => {
   const made = machine(t, { checkHost: false });
   const vm = await new CloudHypervisor().boot(made.spec, made.context());
   t.after(() => vm.stop(within(30_000)));
@@ -63,7 +63,7 @@ test("it has no right left, reaches what is the VM's, and leaves nothing", async
   assert.deepEqual(readdirSync(join(made.spec.directory, "clh")), []);
 });
 
-test("what its user may not open is told, with the key that is about it", async (t) => {
+test("the error for a file that its user may not open names the configuration key", async (t) => {
   const entropySource = join("/dev/shm", `hull-clh-rng-${process.pid}`);
   writeFileSync(entropySource, "", { mode: 0o600 });
   const made = machine(t, {}, { entropySource });
@@ -75,7 +75,7 @@ test("what its user may not open is told, with the key that is about it", async 
   assert.deepEqual(made.ledger.resources, []);
 });
 
-test("a clone is refused before anything is made", async (t) => {
+test("a clone is refused before anything is created", async (t) => {
   const made = machine(t, {});
   await assert.rejects(new CloudHypervisor().restore("/no/template", made.spec, made.context()), {
     code: "FailedPrecondition",

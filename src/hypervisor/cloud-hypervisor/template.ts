@@ -8,11 +8,9 @@ import { vsockConfig } from "./vm-config.ts";
 const MAX_CONFIG_BYTES = 1 << 20;
 
 /**
- * Lays a snapshot out for one clone in `directory`: links to the template's state and memory, and its config.json
- * with the vsock socket of this pod (docs/snapshot_restore.md allows to change it between the two). The context id
- * stays the template's: the guest's driver has read it already, and with a unix socket per VM it need not be unique.
- * Everything else of a pod is hot-plugged, so a template that already has shares, NICs or disks is refused: they
- * would be another pod's.
+ * Prepares `directory` for restoring one clone: symlinks to the template's state and memory, and its config.json with this
+ * pod's vsock socket (see Cloud Hypervisor's docs/snapshot_restore.md). The context id stays the template's, because the
+ * guest's driver has read it. Rejects with FailedPrecondition if the template has shares, NICs or disks.
  */
 export async function layOutClone(template: string, directory: string, spec: VmSpec): Promise<void> {
   const config = await readConfig(join(template, "config.json"));

@@ -55,7 +55,7 @@ test("the whole body of vm.create", () => {
   });
 });
 
-test("what the configuration says about the machine", () => {
+test("the settings for memory, balloon, entropy and disks", () => {
   const config = vmConfig({
     ...SPEC,
     memory: { hugePages: true, preallocate: true },
@@ -72,7 +72,7 @@ test("what the configuration says about the machine", () => {
   assert.equal(config.disks?.[0]?.direct, true);
 });
 
-test("what Cloud Hypervisor cannot do is refused with advice", () => {
+test("what Cloud Hypervisor does not support is refused with a remedy", () => {
   assert.throws(() => vmConfig({ ...SPEC, accel: "tcg" }), {
     code: "FailedPrecondition",
     message: /pod1: cloud-hypervisor runs guests with KVM only.*use hypervisor type qemu/,

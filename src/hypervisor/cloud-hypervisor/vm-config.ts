@@ -14,8 +14,8 @@ import type { DiskConfig, FsConfig, NetConfig, VmConfig, VsockConfig } from "./a
 const MIB = 1024 * 1024;
 
 /**
- * The body of vm.create for a machine. Throws InvalidArgument or FailedPrecondition for what Cloud Hypervisor
- * cannot do, before anything is started.
+ * Returns the body of vm.create. Throws InvalidArgument or FailedPrecondition for what Cloud Hypervisor does not
+ * support.
  */
 export function vmConfig(spec: VmSpec): VmConfig {
   if (spec.accel !== "kvm") {
@@ -24,8 +24,9 @@ export function vmConfig(spec: VmSpec): VmConfig {
     );
   }
   checkSize(spec);
+  const cmdline = [...KERNEL_PARAMETERS, ...spec.kernelParams];
   return {
-    payload: { kernel: spec.kernel, initramfs: spec.initrd, cmdline: commandLine(spec.kernelParams) },
+    payload: { kernel: spec.kernel, initramfs: spec.initrd, cmdline: cmdline.join(" ") },
     cpus: { boot_vcpus: spec.vcpus, max_vcpus: spec.vcpus },
     memory: {
       size: spec.memoryMib * MIB,
@@ -47,28 +48,20 @@ export function vmConfig(spec: VmSpec): VmConfig {
   };
 }
 
-/**
- * The serial port is the console: it prints from the first line on and needs no driver module, but each character
- * leaves the guest, so the kernel says only what matters. A panicking guest restarts at once (panic=-1), which the
- * driver sees as `rebooting`. Later words on the command line win.
- */
-function commandLine(params: readonly string[]): string {
-  return [...KERNEL_PARAMETERS, ...params].join(" ");
-}
-
+/** Returns the configuration of a share's virtio-fs device. */
 export function fsConfig(share: ShareDevice): FsConfig {
   return { id: `fs-${share.tag}`, tag: share.tag, socket: share.socket, num_queues: 1, queue_size: 1024 };
 }
 
 /**
- * The VMM opens the tap by name in its own network namespace. No MTU: the device gets the tap's, and to set that, even to
- * what it is, takes a right that the VMM does not have.
+ * Returns the configuration of a NIC. It has no MTU: the device gets the tap's, and setting it, even to its current value,
+ * needs CAP_NET_ADMIN.
  */
 export function netConfig(nic: NicDevice): NetConfig {
   return { id: `net-${nic.tap}`, tap: nic.tap, mac: nic.mac };
 }
 
-/** Always raw: probing would let a guest that writes a qcow2 header choose which host file it reads. */
+/** Returns the configuration of a disk. It is always raw: with probing, a guest could write a qcow2 header and read host files. */
 export function diskConfig(disk: DiskDevice, settings?: BlockSettings): DiskConfig {
   return {
     id: `disk-${disk.serial}`,
@@ -80,6 +73,7 @@ export function diskConfig(disk: DiskDevice, settings?: BlockSettings): DiskConf
   };
 }
 
+/** Returns the configuration of the vsock device. Throws InvalidArgument unless it is a hybrid one. */
 export function vsockConfig(name: string, vsock: VsockDevice): VsockConfig {
   if (vsock.kind !== "hybrid") {
     throw invalidArgument(

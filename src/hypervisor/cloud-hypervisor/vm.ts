@@ -10,26 +10,26 @@ import type { PciDeviceInfo, VmInfo } from "./api-types.ts";
 import { diskConfig, fsConfig, netConfig } from "./vm-config.ts";
 import type { Vmm } from "./vmm.ts";
 
-/** After a lost connection: how long to wait for the process's end, which would explain it. */
+/** How long to wait after a lost connection for the exit of the VMM, which would explain it. */
 const EXPLAIN_MS = 1_000;
 
-/** A guest that Cloud Hypervisor runs. */
+/** A VM that runs in Cloud Hypervisor. */
 export class CloudHypervisorVm implements Vm {
   readonly pid: number;
   readonly exited: Promise<VmExit>;
-  /** How long the guest may take to let a device go, in milliseconds. */
+  /** How long the guest may take to release a device, in milliseconds. */
   ejectMs = 10_000;
-  /** Calls that change the VM, one at a time: the VMM serves them so anyway, and the state is then never a guess. */
+  /** Serializes calls that change the VM, so that its state is known. The VMM serves one call at a time anyway. */
   readonly #queue = new SerialQueue();
   readonly #state: StateMachine<"running" | "paused" | "ended">;
-  /** A pause or resume got no answer: ask before the next one. */
+  /** A pause or resume got no answer: query the state before the next one. */
   #doubtful = false;
 
   constructor(
     readonly name: string,
     readonly vmm: Vmm,
     readonly client: ApiClient,
-    /** How the VMM comes to the files of the host. */
+    /** Translates paths of the host for the VMM. */
     readonly access: Pick<PathAccess, "at">,
     state: "running" | "paused",
     readonly log: (message: string, fields?: Record<string, unknown>) => void,
@@ -50,7 +50,7 @@ export class CloudHypervisorVm implements Vm {
     return this.vmm.console();
   }
 
-  /** The state is the one that we have brought it to: the VMM changes it by itself for no reason. */
+  /** Checks only that the VMM answers: it never pauses or resumes the guest by itself. */
   async status(deadline: Deadline): Promise<VmStatus> {
     await this.#explained("inspect", () => this.client.ping(deadline));
     return { state: this.#state.is("paused") ? "paused" : "running" };
@@ -75,16 +75,16 @@ export class CloudHypervisorVm implements Vm {
     return await this.#change("hot-plug a device into", deadline, async () => {
       const { id, add } = this.#adding(accessibleDevice(device, this.access), deadline);
       try {
-        const place = await add();
-        this.log("device hot-plugged", { id, bdf: place.bdf });
+        const { bdf } = await add();
+        this.log("device hot-plugged", { id, bdf });
       } catch (error) {
-        if (isOpen(error)) await this.#takeBack(id);
+        if (mayBeDone(error)) await this.#undoPlug(id);
         throw error;
       }
       let removal: Promise<void> | undefined;
       return () => {
         removal ??= this.#unplug(id).catch((error: unknown) => {
-          removal = undefined; // it may be tried again
+          removal = undefined; // allows a retry
           throw error;
         });
         return removal;
@@ -100,7 +100,6 @@ export class CloudHypervisorVm implements Vm {
     throw failedPrecondition(`VM ${this.name}: add memory: it was started with a fixed size`);
   }
 
-  /** Saves the paused VM into `directory`, which must exist, for `CloudHypervisor.restore`. */
   snapshot(directory: string, deadline: Deadline): Promise<void> {
     return this.#change("snapshot", deadline, async () => {
       await this.#known(deadline);
@@ -109,6 +108,7 @@ export class CloudHypervisorVm implements Vm {
     });
   }
 
+  /** Returns the VMM's description of the VM. */
   info(deadline: Deadline): Promise<VmInfo> {
     return this.#explained("inspect", () => this.client.info(deadline));
   }
@@ -117,7 +117,7 @@ export class CloudHypervisorVm implements Vm {
     return this.vmm.stop(deadline, () => this.client.shutdownVmm(deadline));
   }
 
-  /** The state, asked of the VMM where ours is in doubt. */
+  /** Returns the VM's state, from the VMM if it is in doubt. */
   async #known(deadline: Deadline): Promise<string> {
     if (this.#doubtful) {
       const { state } = await this.client.info(deadline);
@@ -132,7 +132,7 @@ export class CloudHypervisorVm implements Vm {
     try {
       await call();
     } catch (error) {
-      this.#doubtful = isOpen(error);
+      this.#doubtful = mayBeDone(error);
       throw error;
     }
     if (!this.#state.is("ended")) this.#state.transition(to);
@@ -160,23 +160,23 @@ export class CloudHypervisorVm implements Vm {
     }
   }
 
-  /** The VMM forgets the device only when the guest has let it go: `vm.remove-device` merely asks. */
+  /** Removes a device. Resolves when the guest has released it: `vm.remove-device` is only a request. */
   async #unplug(id: string): Promise<void> {
-    if (this.#state.is("ended")) return; // it went with the VM
+    if (this.#state.is("ended")) return;
     await Deadline.within(this.ejectMs, `VM ${this.name}: removing device ${id}`, async (deadline) => {
       await this.#change("unplug a device from", deadline, async () => {
         const gone = this.vmm.event(
           ({ event, properties }) => event === "device-removed" && properties.id === id,
           deadline,
         );
-        gone.catch(() => undefined); // read below, after the call that may fail first
+        gone.catch(() => undefined); // awaited below; the call may fail first
         await this.client.removeDevice(id, deadline);
         await gone.catch((error: unknown) => this.#checkGone(id, error));
       });
     });
   }
 
-  /** No word of the removal (a lost event, an older release): the device tree knows. */
+  /** The event may have been dropped, and older releases do not send it. Rethrows if the device tree has the device. */
   async #checkGone(id: string, reason: unknown): Promise<void> {
     await Deadline.within(EXPLAIN_MS, `VM ${this.name}: looking for device ${id}`, async (deadline) => {
       const { device_tree } = await this.client.info(deadline);
@@ -184,20 +184,18 @@ export class CloudHypervisorVm implements Vm {
     });
   }
 
-  /** A plug whose answer never came may have been done. */
-  async #takeBack(id: string): Promise<void> {
-    const deadline = Deadline.after(EXPLAIN_MS, `VM ${this.name}: removing device ${id} again`);
+  /** Removes a device whose hot-plug got no answer and may have been carried out. */
+  async #undoPlug(id: string): Promise<void> {
+    const what = `VM ${this.name}: removing device ${id} again`;
     try {
-      await this.client.removeDevice(id, deadline);
+      await Deadline.within(EXPLAIN_MS, what, (deadline) => this.client.removeDevice(id, deadline));
     } catch (error) {
-      if (error instanceof Refusal && error.httpStatus === 404) return; // it was not done
+      if (error instanceof Refusal && error.httpStatus === 404) return; // it was not carried out
       this.log("a device may be left behind", { id, reason: HullError.from(error).message });
-    } finally {
-      deadline.dispose();
     }
   }
 
-  /** Runs one change when its turn comes, unless its deadline is over by then. */
+  /** Queues a change. It is not started if its deadline ends first. */
   #change<T>(verb: string, deadline: Deadline, change: () => Promise<T>): Promise<T> {
     const turn = this.#queue.run(async () => {
       deadline.check();
@@ -206,7 +204,7 @@ export class CloudHypervisorVm implements Vm {
     return deadline.race(turn);
   }
 
-  /** A failure told with the VM's name; one that comes from the VMM's end becomes FailedPrecondition and says so. */
+  /** Adds the VM's name to errors. One that the VMM's exit caused becomes FailedPrecondition with the exit's reason. */
   async #explained<T>(verb: string, call: () => Promise<T>): Promise<T> {
     try {
       if (this.#state.is("ended")) throw unavailable("the VMM has exited");
@@ -221,8 +219,8 @@ export class CloudHypervisorVm implements Vm {
   }
 }
 
-/** Whether the failure leaves open if the call was carried out. */
-function isOpen(error: unknown): boolean {
+/** Returns whether a failed call may have been carried out. */
+function mayBeDone(error: unknown): boolean {
   return ["Unavailable", "DeadlineExceeded", "Canceled", "ResourceExhausted"].includes(
     HullError.from(error).code,
   );

@@ -11,16 +11,16 @@ import { RingBuffer } from "../../host/ring-buffer.ts";
 import type { VmContext, VmExit, VmSpec } from "../hypervisor.ts";
 import { EventDecoder, type VmmEvent } from "./event-monitor.ts";
 
-/** What every VMM inherits: the listening API socket, and the event stream's end. */
+/** The descriptors that every VMM inherits: the listening API socket, and the event stream. */
 export const OWN_FDS = { first: 3, count: 2 } as const;
 
-/** A Cloud Hypervisor process: its sockets, its console, its own account of what happens, and its end. */
+/** A Cloud Hypervisor process with its sockets, console, events and exit. */
 export class Vmm {
   readonly pid: number;
-  /** Resolves when the process is gone and everything that was recorded for it has been released. */
+  /** Resolves when the process has exited and everything that was recorded for it is released. */
   readonly exited: Promise<VmExit>;
   readonly #listeners = new Set<(event: VmmEvent) => void>();
-  /** What the guest did that ended it, as far as the VMM told. */
+  /** Why the guest ended, according to the VMM. */
   #cause: string | undefined;
   #requested = false;
 
@@ -28,15 +28,15 @@ export class Vmm {
     readonly process: HostProcess,
     readonly socketPath: string,
     readonly ring: RingBuffer,
-    cleanUp: Disposer,
+    cleanup: Disposer,
     readonly log: VmContext["log"],
   ) {
     this.pid = process.pid;
     this.#watchEvents(process);
     this.exited = process.exited.then(async (exit) => {
-      await cleanUp
+      await cleanup
         .dispose()
-        .catch((error: unknown) => log("cloud-hypervisor: clean-up", { error: String(error) }));
+        .catch((error: unknown) => log("cloud-hypervisor: cleanup", { error: String(error) }));
       return {
         reason: this.#reason(exit),
         requested: this.#requested,
@@ -47,22 +47,18 @@ export class Vmm {
   }
 
   /**
-   * Starts the process in the pod's network namespace, as the spec's user. Its API socket `clh.sock` and its event stream
-   * are inherited descriptors: calls may be made at once. `folders` are inherited behind them. Seccomp filters are on.
+   * Starts the process in the pod's network namespace as the spec's user. Calls may be made at once, because the process
+   * inherits the listening API socket `clh.sock`. It also inherits `fds`, from the number behind `OWN_FDS` on.
    */
-  static async start(spec: VmSpec, context: VmContext, folders: readonly number[]): Promise<Vmm> {
+  static async start(spec: VmSpec, context: VmContext, fds: readonly number[]): Promise<Vmm> {
     const socketPath = join(spec.directory, "clh.sock");
-    const cleanUp = new Disposer();
+    const cleanup = new Disposer();
     const ring = new RingBuffer();
     try {
-      await recordSocket(context.ledger, socketPath, cleanUp);
-      await recordSocket(
-        context.ledger,
-        spec.vsock?.kind === "hybrid" ? spec.vsock.socket : undefined,
-        cleanUp,
-      );
+      await recordSocket(context.ledger, socketPath, cleanup);
+      if (spec.vsock?.kind === "hybrid") await recordSocket(context.ledger, spec.vsock.socket, cleanup);
       const api = await listeningSocket(socketPath);
-      cleanUp.push("API socket", async () => api.release());
+      cleanup.push("API socket", async () => api.release());
       const argv: [string, ...string[]] = [spec.path, "--api-socket", "fd=3", "--event-monitor", "fd=4"];
       argv.push("--seccomp", String(spec.seccomp ?? true), ...spec.extraArgs);
       const process = await launch(
@@ -72,7 +68,7 @@ export class Vmm {
           pod: context.pod,
           netns: spec.netns,
           user: spec.user,
-          fds: [api.fd, "channel", ...folders],
+          fds: [api.fd, "channel", ...fds],
           onStdout: (data) => {
             ring.write(data);
             context.onConsole?.(data);
@@ -81,18 +77,18 @@ export class Vmm {
         context.ledger,
       );
       api.release();
-      return new Vmm(process, socketPath, ring, cleanUp, context.log);
+      return new Vmm(process, socketPath, ring, cleanup, context.log);
     } catch (error) {
-      throw await undo(error, (by) => cleanUp.dispose(by));
+      throw await undo(error, (by) => cleanup.dispose(by));
     }
   }
 
-  /** The last 64 KiB that the guest wrote to its serial port. */
+  /** Returns the last 64 KiB that the guest wrote to its serial port. */
   console(): string {
     return this.ring.text();
   }
 
-  /** Resolves with the next event that `matches`; rejects with the deadline's reason or at the end of the process. */
+  /** Returns the next event that `matches`. Rejects when the deadline ends or the process exits. */
   async event(matches: (event: VmmEvent) => boolean, deadline: Deadline): Promise<VmmEvent> {
     let listener: ((event: VmmEvent) => void) | undefined;
     const seen = new Promise<VmmEvent>((resolve, reject) => {
@@ -107,20 +103,20 @@ export class Vmm {
     }
   }
 
-  /** The exit if the process ends within `ms` milliseconds. */
+  /** Returns the exit if the process exits within `ms` milliseconds. */
   async exitWithin(ms: number): Promise<VmExit | undefined> {
     const what = "waiting for cloud-hypervisor to exit";
-    return await Deadline.within(ms, what, (limit) => limit.race(this.exited)).catch(() => undefined); // it lives on
+    return await Deadline.within(ms, what, (limit) => limit.race(this.exited)).catch(() => undefined);
   }
 
-  /** Ends the process on our own account: `polite` first, SIGKILL when the deadline is over. */
-  async stop(deadline: Deadline, polite: () => Promise<unknown>): Promise<void> {
+  /** Calls `shutdown`, and kills the process if it has not exited at the deadline. The exit counts as requested. */
+  async stop(deadline: Deadline, shutdown: () => Promise<unknown>): Promise<void> {
     this.#requested = true;
-    await this.process.stop(deadline, polite);
+    await this.process.stop(deadline, shutdown);
     await this.exited;
   }
 
-  /** Ends the process at once, because of `cause`. */
+  /** Kills the process. `cause` becomes the reason of its exit unless there is one already. */
   async kill(cause: string): Promise<void> {
     this.#cause ??= cause;
     const now = Deadline.none();
@@ -153,13 +149,12 @@ export class Vmm {
     const cause = causeOf(event);
     if (!cause || this.#requested) return;
     this.#cause ??= cause;
-    // A guest that restarts is no pod any more: its agent and containers are gone. The VMM would boot it again.
+    // The VMM would boot a guest that restarts or panics again, without the pod's containers.
     if (event.event !== "shutdown") void this.kill(cause);
   }
 }
 
-// The sentences for a guest's own doing are those of the QEMU driver.
-/** What an event says about the guest's end. */
+/** Returns why the guest ended if the event says so, in the QEMU driver's words. */
 function causeOf({ source, event }: VmmEvent): string | undefined {
   if (source === "guest" && event === "panic") return "the guest's kernel crashed";
   if (source === "vm" && event === "rebooting") {
@@ -169,12 +164,11 @@ function causeOf({ source, event }: VmmEvent): string | undefined {
   return undefined;
 }
 
-/** Puts a socket file into the ledger; it is removed and forgotten at the end. */
-async function recordSocket(ledger: Ledger, path: string | undefined, cleanUp: Disposer): Promise<void> {
-  if (path === undefined) return;
+/** Records a socket file in the ledger. The cleanup removes it and its record. */
+async function recordSocket(ledger: Ledger, path: string, cleanup: Disposer): Promise<void> {
   const entry = await ledger.record({ kind: "socket", path });
-  cleanUp.push(`socket ${path}`, async (by) => {
-    // A VMM that was taken over may have put a folder in its place.
+  cleanup.push(`socket ${path}`, async (by) => {
+    // A VMM that was taken over may have replaced it by a directory.
     await removeAll(path, by);
     await entry.forget();
   });

@@ -19,7 +19,7 @@ beforeEach(async () => {
 });
 afterEach(() => rm(directory, { recursive: true }));
 
-/** A QEMU that counts its runs in the file `runs` and does as the script says. */
+/** A QEMU that counts its runs in the file `runs` and runs the script. */
 async function fakeQemu(script: string) {
   const path = join(directory, "qemu");
   await writeFile(path, `#!/bin/sh\necho run >> ${directory}/runs\n${script}\n`);
@@ -34,7 +34,9 @@ async function fakeQemu(script: string) {
 
 const runs = async () => (await readFile(join(directory, "runs"), "utf8")).trim().split("\n").length;
 
-test("a kernel that comes to its panic proves KVM; asked once by many", { skip: noKvm }, async () => {
+test("a kernel that reaches its panic proves KVM; concurrent callers share one probe", {
+  skip: noKvm,
+}, async () => {
   const probe = await fakeQemu("sleep 0.2; echo 'Kernel panic - not syncing: VFS: no root'");
   const answers = await Promise.all([1, 2, 3].map(() => resolveAccel(probe, within(30_000))));
   assert.deepEqual(answers, ["kvm", "kvm", "kvm"]);
@@ -42,7 +44,7 @@ test("a kernel that comes to its panic proves KVM; asked once by many", { skip: 
   assert.deepEqual(warnings, []);
 });
 
-test("a guest that hangs, resets or fails means TCG, one warning, and a memory", {
+test("if the guest does not panic, the answer is TCG with one warning, and is kept", {
   skip: noKvm,
 }, async () => {
   const probe = await fakeQemu("exit 0");
@@ -50,14 +52,14 @@ test("a guest that hangs, resets or fails means TCG, one warning, and a memory",
   assert.equal(await resolveAccel(probe, within(30_000)), "tcg");
   assert.equal(await runs(), 1);
   assert.equal(warnings.length, 1);
-  // Another QEMU is another question.
+  // Another QEMU is probed again.
   const other = await fakeQemu("echo 'Kernel panic - not syncing: x' # longer");
   assert.equal(await resolveAccel(other, within(30_000)), "kvm");
 });
 
 const answers = async () => (await readdir(directory)).filter((name) => name.startsWith("accel"));
 
-test("answers about QEMUs that are gone do not pile up", { skip: noKvm }, async () => {
+test("answers about replaced QEMUs do not pile up", { skip: noKvm }, async () => {
   for (let version = 0; version < 20; version++) {
     const probe = await fakeQemu(`exit 0 # ${"x".repeat(version)}`);
     assert.equal(await resolveAccel(probe, within(30_000)), "tcg");
@@ -68,7 +70,7 @@ test("answers about QEMUs that are gone do not pile up", { skip: noKvm }, async 
   assert.equal(JSON.parse(await readFile(join(directory, file), "utf8")).length, 16);
 });
 
-test("an answer that others could have written is not believed, nor is a dead prober waited for", {
+test("an answer that others could have written is ignored, and a dead process's lock is removed", {
   skip: noKvm,
 }, async () => {
   const probe = await fakeQemu("exit 1");

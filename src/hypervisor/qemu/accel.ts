@@ -12,29 +12,29 @@ import { writeFileAtomically } from "../../host/write-file-atomically.ts";
 interface AccelProbe {
   /** QEMU's executable. */
   readonly path: string;
-  /** The guest kernel: what KVM must be able to run. */
+  /** The guest kernel, which KVM must be able to run. */
   readonly kernel: string;
-  /** The root-only folder in which the answer is remembered. */
+  /** The directory, accessible to root only, that keeps the answers. Default: /run/hull. */
   readonly directory?: string;
-  /** Is called once by the process that finds KVM unusable. */
+  /** Called once by the process that finds KVM unusable. */
   warn(message: string): void;
 }
 
-/** How long a kernel without a root file system may take to panic; with a KVM that works it takes well below 1 s. */
+/** How long a kernel without a root file system may take to panic; with a working KVM it takes well below 1 s. */
 const PROBE_MS = 6_000;
-/** Answers that are remembered: handlers may have QEMUs and kernels of their own, but an upgrade leaves the old ones behind. */
+/** Enough for handlers with QEMUs and kernels of their own; the answers of replaced versions must not pile up. */
 const MOST_ANSWERS = 16;
 
 interface Answer {
-  /** What was asked about. */
+  /** Identifies the boot of the host, the QEMU and the kernel. */
   readonly key: string;
   readonly accel: "kvm" | "tcg";
 }
 
 /**
- * What `accel: auto` means here: `kvm` when KVM can run the guest's kernel, else `tcg`. An open /dev/kvm proves
- * little (there are KVMs in which a stock kernel hangs), so the kernel is booted once without an initrd until it
- * panics. The answer holds for this boot of the host, this QEMU and this kernel. One process probes, others wait.
+ * Resolves `accel: auto`: `kvm` if KVM can run the guest's kernel, else `tcg`. A working /dev/kvm proves little (with
+ * some KVMs a stock kernel hangs), so the kernel is booted once without an initrd until it panics. The answer holds
+ * for this boot of the host, this QEMU and this kernel. One process probes, others wait.
  */
 export async function resolveAccel(probe: AccelProbe, deadline: Deadline): Promise<"kvm" | "tcg"> {
   const denied = await access("/dev/kvm", constants.R_OK | constants.W_OK).then(() => undefined, String);
@@ -55,7 +55,7 @@ export async function resolveAccel(probe: AccelProbe, deadline: Deadline): Promi
     await deadline.race(new Promise((resolve) => setTimeout(resolve, 100)));
   }
   try {
-    // The one before us may have found it out since the last look.
+    // The previous holder of the lock may have recorded the answer.
     const found = await known();
     if (found) return found;
     const accel = (await kvmRuns(probe, deadline)) ? "kvm" : "tcg";
@@ -71,7 +71,7 @@ export async function resolveAccel(probe: AccelProbe, deadline: Deadline): Promi
   }
 }
 
-/** Adds an answer; the oldest are forgotten. The caller has the lock. */
+/** Adds an answer and drops the oldest. The caller holds the lock. */
 async function remember(file: string, answer: Answer): Promise<void> {
   const answers = [answer, ...(await recall(file))].slice(0, MOST_ANSWERS);
   try {
@@ -81,29 +81,19 @@ async function remember(file: string, answer: Answer): Promise<void> {
   }
 }
 
-/** Boots the kernel in KVM; it runs there when it comes as far as missing its root file system. */
+/** Boots the kernel in KVM and checks that it gets as far as missing its root file system. */
 async function kvmRuns(probe: AccelProbe, deadline: Deadline): Promise<boolean> {
   const machine = ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"];
   const guest = ["-machine", "q35,accel=kvm", "-cpu", "host", "-m", "128M", "-kernel", probe.kernel];
   const append = ["-append", "console=ttyS0 panic=-1 reboot=t", "-serial", "stdio"];
   const limit = deadline.shorter(PROBE_MS, "the KVM probe");
   try {
-    // setpriv: the probe must not outlive us either.
-    const argv = [
-      "setpriv",
-      "--pdeathsig",
-      "KILL",
-      "--",
-      probe.path,
-      ...machine,
-      ...guest,
-      ...append,
-    ] as const;
-    return (await run(argv as unknown as [string, ...string[]], limit)).includes(
-      "Kernel panic - not syncing",
-    );
+    // setpriv: the probe must not outlive this process.
+    const qemu = [probe.path, ...machine, ...guest, ...append];
+    const output = await run(["setpriv", "--pdeathsig", "KILL", "--", ...qemu], limit);
+    return output.includes("Kernel panic - not syncing");
   } catch (thrown) {
-    deadline.check(); // not the probe's own limit, but the caller's
+    deadline.check(); // rethrows if the caller's deadline ended, not only the probe's
     if (thrown instanceof MissingToolError) throw thrown;
     return false;
   } finally {
@@ -124,7 +114,7 @@ async function probeKey(probe: AccelProbe): Promise<string> {
   return [boot, ...files].join("\n");
 }
 
-/** The remembered answers, newest first, if they are root's. */
+/** Returns the recorded answers, newest first; none if another user can write the file. */
 async function recall(file: string): Promise<Answer[]> {
   const handle = await open(file, constants.O_RDONLY | constants.O_NOFOLLOW).catch(ignoring("ENOENT"));
   if (!handle) return [];
@@ -134,7 +124,7 @@ async function recall(file: string): Promise<Answer[]> {
     const answers: unknown = JSON.parse(await handle.readFile("utf8"));
     return Array.isArray(answers) ? answers.filter(isAnswer) : [];
   } catch (error) {
-    if (error instanceof SyntaxError) return []; // it is written anew
+    if (error instanceof SyntaxError) return []; // the next probe rewrites it
     throw error;
   } finally {
     await handle.close();
@@ -147,8 +137,8 @@ function isAnswer(value: unknown): value is Answer {
 }
 
 /**
- * Takes the lock file, or takes away one whose owner is dead. False while somebody alive has it. It gets its name when it
- * is whole: on a file system that is full an empty one would stay, which is nobody's to take away.
+ * Returns whether this process got the lock. Otherwise removes the lock file if its owner is dead, for the next attempt.
+ * The file is linked when complete: on a full file system it would stay empty, without an owner to check for.
  */
 async function takeLock(lock: string): Promise<boolean> {
   const mine = `${lock}.${randomUUID()}`;
@@ -162,8 +152,9 @@ async function takeLock(lock: string): Promise<boolean> {
     await rm(mine, { force: true });
   }
   const owner = await readFile(lock, "latin1").catch(() => undefined);
-  if (owner === undefined) return false; // gone
+  if (owner === undefined) return false; // released meanwhile
   const [pid, startTime] = owner.split(" ");
-  if (!isAlive(Number(pid), startTime ?? "")) await unlink(lock).catch(() => undefined); // another waiter was faster
+  // It may be gone: another waiter does the same.
+  if (!isAlive(Number(pid), startTime ?? "")) await unlink(lock).catch(() => undefined);
   return false;
 }

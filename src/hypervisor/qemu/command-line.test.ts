@@ -115,7 +115,7 @@ test("the kernel's vhost-vsock gets the inherited descriptor", () => {
   assert.ok(argv.includes("vhost-vsock-pci,id=vsock,guest-cid=77,vhostfd=4"));
 });
 
-test("macvtaps are inherited, behind what else is; other taps are opened by name", () => {
+test("macvtaps are inherited, as the last descriptors; other taps are opened by name", () => {
   const macvtap = (name: string) => ({
     ...({
       kind: "nic",
@@ -143,7 +143,7 @@ test("macvtaps are inherited, behind what else is; other taps are opened by name
   ]);
 });
 
-test("a single emulated CPU keeps its memory barriers; KVM needs no help", () => {
+test("a single CPU has a second possible one under TCG, for memory barriers, but not under KVM", () => {
   const smp = (accel: VmSpec["accel"], vcpus: number) => {
     const args = commandLine({ ...spec, accel, vcpus }, () => false);
     return args[args.indexOf("-smp") + 1];
@@ -153,29 +153,29 @@ test("a single emulated CPU keeps its memory barriers; KVM needs no help", () =>
   assert.equal(smp("kvm", 1), "1");
 });
 
-test("a machine that can grow has room for CPUs and memory, and sets none aside for what cannot reach it", () => {
+test("a VM that can grow has slots for CPUs and memory, and no swiotlb", () => {
   const growth = { maxVcpus: 4, maxMemoryMib: 4096, memorySlots: 6 };
   assert.deepEqual(changed({ growth }), {
     added: ["2,maxcpus=4", "256M,slots=6,maxmem=4096M", `${APPEND} swiotlb=noforce hull.debug=1`],
     gone: ["2", "256M", `${APPEND} hull.debug=1`],
   });
-  // QEMU takes neither slots without memory for them nor fewer CPUs at most than at first.
+  // QEMU rejects slots without room to grow, and fewer possible CPUs than initial ones.
   const size = (maxVcpus: number, maxMemoryMib: number) =>
     changed({ growth: { ...growth, maxVcpus, maxMemoryMib } }).added.slice(0, -1);
   assert.deepEqual(size(1, 256), []);
   assert.deepEqual(size(2, 128), []);
 });
 
-/** The words of the command line that these settings change, beside those of the plain machine. */
+/** Returns the arguments that these settings add to and remove from those of `spec`. */
 function changed(change: Partial<VmSpec>): { added: string[]; gone: string[] } {
   const [before, after] = [commandLine(spec, () => false), commandLine({ ...spec, ...change }, () => false)];
   return {
-    added: after.filter((word) => !before.includes(word)),
-    gone: before.filter((word) => !after.includes(word)),
+    added: after.filter((argument) => !before.includes(argument)),
+    gone: before.filter((argument) => !after.includes(argument)),
   };
 }
 
-test("what an operator can set changes these words and no others", () => {
+test("each setting changes its own arguments and no others", () => {
   assert.deepEqual(changed({ cpuFeatures: ["-pmu", "+pcid"] }), {
     added: ["max,pmu=off,pcid=on"],
     gone: ["max"],
@@ -185,7 +185,7 @@ test("what an operator can set changes these words and no others", () => {
     added: [`${memory},hugetlb=on,prealloc=on`],
     gone: [memory],
   });
-  assert.deepEqual(changed({ memory: { folder: "/dev/shm/a,b", hugePages: false, preallocate: false } }), {
+  assert.deepEqual(changed({ memory: { directory: "/dev/shm/a,b", hugePages: false, preallocate: false } }), {
     added: ["memory-backend-file,mem-path=/dev/shm/a,,b,id=memory,size=256M,share=on"],
     gone: [memory],
   });
@@ -204,7 +204,7 @@ test("what an operator can set changes these words and no others", () => {
   });
 });
 
-test("disks get the cache, the kind of input and output, and the thread that are set", () => {
+test("disks get the configured cache mode, AIO mode and I/O thread", () => {
   const disks = [{ kind: "disk", path: "/img", readOnly: false, serial: "d0" }] as const;
   const block = { aio: "native", direct: true, noFlush: false, ioThread: true } as const;
   const argv = commandLine({ ...spec, shares: [], nics: [], disks, block }, () => false);

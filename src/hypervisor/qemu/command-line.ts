@@ -2,15 +2,14 @@ import type { NicDevice, VmSpec } from "../hypervisor.ts";
 import { KERNEL_PARAMETERS } from "../kernel-parameters.ts";
 import { type DeviceModel, deviceModel, IO_THREAD, nicModel, vsockModel } from "./devices.ts";
 
-/**
- * Descriptors that QEMU inherits: the QMP connection, then the vhost-vsock device if there is one, then the macvtaps; a
- * clone's are the QMP connection, its memory, its state, and the vhost-vsock device if there is one.
- */
+/** The descriptor of the QMP connection in QEMU. */
 export const QMP_FD = 3;
+/** The descriptor of the vhost-vsock device in a booted VM's QEMU. Those of the macvtaps follow it, or replace it. */
 export const VHOST_FD = 4;
+/** The further descriptors of a clone's QEMU. `vhost` is the vhost-vsock device, if there is one. */
 export const CLONE_FD = { memory: 4, state: 5, vhost: 6 } as const;
 
-/** The devices of the macvtaps that QEMU inherits, in the order of their descriptors. */
+/** Returns the devices of the macvtaps that QEMU inherits, in the order of their descriptors. */
 export const macvtaps = ({ nics }: VmSpec) => nics.flatMap(({ device }) => device ?? []);
 
 function nicFd(spec: VmSpec, { device }: NicDevice): number | undefined {
@@ -19,24 +18,25 @@ function nicFd(spec: VmSpec, { device }: NicDevice): number | undefined {
 }
 
 /**
- * PCIe root ports that a q35 machine has for devices plugged in later. Each one costs the guest boot time; a template
- * is booted once, and its clones get all their devices that way.
+ * Returns the number of a q35 machine's PCIe root ports for hot-plug. Each costs boot time. Clones need more, because
+ * all their devices are hot-plugged.
  */
 export const hotplugPorts = (spec: VmSpec) => (spec.memoryFile === undefined ? 4 : 8);
 
+/** Returns the id of a root port for hot-plug. */
 export const portName = (index: number) => `hotplug${index}`;
 
-/** Values of QEMU's option lists hold a comma as two (docs/system/qemu-manpage, "-drive"). */
+/** In values of QEMU's option lists, a comma is doubled (docs/system/qemu-manpage, "-drive"). */
 const escapeValue = (value: string) => value.replaceAll(",", ",,");
 
 /**
- * A guest resets by a triple fault, which QEMU takes for its end. A guest that dies before its console is up is silent;
- * `earlyprintk=ttyS0` shows it, for 0.4 s more CPU time in every boot under TCG.
+ * The guest resets by a triple fault, on which QEMU exits. `earlyprintk=ttyS0` would also show crashes before the
+ * console is up, for 0.4 s more CPU time in every boot under TCG.
  */
 const RESET = "reboot=t";
 
 /**
- * The arguments of QEMU for a machine, without the program. Pure: `isBlockDevice` answers for the paths of disks.
+ * Returns QEMU's arguments for a VM. A pure function: `isBlockDevice` says which paths of disks are block devices.
  */
 export function commandLine(spec: VmSpec, isBlockDevice: (path: string) => boolean): string[] {
   const pci = spec.machine === "q35";
@@ -44,12 +44,12 @@ export function commandLine(spec: VmSpec, isBlockDevice: (path: string) => boole
     ...["-name", escapeValue(spec.name)],
     ...["-nodefaults", "-no-user-config", "-no-reboot"],
     ...["-display", "none"],
-    // The VMM starts no program and gains no right; what a guest that breaks out could do gets smaller.
+    // QEMU starts no programs and gains no privileges. This limits a guest that has taken it over.
     ...((spec.seccomp ?? true)
       ? ["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"]
       : []),
     ...["-machine", machine(spec)],
-    // The transport of before virtio 1.0, which is the default, has no vsock and no file system.
+    // The default transport predates virtio 1.0 and does not support vsock and virtio-fs.
     ...(pci ? [] : ["-global", "virtio-mmio.force-legacy=false"]),
     ...["-cpu", [escapeValue(spec.cpuModel), ...(spec.cpuFeatures ?? []).map(cpuFeature)].join(",")],
     ...["-smp", smp(spec)],
@@ -64,7 +64,7 @@ export function commandLine(spec: VmSpec, isBlockDevice: (path: string) => boole
       "-device",
       `${bus("virtio-balloon", pci)},free-page-reporting=${option(spec.freePageReporting ?? true)}`,
     ],
-    // A clone's kernel hears by it that it is one, where it has the driver, and reseeds its random generator.
+    // By its change, a kernel with the driver notices that it was cloned, and reseeds its random number generator.
     ...(pci ? ["-device", "vmgenid,guid=auto"] : []),
     ...(spec.block?.ioThread ? ["-object", `iothread,id=${IO_THREAD}`] : []),
     ...(!spec.vsock || spec.vsock.kind === "hybrid" ? [] : device(vsockModel(spec.vsock, VHOST_FD), pci)),
@@ -88,36 +88,34 @@ const kernelParameters = (spec: VmSpec) => [
   ...KERNEL_PARAMETERS,
   RESET,
   ...clockParameters(spec),
-  // Memory that could be plugged in above 4 GiB makes the kernel set 64 MiB aside for devices that cannot reach there.
-  // There are none.
+  // With hot-pluggable memory above 4 GiB, the kernel reserves 64 MiB for 32-bit DMA, which no device here needs.
   ...(spec.growth ? ["swiotlb=noforce"] : []),
   ...spec.kernelParams,
 ];
 
 /**
- * An emulated microvm has no timer but the PIT, against which a busy host's guest cannot measure its TSC: it then hangs.
- * Any plausible frequency will do: the kernel distrusts the TSC of a machine with two possible CPUs (`smp`), and only
- * short delays are counted by it.
+ * An emulated microvm's only timer is the PIT. On a busy host, the guest cannot calibrate its TSC with it and hangs. Any
+ * plausible frequency will do: with two possible CPUs (`smp`) the kernel uses the TSC for short delays only.
  */
 const clockParameters = ({ machine, accel }: VmSpec) =>
   machine === "microvm" && accel === "tcg" ? ["tsc_early_khz=2500000"] : [];
 
-/** `+name` and `-name` as QEMU's properties (docs/system/cpu-models-x86). */
+/** Translates `+name` and `-name` to CPU properties (docs/system/cpu-models-x86). */
 const cpuFeature = (feature: string) => `${feature.slice(1)}=${feature.startsWith("+") ? "on" : "off"}`;
 
-/** vhost-user back ends map the guest's memory: it must be shareable. A folder's file has no name and goes with QEMU. */
+/** The memory is shared because vhost-user backends map it. If `mem-path` is a directory, QEMU unlinks its file there. */
 function memoryBackend({ memoryFile, memory, memoryMib }: VmSpec): string {
-  const path = memoryFile ?? memory?.folder;
-  const words = [
+  const path = memoryFile ?? memory?.directory;
+  const properties = [
     path === undefined ? "memory-backend-memfd" : `memory-backend-file,mem-path=${escapeValue(path)}`,
     ...["id=memory", `size=${memoryMib}M`, "share=on"],
   ];
-  if (memoryFile === undefined && memory?.hugePages) words.push("hugetlb=on");
-  if (memoryFile === undefined && memory?.preallocate) words.push("prealloc=on");
-  return words.join(",");
+  if (memoryFile === undefined && memory?.hugePages) properties.push("hugetlb=on");
+  if (memoryFile === undefined && memory?.preallocate) properties.push("prealloc=on");
+  return properties.join(",");
 }
 
-/** QEMU's own source is getrandom(2), which is what /dev/urandom gives. */
+/** QEMU's default source is getrandom(2), which is equivalent to /dev/urandom. */
 function entropy(source: string | undefined, driver: string): string[] {
   if (source === undefined || source === "/dev/urandom") return ["-device", driver];
   const object = `rng-random,id=entropy,filename=${escapeValue(source)}`;
@@ -125,16 +123,15 @@ function entropy(source: string | undefined, driver: string): string[] {
 }
 
 /**
- * QEMU before 8.0 leaves memory barriers out of the code it emulates when the machine can only ever have one CPU
- * (tcg_gen_mb looks at CF_PARALLEL; 8.0 stopped that). But vhost-user back ends run beside it, and virtio rings need
- * the barriers. A second CPU that could be plugged in keeps them.
+ * Before 8.0, TCG omits memory barriers if the machine can never have a second CPU (tcg_gen_mb checks CF_PARALLEL). But
+ * virtio rings need them, because vhost-user backends run in parallel. A second possible CPU preserves them.
  */
 function smp({ accel, vcpus, growth }: VmSpec): string {
   const most = Math.max(vcpus, growth?.maxVcpus ?? 0, accel === "tcg" ? 2 : 1);
   return most > vcpus ? `${vcpus},maxcpus=${most}` : String(vcpus);
 }
 
-/** QEMU refuses slots for no memory, and memory for no slots. */
+/** QEMU rejects `slots` without room to grow, and `maxmem` without slots. */
 function memorySize({ memoryMib, growth }: VmSpec): string {
   if (!growth || growth.memorySlots === 0 || growth.maxMemoryMib <= memoryMib) return `${memoryMib}M`;
   return `${memoryMib}M,slots=${growth.memorySlots},maxmem=${growth.maxMemoryMib}M`;

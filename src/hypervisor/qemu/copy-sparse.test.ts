@@ -10,16 +10,16 @@ const run = promisify(execFile);
 const MIB = 1 << 20;
 
 describe("copy-sparse", () => {
-  let folder = "";
-  const at = (name: string) => join(folder, name);
+  let directory = "";
+  const at = (name: string) => join(directory, name);
   const copy = (from: string, to: string) => run(at("copy-sparse"), [at(from), at(to)]);
   before(async () => {
-    folder = await mkdtemp(join(tmpdir(), "hull-copy-"));
+    directory = await mkdtemp(join(tmpdir(), "hull-copy-"));
     const source = resolve(import.meta.dirname, "../../../native/copy-sparse.c");
     const flags = ["-g", "-Wall", "-Wextra", "-Werror", "-fsanitize=address,undefined"];
     execFileSync("cc", [...flags, "-o", at("copy-sparse"), source]);
   });
-  after(() => rm(folder, { recursive: true }));
+  after(() => rm(directory, { recursive: true }));
 
   it("copies the data, leaves the holes, and never changes the size", async () => {
     const file = await open(at("from"), "w");
@@ -34,7 +34,7 @@ describe("copy-sparse", () => {
     assert.ok((await stat(at("to"))).blocks * 512 < 8 * MIB, "holes were filled");
   });
 
-  it("copies a file of holes, and one of data to the end", async () => {
+  it("copies an empty file, and one with data up to its end", async () => {
     for (const content of [Buffer.alloc(0), Buffer.alloc(MIB + 1, "b")]) {
       await writeFile(at("from"), content);
       await writeFile(at("to"), "");
@@ -44,7 +44,7 @@ describe("copy-sparse", () => {
     }
   });
 
-  it("fails in words for a file of another size, and for what it cannot open", async () => {
+  it("reports a destination of another size, and a file that it cannot open", async () => {
     await writeFile(at("from"), "four");
     await writeFile(at("to"), "");
     await assert.rejects(copy("from", "to"), /to has 0 bytes, not 4/);

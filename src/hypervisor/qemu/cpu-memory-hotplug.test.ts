@@ -14,7 +14,7 @@ const ost = (device: string, status = 0) => ({
   data: { info: { device, source: 1, status, slot: "0", "slot-type": "DIMM" } },
 });
 const failure = (desc: string) => ({ error: { class: "GenericError", desc }, id: "$id" });
-const place = (core: number) => ({
+const slot = (core: number) => ({
   type: "max-x86_64-cpu",
   props: { "socket-id": 0, "core-id": core },
   "vcpus-count": 1,
@@ -32,7 +32,7 @@ async function setUp(steps: readonly QmpStep[], spec: Pick<VmSpec, "growth" | "m
   return { fake, sent, end, growth: new CpuMemoryHotplug(client, { growth, ...spec }, ended) };
 }
 
-test("memory is an object of its own, shared, in a slot; it is there when the guest has answered", async () => {
+test("memory is a shared object in a slot, and counts as added when the guest has acknowledged it", async () => {
   const memory = { hugePages: true, preallocate: true };
   const steps = [
     { command: "object-add", answers: [ok()] },
@@ -48,10 +48,10 @@ test("memory is an object of its own, shared, in a slot; it is there when the gu
   assert.deepEqual(fake.problems, []);
 });
 
-test("a vCPU goes to the first place that is free", async () => {
-  const places = [place(2), place(1), { ...place(0), "qom-path": "/machine/unattached/device[0]" }];
-  const query = { command: "query-hotpluggable-cpus", answers: [ok(places)] };
-  const full = places.map((one) => ({ ...one, "qom-path": "/somewhere" }));
+test("a vCPU goes to the first free slot", async () => {
+  const slots = [slot(2), slot(1), { ...slot(0), "qom-path": "/machine/unattached/device[0]" }];
+  const query = { command: "query-hotpluggable-cpus", answers: [ok(slots)] };
+  const full = slots.map((one) => ({ ...one, "qom-path": "/somewhere" }));
   const { growth, sent } = await setUp([
     query,
     { command: "device_add", answers: [ost("vcpu0"), ok()] }, // the guest may be faster than the reply
@@ -65,7 +65,7 @@ test("a vCPU goes to the first place that is free", async () => {
   await assert.rejects(growth.addVcpu(soon()), { code: "FailedPrecondition", message: /all of its 3 vCPUs/ });
 });
 
-test("memory that QEMU does not plug in is freed with its slot; one that the guest refused keeps both", async () => {
+test("memory that QEMU refuses is freed with its slot; memory that the guest refuses keeps both", async () => {
   const { growth, fake } = await setUp([
     { command: "object-add", answers: [ok()] },
     { command: "device_add", answers: [failure("a used vhost backend has no free memory slots left")] },
@@ -86,7 +86,7 @@ test("memory that QEMU does not plug in is freed with its slot; one that the gue
   assert.deepEqual(fake.problems, []);
 });
 
-test("a machine that ends meanwhile, a guest that does not answer, and a fixed size are told", async () => {
+test("a VM that ends meanwhile, an unresponsive guest, and a fixed size are reported", async () => {
   const plug = [
     { command: "object-add", answers: [ok()] },
     { command: "device_add", answers: [ok()] },
@@ -96,9 +96,9 @@ test("a machine that ends meanwhile, a guest that does not answer, and a fixed s
   const growing = ending.growth.addMemory(128, soon());
   ending.end.now({ reason: "qemu was killed by SIGKILL" });
   await assert.rejects(growing, { code: "Unavailable", message: /killed by SIGKILL/ });
-  const silent = await setUp(plug);
+  const unresponsive = await setUp(plug);
   const brief = Deadline.after(200, "the test");
-  await assert.rejects(silent.growth.addMemory(128, brief), { code: "DeadlineExceeded" });
+  await assert.rejects(unresponsive.growth.addMemory(128, brief), { code: "DeadlineExceeded" });
   const fixed = await setUp([], { growth: undefined });
   for (const grow of [() => fixed.growth.addVcpu(soon()), () => fixed.growth.addMemory(128, soon())])
     await assert.rejects(grow(), { code: "FailedPrecondition", message: /fixed size/ });

@@ -4,10 +4,10 @@ import type { VmSpec } from "../hypervisor.ts";
 import type { QmpClient } from "./qmp-client.ts";
 
 const MIB = 2 ** 20;
-/** A guest answers for what was plugged in at once, unless its kernel cannot. */
+/** The timeout for the guest's acknowledgement. It is immediate unless the guest's kernel does not support hot-plug. */
 const GUEST_MS = 20_000;
 
-/** What is plugged into a running machine to make it larger. It stays to the machine's end. */
+/** Hot-plugs CPUs and memory into one VM. They cannot be removed. */
 export class CpuMemoryHotplug {
   #ids = 0;
   #slots = 0;
@@ -15,17 +15,17 @@ export class CpuMemoryHotplug {
   constructor(
     readonly qmp: QmpClient,
     readonly spec: Pick<VmSpec, "growth" | "memory">,
-    /** Resolves when the machine has ended. */
+    /** Resolves when the VM has ended. */
     readonly ended: Promise<{ readonly reason: string }>,
   ) {}
 
   async addVcpu(deadline: Deadline): Promise<void> {
     this.#limits();
-    const places = await this.qmp.execute("query-hotpluggable-cpus", undefined, deadline);
-    // The last one comes first. Those that are taken have a path.
-    const place = places.findLast((one) => one["qom-path"] === undefined);
-    if (!place) throw failedPrecondition(`it already has all of its ${places.length} vCPUs`);
-    await this.#plug(`vcpu${this.#ids++}`, { driver: place.type, ...place.props }, deadline);
+    const slots = await this.qmp.execute("query-hotpluggable-cpus", undefined, deadline);
+    // QEMU lists them in descending order. A slot in use has a qom-path.
+    const slot = slots.findLast((one) => one["qom-path"] === undefined);
+    if (!slot) throw failedPrecondition(`it already has all of its ${slots.length} vCPUs`);
+    await this.#plug(`vcpu${this.#ids++}`, { driver: slot.type, ...slot.props }, deadline);
   }
 
   async addMemory(mib: number, deadline: Deadline): Promise<void> {
@@ -40,7 +40,7 @@ export class CpuMemoryHotplug {
       "object-add",
       {
         ...({ "qom-type": "memory-backend-memfd", id: memdev, size: mib * MIB } as const),
-        share: true, // with the vhost-user back ends, as the memory of the start
+        share: true, // with the vhost-user backends, like the memory at boot
         ...(hugePages && { hugetlb: true }),
         ...(preallocate && { prealloc: true }),
       },
@@ -50,7 +50,7 @@ export class CpuMemoryHotplug {
     try {
       await this.#plug(id, { driver: "pc-dimm", memdev }, deadline);
     } catch (thrown) {
-      // QEMU refuses this where the device is there; then the slot stays taken.
+      // QEMU refuses this if the device exists after all; then the slot stays in use.
       await this.qmp.execute("object-del", { id: memdev }, deadline).then(
         () => this.#slots--,
         () => undefined,
@@ -65,8 +65,8 @@ export class CpuMemoryHotplug {
   }
 
   /**
-   * Adds a device and waits for the guest to have dealt with it. Linux 6.1 answers success for what it has not taken,
-   * too: what it uses only the guest itself can tell.
+   * Adds a device and waits for the guest's acknowledgement. Linux 6.1 also acknowledges what it could not add: only the
+   * agent knows what the guest uses.
    */
   async #plug(id: string, device: { driver: string } & Record<string, unknown>, deadline: Deadline) {
     const limit = deadline.shorter(GUEST_MS, `the guest accepting ${device.driver}`);

@@ -1,12 +1,12 @@
 import type { BlockSettings, HotplugDevice, NicDevice, VsockDevice } from "../hypervisor.ts";
 import type { BlockNode, QmpCommands } from "./qmp-types.ts";
 
-/** The object that all disks share where they have a thread of their own. */
+/** The id of the I/O thread that all disks share if disks have a thread of their own. */
 export const IO_THREAD = "disks";
 
 /**
- * How each pod device looks to QEMU: its back end (a character device, a netdev or a block node) and its front end
- * (the virtio device). The same description makes the command line of a boot and the QMP commands of a hotplug.
+ * A device as QEMU sees it: its backend (a character device, a netdev or a block node) and its frontend (the virtio
+ * device). Both the command line of a boot and the QMP commands of a hot-plug are derived from it.
  */
 export interface DeviceModel {
   readonly backend:
@@ -14,7 +14,7 @@ export interface DeviceModel {
     | {
         readonly kind: "netdev";
         readonly id: string;
-        /** What QEMU opens, or has inherited as a descriptor. */
+        /** A tap that QEMU opens, or an inherited descriptor. */
         readonly tap: Pick<NicDevice, "tap" | "device"> | { readonly fd: number };
         readonly vhost: boolean;
       }
@@ -28,7 +28,7 @@ export interface DeviceModel {
   };
 }
 
-/** `vhostFd` is the number that the kernel's vhost-vsock has in the VMM. */
+/** Returns the model of a vsock device. `vhostFd` is the descriptor of /dev/vhost-vsock in QEMU. */
 export function vsockModel(vsock: Exclude<VsockDevice, { kind: "hybrid" }>, vhostFd: number): DeviceModel {
   if (vsock.kind === "vhost") {
     return {
@@ -43,7 +43,7 @@ export function vsockModel(vsock: Exclude<VsockDevice, { kind: "hybrid" }>, vhos
   return deviceModel(vsock, "vsock", false);
 }
 
-/** `fd` is the tap's number in the VMM, where that has inherited it. */
+/** Returns the model of a network interface. `fd` is the tap's descriptor in QEMU, if it is inherited. */
 export function nicModel(nic: NicDevice, id: string, fd?: number): DeviceModel {
   const backend = `${id}-backend`;
   const tap = fd === undefined ? nic : { fd };
@@ -57,7 +57,7 @@ export function nicModel(nic: NicDevice, id: string, fd?: number): DeviceModel {
   };
 }
 
-/** `id` is unique in the machine. `block` says whether a disk's path is a block device. */
+/** Returns the model of a device. `id` must be unique in the VM; `block` is whether a disk's path is a block device. */
 export function deviceModel(
   device: Exclude<HotplugDevice, { kind: "vhost" }>,
   id: string,
@@ -116,7 +116,7 @@ export function deviceModel(
   }
 }
 
-/** The arguments of `chardev-add` for a back end. */
+/** Returns the arguments of `chardev-add` for the vhost-user socket `path`. */
 export function chardevArguments(id: string, path: string): QmpCommands["chardev-add"]["arguments"] {
   return { id, backend: { type: "socket", data: { addr: { type: "unix", data: { path } }, server: false } } };
 }

@@ -20,11 +20,11 @@ import { QmpClient } from "./qmp-client.ts";
 import { loadState, memoryFileIn, openClone } from "./template.ts";
 import { QemuVm } from "./vm.ts";
 
-/** Runs virtual machines with QEMU, driven over QMP. */
+/** Runs VMs with QEMU, driven over QMP. */
 export class Qemu implements Hypervisor {
   readonly type = "qemu";
 
-  /** `installation`: the folder that holds hull's own helpers in libexec/. */
+  /** @param installation the directory that contains hull's helpers in libexec/ */
   constructor(private readonly installation: string) {}
 
   async boot(spec: VmSpec, context: VmContext): Promise<Vm> {
@@ -33,12 +33,13 @@ export class Qemu implements Hypervisor {
     const files: FileHandle[] = [];
     try {
       for (const path of macvtaps(spec)) files.push(await open(path, constants.O_RDWR));
-      // A folder that only root may write to is as good as any other: QEMU is given the file.
-      const file = user && memory?.folder !== undefined ? await memoryFileIn(memory.folder, user) : undefined;
+      // QEMU inherits the file, because its user may not be allowed to create one in that directory.
+      const inherited = user && memory?.directory !== undefined;
+      const file = inherited ? await memoryFileIn(memory.directory, user) : undefined;
       if (file) files.push(file);
       const fds = [...vhostFd(spec), ...files.map(({ fd }) => fd)];
-      const folder = file ? `/proc/self/fd/${VHOST_FD + fds.length - 1}` : memory?.folder;
-      const machine = memory ? { ...spec, memory: { ...memory, folder } } : spec;
+      const directory = file ? `/proc/self/fd/${VHOST_FD + fds.length - 1}` : memory?.directory;
+      const machine = memory ? { ...spec, memory: { ...memory, directory } } : spec;
       return await this.#start(machine, context, [], fds, async (qmp) => {
         const { status, running } = await qmp.execute("query-status", undefined, context.deadline);
         if (!running) throw unavailable(`the VM is in state ${status} instead of running`);
@@ -51,9 +52,9 @@ export class Qemu implements Hypervisor {
   async restore(template: string, spec: VmSpec, context: VmContext): Promise<Vm> {
     const clone = await openClone(template, spec.user, join(this.installation, "libexec/copy-sparse"));
     try {
-      // The memory is copied while QEMU starts: it is not looked at before the state is loaded.
+      // The memory is copied while QEMU starts, which does not read it before the state is loaded.
       const copied = clone.copyMemory(context.deadline);
-      copied.catch(() => undefined); // read below; QEMU may fail first
+      copied.catch(() => undefined); // awaited below; QEMU may fail first
       const bare: VmSpec = { ...spec, vsock: undefined, shares: [], nics: [], disks: [] };
       const wired: VmSpec = { ...bare, memoryFile: `/proc/self/fd/${CLONE_FD.memory}` };
       return await this.#start(
@@ -71,7 +72,7 @@ export class Qemu implements Hypervisor {
     }
   }
 
-  /** Starts QEMU, connects QMP and brings the machine up. What fails is told with QEMU's own last words. */
+  /** Starts QEMU, connects QMP and calls `bring`. Errors include the last lines of QEMU's stderr. */
   async #start(
     spec: VmSpec,
     context: VmContext,
@@ -102,11 +103,11 @@ export class Qemu implements Hypervisor {
       await access.close();
     }
     try {
-      // A QEMU that is gone before the connection is looked at would never be heard of there.
+      // The connection does not report a QEMU that exits before the connection is read.
       const died = vmm.exited.then((exit) => {
         throw unavailable(exit.reason);
       });
-      died.catch(() => undefined); // once the machine is up, its end is told by the VM
+      died.catch(() => undefined); // after the start, `Vm.exited` reports it
       const started = this.#connect(vmm, context).then(async (qmp) => {
         const vm = new QemuVm(spec, vmm, qmp, console, access);
         await bring(qmp);
@@ -129,21 +130,19 @@ export class Qemu implements Hypervisor {
     console: RingBuffer,
     thrown: unknown,
   ): Promise<HullError> {
-    // When QEMU has ended by itself, its exit is the cause and the broken connection only the symptom; when it broke the
-    // protocol, its exit is.
-    const grace = Deadline.after(500, "qemu's exit");
-    const broken = HullError.from(thrown).code === "Internal";
-    const exit = broken ? undefined : await grace.race(vmm.exited).catch(() => undefined);
-    grace.dispose();
-    const kill = Deadline.after(0);
-    await vmm.stop(kill);
-    const words = lastLines(vmm.stderr(), 5);
+    // If QEMU exited, a lost connection is only a symptom. After a protocol violation, QEMU's exit is the symptom.
+    const violation = HullError.from(thrown).code === "Internal";
+    const exit = violation
+      ? undefined
+      : await Deadline.within(500, "qemu's exit", (limit) => limit.race(vmm.exited)).catch(() => undefined);
+    await vmm.stop(Deadline.after(0));
+    const stderr = lastLines(vmm.stderr(), 5);
     const cause = exit
-      ? `${exit.reason}${words.includes("\n") ? `\n${words}` : ""}`
+      ? `${exit.reason}${stderr.includes("\n") ? `\n${stderr}` : ""}`
       : HullError.from(thrown).message;
     const tail = consoleTail(console.text());
     const code = exit ? "Unavailable" : HullError.from(thrown).code;
-    return new HullError(code, `VM ${spec.name}: boot: ${cause}${adviceFor(words, spec)}${tail}`, {
+    return new HullError(code, `VM ${spec.name}: boot: ${cause}${adviceFor(stderr, spec)}${tail}`, {
       cause: thrown,
     });
   }
@@ -154,12 +153,12 @@ async function checkSpec(spec: VmSpec): Promise<void> {
     throw HullError.wrap(`VM ${spec.name}: boot`, error);
   });
   checkSize(spec);
-  const folder = spec.memory?.folder;
-  const free = folder === undefined ? Number.POSITIVE_INFINITY : await freeMib(folder);
+  const directory = spec.memory?.directory;
+  const free = directory === undefined ? Number.POSITIVE_INFINITY : await freeMib(directory);
   if (free < spec.memoryMib) {
-    // The kernel would kill QEMU (SIGBUS) as soon as the guest has used what there is.
+    // The kernel would kill QEMU (SIGBUS) as soon as the guest has used all of it.
     throw resourceExhausted(
-      `VM ${spec.name}: boot: ${folder} has ${free} MiB left for ${spec.memoryMib} MiB of memory; enlarge that file system or set hypervisor.memory_backend to memfd`,
+      `VM ${spec.name}: boot: ${directory} has ${free} MiB left for ${spec.memoryMib} MiB of memory; enlarge that file system or set hypervisor.memory_backend to memfd`,
     );
   }
   if (spec.vsock?.kind === "hybrid") {
@@ -169,7 +168,7 @@ async function checkSpec(spec: VmSpec): Promise<void> {
   }
 }
 
-/** The descriptor of the kernel's vsock that QEMU shall inherit. */
+/** The descriptor of /dev/vhost-vsock that QEMU inherits, if the VM uses it. */
 function vhostFd({ vsock }: VmSpec): number[] {
   return vsock?.kind === "vhost" ? [vsock.fd] : [];
 }

@@ -5,7 +5,7 @@ import { adviceFor } from "./exit-reason.ts";
 
 const spec = { accel: "tcg", memoryMib: 512, user: { id: 1_500_000_000 } } as VmSpec;
 
-test("QEMU's last words lead to what to do", () => {
+test("known messages of QEMU lead to a remedy", () => {
   const kvm = "Could not access KVM kernel module: No such file or directory";
   assert.match(adviceFor(kvm, { ...spec, accel: "kvm" }), /hypervisor\.accel/);
   const memory = "cannot set up guest memory 'memory': Cannot allocate memory";

@@ -4,8 +4,8 @@ import type { VmSpec } from "../hypervisor.ts";
 import type { QmpEvents } from "./qmp-types.ts";
 
 /**
- * One sentence that names the cause of a VM's end: the guest's panic, what the guest or the host asked for, or how the
- * VMM's process died. Text is only looked at to tell people more, never to decide.
+ * Returns one sentence with the cause of a VM's end: the guest's panic, a request of guest or host, or the exit of the
+ * VMM's process. Untrusted text is only used for the sentence.
  */
 export function exitReason(
   exit: ProcessExit,
@@ -33,7 +33,7 @@ export function exitReason(
 
 const MEMORY_ADVICE = "; the guest has too little memory: raise hypervisor.default_memory";
 
-/** What to do about a start that failed, by QEMU's words; empty when they say nothing we know. */
+/** Returns the remedy for a failed start according to QEMU's stderr, with a leading `; `; empty if none is known. */
 export function adviceFor(stderr: string, spec: VmSpec): string {
   if (spec.accel === "kvm" && /kvm/i.test(stderr)) {
     return '; KVM cannot be used here: check /dev/kvm, or set hypervisor.accel to "auto" or "tcg"';

@@ -1,6 +1,6 @@
 import { statSync } from "node:fs";
 
-/** Whether `path` is a block device; what does not exist is none. */
+/** Returns whether `path` exists and is a block device. */
 export function isBlockDevice(path: string): boolean {
   return statSync(path, { throwIfNoEntry: false })?.isBlockDevice() ?? false;
 }

@@ -34,7 +34,7 @@ test("greets, negotiates and matches replies by id, whatever their order", async
   assert.deepEqual(fake.problems, []);
 });
 
-test("an error is a QmpError with its class; DeviceNotFound is NotFound", async () => {
+test("an error is a QmpError with its class; DeviceNotFound is not containerd's NotFound", async () => {
   const error = { error: { class: "DeviceNotFound", desc: "Device 'x' not found" }, id: "$id" };
   const fake = new FakeQmp([{ command: "device_del", answers: [error] }]);
   const client = await QmpClient.connect(fake.client, soon());
@@ -46,7 +46,7 @@ test("an error is a QmpError with its class; DeviceNotFound is NotFound", async 
   });
 });
 
-test("events reach their listeners with data until they are taken off, between replies too", async () => {
+test("events reach their listeners with data until they are removed, between replies too", async () => {
   const shutdown = { event: "SHUTDOWN", data: { guest: true, reason: "guest-reset" } };
   const fake = new FakeQmp([{ command: "cont", answers: [shutdown, ok(), shutdown] }]);
   const client = await QmpClient.connect(fake.client, soon());
@@ -74,7 +74,7 @@ test("no answer: DeadlineExceeded with the last protocol lines; a late reply doe
   assert.deepEqual(await client.execute("cont", undefined, soon()), { fresh: true });
 });
 
-test("a connection that ends rejects what is pending and what comes later", async () => {
+test("when the connection ends, pending and later commands are rejected", async () => {
   const fake = new FakeQmp([{ command: "stop", hangUp: true }]);
   const client = await QmpClient.connect(fake.client, soon());
   await assert.rejects(client.execute("stop", undefined, soon()), {
@@ -85,8 +85,8 @@ test("a connection that ends rejects what is pending and what comes later", asyn
 });
 
 test("no greeting, rubbish, or an endless line end the connection", async () => {
-  const silent = new FakeQmp([], null);
-  await assert.rejects(QmpClient.connect(silent.client, Deadline.after(30)), {
+  const unresponsive = new FakeQmp([], null);
+  await assert.rejects(QmpClient.connect(unresponsive.client, Deadline.after(30)), {
     code: "DeadlineExceeded",
     message: /greeting/,
   });
@@ -99,7 +99,7 @@ test("no greeting, rubbish, or an endless line end the connection", async () => 
   }
 });
 
-test("a message cut anywhere, in the middle of a character too, is put together", async () => {
+test("a message that arrives byte by byte is reassembled, also within a character", async () => {
   const fake = new FakeQmp([{ command: "stop" }]);
   const client = await QmpClient.connect(fake.client, soon());
   const pending = client.execute("stop", undefined, soon());
@@ -108,7 +108,7 @@ test("a message cut anywhere, in the middle of a character too, is put together"
   assert.deepEqual(await pending, { text: "größe €" });
 });
 
-test("an answer that comes byte by byte takes time that grows with its length, not with its square", async () => {
+test("a message that arrives byte by byte takes time linear in its length", async () => {
   const [near, far] = duplexPair();
   far.resume();
   const connecting = QmpClient.connect(near, soon());

@@ -6,7 +6,7 @@ import { PendingCalls } from "../../core/pending-calls.ts";
 import { printable, textOf } from "../../core/printable.ts";
 import type { QmpCommand, QmpCommands, QmpEvent, QmpEvents } from "./qmp-types.ts";
 
-/** QMP answers are small; a line beyond this is a broken peer. */
+/** QMP answers are far smaller; a longer line ends the connection. */
 const MAX_LINE = 1024 * 1024;
 const MAX_DESCRIPTION = 1000;
 const LOG_LINES = 12;
@@ -20,7 +20,7 @@ interface Pending {
 
 type EventListener = (data: never) => void;
 
-/** An error that QEMU answered; `class` is QMP's error class (`GenericError`, `DeviceNotFound` ...). */
+/** QEMU's refusal of a command; `errorClass` is QMP's error class (`GenericError`, `DeviceNotFound` ...). */
 export class QmpError extends HullError {
   constructor(
     command: QmpCommand,
@@ -32,8 +32,8 @@ export class QmpError extends HullError {
 }
 
 /**
- * A QMP connection (docs/interop/qmp-spec). Replies are matched by id, so commands may overlap and a late reply to a
- * command that nobody waits for any more does no harm. When the connection ends, all that is pending is rejected.
+ * A QMP connection (docs/interop/qmp-spec). Replies are matched by id, so commands may overlap, and replies to abandoned
+ * commands are ignored. When the connection ends, all pending commands are rejected.
  */
 export class QmpClient {
   readonly #pending = new Map<number, Pending>();
@@ -52,7 +52,7 @@ export class QmpClient {
     this.#greeting = new Promise((resolve) => {
       this.#greeted = resolve;
     });
-    // Bytes are decoded as latin1 so that a cut multi-byte character cannot be mangled, then as UTF-8 line by line.
+    // Lines are decoded as UTF-8 when complete; latin1 keeps the bytes of characters that a chunk splits.
     stream.on("data", (data: Buffer) => this.#receive(data.toString("latin1")));
     stream.on("error", (error) =>
       this.#end(unavailable(`qemu: the QMP connection failed: ${HullError.from(error).message}`)),
@@ -61,7 +61,7 @@ export class QmpClient {
     stream.on("end", () => this.#end(unavailable("qemu: the QMP connection was lost")));
   }
 
-  /** Waits for the greeting and leaves the negotiation mode. */
+  /** Waits for the greeting and leaves negotiation mode. */
   static async connect(
     stream: Duplex,
     deadline: Deadline,
@@ -83,7 +83,7 @@ export class QmpClient {
     return client;
   }
 
-  /** Runs one command. Rejects with QmpError when QEMU refuses, with the last protocol lines when it does not answer. */
+  /** Runs a command. Rejects with QmpError if QEMU refuses it; other errors include the last lines of the protocol. */
   async execute<C extends QmpCommand>(
     command: C,
     args: QmpCommands[C]["arguments"],
@@ -113,7 +113,7 @@ export class QmpClient {
     }
   }
 
-  /** Calls `listener` for every event of that name until the returned function is called. */
+  /** Calls `listener` for every event `event` until the returned function is called. */
   on<E extends QmpEvent>(event: E, listener: (data: QmpEvents[E]) => void): () => void {
     const listeners = this.#listeners.get(event) ?? new Set();
     this.#listeners.set(event, listeners);
@@ -140,12 +140,12 @@ export class QmpClient {
     const message = parse(line);
     if (!message) this.#end(internal(`qemu: ${JSON.stringify(line.slice(0, LOG_LINE_LENGTH))} is not QMP`));
     else if ("QMP" in message) this.#greeted?.();
-    else if (typeof message.event === "string") this.#tell(message.event, message.data ?? {});
+    else if (typeof message.event === "string") this.#emit(message.event, message.data ?? {});
     else if (typeof message.id === "number") this.#reply(message.id, message);
   }
 
-  /** Listeners believe that an event has its documented form; one that has not ends the connection. */
-  #tell(event: string, data: unknown): void {
+  /** Listeners rely on an event's documented form. If one throws because of another form, the connection ends. */
+  #emit(event: string, data: unknown): void {
     try {
       for (const listener of [...(this.#listeners.get(event) ?? [])]) listener(data as never);
     } catch {
@@ -158,7 +158,7 @@ export class QmpClient {
 
   #reply(id: number, message: Record<string, unknown>): void {
     const pending = this.#pending.get(id);
-    if (!pending) return; // its caller's deadline was over
+    if (!pending) return; // abandoned
     const error = message.error as { class?: unknown; desc?: unknown } | undefined;
     if (error) pending.reject(new QmpError(pending.command, textOf(error.class), textOf(error.desc)));
     else pending.resolve(message.return);
@@ -187,6 +187,6 @@ function parse(line: string): Record<string, unknown> | undefined {
     const value: unknown = JSON.parse(line);
     return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : undefined;
   } catch {
-    return undefined; // the caller ends the connection and says why
+    return undefined; // the caller ends the connection
   }
 }

@@ -6,10 +6,10 @@ import { exitReason } from "./exit-reason.ts";
 import { QmpClient } from "./qmp-client.ts";
 
 const NOT_TEXT = { toString: 1, valueOf: 1 };
-/** JSON.parse reads it, JSON.stringify has no stack for it. */
+/** JSON.parse accepts it, but JSON.stringify overflows the stack. */
 const DEEP = `${"[".repeat(100_000)}${"]".repeat(100_000)}`;
 
-/** A client and the end that plays QEMU, after the handshake. */
+/** A client and the end of a fake QEMU, after the handshake. */
 async function connected() {
   const [near, far] = duplexPair();
   far.once("data", () => far.write('{"return": {}, "id": 1}\n'));
@@ -31,7 +31,7 @@ test("an event that lacks what its listeners read ends the connection, not the s
   deadline.dispose();
 });
 
-test("an error whose words are no text is an error all the same", async () => {
+test("an error whose class and description are not strings is still reported", async () => {
   const { client, far, deadline } = await connected();
   const pending = client.execute("query-status", undefined, deadline);
   far.write(`${JSON.stringify({ id: 2, error: { class: NOT_TEXT, desc: NOT_TEXT } })}\n`);
@@ -40,13 +40,13 @@ test("an error whose words are no text is an error all the same", async () => {
   deadline.dispose();
 });
 
-test("a shutdown whose reason is no text still has a reason", () => {
+test("a shutdown whose reason is not a string still has a reason", () => {
   const exit = { code: 0, signal: null, requested: false, reason: "it ended", stderr: "" };
   const shutdown = { guest: true, reason: NOT_TEXT as unknown as string };
   assert.match(exitReason(exit, shutdown, ""), /^it ended \(QEMU's reason: \{"toString"/);
 });
 
-test("words that are nested too deep end no more than what they are about", async () => {
+test("values that are nested too deeply fail one command, or end the connection if in an event", async () => {
   const { client, far, deadline } = await connected();
   const pending = client.execute("query-status", undefined, deadline);
   far.write(`{"id": 2, "error": {"class": ${DEEP}, "desc": ${DEEP}}}\n`);

@@ -1,6 +1,6 @@
 /**
- * The QMP commands and events that the driver uses, named and shaped as QEMU's QAPI schema has them
- * (docs/interop/qemu-qmp-ref). What QEMU sends is checked where it is used.
+ * The QMP commands that the driver uses, as in QEMU's QAPI schema (docs/interop/qemu-qmp-ref). Code that uses results
+ * checks them.
  */
 export interface QmpCommands {
   qmp_capabilities: { arguments: undefined; result: unknown };
@@ -36,32 +36,33 @@ export interface QmpCommands {
   device_del: { arguments: { id: string }; result: unknown };
 }
 
-/** A place for a CPU. */
+/** A CPU slot. */
 interface HotpluggableCpu {
-  /** The driver for `device_add`, which takes `props`. */
+  /** The driver for `device_add`, with `props` as its properties. */
   type: string;
   props: Record<string, number>;
-  /** Of the CPU that is there. */
+  /** Set if a CPU is in the slot. */
   "qom-path"?: string;
 }
 
-/** Anonymous memory, in bytes. */
+/** Anonymous memory. */
 interface MemoryObject {
   "qom-type": "memory-backend-memfd";
   id: string;
+  /** In bytes. */
   size: number;
   share: boolean;
   hugetlb?: boolean;
   prealloc?: boolean;
 }
 
-/** BlockdevCacheOptions of QEMU's QAPI schema. */
+/** QAPI's BlockdevCacheOptions. */
 interface BlockCache {
   direct: boolean;
   "no-flush": boolean;
 }
 
-/** A raw image or block device. */
+/** A raw image or block device: QAPI's BlockdevOptions. */
 export interface BlockNode {
   driver: "raw";
   "node-name": string;
@@ -70,19 +71,22 @@ export interface BlockNode {
   file: { driver: "file" | "host_device"; filename: string; aio?: string; cache?: BlockCache };
 }
 
+/** The name of a command. */
 export type QmpCommand = keyof QmpCommands;
 
+/** The QMP events that the driver uses. */
 export interface QmpEvents {
-  /** The guest, or somebody on the host, has ended the machine. */
+  /** The guest or the host has shut the VM down. */
   SHUTDOWN: { guest: boolean; reason: string };
   /** With the capability `events`: `setup`, `active` ..., `completed` or `failed`. */
   MIGRATION: { status: string };
-  /** The guest has let go of a device. */
+  /** The guest has released a device. */
   DEVICE_DELETED: { device?: string; path: string };
-  /** The guest has dealt with a CPU or memory that was plugged in or is to go (ACPI, _OST): status 0 is success. */
+  /** The guest has acknowledged that a CPU or memory is added or removed (ACPI's _OST): status 0 is success. */
   ACPI_DEVICE_OST: { info: { device?: string; source: number; status: number } };
-  /** The guest refused to let go of a device. */
+  /** The guest refused to release a device. */
   DEVICE_UNPLUG_GUEST_ERROR: { device?: string; path: string };
 }
 
+/** The name of an event. */
 export type QmpEvent = keyof QmpEvents;

@@ -8,14 +8,14 @@ import { memoryFileIn } from "./template.ts";
 
 const run = promisify(execFile);
 
-test("the memory of a VM is a file that nobody can link, in a folder that everybody may write to", async (t) => {
-  const folder = await mkdtemp("/dev/shm/hull-memory-");
-  t.after(() => rm(folder, { recursive: true }));
-  await chmod(folder, 0o1777);
-  const file = await memoryFileIn(folder, undefined);
+test("the memory of a VM is a file that nobody can link, in a world-writable directory", async (t) => {
+  const directory = await mkdtemp("/dev/shm/hull-memory-");
+  t.after(() => rm(directory, { recursive: true }));
+  await chmod(directory, 0o1777);
+  const file = await memoryFileIn(directory, undefined);
   t.after(() => file.close());
-  // linkat(2) with AT_SYMLINK_FOLLOW: what is left to those without CAP_DAC_READ_SEARCH.
-  const named = run("ln", ["-L", `/proc/${process.pid}/fd/${file.fd}`, join(folder, "kept")]);
-  await assert.rejects(named, /No such file or directory/);
-  assert.deepEqual(await readdir(folder), []);
+  // linkat(2) with AT_SYMLINK_FOLLOW is the only way without CAP_DAC_READ_SEARCH.
+  const linked = run("ln", ["-L", `/proc/${process.pid}/fd/${file.fd}`, join(directory, "kept")]);
+  await assert.rejects(linked, /No such file or directory/);
+  assert.deepEqual(await readdir(directory), []);
 });

@@ -10,16 +10,17 @@ import { run } from "../../host/run.ts";
 import type { VmSpec } from "../hypervisor.ts";
 import type { QmpClient } from "./qmp-client.ts";
 
-/** The files of a template: the guest's memory, sparse, and the state of CPUs and devices. */
+/** The guest's memory, sparse. */
 const MEMORY_FILE = "memory";
+/** The state of CPUs and devices. */
 const STATE_FILE = "state";
 
-/** `O_TMPFILE` of open(2) on x86: a file without a name, gone with its last descriptor. Node has no constant for it. */
+/** `O_TMPFILE` of open(2) on x86, for which Node has no constant. */
 const O_TMPFILE = 0o20200000;
 
 /**
- * Saves a stopped machine whose memory is in `spec.memoryFile`: CPUs and devices as a migration stream without the
- * memory (capability x-ignore-shared), the memory as a copy that has holes where the guest's pages are zero.
+ * Saves a paused VM whose memory is in `spec.memoryFile`: CPUs and devices as a migration stream without memory
+ * (capability x-ignore-shared), the memory as a sparse copy with holes for zero pages.
  */
 export async function saveTemplate(
   qmp: QmpClient,
@@ -27,7 +28,7 @@ export async function saveTemplate(
   directory: string,
   deadline: Deadline,
 ): Promise<void> {
-  if (spec.memoryFile === undefined) throw internal("the machine's memory is not in a file");
+  if (spec.memoryFile === undefined) throw internal("the VM's memory is not in a file");
   await setCapabilities(qmp, deadline);
   const path = join(directory, "migration.sock");
   const server = createServer();
@@ -46,7 +47,7 @@ export async function saveTemplate(
   await run(["cp", "--sparse=always", "--", spec.memoryFile, join(directory, MEMORY_FILE)], deadline);
 }
 
-/** Loads a template's state from an inherited descriptor. The memory must be in place. The machine stays stopped. */
+/** Loads a template's state from an inherited descriptor. The memory must be in place. The VM stays paused. */
 export async function loadState(qmp: QmpClient, fd: number, deadline: Deadline): Promise<void> {
   await setCapabilities(qmp, deadline);
   const done = migrated(qmp);
@@ -58,28 +59,31 @@ export async function loadState(qmp: QmpClient, fd: number, deadline: Deadline):
   }
 }
 
-/** A template opened for one clone: descriptors for QEMU to inherit. */
+/** A template opened for one clone, with descriptors for QEMU to inherit. */
 interface Clone {
-  /** The clone's own memory: a file without a name on the template's file system. */
+  /** The clone's own memory, an unlinked file on the template's file system. */
   readonly memory: number;
   readonly state: number;
-  /** Copies what the template's guest has touched. */
+  /** Copies the memory that the template's guest has used. */
   copyMemory(deadline: Deadline): Promise<void>;
   close(): Promise<void>;
 }
 
 /**
- * Memory for a VM: a file without a name in `folder`, which only `user` may open again (root without one). Nobody can give
- * it a name (O_EXCL), by which a VMM that was taken over could leave it on the host.
+ * Creates an unlinked file for a VM's memory in `directory`, which only `user` (default: root) can open again. O_EXCL
+ * prevents a VMM that was taken over from linking it, and thus from leaving it on the host.
  */
-export async function memoryFileIn(folder: string, user: ProcessUser | undefined): Promise<FileHandle> {
-  const file = await open(folder, O_TMPFILE | constants.O_EXCL | constants.O_RDWR, 0o600);
-  // QEMU opens it by /proc/self/fd, which looks at its owner.
+export async function memoryFileIn(directory: string, user: ProcessUser | undefined): Promise<FileHandle> {
+  const file = await open(directory, O_TMPFILE | constants.O_EXCL | constants.O_RDWR, 0o600);
+  // QEMU opens it through /proc/self/fd, where the owner is checked.
   if (user) await file.chown(user.id, user.id);
   return file;
 }
 
-/** `copier`: the program native/copy-sparse.c. */
+/**
+ * Opens a template for one clone and creates the clone's memory; the caller closes it. `copier` is the path of the program
+ * native/copy-sparse.c.
+ */
 export async function openClone(
   template: string,
   user: ProcessUser | undefined,
@@ -124,7 +128,7 @@ async function setCapabilities(qmp: QmpClient, deadline: Deadline): Promise<void
   await qmp.execute("migrate-set-capabilities", { capabilities }, deadline);
 }
 
-/** The end of a migration, told by QEMU's events. */
+/** Waits for the event that reports a migration's end. */
 function migrated(qmp: QmpClient): { promise: Promise<void>; detach: () => void } {
   let detach = () => undefined as unknown;
   const promise = new Promise<void>((resolve, reject) => {
@@ -135,7 +139,7 @@ function migrated(qmp: QmpClient): { promise: Promise<void>; detach: () => void 
       }
     });
   });
-  promise.catch(() => undefined); // the command that starts it may fail first
+  promise.catch(() => undefined); // the command that starts the migration may fail first
   return { promise, detach };
 }
 

@@ -33,13 +33,13 @@ const backend = [
   { command: "device_add", answers: [] },
 ];
 
-for (const [what, answers, taken] of [
-  ["a device that is there after all is taken out", [ok(), deleted], true],
-  ["one that QEMU does not know needs nothing", [unknown], true],
-  ["one that the guest keeps has its port and back end", [refused], false],
+for (const [what, answers, removed] of [
+  ["a device that exists after all is removed", [ok(), deleted], true],
+  ["one that QEMU does not know need not be removed", [unknown], true],
+  ["one that the guest does not release keeps its port and backend", [refused], false],
 ] as const) {
-  test(`a plug that its caller gives up before the answer: ${what}`, async () => {
-    const removal = taken ? [{ command: "blockdev-del", answers: [ok()] }] : [];
+  test(`a hot-plug that is cancelled before the answer: ${what}`, async () => {
+    const removal = removed ? [{ command: "blockdev-del", answers: [ok()] }] : [];
     const { fake, vm, sent } = await setUp([
       ...backend,
       { command: "device_del", answers },
@@ -62,7 +62,7 @@ for (const [what, answers, taken] of [
       [
         "device_add hotplug0",
         "device_del plugged0",
-        ...(taken ? ["blockdev-del"] : []),
+        ...(removed ? ["blockdev-del"] : []),
         "device_add hotplug1",
       ],
     );

@@ -17,20 +17,20 @@ import { type QmpClient, QmpError } from "./qmp-client.ts";
 import type { QmpEvents } from "./qmp-types.ts";
 import { saveTemplate } from "./template.ts";
 
-/** What QEMU opens a tap by. */
+/** The device that QEMU opens for a tap. */
 const TUN = "/dev/net/tun";
 
-/** Of QAPI's RunState: what QEMU has stopped a guest for that does not run again by itself. */
+/** The values of QAPI's RunState from which a guest does not recover. */
 const BROKEN = new Set(["internal-error", "io-error", "guest-panicked", "shutdown", "watchdog"]);
 const MAX_STATUS = 64;
 
-/** How long a guest may take to let go of a device that is taken out. */
+/** How long a guest may take to release a device. */
 const UNPLUG_MS = 10_000;
 
-/** How long a plug that was given up may take to be taken back. What is left then goes with the VM. */
-const TAKE_BACK_MS = 1_000;
+/** The timeout for undoing a failed hot-plug. What remains then is released with the VM. */
+const UNDO_MS = 1_000;
 
-/** A running QEMU machine. */
+/** A VM that runs in QEMU. */
 export class QemuVm implements Vm {
   readonly pid: number;
   readonly exited: Promise<VmExit>;
@@ -114,14 +114,14 @@ export class QemuVm implements Vm {
         deadline,
       );
     } catch (thrown) {
-      // The first failure is the one to tell. What is not known to be gone keeps its port.
-      await this.#takeBack(model, port, thrown).catch(() => undefined);
+      // The first failure is reported. A device that may still exist keeps its port.
+      await this.#undoPlug(model, port, thrown).catch(() => undefined);
       throw this.#failure(`hot-plug ${device.kind}`, thrown);
     }
     let removal: Promise<void> | undefined;
     return () => {
       removal ??= this.#unplug(model, port).catch((thrown: unknown) => {
-        removal = undefined; // it may be tried again
+        removal = undefined; // allows a retry
         throw this.#failure(`unplug ${device.kind}`, thrown);
       });
       return removal;
@@ -157,18 +157,18 @@ export class QemuVm implements Vm {
   }
 
   /**
-   * Takes back a plug that has failed, in a time of its own: that its caller's is over may be why. A device that QEMU has
-   * not refused may be there, and its answer only late.
+   * Undoes a failed hot-plug with a timeout of its own, because the caller's deadline may have caused the failure. Unless
+   * QEMU refused the device, it may exist and the answer be late.
    */
-  async #takeBack(model: DeviceModel, port: string, cause: unknown): Promise<void> {
-    await Deadline.within(TAKE_BACK_MS, "removing the device again", async (deadline) => {
+  async #undoPlug(model: DeviceModel, port: string, cause: unknown): Promise<void> {
+    await Deadline.within(UNDO_MS, "removing the device again", async (deadline) => {
       if (!(cause instanceof QmpError)) await this.#ejected(model, deadline).catch(unlessUnknown);
       await this.#removeBackend(model.backend, deadline);
       this.#freePorts.push(port);
     });
   }
 
-  /** Asks the guest to let go, waits until it has, and takes the back end away. Nothing is left after the VMM's end. */
+  /** Waits until the guest has released the device, and removes the backend. Does nothing once the VMM has exited. */
   async #unplug(model: DeviceModel, port: string): Promise<void> {
     if (this.#ended) return;
     await Deadline.within(UNPLUG_MS, "the guest releasing the device", async (deadline) => {
@@ -179,7 +179,7 @@ export class QemuVm implements Vm {
     });
   }
 
-  /** Resolves when the guest has let go of the device, or the VMM has ended. */
+  /** Removes a device. Resolves when the guest has released it, or the VMM has exited. */
   async #ejected({ frontend: { id } }: DeviceModel, deadline: Deadline): Promise<void> {
     const detach: (() => void)[] = [];
     try {
@@ -196,7 +196,7 @@ export class QemuVm implements Vm {
       const ended = this.exited.then(() => undefined);
       await deadline.race(Promise.race([gone, ended]));
     } finally {
-      for (const take of detach) take();
+      for (const remove of detach) remove();
     }
   }
 
@@ -221,7 +221,7 @@ export class QemuVm implements Vm {
         if ("fd" in tap) throw internal(`${id}: a running VMM cannot inherit descriptors`);
         const netdev = { type: "tap", id, ifname: tap.tap, script: "no", downscript: "no", vhost } as const;
         const add = () => this.qmp.execute("netdev_add", netdev, deadline);
-        // QEMU knows one name for the devices of taps. A macvtap's takes the same calls, but is a tap already.
+        // QEMU opens every tap by this path. A macvtap's device accepts the same ioctls.
         await (tap.device === undefined ? add() : withNodeMounted(TUN, tap.device, add, deadline));
         break;
       }
@@ -256,7 +256,7 @@ export class QemuVm implements Vm {
   }
 }
 
-/** Of a device that QEMU does not know nothing has to be taken out. */
+/** Rethrows unless QEMU does not know the device, which then need not be removed. */
 function unlessUnknown(error: unknown): void {
   if (!(error instanceof QmpError && error.errorClass === "DeviceNotFound")) throw error;
 }

@@ -32,7 +32,7 @@ export function machine(hypervisor: Config["hypervisor"], { path, accel }: Pick<
     vcpus: hypervisor.default_vcpus,
     memoryMib: hypervisor.default_memory,
     memory: {
-      folder: hypervisor.memory_backend === "file" ? hypervisor.file_mem_backend : undefined,
+      directory: hypervisor.memory_backend === "file" ? hypervisor.file_mem_backend : undefined,
       hugePages: hypervisor.enable_hugepages,
       preallocate: hypervisor.enable_mem_prealloc,
     },
