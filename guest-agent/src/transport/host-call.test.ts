@@ -6,22 +6,22 @@ import { HostCall } from "./host-call.ts";
 const UEVENTS = 5;
 
 /** A vsock on which each connect has the next outcome. */
-function scripted(outcomes: ("no device" | "refused" | "connected")[]) {
+function scriptedVsock(outcomes: ("no device" | "refused" | "connected")[]) {
   const waits: number[] = [];
   const closed: number[] = [];
   const reads: (number | Error)[] = [];
   let next = 10;
   let uevent: () => void = () => assert.fail("uevents are not watched");
   const errors = new Map<number, number>();
-  const sys = {
+  const scripted: Partial<Sys> = {
     netlinkUevents: () => UEVENTS,
-    read(fd: number): number {
+    read(fd) {
       assert.equal(fd, UEVENTS);
       const result = reads.shift() ?? -1;
       if (result instanceof Error) throw result;
       return result;
     },
-    vsockConnect(cid: number, port: number): number {
+    vsockConnect(cid, port) {
       assert.deepEqual([cid, port], [2, 1023]);
       const outcome = outcomes.shift() ?? assert.fail("one connect too many");
       if (outcome === "no device")
@@ -29,14 +29,15 @@ function scripted(outcomes: ("no device" | "refused" | "connected")[]) {
       errors.set(++next, outcome === "refused" ? 104 : 0);
       return next;
     },
-    watch: (fd: number, _events: object, ready: () => void) => {
-      if (fd === UEVENTS) uevent = ready;
-      else queueMicrotask(ready);
+    watch: (fd, _events, ready) => {
+      const call = () => ready({ read: fd === UEVENTS, write: fd !== UEVENTS, hangup: false });
+      if (fd === UEVENTS) uevent = call;
+      else queueMicrotask(call);
     },
     unwatch: () => undefined,
-    socketError: (fd: number) => errors.get(fd) ?? 0,
-    close: (fd: number) => closed.push(fd),
-    setTimer: (ms: number, fire: () => void) => {
+    socketError: (fd) => errors.get(fd) ?? 0,
+    close: (fd) => void closed.push(fd),
+    setTimer: (ms, fire) => {
       waits.push(ms);
       queueMicrotask(fire);
       return waits.length;
@@ -46,13 +47,13 @@ function scripted(outcomes: ("no device" | "refused" | "connected")[]) {
     reads.push(...messages);
     uevent();
   };
-  return { sys: sys as unknown as Sys, waits, closed, sendUevent, outcomes };
+  return { sys: scripted as Sys, waits, closed, sendUevent, outcomes };
 }
 
 const settled = () => new Promise((resolve) => setImmediate(resolve));
 
-it("dials when a device appears and a host listens, and passes the connection on once", async () => {
-  const { sys, waits, closed, sendUevent } = scripted([
+it("the agent dials when a vsock device appears and a host listens, and passes the connection on once", async () => {
+  const { sys, waits, closed, sendUevent } = scriptedVsock([
     "no device",
     "no device",
     "refused",
@@ -71,8 +72,8 @@ it("dials when a device appears and a host listens, and passes the connection on
   assert.ok((waits[1] ?? 0) > (waits[0] ?? 0), "intervals between attempts grow");
 });
 
-it("does not dial twice at a time", async () => {
-  const { sys, sendUevent, outcomes } = scripted(["connected"]);
+it("the agent does not dial twice at a time", async () => {
+  const { sys, sendUevent, outcomes } = scriptedVsock(["connected"]);
   const connections: number[] = [];
   new HostCall(sys, 1023, (fd) => connections.push(fd));
   sendUevent(60);
@@ -80,9 +81,9 @@ it("does not dial twice at a time", async () => {
   assert.deepEqual([connections, outcomes], [[11], []]);
 });
 
-it("does not dial any more once the host has dialled", async () => {
-  const { sys, closed, sendUevent } = scripted(["no device"]);
-  const call = new HostCall(sys, 1023, () => assert.fail("nobody was called"));
+it("the agent stops dialling once the host has dialled", async () => {
+  const { sys, closed, sendUevent } = scriptedVsock(["no device"]);
+  const call = new HostCall(sys, 1023, () => assert.fail("a connection was passed on"));
   call.stop();
   call.stop();
   sendUevent(60);

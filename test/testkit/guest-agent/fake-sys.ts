@@ -4,6 +4,8 @@ import { FakeTree } from "./fake-tree.ts";
 import { sysError } from "./sys-error.ts";
 
 type Spawn = Parameters<Sys["spawn"]>[0];
+type Stat = ReturnType<Sys["stat"]>;
+type Ended = NonNullable<ReturnType<Sys["waitpid"]>>;
 
 export interface Child {
   pid: number;
@@ -30,10 +32,18 @@ interface Relay {
 
 const EPIPE = 32;
 
+/** Calls that the fake lacks: no test in Node makes them, or the test defines them itself. */
+type NotFaked =
+  | ("run" | "stop" | "onUncaught" | "exec" | "exit" | "argv" | "environ" | "getenv" | "getpid" | "getppid")
+  | ("pidfdOpen" | "raiseFileLimit" | "chdir" | "chroot" | "getcwd" | "umask" | "unshare" | "setns")
+  | ("rename" | "readlink" | "chmod" | "chown" | "mknod" | "mkfifo" | "syncfs" | "ioctl" | "setCloexec")
+  | ("unixConnect" | "vsockListen" | "vsockConnect" | "tcpConnect" | "netlinkUevents")
+  | ("shutdown" | "socketError");
+
 /**
  * A simulated kernel for the agent: files, pipes, sockets, processes, and a clock that only `advance` moves.
  */
-export class FakeSys {
+export class FakeSys implements Omit<Sys, NotFaked> {
   readonly tree = new FakeTree(() => this.poke());
   readonly calls: string[] = [];
   /** The programs that can be spawned, by base name. */
@@ -48,7 +58,7 @@ export class FakeSys {
   #watches = new Map<number, Watch>();
   #timers = new Map<number, { at: number; callback: () => void }>();
   #signals = new Map<number, () => void>();
-  #ended: { pid: number; code: number; signal: number }[] = [];
+  #ended: Ended[] = [];
   #living = new Set<number>();
   #listeners = new Map<string, OpenFile>();
   #now = 1000;
@@ -59,11 +69,10 @@ export class FakeSys {
 
   /** The module `sys` for the agent. */
   get sys(): Sys {
-    return this as unknown as Sys;
+    return this as Omit<Sys, NotFaked> as Sys;
   }
 
   // --- for tests
-  // ---------------------------------------------------------------------------------------------
 
   /** The number of open descriptors, for leak checks. */
   get openFds(): number {
@@ -194,7 +203,6 @@ export class FakeSys {
   }
 
   // --- the loop
-  // ----------------------------------------------------------------------------------------------
 
   watch(fd: number, events: { read?: boolean; write?: boolean }, callback: Watch["callback"]): void {
     this.#file(fd);
@@ -221,7 +229,6 @@ export class FakeSys {
   }
 
   // --- descriptors
-  // -------------------------------------------------------------------------------------------
 
   close(fd: number): void {
     const file = this.#file(fd);
@@ -308,7 +315,6 @@ export class FakeSys {
   }
 
   // --- relays
-  // ------------------------------------------------------------------------------------------------
 
   relay(source: number, target: number, drain: boolean, done: Relay["done"]): number {
     const from = this.#file(source);
@@ -330,7 +336,6 @@ export class FakeSys {
   }
 
   // --- files
-  // -------------------------------------------------------------------------------------------------
 
   /** Device nodes that cannot be opened yet. */
   readonly unborn = new Set<string>();
@@ -371,10 +376,12 @@ export class FakeSys {
   readdir(path: string): string[] {
     return this.tree.readdir(path);
   }
-  stat(path: string): { mode: number } {
-    return { mode: this.tree.mode(path) };
+  stat(path: string): Stat {
+    const mode = this.tree.mode(path);
+    const size = (mode & 0o170000) === 0o100000 ? this.tree.read(path).length : 0;
+    return { mode, size, uid: 0, gid: 0, dev: 1, ino: 1, rdev: 0, mtimeMs: 0 };
   }
-  lstat(path: string): { mode: number } {
+  lstat(path: string): Stat {
     return this.stat(path);
   }
   symlink(target: string, path: string): void {
@@ -388,7 +395,6 @@ export class FakeSys {
   }
 
   // --- processes
-  // ---------------------------------------------------------------------------------------------
 
   spawn(options: Spawn): number {
     const name = options.argv[0]?.split("/").at(-1) ?? "";
@@ -404,7 +410,7 @@ export class FakeSys {
     setImmediate(() => program({ pid, spawn: options, files }));
     return pid;
   }
-  waitpid(): { pid: number; code: number; signal: number } | null {
+  waitpid(): Ended | null {
     return this.#ended.shift() ?? null;
   }
   kill(pid: number, signal: number): void {
@@ -414,7 +420,6 @@ export class FakeSys {
   }
 
   // --- machine
-  // -----------------------------------------------------------------------------------------------
 
   loadModule(path: string): void {
     this.calls.push(`loadModule ${path}`);
@@ -431,14 +436,16 @@ export class FakeSys {
   random(length: number): Uint8Array {
     return Uint8Array.from({ length }, (_, index) => index);
   }
-  uname(): { release: string } {
-    return { release: "6.1.0-fake" };
+  uname(): ReturnType<Sys["uname"]> {
+    return { sysname: "Linux", nodename: "", release: "6.1.0-fake", version: "#1", machine: "x86_64" };
   }
   sync(): void {
     this.calls.push("sync");
   }
-  reboot(command: number): void {
+  /** Unlike the kernel's, it returns, so that the test continues. */
+  reboot(command: number): never {
     this.calls.push(`reboot ${command}`);
+    return undefined as never;
   }
   /** Returns a route socket that acknowledges every request. */
   netlinkRoute(): number {
@@ -456,17 +463,41 @@ export class FakeSys {
 
   readonly O_RDONLY = 0;
   readonly O_WRONLY = 1;
+  readonly O_RDWR = 2;
   readonly O_CREAT = 0o100;
+  readonly O_EXCL = 0o200;
   readonly O_TRUNC = 0o1000;
+  readonly O_APPEND = 0o2000;
   readonly O_NONBLOCK = 0o4000;
+  readonly O_DIRECTORY = 0o200000;
+  readonly O_NOFOLLOW = 0o400000;
+  readonly O_PATH = 0o10000000;
   readonly MS_RDONLY = 1;
   readonly MS_NOSUID = 2;
   readonly MS_NODEV = 4;
   readonly MS_NOEXEC = 8;
   readonly MS_REMOUNT = 32;
+  readonly MS_NOATIME = 1024;
   readonly MS_BIND = 4096;
+  readonly MS_MOVE = 8192;
+  readonly MS_REC = 16384;
+  readonly MS_PRIVATE = 1 << 18;
+  readonly MS_SLAVE = 1 << 19;
+  readonly MS_SHARED = 1 << 20;
+  readonly MNT_DETACH = 2;
+  readonly UMOUNT_NOFOLLOW = 8;
+  readonly CLONE_NEWNS = 0x20000;
+  readonly CLONE_NEWUTS = 0x4000000;
+  readonly CLONE_NEWIPC = 0x8000000;
+  readonly CLONE_NEWPID = 0x20000000;
+  readonly CLONE_NEWNET = 0x40000000;
+  readonly SHUT_RD = 0;
+  readonly SHUT_WR = 1;
+  readonly SHUT_RDWR = 2;
   readonly IN_MODIFY = 2;
+  readonly IN_CREATE = 256;
   readonly REBOOT_POWER_OFF = 0x4321fedc;
+  readonly REBOOT_RESTART = 0x1234567;
 
   #file(fd: number): OpenFile {
     const file = this.#files.get(fd);
