@@ -1,6 +1,6 @@
 /* kill-user USER: kills (SIGKILL) every process of the user with this number, but never of root or a
  * system user. One kill(-1) by a process of that user signals all of them in one step, so that no fork can
- * escape it (kill(2)), whatever their parents, sessions and cgroups. Prints the PIDs of those that have
+ * escape it (kill(2)), regardless of their parents, sessions and cgroups. Prints the PIDs of those that have
  * not exited yet, one per line. */
 #define _GNU_SOURCE
 #include <ctype.h>
@@ -18,8 +18,8 @@
 
 /* Lower numbers are system users (hypervisor.rootless_first_id starts here). */
 #define LEAST 1000u
-/* An unused user: the last number there is, which no range from rootless_first_id on reaches. */
-#define NOBODY ((uid_t)-2)
+/* The highest number, which no range from rootless_first_id on contains. */
+#define UNUSED_USER ((uid_t)-2)
 
 static int fail(const char *step) {
   fprintf(stderr, "%s: %s\n", step, strerror(errno));
@@ -41,7 +41,7 @@ static int may_only_change_user(void) {
 static int kill_as(uid_t user) {
   if (may_only_change_user())
     return fail("drop capabilities");
-  if (setresuid(NOBODY, user, NOBODY))
+  if (setresuid(UNUSED_USER, user, UNUSED_USER))
     return fail("become the user");
   return kill(-1, SIGKILL) && errno != ESRCH ? fail("kill its processes") : 0;
 }
@@ -106,7 +106,7 @@ static int print_all_of(uid_t user) {
 int main(int argc, char **argv) {
   char *end = NULL;
   unsigned long user = argc == 2 ? strtoul(argv[1], &end, 10) : 0;
-  if (end == NULL || *end != '\0' || user < LEAST || user >= NOBODY) {
+  if (end == NULL || *end != '\0' || user < LEAST || user >= UNUSED_USER) {
     fprintf(stderr, "usage: kill-user USER (a number from %u on)\n", LEAST);
     return 2;
   }

@@ -1,8 +1,8 @@
 /*
  * Mounts, files and loop devices by descriptor, for which neither Node nor mount(8) has functions;
  * src/host/mount-api.ts wraps them. Every call runs in its own thread, since any of them may block on the
- * file system, forever if a file server is down. It returns a promise of a descriptor or 0, or of a negative
- * errno, as libuv does.
+ * file system, forever if a file server does not answer. It returns a promise of a descriptor or 0, or of a
+ * negative errno, as libuv does.
  *
  * ELSEWHERE: in another mount namespace; the first two arguments are descriptors of the namespace and of the
  * root directory there. A thread may enter one only if it shares its root and working directory with no other
@@ -31,9 +31,9 @@
 #include <unistd.h>
 
 #define MAX_ARGUMENTS 8
-/* Concurrent calls about paths of others: only calls to dead file servers add up to that many. */
+/* Concurrent calls about paths of others: only calls to unresponsive file servers accumulate. */
 #define MAX_WAITING 256
-#define MAX_TRIES 1000
+#define MAX_ATTEMPTS 1000
 
 /* An argument: a number, or a string that the job owns. */
 union value {
@@ -67,7 +67,7 @@ static long open_beneath(union value *given) {
                          .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS};
   long fd = -1;
   /* EAGAIN: something was mounted or renamed on the system while a ".." of the path was resolved. */
-  for (int tries = 0; tries < MAX_TRIES && fd < 0 && (tries == 0 || errno == EAGAIN); tries++)
+  for (int attempts = 0; attempts < MAX_ATTEMPTS && fd < 0 && (attempts == 0 || errno == EAGAIN); attempts++)
     fd = syscall(SYS_openat2, (int)given[0].number, given[1].text, &how, sizeof(how));
   return fd;
 }

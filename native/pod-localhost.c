@@ -150,7 +150,7 @@ static void attach(const int listeners[2]) {
   union bpf_attr attr = {.map_type = BPF_MAP_TYPE_SOCKMAP, .key_size = 4, .value_size = 8, .max_entries = 2};
   int map = bpf(BPF_MAP_CREATE, &attr);
   if (map < 0)
-    die("bpf: make a map");
+    die("bpf: create a map");
   for (unsigned key = 0; key < 2; key++) {
     unsigned long long value = (unsigned long long)listeners[key];
     memset(&attr, 0, sizeof(attr));
@@ -158,7 +158,7 @@ static void attach(const int listeners[2]) {
     attr.key = (uintptr_t)&key;
     attr.value = (uintptr_t)&value;
     if (listeners[key] >= 0 && bpf(BPF_MAP_UPDATE_ELEM, &attr))
-      die("bpf: put a socket into the map");
+      die("bpf: add a socket to the map");
   }
   int program = load_program(map);
   if (program < 0)
@@ -263,7 +263,7 @@ static int dial(const char *where, int tcp, in_port_t port) {
   return fd >= 0 && write_all(fd, greeting, sizeof(greeting)) ? fd : -1;
 }
 
-/* Bytes that are yet to be written to one end. */
+/* Bytes that have not been written to one end yet. */
 struct bytes {
   unsigned char data[2 + FRAME];
   size_t at, end;

@@ -1,7 +1,7 @@
-/* seccomp-exec PROGRAM [ARGUMENT]...: executes the program (a path) without the system calls that are
- * typical of attacks on the kernel and that a program never makes which only moves bytes between Unix
- * sockets, files and memory. For programs that have no filter of their own. A deny list: a new version may
- * make other harmless calls. seccomp(2). */
+/* seccomp-exec PROGRAM [ARGUMENT]...: executes the program (a path) under a seccomp(2) filter, for programs
+ * that have none of their own and only move bytes between Unix sockets, files and memory. The filter denies
+ * system calls that they never make and that are typical of attacks on the kernel. It is a deny list, since a
+ * new version of a program may make other, harmless calls. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <linux/audit.h>

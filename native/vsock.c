@@ -1,5 +1,5 @@
-/* AF_VSOCK (vsock(7)) and /dev/vhost-vsock for Node, as far as they need system calls; src/vsock/native.ts
- * makes streams of them. Every function returns a descriptor or 0, or a negative errno, as libuv does. */
+/* The system calls for AF_VSOCK (vsock(7)) and /dev/vhost-vsock; src/vsock/native.ts turns the sockets into
+ * streams. Every function returns a descriptor or 0, or a negative errno, as libuv does. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
