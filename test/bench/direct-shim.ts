@@ -226,11 +226,11 @@ export class DirectShim {
 }
 
 /** How long a killed shim may take to exit. */
-const GONE_MS = 5_000;
+const EXIT_TIMEOUT_MS = 5_000;
 
 /** Sends SIGKILL; resolves when the process has been reaped by its parent. */
 async function kill(pid: number): Promise<void> {
-  const giveUp = performance.now() + GONE_MS;
+  const giveUp = performance.now() + EXIT_TIMEOUT_MS;
   try {
     process.kill(pid, "SIGKILL");
     while (performance.now() < giveUp) {

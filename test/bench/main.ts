@@ -23,7 +23,7 @@ async function runMeasure(measure: Measure, bench: Bench): Promise<void> {
     await Promise.race([measure.run(bench), late]);
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    bench.report.omit(`${measure.name} (the rest of it)`, "all", reason);
+    bench.report.omit(`${measure.name} (remaining measurements)`, "all", reason);
     bench.progress(`${measure.name} failed: ${reason}`);
     process.exitCode = 1;
   } finally {
@@ -60,10 +60,10 @@ async function measureAll(options: Options, containerd: Containerd): Promise<voi
   for (const measure of chosen) {
     await runMeasure(measure, bench);
   }
-  await tell(options, bench.report, before);
+  await printReport(options, bench.report, before);
 }
 
-async function tell(options: Options, report: Report, before: number): Promise<void> {
+async function printReport(options: Options, report: Report, before: number): Promise<void> {
   const of = machine();
   const rows = report.rows();
   const facts = [

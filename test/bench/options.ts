@@ -4,7 +4,7 @@ import { MEASURES } from "./measures.ts";
 
 export const USAGE = `usage: hack/bench [options]
 
-Measures hull beside runc in a private containerd and prints a table.
+Measures hull and runc in a private containerd and prints a table.
 
   --quick            small numbers: shows that everything works; the figures mean little
   --runs N           rounds of each latency (default 7)
@@ -61,7 +61,7 @@ export function parseOptions(args: readonly string[]): Options {
       throw new Error(`--only: there is no measure ${name}`);
   }
   const line = LINES.find((known) => known === values.line);
-  if (!line) throw new Error(`--line: ${values.line} is none of ${LINES.join(", ")}`);
+  if (!line) throw new Error(`--line: ${values.line} is not one of ${LINES.join(", ")}`);
   return {
     quick,
     trace: values.trace,

@@ -70,7 +70,7 @@ export class RawBoot {
         qemu.stderr?.on("data", hear);
         qemu.once("error", reject);
         void gone.then(() =>
-          reject(new Error(`QEMU ended before the agent listened: ${output.slice(-500)}`)),
+          reject(new Error(`QEMU exited before the agent listened: ${output.slice(-500)}`)),
         );
       });
     } finally {

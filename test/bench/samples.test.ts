@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { median, percentile, ratio, summarize } from "./samples.ts";
 
-test("median, percentile and summary", () => {
+test("median, percentile and summary are computed from the measured values", () => {
   assert.equal(median([3, 1, 2]), 2);
   assert.equal(median([4, 1, 2, 3]), 2.5);
   assert.equal(percentile([5, 1, 4, 2, 3], 0.5), 3);

@@ -8,7 +8,7 @@ import type { Subject } from "./subject.ts";
 
 /** How long the shim's log may take to appear in containerd's log. */
 const ARRIVAL_MS = 5_000;
-const LOOK_AGAIN_MS = 50;
+const POLL_MS = 50;
 
 interface Timeline {
   /** When the shim's `start` began, Unix time in ms. */
@@ -61,6 +61,6 @@ export async function trace(bench: Bench, subject: Subject): Promise<Mark[]> {
       ].sort((a, b) => a.ms - b.ms);
     }
     if (performance.now() > giveUp) throw new Error(`${log} holds no timeline of the start`);
-    await sleep(LOOK_AGAIN_MS);
+    await sleep(POLL_MS);
   }
 }

@@ -21,7 +21,7 @@ const NAMESPACE = `abandoned-test-${process.pid}`;
  */
 const LIMIT_MS = 25_000;
 
-test("a daemon whose start is killed before it has answered ends, and its id is free at once", async (t) => {
+test("a daemon exits if its start is killed before it has answered, and its id is free at once", async (t) => {
   const bundle = mkdtempSync(join(tmpdir(), "hull-abandoned-"));
   t.after(() => rmSync(bundle, { recursive: true, force: true }));
   const directory = `/run/hull/${NAMESPACE}/a1`;

@@ -12,7 +12,7 @@ import { ROOT } from "../testkit/containerd.ts";
 
 const run = promisify(execFile);
 
-test("a confined process can fork and open sockets to its guest, but make no namespace and no other socket", async (t) => {
+test("a confined process can fork and open sockets to its guest, but cannot create namespaces or other sockets", async (t) => {
   const directory = await mkdtemp(join(tmpdir(), "hull-confine-"));
   t.after(() => rm(directory, { recursive: true }));
   const program = join(directory, "try-confined");

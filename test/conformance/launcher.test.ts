@@ -213,7 +213,7 @@ test("start: address, socket, record, scrubbed environment, own mount namespace;
   assert.notEqual(daemon.mnt, execFileSync("readlink", ["/proc/self/ns/mnt"], { encoding: "utf8" }).trim());
   const own = Number(readFileSync("/proc/self/oom_score_adj", "utf8"));
   assert.equal(Number(daemon.oom), Math.min(1000, own + 1));
-  assert.equal(daemon.dumped, "00000031", "without anonymous memory that is shared");
+  assert.equal(daemon.dumped, "00000031", "core dumps must not contain shared anonymous memory");
 
   rmSync(`${STATE}/one/unused`); // as the daemon does when something is created
   const again = run("start", "one", makeBundle(t, {}));
@@ -328,7 +328,7 @@ function chmodParents(): void {
   execFileSync("chmod", ["0711", STATE]);
 }
 
-test("what start refuses leaves nothing behind", (t) => {
+test("a refused start leaves nothing behind", (t) => {
   const bundle = makeBundle(t, {});
   const cases: [string, RegExp, { namespace?: string; input?: Uint8Array; bundle?: string }][] = [
     ["../x", /id "\.\.\/x" is not valid/, {}],
@@ -352,7 +352,7 @@ test("what start refuses leaves nothing behind", (t) => {
   assert.equal(existsSync(`${STATE}/x`), false);
 });
 
-test("a daemon that cannot be started: a clear error, nothing is left", (t) => {
+test("start reports a daemon that cannot be started, and leaves nothing behind", (t) => {
   const other = mkdtempSync(join(tmpdir(), "hull-launcher-bad-"));
   t.after(() => rmSync(other, { recursive: true, force: true }));
   mkdirSync(join(other, "bin"));
@@ -377,7 +377,7 @@ for (const [how, says] of [
   ["ends", /start late: the daemon exited with status 3 before it was serving; check .*limits of processes/],
   ["hangs", /start late: the daemon \(process \d+\) is not serving after 10000 ms; check .*limits/],
 ] as const) {
-  test(`a daemon that ${how} before it serves: a clear error, nothing is left, the id can be used`, async (t) => {
+  test(`a daemon that ${how} before it serves: start reports it, leaves nothing behind, and the id can be reused`, async (t) => {
     const bundle = makeBundle(t);
     writeFileSync(join(bundle, how), "");
     const { status, stderr } = run("start", "late", bundle);

@@ -160,7 +160,7 @@ async function inPod(script: string): Promise<unknown> {
 }
 
 for (const user of [USER, undefined]) {
-  test(`has no privileges left as ${user ? "the pod's user" : "root"}, nor have its children`, async () => {
+  test(`pod-localhost has no privileges left as ${user ? "the pod's user" : "root"}, nor have its children`, async () => {
     const { pid } = await start(user);
     const seen: Record<string, string>[] = [];
     let [received, argv, limits] = ["", "", ""];
@@ -193,7 +193,7 @@ for (const user of [USER, undefined]) {
   });
 }
 
-test(`serves ${MOST} connections at a time, resets further ones, and accepts again when one is closed`, async () => {
+test(`pod-localhost serves ${MOST} connections at a time, resets further ones, and accepts again when one is closed`, async () => {
   behave = echo;
   const { pid } = await start(USER);
   const result = await inPod(`
@@ -287,13 +287,13 @@ test("what a client has sent reaches a guest that has ended its own direction fi
   assert.deepEqual([content, frames], [size, END]);
 });
 
-test("resets a connection for which it cannot start a process", async () => {
+test("pod-localhost resets a connection for which it cannot start a process", async () => {
   behave = echo;
   await startBelow("prlimit", "--nproc=1");
   assert.equal(await inPod("return (await connect()).end"), "ECONNRESET");
 });
 
-test("a guest that does not answer: the client is reset, and the late answer is still read", async () => {
+test("pod-localhost resets the client of a guest that does not answer, and still reads the late answer", async () => {
   const { pid } = await start(USER);
   const asked = new Promise<Socket>((resolve) => {
     behave = resolve;
@@ -308,7 +308,7 @@ test("a guest that does not answer: the client is reset, and the late answer is 
   await eventually(async () => (await childrenOf(pid)).length === 0);
 });
 
-test("exits with its parent although it has changed its user", async () => {
+test("pod-localhost exits with its parent although it has changed its user", async () => {
   const pid = await startBelow();
   // The parent-death signal is set after the filter: it is certainly set once the next call has been
   // answered.

@@ -14,12 +14,12 @@ const run = (...argv: readonly string[]) => promisify(execFile)(FILTER, argv);
 const node = async (script: string) =>
   (await run(process.execPath, "--input-type=commonjs", "-e", script)).stdout;
 
-test("a program under it cannot gain privileges, and neither can its children", async () => {
+test("a program under seccomp-exec cannot gain privileges, and neither can its children", async () => {
   const { stdout } = await run("/bin/sh", "-c", "grep -E '^(Seccomp|NoNewPrivs):' /proc/self/status");
   assert.equal(stdout, "NoNewPrivs:\t1\nSeccomp:\t2\n");
 });
 
-test("it serves a unix socket, and no other", async (t) => {
+test("a program under seccomp-exec can serve a Unix socket, and no other", async (t) => {
   const directory = await mkdtemp(join(tmpdir(), "hull-seccomp-"));
   t.after(() => rm(directory, { recursive: true }));
   const listen = (where: string) => `
@@ -46,7 +46,7 @@ for (const [what, ...argv] of [
   });
 }
 
-test("a missing program is reported", async () => {
+test("seccomp-exec reports a missing program", async () => {
   await assert.rejects(run("/no/such/program"), { code: 127 });
   await assert.rejects(run(), { code: 2 });
 });

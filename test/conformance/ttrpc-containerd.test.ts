@@ -70,7 +70,7 @@ test("containerd accepts an event and forwards it", async () => {
   connection.close();
 });
 
-test("a thousand concurrent calls", async () => {
+test("containerd answers a thousand concurrent calls", async () => {
   const connection = new ClientConnection(await dial());
   const events = createClient(connection, EventsDefinition);
   await Promise.all(Array.from({ length: 1000 }, (_, i) => events.forward(exitEvent(`${i}`))));

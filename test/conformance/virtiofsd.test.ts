@@ -45,7 +45,7 @@ for (const path of there) {
       });
       const mounts = async () => parseMountInfo(await readFile(`/proc/${own}/mountinfo`, "utf8"));
       const top = (await mounts()).find(({ target }) => target === "/");
-      assert.ok(top?.options.includes("ro"), "the guest could make names at the top");
+      assert.ok(top?.options.includes("ro"), "the guest was able to create entries at the top");
       const late = { type: "tmpfs", source: "late", target: "", options: [] };
       const rootfs = await tree.addRootfs([late], deadline);
       const volume = await tree.addBind(import.meta.dirname, ["rbind", "ro"], deadline);

@@ -68,22 +68,28 @@ const asUser = async (user: number, way: string) => {
   stdout.once("end", () => {
     ended = true;
   });
-  let said = "";
+  let output = "";
   stdout.setEncoding("utf8").on("data", (text: string) => {
-    said += text;
+    output += text;
   });
   await once(stdout, "data");
-  return { ended: () => ended, end: once(stdout, "end"), said: () => said };
+  return { ended: () => ended, end: once(stdout, "end"), output: () => output };
 };
 
 const WAYS = [
-  ...["sleeps", "forks on and on", "stops whoever comes", "ends its first thread", "hides in namespaces"],
-  "kills whoever comes",
+  ...[
+    "sleeps",
+    "forks endlessly",
+    "stops every process it can",
+    "ends its first thread",
+    "hides in namespaces",
+  ],
+  "kills every process it can",
   // It would hit a helper that runs as the user in four of ten attempts, and then repeatedly.
   ...Array.from({ length: 20 }, () => "kills the newest"),
 ];
 for (const [index, way] of WAYS.entries()) {
-  test(`what still runs as the pod's user is killed although it ${way} (${index + 1})`, {
+  test(`a process that still runs as the pod's user is killed although it ${way} (${index + 1})`, {
     timeout: LIMIT_MS,
   }, async () => {
     const user = await take("p");
@@ -92,8 +98,8 @@ for (const [index, way] of WAYS.entries()) {
     assert.equal(own.ended(), false);
     await user.release(within(LIMIT_MS));
     await own.end;
-    assert.equal(own.said(), "up\n", "the helper was hit");
-    assert.equal(other.ended(), false, "a process of another user was ended");
+    assert.equal(own.output(), "up\n", "the helper was hit");
+    assert.equal(other.ended(), false, "a process of another user was killed");
     await endAll(user.id + 10_000_000);
     await other.end;
     assert.deepEqual([ledger.resources, await readdir(root)], [[], []]);

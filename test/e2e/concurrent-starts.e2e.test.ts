@@ -41,7 +41,7 @@ forEveryRunner(
       for (const { key } of await store.list()) await store.discard(key);
     };
     /** Checks that nothing of a builder is left but the template, if any, and its lock. */
-    const assertTidy = async () => {
+    const assertNothingLeft = async () => {
       assert.deepEqual(await podProcesses("qemu-system-x86_64", store.directory), []);
       const names = (await readdir(store.directory)).filter((name) => !/^([0-9a-f]{32}|lock)$/.test(name));
       assert.deepEqual(names, []);
@@ -51,7 +51,7 @@ forEveryRunner(
       const [one, other] = await Promise.all([hull("create"), hull("create")]);
       assert.equal(one.stdout, other.stdout);
       assert.equal((await store.list()).length, 1);
-      await assertTidy();
+      await assertNothingLeft();
     });
 
     it(`starts ${STARTS} pods, ${AT_ONCE} at a time, whatever happens to the templates`, async (t) => {
@@ -83,7 +83,7 @@ forEveryRunner(
       t.diagnostic(`while ${STARTS} pods started: ${JSON.stringify(counts)}`);
       assert.deepEqual(failures, []);
       await hull("create"); // the next builder cleans up what others have left
-      await assertTidy();
+      await assertNothingLeft();
     });
   },
   ["hull"],

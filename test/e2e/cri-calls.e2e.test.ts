@@ -61,14 +61,14 @@ forEveryHandler(
         await container.sh("until test -e /trapped; do sleep 0.1; done");
         return container;
       };
-      const [polite, stubborn] = await Promise.all([run("sleep 2; exit 3"), run("")]);
+      const [handling, ignoring] = await Promise.all([run("sleep 2; exit 3"), run("")]);
       const begin = performance.now();
       await Promise.all([
-        polite.stop(30),
-        stubborn.stop(2).then(() => assert.ok(seconds(begin) >= 2, `${seconds(begin)} s`)),
+        handling.stop(30),
+        ignoring.stop(2).then(() => assert.ok(seconds(begin) >= 2, `${seconds(begin)} s`)),
       ]);
-      assert.equal((await polite.exited()).exitCode, 3, "it was given the time that it takes");
-      assert.equal((await stubborn.exited()).exitCode, 137);
+      assert.equal((await handling.exited()).exitCode, 3, "the grace period is long enough for its handler");
+      assert.equal((await ignoring.exited()).exitCode, 137);
     });
 
     it("keeps a container's exit status until it is removed", async () => {
@@ -154,15 +154,15 @@ forEveryHandler(
         [container.id, "first"],
         [idle.id, "second"],
       ]);
-      const said = events.map(
+      const texts = events.map(
         (event) => `${names.get(event.containerId)} ${KINDS[event.containerEventType]}`,
       );
       assert.equal(
-        said.join(", "),
+        texts.join(", "),
         "pod created, pod started, first created, first started, first stopped, first deleted, " +
           "second created, second started, second stopped, pod stopped, second deleted, pod deleted",
       );
-      const after = (event: string) => events[said.indexOf(event)];
+      const after = (event: string) => events[texts.indexOf(event)];
       const [stopped] = after("first stopped")?.containersStatuses ?? [];
       assert.deepEqual(
         [stopped?.id, stopped?.state, stopped?.exitCode],

@@ -15,7 +15,7 @@ import { within } from "../testkit/within.ts";
 import { forEveryHandler } from "./cri-fixture.ts";
 
 /** How long clients wait: from before the shim gets the call up to, mostly, its answer. */
-const PATIENCE_MS = { hull: [100, 400, 1_500], "hull-sandbox": [100, 1_000] };
+const TIMEOUTS_MS = { hull: [100, 400, 1_500], "hull-sandbox": [100, 1_000] };
 /** containerd cleans up after its answer, and refuses the name until it has finished. */
 const UNDONE_WITHIN_MS = 60_000;
 /** The guest's five seconds, the timeouts of teardown, and a busy machine. */
@@ -25,7 +25,7 @@ const STOP_LIMIT_MS = 60_000;
  * Waits for a call that may fail because its client, or an earlier one for the same object, has disconnected.
  * Rejects with any other error.
  */
-async function givenUp(call: Promise<unknown>): Promise<void> {
+async function mayTimeOut(call: Promise<unknown>): Promise<void> {
   await call.catch((error: Error) => {
     if (!/deadline|cancell?ed|timed out after/i.test(error.message) && !isJustEnding(error)) throw error;
   });
@@ -86,19 +86,19 @@ forEveryHandler(
       await pod.remove();
     };
     const forEach = async (step: (patience: number) => Promise<void>) => {
-      await Promise.all(PATIENCE_MS[handler].map((patience) => step(patience)));
+      await Promise.all(TIMEOUTS_MS[handler].map((patience) => step(patience)));
     };
 
-    it("nothing is left of a RunPodSandbox, and its name is free", async () => {
+    it("a RunPodSandbox that the client has cancelled leaves nothing behind, and its name is free", async () => {
       await forEach(async (patience) => {
         const name = `run-${patience}`;
-        await givenUp(start(name, patience));
+        await mayTimeOut(start(name, patience));
         await sweep(target().cri, name);
         await startAgain(name);
       });
     });
 
-    it("a container's name is free after CreateContainer, StartContainer, ExecSync and StopContainer", async () => {
+    it("a container's name is free after a cancelled CreateContainer, StartContainer, ExecSync or StopContainer", async () => {
       const pod = await target().runPod();
       const { runtime } = target().cri;
       await forEach(async (patience) => {
@@ -111,28 +111,28 @@ forEveryHandler(
                 await runtime.removeContainer({ containerId: id });
             return await pod.create(IDLE, settings);
           });
-        await givenUp(pod.create(IDLE, settings, patience));
+        await mayTimeOut(pod.create(IDLE, settings, patience));
         const created = await again("CreateContainer");
-        await givenUp(created.start(patience));
+        await mayTimeOut(created.start(patience));
         const running = await again("StartContainer");
         await running.start();
-        await givenUp(execFor(running, `sleep ${patience}77`, patience));
+        await mayTimeOut(execFor(running, `sleep ${patience}77`, patience));
         await execEnds(running, `sleep ${patience}77`);
-        await givenUp(stopWithin(running, patience));
+        await mayTimeOut(stopWithin(running, patience));
         const last = await again("StopContainer");
         await last.start();
         assert.equal((await last.sh("exit 6")).code, 6);
       });
     });
 
-    it("StopPodSandbox and RemovePodSandbox work the second time, and the name is free", async () => {
+    it("StopPodSandbox and RemovePodSandbox work again after they were cancelled, and the name is free", async () => {
       await forEach(async (patience) => {
         const { runtime } = target().cri;
         const pod = await start(`stop-${patience}`);
         await pod.run(IDLE);
         const timeoutMs = patience / 4; // it finishes fast
-        await givenUp(runtime.stopPodSandbox({ podSandboxId: pod.id }, { timeoutMs }));
-        await givenUp(runtime.removePodSandbox({ podSandboxId: pod.id }, { timeoutMs }));
+        await mayTimeOut(runtime.stopPodSandbox({ podSandboxId: pod.id }, { timeoutMs }));
+        await mayTimeOut(runtime.removePodSandbox({ podSandboxId: pod.id }, { timeoutMs }));
         target().cri.forget(pod);
         await sweep(target().cri, `stop-${patience}`);
         await startAgain(`stop-${patience}`);
@@ -193,7 +193,7 @@ forEveryHandler(
         const busy = await pod.run(["sh", "-c", "while :; do echo x >/v/mark; done"], { mounts });
         await pollUntil(
           () => existsSync(join(volume, "mark")),
-          within(60_000, "the container writes nothing"),
+          within(60_000, "the container's first write"),
         );
         const pids = (await podProcesses("k8s.io", pod.id)).get(role);
         assert.ok(pids, `the pod has no ${role}`);
@@ -221,5 +221,5 @@ function stopWithin({ cri, id }: CriContainer, timeoutMs: number): Promise<unkno
 /** Waits until no process with this command line is left in the container. */
 async function execEnds(container: CriContainer, command: string): Promise<void> {
   const runs = async () => (await container.exec(["ps", "-o", "args"])).stdout.split("\n").includes(command);
-  await pollUntil(async () => !(await runs()), within(UNDONE_WITHIN_MS, `${command} goes on`));
+  await pollUntil(async () => !(await runs()), within(UNDONE_WITHIN_MS, `${command} still runs`));
 }

@@ -66,11 +66,7 @@ forEveryHandler(
       const second = await pod().run(IDLE, pidMode(POD));
       const seen = await second.sh("ps -o comm,args");
       assert.match(seen.stdout, /sleep 4711/);
-      assert.doesNotMatch(
-        seen.stdout,
-        /kthreadd|virtiofs/,
-        "the guest's own processes are nobody's business",
-      );
+      assert.doesNotMatch(seen.stdout, /kthreadd|virtiofs/, "the guest's own processes are not visible");
       // The namespace's init reaps an orphan of a container that keeps running.
       await second.sh("(sleep 0.1 &)");
       await first.stop(0);

@@ -63,10 +63,10 @@ forEveryHandler("stats", (target, handler) => {
 
     const stats = await withFile(container.id);
     const elapsed = (performance.now() - begin) * 1e6;
-    const burnt = (LOAD.cpuTicks / LOAD.ticksPerSecond) * 1e9;
+    const usedNs = (LOAD.cpuTicks / LOAD.ticksPerSecond) * 1e9;
     const cpu = number(stats.cpu?.usageCoreNanoSeconds);
     // The guest has one CPU here; while the host runs something else, its clock counts that, too.
-    within("container's CPU", cpu, burnt, target().hull ? elapsed : burnt + 1e9);
+    within("container's CPU", cpu, usedNs, target().hull ? elapsed : usedNs + 1e9);
     within("container's memory", number(stats.memory?.workingSetBytes), LOAD.memory, LOAD.memory + 8 * MIB);
     within("writable layer", number(stats.writableLayer?.usedBytes), LOAD.file, LOAD.file + MIB / 4);
     within("inodes", number(stats.writableLayer?.inodesUsed), 1, 20);
@@ -80,7 +80,7 @@ forEveryHandler("stats", (target, handler) => {
     const after = await podStats();
     const used = number(after.cpu?.usageCoreNanoSeconds) - number(before.cpu?.usageCoreNanoSeconds);
     // Read from the pod's cgroup on the host, which with hull contains the VM.
-    within("pod's CPU", used, target().hull ? burnt / 20 : burnt, elapsed * cpus().length);
+    within("pod's CPU", used, target().hull ? usedNs / 20 : usedNs, elapsed * cpus().length);
     const memory = number(after.memory?.workingSetBytes);
     if (target().hull) within("pod's memory", memory, LOAD.memory + 64 * MIB, 512 * MIB);
     else within("pod's memory", memory, LOAD.memory, LOAD.memory + 16 * MIB);

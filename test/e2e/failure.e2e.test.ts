@@ -14,7 +14,7 @@ interface Failure {
   readonly name: string;
   readonly config: Record<string, Record<string, unknown>>;
   /** What the error must contain: the object and the cause. */
-  readonly says: readonly RegExp[];
+  readonly errors: readonly RegExp[];
   /** A failure detected before anything is started must be reported at once. */
   readonly withinMs: number;
 }
@@ -27,55 +27,55 @@ const FAILURES: readonly Failure[] = [
   {
     name: "the kernel is missing",
     config: { hypervisor: { kernel: "/no/such/vmlinux" } },
-    says: [/kernel/, /\/no\/such\/vmlinux/],
+    errors: [/kernel/, /\/no\/such\/vmlinux/],
     withinMs: AT_ONCE,
   },
   {
     name: "the initrd is missing",
     config: { hypervisor: { initrd: "/no/such/initrd.img" } },
-    says: [/initrd/, /\/no\/such\/initrd\.img/],
+    errors: [/initrd/, /\/no\/such\/initrd\.img/],
     withinMs: AT_ONCE,
   },
   {
     name: "QEMU is absent",
     config: { hypervisor: { path: "/no/such/qemu" } },
-    says: [/\/no\/such\/qemu/],
+    errors: [/\/no\/such\/qemu/],
     withinMs: AT_ONCE,
   },
   {
     name: "QEMU is a program that ends at once",
     config: { hypervisor: { path: "/bin/false" } },
-    says: [/\/bin\/false|qemu/i, /ended|exit|status 1/],
+    errors: [/\/bin\/false|qemu/i, /ended|exit|status 1/],
     withinMs: 60_000,
   },
   {
     name: "there is no such accelerator",
     config: { hypervisor: { accel: "warp" } },
-    says: [/accel/, /warp|one of/, /tcg/],
+    errors: [/accel/, /warp|one of/, /tcg/],
     withinMs: AT_ONCE,
   },
   {
     name: "an unknown key",
     config: { hypervisor: { kernle: "/x" } },
-    says: [/kernle/, /kernel/, /\.yaml:\d+/],
+    errors: [/kernle/, /kernel/, /\.yaml:\d+/],
     withinMs: AT_ONCE,
   },
   {
     name: "the memory is too small to be one",
     config: { hypervisor: { default_memory: 1 } },
-    says: [/default_memory/, /MiB|64/],
+    errors: [/default_memory/, /MiB|64/],
     withinMs: AT_ONCE,
   },
   {
     name: "the virtio-fs daemon ends at once",
     config: { hypervisor: { virtio_fs_daemon: "/bin/false" } },
-    says: [/virtiofsd|virtio-fs|virtio_fs|\/bin\/false/],
+    errors: [/virtiofsd|virtio-fs|virtio_fs|\/bin\/false/],
     withinMs: 60_000,
   },
   {
     name: "the vsock device ends at once",
     config: { hypervisor: { vhost_device_vsock: "/bin/false" } },
-    says: [/vsock|\/bin\/false/],
+    errors: [/vsock|\/bin\/false/],
     withinMs: 60_000,
   },
   {
@@ -85,7 +85,7 @@ const FAILURES: readonly Failure[] = [
       hypervisor: { initrd: join(import.meta.dirname, "run.e2e.test.ts") },
       agent: { boot_timeout: "20s" },
     },
-    says: [/agent|guest|boot/, /panic|Kernel|not syncing/],
+    errors: [/agent|guest|boot/, /panic|Kernel|not syncing/],
     withinMs: BOOT,
   },
 ];
@@ -109,13 +109,13 @@ async function failingRun(
 forEveryRunner(
   "failure",
   (runner) => {
-    for (const { name, config, says, withinMs } of FAILURES) {
+    for (const { name, config, errors, withinMs } of FAILURES) {
       it(`${name}: fails with the cause, and the id works again`, async () => {
         const id = runner().id();
         const file = join(runner().containerd.directory, "hull.yaml");
         await writeConfig(file, config);
         const message = await failingRun(runner(), id, ["--runtime-config-path", file], withinMs);
-        for (const expected of says) assert.match(message, expected);
+        for (const expected of errors) assert.match(message, expected);
         const again = await runner().sh("exit 6", { id });
         assert.equal(again.code, 6, again.stderr);
       });

@@ -25,7 +25,7 @@
 
 #define BLOCK 4096
 
-static void tell(const char *name, int good) {
+static void report(const char *name, int good) {
   int error = errno;
   printf("%s %s\n", name, good ? "ok" : error ? strerror(error) : "wrong");
   errno = 0;
@@ -42,43 +42,45 @@ static void owners_and_modes(void) {
   struct stat st;
   int fd = make("owned", "x");
   close(fd);
-  tell("owner", !chown("owned", 1234, 5678) && !stat("owned", &st) && st.st_uid == 1234 && st.st_gid == 5678);
-  tell("mode", !chmod("owned", 06751) && !stat("owned", &st) && (st.st_mode & 07777) == 06751);
+  report("owner",
+         !chown("owned", 1234, 5678) && !stat("owned", &st) && st.st_uid == 1234 && st.st_gid == 5678);
+  report("mode", !chmod("owned", 06751) && !stat("owned", &st) && (st.st_mode & 07777) == 06751);
   struct timespec times[2] = {{981173106, 123456789}, {981173107, 987654321}};
-  tell("nanosecond-times", !utimensat(AT_FDCWD, "owned", times, 0) && !stat("owned", &st) &&
-                               st.st_mtim.tv_nsec == 987654321 && st.st_atim.tv_nsec == 123456789);
+  report("nanosecond-times", !utimensat(AT_FDCWD, "owned", times, 0) && !stat("owned", &st) &&
+                                 st.st_mtim.tv_nsec == 987654321 && st.st_atim.tv_nsec == 123456789);
 }
 
 static void attributes(void) {
   char value[16];
-  tell("user-xattr", !setxattr("owned", "user.key", "value", 5, 0) &&
-                         getxattr("owned", "user.key", value, sizeof(value)) == 5);
-  tell("trusted-xattr", !setxattr("owned", "trusted.key", "value", 5, 0) &&
-                            getxattr("owned", "trusted.key", value, sizeof(value)) == 5);
+  report("user-xattr", !setxattr("owned", "user.key", "value", 5, 0) &&
+                           getxattr("owned", "user.key", value, sizeof(value)) == 5);
+  report("trusted-xattr", !setxattr("owned", "trusted.key", "value", 5, 0) &&
+                              getxattr("owned", "trusted.key", value, sizeof(value)) == 5);
 }
 
 static void names(void) {
   struct stat one, other;
   close(make("a", "a"));
-  tell("hard-link", !link("a", "b") && !stat("a", &one) && !stat("b", &other) && one.st_ino == other.st_ino &&
-                        other.st_nlink == 2);
+  report("hard-link", !link("a", "b") && !stat("a", &one) && !stat("b", &other) &&
+                          one.st_ino == other.st_ino && other.st_nlink == 2);
   int fd = open("a", O_RDWR);
-  tell("rename-over-open",
-       !close(make("c", "c")) && !rename("c", "a") && !fstat(fd, &one) && one.st_nlink == 1);
-  tell("rename-noreplace", renameat2(AT_FDCWD, "a", AT_FDCWD, "b", RENAME_NOREPLACE) < 0 && errno == EEXIST);
-  tell("rename-exchange", !renameat2(AT_FDCWD, "a", AT_FDCWD, "b", RENAME_EXCHANGE));
+  report("rename-over-open",
+         !close(make("c", "c")) && !rename("c", "a") && !fstat(fd, &one) && one.st_nlink == 1);
+  report("rename-noreplace",
+         renameat2(AT_FDCWD, "a", AT_FDCWD, "b", RENAME_NOREPLACE) < 0 && errno == EEXIST);
+  report("rename-exchange", !renameat2(AT_FDCWD, "a", AT_FDCWD, "b", RENAME_EXCHANGE));
   char byte;
-  tell("unlink-open", !unlink("b") && !unlink("a") && pread(fd, &byte, 1, 0) == 1);
+  report("unlink-open", !unlink("b") && !unlink("a") && pread(fd, &byte, 1, 0) == 1);
   close(fd);
-  tell("symlink", !symlink("owned", "link") && readlink("link", &byte, 1) == 1);
-  tell("fifo", !mkfifo("fifo", 0644));
-  tell("device-node", !mknod("null", S_IFCHR | 0666, 0x103) && (fd = open("null", O_WRONLY)) >= 0);
+  report("symlink", !symlink("owned", "link") && readlink("link", &byte, 1) == 1);
+  report("fifo", !mkfifo("fifo", 0644));
+  report("device-node", !mknod("null", S_IFCHR | 0666, 0x103) && (fd = open("null", O_WRONLY)) >= 0);
   close(fd);
   int temporary = open(".", O_TMPFILE | O_RDWR, 0600);
-  tell("unnamed-file", temporary >= 0);
+  report("unnamed-file", temporary >= 0);
   if (temporary >= 0)
     close(temporary);
-  tell("exclusive-create", open("owned", O_CREAT | O_EXCL | O_RDWR, 0600) < 0 && errno == EEXIST);
+  report("exclusive-create", open("owned", O_CREAT | O_EXCL | O_RDWR, 0600) < 0 && errno == EEXIST);
 }
 
 static void contents(void) {
@@ -86,29 +88,29 @@ static void contents(void) {
   char *block = aligned_alloc(BLOCK, BLOCK), *back = aligned_alloc(BLOCK, BLOCK);
   memset(block, 'd', BLOCK);
   int direct = open("data", O_RDWR | O_DIRECT);
-  tell("direct", direct >= 0 && pwrite(direct, block, BLOCK, 0) == BLOCK &&
-                     pread(direct, back, BLOCK, 0) == BLOCK && !memcmp(block, back, BLOCK));
-  tell("truncate", !ftruncate(fd, 3 * BLOCK) && lseek(fd, 0, SEEK_END) == 3 * BLOCK);
+  report("direct", direct >= 0 && pwrite(direct, block, BLOCK, 0) == BLOCK &&
+                       pread(direct, back, BLOCK, 0) == BLOCK && !memcmp(block, back, BLOCK));
+  report("truncate", !ftruncate(fd, 3 * BLOCK) && lseek(fd, 0, SEEK_END) == 3 * BLOCK);
   char *map = mmap(NULL, BLOCK, PROT_READ | PROT_WRITE, MAP_SHARED, fd, BLOCK);
   if (map == MAP_FAILED) {
-    tell("shared-map", 0);
+    report("shared-map", 0);
   } else {
     memset(map, 'm', BLOCK);
-    tell("shared-map", pread(fd, back, BLOCK, BLOCK) == BLOCK && back[7] == 'm');
-    tell("msync", !msync(map, BLOCK, MS_SYNC) && !munmap(map, BLOCK));
+    report("shared-map", pread(fd, back, BLOCK, BLOCK) == BLOCK && back[7] == 'm');
+    report("msync", !msync(map, BLOCK, MS_SYNC) && !munmap(map, BLOCK));
   }
-  tell("preallocate", !fallocate(fd, 0, 3 * BLOCK, BLOCK));
-  tell("punch-hole", !fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, BLOCK) &&
-                         pread(fd, back, 1, 0) == 1 && back[0] == 0);
-  tell("seek-hole", lseek(fd, 0, SEEK_HOLE) >= 0);
+  report("preallocate", !fallocate(fd, 0, 3 * BLOCK, BLOCK));
+  report("punch-hole", !fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, BLOCK) &&
+                           pread(fd, back, 1, 0) == 1 && back[0] == 0);
+  report("seek-hole", lseek(fd, 0, SEEK_HOLE) >= 0);
   int copy = make("copy", "");
   loff_t from = BLOCK, to = 0;
-  tell("copy-range", copy_file_range(fd, &from, copy, &to, BLOCK, 0) == BLOCK);
+  report("copy-range", copy_file_range(fd, &from, copy, &to, BLOCK, 0) == BLOCK);
   off_t offset = BLOCK;
-  tell("sendfile", sendfile(copy, fd, &offset, BLOCK) == BLOCK);
-  tell("sync", !fsync(fd) && !fdatasync(fd) && !syncfs(fd));
+  report("sendfile", sendfile(copy, fd, &offset, BLOCK) == BLOCK);
+  report("sync", !fsync(fd) && !fdatasync(fd) && !syncfs(fd));
   int append = open("copy", O_WRONLY | O_APPEND);
-  tell("append", write(append, "x", 1) == 1 && lseek(append, 0, SEEK_CUR) == BLOCK + 1);
+  report("append", write(append, "x", 1) == 1 && lseek(append, 0, SEEK_CUR) == BLOCK + 1);
 }
 
 static int record_lock(int fd) {
@@ -118,14 +120,14 @@ static int record_lock(int fd) {
 
 static void locks(void) {
   int fd = make("lock", "x");
-  tell("take-locks", !flock(fd, LOCK_EX | LOCK_NB) && !record_lock(fd));
+  report("take-locks", !flock(fd, LOCK_EX | LOCK_NB) && !record_lock(fd));
   pid_t child = fork();
   if (child == 0) {
     int other = open("lock", O_RDWR);
     _exit(flock(other, LOCK_EX | LOCK_NB) < 0 && record_lock(other) < 0 ? 0 : 1);
   }
   int status;
-  tell("locks-exclude", waitpid(child, &status, 0) == child && status == 0);
+  report("locks-exclude", waitpid(child, &status, 0) == child && status == 0);
 }
 
 static void notification(void) {
@@ -133,7 +135,7 @@ static void notification(void) {
   inotify_add_watch(watch, ".", IN_CREATE);
   close(make("created", ""));
   struct pollfd ready = {.fd = watch, .events = POLLIN};
-  tell("inotify", poll(&ready, 1, 1000) == 1);
+  report("inotify", poll(&ready, 1, 1000) == 1);
 }
 
 static int unix_socket(const char *path, struct sockaddr_un *address) {
@@ -173,7 +175,7 @@ static void sockets(void) {
     answer(listener);
     _exit(0);
   }
-  tell("unix-socket", listener >= 0 && !reach("socket"));
+  report("unix-socket", listener >= 0 && !reach("socket"));
   waitpid(child, NULL, 0);
 }
 
@@ -182,18 +184,18 @@ int main(int argc, char **argv) {
   setvbuf(stdout, NULL, _IOLBF, 0);
   if (!strcmp(what, "serve")) {
     int listener = serve(argv[2]);
-    tell("listening", listener >= 0);
+    report("listening", listener >= 0);
     answer(listener);
   } else if (!strcmp(what, "connect")) {
-    tell("connect", !reach(argv[2]));
+    report("connect", !reach(argv[2]));
   } else if (!strcmp(what, "lock")) {
     int fd = make(argv[2], "x");
-    tell("locked", !flock(fd, LOCK_EX | LOCK_NB) && !record_lock(fd));
+    report("locked", !flock(fd, LOCK_EX | LOCK_NB) && !record_lock(fd));
     pause();
   } else if (!strcmp(what, "trylock")) {
     int fd = open(argv[2], O_RDWR);
-    tell("flock", flock(fd, LOCK_EX | LOCK_NB) < 0);
-    tell("record-lock", record_lock(fd) < 0);
+    report("flock", flock(fd, LOCK_EX | LOCK_NB) < 0);
+    report("record-lock", record_lock(fd) < 0);
   } else if (!strcmp(what, "check") && !chdir(argv[2])) {
     owners_and_modes();
     attributes();

@@ -58,7 +58,7 @@ forEveryHandler(
       }
     });
 
-    it("shares sockets and locks among the pod's containers; a VM not with the host", async () => {
+    it("shares sockets and locks among the pod's containers, but not between VM and host", async () => {
       const mounts = [volume("bin", "/b"), volume("shared", "/shared")];
       const one = await pod().run(["/b/fs", "serve", "/shared/socket"], { mounts });
       await pod().run(["/b/fs", "lock", "/shared/lock"], { mounts });
@@ -125,7 +125,7 @@ forEveryRunner(
     });
     after(() => rm(root, { recursive: true }));
 
-    it("can have more files than virtiofsd may open", async () => {
+    it("can have more files than virtiofsd can open", async () => {
       const config = join(root, "qemu.yaml");
       await writeConfig(config, {
         hypervisor: { virtio_fs_extra_args: [`--rlimit-nofile=${DESCRIPTORS}`] },

@@ -12,7 +12,7 @@ function chosen<T extends string>(variable: string, known: readonly T[]): T[] {
   const value = process.env[variable];
   if (!value) return [...known];
   return value.split(",").map((name) => {
-    if (!known.includes(name as T)) throw new Error(`${variable}: ${name} is none of ${known.join(", ")}`);
+    if (!known.includes(name as T)) throw new Error(`${variable}: ${name} is not one of ${known.join(", ")}`);
     return name as T;
   });
 }

@@ -14,7 +14,7 @@ import { newestLine, Runner } from "./fixture.ts";
 import { DIST, writeConfig } from "./hull-config.ts";
 
 /** Errors before a guest boots come at once; this allows for a busy machine. */
-const IN_TIME_MS = 30_000;
+const LIMIT_MS = 30_000;
 /** All failing cases use this id, so each shows that the previous one has left it free. */
 const ID = "c";
 const MOUNT_STATE = "mount -t tmpfs -o mode=711,size=256k,nr_inodes=100 hull-full /run/hull";
@@ -22,16 +22,17 @@ const MOUNT_STATE = "mount -t tmpfs -o mode=711,size=256k,nr_inodes=100 hull-ful
 const FILL_PAGES = `cd /run/hull; head -c 1M /dev/zero >filler 2>/dev/null || true
   truncate -s $(($(stat -c %s filler) - $1 * 4096)) filler`;
 /** Uses all inodes of /run/hull except for $1. */
-const FILL_NAMES = `mkdir /run/hull/filler; cd /run/hull/filler; i=0
+const FILL_INODES = `mkdir /run/hull/filler; cd /run/hull/filler; i=0
   while touch $i 2>/dev/null; do i=$((i + 1)); done
   ls | head -n $1 | xargs -r rm`;
 
 interface Case {
   readonly name: string;
-  /** A shell script for containerd's mount namespace; `mend` undoes it. */
-  readonly spoil?: readonly [script: string, argument: string];
-  readonly mend?: string;
-  readonly says: readonly RegExp[];
+  /** A shell script for containerd's mount namespace; `repair` undoes it. */
+  readonly damage?: readonly [script: string, argument: string];
+  readonly repair?: string;
+  /** What the error must contain. */
+  readonly errors: readonly RegExp[];
 }
 
 for (const line of newestLine()) {
@@ -63,23 +64,23 @@ for (const line of newestLine()) {
     const run = (flags: readonly string[] = []) =>
       runner.sh("echo ran; exit 6", { id: ID, flags, timeoutMs: 90_000 });
     const assertRan = ({ code, stderr }: CtrResult) => assert.equal(code, 6, stderr);
-    const assertRefused = async (says: readonly RegExp[], flags: readonly string[] = []) => {
+    const assertRefused = async (errors: readonly RegExp[], flags: readonly string[] = []) => {
       const began = performance.now();
       const { code, stdout, stderr } = await run(flags);
       const ms = Math.round(performance.now() - began);
       assert.equal(stdout, "");
       assert.notEqual(code, 0, stderr);
-      for (const expected of says) assert.match(stderr, expected);
-      assert.ok(ms < IN_TIME_MS, `took ${ms} ms: ${stderr}`);
+      for (const expected of errors) assert.match(stderr, expected);
+      assert.ok(ms < LIMIT_MS, `took ${ms} ms: ${stderr}`);
     };
     /** Breaks the host, runs a container, which must be refused, and repairs the host. */
-    const refuses = ({ name, spoil: [script, argument] = ["", ""], mend = "", says }: Case) =>
+    const refuses = ({ name, damage: [script, argument] = ["", ""], repair = "", errors }: Case) =>
       it(`${name}: one error with the remedy, and nothing is left`, async () => {
         try {
           await host.sh(script, argument);
-          await assertRefused(says);
+          await assertRefused(errors);
         } finally {
-          await host.sh(mend);
+          await host.sh(repair);
         }
       });
     /** Returns `--runtime-config-path` with some keys changed. */
@@ -99,17 +100,17 @@ for (const line of newestLine()) {
     for (const pages of ["0", "1", "2"]) {
       refuses({
         name: `/run has ${pages} free pages`,
-        spoil: [FILL_PAGES, pages],
-        mend: "rm /run/hull/filler",
-        says: [/\/run\/hull\//, /no space left on device/i, /free space on that file system/],
+        damage: [FILL_PAGES, pages],
+        repair: "rm /run/hull/filler",
+        errors: [/\/run\/hull\//, /no space left on device/i, /free space on that file system/],
       });
     }
-    for (const names of ["0", "4", "8"]) {
+    for (const inodes of ["0", "4", "8"]) {
       refuses({
-        name: `/run can have ${names} files more`,
-        spoil: [FILL_NAMES, names],
-        mend: "rm -r /run/hull/filler",
-        says: [/\/run\/hull\//, /no space left on device/i, /free space on that file system/],
+        name: `/run has ${inodes} free inodes`,
+        damage: [FILL_INODES, inodes],
+        repair: "rm -r /run/hull/filler",
+        errors: [/\/run\/hull\//, /no space left on device/i, /free space on that file system/],
       });
     }
 
@@ -135,14 +136,14 @@ for (const line of newestLine()) {
       }
     });
 
-    it("/dev/shm has no space for a guest's memory file", async () => {
+    it("/dev/shm has no space for a guest's memory file: one error with the remedy", async () => {
       const hypervisor = { memory_backend: "file", file_mem_backend: "/dev/shm" };
       const flags = await config({ hypervisor });
       await host.sh("mount -t tmpfs -o size=64m hull-full /dev/shm");
       try {
-        const says =
+        const error =
           /\/dev\/shm has 6\d MiB left for \d+ MiB of memory; enlarge that file system or set hypervisor/;
-        await assertRefused([says], flags);
+        await assertRefused([error], flags);
       } finally {
         await host.sh("umount /dev/shm");
       }
@@ -182,9 +183,9 @@ for (const line of newestLine()) {
       for (const [tool, name] of Object.entries(from)) {
         refuses({
           name: tool,
-          spoil: ["for bin in bin sbin; do cd /usr/$bin; [ ! -e $1 ] || mv $1 .taken-$1; done", tool],
-          mend: `for bin in bin sbin; do cd /usr/$bin; [ ! -e .taken-${tool} ] || mv .taken-${tool} ${tool}; done`,
-          says: [
+          damage: ["for bin in bin sbin; do cd /usr/$bin; [ ! -e $1 ] || mv $1 .taken-$1; done", tool],
+          repair: `for bin in bin sbin; do cd /usr/$bin; [ ! -e .taken-${tool} ] || mv .taken-${tool} ${tool}; done`,
+          errors: [
             new RegExp(`${tool}: the program is not in /\\S*:/usr/sbin:\\S*; install the package ${name}`),
           ],
         });
@@ -199,18 +200,18 @@ for (const line of newestLine()) {
       );
     });
 
-    it("no more processes: the shim's group, and the pod's", async () => {
+    it("no more processes can be started in the shim's cgroup, or the pod's", async () => {
       const group = await PidsGroup.make("full");
       try {
-        const says = [/no more processes can be started: raise TasksMax|limits of processes/];
+        const errors = [/no more processes can be started: raise TasksMax|limits of processes/];
         const inGroup = await behind(`echo $$ >${group.directory}/cgroup.procs; exec`);
         const flags = [...inGroup, ...(await config({ runtime: { sandbox_cgroup_only: false } }))];
         for (const most of [1, 5]) {
           await group.limit(most);
-          await assertRefused(says, flags);
+          await assertRefused(errors, flags);
         }
         await group.limit(1);
-        await assertRefused(says, ["--cgroup", `${group.path}/${ID}`]);
+        await assertRefused(errors, ["--cgroup", `${group.path}/${ID}`]);
       } finally {
         await group.remove();
       }
@@ -218,15 +219,15 @@ for (const line of newestLine()) {
     });
 
     describe("QEMU", () => {
-      const says = {
-        "prints rubbish and lives on": [
-          "echo rubbish >&3; exec sleep 600",
-          /QMP greeting: qemu: "rubbish" is not QMP/,
+      const cases = {
+        "prints garbage and keeps running": [
+          "echo garbage >&3; exec sleep 600",
+          /QMP greeting: qemu: "garbage" is not QMP/,
         ],
-        "never stops to print": ["exec cat /dev/zero >&3", /qemu: a QMP line of more than 1048576 bytes/],
-        "is slow": ["exec sleep 600", /no QMP greeting: boot the VM: timed out after 3000 ms/],
+        "prints endlessly": ["exec cat /dev/zero >&3", /qemu: a QMP line of more than 1048576 bytes/],
+        "prints nothing": ["exec sleep 600", /no QMP greeting: boot the VM: timed out after 3000 ms/],
       } as const;
-      for (const [name, [script, expected]] of Object.entries(says)) {
+      for (const [name, [script, expected]] of Object.entries(cases)) {
         it(`${name}: one error that names the cause, and nothing is left`, async () => {
           await chmod(host.containerd.directory, 0o711);
           await writeFile(at("qemu"), `#!/bin/sh\n${script}\n`, { mode: 0o755 });
@@ -240,7 +241,7 @@ for (const line of newestLine()) {
       ["kernel", "vmlinux"],
       ["initrd", "initrd.img"],
     ] as const) {
-      it(`a ${what} that is truncated, and one that only another user may read`, async () => {
+      it(`a truncated ${what}, and one that only another user can read, is refused`, async () => {
         const image = at(file);
         await copyFile(join(DIST, "guest", file), image);
         const hypervisor = { [what]: image, accel: "tcg", template: { enable: false } };
@@ -256,7 +257,7 @@ for (const line of newestLine()) {
       });
     }
 
-    it("the repaired host works again with the id", async () => {
+    it("after the repair a container with the same id runs", async () => {
       await rmdir(at("log"));
       assertRan(await run());
     });

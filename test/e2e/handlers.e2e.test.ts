@@ -55,7 +55,7 @@ forEveryRunner(
       });
       const clh = runner().run(["true"], { id: second, flags: flags(clhFile) });
 
-      const tooEarly = clh.then(({ stderr }) => assert.fail(`hull-clh ended before its VM ran: ${stderr}`));
+      const tooEarly = clh.then(({ stderr }) => assert.fail(`hull-clh exited before its VM ran: ${stderr}`));
       const socket = `/run/hull/${namespace}/${second}/vm/clh.sock`;
       const { info } = await Promise.race([runningCloudHypervisor(socket), tooEarly]);
       const config = info.config as unknown as VmConfig;

@@ -34,7 +34,7 @@ async function start(runner: Runner, runtime: Record<string, string>) {
   return { id, run, pid };
 }
 
-/** What a pod's shim logs of its state when it is asked to. */
+/** Sends SIGUSR1 to the pod's shim. Resolves with the state that it logs. */
 async function stateOf({ ctr, containerd }: Runner, id: string): Promise<State> {
   const [shim] = (await podProcesses(ctr.namespace, id)).get("shim") ?? [];
   assert.ok(shim !== undefined, "the pod has no shim");
@@ -49,7 +49,7 @@ async function stateOf({ ctr, containerd }: Runner, id: string): Promise<State> 
   return JSON.parse((await dumps()).at(-1) ?? "").state;
 }
 
-/** What of it is looked at. */
+/** The fields of the state that the test checks. */
 interface State {
   readonly calls: readonly { readonly name: string; readonly forMs: number }[];
   readonly outgoing: State["calls"];
@@ -65,26 +65,26 @@ interface State {
 /** Starts `ctr events`, and resolves when it has printed an event. */
 async function follow(ctr: Ctr): Promise<RunningCtr> {
   const events = ctr.start(["events"]);
-  let hears = false;
-  const heard = events.printed("/images/update").then(() => {
-    hears = true;
+  let receiving = false;
+  const received = events.printed("/images/update").then(() => {
+    receiving = true;
   });
-  for (let label = 0; !hears; label++)
+  for (let label = 0; !receiving; label++)
     await ctr.expect(["images", "label", BUSYBOX, `io.hull.test/health=${label}`]);
-  await heard;
+  await received;
   return events;
 }
 
 forEveryRunner(
   "health",
   (runner) => {
-    it("a stopped VM is reported by log and event, and so is its recovery; other events follow", async () => {
+    it("a stopped VM and its recovery are reported in the log and as events, and later events still arrive", async () => {
       const { ctr, containerd } = runner();
       const events = await follow(ctr);
       const { id, run, pid } = await start(runner(), { health_timeout: "2s" });
       process.kill(pid, "SIGSTOP");
-      const told = `pod ${id}: qemu (process ${pid}) is stopped; the guest agent does not answer`;
-      await events.printed(told);
+      const message = `pod ${id}: qemu (process ${pid}) is stopped; the guest agent does not answer`;
+      await events.printed(message);
       process.kill(pid, "SIGCONT");
       await events.printed(`pod ${id}: ${AGAIN}`);
       await ctr.expect(["task", "kill", "--signal", "SIGKILL", id]);
@@ -94,7 +94,7 @@ forEveryRunner(
       const { stdout } = await events.ended;
       const lines = stdout.split("\n").filter((line) => line.includes("/hull/health"));
       assert.match(lines[0] ?? "", /"code":14,/);
-      assert.equal(lines.filter((line) => line.includes(told)).length, 1);
+      assert.equal(lines.filter((line) => line.includes(message)).length, 1);
       const log = await containerd.log(ALL);
       assert.match(
         log,
@@ -109,7 +109,7 @@ forEveryRunner(
 forEveryRunner(
   "state",
   (runner) => {
-    it("SIGUSR1 has the shim log what it is doing, also while its VM is stopped; it goes on", async () => {
+    it("SIGUSR1 has the shim log what it is doing, also while its VM is stopped, and continue", async () => {
       const { id, run, pid } = await start(runner(), { health_timeout: "60s" });
       const { pod, calls, events, ledger } = await stateOf(runner(), id);
       assert.equal(pod.state, "running");
@@ -123,11 +123,11 @@ forEveryRunner(
       assert.deepEqual(events, { pending: 0, lost: 0 });
       assert.ok(ledger.resources.some((resource) => resource.kind === "process" && resource.pid === pid));
       process.kill(pid, "SIGSTOP");
-      const silent = async () => {
+      const unanswered = async () => {
         const { outgoing } = await stateOf(runner(), id);
         return outgoing.some(({ name, forMs }) => name === "qemu: query-status" && forMs > 500);
       };
-      await pollUntil(silent, within(60_000, "a call that QEMU does not answer"));
+      await pollUntil(unanswered, within(60_000, "a call that QEMU does not answer"));
       await runner().ctr.expect(["task", "kill", "--signal", "SIGKILL", id]);
       assert.equal((await run.ended).code, 137);
     });

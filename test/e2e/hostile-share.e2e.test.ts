@@ -112,17 +112,17 @@ async function guarded(directory: string, step: (canary: string) => Promise<void
 }
 
 /** Asserts that every attempt failed for the right reason, and that there were targets to try. */
-function assertRefused(said: readonly string[], names: number): void {
+function assertRefused(attempts: readonly string[], names: number): void {
   // If the directory does not exist, the error is another; remounting affects only the guest.
   const expected = (line: string) =>
     /: Read-only file system$/.test(line) ||
     (/ \S+\/\S*: No such file or directory$/.test(line) && !line.includes("/evil")) ||
     line.startsWith("mount ");
   assert.deepEqual(
-    said.filter((line) => !expected(line)),
+    attempts.filter((line) => !expected(line)),
     [],
   );
-  const seen = said.filter((line) => / [0-9a-f]{32} moved: Read-only/.test(line));
+  const seen = attempts.filter((line) => / [0-9a-f]{32} moved: Read-only/.test(line));
   assert.ok(seen.length >= names, `the guest saw too few names: ${seen.join()}`);
 }
 
@@ -150,7 +150,7 @@ forEveryHandler("hostile share", (target, handler) => {
       assert.deepEqual((await readdir(left)).sort(), names.sort());
     }));
 
-  it("lets a guest create no entries, and mounts volumes only in their places while it tries", () =>
+  it("does not let a guest create entries, and mounts volumes only in their places while it tries", () =>
     guarded(target().directory, async (canary) => {
       const at = (name: string) => join(target().directory, name);
       await mkdir(at("volume"));
@@ -167,7 +167,7 @@ forEveryHandler("hostile share", (target, handler) => {
         assert.equal(code, 0, stderr);
         return stdout.trimEnd().split("\n");
       };
-      const said = await attack(evil.id);
+      const attempts = await attack(evil.id);
       for (const round of [1, 2, 3]) {
         await writeFile(at("single"), `single ${round}\n`);
         await writeFile(at("volume/file"), `volume ${round}\n`);
@@ -190,21 +190,21 @@ forEveryHandler("hostile share", (target, handler) => {
           assert.equal(await readFile(at("single"), "utf8"), `single ${round}\nwritten\n`);
           assert.equal(await readFile(at("volume/new"), "utf8"), `${round}\n`);
         }
-        said.push(...(await attack(victim.id)));
+        attempts.push(...(await attack(victim.id)));
         await victim.remove();
       }
       await evil.sh(`touch /stop; ${until("/stopped")}`);
-      assert.deepEqual(await mounts(), mounted, "something is mounted where nobody asked for it");
+      assert.deepEqual(await mounts(), mounted, "something is mounted in an unexpected place");
       const { stdout } = await evil.sh("ls -A /evil; cat /won");
-      assert.match(stdout, /^([0-9a-f]{32}\n)+$/, "a name that the guest made, or a race that it won");
-      assertRefused(said, 8); // its own volumes, and two others with two volumes each
+      assert.match(stdout, /^([0-9a-f]{32}\n)+$/, "an entry created by the guest, or a race that it won");
+      assertRefused(attempts, 8); // its own volumes, and two others with two volumes each
     }));
 });
 
 forEveryRunner(
   "hostile-share",
   (runner) => {
-    it("lets a privileged container of ctr create no entries", async () => {
+    it("does not let a privileged container of ctr create entries", async () => {
       const directory = await mkdtemp(join(tmpdir(), "hull-share-"));
       try {
         await guarded(directory, async (canary) => {
@@ -230,9 +230,9 @@ forEveryRunner(
             timeoutMs: 120_000,
           });
           assert.equal(code, 0, stderr);
-          const [content, ...said] = stdout.trimEnd().split("\n");
+          const [content, ...attempts] = stdout.trimEnd().split("\n");
           assert.equal(content, "single");
-          assertRefused(said, 2);
+          assertRefused(attempts, 2);
           assert.deepEqual(await mountPoints("self", "/run/hull", directory), mounted);
         });
       } finally {

@@ -38,7 +38,7 @@ const INTERRUPTIBLE = ["sh", "-c", "trap 'exit 9' INT; echo up; while :; do slee
 /** When the client of a container in a running pod is killed, in milliseconds: mostly during Create. */
 const MEMBER_OFFSETS_MS = Array.from({ length: 16 }, (_, index) => 20 + 10 * index);
 /** How long a client waits for a container whose guest is stopped. */
-const ADD_PATIENCE_MS = 700;
+const CREATE_TIMEOUT_MS = 700;
 /** A shim without callers exits after half a minute. */
 const GONE_WITHIN_MS = 60_000;
 
@@ -67,7 +67,7 @@ async function cloning({ containerd }: Runner): Promise<string[]> {
 }
 
 /** Checks that the id is free and that a container with it runs. */
-async function runAgain(runner: Runner, id: string, flags: readonly string[]): Promise<void> {
+async function assertReusable(runner: Runner, id: string, flags: readonly string[]): Promise<void> {
   assert.equal(await listed(runner.ctr, id), false, `${id} is still listed`);
   await forget(runner, id);
   const again = await runner.sh("exit 6", { id, flags });
@@ -176,28 +176,30 @@ forEveryRunner(
       const before = await snapshot(runner().scope);
       await Promise.all(clients.map(({ id, offset }) => kill(runner(), id, offset, flags)));
       await assertNoLeaks(before, runner().scope, GONE_WITHIN_MS);
-      await Promise.all(clients.map(({ id }) => runAgain(runner(), id, flags)));
+      await Promise.all(clients.map(({ id }) => assertReusable(runner(), id, flags)));
     };
 
     for (const offsets of RUN_OFFSETS_MS)
-      it(`ctr run is killed after ${offsets.join(", ")} ms`, () => atOnce(offsets, killRun));
+      it(`ctr run leaves nothing behind if it is killed after ${offsets.join(", ")} ms`, () =>
+        atOnce(offsets, killRun));
 
     for (const offsets of INTERRUPT_OFFSETS_MS) {
-      it(`ctr run is interrupted after ${offsets.join(", ")} ms`, () => atOnce(offsets, interruptRun));
-      it(`ctr run -t is interrupted after ${offsets.join(", ")} ms`, () =>
+      it(`ctr run leaves nothing behind if it is interrupted after ${offsets.join(", ")} ms`, () =>
+        atOnce(offsets, interruptRun));
+      it(`ctr run -t leaves nothing behind if it is interrupted after ${offsets.join(", ")} ms`, () =>
         atOnce(offsets, interruptOnTerminal));
     }
 
-    it("Create in a running pod is cancelled while the guest carries it out: the id is free", async () => {
+    it("the id is free after a Create in a running pod is cancelled while the guest carries it out", async () => {
       const client = new ContainerdClient(runner().containerd.address, runner().ctr);
-      const create = await podMaker(runner(), client, "silent");
-      const pod = await (await create("silent", "sandbox")).start();
-      const [qemu = 0] = (await podProcesses(runner().ctr.namespace, "silent")).get("qemu") ?? [];
+      const create = await podMaker(runner(), client, "stopped");
+      const pod = await (await create("stopped", "sandbox")).start();
+      const [qemu = 0] = (await podProcesses(runner().ctr.namespace, "stopped")).get("qemu") ?? [];
       process.kill(qemu, "SIGSTOP");
-      const givenUp = create("added", "container", ADD_PATIENCE_MS).then(() => "OK", statusName);
+      const cancelled = create("added", "container", CREATE_TIMEOUT_MS).then(() => "OK", statusName);
       // The guest has got the call, and sees it together with Delete.
-      const told = await givenUp.finally(() => process.kill(qemu, "SIGCONT"));
-      assert.match(told, /^(DEADLINE_EXCEEDED|CANCELLED)$/);
+      const code = await cancelled.finally(() => process.kill(qemu, "SIGCONT"));
+      assert.match(code, /^(DEADLINE_EXCEEDED|CANCELLED)$/);
       await undone(runner(), "added");
       const again = await create("added", "container");
       await again.start();
@@ -207,7 +209,7 @@ forEveryRunner(
       client.close();
     });
 
-    it("ctr run of a container in a running pod is killed: the pod can be removed", async () => {
+    it("a pod can be removed although ctr run of a container in it was killed", async () => {
       const client = new ContainerdClient(runner().containerd.address, runner().ctr);
       const create = await podMaker(runner(), client, "pod");
       const pod = await (await create("pod", "sandbox")).start();
@@ -229,7 +231,8 @@ forEveryRunner(
     });
 
     for (const offsets of DELETE_OFFSETS_MS)
-      it(`ctr task rm is killed after ${offsets.join(", ")} ms`, () => atOnce(offsets, killRemoval));
+      it(`ctr task rm leaves nothing behind if it is killed after ${offsets.join(", ")} ms`, () =>
+        atOnce(offsets, killRemoval));
   },
   ["hull"],
 );

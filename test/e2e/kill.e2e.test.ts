@@ -17,7 +17,7 @@ forEveryRunner(
   "kill",
   (runner) => {
     for (const role of STOPPED) {
-      it(`SIGKILL to a container whose ${role} is stopped`, async (t) => {
+      it(`SIGKILL kills a container whose ${role} is stopped`, async (t) => {
         const { ctr, scope } = runner();
         const id = runner().id();
         const before = await snapshot(scope);

@@ -155,7 +155,7 @@ forEveryRunner(
       assert.equal((await serving.ended).code, 0);
     });
 
-    it("asks a name server", async () => {
+    it("queries a name server", async () => {
       const { flags } = await prepare({ eth0: bridge() });
       const dns = createSocket("udp4", (question, { port, address }) =>
         dns.send(answer(question), port, address),
@@ -313,8 +313,8 @@ forEveryRunner(
       assert.equal(await netns.exec([process.execPath, "-e", FETCH, "http://127.0.0.1:8080/lines"]), lines);
       const echoed = await netns.exec([process.execPath, "-e", ECHO_MIB, "7777"]);
       assert.equal(echoed, sha256(Buffer.alloc(1 << 20, "0123456789")));
-      const nobody = netns.exec([process.execPath, "-e", FETCH, "http://127.0.0.1:9/"]);
-      await assert.rejects(nobody, /ECONNREFUSED|ECONNRESET/);
+      const refused = netns.exec([process.execPath, "-e", FETCH, "http://127.0.0.1:9/"]);
+      await assert.rejects(refused, /ECONNREFUSED|ECONNRESET/);
       serving.closeStdin(Buffer.from("\n"));
       await serving.ended;
     });

@@ -51,7 +51,7 @@ for (const line of LINES) {
         const row = rows.push({ name: parity.name, line, result: "FAILED" }) - 1;
         const [reference, ours] = await Promise.all([parity.run(runc), parity.run(hull)]);
         assert.deepEqual(ours, expected(parity, reference));
-        assert.ok(!stale(parity, reference), "runc does the same by now: the difference is none");
+        assert.ok(!stale(parity, reference), "runc now does the same; remove the declared difference");
         rows[row] = { name: parity.name, line, result: parity.hull ? "differs on purpose" : "same" };
       });
     }

@@ -84,7 +84,7 @@ forEveryRunner(
       assert.deepEqual(left, []);
     });
 
-    it("limits that exist only with cgroup v1 do not stop a container; the others are enforced and can be changed", async () => {
+    it("limits that exist only in cgroup v1 are ignored; the others are enforced and can be changed", async () => {
       const { containerd, ctr } = runner();
       const client = new ContainerdClient(containerd.address, ctr);
       const limits = {

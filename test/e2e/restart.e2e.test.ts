@@ -13,15 +13,15 @@ import { hullBehind, type Subject } from "./parity/subject.ts";
 
 const SIGTERM = 15;
 /** Exits with this status when it reads a line. */
-const untilALine = (status: number) => ["sh", "-c", `read line; exit ${status}`];
+const exitOnLine = (status: number) => ["sh", "-c", `read line; exit ${status}`];
 const ECHO = ["sh", "-c", 'echo ready; while read line; do echo "got $line"; done; exit 4'];
 
 const milliseconds = ({ seconds, nanos }: Timestamp) => Number(seconds) * 1000 + nanos / 1e6;
 
 /** Resolves with containerd's view of a process, which it must know. */
-async function told(process: TaskProcess): Promise<Process> {
+async function processOf(process: TaskProcess): Promise<Process> {
   const answer = await process.client.tasks.get(process.ref);
-  assert.ok(answer.process, "an answer without a process");
+  assert.ok(answer.process, "the answer has no process");
   return answer.process;
 }
 
@@ -29,15 +29,15 @@ for (const line of chosenLines()) {
   describe(`containerd ${line}: restart`, () => {
     const hull = hullBehind(line);
 
-    it("containers keep running while containerd is dead, and are found again with all that happened", async () => {
+    it("containers keep running while containerd is dead, and the restarted containerd gets everything that happened", async () => {
       const subject = hull();
       const { host, containerd } = subject;
-      const { pid } = await told(host);
+      const { pid } = await processOf(host);
       const talker = await (await host.exec(ECHO, { id: "talker", stdin: true })).start();
       const execs: TaskExec[] = [];
       for (const status of [11, 12, 13])
-        execs.push(await (await host.exec(untilALine(status), { id: `e${status}`, stdin: true })).start());
-      const ending = await subject.create(untilALine(5), { id: "ending", stdin: true });
+        execs.push(await (await host.exec(exitOnLine(status), { id: `e${status}`, stdin: true })).start());
+      const ending = await subject.create(exitOnLine(5), { id: "ending", stdin: true });
       await ending.start();
       await talker.stdout?.printed("ready\n");
 
@@ -55,9 +55,9 @@ for (const line of chosenLines()) {
       await restarting;
 
       // What was running still is, with the same identity, and can be attached to.
-      const again = await told(host);
+      const again = await processOf(host);
       assert.deepEqual([again.status, again.pid], [2, pid]);
-      const { stdin, stdout, stderr } = await told(talker);
+      const { stdin, stdout, stderr } = await processOf(talker);
       assert.deepEqual({ stdin, stdout, stderr }, talker.paths);
       talker.read();
       talker.write("afterwards\n");
@@ -69,7 +69,7 @@ for (const line of chosenLines()) {
         TaskProcess,
         number,
       ][]) {
-        const state = await told(process);
+        const state = await processOf(process);
         const wait = await process.client.tasks.wait(process.ref);
         assert.deepEqual([state.status, state.exitStatus, wait.exitStatus], [3, status, status]);
         assert.ok(state.exitedAt && wait.exitedAt);
@@ -111,6 +111,6 @@ async function assertEvents({ events, host, containerd }: Subject): Promise<void
   // Events since containerd's restart may have been added.
   for (const [pod, least] of [["ending", 1] as const, [host.containerId, WAITING.length] as const]) {
     const held = counts.get(pod) ?? 0;
-    assert.ok(held >= least, `${held} events of ${pod} waited`);
+    assert.ok(held >= least, `${held} events of ${pod} were pending`);
   }
 }

@@ -115,18 +115,18 @@ forEveryRunner(
       const rights = async (program: string) => await Promise.all((await processes(program)).map(rightsOf));
       const user = (await rights("qemu-system-x86_64"))[0]?.user ?? 0;
       assert.ok(user > FIRST_ID);
-      const nobody = { user, capabilities: NONE, noNewPrivs: "1", namespaces: ["mnt", "net"] };
+      const unprivilegedUser = { user, capabilities: NONE, noNewPrivs: "1", namespaces: ["mnt", "net"] };
       const [vmm, ...otherVmms] = await rights("qemu-system-x86_64");
       const allowed = ["/dev/kvm", "/dev/net/tun", "/dev/vhost-net", "/dev/vhost-vsock"];
       assert.deepEqual(
         { ...vmm, devices: vmm?.devices.filter((path) => !allowed.includes(path)) },
-        { ...nobody, seccomp: "2", devices: [] },
+        { ...unprivilegedUser, seccomp: "2", devices: [] },
       );
       assert.deepEqual(otherVmms, []);
-      assert.deepEqual(await rights("pod-localhost"), [{ ...nobody, seccomp: "2", devices: [] }]);
+      assert.deepEqual(await rights("pod-localhost"), [{ ...unprivilegedUser, seccomp: "2", devices: [] }]);
       // It does not exist with vhost-vsock.
       for (const vsock of await rights("vhost-device-vsock"))
-        assert.deepEqual(vsock, { ...nobody, seccomp: "2", devices: [] });
+        assert.deepEqual(vsock, { ...unprivilegedUser, seccomp: "2", devices: [] });
       for (const program of ["qemu-system-x86_64", "pod-localhost", "vhost-device-vsock"]) {
         for (const one of await processes(program))
           assert.deepEqual(await writableDirectories(one), [], program);
@@ -170,7 +170,7 @@ forEveryRunner(
       const { namespace } = runner().ctr;
       const { pid, info } = await Promise.race([
         runningCloudHypervisor(`/run/hull/${namespace}/clh/vm/clh.sock`),
-        pod.ended.then(({ stderr }) => assert.fail(`it ended before its VM ran: ${stderr}`)),
+        pod.ended.then(({ stderr }) => assert.fail(`the pod exited before its VM ran: ${stderr}`)),
       ]);
       // testkit's program has opened KVM, the tap and the share by now and bound its vsock, as the real VMM
       // does.

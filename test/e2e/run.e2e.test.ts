@@ -22,7 +22,7 @@ function assertCode(result: CtrResult, code: number): void {
 const EXIT_CODES = [0, 1, 2, 3, 7, 42, 64, 77, 100, 125, 126, 127, 128, 129, 130, 137, 143, 200, 254, 255];
 
 forEveryRunner("run", (runner, runtime) => {
-  it("prints the greeting and ends with the program's exit status", async () => {
+  it("prints the greeting and exits with the program's status", async () => {
     const result = await runner().sh("uname -r; echo hello from the VM; exit 3");
     assertCode(result, 3);
     const [release = "", greeting] = result.stdout.split("\n");
@@ -62,7 +62,7 @@ forEveryRunner("run", (runner, runtime) => {
   });
 
   // Send the input after the start: ctr loses an end of stdin that comes before the task exists.
-  it("passes the end of stdin", async () => {
+  it("passes on the end of stdin", async () => {
     const running = runner().start(["sh", "-c", "echo ready; wc -c; echo done"], { holdStdin: true });
     await running.printed("ready\n");
     running.closeStdin(Buffer.from("12345"));

@@ -114,7 +114,7 @@ describe(`containerd ${line}: sigterm`, () => {
             if (status === null) return;
             assert.equal(await task.exited(), status, target);
             const earliest = status === 137 ? earliestMs : 2_000;
-            assert.ok(performance.now() - begin >= earliest, `${target} ended too early`);
+            assert.ok(performance.now() - begin >= earliest, `${target} exited too early`);
           }),
         );
         for (const [target, task] of targets) {

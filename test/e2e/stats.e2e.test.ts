@@ -69,16 +69,19 @@ forEveryRunner(
         const guest = new Map(
           (await running.ended).stdout.split("\n").map((line) => line.split(" ") as [string, string]),
         );
-        const said = (key: string) => Number(guest.get(key));
+        const guestValue = (key: string) => Number(guest.get(key));
         const near = (what: string, actual: number, expected: number, slack: number) =>
-          assert.ok(Math.abs(actual - expected) <= slack, `${what}: ${actual}, the guest says ${expected}`);
+          assert.ok(
+            Math.abs(actual - expected) <= slack,
+            `${what}: ${actual}, the guest reports ${expected}`,
+          );
         // CPU times only grow between the two readings, by about a second at most.
-        near("cpu total", stats.cpu.total, said("usage_usec"), 1_000_000);
-        near("cpu user", stats.cpu.user, said("user_usec"), 500_000);
-        near("cpu system", stats.cpu.system, said("system_usec"), 500_000);
-        assert.ok(stats.cpu.total >= said("usage_usec"));
+        near("cpu total", stats.cpu.total, guestValue("usage_usec"), 1_000_000);
+        near("cpu user", stats.cpu.user, guestValue("user_usec"), 500_000);
+        near("cpu system", stats.cpu.system, guestValue("system_usec"), 500_000);
+        assert.ok(stats.cpu.total >= guestValue("usage_usec"));
         near("user + system", stats.cpu.user + stats.cpu.system, stats.cpu.total, 20_000);
-        near("page cache", stats.memory.file, said("file"), 4 << 20);
+        near("page cache", stats.memory.file, guestValue("file"), 4 << 20);
         assert.ok(stats.memory.file >= 16 << 20, `page cache: ${stats.memory.file}`);
         assert.equal(stats.memory.limit, LIMIT);
         assert.equal(stats.pids.current, 1);

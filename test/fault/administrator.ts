@@ -56,21 +56,21 @@ export class Administrator {
     // As CRI does: kill before every further attempt to delete.
     let again = false;
     for (;;) {
-      const { code, value } = await this.#calls.attempt("clean-up", `state of ${containerId}`, (options) =>
+      const { code, value } = await this.#calls.attempt("cleanup", `state of ${containerId}`, (options) =>
         tasks.get(ref, options),
       );
       if (code === "NOT_FOUND") return;
       if (Date.now() > limit) throw new Error(`task ${containerId} cannot be removed: ${code}`);
       if (again || value?.process?.status !== Status.STOPPED) {
-        await this.#calls.attempt("clean-up", `kill ${containerId}`, (options) =>
+        await this.#calls.attempt("cleanup", `kill ${containerId}`, (options) =>
           tasks.kill({ ...ref, signal: SIGKILL, all: true }, options),
         );
         // In a pod of several containers, the second SIGKILL kills the VM if the first one has no effect.
-        await this.#calls.attempt("clean-up", `wait for ${containerId}`, (options) =>
+        await this.#calls.attempt("cleanup", `wait for ${containerId}`, (options) =>
           tasks.wait(ref, { ...options, timeoutMs: AGAIN_MS }),
         );
       }
-      await this.#calls.attempt("clean-up", `delete ${containerId}`, (options) =>
+      await this.#calls.attempt("cleanup", `delete ${containerId}`, (options) =>
         tasks.delete({ containerId }, options),
       );
       again = true;

@@ -4,7 +4,7 @@ import type { Step } from "./matrix.ts";
 
 /** The result of a client's call. */
 export interface Call {
-  readonly step: Step | "clean-up";
+  readonly step: Step | "cleanup";
   /** `create f1`. */
   readonly what: string;
   /** `OK` or the name of the gRPC status. */

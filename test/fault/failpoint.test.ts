@@ -25,15 +25,15 @@ test("terms are used up one after the other, and then nothing happens", () => {
 
 test("an invalid term is reported", () => {
   const wrong: [string, RegExp][] = [
-    ["", /nothing is no/],
-    ["off", /is no <count>/],
-    ["1*off->", /nothing is no/],
-    ["1*off1*off", /is no <count>/],
-    ["-1*off", /is no <count>/],
+    ["", /nothing is not/],
+    ["off", /is not <count>/],
+    ["1*off->", /nothing is not/],
+    ["1*off1*off", /is not <count>/],
+    ["-1*off", /is not <count>/],
     ["1*off(x)", /takes no argument/],
     ["1*error", /error needs an argument/],
     ["1*kill()", /kill needs an argument/],
-    ["1*delay(soon)", /soon is no number/],
+    ["1*delay(soon)", /soon is not a number/],
     ["1*explode(x)", /no type explode/],
   ];
   for (const [text, message] of wrong) assert.throws(() => parseTerms(text), message, text);

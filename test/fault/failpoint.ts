@@ -1,5 +1,5 @@
 /**
- * Failpoints: text that says what happens at a place in a program. The grammar is that of containerd's
+ * Failpoints: text that describes what happens at a place in a program. The grammar is that of containerd's
  * pkg/failpoint (after fail(9) of FreeBSD), with two more types:
  *
  *   <count>*<type>[(<argument>)][-><more terms>]
@@ -28,12 +28,12 @@ export interface Term {
 
 const TERM = /^(\d+)\*([a-z]+)(?:\(([^)]*)\))?$/;
 
-/** Parses terms. Throws an Error that says what is wrong. */
+/** Parses terms. Throws an Error that names the problem. */
 export function parseTerms(text: string): Term[] {
   return text.split("->").map((part) => {
     const [, count, type = "", argument] = TERM.exec(part) ?? [];
     if (count === undefined)
-      throw new Error(`failpoint ${text}: ${part || "nothing"} is no <count>*<type>(<argument>)`);
+      throw new Error(`failpoint ${text}: ${part || "nothing"} is not <count>*<type>(<argument>)`);
     return { count: Number(count), action: actionOf(text, type, argument) };
   });
 }
@@ -52,7 +52,7 @@ function actionOf(text: string, type: string, argument: string | undefined): Act
       return { type, text: wanted() };
     case "delay":
       if (!/^\d+$/.test(wanted()))
-        throw new Error(`failpoint ${text}: ${argument} is no number of milliseconds`);
+        throw new Error(`failpoint ${text}: ${argument} is not a number of milliseconds`);
       return { type, ms: Number(argument) };
     case "kill":
     case "stop":

@@ -25,7 +25,7 @@ interface LaneSettings {
 
 /** What exists in a lane: the leak check's view, and the pods' network namespace. */
 export interface Inventory {
-  readonly things: ReadonlySet<string>;
+  readonly resources: ReadonlySet<string>;
   readonly network: readonly string[];
 }
 
@@ -107,17 +107,17 @@ export class Lane {
   }
 
   async inventory(): Promise<Inventory> {
-    return { things: await snapshot(this.scope), network: await this.netns.state() };
+    return { resources: await snapshot(this.scope), network: await this.netns.state() };
   }
 
   /** Resolves with what exists and did not before; waits for cleanup that continues after the answers. */
   async leftSince(before: Inventory, withinMs: number): Promise<string[]> {
     // containerd itself may have been restarted.
     const containerd = `process ${await this.containerdPid()} `;
-    const own = [...(await snapshot(this.scope))].filter((thing) => thing.startsWith(containerd));
-    const things = await leaksSince(new Set([...before.things, ...own]), this.scope, withinMs);
+    const own = [...(await snapshot(this.scope))].filter((one) => one.startsWith(containerd));
+    const resources = await leaksSince(new Set([...before.resources, ...own]), this.scope, withinMs);
     const network = (await this.netns.state()).filter((one) => !before.network.includes(one));
-    return [...things, ...network.map((one) => `network: ${one}`)];
+    return [...resources, ...network.map((one) => `network: ${one}`)];
   }
 
   async down(): Promise<void> {

@@ -18,7 +18,7 @@ interface Waited {
 
 /** How long a client waits for a stopped component before it disconnects, kills or needs an administrator. */
 const PATIENCE_MS = 1_500;
-const LOOK_MS = 25;
+const CHECK_MS = 25;
 const CUT_BYTES = 20;
 
 /** A client that goes through a pod's life cycle with one fault. */
@@ -49,13 +49,13 @@ export class Life {
 
   /** Runs until the end or until a call fails. */
   async live(): Promise<void> {
-    const { shape, at, part, how, nth, broken } = this.#case;
-    const term = how === "error" ? "error(ENOSPC: no space left on device)" : `${how}(${part})`;
+    const { shape, at, component, how, nth, broken } = this.#case;
+    const term = how === "error" ? "error(ENOSPC: no space left on device)" : `${how}(${component})`;
     const terms = `${nth > 1 ? `${nth - 1}*off->` : ""}1*${term}`;
     await this.#lane.installation.arm(this.pod, {
       points: {
         ...(at !== "now" && { [at]: terms }),
-        ...(broken === "delete" && { "run:cleanup": "100*panic(the clean-up is broken)" }),
+        ...(broken === "delete" && { "run:cleanup": "100*panic(the cleanup is broken)" }),
       },
       pids: { containerd: await this.#lane.containerdPid() },
     });
@@ -83,12 +83,12 @@ export class Life {
   }
 
   async #create(id: string, kind: "sandbox" | "container" | undefined): Promise<void> {
-    const { at, base, part } = this.#case;
+    const { at, base, component } = this.#case;
     const rootfs = await this.administrator.record({
       ...{ id, args: ["sleep", "100000"] },
       configPath: this.#lane.config(at === "run:protocol" ? "asking" : base),
       edit: (spec) => {
-        if (part === "guest") spec.linux.readonlyPaths = [];
+        if (component === "guest") spec.linux.readonlyPaths = [];
         if (kind === undefined) return;
         spec.annotations = {
           "io.kubernetes.cri.container-type": kind,
@@ -143,25 +143,25 @@ export class Life {
 
   /** Injects the fault of a case between two calls. */
   async #now(step: Step, container: string): Promise<void> {
-    const { at, part, how } = this.#case;
+    const { at, component, how } = this.#case;
     if (at !== "now" || this.#case.step !== step) return;
-    const pids = await this.#pidsOf(part);
-    this.fired = { at: Date.now(), point: at, action: `${how}(${part})`, pids };
-    if (part === "guest") await this.#panic(container);
+    const pids = await this.#pidsOf(component);
+    this.fired = { at: Date.now(), point: at, action: `${how}(${component})`, pids };
+    if (component === "guest") await this.#panic(container);
     else for (const pid of pids) process.kill(pid, how === "kill" ? "SIGKILL" : "SIGSTOP");
     this.#helped = this.#help(this.fired);
     await this.#helped;
     // An idle client must get the exit, too.
-    if (how === "kill" && part !== "pod-localhost" && part !== "containerd")
+    if (how === "kill" && component !== "pod-localhost" && component !== "containerd")
       await within(Promise.all(this.waits));
   }
 
-  async #pidsOf(part: string): Promise<number[]> {
-    if (part === "containerd") return [await this.#lane.containerdPid()];
+  async #pidsOf(component: string): Promise<number[]> {
+    if (component === "containerd") return [await this.#lane.containerdPid()];
     const found = await podProcesses(this.#lane.namespace, this.id);
-    if (part === "guest") return found.get("qemu") ?? [];
-    const [parent, ...children] = found.get(part === "virtiofsd-worker" ? "virtiofsd" : part) ?? [];
-    if (part === "virtiofsd-worker") return children;
+    if (component === "guest") return found.get("qemu") ?? [];
+    const [parent, ...children] = found.get(component === "virtiofsd-worker" ? "virtiofsd" : component) ?? [];
+    if (component === "virtiofsd-worker") return children;
     return parent === undefined ? [] : [parent];
   }
 
@@ -177,24 +177,24 @@ export class Life {
         return;
       }
       if (last) return;
-      await pause(LOOK_MS);
+      await pause(CHECK_MS);
     }
   }
 
   async #help({ pids }: Fired): Promise<void> {
-    const { part, how } = this.#case;
+    const { component, how } = this.#case;
     if (how === "kill") {
-      if (part === "containerd") await this.#lane.restart();
+      if (component === "containerd") await this.#lane.restart();
       return;
     }
     if (how !== "stop") return;
     await pause(PATIENCE_MS);
-    if (part === "containerd") for (const pid of pids) process.kill(pid, "SIGCONT");
+    if (component === "containerd") for (const pid of pids) process.kill(pid, "SIGCONT");
     // Only an administrator kills a shim that hangs; containerd does not check them.
-    else if (part === "shim") {
+    else if (component === "shim") {
       if (this.#case.broken === "ledger") await this.#cutLedger();
       for (const pid of pids) process.kill(pid, "SIGKILL");
-    } else if (part !== "pod-localhost") {
+    } else if (component !== "pod-localhost") {
       this.calls.goAway();
     }
   }
@@ -207,11 +207,11 @@ export class Life {
 
   async #wait(id: string): Promise<Waited> {
     const { tasks } = this.#lane.client;
-    const told = await tasks.wait({ containerId: id, execId: "" }, { timeoutMs: 10 * FAR_MS }).then(
+    const answer = await tasks.wait({ containerId: id, execId: "" }, { timeoutMs: 10 * FAR_MS }).then(
       ({ exitStatus }) => ({ status: exitStatus, code: "OK" }),
       (error: unknown) => ({ status: undefined, code: statusName(error) }),
     );
-    const waited = { id, ...told, at: Date.now() };
+    const waited = { id, ...answer, at: Date.now() };
     this.waited.push(waited);
     return waited;
   }

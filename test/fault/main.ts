@@ -40,13 +40,14 @@ function chosen(): FaultCase[] {
   );
   if (part === undefined) return cases;
   const [, index, count] = /^(\d+)\/(\d+)$/.exec(part) ?? [];
-  if (index === undefined) throw new Error(`--part ${part}: say 1/4 for the first of four parts`);
+  if (index === undefined)
+    throw new Error(`--part ${part}: must be N/M, for example 1/4 for the first of four parts`);
   return cases.filter((_, place) => place % Number(count) === Number(index) - 1);
 }
 
 function lineOf(name: string): Line {
   const line = LINES.find((one) => one === name);
-  if (!line) throw new Error(`--line ${name}: there are ${LINES.join(", ")}`);
+  if (!line) throw new Error(`--line ${name}: must be one of ${LINES.join(", ")}`);
   return line;
 }
 
@@ -84,13 +85,13 @@ async function main(): Promise<boolean> {
     await rm(templates, { recursive: true, force: true });
   }
   console.log(`\n${Math.round((Date.now() - begun) / 1000)} s`);
-  const fine = report(results);
+  const passed = report(results);
   if (results.length < cases.length) console.error(`${cases.length - results.length} cases were not run`);
-  return fine;
+  return passed;
 }
 
 main().then(
-  (fine) => process.exit(fine ? 0 : 1),
+  (passed) => process.exit(passed ? 0 : 1),
   (error: unknown) => {
     console.error(error);
     process.exit(1);

@@ -4,7 +4,7 @@
  * The components to break; `launcher` is the shim's `start`, `guest` the guest's kernel together with the
  * agent.
  */
-export const PARTS = [
+export const COMPONENTS = [
   "shim",
   "qemu",
   "virtiofsd",
@@ -13,7 +13,7 @@ export const PARTS = [
   "pod-localhost",
   "containerd",
 ] as const;
-type Part = (typeof PARTS)[number] | "guest" | "launcher" | "ledger" | "spawn";
+type Component = (typeof COMPONENTS)[number] | "guest" | "launcher" | "ledger" | "spawn";
 type How = "kill" | "stop" | "error";
 /** A container that is its own pod, or one in a pod with a sandbox container, as with CRI. */
 type Shape = "single" | "pod";
@@ -24,7 +24,7 @@ export type Step = (typeof STEPS)[number];
 
 export interface FaultCase {
   readonly name: string;
-  readonly part: Part;
+  readonly component: Component;
   readonly how: How;
   readonly step: Step;
   /** The failpoint, or `now` for between two calls of the client. */
@@ -45,32 +45,36 @@ interface Point {
   readonly at: string;
   readonly nth?: number;
   /** The components that exist by then; default: all. */
-  readonly parts?: readonly Part[];
+  readonly components?: readonly Component[];
 }
 
 /** While the VM is started, its components come one after the other. */
 const STARTING: readonly Point[] = [
-  { step: "start", at: "run:daemon", parts: ["shim", "containerd"] },
-  { step: "create", at: "call:Task.Create", parts: ["shim", "containerd"] },
-  { step: "create", at: "recorded:cgroup", parts: ["shim", "containerd"] },
-  { step: "create", at: "recorded:directory.vm", parts: ["shim", "containerd"] },
-  { step: "create", at: "recorded:virtiofsd", parts: ["shim", "containerd"] },
-  { step: "create", at: "spawned:virtiofsd", parts: ["shim", "virtiofsd", "containerd"] },
-  { step: "create", at: "spawned:vhost-device-vsock", parts: ["shim", "vhost-device-vsock", "containerd"] },
+  { step: "start", at: "run:daemon", components: ["shim", "containerd"] },
+  { step: "create", at: "call:Task.Create", components: ["shim", "containerd"] },
+  { step: "create", at: "recorded:cgroup", components: ["shim", "containerd"] },
+  { step: "create", at: "recorded:directory.vm", components: ["shim", "containerd"] },
+  { step: "create", at: "recorded:virtiofsd", components: ["shim", "containerd"] },
+  { step: "create", at: "spawned:virtiofsd", components: ["shim", "virtiofsd", "containerd"] },
+  {
+    step: "create",
+    at: "spawned:vhost-device-vsock",
+    components: ["shim", "vhost-device-vsock", "containerd"],
+  },
   {
     step: "create",
     at: "recorded:qemu",
-    parts: ["shim", "virtiofsd", "vhost-device-vsock", "containerd"],
+    components: ["shim", "virtiofsd", "vhost-device-vsock", "containerd"],
   },
   {
     step: "create",
     at: "spawned:qemu",
-    parts: ["shim", "qemu", "virtiofsd", "vhost-device-vsock", "containerd"],
+    components: ["shim", "qemu", "virtiofsd", "vhost-device-vsock", "containerd"],
   },
   {
     step: "create",
     at: "spawned:pod-localhost",
-    parts: ["shim", "qemu", "virtiofsd", "vhost-device-vsock", "pod-localhost", "containerd"],
+    components: ["shim", "qemu", "virtiofsd", "vhost-device-vsock", "pod-localhost", "containerd"],
   },
   { step: "create", at: "call:Agent.Hello" },
   { step: "create", at: "call:Agent.StartSandbox" },
@@ -100,9 +104,9 @@ const living = (before: number): readonly Point[] => [
 /** The VM of a single container stops with it, so only the shim exists at Delete. */
 const DELETING: Readonly<Record<Shape, readonly Point[]>> = {
   single: [
-    { step: "delete", at: "call:Task.Delete", parts: ["shim", "containerd"] },
-    { step: "delete", at: "answer:Task.Delete", parts: ["shim", "containerd"] },
-    { step: "delete", at: "call:Task.Shutdown", parts: ["shim", "containerd"] },
+    { step: "delete", at: "call:Task.Delete", components: ["shim", "containerd"] },
+    { step: "delete", at: "answer:Task.Delete", components: ["shim", "containerd"] },
+    { step: "delete", at: "call:Task.Shutdown", components: ["shim", "containerd"] },
   ],
   pod: [
     { step: "delete", at: "call:Task.Delete" },
@@ -113,27 +117,27 @@ const DELETING: Readonly<Record<Shape, readonly Point[]>> = {
 };
 
 /** Where a full disk (for the ledger) or a missing program has an effect. */
-const ERRORS: readonly { part: "ledger" | "spawn"; at: string }[] = [
+const ERRORS: readonly { component: "ledger" | "spawn"; at: string }[] = [
   ...["cgroup", "directory.vm", "virtiofsd", "vhost-device-vsock", "qemu", "tap", "pod-localhost"].map(
-    (resource) => ({ part: "ledger" as const, at: `recorded:${resource}` }),
+    (resource) => ({ component: "ledger" as const, at: `recorded:${resource}` }),
   ),
   ...["virtiofsd", "vhost-device-vsock", "qemu", "pod-localhost"].map((role) => ({
-    part: "spawn" as const,
+    component: "spawn" as const,
     at: `spawn:${role}`,
   })),
 ];
 
 function faultCase(at: Omit<FaultCase, "name">): FaultCase {
-  const { part, how, step, at: point, nth, shape, base, broken } = at;
+  const { component, how, step, at: point, nth, shape, base, broken } = at;
   const times = nth > 1 ? ` the ${nth}nd time` : "";
   const besides = broken === undefined ? "" : `, and the ${broken} is broken`;
-  return { ...at, name: `${shape}, ${base}: ${how} ${part} at ${step} (${point}${times})${besides}` };
+  return { ...at, name: `${shape}, ${base}: ${how} ${component} at ${step} (${point}${times})${besides}` };
 }
 
 function casesOf(points: readonly Point[], shape: Shape, base: Base): FaultCase[] {
-  return points.flatMap(({ step, at, nth = 1, parts = PARTS }) =>
-    parts.flatMap((part) =>
-      (["kill", "stop"] as const).map((how) => faultCase({ part, how, step, at, nth, shape, base })),
+  return points.flatMap(({ step, at, nth = 1, components = COMPONENTS }) =>
+    components.flatMap((component) =>
+      (["kill", "stop"] as const).map((how) => faultCase({ component, how, step, at, nth, shape, base })),
     ),
   );
 }
@@ -141,27 +145,29 @@ function casesOf(points: readonly Point[], shape: Shape, base: Base): FaultCase[
 /** Returns the whole matrix. Once the VM runs, a clone and a booted VM behave the same. */
 export function allCases(): FaultCase[] {
   const errors = (shape: Shape, base: Base) =>
-    ERRORS.map(({ part, at }) => faultCase({ part, how: "error", step: "create", at, nth: 1, shape, base }));
+    ERRORS.map(({ component, at }) =>
+      faultCase({ component, how: "error", step: "create", at, nth: 1, shape, base }),
+    );
   // Later it is too fast: test/conformance/abandoned.test.ts makes it block.
   const launcher = faultCase({
-    ...{ part: "launcher", how: "kill", step: "start", at: "run:protocol" },
+    ...{ component: "launcher", how: "kill", step: "start", at: "run:protocol" },
     ...{ nth: 1, shape: "single", base: "clone" },
   });
   const guests = (["single", "pod"] as const).map((shape) =>
     faultCase({
-      ...{ part: "guest", how: "kill", step: "running", at: "now", nth: 1 },
+      ...{ component: "guest", how: "kill", step: "running", at: "now", nth: 1 },
       ...{ shape, base: "clone" },
     }),
   );
   const broken = [
     ...["call:Task.Create", "call:Agent.CreateContainer"].map((at) =>
       faultCase({
-        ...{ part: "shim", how: "kill", step: "create", at, nth: 1 },
+        ...{ component: "shim", how: "kill", step: "create", at, nth: 1 },
         ...{ shape: "single", base: "clone", broken: "delete" },
       }),
     ),
     faultCase({
-      ...{ part: "shim", how: "stop", step: "running", at: "now", nth: 1 },
+      ...{ component: "shim", how: "stop", step: "running", at: "now", nth: 1 },
       ...{ shape: "single", base: "clone", broken: "ledger" },
     }),
   ];
@@ -198,14 +204,14 @@ const CI_STOPS: readonly Step[] = ["create", "running"];
 
 /** Returns the cases that CI runs: each component at each step with a clone, and some of the other kinds. */
 export function ciCases(): FaultCase[] {
-  return allCases().filter(({ part, how, step, at, shape, base, broken }) => {
+  return allCases().filter(({ component, how, step, at, shape, base, broken }) => {
     if (broken !== undefined) return true;
     if (!CI_POINTS[step].includes(at) && how !== "error") return false;
-    if (base === "cold") return part === "qemu" && how === "kill";
+    if (base === "cold") return component === "qemu" && how === "kill";
     if (how === "error") return shape === "single" && ["recorded:qemu", "spawn:virtiofsd"].includes(at);
-    if (part === "guest") return shape === "single";
+    if (component === "guest") return shape === "single";
     if (shape === "pod") return how === "kill" && step === "delete";
-    if (part === "pod-localhost") return how === "kill" && CI_STOPS.includes(step);
+    if (component === "pod-localhost") return how === "kill" && CI_STOPS.includes(step);
     return how === "kill" || (CI_STOPS.includes(step) && at !== "spawned:qemu");
   });
 }

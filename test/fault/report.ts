@@ -18,13 +18,13 @@ export function report(results: readonly Result[]): boolean {
     `${results.length} cases: ${count("leak")} leaks, ${count("code")} wrong codes, ${count("status")} wrong exits, ` +
       `${count("notice")} unnoticed, ${count("reuse")} ids not reusable, ${count("reach")} not reached, ${count("error")} other`,
   );
-  tellTimes("notice of a lost VM", results, ({ noticedMs }) => noticedMs);
-  tellTimes("SIGKILL while a part hangs", results, ({ killMs }) => killMs);
+  printTimes("notice of a lost VM", results, ({ noticedMs }) => noticedMs);
+  printTimes("SIGKILL while a component hangs", results, ({ killMs }) => killMs);
   console.log(`${results.length - failed.length} passed, ${failed.length} failed`);
   return failed.length === 0 && results.length > 0;
 }
 
-function tellTimes(
+function printTimes(
   what: string,
   results: readonly Result[],
   time: (result: Result) => number | undefined,

@@ -25,20 +25,20 @@ export async function runCase(lane: Lane, fault: FaultCase): Promise<Result> {
   const begun = Date.now();
   const life = new Life(lane, fault, lane.id());
   const problems: Problem[] = [];
-  const tell = (kind: Problem["kind"]) => (error: unknown) =>
+  const report = (kind: Problem["kind"]) => (error: unknown) =>
     void problems.push({ kind, text: String(error) });
   let noticedMs: number | undefined;
   try {
     const before = await lane.inventory();
     await life.live();
     noticedMs = noticedAfter(fault, life);
-    await endTold(lane, fault, life);
+    await awaitExitEvent(lane, fault, life);
     problems.push(...judge(fault, life));
-    await life.administrator.remove().catch(tell("error"));
+    await life.administrator.remove().catch(report("error"));
     problems.push(...judgeExits(fault, life, (id) => lane.events.of(id)));
     problems.push(...(await judgeRest(lane, fault, life, before)));
   } catch (error) {
-    tell("reuse")(error);
+    report("reuse")(error);
   }
   await lane.installation.disarm(life.pod);
   const warnings = problems.length === 0 ? [] : await lane.warnings(life.id);
@@ -50,9 +50,9 @@ export async function runCase(lane: Lane, fault: FaultCase): Promise<Result> {
  * Waits for the exit event: containerd keeps the task, and its id, until the dead shim's `delete` has
  * finished.
  */
-async function endTold(lane: Lane, fault: FaultCase, life: Life): Promise<void> {
+async function awaitExitEvent(lane: Lane, fault: FaultCase, life: Life): Promise<void> {
   const [id] = life.created;
-  if (id === undefined || !life.fired || !(takesVm(fault) || fault.part === "shim")) return;
+  if (id === undefined || !life.fired || !(takesVm(fault) || fault.component === "shim")) return;
   await lane.events.until(id, /^exit \d+$/, EVENTS_MS).catch(() => undefined); // judgeExits reports it
 }
 
@@ -63,16 +63,16 @@ async function judgeRest(lane: Lane, fault: FaultCase, life: Life, before: Inven
   // containerd continues the call of a disconnected client, and then removes the bundle by its path, which
   // would be the next pod's: the id is free only when nothing is left. The same holds if containerd itself is
   // killed during a call: it finds the shim again, and knows the task until that has exited.
-  const early = life.calls.gone || fault.part === "containerd" ? await left() : [];
+  const early = life.calls.gone || fault.component === "containerd" ? await left() : [];
   const status = await life.administrator.again(life.id);
   const reuse: Problem[] =
-    status === 6 ? [] : [{ kind: "reuse", text: `the id's next container ended with ${status}` }];
+    status === 6 ? [] : [{ kind: "reuse", text: `the id's next container exited with ${status}` }];
   await life.administrator.remove();
   return [...early, ...reuse, ...(await left())];
 }
 
 function slowestKill({ how }: FaultCase, { calls }: Life): number | undefined {
-  const kills = calls.list.filter(({ step, what }) => step === "clean-up" && what.startsWith("kill"));
+  const kills = calls.list.filter(({ step, what }) => step === "cleanup" && what.startsWith("kill"));
   if (how !== "stop" || kills.length === 0) return undefined;
   return Math.max(...kills.map(({ begun, ended }) => ended - begun));
 }

@@ -14,8 +14,8 @@ const VITAL = ["guest", "qemu", "virtiofsd", "virtiofsd-worker", "vhost-device-v
 const KILLED = 137;
 
 /** Returns whether the fault removes the pod's VM, so that all waiters must get an exit. */
-export function takesVm({ part, how }: FaultCase): boolean {
-  return how === "kill" && (part === "shim" || VITAL.includes(part));
+export function takesVm({ component, how }: FaultCase): boolean {
+  return how === "kill" && (component === "shim" || VITAL.includes(component));
 }
 
 /**
@@ -23,9 +23,9 @@ export function takesVm({ part, how }: FaultCase): boolean {
  * object exists: containerd treats it as the end of the object. containerd returns UNKNOWN if the shim's
  * connection closes.
  */
-function honest({ part, how }: FaultCase, { what }: Call): readonly string[] {
+function honest({ component, how }: FaultCase, { what }: Call): readonly string[] {
   const ended = /^(kill|wait|delete)/.test(what) ? ["NOT_FOUND"] : [];
-  switch (part) {
+  switch (component) {
     case "launcher":
     case "shim":
       return ["UNAVAILABLE", "UNKNOWN", ...ended];
@@ -49,12 +49,12 @@ function honest({ part, how }: FaultCase, { what }: Call): readonly string[] {
 export function judge(fault: FaultCase, life: Life): Problem[] {
   const { fired } = life;
   const calls = life.calls.list;
-  if (!fired) return [{ kind: "reach", text: `${fault.at} was not reached: ${told(calls)}` }];
+  if (!fired) return [{ kind: "reach", text: `${fault.at} was not reached: ${firstFailure(calls)}` }];
   if (fault.how !== "error" && fired.pids.length === 0)
-    return [{ kind: "reach", text: `there was no ${fault.part} at ${fault.at}` }];
+    return [{ kind: "reach", text: `there was no ${fault.component} at ${fault.at}` }];
   const problems: Problem[] = [];
   for (const call of calls) {
-    if (call.code === "OK" || call.step === "clean-up") continue;
+    if (call.code === "OK" || call.step === "cleanup") continue;
     const before = call.ended < fired.at;
     const after = call.begun > fired.at;
     // A later call, or one that has only just arrived, may find that the container has exited, or is gone
@@ -63,7 +63,7 @@ export function judge(fault: FaultCase, life: Life): Problem[] {
     const codes = [
       ...(before ? [] : honest(fault, call)),
       ...(mayFindEnd && takesVm(fault) ? ["FAILED_PRECONDITION"] : []),
-      ...(after && fault.part === "shim" ? ["NOT_FOUND"] : []),
+      ...(after && fault.component === "shim" ? ["NOT_FOUND"] : []),
     ];
     if (!codes.includes(call.code))
       problems.push({ kind: "code", text: `${call.what}: ${call.code}: ${call.message}` });
@@ -81,10 +81,10 @@ export function judgeExits(fault: FaultCase, life: Life, events: (id: string) =>
       ...exits.map((event) => Number(event.slice("exit ".length))),
       ...life.waited.flatMap((one) => (one.id === id && one.status !== undefined ? [one.status] : [])),
     ];
-    if (statuses.length === 0 && fault.part !== "containerd")
-      problems.push({ kind: "notice", text: `nobody was told that ${id} has ended` });
+    if (statuses.length === 0 && fault.component !== "containerd")
+      problems.push({ kind: "notice", text: `no client was notified of the exit of ${id}` });
     for (const status of new Set(statuses))
-      if (status !== KILLED) problems.push({ kind: "status", text: `${id} ended with ${status}` });
+      if (status !== KILLED) problems.push({ kind: "status", text: `${id} exited with ${status}` });
   }
   return problems;
 }
@@ -96,12 +96,12 @@ export function judgeExits(fault: FaultCase, life: Life, events: (id: string) =>
 export function noticedAfter(fault: FaultCase, life: Life): number | undefined {
   const { fired } = life;
   if (!fired || !takesVm(fault)) return undefined;
-  const made = life.calls.list.some(
+  const created = life.calls.list.some(
     ({ what, code, begun, ended }) =>
       what.startsWith("create") && code === "OK" && begun <= fired.at && fired.at <= ended,
   );
   const outlived =
-    made && life.calls.list.some(({ what, code }) => what.startsWith("start") && code === "OK");
+    created && life.calls.list.some(({ what, code }) => what.startsWith("start") && code === "OK");
   if (outlived) return undefined;
   const times = [
     ...life.calls.list
@@ -112,7 +112,7 @@ export function noticedAfter(fault: FaultCase, life: Life): number | undefined {
   return times.length === 0 ? undefined : Math.min(...times) - fired.at;
 }
 
-function told(calls: readonly Call[]): string {
+function firstFailure(calls: readonly Call[]): string {
   const failed = calls.find(({ code }) => code !== "OK");
   return failed ? `${failed.what}: ${failed.code}: ${failed.message}` : "every call was answered";
 }

@@ -1,6 +1,6 @@
 /**
- * Tests of native/vsock.c and src/vsock/native.ts on a kernel that has vsock between a machine and itself
- * (vsock_loopback). test/e2e/vsock.e2e.test.ts runs them in a container: few hosts have that module.
+ * Tests of native/vsock.c and src/vsock/native.ts on a kernel with vsock loopback (vsock_loopback).
+ * test/e2e/vsock.e2e.test.ts runs them in a container, since few hosts have that module.
  */
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
@@ -44,7 +44,7 @@ async function connect(port = PORT): Promise<Socket> {
   return socket;
 }
 
-/** All that comes until the peer's end. Not an iterator: that would close both directions. */
+/** Reads to the peer's end of file. Not with an iterator: that would close both directions. */
 async function read(socket: Socket): Promise<Buffer> {
   const chunks: Buffer[] = [];
   socket.on("data", (chunk: Buffer) => chunks.push(chunk)).resume();
@@ -52,29 +52,29 @@ async function read(socket: Socket): Promise<Buffer> {
   return Buffer.concat(chunks);
 }
 
-test("a half-close ends one direction and leaves the other", async () => {
+test("a half-close ends one direction and leaves the other open", async () => {
   listen((socket) => void read(socket).then((data) => socket.end(`got ${data}`)));
   const socket = await connect();
   socket.end("question");
   assert.equal(String(await read(socket)), "got question");
 });
 
-test("a reader that waits holds the writer back, and nothing is lost", async () => {
+test("a paused reader blocks the writer, and nothing is lost", async () => {
   const accepted = new Promise<Socket>((resolve) => listen(resolve));
   const [writer, reader] = [await connect(), await accepted];
   reader.pause();
   const data = randomBytes(4 << 20);
   let sent = 0;
-  let held = false;
+  let blocked = false;
   const step = 64 << 10;
-  // That a writer waits is a matter of time alone; one that goes on late on a slow machine is only seen as held before.
-  while (sent < data.length && !held) {
+  // Only a timeout shows that a writer is blocked. On a slow machine one that continues later counts as blocked, too.
+  while (sent < data.length && !blocked) {
     const flowing = writer.write(data.subarray(sent, sent + step));
     sent += step;
-    if (!flowing) held = await Promise.race([once(writer, "drain").then(() => false), sleep(500, true)]);
+    if (!flowing) blocked = await Promise.race([once(writer, "drain").then(() => false), sleep(500, true)]);
   }
-  assert.ok(held, `all ${sent} bytes were taken`);
-  assert.ok(sent < 2 << 20, `${sent} bytes were taken before the writer was held back`);
+  assert.ok(blocked, `all ${sent} bytes were accepted`);
+  assert.ok(sent < 2 << 20, `${sent} bytes were accepted before the writer was blocked`);
   writer.end(data.subarray(sent));
   const received = await read(reader);
   const sha256 = (bytes: Buffer) => createHash("sha256").update(bytes).digest("hex");
@@ -82,7 +82,7 @@ test("a reader that waits holds the writer back, and nothing is lost", async () 
   reader.destroy();
 });
 
-test("nobody listens: at once; nobody answers: when the time is over", async () => {
+test("connect fails at once if nothing listens, and at the deadline if nothing answers", async () => {
   await assert.rejects(connect(), {
     code: "Unavailable",
     message: /connect to vsock 1:5000: connection reset by peer/,
@@ -94,7 +94,7 @@ test("nobody listens: at once; nobody answers: when the time is over", async () 
   deadline.dispose();
 });
 
-test("a port is taken once", () => {
+test("only one server can listen on a port", () => {
   listen(() => undefined);
   assert.throws(() => vsock.listen(ANY, PORT, () => undefined), {
     code: "Unavailable",
@@ -102,7 +102,7 @@ test("a port is taken once", () => {
   });
 });
 
-test("a peer that comes later is reached when it is there; the deadline tells the last failure", async () => {
+test("connectUntilUp reaches a peer that listens later; at the deadline its error contains the last failure", async () => {
   const short = Deadline.after(300, "the agent");
   await assert.rejects(vsock.connectUntilUp(LOCAL, PORT, short), {
     code: "DeadlineExceeded",
@@ -110,7 +110,7 @@ test("a peer that comes later is reached when it is there; the deadline tells th
   });
   const deadline = Deadline.after(20_000, "the agent");
   const connected = vsock.connectUntilUp(LOCAL, PORT, deadline);
-  await sleep(100); // some tries fail; which, nothing tells
+  await sleep(100); // some attempts fail meanwhile
   listen((socket) => socket.end("here"));
   const socket = await connected;
   sockets.push(socket);
@@ -118,16 +118,16 @@ test("a peer that comes later is reached when it is there; the deadline tells th
   deadline.dispose();
 });
 
-test("a peer that goes away without reading is told as a reset or an end, not as silence", async () => {
+test("a peer that closes without reading ends or resets the connection", async () => {
   listen((socket) => socket.once("data", () => socket.destroy()));
   const socket = await connect();
   const ends = Promise.race([once(socket, "end"), once(socket, "error"), once(socket, "close")]);
   socket.resume().write("x".repeat(1 << 16));
-  await Promise.race([ends, sleep(20_000).then(() => assert.fail("nothing was told"))]);
+  await Promise.race([ends, sleep(20_000).then(() => assert.fail("the connection did not end"))]);
   socket.on("error", () => undefined).destroy();
 });
 
-test("sixty streams at once, and no descriptor stays", async () => {
+test("sixty concurrent streams leave no descriptor open", async () => {
   const count = () => readdirSync("/proc/self/fd").length;
   listen((socket) => void read(socket).then((data) => socket.end(data)));
   const before = count();
@@ -138,27 +138,29 @@ test("sixty streams at once, and no descriptor stays", async () => {
       assert.equal(String(await read(socket)), `stream ${index}`);
     }),
   );
-  for (let tries = 0; tries < 100 && count() > before; tries++) await sleep(20);
+  for (let attempts = 0; attempts < 100 && count() > before; attempts++) await sleep(20);
   assert.ok(count() <= before, `${count()} descriptors, ${before} before`);
 });
 
 for (const port of [AGENT_PORT.ttrpc, AGENT_PORT.stdio, AGENT_PORT.forward]) {
   test(`the agent of this guest closes a container's connection to port ${port}`, async () => {
     const socket = await connect(port).catch((error: unknown) => {
-      // The end may overtake the answer to the connect.
+      // The close may overtake the answer to the connect.
       assert.match(String(error), /connection (reset by peer|timed out)/);
     });
     if (!socket) return;
     const ended = Promise.race([once(socket, "end"), once(socket, "error"), once(socket, "close")]);
-    // Nothing is sent: who waits for a token or a call keeps the connection.
-    await Promise.race([ended, sleep(20_000).then(() => assert.fail("it was kept"))]).catch((error) => {
-      if (error?.code !== "ECONNRESET") throw error;
-    });
+    // Nothing is sent: a server that waits for a token or a call would keep the connection.
+    await Promise.race([ended, sleep(20_000).then(() => assert.fail("the connection stayed open"))]).catch(
+      (error) => {
+        if (error?.code !== "ECONNRESET") throw error;
+      },
+    );
     socket.on("error", () => undefined).destroy();
   });
 }
 
-test("without /dev/vhost-vsock there is no context id to reserve", () => {
+test("without /dev/vhost-vsock a context id cannot be reserved", () => {
   assert.throws(() => vsock.reserveCid(), {
     code: "Unavailable",
     message: /vhost-vsock: no such file or directory/,

@@ -9,10 +9,10 @@ import type { Streams, Task } from "../testkit/task.ts";
 import { ended, failure, HostilePods, kill, mayFail } from "./hostile-pods.ts";
 
 /** Exit status of pods that a guest's behaviour kills, or that are killed because of it. */
-const LOST = 137;
+const KILLED = 137;
 
 /** The error of a call after its deadline, from the shim or a client in between. */
-const GIVEN_UP = /within|deadline|cancel/i;
+const TIMED_OUT = /within|deadline|cancel/i;
 
 interface Case {
   readonly evil: string;
@@ -27,75 +27,79 @@ interface Case {
   /** Whether the start fails. */
   readonly startFails?: RegExp;
   /** What the log must contain. */
-  readonly says?: RegExp;
+  readonly logs?: RegExp;
 }
 
 const CASES: readonly Case[] = [
-  { evil: "silent:startProcess", shows: "a start without an answer", startFails: GIVEN_UP },
-  { evil: "silent:waitProcess", shows: "an end that is kept secret" },
-  { evil: "silent:signalProcess", shows: "a signal without an answer", says: /cannot be killed/ },
-  { evil: "silent", shows: "no answer at all", startFails: GIVEN_UP, says: /cannot be killed/ },
-  { evil: "kills-nothing", shows: "a kill that is only said to be done", says: /after SIGKILL/ },
-  { evil: "refuses:NotFound", shows: "NotFound to everything", startFails: /no no/ },
+  { evil: "silent:startProcess", shows: "a start that is not answered", startFails: TIMED_OUT },
+  { evil: "silent:waitProcess", shows: "an exit that is not reported" },
+  { evil: "silent:signalProcess", shows: "a signal that is not answered", logs: /cannot be killed/ },
+  { evil: "silent", shows: "no answer to any call", startFails: TIMED_OUT, logs: /cannot be killed/ },
+  { evil: "kills-nothing", shows: "a kill that is only reported as done", logs: /after SIGKILL/ },
+  { evil: "refuses:NotFound", shows: "NotFound for every call", startFails: /no no/ },
   {
     evil: "refuses:Unimplemented",
-    shows: "Unimplemented to everything",
+    shows: "Unimplemented for every call",
     startFails: /reported as Unimplemented/,
   },
-  { evil: "refuses-call:shutdown", shows: "a VM that is not shut down", says: /did not shut down by itself/ },
-  { evil: "ends-at-once:0", shows: "success of what still runs", ends: true, status: 0 },
-  { evil: "ends-at-once:999", shows: "an impossible exit status", ends: true, says: /exit status 999/ },
+  {
+    evil: "refuses-call:shutdown",
+    shows: "a VM that does not shut down",
+    logs: /did not shut down by itself/,
+  },
+  { evil: "ends-at-once:0", shows: "exit status 0 of a process that still runs", ends: true, status: 0 },
+  { evil: "ends-at-once:999", shows: "an impossible exit status", ends: true, logs: /exit status 999/ },
   {
     evil: "long-stats:2000000",
     shows: "statistics of 2 MB",
     act: failingStats,
     ends: true,
-    says: /statistics of p\d+ of \d+ characters/,
+    logs: /statistics of p\d+ of \d+ characters/,
   },
   {
     evil: "sends-garbage",
-    shows: "garbage in the place of frames",
+    shows: "garbage instead of frames",
     ends: true,
-    says: /violated the protocol|more than ttrpc allows/,
+    logs: /violated the protocol|more than ttrpc allows/,
   },
-  { evil: "announces-2-gib", shows: "a frame of 2 GiB", ends: true, says: /a frame of 2147483647 bytes/ },
+  { evil: "announces-2-gib", shows: "a frame of 2 GiB", ends: true, logs: /a frame of 2147483647 bytes/ },
   {
-    evil: "answers-nobody",
-    shows: "an answer that nobody waits for",
+    evil: "answers-unopened-stream",
+    shows: "an answer on a stream that was never opened",
     ends: true,
-    says: /violated the protocol/,
+    logs: /violated the protocol/,
   },
   {
     evil: "rubbish-answers",
     shows: "answers that cannot be decoded",
     act: failingStats,
     ends: true,
-    says: /violated the protocol/,
+    logs: /violated the protocol/,
   },
   { evil: "half-a-frame", shows: "a frame that never ends" },
-  { evil: "answers-again:4194304", shows: "answers to calls that are over" },
-  { evil: "tells-ooms:1000", shows: "OOM events without end", act: oomTold },
-  { evil: "tells-ooms:4000000", shows: "long OOM events without end" },
+  { evil: "answers-again:4194304", shows: "repeated answers to a finished call" },
+  { evil: "reports-ooms:1000", shows: "endless OOM events", act: oomReported },
+  { evil: "reports-ooms:4000000", shows: "endless long OOM events" },
   { evil: "fills-console", shows: "a console full of escape sequences" },
   {
     evil: "fills-streams",
-    shows: "output without end, to nobody",
+    shows: "endless output without a reader",
     streams: { stdin: true, readLater: true },
   },
-  { evil: "fills-streams", shows: "output without end, to a reader", streams: { stdin: true } },
+  { evil: "fills-streams", shows: "endless output with a reader", streams: { stdin: true } },
   {
     evil: "fills-streams",
-    shows: "a terminal without end",
+    shows: "endless output of a terminal",
     streams: { stdin: true, terminal: true, readLater: true },
   },
   { evil: "closes-streams", shows: "streams that are closed at once", streams: { stdin: true } },
-  { evil: "takes-no-streams", shows: "streams that nobody takes", streams: { stdin: true }, act: fillStdin },
+  { evil: "ignores-streams", shows: "streams that are never read", streams: { stdin: true }, act: fillStdin },
   { evil: "dials-the-host", shows: "thousands of connections to the host" },
-  { evil: "hangs-up", shows: "a connection that is ended", ends: true },
-  { evil: "dies", shows: "a kernel panic", ends: true, says: /panic/ },
+  { evil: "hangs-up", shows: "a closed connection", ends: true },
+  { evil: "dies", shows: "a kernel panic", ends: true, logs: /panic/ },
   { evil: "resets", shows: "a reset", ends: true },
-  { evil: "spins", shows: "a processor that is kept busy" },
-  { evil: "fills-memory", shows: "memory that is used up", ends: true },
+  { evil: "spins", shows: "a busy loop" },
+  { evil: "fills-memory", shows: "exhausted memory", ends: true },
 ];
 
 /** Returns the shim's warnings and errors in a log. */
@@ -105,7 +109,7 @@ function warnings(log: string): string {
 }
 
 /** Without it the flood would prove nothing. */
-async function oomTold({ containerId }: Task, { events }: HostilePods): Promise<void> {
+async function oomReported({ containerId }: Task, { events }: HostilePods): Promise<void> {
   await events.until(containerId, "oom");
 }
 
@@ -128,7 +132,7 @@ async function fillStdin(task: Task): Promise<void> {
       return;
     }
   }
-  assert.fail("40 MB were taken for a guest that reads nothing");
+  assert.fail("40 MB were accepted for a guest that does not read");
 }
 
 describe("hostile guest", {
@@ -144,9 +148,9 @@ describe("hostile guest", {
   });
   after(() => ready?.down());
 
-  for (const { evil, shows, streams, act, ends = false, status = LOST, startFails, says } of CASES) {
+  for (const { evil, shows, streams, act, ends = false, status = KILLED, startFails, logs } of CASES) {
     it(`${evil}: ${shows}`, async (t) => {
-      const said = await pods().guarded(async () => {
+      const log = await pods().guarded(async () => {
         const task = await pods().task({ evil, ...streams });
         const watch = await pods().watch(task);
         if (startFails) assert.match(await failure(task.start(1_500)), startFails);
@@ -154,18 +158,18 @@ describe("hostile guest", {
         await act?.(task, pods());
         if (!ends) {
           await watch.rounds(5);
-          await watch.quiet();
+          await watch.idle();
         }
         assert.equal(ends ? await ended(task) : await kill(task), status);
         await watch.rounds(1);
         t.diagnostic(await watch.end());
         await task.remove();
       });
-      if (says) assert.ok(says.test(said), `the log does not say ${says}: ${warnings(said)}`);
+      if (logs) assert.ok(logs.test(log), `${logs} is not in the log: ${warnings(log)}`);
     });
   }
 
-  it("refuses-call:createContainer: Create fails with a printable message", async () => {
+  it("Create fails with a printable message if the guest refuses it", async () => {
     await pods().guarded(async () => {
       assert.match(
         await failure(pods().task({ evil: "refuses-call:createContainer" })),
@@ -174,7 +178,7 @@ describe("hostile guest", {
     });
   });
 
-  it("no answer to Hello or to Create: Create fails in time", async () => {
+  it("Create fails in time if the guest does not answer Hello or Create", async () => {
     await pods().guarded(async () => {
       const greeting = pods().task({ config: "silentHello" });
       const creation = pods().task({ config: "silentCreate", evil: "silent:createContainer" });
@@ -184,7 +188,7 @@ describe("hostile guest", {
     });
   });
 
-  it("a container survives lies about its execs and its statistics", async (t) => {
+  it("a container survives false reports about its execs and statistics", async (t) => {
     await pods().guarded(async () => {
       const task = await pods().task({});
       const watch = await pods().watch(task);
@@ -204,30 +208,33 @@ describe("hostile guest", {
         const begin = Date.now();
         const one = await exec(`ended-at:${at}`);
         await one.start();
-        const told = Number((await client.tasks.wait(one.ref)).exitedAt?.seconds ?? Number.NaN);
-        assert.ok(told >= Math.floor(begin / 1000) && told <= Date.now() / 1000, `${told} for ${at}`);
+        const exitedAt = Number((await client.tasks.wait(one.ref)).exitedAt?.seconds ?? Number.NaN);
+        assert.ok(
+          exitedAt >= Math.floor(begin / 1000) && exitedAt <= Date.now() / 1000,
+          `${exitedAt} for ${at}`,
+        );
         await one.delete();
       }
       for (const call of ["createExec", "startProcess"]) {
         const one = await exec(`silent:${call}`);
-        assert.match(await failure(one.start(1_000)), GIVEN_UP);
+        assert.match(await failure(one.start(1_000)), TIMED_OUT);
         await status("honest");
       }
       const undeleted = await exec("silent:deleteProcess");
       await undeleted.start();
       assert.equal(await undeleted.exited(), 0);
-      assert.match(await failure(client.tasks.deleteProcess(undeleted.ref, { timeoutMs: 1_000 })), GIVEN_UP);
+      assert.match(await failure(client.tasks.deleteProcess(undeleted.ref, { timeoutMs: 1_000 })), TIMED_OUT);
       assert.equal(await status("deletes-nothing"), 0);
-      assert.equal(await status("owes-output"), 0);
+      assert.equal(await status("claims-pending-output"), 0);
       for (const evil of ["silent:statsContainer", "rubbish-stats", "long-stats:500000"]) {
         assert.equal(await status(evil), 0);
         await mayFail(client.tasks.metrics({ filters: [`id==${containerId}`] }));
       }
       await watch.rounds(3);
-      await watch.quiet();
+      await watch.idle();
       assert.equal(await status("honest"), 0);
       assert.equal(await task.state(), "RUNNING");
-      assert.equal(await kill(task), LOST);
+      assert.equal(await kill(task), KILLED);
       t.diagnostic(await watch.end());
       await task.remove();
     });

@@ -35,13 +35,13 @@ const CONTROL = /[\0-\x08\x0b-\x1f\x7f-\x9f]/;
 /** The configurations of the suite, each with the evil guest. */
 type Kind = "usual" | "silentHello" | "silentCreate";
 
-/** A containerd whose pods all have the evil guest; one of them behaves well. */
+/** A containerd whose pods all have the evil guest; one of them behaves honestly. */
 export class HostilePods {
   readonly #configs = new Map<Kind, string>();
   /** The events of all pods. */
   readonly events: TaskEvents;
   #count = 0;
-  #well: Task | undefined;
+  #honest: Task | undefined;
 
   private constructor(
     readonly containerd: Containerd,
@@ -57,8 +57,8 @@ export class HostilePods {
     const ctr = await containerd.namespace(`hostile-${process.pid}`);
     const pods = new HostilePods(containerd, new ContainerdClient(containerd.address, ctr), directory);
     await pods.#configure();
-    pods.#well = await pods.task({});
-    await pods.#well.start();
+    pods.#honest = await pods.task({});
+    await pods.#honest.start();
     return pods;
   }
 
@@ -66,9 +66,9 @@ export class HostilePods {
     return { namespace: this.client.namespace, directory: this.containerd.directory };
   }
 
-  get well(): Task {
-    assert.ok(this.#well);
-    return this.#well;
+  get honest(): Task {
+    assert.ok(this.#honest);
+    return this.#honest;
   }
 
   /** Creates a container in its own pod; `evil` selects its guest's behaviour. */
@@ -88,15 +88,15 @@ export class HostilePods {
     });
   }
 
-  /** Starts to watch the task's shim, and the answers of this and the well-behaved pod. */
+  /** Starts to watch the task's shim, and the answers of this and the honest pod. */
   async watch(task: Task): Promise<ShimWatch> {
     const [shim = 0] = (await podProcesses(this.client.namespace, task.containerId)).get("shim") ?? [];
-    const calls = [() => task.state(STATE_LIMIT_MS), () => this.well.state(STATE_LIMIT_MS)];
+    const calls = [() => task.state(STATE_LIMIT_MS), () => this.honest.state(STATE_LIMIT_MS)];
     return await ShimWatch.begin(shim, calls);
   }
 
   /**
-   * Runs a case. Nothing of it may be left, the well-behaved pod must work, and the log must be short and
+   * Runs a case. Nothing of it may be left, the honest pod must work, and the log must be short and
    * printable.
    */
   async guarded(run: () => Promise<void>): Promise<string> {
@@ -106,13 +106,13 @@ export class HostilePods {
     const events = this.events.seen.length;
     await run();
     await assertNoLeaks(before, this.scope);
-    assert.equal(await this.well.state(STATE_LIMIT_MS), "RUNNING");
-    assert.deepEqual(this.events.of(this.well.containerId), ["create", "start"]);
+    assert.equal(await this.honest.state(STATE_LIMIT_MS), "RUNNING");
+    assert.deepEqual(this.events.of(this.honest.containerId), ["create", "start"]);
     assert.ok(this.events.seen.length - events < EVENTS_LIMIT, "too many events");
-    const said = (await readFile(log)).subarray(begin).toString("utf8");
-    assert.ok(said.length < LOG_LIMIT, `${said.length} bytes in the log`);
-    assertPrintable(said);
-    return said;
+    const added = (await readFile(log)).subarray(begin).toString("utf8");
+    assert.ok(added.length < LOG_LIMIT, `${added.length} bytes in the log`);
+    assertPrintable(added);
+    return added;
   }
 
   async down(): Promise<void> {

@@ -14,9 +14,9 @@ const LONGEST_STATE_MS = 10_000;
 /** Interval between checks. */
 const STEP_MS = 50;
 /** Share of one CPU below which a shim counts as idle. */
-const QUIET_SHARE = 0.5;
-const QUIET_WINDOW_MS = 400;
-const QUIET_WITHIN_MS = 30_000;
+const IDLE_SHARE = 0.5;
+const IDLE_WINDOW_MS = 400;
+const IDLE_WITHIN_MS = 30_000;
 /** Duration of a clock tick (proc_pid_stat(5)). */
 const TICK_MS = 10;
 
@@ -53,12 +53,12 @@ export class ShimWatch {
   }
 
   /** Resolves when the shim is idle. */
-  async quiet(): Promise<void> {
-    for (const end = performance.now() + QUIET_WITHIN_MS; ; ) {
+  async idle(): Promise<void> {
+    for (const end = performance.now() + IDLE_WITHIN_MS; ; ) {
       const [time, used] = [performance.now(), await processorMs(this.#pid)];
-      await sleep(QUIET_WINDOW_MS);
+      await sleep(IDLE_WINDOW_MS);
       const share = ((await processorMs(this.#pid)) - used) / (performance.now() - time);
-      if (share < QUIET_SHARE) return;
+      if (share < IDLE_SHARE) return;
       assert.ok(
         performance.now() < end,
         `the shim uses ${share.toFixed(2)} of a processor and does not stop`,

@@ -1,6 +1,6 @@
 /**
- * hack/soak: makes, uses and removes pods for a while and tells what grows. One pod lives all the time: its shim's
- * memory and descriptors are watched.
+ * hack/soak: creates, uses and removes pods for a while and reports what grows. One pod runs all the time: its
+ * shim's memory and descriptors are watched.
  */
 import { readdir, readFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -10,14 +10,14 @@ import { Containerd } from "../testkit/containerd.ts";
 import { Cri, IDLE } from "../testkit/cri.ts";
 import { leaksSince, snapshot } from "../testkit/leaks.ts";
 
-/** What a process may have more at the end than after the first round: heaps breathe. */
+/** Allowed growth of a process from the first round to the end: heap sizes vary. */
 const MEMORY_ALLOWANCE_KIB = 16 * 1024;
 const DESCRIPTOR_ALLOWANCE = 8;
 
 const minutes = Number(process.argv[2] ?? 10);
 const handler = process.argv[3] ?? "hull";
 if (!(minutes > 0))
-  throw new Error(`usage: hack/soak [MINUTES] [HANDLER]: ${process.argv[2]} is no number of minutes`);
+  throw new Error(`usage: hack/soak [MINUTES] [HANDLER]: ${process.argv[2]} is not a number of minutes`);
 
 /** Resident memory (KiB) and open descriptors of a process. */
 async function usage(pid: number): Promise<{ memory: number; descriptors: number }> {

@@ -236,8 +236,7 @@ export const BODIES: Readonly<Record<string, Shape | null>> = {
 };
 
 /**
- * Returns what is wrong with `value` as a body of this shape (one sentence that names the field), or
- * undefined.
+ * Returns why `value` is not a body of this shape (a message that names the field), or undefined.
  */
 export function violation(value: unknown, type: Type, at = "body"): string | undefined {
   if (type === "string" || type === "boolean") {
@@ -273,5 +272,5 @@ export function violation(value: unknown, type: Type, at = "body"): string | und
 }
 
 function first(found: (string | undefined)[]): string | undefined {
-  return found.find((sentence) => sentence !== undefined);
+  return found.find((message) => message !== undefined);
 }

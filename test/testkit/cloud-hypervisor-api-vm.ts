@@ -347,8 +347,8 @@ function pathOf(action: VmAction, url: string): string {
 
 /** The checks of vmm/src/config.rs that hull's configurations can fail. */
 function validate(action: VmAction, config: Config): void {
-  const bad = (status: number, sentence: string) =>
-    refuse(action, status, "Failed to validate config", sentence);
+  const bad = (status: number, message: string) =>
+    refuse(action, status, "Failed to validate config", message);
   const lists = ["disks", "net", "fs", "pmem"].flatMap(
     (kind) => (config[kind] as Device[] | undefined) ?? [],
   );

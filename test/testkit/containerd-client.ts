@@ -50,7 +50,7 @@ export function ociAny(type: "Process" | "LinuxResources" | "Spec", value: objec
   return { typeUrl: `${JSON_TYPES}${type}`, value: Buffer.from(JSON.stringify(value)) };
 }
 
-/** The name of a failed call's gRPC status, `NOT_FOUND` for example. Throws what is no gRPC error. */
+/** The name of a failed call's gRPC status, `NOT_FOUND` for example. Throws any other error. */
 export function statusName(error: unknown): string {
   const { code, details } = error as { code?: unknown; details?: unknown };
   // Only gRPC's errors have details: the code of a failed program is a number, too.
@@ -136,7 +136,7 @@ export class ContainerdClient {
     const id = "model";
     await this.#ctr.expect(["containers", "create", BUSYBOX, id, "true"]);
     const { container } = await this.containers.get({ id });
-    if (!container?.spec) throw new Error("ctr made a container without a spec");
+    if (!container?.spec) throw new Error("ctr created a container without a spec");
     const { snapshotter, snapshotKey } = container;
     const { info } = await this.snapshots.stat({ snapshotter, key: snapshotKey });
     await this.#ctr.expect(["containers", "rm", id]);

@@ -72,7 +72,7 @@ export class Containerd {
     process.kill(pid, "SIGKILL");
     // It is not our child, so only /proc shows when its sockets and files are closed.
     for (const end = performance.now() + 60_000; await runs(pid); await sleep(10))
-      if (performance.now() > end) throw new Error(`containerd ${pid} does not end`);
+      if (performance.now() > end) throw new Error(`containerd ${pid} does not exit`);
   }
 
   /** Starts it again after `kill`, with its state. */

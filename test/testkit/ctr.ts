@@ -105,7 +105,7 @@ export class RunningCtr {
       const check = () => {
         if (this.#stdout.includes(text)) resolve();
         else if (this.#child.exitCode !== null || this.#child.signalCode !== null) {
-          reject(new Error(`ctr ended before it printed ${JSON.stringify(text)}: ${this.#stderr}`));
+          reject(new Error(`ctr exited before it printed ${JSON.stringify(text)}: ${this.#stderr}`));
         } else return;
         this.#waiting.delete(check);
       };

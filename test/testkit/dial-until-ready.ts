@@ -21,7 +21,7 @@ const PACE: DialPace = { firstMs: 50, factor: 1.03, longestMs: 1000 };
 /**
  * Dials a guest port until it answers: the first OK shows that the guest is up. Unanswered attempts stay
  * open, since each may still be answered and closing one before that crashes the daemon (README.md); the
- * first answered attempt wins, whichever it is. Rejects with DeadlineExceeded, with the last failure.
+ * first attempt that is answered wins. Rejects with DeadlineExceeded, with the last failure.
  */
 export async function dialUntilReady(
   path: string,

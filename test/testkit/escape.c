@@ -37,7 +37,7 @@ static void kill_newest(void) {
   up();
   for (;;) {
     pid_t last = newest(loadavg);
-    for (int tries = 0; tries < 6; tries++)
+    for (int attempts = 0; attempts < 6; attempts++)
       for (pid_t each = last; each <= last + 1; each++)
         if (each > self && kill(each, SIGKILL) == 0)
           say("hit\n");
@@ -59,20 +59,20 @@ int main(int argc, char **argv) {
     return 0;
   if (strcmp(way, "sleeps") == 0)
     wait_on(NULL);
-  if (strcmp(way, "forks on and on") == 0) {
+  if (strcmp(way, "forks endlessly") == 0) {
     up();
     while (fork() == 0) {
     }
     return 0;
   }
-  if (strcmp(way, "kills whoever comes") == 0) {
+  if (strcmp(way, "kills every process it can") == 0) {
     up();
     for (;;)
       kill(-1, SIGKILL);
   }
   if (strcmp(way, "kills the newest") == 0)
     kill_newest();
-  if (strcmp(way, "stops whoever comes") == 0) {
+  if (strcmp(way, "stops every process it can") == 0) {
     up();
     for (;;)
       kill(-1, SIGSTOP);

@@ -53,7 +53,7 @@ export function hypervisorCompliance(name: string, setUp: () => Promise<Complian
     };
     const soon = () => within(STEP_MS, "step");
 
-    test("boots, pauses, plugs and unplugs a device twice, and stops", async () => {
+    test("boots, pauses, hot-plugs and unplugs a device twice, and stops", async () => {
       const running = await boot();
       assert.ok(running.pid > 0);
       await setup.ready(running);
@@ -115,7 +115,7 @@ export function hypervisorCompliance(name: string, setUp: () => Promise<Complian
       }
     });
 
-    test("refuses 0 bytes of memory, and a VMM that exits at once, without delay", async () => {
+    test("reports 0 bytes of memory, and a VMM that exits at once, without delay", async () => {
       await assert.rejects(boot({ memoryMib: 8 }), { code: "InvalidArgument", message: /default_memory/ });
       await assert.rejects(boot({ extraArgs: ["--hull-no-such-option"] }), {
         code: "Unavailable",

@@ -87,7 +87,7 @@ export class OutputReader {
         if (there) finish(resolve);
         else if (this.#over) finish(() => fail("the stream ended"));
       };
-      const timer = setTimeout(() => finish(() => fail(`${withinMs} ms went by`)), withinMs);
+      const timer = setTimeout(() => finish(() => fail(`${withinMs} ms passed`)), withinMs);
       this.#waiting.add(check);
       check();
     });

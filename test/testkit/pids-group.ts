@@ -1,7 +1,7 @@
 import { access, mkdir, writeFile } from "node:fs/promises";
 import { CGROUPS, cgroupPath, removeCgroup } from "./cgroup.ts";
 
-/** A cgroup with the pids controller, in whichever cgroup version has it here. */
+/** A cgroup with the pids controller, in the cgroup version that has it on this host. */
 export class PidsGroup {
   private constructor(
     /** Within the hierarchy. */

@@ -4,7 +4,7 @@ import { ApiClient } from "../../src/hypervisor/cloud-hypervisor/api-client.ts";
 import type { VmInfo } from "../../src/hypervisor/cloud-hypervisor/api-types.ts";
 
 /** How long to wait for an answer before trying another connection. */
-const TRY_MS = 3_000;
+const ATTEMPT_MS = 3_000;
 
 /** Waits until the VM runs. Resolves with vm.info of the API at `socket`, and the VMM's PID. */
 export async function runningCloudHypervisor(socket: string): Promise<{ pid: number; info: VmInfo }> {
@@ -13,9 +13,9 @@ export async function runningCloudHypervisor(socket: string): Promise<{ pid: num
   try {
     while (true) {
       // The VM is not created yet, or the shim, which binds the socket, still has it and does not answer.
-      const patience = deadline.shorter(TRY_MS, "an answer");
-      const info = await client.info(patience).catch(() => undefined);
-      patience.dispose();
+      const attempt = deadline.shorter(ATTEMPT_MS, "an answer");
+      const info = await client.info(attempt).catch(() => undefined);
+      attempt.dispose();
       if (info?.state === "Running") return { pid: (await client.ping(deadline)).pid ?? 0, info };
       await deadline.race(sleep(50));
     }

@@ -6,7 +6,7 @@ const MOST_TURNS = 2_000;
 export async function standstill(progress: () => number): Promise<number> {
   let last = progress();
   for (let turn = 0, still = 0; still < TURNS; turn++, still++) {
-    if (turn === MOST_TURNS) throw new Error(`it goes on and on: ${last} by now`);
+    if (turn === MOST_TURNS) throw new Error(`still in progress after ${MOST_TURNS} turns: ${last}`);
     await new Promise(setImmediate);
     if (progress() !== last) still = 0;
     last = progress();

@@ -25,7 +25,7 @@ const ACCESS = /^rw?$/;
 /**
  * How often to retry a disk whose device node exists but cannot be opened yet: there is no event for that.
  */
-const LOOK_MS = 2;
+const RETRY_MS = 2;
 
 /** A disk as the kernel knows it. */
 interface KernelDisk {
@@ -86,7 +86,7 @@ export async function awaitDisks(
           const disks = serials.flatMap((serial) => known.get(serial) ?? []);
           if (disks.length < serials.length) return;
           if (disks.every(({ name }) => opens(sys, name))) resolve(disks);
-          else timer = sys.setTimer(LOOK_MS, look);
+          else timer = sys.setTimer(RETRY_MS, look);
         } catch (error) {
           reject(error);
         }

@@ -26,7 +26,7 @@ function listening() {
   return { fake, fd, accepted, lines, listener };
 }
 
-it("accepts connections from the host only, and logs others once", async () => {
+it("a listener accepts connections from the host only, and logs others once", async () => {
   const { fake, fd, accepted, lines } = listening();
   const strangers = [...STRANGERS, ...STRANGERS].map((cid) => fake.dial(fd, cid));
   const host = fake.dial(fd);
@@ -40,7 +40,7 @@ it("accepts connections from the host only, and logs others once", async () => {
   assert.deepEqual(lines, ["warn: vsock: closed a connection of context id 1, which is not the host"]);
 });
 
-it("ignores a peer that has closed before accept", async () => {
+it("a listener ignores a peer that has closed before accept", async () => {
   const { fake, fd, accepted, lines } = listening();
   fake.hangUp(fake.dial(fd));
   fake.dial(fd);
@@ -48,7 +48,7 @@ it("ignores a peer that has closed before accept", async () => {
   assert.deepEqual([accepted.length, lines], [1, []]);
 });
 
-it("closes strangers on every port of the agent", async () => {
+it("every port of the agent closes connections from other peers than the host", async () => {
   const guest = new FakeGuest();
   const { fake } = guest;
   const forward = fake.listen();
@@ -62,7 +62,7 @@ it("closes strangers on every port of the agent", async () => {
 });
 
 for (const error of ["EMFILE", "ENFILE", "ENOMEM"]) {
-  it(`does not spin while accept fails with ${error}, and accepts pending connections afterwards`, async () => {
+  it(`a listener does not spin while accept fails with ${error}, and accepts pending connections afterwards`, async () => {
     const { fake, fd, accepted, lines } = listening();
     fake.acceptFails = error;
     fake.dial(fd);
@@ -81,7 +81,7 @@ for (const error of ["EMFILE", "ENFILE", "ENOMEM"]) {
   });
 }
 
-it("leaves nothing behind when it is closed during a pause", () => {
+it("a listener that is closed during a pause leaves nothing behind", () => {
   const { fake, fd, listener } = listening();
   fake.acceptFails = "EMFILE";
   fake.dial(fd);
@@ -90,7 +90,7 @@ it("leaves nothing behind when it is closed during a pause", () => {
   assert.deepEqual([fake.openFds, fake.timerCount, fake.watchCount], [0, 0, 0]);
 });
 
-it("stdio: connections without a token are limited in number and time", async () => {
+it("the stdio port limits the number and time of connections without a token", async () => {
   const fake = new FakeSys();
   const fd = fake.listen();
   new StreamListener(fake.sys, fd, new TokenTable(), () => undefined);
@@ -102,7 +102,7 @@ it("stdio: connections without a token are limited in number and time", async ()
   assert.deepEqual([open(), fake.openFds, fake.timerCount], [0, 1, 0]);
 });
 
-it("forward: connections are limited in number, and those without a port in time", async () => {
+it("the forward port limits the number of connections, and the time of those without a port", async () => {
   const fake = new FakeSys();
   const fd = fake.listen();
   new ForwardListener(fake.sys, fd, () => undefined).allow(TOKEN);
@@ -116,7 +116,7 @@ it("forward: connections are limited in number, and those without a port in time
   assert.deepEqual([open(), fake.openFds, fake.timerCount], [0, 1, 0]);
 });
 
-it("forward: connects only with the pod's token, and never before the pod has one", async () => {
+it("the forward port connects only with the pod's token, and never before the pod has one", async () => {
   const fake = new FakeSys();
   const asked: string[] = [];
   const tcpConnect = (address: string, port: number) => {

@@ -2,7 +2,7 @@
 import * as sys from "sys";
 import { check, decode, encode, equal, runAll, scratch, test, throwsCode } from "./harness.ts";
 
-test("write and read a file", () => {
+test("a written file can be read", () => {
   const path = `${scratch()}/file`;
   sys.writeFile(path, "grüße\n");
   equal(decode(sys.readFile(path)), "grüße\n");
@@ -13,7 +13,7 @@ test("write and read a file", () => {
   equal(sys.stat(path).mode & 0o7777, 0o600);
 });
 
-test("the read limit", () => {
+test("a file above the read limit is refused", () => {
   const path = `${scratch()}/file`;
   sys.writeFile(path, new Uint8Array(10_000));
   equal(sys.readFile(path, 10_000).length, 10_000);
@@ -21,7 +21,7 @@ test("the read limit", () => {
   throwsCode("EFBIG", () => sys.readFile("/dev/zero"));
 });
 
-test("files of procfs, whose size is 0", () => {
+test("files of procfs, whose size is 0, are read", () => {
   check(decode(sys.readFile("/proc/self/status")).includes("VmRSS"), "no VmRSS");
 });
 
@@ -32,7 +32,7 @@ test("errors name call, path and code", () => {
   throwsCode("EINVAL", () => sys.open("a\0b", sys.O_RDONLY));
 });
 
-test("directories, symlinks, names", () => {
+test("directories and symlinks are created, listed, renamed and removed", () => {
   const directory = scratch();
   sys.mkdirp(`${directory}/a/b/c`, 0o700);
   sys.mkdirp(`${directory}/a/b/c`);
@@ -61,7 +61,7 @@ test("descriptors are close-on-exec", () => {
   throwsCode("EBADF", () => sys.close(fd));
 });
 
-test("inotify", () => {
+test("inotify reports changes", () => {
   const directory = scratch();
   const fd = sys.inotify(directory, sys.IN_CREATE);
   const buffer = new Uint8Array(4096);

@@ -32,7 +32,7 @@ async function output(options: Omit<sys.SpawnOptions, "fds">): Promise<string> {
   return text;
 }
 
-test("exit code and signal", async () => {
+test("waitpid returns exit code and signal", async () => {
   const code = sys.spawn({ argv: [SHELL, "-c", "exit 7"] });
   equal(await ended(code), { pid: code, code: 7, signal: 0 });
   const killed = sys.spawn({ argv: [SHELL, "-c", "kill -9 $$"] });
@@ -66,7 +66,7 @@ test("raiseFileLimit changes the limit of this process, not of its children", as
   equal(await limits(), before);
 });
 
-test("environment, working directory, PATH search", async () => {
+test("a child gets environment and working directory, and is found in PATH", async () => {
   equal(
     await output({ argv: [SHELL, "-c", "echo $A-$B; pwd"], env: ["A=1", "B=x y"], cwd: "/usr" }),
     "1-x y\n/usr\n",
@@ -117,7 +117,7 @@ test("children die with their parent", async () => {
   sys.close(read);
 });
 
-test("SIGCHLD and reaping of many", async () => {
+test("SIGCHLD reports children, and all are reaped", async () => {
   const left = new Set<number>();
   // A signal handler alone does not keep the loop running.
   const alive = setTimeout(() => check(false, `not reaped within 10 s: ${[...left]}`), 10_000);

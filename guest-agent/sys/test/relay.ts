@@ -67,7 +67,7 @@ const data = pattern(10 * 2 ** 20 + 12_345);
 const sum = checksum(data);
 
 for (const [name, make] of Object.entries(shapes)) {
-  test(`10 MiB ${name}`, async () => {
+  test(`${name}: 10 MiB pass unchanged`, async () => {
     const before = openDescriptors();
     const { write, source, target, read } = make();
     const moved = relay(source, target);
@@ -81,7 +81,7 @@ for (const [name, make] of Object.entries(shapes)) {
     equal(openDescriptors(), before);
   });
 
-  test(`the target of ${name} dies: an error, the source untouched`, async () => {
+  test(`${name}: if the target closes, the relay ends with an error and leaves the source alone`, async () => {
     const { write, source, target, read } = make();
     const moved = relay(source, target);
     sys.close(read);
@@ -90,7 +90,7 @@ for (const [name, make] of Object.entries(shapes)) {
     closeAll(write, source, target);
   });
 
-  test(`the target of ${name} dies and the source is drained`, async () => {
+  test(`${name}: if the target closes, the source is drained on request`, async () => {
     const { write, source, target, read } = make();
     const moved = relay(source, target, true);
     sys.close(read);
@@ -101,7 +101,7 @@ for (const [name, make] of Object.entries(shapes)) {
     closeAll(source, target);
   });
 
-  test(`both ends of ${name} die while bytes wait`, async () => {
+  test(`${name}: both ends close while bytes are in flight`, async () => {
     const { write, source, target, read } = make();
     const moved = relay(source, target);
     // Fill both sides, then close them.
@@ -166,7 +166,7 @@ test("an idle relay does not spin", async () => {
   sys.close(read);
 });
 
-test("regular files and /dev/null", async () => {
+test("regular files and /dev/null can be relayed", async () => {
   const directory = scratch();
   sys.writeFile(`${directory}/in`, data);
   const source = sys.open(`${directory}/in`, sys.O_RDONLY);
@@ -183,7 +183,7 @@ test("regular files and /dev/null", async () => {
   closeAll(read, nothing);
 });
 
-test("a terminal: both directions at once, and its end is an end of file", async () => {
+test("a terminal is relayed in both directions at once, and its close is an end of file", async () => {
   const TIOCGPTPEER = 0x5441;
   const O_NOCTTY = 0o400;
   const master = sys.open("/dev/ptmx", sys.O_RDWR | sys.O_NONBLOCK | O_NOCTTY);

@@ -14,7 +14,7 @@ import {
   writeAll,
 } from "./harness.ts";
 
-test("a Unix socket with its mode, connect, accept, half-close", async () => {
+test("a Unix socket has its mode, and can be connected, accepted and half-closed", async () => {
   const path = `${scratch()}/s`;
   const before = openDescriptors();
   const listener = sys.unixListen(path, 8, 0o600);

@@ -108,7 +108,7 @@ async function measureFiles(bench: Bench): Promise<void> {
 
 export const files: Measure = {
   name: "files",
-  what: "a host directory over virtio-fs beside the same directory on the host, with the same programs",
+  what: "a host directory over virtio-fs compared with the same directory on the host, with the same programs",
   limitSeconds: 1200,
   run: measureFiles,
 };

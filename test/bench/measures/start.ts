@@ -24,7 +24,7 @@ export async function runOnce(bench: Bench, subject: Subject): Promise<{ first: 
 
 export const start: Measure = {
   name: "start",
-  what: "ctr run to the first byte and to its end, beside QEMU alone with the same guest",
+  what: "ctr run to the first byte and to its end, compared with QEMU alone with the same guest",
   limitSeconds: 900,
   async run(bench) {
     const { report, containerd, subjects } = bench;

@@ -20,8 +20,8 @@ const ALL_SETS = (names: string[]) =>
 async function failing({ host }: Subject, args: string[], cause: RegExp) {
   const exec = await host.exec(args);
   try {
-    const told = await refusal(exec.start(), cause);
-    return told === "OK" ? `started, ended with ${await exec.exited()}` : told;
+    const error = await refusal(exec.start(), cause);
+    return error === "OK" ? `started, exited with ${await exec.exited()}` : error;
   } finally {
     await exec.delete();
   }

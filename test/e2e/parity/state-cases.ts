@@ -30,8 +30,8 @@ async function metrics({ client }: Subject, id: string) {
  */
 async function untilDeleted({ runtime, events }: Subject, id: string, last: string): Promise<string[]> {
   const deletion = /^delete \d+$/;
-  const told = await events.until(id, runtime === "hull" ? deletion : last);
-  return told.filter((event) => !deletion.test(event));
+  const seen = await events.until(id, runtime === "hull" ? deletion : last);
+  return seen.filter((event) => !deletion.test(event));
 }
 
 /** Resolves with whether `measure` stays the same for `ms` milliseconds, now or soon. */
@@ -186,16 +186,16 @@ export const STATE_CASES: readonly ParityCase[] = [
         ["sleep", "1000"],
         async (task) => {
           const codes = [];
-          let told = true;
+          let reported = true;
           for (let time = 1; time <= 2; time++) {
             const before = subject.events.of(task.containerId).filter((event) => event === "oom").length;
             codes.push((await task.sh(EAT)).code);
             const end = performance.now() + 30_000;
             const oom = () => subject.events.of(task.containerId).filter((event) => event === "oom").length;
             while (oom() === before && performance.now() < end) await sleep(50);
-            told &&= oom() > before;
+            reported &&= oom() > before;
           }
-          return { codes, told, state: await task.state() };
+          return { codes, reported, state: await task.state() };
         },
         {
           edit: ({ linux }) => {

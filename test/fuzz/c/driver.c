@@ -20,7 +20,7 @@ enum {
   KEPT = 4096,
   EDGES = 1 << 13,
   /* Timeout of one input in seconds: more is a hang. */
-  PATIENCE = 60,
+  TIMEOUT = 60,
 };
 
 static uint8_t counts[EDGES], seen[EDGES];
@@ -61,8 +61,8 @@ static void leave_input(void) {
   if (fd < 0 || write(fd, current, current_size) < 0)
     return;
   close(fd);
-  static const char told[] = "the input is in ";
-  (void)!write(2, told, sizeof(told) - 1);
+  static const char text[] = "the input is in ";
+  (void)!write(2, text, sizeof(text) - 1);
   (void)!write(2, crash_file, strlen(crash_file));
   (void)!write(2, "\n", 1);
 }
@@ -93,7 +93,7 @@ static uint8_t class_of(uint8_t count) {
 static void try_current(void) {
   memset(counts, 0, sizeof(counts));
   before = 0;
-  alarm(PATIENCE);
+  alarm(TIMEOUT);
   LLVMFuzzerTestOneInput(current, current_size);
   bool is_new = false;
   for (size_t edge = 0; edge < EDGES; edge++) {

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* Tries one input; what does not hold ends the process. */
+/* Tries one input; a property that does not hold ends the process. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 typedef struct Seed {
@@ -32,7 +32,7 @@ extern const size_t fuzz_seed_count;
     }                                                                                                        \
   } while (0)
 
-/* How many of the first descriptors are open: the same again as long as none is left. */
+/* The number of open descriptors among the first ones: it must not grow. */
 static inline int open_descriptors(void) {
   int count = 0;
   for (int fd = 0; fd < 64; fd++)

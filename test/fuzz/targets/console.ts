@@ -34,8 +34,8 @@ export const consoleBytes: Target = {
     assert.doesNotMatch(text, OBEYED);
     assert.doesNotMatch(text, /\p{Surrogate}/u);
     assert.equal(printable(text), text, "what was shown once is shown the same again");
-    const told = lastLines(input.toString("utf8"), 5).split("\n");
-    assert.ok(told.length <= 5 && told.every((line) => line.length <= 500));
+    const lines = lastLines(input.toString("utf8"), 5).split("\n");
+    assert.ok(lines.length <= 5 && lines.every((line) => line.length <= 500));
     assert.doesNotMatch(printable(input.toString("utf16le"), 100), OBEYED);
     return true;
   },

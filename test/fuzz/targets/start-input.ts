@@ -31,10 +31,10 @@ export const startInput: Target = {
   tokens: ["runtimeoptions.v1.Options", "containerd.runc.v1.Options", "\x0a\x02c1", "\x12\x06k8s.io"],
   run(input) {
     try {
-      const { options: given, logLevel, ...said } = parseStartInput(input, "k8s.io", "c1");
-      const { grpcAddress, ttrpcAddress, containerdVersion } = said;
+      const { options: given, logLevel, ...others } = parseStartInput(input, "k8s.io", "c1");
+      const { grpcAddress, ttrpcAddress, containerdVersion } = others;
       const record: BootstrapRecord = {
-        ...{ namespace: "k8s.io", id: "c1", bundle: "/b", publishBinary: said.containerdBinary },
+        ...{ namespace: "k8s.io", id: "c1", bundle: "/b", publishBinary: others.containerdBinary },
         ...{ grpcAddress, ttrpcAddress, containerdVersion, logLevel: logLevel ?? "info", options: given },
       };
       const again = decodeRecord(encodeRecord(record));
@@ -66,7 +66,7 @@ export const flags: Target = {
     const args = input.toString("utf8").split("\n");
     try {
       const parsed = parseFlags(args);
-      assert.deepEqual(Object.keys(parsed), KEYS, "a flag that nobody has defined");
+      assert.deepEqual(Object.keys(parsed), KEYS, "an undefined flag");
       for (const value of Object.values(parsed)) assert.ok(["string", "boolean"].includes(typeof value));
       const given = [parsed.namespace, parsed.id, parsed.address, parsed.bundle, parsed.action];
       assert.ok(given.every((value) => value === "" || args.some((arg) => arg.endsWith(value))));

@@ -25,13 +25,13 @@ export const CALLS: Readonly<Record<string, Make>> = {
   refuses: ({ argument }) => ({
     answer: (call) => {
       if (call.method === "waitProcess" || call.method === "createContainer") return call.honest();
-      throw rudeError(argument as ErrorCode);
+      throw hostileError(argument as ErrorCode);
     },
   }),
   /** Answers one call with an error. */
   "refuses-call": ({ argument }) => ({
     answer: (call) => {
-      if (call.method === argument) throw rudeError("Internal");
+      if (call.method === argument) throw hostileError("Internal");
       return call.honest();
     },
   }),
@@ -54,8 +54,8 @@ export const CALLS: Readonly<Record<string, Make>> = {
       exitedAtUnixNano: BigInt(argument),
     })),
   }),
-  /** Reports that an endless output is still pending. */
-  "owes-output": () => ({
+  /** Reports that the maximum of output is still pending. */
+  "claims-pending-output": () => ({
     answer: onWait(async (call) => ({
       ...((await call.honest()) as object),
       ...{ stdoutBytes: MOST, stderrBytes: MOST },
@@ -83,7 +83,7 @@ export const CALLS: Readonly<Record<string, Make>> = {
 };
 
 /** An error message with terminal escapes, of excessive length. */
-function rudeError(code: ErrorCode): HullError {
+function hostileError(code: ErrorCode): HullError {
   return new HullError(code, `\x1b]0;owned\x07\x1b[2J\x9b31m\r\n\0\u202e${"no ".repeat(20_000)}`);
 }
 

@@ -60,7 +60,7 @@ export class Evil {
   readonly #real: Sys;
   #behaviour: Behaviour = {};
   /** The process whose start switches the behaviour on. */
-  #bringer: string | undefined;
+  #origin: string | undefined;
   #transport: Transport | undefined;
   #streams: number | undefined;
   readonly #drained = new Set<() => void>();
@@ -138,7 +138,7 @@ export class Evil {
     const { containerId = "", execId = "" } = request as { containerId?: string; execId?: string };
     const chosen = chosenBy(request.spec ?? request.process);
     if (chosen !== undefined) this.#choose(chosen, `${containerId}/${execId}`, containerId);
-    const begins = method === "startProcess" && this.#bringer === `${containerId}/${execId}`;
+    const begins = method === "startProcess" && this.#origin === `${containerId}/${execId}`;
     const { begin, answer } = this.#behaviour;
     const answered = await (answer ? answer({ method, containerId, execId, honest }) : honest());
     // After the answer, so that the host knows the process as running.
@@ -146,12 +146,12 @@ export class Evil {
     return answered;
   }
 
-  #choose(chosen: string, bringer: string, containerId: string): void {
+  #choose(chosen: string, origin: string, containerId: string): void {
     const [name = "", argument = ""] = chosen.split(":");
     const behaviour = this.behaviours[name];
     if (!behaviour) throw new Error(`there is no behaviour ${name}`);
     this.#behaviour = behaviour({ evil: this, sys: this.#real, containerId, argument });
-    this.#bringer = bringer;
+    this.#origin = origin;
     for (const waiting of this.#changed) waiting();
     this.#changed.clear();
   }
@@ -160,7 +160,7 @@ export class Evil {
   async *#events(): AsyncIterable<unknown> {
     for (;;) {
       const { events } = this.#behaviour;
-      if (events) yield* events((this.#bringer ?? "").split("/")[0] ?? "");
+      if (events) yield* events((this.#origin ?? "").split("/")[0] ?? "");
       await new Promise<void>((resolve) => this.#changed.add(resolve));
     }
   }

@@ -12,9 +12,9 @@ const CONSOLE = new TextEncoder().encode("\x1b[2J\x1b]0;owned\x07\x9b\0\xff no l
 const RANDOM_BYTES = 256;
 const CONNECTIONS = 3_000;
 /** The first container of the suite, in its own VM. */
-const WELL_POD = "p1";
+const HONEST_POD = "p1";
 /** The id of a stream that was never opened: the host's are odd and start with 1. */
-const NOBODYS = 0x7fff_fffe;
+const UNOPENED_STREAM = 0x7fff_fffe;
 const HELLO_STREAM = 1;
 
 /** Behaviours that send unsolicited data. */
@@ -26,7 +26,7 @@ export const FLOODS: Readonly<Record<string, Make>> = {
   "announces-2-gib": ({ evil }) => ({ begin: () => void evil.send(frame(0x7fff_ffff, HELLO_STREAM, 0)) }),
   /** Starts a frame of the maximum size and never finishes it. */
   "half-a-frame": ({ evil }) => ({ begin: () => void evil.send(frame(4 << 20, HELLO_STREAM, 1)) }),
-  "answers-nobody": ({ evil }) => ({ begin: () => void evil.send(frame(0, NOBODYS, 0)) }),
+  "answers-unopened-stream": ({ evil }) => ({ begin: () => void evil.send(frame(0, UNOPENED_STREAM, 0)) }),
   /** Repeats the answer, of this many bytes, to a finished call. */
   "answers-again": ({ evil, sys, argument }) => {
     const answer = frame(Number(argument), HELLO_STREAM, Number(argument));
@@ -45,9 +45,9 @@ export const FLOODS: Readonly<Record<string, Make>> = {
     };
   },
   /** Reports OOM kills of its own container, and of others. */
-  "tells-ooms": ({ sys, argument }) => {
+  "reports-ooms": ({ sys, argument }) => {
     const begun = deferred<void>();
-    const others = ["\x1b[2J", "x".repeat(Number(argument)), WELL_POD];
+    const others = ["\x1b[2J", "x".repeat(Number(argument)), HONEST_POD];
     return {
       begin: () => begun.resolve(),
       events: async function* (containerId) {
@@ -80,7 +80,7 @@ export const FLOODS: Readonly<Record<string, Make>> = {
     },
   }),
   "closes-streams": ({ sys }) => ({ stream: (connection) => sys.close(connection) }),
-  "takes-no-streams": () => ({ stream: () => undefined }),
+  "ignores-streams": () => ({ stream: () => undefined }),
   /**
    * Connects to the host, to the port on which it listened and to others, without using or closing the
    * connections.
