@@ -340,7 +340,9 @@ export class Container {
     if (this.#deletedAt === undefined) return;
     const { sandbox } = this.#options;
     const what = `container ${this.id}: request to the guest`;
-    const silent = await Deadline.within(sandbox.killTimeoutMs, what, (limit) => sandbox.silence(limit));
+    const silent = await Deadline.within(sandbox.killTimeoutMs, what, (limit) =>
+      sandbox.unresponsiveGuest(limit),
+    );
     const ms = Math.round(performance.now() - this.#deletedAt);
     if (!silent?.stopped && ms < UNDELETED_LIMIT_MS) return;
     const why = silent ? `: ${silent.text}` : "";

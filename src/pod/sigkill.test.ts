@@ -143,7 +143,7 @@ test("in a pod of several one SIGKILL is enough where a process of the VM is sto
   const { sandbox, pod, container } = await setUpMember();
   await container.start("", forever);
   sandbox.agent.signal = async () => undefined;
-  sandbox.stoppedParts = ["virtiofsd (process 5)"];
+  sandbox.stoppedComponents = ["virtiofsd (process 5)"];
   await container.signal("", KILL, forever);
   assert.equal(sandbox.kills, 0, "what does not need that process may still end");
   await clock.pass(sandbox.killTimeoutMs);
@@ -214,7 +214,7 @@ test("an exec that lives on does not end the VM, a guest that says nothing about
   await container.start("e1", forever);
   const { signal } = sandbox.agent;
   sandbox.agent.signal = async () => undefined;
-  sandbox.stoppedParts = ["virtiofsd (process 5)"];
+  sandbox.stoppedComponents = ["virtiofsd (process 5)"];
   await container.signal("e1", KILL, forever);
   await clock.pass(2 * sandbox.killTimeoutMs);
   await container.signal("e1", KILL, forever);

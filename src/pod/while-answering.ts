@@ -3,7 +3,7 @@ import { unavailable } from "../core/errors.ts";
 import type { Sandbox } from "../sandbox/sandbox.ts";
 
 /** How long a guest may be silent, and whether it is. */
-type Patience = Pick<Sandbox, "killTimeoutMs" | "silence">;
+type Patience = Pick<Sandbox, "killTimeoutMs" | "unresponsiveGuest">;
 
 /**
  * Runs a call that may take the guest as long as its caller has time, provided that the guest answers other calls. One
@@ -32,7 +32,7 @@ async function watch(calling: Promise<unknown>, sandbox: Patience, limit: Deadli
     pause.dispose();
     if (over) return;
     const answer = limit.shorter(sandbox.killTimeoutMs / 2);
-    const silent = await sandbox.silence(answer).finally(() => answer.dispose());
+    const silent = await sandbox.unresponsiveGuest(answer).finally(() => answer.dispose());
     if (silent) limit.cancel(unavailable(silent.text));
   }
 }

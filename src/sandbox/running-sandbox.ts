@@ -9,9 +9,9 @@ import { sizingRule } from "./boot/vm-spec.ts";
 import { containerShare } from "./container-share.ts";
 import { SandboxDisks } from "./disks.ts";
 import { GrowingCapacity } from "./growing-capacity.ts";
-import type { ContainerShare, GuestSilence, HostDisk, PluggedDisk, Sandbox } from "./sandbox.ts";
+import type { ContainerShare, HostDisk, PluggedDisk, Sandbox, UnresponsiveGuest } from "./sandbox.ts";
 import { FixedCapacity, type VmCapacity } from "./vm-capacity.ts";
-import { guestSilence, stoppedParts, type WatchedVm, watchVm } from "./vm-health.ts";
+import { stoppedComponents, unresponsiveGuest, type WatchedVm, watchVm } from "./vm-health.ts";
 import type { Health, Watchdog } from "./watchdog.ts";
 
 /** Timeout for the guest to write its data back; the rest of the time to stop is the host's. */
@@ -33,7 +33,7 @@ export class RunningSandbox implements Sandbox {
   constructor(
     private readonly boot: Pick<Boot, "context" | "disposer" | "mounts">,
     private readonly around: Pick<Surroundings, "cgroup" | "network" | "nodes" | "share" | "user" | "kept">,
-    private readonly booted: Pick<BootingVm, "vm" | "size" | "grows" | "helpers" | "partLost">,
+    private readonly booted: Pick<BootingVm, "vm" | "size" | "grows" | "helpers" | "componentLost">,
     readonly agent: GuestAgent,
   ) {
     const { config, directory, ledger, log, reportHealth } = boot.context;
@@ -60,12 +60,12 @@ export class RunningSandbox implements Sandbox {
     return this.#disks.plug(disk, deadline);
   }
 
-  silence(deadline: Deadline): Promise<GuestSilence | undefined> {
-    return guestSilence(this.#watched, deadline);
+  unresponsiveGuest(deadline: Deadline): Promise<UnresponsiveGuest | undefined> {
+    return unresponsiveGuest(this.#watched, deadline);
   }
 
   stopped(): Promise<readonly string[]> {
-    return stoppedParts(this.#watched);
+    return stoppedComponents(this.#watched);
   }
 
   refreshNetwork(deadline: Deadline): Promise<void> {
@@ -113,9 +113,9 @@ export class RunningSandbox implements Sandbox {
 
   /** Resolves with the reason when the VM has exited unexpectedly, or must be stopped. */
   #end(givenUp: Promise<string>): Promise<string> {
-    const { vm, partLost } = this.booted;
+    const { vm, componentLost } = this.booted;
     const ends = [
-      partLost.then(({ reason, console }) => `${reason}${console}`),
+      componentLost.then(({ reason, console }) => `${reason}${console}`),
       this.agent.lost.then(
         ({ message }) => `the guest agent disconnected: ${message}${consoleTail(vm.console())}`,
       ),

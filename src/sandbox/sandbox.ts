@@ -26,7 +26,7 @@ export interface Sandbox {
    */
   plugDisk(disk: HostDisk, deadline: Deadline): Promise<PluggedDisk>;
   /** Probes the guest; resolves by the deadline, with the reason if it does not answer. Never rejects. */
-  silence(deadline: Deadline): Promise<GuestSilence | undefined>;
+  unresponsiveGuest(deadline: Deadline): Promise<UnresponsiveGuest | undefined>;
   /**
    * Returns the VM's processes on the host that are stopped by a signal: `virtiofsd (process 5)`. Never
    * rejects.
@@ -85,7 +85,7 @@ export interface SharedContainer {
 }
 
 /** Why a guest does not answer. */
-export interface GuestSilence {
+export interface UnresponsiveGuest {
   /** `qemu (process 5) is stopped; the guest agent does not answer` */
   readonly text: string;
   /** Whether a process on the host is stopped by a signal, so that waiting does not help. */

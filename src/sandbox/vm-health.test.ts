@@ -7,10 +7,10 @@ import { within } from "../../test/testkit/within.ts";
 import { pollUntil } from "../core/poll-until.ts";
 import { childrenOf, isStopped } from "../host/proc.ts";
 import type { VmStatus } from "../hypervisor/hypervisor.ts";
-import { guestSilence, healthSentence, lookAt, stoppedParts, watchVm } from "./vm-health.ts";
+import { healthSentence, probeVm, stoppedComponents, unresponsiveGuest, watchVm } from "./vm-health.ts";
 import type { Health } from "./watchdog.ts";
 
-const silence = new Promise<never>(() => undefined);
+const noAnswer = new Promise<never>(() => undefined);
 const SOON_MS = 30;
 
 let helper: ChildProcess;
@@ -30,7 +30,7 @@ const watched = () => ({
   vm: { pid, status: () => status() },
   ...{ vmmRole: "qemu", agent, helpers: [{ role: "vhost-device-vsock", pid }] },
 });
-const look = () => lookAt(watched(), within(SOON_MS));
+const look = () => probeVm(watched(), within(SOON_MS));
 const stop = async () => {
   helper.kill("SIGSTOP");
   await pollUntil(() => isStopped(pid), within(10_000));
@@ -41,27 +41,27 @@ test("a VM whose components all answer", async () => {
 });
 
 test("a paused VM need not answer, one that its VMM has stopped must", async () => {
-  agent.faults.set("ping", silence);
+  agent.faults.set("ping", noAnswer);
   status = async () => ({ state: "paused" });
   assert.equal(await look(), undefined);
   status = async () => ({ state: "broken", reason: "internal-error" });
   assert.deepEqual(await look(), [
-    { part: "vmm", text: "qemu has stopped the guest (internal-error)" },
-    { part: "guest", text: "the guest agent does not answer" },
+    { component: "vmm", text: "qemu has stopped the guest (internal-error)" },
+    { component: "guest", text: "the guest agent does not answer" },
   ]);
 });
 
 test("a component that does not answer or is stopped is named", async () => {
-  status = () => silence;
-  assert.deepEqual(await look(), [{ part: "vmm", text: "qemu does not answer" }]);
+  status = () => noAnswer;
+  assert.deepEqual(await look(), [{ component: "vmm", text: "qemu does not answer" }]);
   status = () => Promise.reject(new Error("no"));
-  assert.deepEqual(await look(), [{ part: "vmm", text: "qemu does not answer" }]);
+  assert.deepEqual(await look(), [{ component: "vmm", text: "qemu does not answer" }]);
   agent.faults.set("ping", new Error("no"));
   await stop();
   assert.deepEqual(await look(), [
-    { part: "vmm", text: `qemu (process ${pid}) is stopped`, stopped: true },
+    { component: "vmm", text: `qemu (process ${pid}) is stopped`, stopped: true },
     {
-      part: "guest",
+      component: "guest",
       text: `the guest agent does not answer: vhost-device-vsock (process ${pid}) is stopped`,
       stopped: true,
     },
@@ -69,11 +69,11 @@ test("a component that does not answer or is stopped is named", async () => {
 });
 
 test("a guest that answers, whatever its VMM does, or is paused has no problem", async () => {
-  const ask = () => guestSilence(watched(), within(SOON_MS));
+  const ask = () => unresponsiveGuest(watched(), within(SOON_MS));
   assert.equal(await ask(), undefined);
-  status = () => silence;
+  status = () => noAnswer;
   assert.equal(await ask(), undefined);
-  agent.faults.set("ping", silence);
+  agent.faults.set("ping", noAnswer);
   const text = "qemu does not answer; the guest agent does not answer";
   assert.deepEqual(await ask(), { text, stopped: false });
   await stop();
@@ -84,20 +84,20 @@ test("a guest that answers, whatever its VMM does, or is paused has no problem",
 
 /** Watches until `times` reports; returns the reports and whether the VM was given up. */
 async function watch(health_action: "report" | "kill", times: number) {
-  const told: Health[] = [];
+  const reports: Health[] = [];
   const settings = { health_interval: 5, health_timeout: SOON_MS, health_action };
-  const { watchdog, givenUp } = watchVm(watched(), settings, (health) => told.push(health));
+  const { watchdog, givenUp } = watchVm(watched(), settings, (health) => reports.push(health));
   let reason: string | undefined;
   void givenUp.then((why) => {
     reason = why;
   });
-  await pollUntil(() => told.length >= times, within(10_000));
+  await pollUntil(() => reports.length >= times, within(10_000));
   watchdog.stop();
-  return { told, reason, health: watchdog.health };
+  return { reports, reason, health: watchdog.health };
 }
 
 test("the VM of an unresponsive guest is given up only if the configuration says so", async () => {
-  agent.faults.set("ping", silence);
+  agent.faults.set("ping", noAnswer);
   const reported = await watch("report", 1);
   assert.equal(reported.reason, undefined);
   assert.match(healthSentence(reported.health), /^the guest agent does not answer \(for \d+ ms\)$/);
@@ -106,10 +106,10 @@ test("the VM of an unresponsive guest is given up only if the configuration says
 });
 
 test("an unresponsive VMM alone does not end its VM, whose containers run", async () => {
-  status = () => silence;
-  const { told, reason } = await watch("kill", 1);
+  status = () => noAnswer;
+  const { reports, reason } = await watch("kill", 1);
   assert.deepEqual(
-    told.map(({ silent }) => silent.map(({ part }) => part)),
+    reports.map(({ unresponsive }) => unresponsive.map(({ component }) => component)),
     [["vmm"]],
   );
   assert.equal(reason, undefined);
@@ -121,12 +121,12 @@ test("a helper's forks are checked, too", async () => {
   pid = helper.pid ?? 0;
   await pollUntil(async () => (await childrenOf(pid)).length === 1, within(10_000));
   const own = { ...watched(), vm: { pid: process.pid, status: () => status() } };
-  assert.deepEqual(await stoppedParts(own), []);
+  assert.deepEqual(await stoppedComponents(own), []);
   const [fork = 0] = await childrenOf(pid);
   process.kill(fork, "SIGSTOP");
   try {
     await pollUntil(() => isStopped(fork), within(10_000));
-    assert.deepEqual(await stoppedParts(own), [`vhost-device-vsock (process ${fork})`]);
+    assert.deepEqual(await stoppedComponents(own), [`vhost-device-vsock (process ${fork})`]);
   } finally {
     process.kill(fork, "SIGKILL");
   }

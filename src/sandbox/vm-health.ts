@@ -4,8 +4,8 @@ import type { Deadline } from "../core/deadline.ts";
 import { deferred } from "../core/deferred.ts";
 import { childrenOf, isStopped } from "../host/proc.ts";
 import type { Vm, VmStatus } from "../hypervisor/hypervisor.ts";
-import type { GuestSilence } from "./sandbox.ts";
-import { type Health, type Silence, Watchdog } from "./watchdog.ts";
+import type { UnresponsiveGuest } from "./sandbox.ts";
+import { type FailedProbe, type Health, Watchdog } from "./watchdog.ts";
 
 /** A process without which a VM cannot run. */
 export interface VmProcess {
@@ -33,11 +33,14 @@ export function watchVm(
   const watchdog = new Watchdog({
     intervalMs: settings.health_interval,
     timeoutMs: settings.health_timeout,
-    look: (deadline) => lookAt(watched, deadline),
+    probe: (deadline) => probeVm(watched, deadline),
     report: (health) => {
       report(health);
       // While the guest answers, its containers run, whatever the VMM does.
-      if (settings.health_action === "kill" && health.silent.some(({ part }) => part === "guest"))
+      if (
+        settings.health_action === "kill" &&
+        health.unresponsive.some(({ component }) => component === "guest")
+      )
         givenUp.resolve(`the VM was killed (runtime.health_action: kill): ${healthSentence(health)}`);
     },
   });
@@ -47,7 +50,7 @@ export function watchVm(
 /**
  * Probes VMM and agent concurrently, for `Watchdog`: returns those that do not answer, undefined if paused.
  */
-export async function lookAt(watched: WatchedVm, deadline: Deadline): Promise<Silence[] | undefined> {
+export async function probeVm(watched: WatchedVm, deadline: Deadline): Promise<FailedProbe[] | undefined> {
   const { vm, agent, vmmRole } = watched;
   const [status, answered] = await Promise.all([
     deadline.race(vm.status(deadline)).catch(() => undefined), // reported below
@@ -57,21 +60,28 @@ export async function lookAt(watched: WatchedVm, deadline: Deadline): Promise<Si
     ),
   ]);
   if (status?.state === "paused") return undefined;
-  const silences: Silence[] = [];
+  const failed: FailedProbe[] = [];
   if (status?.state !== "running") {
-    silences.push({ part: "vmm", ...(await vmmSilence({ role: vmmRole, pid: vm.pid }, status)) });
+    failed.push({ component: "vmm", ...(await failedVmmProbe({ role: vmmRole, pid: vm.pid }, status)) });
   }
   if (!answered) {
     const text = "the guest agent does not answer";
     const stopped = await stoppedOf(watched.helpers);
-    if (stopped.length === 0) silences.push({ part: "guest", text });
+    if (stopped.length === 0) failed.push({ component: "guest", text });
     else
-      silences.push({ part: "guest", text: `${text}: ${stopped.join(" and ")} is stopped`, stopped: true });
+      failed.push({
+        component: "guest",
+        text: `${text}: ${stopped.join(" and ")} is stopped`,
+        stopped: true,
+      });
   }
-  return silences;
+  return failed;
 }
 
-async function vmmSilence(vmm: VmProcess, status: VmStatus | undefined): Promise<Omit<Silence, "part">> {
+async function failedVmmProbe(
+  vmm: VmProcess,
+  status: VmStatus | undefined,
+): Promise<Omit<FailedProbe, "component">> {
   if (status?.state === "broken") return { text: `${vmm.role} has stopped the guest (${status.reason})` };
   const [stopped] = await stoppedOf([vmm]);
   if (stopped === undefined) return { text: `${vmm.role} does not answer` };
@@ -79,20 +89,20 @@ async function vmmSilence(vmm: VmProcess, status: VmStatus | undefined): Promise
 }
 
 /** Returns why a guest does not answer; undefined if it does or is paused. Never rejects. */
-export async function guestSilence(
+export async function unresponsiveGuest(
   watched: WatchedVm,
   deadline: Deadline,
-): Promise<GuestSilence | undefined> {
-  const silences = (await lookAt(watched, deadline)) ?? [];
-  if (!silences.some(({ part }) => part === "guest")) return undefined;
+): Promise<UnresponsiveGuest | undefined> {
+  const failed = (await probeVm(watched, deadline)) ?? [];
+  if (!failed.some(({ component }) => component === "guest")) return undefined;
   return {
-    text: silences.map(({ text }) => text).join("; "),
-    stopped: silences.some(({ stopped }) => stopped),
+    text: failed.map(({ text }) => text).join("; "),
+    stopped: failed.some(({ stopped }) => stopped),
   };
 }
 
 /** Returns the processes of a VM that are stopped by a signal. Never rejects. */
-export async function stoppedParts({ vm, vmmRole, helpers }: WatchedVm): Promise<string[]> {
+export async function stoppedComponents({ vm, vmmRole, helpers }: WatchedVm): Promise<string[]> {
   return await stoppedOf([{ role: vmmRole, pid: vm.pid }, ...helpers]);
 }
 
@@ -107,7 +117,7 @@ async function stoppedOf(processes: readonly VmProcess[]): Promise<string[]> {
 }
 
 /** Returns a finding as text, for logs and events. */
-export function healthSentence({ silent, forMs }: Health): string {
-  if (silent.length === 0) return `all components of the VM answer again, after ${forMs} ms`;
-  return `${silent.map(({ text }) => text).join("; ")} (for ${forMs} ms)`;
+export function healthSentence({ unresponsive, forMs }: Health): string {
+  if (unresponsive.length === 0) return `all components of the VM answer again, after ${forMs} ms`;
+  return `${unresponsive.map(({ text }) => text).join("; ")} (for ${forMs} ms)`;
 }

@@ -1,30 +1,30 @@
 import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
 import type { Deadline } from "../core/deadline.ts";
-import { type Health, type Part, Watchdog, type WatchdogOptions } from "./watchdog.ts";
+import { type Component, type Health, Watchdog, type WatchdogOptions } from "./watchdog.ts";
 
 const INTERVAL = 1_000;
 const TIMEOUT = 300;
 
-/** A watchdog whose time passes by `tick`, over parts that answer unless they are in `silent`. */
+/** A watchdog whose time passes by `tick`, over components that answer unless they are in `unresponsive`. */
 function setUp(t: TestContext, options: Partial<WatchdogOptions> = {}) {
   t.mock.timers.enable({ apis: ["setTimeout"] });
   let now = 0;
-  const silent = new Set<Part>();
-  const told: Health[] = [];
-  const looks = { count: 0, underWay: 0, most: 0, paused: false };
-  const ask = async (deadline: Deadline) => {
-    looks.count++;
-    looks.most = Math.max(looks.most, ++looks.underWay);
-    const missing = [...silent];
+  const unresponsive = new Set<Component>();
+  const reports: Health[] = [];
+  const probes = { count: 0, underWay: 0, most: 0, paused: false };
+  const probe = async (deadline: Deadline) => {
+    probes.count++;
+    probes.most = Math.max(probes.most, ++probes.underWay);
+    const missing = [...unresponsive];
     if (missing.length > 0) await new Promise<void>((resolve) => deadline.onEnd(() => resolve()));
-    looks.underWay--;
-    if (looks.paused) return undefined;
-    return missing.map((part) => ({ part, text: `${part} does not answer` }));
+    probes.underWay--;
+    if (probes.paused) return undefined;
+    return missing.map((component) => ({ component, text: `${component} does not answer` }));
   };
   const watchdog = new Watchdog({
-    ...{ intervalMs: INTERVAL, timeoutMs: TIMEOUT, look: ask },
-    ...{ report: (health: Health) => told.push(health), now: () => now, random: () => 0.5 },
+    ...{ intervalMs: INTERVAL, timeoutMs: TIMEOUT, probe },
+    ...{ report: (health: Health) => reports.push(health), now: () => now, random: () => 0.5 },
     ...options,
   });
   t.after(() => watchdog.stop());
@@ -35,85 +35,86 @@ function setUp(t: TestContext, options: Partial<WatchdogOptions> = {}) {
       await new Promise(setImmediate);
     }
   };
-  const words = () => told.map((health) => health.silent.map(({ part }) => part).join() || "well");
-  return { watchdog, silent, told, words, looks, tick };
+  const words = () =>
+    reports.map((health) => health.unresponsive.map(({ component }) => component).join() || "well");
+  return { watchdog, unresponsive, reports, words, probes, tick };
 }
 
 test("an unresponsive guest is reported once, and so is its recovery", async (t) => {
-  const { watchdog, silent, told, words, looks, tick } = setUp(t);
+  const { watchdog, unresponsive, reports, words, probes, tick } = setUp(t);
   await tick(10 * INTERVAL);
-  assert.deepEqual([looks.count, told.length, watchdog.health.silent], [10, 0, []]);
-  silent.add("guest");
+  assert.deepEqual([probes.count, reports.length, watchdog.health.unresponsive], [10, 0, []]);
+  unresponsive.add("guest");
   await tick(INTERVAL + TIMEOUT);
-  assert.equal(told.length, 0, "one unanswered question is not enough");
+  assert.equal(reports.length, 0, "one unanswered question is not enough");
   await tick(TIMEOUT + 20);
   assert.deepEqual(words(), ["guest"]);
-  assert.ok(told[0] && told[0].forMs >= 2 * TIMEOUT && told[0].forMs <= INTERVAL + 2 * TIMEOUT + 20);
-  assert.deepEqual(watchdog.health.silent, [{ part: "guest", text: "guest does not answer" }]);
+  assert.ok(reports[0] && reports[0].forMs >= 2 * TIMEOUT && reports[0].forMs <= INTERVAL + 2 * TIMEOUT + 20);
+  assert.deepEqual(watchdog.health.unresponsive, [{ component: "guest", text: "guest does not answer" }]);
   await tick(10 * INTERVAL);
   assert.deepEqual(words(), ["guest"]);
   assert.ok(watchdog.health.forMs > 9 * INTERVAL);
-  silent.clear();
+  unresponsive.clear();
   await tick(2 * INTERVAL);
   assert.deepEqual(words(), ["guest", "well"]);
-  assert.ok(told[1] && told[1].forMs > 10 * INTERVAL);
-  assert.deepEqual([watchdog.health.silent, looks.most], [[], 1]);
-  silent.add("guest");
+  assert.ok(reports[1] && reports[1].forMs > 10 * INTERVAL);
+  assert.deepEqual([watchdog.health.unresponsive, probes.most], [[], 1]);
+  unresponsive.add("guest");
   await tick(INTERVAL + 2 * TIMEOUT + 20);
   assert.deepEqual(words(), ["guest", "well", "guest"]);
 });
 
 test("a failed probe is repeated at once, and forgotten if that succeeds", async (t) => {
-  const { watchdog, silent, told, looks, tick } = setUp(t);
+  const { watchdog, unresponsive, reports, probes, tick } = setUp(t);
   for (let round = 0; round < 5; round++) {
-    silent.add("guest");
+    unresponsive.add("guest");
     await tick(INTERVAL + 20);
-    silent.clear();
+    unresponsive.clear();
     await tick(TIMEOUT);
   }
-  assert.deepEqual([told, watchdog.health.silent], [[], []]);
-  assert.equal(looks.count, 10);
+  assert.deepEqual([reports, watchdog.health.unresponsive], [[], []]);
+  assert.equal(probes.count, 10);
 });
 
 test("a second unresponsive component is reported; recovery only once both answer", async (t) => {
-  const { silent, words, tick } = setUp(t);
-  silent.add("vmm");
+  const { unresponsive, words, tick } = setUp(t);
+  unresponsive.add("vmm");
   await tick(INTERVAL + 2 * TIMEOUT + 20);
   assert.deepEqual(words(), ["vmm"]);
-  silent.add("guest");
+  unresponsive.add("guest");
   await tick(3 * (INTERVAL + TIMEOUT));
   assert.deepEqual(words(), ["vmm", "vmm,guest"]);
-  silent.delete("vmm");
+  unresponsive.delete("vmm");
   await tick(2 * (INTERVAL + TIMEOUT));
   assert.equal(words().length, 2);
-  silent.clear();
+  unresponsive.clear();
   await tick(INTERVAL + TIMEOUT);
   assert.deepEqual(words(), ["vmm", "vmm,guest", "well"]);
 });
 
 test("a paused VM need not answer", async (t) => {
-  const { silent, told, looks, tick } = setUp(t);
-  looks.paused = true;
-  silent.add("guest");
+  const { unresponsive, reports, probes, tick } = setUp(t);
+  probes.paused = true;
+  unresponsive.add("guest");
   await tick(10 * INTERVAL);
-  assert.equal(told.length, 0);
-  looks.paused = false;
+  assert.equal(reports.length, 0);
+  probes.paused = false;
   await tick(INTERVAL + 3 * TIMEOUT);
-  assert.equal(told.length, 1);
-  assert.ok((told[0]?.forMs ?? 0) < INTERVAL + 4 * TIMEOUT, "the pause does not count");
+  assert.equal(reports.length, 1);
+  assert.ok((reports[0]?.forMs ?? 0) < INTERVAL + 4 * TIMEOUT, "the pause does not count");
 });
 
 test("after stop there are no probes and reports; an interval of 0 turns probes off", async (t) => {
-  const { watchdog, silent, told, looks, tick } = setUp(t);
-  silent.add("guest");
+  const { watchdog, unresponsive, reports, probes, tick } = setUp(t);
+  unresponsive.add("guest");
   await tick(INTERVAL + 20);
   watchdog.stop();
   await tick(10 * INTERVAL);
-  assert.deepEqual([looks.count, looks.underWay, told], [1, 0, []]);
+  assert.deepEqual([probes.count, probes.underWay, reports], [1, 0, []]);
   t.mock.timers.reset();
   const never = setUp(t, { intervalMs: 0 });
   await never.tick(100_000);
-  assert.equal(never.looks.count, 0);
+  assert.equal(never.probes.count, 0);
 });
 
 test("the probes of many pods are spread over the interval", async (t) => {
@@ -124,7 +125,7 @@ test("the probes of many pods are spread over the interval", async (t) => {
     (phase, index) =>
       new Watchdog({
         ...{ intervalMs: INTERVAL, timeoutMs: TIMEOUT, report: () => undefined, random: () => phase },
-        look: async () => {
+        probe: async () => {
           counts[index] = (counts[index] ?? 0) + 1;
           return [];
         },

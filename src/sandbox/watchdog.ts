@@ -4,11 +4,11 @@ import { Deadline } from "../core/deadline.ts";
  * A component that is probed: without the VMM, the VM cannot be changed or paused; without the guest, nothing
  * works.
  */
-export type Part = "vmm" | "guest";
+export type Component = "vmm" | "guest";
 
 /** A component that does not answer, or reports a failure. */
-export interface Silence {
-  readonly part: Part;
+export interface FailedProbe {
+  readonly component: Component;
   /** For messages: `the guest agent does not answer`. */
   readonly text: string;
   /** Set if a process on the host is stopped by a signal. */
@@ -18,7 +18,7 @@ export interface Silence {
 /** A watchdog's finding. */
 export interface Health {
   /** The components that do not answer; empty if all do. */
-  readonly silent: readonly Silence[];
+  readonly unresponsive: readonly FailedProbe[];
   /** Milliseconds since all components last answered; after a recovery, the length of the outage. */
   readonly forMs: number;
 }
@@ -33,7 +33,7 @@ export interface WatchdogOptions {
    * Probes all components; resolves by the deadline with those that have not answered, or undefined if the VM
    * is paused. Never rejects.
    */
-  look(deadline: Deadline): Promise<readonly Silence[] | undefined>;
+  probe(deadline: Deadline): Promise<readonly FailedProbe[] | undefined>;
   /** Called when a component has become unresponsive, and when all answer again. */
   report(health: Health): void;
   /** A clock in milliseconds, for tests. */
@@ -56,11 +56,11 @@ export class Watchdog {
   readonly #options: WatchdogOptions;
   readonly #now: () => number;
   readonly #misses = { vmm: 0, guest: 0 };
-  readonly #reported = new Set<Part>();
+  readonly #reported = new Set<Component>();
   #wellAt: number;
-  #health: Health = { silent: [], forMs: 0 };
+  #health: Health = { unresponsive: [], forMs: 0 };
   #timer: NodeJS.Timeout | undefined;
-  #looking: Deadline | undefined;
+  #probing: Deadline | undefined;
   #stopped = false;
 
   constructor(options: WatchdogOptions) {
@@ -79,7 +79,7 @@ export class Watchdog {
   stop(): void {
     this.#stopped = true;
     clearTimeout(this.#timer);
-    this.#looking?.cancel("the watchdog is stopped");
+    this.#probing?.cancel("the watchdog is stopped");
   }
 
   #schedule(): void {
@@ -92,35 +92,35 @@ export class Watchdog {
   /** Repeats a failed probe at once. */
   async #round(): Promise<void> {
     for (let probe = 0; probe < PROBES; probe++) {
-      await this.#look();
+      await this.#probe();
       if (this.#stopped || (this.#misses.vmm !== 1 && this.#misses.guest !== 1)) break;
     }
     this.#schedule();
   }
 
-  async #look(): Promise<void> {
-    const { timeoutMs, look } = this.#options;
+  async #probe(): Promise<void> {
+    const { timeoutMs, probe } = this.#options;
     const limit = Deadline.after(timeoutMs, "a health check");
-    this.#looking = limit;
-    const silences = await look(limit);
-    this.#looking = undefined;
+    this.#probing = limit;
+    const failed = await probe(limit);
+    this.#probing = undefined;
     limit.dispose();
-    if (!this.#stopped) this.#judge(silences ?? []);
+    if (!this.#stopped) this.#judge(failed ?? []);
   }
 
-  #judge(silences: readonly Silence[]): void {
-    for (const part of ["vmm", "guest"] as const) {
-      const missed = silences.some((silence) => silence.part === part);
-      this.#misses[part] = missed ? this.#misses[part] + 1 : 0;
+  #judge(failed: readonly FailedProbe[]): void {
+    for (const component of ["vmm", "guest"] as const) {
+      const missed = failed.some((probe) => probe.component === component);
+      this.#misses[component] = missed ? this.#misses[component] + 1 : 0;
     }
-    const silent = silences.filter(({ part }) => this.#misses[part] >= PROBES);
-    this.#health = { silent, forMs: Math.round(this.#now() - this.#wellAt) };
-    if (silences.length === 0) {
+    const unresponsive = failed.filter(({ component }) => this.#misses[component] >= PROBES);
+    this.#health = { unresponsive, forMs: Math.round(this.#now() - this.#wellAt) };
+    if (failed.length === 0) {
       if (this.#reported.size > 0) this.#options.report(this.#health);
       this.#reported.clear();
       this.#wellAt = this.#now();
-    } else if (silent.some(({ part }) => !this.#reported.has(part))) {
-      for (const { part } of silent) this.#reported.add(part);
+    } else if (unresponsive.some(({ component }) => !this.#reported.has(component))) {
+      for (const { component } of unresponsive) this.#reported.add(component);
       this.#options.report(this.#health);
     }
   }

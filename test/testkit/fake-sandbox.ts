@@ -6,10 +6,10 @@ import { type CreateRequest, Pod } from "../../src/pod/pod.ts";
 import type { ProcessIo } from "../../src/pod/stdio.ts";
 import type {
   ContainerShare,
-  GuestSilence,
   HostDisk,
   PluggedDisk,
   Sandbox,
+  UnresponsiveGuest,
 } from "../../src/sandbox/sandbox.ts";
 import { FixedCapacity, type VmCapacity } from "../../src/sandbox/vm-capacity.ts";
 import type { Health } from "../../src/sandbox/watchdog.ts";
@@ -19,7 +19,7 @@ import { FakeAgent } from "./fake-agent.ts";
 export class FakeSandbox implements Sandbox {
   readonly pid = 4242;
   readonly agent = new FakeAgent();
-  health: Health = { silent: [], forMs: 0 };
+  health: Health = { unresponsive: [], forMs: 0 };
   capacity: VmCapacity = new FixedCapacity({ vcpus: 2, memoryMib: 256 });
   readonly shared = new Set<string>();
   stops = 0;
@@ -64,16 +64,16 @@ export class FakeSandbox implements Sandbox {
   }
 
   /** Why the guest does not answer. */
-  silent: GuestSilence | undefined;
+  silent: UnresponsiveGuest | undefined;
 
-  async silence(): Promise<GuestSilence | undefined> {
+  async unresponsiveGuest(): Promise<UnresponsiveGuest | undefined> {
     return this.silent;
   }
 
-  stoppedParts: readonly string[] = [];
+  stoppedComponents: readonly string[] = [];
 
   async stopped(): Promise<readonly string[]> {
-    return this.stoppedParts;
+    return this.stoppedComponents;
   }
 
   killTimeoutMs = 5_000;

@@ -5,7 +5,7 @@ import { allSettled } from "../../core/all-settled.ts";
 import type { Deadline } from "../../core/deadline.ts";
 import { GUEST_SHARE, SHARE_TAG } from "../../storage/shared-tree.ts";
 import { shmSize } from "../../storage/shm-size.ts";
-import { unlessLost } from "../part-lost.ts";
+import { unlessLost } from "../component-lost.ts";
 import type { Boot } from "./context.ts";
 import type { Surroundings } from "./surroundings.ts";
 import type { BootingVm } from "./vm.ts";
@@ -37,16 +37,16 @@ export async function startAgent(
   connect: Connect = connectAgent,
 ): Promise<GuestAgent> {
   const { context, disposer, deadline } = boot;
-  const { vm, helpers, partLost, proving } = booting;
+  const { vm, helpers, componentLost, proving } = booting;
   const agent = await proving((limit) =>
-    unlessLost(vm, partLost, async () => await connect(boot, around, limit)),
+    unlessLost(vm, componentLost, async () => await connect(boot, around, limit)),
   );
   disposer.push("agent connection", async () => agent.close());
   context.timeline.mark("guest: agent answered");
   context.log("the guest is up", { agent: agent.version, kernel: agent.kernelRelease });
   const { cgroup, share } = around;
   await allSettled([
-    unlessLost(vm, partLost, async () => await setUpSandbox(boot, around, booting, agent)),
+    unlessLost(vm, componentLost, async () => await setUpSandbox(boot, around, booting, agent)),
     cgroup?.adopt(helpers.map(({ pid }) => pid)) ?? Promise.resolve(),
     // virtiofsd's worker is root. It exists since the VMM connected, and no container runs yet that could
     // compromise it.

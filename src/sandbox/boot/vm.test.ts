@@ -61,8 +61,8 @@ test("a running VM is stopped if the next step fails", async () => {
 test("the VM is lost with its helper", async () => {
   const boot = await fakeBoot();
   const around = new FakeSurroundings();
-  const { partLost } = await startSandboxVm(boot, around.value);
+  const { componentLost } = await startSandboxVm(boot, around.value);
   around.virtiofsd.end("virtiofsd was killed by SIGKILL");
-  assert.equal((await partLost).reason, "virtiofsd was killed by SIGKILL");
+  assert.equal((await componentLost).reason, "virtiofsd was killed by SIGKILL");
   await boot.disposer.dispose();
 });

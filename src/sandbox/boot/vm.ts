@@ -5,7 +5,7 @@ import type { Vm } from "../../hypervisor/hypervisor.ts";
 import { startPodLocalhost } from "../../network/pod-localhost.ts";
 import type { VmSize } from "../../resources/sizing.ts";
 import { SHARE_TAG } from "../../storage/shared-tree.ts";
-import { firstLost, type PartLost } from "../part-lost.ts";
+import { type ComponentLost, firstLost } from "../component-lost.ts";
 import type { Boot } from "./context.ts";
 import { podVmSize } from "./placement.ts";
 import { type StartedVm, startVm } from "./start-vm.ts";
@@ -22,7 +22,7 @@ export interface BootingVm {
   /** The helper processes without which it cannot run. */
   readonly helpers: readonly HostProcess[];
   /** Resolves when the VMM or a helper has exited. */
-  readonly partLost: Promise<PartLost>;
+  readonly componentLost: Promise<ComponentLost>;
   /** The secret by which the guest recognizes the port-forward helper. */
   readonly forwardToken: string;
 }
@@ -56,8 +56,8 @@ export async function startSandboxVm(
   const forwardToken = randomBytes(16).toString("hex");
   if (request.netns !== undefined) await startPortForward(boot, around, forwardToken);
   const helpers = [...vsock.processes, share.daemon.process];
-  const partLost = firstLost(vm, helpers);
-  return { vm, proving, size, grows: spec.growth !== undefined, helpers, partLost, forwardToken };
+  const componentLost = firstLost(vm, helpers);
+  return { vm, proving, size, grows: spec.growth !== undefined, helpers, componentLost, forwardToken };
 }
 
 async function startPortForward(boot: Boot, around: Surroundings, token: string): Promise<void> {

@@ -192,11 +192,11 @@ test("an event to which containerd gives no sensible answer is not sent for ever
 
 test("what a watchdog finds is a status under a topic of its own", () => {
   const text = "the guest agent does not answer";
-  const silent = fromHealth("p1", { silent: [{ part: "guest", text }], forMs: 61_000 });
+  const silent = fromHealth("p1", { unresponsive: [{ component: "guest", text }], forMs: 61_000 });
   assert.deepEqual([silent.topic, silent.event.typeUrl], ["/hull/health", "google.rpc.Status"]);
   const message = `pod p1: ${text} (for 61000 ms)`;
   assert.deepEqual(Status.decode(silent.event.value), { code: 14, message, details: [] });
-  assert.equal(Status.decode(fromHealth("p1", { silent: [], forMs: 5 }).event.value).code, 0);
+  assert.equal(Status.decode(fromHealth("p1", { unresponsive: [], forMs: 5 }).event.value).code, 0);
 });
 
 test("flush ends with its deadline", async (t) => {

@@ -7,7 +7,7 @@ import { type ShimEvent, shimEvent } from "./shim-event.ts";
 
 /** Tells how the VM of a pod is: code 0 (OK) when all of it answers again, 14 (Unavailable) when a part does not. */
 export function fromHealth(pod: string, health: Health): ShimEvent {
-  const code = health.silent.length === 0 ? 0 : STATUS.Unavailable;
+  const code = health.unresponsive.length === 0 ? 0 : STATUS.Unavailable;
   return shimEvent("/hull/health", { code, message: `pod ${pod}: ${healthSentence(health)}`, details: [] });
 }
 

@@ -5,7 +5,7 @@ import { consoleTail } from "../hypervisor/console-tail.ts";
 import type { Vm } from "../hypervisor/hypervisor.ts";
 
 /** The exit of a process without which a VM cannot run. */
-export interface PartLost {
+export interface ComponentLost {
   /** For messages: `virtiofsd was killed by SIGKILL`. */
   readonly reason: string;
   /** The end of the guest's console, as `consoleTail` returns it; empty if the VMM has not exited. */
@@ -21,12 +21,12 @@ const BEHIND_MS = 2_000;
 export function firstLost(
   vm: Pick<Vm, "exited">,
   helpers: readonly Pick<HostProcess, "exited">[],
-): Promise<PartLost> {
+): Promise<ComponentLost> {
   const vmLost = vm.exited.then(({ reason, console }) => ({
     reason,
     console: consoleTail(console),
   }));
-  const helperLost = async ({ exited }: Pick<HostProcess, "exited">): Promise<PartLost> => {
+  const helperLost = async ({ exited }: Pick<HostProcess, "exited">): Promise<ComponentLost> => {
     const { reason, signal } = await exited;
     const own = { reason, console: "" };
     if (signal !== null) return own; // it was killed
@@ -39,13 +39,13 @@ export function firstLost(
 /** Runs a step of the start. Throws Unavailable if a process of the VM exits first, with its reason. */
 export async function unlessLost<T>(
   vm: Pick<Vm, "console">,
-  partLost: Promise<PartLost>,
+  componentLost: Promise<ComponentLost>,
   step: () => Promise<T>,
 ): Promise<T> {
   try {
     return await Promise.race([
       step(),
-      partLost.then(({ reason, console }) => {
+      componentLost.then(({ reason, console }) => {
         throw unavailable(`${reason} before the guest agent answered${console}`);
       }),
     ]);

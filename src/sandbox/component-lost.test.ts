@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { deferred } from "../core/deferred.ts";
 import type { ProcessExit } from "../host/process-launcher.ts";
 import type { VmExit } from "../hypervisor/hypervisor.ts";
-import { firstLost } from "./part-lost.ts";
+import { firstLost } from "./component-lost.ts";
 
 const VM_END: VmExit = { reason: "qemu ended", requested: false, console: "Kernel panic", stderr: "" };
 
