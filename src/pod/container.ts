@@ -21,26 +21,27 @@ import { whileAnswering } from "./while-answering.ts";
 
 export type { GuestStats } from "../agent/guest-agent.ts";
 
-/** How long a guest may keep an ended container from being deleted before SIGKILL ends the VM. */
+/** How long the deletion of an ended container may fail in the guest before SIGKILL kills the VM. */
 const UNDELETED_LIMIT_MS = 30_000;
 
-export interface ContainerOptions {
+/** What a container consists of and where it runs. */
+interface ContainerOptions {
   readonly id: string;
   readonly bundle: string;
   readonly stdio: StdioPaths;
-  /** The container's from now on: `dispose` closes it. */
+  /** Owned by the container, which closes it in `abandon` or `dispose`. */
   readonly io: ProcessIo;
   readonly sandbox: Sandbox;
-  /** The pod's pause container: it has nothing in the guest and nothing on the host. */
+  /** Whether it is the pod's pause container, which has nothing in the guest and nothing on the host. */
   readonly pause: boolean;
-  /** Whether no other container can be in its VM. */
+  /** Whether its VM can have no other container. */
   readonly alone: boolean;
   readonly hooks: ContainerHooks;
   readonly publish: (event: PodEvent) => void;
 }
 
-/** State of a process as containerd sees it. */
-export interface ProcessStatus {
+/** The state of a process as containerd sees it. */
+interface ProcessStatus {
   readonly state: ProcessState;
   readonly pid: number;
   readonly stdio: StdioPaths;
@@ -48,8 +49,8 @@ export interface ProcessStatus {
 }
 
 /**
- * A container of the pod: its init process and its execs. Changes of the container go through its queue, one at a
- * time; reading, waiting and killing never wait for them.
+ * A container of the pod: its init process and its execs. Changes are queued and made one at a time; reading, waiting
+ * and killing bypass the queue.
  */
 export class Container {
   readonly id: string;
@@ -64,9 +65,9 @@ export class Container {
   readonly #sigkillOptions: SigkillOptions;
   readonly #sigkill: Sigkill;
   readonly #oomEvents = new OomEvents();
-  /** The limit of what runs after the start. */
+  /** The deadline of the hooks after the start. */
   #afterStart: Deadline | undefined;
-  /** When it was first to be deleted once it had ended; of performance.now(). */
+  /** When its deletion was first requested after its end, by performance.now(). */
   #deletedAt: number | undefined;
 
   constructor(options: ContainerOptions) {
@@ -96,14 +97,14 @@ export class Container {
     });
   }
 
-  /** The host process that stands for every task of the pod: the VMM. */
+  /** The PID reported for every task of the pod: the VMM's. */
   get pid(): number {
     return this.#options.sandbox.pid;
   }
 
   /**
-   * Makes it in the guest, once the VM has the capacity for it and its hooks have run. On failure `undo` and `abandon`
-   * follow.
+   * Creates it in the guest, after the VM has the capacity for it and its hooks have run. After a failure the caller
+   * calls `undo`, then `abandon`.
    */
   async create(source: ContainerSource, log: CreationLog, deadline: Deadline): Promise<void> {
     const { sandbox, hooks, io } = this.#options;
@@ -113,12 +114,12 @@ export class Container {
     this.init.follow();
   }
 
-  /** Frees what a creation that has failed has made in the guest and on the host. Idempotent. */
+  /** Frees what a failed creation has in the guest and on the host. Idempotent. */
   async undo(): Promise<void> {
     await this.#guest?.undo();
   }
 
-  /** Ends what a creation that has failed has begun, whether or not `undo` could free all of it. */
+  /** Ends a failed creation, even if `undo` failed: capacity, hooks and streams. */
   async abandon(): Promise<void> {
     await this.#leave();
     await this.init.io.close();
@@ -129,6 +130,7 @@ export class Container {
     return execId === "" ? this.init : this.#execs.get(execId).process;
   }
 
+  /** The state of the init process or an exec. Throws NotFound. */
   status(execId: string): ProcessStatus {
     const init = this.init.machine.state;
     if (execId === "") {
@@ -145,6 +147,7 @@ export class Container {
     };
   }
 
+  /** Starts the init process or an exec. Throws NotFound, FailedPrecondition if it is not in the created state. */
   async start(execId: string, deadline: Deadline): Promise<void> {
     try {
       if (execId === "") await this.#startInit(deadline);
@@ -154,7 +157,7 @@ export class Container {
     }
   }
 
-  /** Registers an exec; nothing runs before `start`. */
+  /** Registers an exec, which `start` runs. Throws AlreadyExists, FailedPrecondition if the container does not run. */
   addExec(id: string, process: object, stdio: StdioPaths, io: ProcessIo): void {
     if (!this.#guest)
       throw failedPrecondition(`container ${this.id} is the pod's pause container: nothing can run in it`);
@@ -163,16 +166,16 @@ export class Container {
   }
 
   /**
-   * Signals a process at once, whatever else is under way. SIGKILL works whatever the guest does: where it must, the VM
-   * ends with the process.
+   * Signals a process without waiting for changes of the container. SIGKILL works whatever the guest does: if
+   * necessary, the VM is killed. Throws NotFound if the process has ended.
    */
   async signal(execId: string, request: SignalRequest, deadline: Deadline): Promise<void> {
     const process = this.process(execId);
     if (execId !== "") process.machine.require("kill", "running", "stopped");
     if (request.signal !== SIGKILL) await process.signal(request, deadline);
-    // An exec that cannot be killed ends the VM only where the guest does not answer: the container may be well.
+    // An exec that survives SIGKILL costs the VM only if the guest does not answer: the container may be healthy.
     else if (execId === "") {
-      if (!process.alive) await deadline.race(this.#endIfKept());
+      if (!process.alive) await deadline.race(this.#killVmIfUndeleted());
       await this.#sigkill.send(process, request, deadline);
     } else {
       const options = { ...this.#sigkillOptions, alone: false, stopped: async () => [] };
@@ -180,15 +183,18 @@ export class Container {
     }
   }
 
+  /** Resizes a process's terminal; does nothing if it has none or has ended. */
   async resize(execId: string, size: TerminalSize, deadline: Deadline): Promise<void> {
     const process = this.process(execId);
     if (process.io.terminal && process.alive) await process.runner.resize(size, deadline);
   }
 
+  /** Closes a process's stdin after everything that was written to it. */
   closeStdin(execId: string): void {
     this.process(execId).io.closeStdin();
   }
 
+  /** Freezes the container. Throws NotFound if it ends meanwhile. */
   pause(deadline: Deadline): Promise<void> {
     return this.#queue.run(async () => {
       const agent = this.#agent("pause");
@@ -207,18 +213,19 @@ export class Container {
     });
   }
 
+  /** Thaws a paused container. */
   resume(deadline: Deadline): Promise<void> {
     return this.#queue.run(async () => {
       const agent = this.#agent("resume");
       this.init.machine.require("resume", "paused");
       await agent.resume(this.id, deadline);
-      if (!this.init.machine.is("paused")) return; // it ended meanwhile: the exit says so
+      if (!this.init.machine.is("paused")) return; // it has ended, and its exit is reported
       this.init.machine.transition("running");
       this.#publish({ kind: "resumed", containerId: this.id });
     });
   }
 
-  /** Changes limits (OCI `linux.resources`) as far as the VM has what they ask for. Throws FailedPrecondition. */
+  /** Changes its limits (OCI `linux.resources`). Throws FailedPrecondition if the VM lacks the capacity. */
   update(resources: OciResources, deadline: Deadline): Promise<void> {
     return this.#queue.run(async () => {
       const { agent, capacity } = this.#options.sandbox;
@@ -229,20 +236,21 @@ export class Container {
   }
 
   /**
-   * The numbers of the container's cgroup. Of an ended container whose guest is gone: the last that are known, which
-   * for one that was killed are those of its end. Nothing at all for a pause container.
+   * Reads the statistics of the container's cgroup. For an ended container whose guest is gone: the last known ones,
+   * which for a killed container are those at its end. Empty for a pause container.
    */
   stats(deadline: Deadline): Promise<GuestStats> {
     return this.#stats.read(() => this.init.alive, deadline);
   }
 
+  /** Deletes an exec that has stopped or was never started. Throws NotFound, FailedPrecondition. */
   deleteExec(execId: string, deadline: Deadline): Promise<Exit> {
     return this.#execs.delete(execId, (process) => this.#deleteInGuest(process, deadline), deadline);
   }
 
   /**
-   * Deletes the container: stopped, or created and never started (it is killed then). `guest` false leaves the guest
-   * out of it, for a VM that is about to end.
+   * Deletes a container that has stopped, or kills and deletes one that was never started. Without `guest` only the
+   * host's half is deleted, for a VM that is about to end.
    */
   delete(guest: boolean, deadline: Deadline): Promise<Exit> {
     if (!this.init.alive) {
@@ -258,7 +266,7 @@ export class Container {
       const exit = await this.init.exited;
       if (guest) await this.#deleteInGuest(this.init, deadline);
       await this.dispose().catch((error: unknown) => {
-        throw HullError.wrap(`delete container ${this.id}: free what it has on the host`, error);
+        throw HullError.wrap(`delete container ${this.id}: release it on the host`, error);
       });
       this.init.machine.transition("deleted");
       this.#execs.abandon();
@@ -267,7 +275,7 @@ export class Container {
     });
   }
 
-  /** The guest says that the OOM killer struck in it. */
+  /** The guest reported an OOM kill in the container. */
   oomKilled(): void {
     if (this.#oomEvents.next()) this.#publish({ kind: "oom", containerId: this.id });
   }
@@ -281,19 +289,19 @@ export class Container {
       init: this.init.describe(),
       execs: this.#execs.describe(),
       queue: this.#queue.describe(),
-      // How long its deletion has been owed.
+      // Time since its deletion was first requested.
       ...(deletedAt !== undefined && { deletingForMs: Math.round(performance.now() - deletedAt) }),
     };
   }
 
-  /** Closes every stream and frees what the container has on the host. Idempotent. */
+  /** Closes every stream and releases what the container has on the host. Idempotent. */
   async dispose(): Promise<void> {
     await Promise.all([this.init.io.close(), this.#execs.close()]);
     await this.#guest?.host.release();
     await this.#leave();
   }
 
-  /** Gives its claim on the VM's capacity back, and runs its last hooks. Idempotent, never rejects. */
+  /** Gives back its share of the VM's capacity and runs the poststop hooks. Idempotent, never rejects. */
   async #leave(): Promise<void> {
     const { hooks, sandbox } = this.#options;
     sandbox.capacity.forget(this.id);
@@ -318,7 +326,7 @@ export class Container {
     await exec.process.start(deadline);
   }
 
-  /** Has the guest forget what has ended. Throws Unavailable, and nothing is freed, where the guest is silent. */
+  /** Deletes a process in the guest. Throws Unavailable, and releases nothing, if the guest is unresponsive. */
   async #deleteInGuest({ runner, subject }: Process, deadline: Deadline): Promise<void> {
     const { sandbox } = this.#options;
     await whileAnswering((limit) => runner.delete(limit).catch(ignoreGone), sandbox, deadline).catch(
@@ -333,25 +341,25 @@ export class Container {
   }
 
   /**
-   * For SIGKILL to an ended container. CRI ends no pod before its containers are deleted: a guest that does not let go of
-   * one loses its VM, at once where a process of the host is stopped, else after a while.
+   * For SIGKILL to an ended container: kills the VM if the guest does not delete the container, since CRI stops no pod
+   * before its containers are deleted. At once if a process of the VM is stopped, else after UNDELETED_LIMIT_MS.
    */
-  async #endIfKept(): Promise<void> {
+  async #killVmIfUndeleted(): Promise<void> {
     if (this.#deletedAt === undefined) return;
     const { sandbox } = this.#options;
     const what = `container ${this.id}: request to the guest`;
-    const silent = await Deadline.within(sandbox.killTimeoutMs, what, (limit) =>
+    const found = await Deadline.within(sandbox.killTimeoutMs, what, (limit) =>
       sandbox.unresponsiveGuest(limit),
     );
     const ms = Math.round(performance.now() - this.#deletedAt);
-    if (!silent?.stopped && ms < UNDELETED_LIMIT_MS) return;
-    const why = silent ? `: ${silent.text}` : "";
+    if (!found?.stopped && ms < UNDELETED_LIMIT_MS) return;
+    const why = found ? `: ${found.text}` : "";
     await this.#sigkillOptions.endVm(
       `container ${this.id} has exited and could not be deleted for ${ms} ms${why}`,
     );
   }
 
-  /** A failure of the guest as the caller is to see it: where the VM was killed, with the reason of that. */
+  /** The error for the caller: if the VM was killed, the reason for that in place of the guest's failure. */
   #explain(error: unknown): unknown {
     const { killed } = this.#options.sandbox;
     if (killed === undefined || HullError.from(error).code !== "Unavailable") return error;

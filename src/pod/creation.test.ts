@@ -1,4 +1,4 @@
-/** Creations that are given up, and creations that race. */
+/** Creations that are cancelled, and creations that race. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { create, FakeSandbox, fakeIo } from "../../test/testkit/fake-sandbox.ts";
@@ -40,7 +40,7 @@ function request(id: string, annotations: Record<string, string> = {}) {
 const code = (error: unknown) => HullError.from(error).code;
 const outcome = (promise: Promise<unknown>) => promise.then(() => "OK", code);
 
-/** A boot that goes on until it is canceled, and whose undoing ends with `undone`. */
+/** A boot that runs until it is cancelled and is undone when `undone` resolves. */
 function bootUntilCanceled(undone: Promise<void>) {
   const booting = deferred<void>();
   const canceled = deferred<void>();
@@ -54,7 +54,7 @@ function bootUntilCanceled(undone: Promise<void>) {
   return { boot, booting: booting.promise, canceled: canceled.promise };
 }
 
-test("Delete of a container that is being created cancels it and answers NotFound when it is undone", async () => {
+test("Delete of a container that is being created cancels the creation and answers NotFound when it is undone", async () => {
   const undone = deferred<void>();
   const { boot, booting, canceled } = bootUntilCanceled(undone.promise);
   const { pod, emptied } = setUp(boot);
@@ -76,7 +76,7 @@ test("Delete of a container that is being created cancels it and answers NotFoun
   assert.equal(emptied(), 1);
 });
 
-test("A creation that loses its VM says so: nobody has canceled it", async () => {
+test("a creation that loses its VM fails with the reason of the loss, not with Canceled", async () => {
   const { pod, sandbox } = setUp();
   const agent: GuestAgent = sandbox.agent;
   agent.createContainer = (_, deadline) => deadline.race(new Promise(() => undefined));
@@ -90,23 +90,23 @@ test("A creation that loses its VM says so: nobody has canceled it", async () =>
   assert.equal(pod.state, "stopped");
 });
 
-test("Delete waits for the undoing as long as its caller does", async () => {
+test("Delete waits for a creation to be undone until its deadline", async () => {
   const undone = deferred<void>();
   const { boot, booting, canceled } = bootUntilCanceled(undone.promise);
   const { pod } = setUp(boot);
   const created = outcome(create(pod, request("p1")));
   await booting;
-  const impatient = Deadline.none();
-  const deleted = outcome(pod.delete("p1", impatient));
+  const caller = Deadline.none();
+  const deleted = outcome(pod.delete("p1", caller));
   await canceled;
-  impatient.cancel();
+  caller.cancel();
   assert.equal(await deleted, "Canceled");
   undone.resolve();
   assert.equal(await created, "Canceled");
   assert.equal(await outcome(pod.delete("p1", forever)), "NotFound");
 });
 
-test("Delete does not wait for a bundle or a stream that is never opened; one that is later is closed", async () => {
+test("Delete does not wait for streams that never open; those that open later are closed", async () => {
   const { pod } = setUp();
   const opening = deferred<void>();
   const { id, ...wanted } = request("p1");
@@ -144,7 +144,7 @@ test("Delete finds a creation whose streams are still being opened", async () =>
   );
 });
 
-test("Delete of a container of a pod that is being created undoes it; the pod lives on", async () => {
+test("Delete of a pod's container that is being created undoes it; the pod keeps running", async () => {
   const { pod, sandbox } = setUp();
   await create(pod, request("p1", inPod("sandbox")));
   const gate = deferred<void>();
@@ -162,7 +162,7 @@ test("Delete of a container of a pod that is being created undoes it; the pod li
   await create(pod, request("c1", inPod("container")));
 });
 
-test("the end of a pod cancels the boot of a sandbox that has no container", async () => {
+test("stopping a pod cancels the boot of a sandbox that has no container", async () => {
   const { boot } = bootUntilCanceled(Promise.resolve());
   const { pod } = setUp(boot);
   const limits = { annotations: {}, memoryMib: undefined, vcpus: undefined } as never;
@@ -205,7 +205,7 @@ test("of two Deletes of one container one gets the exit, the other NotFound", as
   assert.deepEqual(outcomes, ["OK", "NotFound"]);
 });
 
-test("what a failed creation cannot undo is told behind its cause, and undone by the next call about its id", async () => {
+test("what a failed creation cannot undo is reported after its cause, and undone by the next call with its id", async () => {
   const { pod, sandbox } = setUp();
   await create(pod, request("p1", inPod("sandbox")));
   const disk = { type: "ext4", source: "/dev/vda", target: "", options: [] };

@@ -1,4 +1,4 @@
-/** Deletions of what has ended, by a guest that does not answer, or does not do it. */
+/** Deletions of ended containers and execs by a guest that does not answer, or refuses. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { FakeClock } from "../../test/testkit/fake-clock.ts";
@@ -10,13 +10,13 @@ import { failedPrecondition, HullError } from "../core/errors.ts";
 
 const forever = Deadline.none();
 const KILL = { signal: 9, all: true, escalation: "never" } as const;
-const silence = new Promise(() => undefined);
+const never = new Promise(() => undefined);
 const stdio = { stdin: "", stdout: "", stderr: "", terminal: false };
 const code = (error: unknown) => HullError.from(error).code;
 const STOPPED = { text: "qemu (process 5) is stopped; the guest agent does not answer", stopped: true };
-const SILENT = { text: "the guest agent does not answer", stopped: false };
+const UNRESPONSIVE = { text: "the guest agent does not answer", stopped: false };
 
-/** A pod whose container c1 has ended with 3, and has an exec e1 that has ended with 4. */
+/** A pod whose container c1 has exited with 3, and its exec e1 with 4. */
 async function setUp() {
   const sandbox = new FakeSandbox();
   sandbox.killTimeoutMs = 20;
@@ -38,19 +38,19 @@ async function setUp() {
   return { sandbox, pod, container, exit };
 }
 
-test("a deletion that a silent guest does not answer fails, frees nothing, and works when the guest is back", async () => {
+test("a deletion that the guest does not answer fails, releases nothing, and works when the guest answers again", async () => {
   const { sandbox, pod, container, exit } = await setUp();
-  sandbox.agent.faults.set("delete", silence);
-  for (const silent of [STOPPED, SILENT]) {
-    sandbox.silent = silent;
-    const words = `${silent.text}; nothing was released; delete it again when the guest answers, or stop the pod`;
+  sandbox.agent.faults.set("delete", never);
+  for (const reason of [STOPPED, UNRESPONSIVE]) {
+    sandbox.silent = reason;
+    const cause = `${reason.text}; nothing was released; delete it again when the guest answers, or stop the pod`;
     await assert.rejects(pod.delete("c1", within(30_000)), {
       code: "Unavailable",
-      message: `delete container c1: ${words}`,
+      message: `delete container c1: ${cause}`,
     });
     await assert.rejects(container.deleteExec("e1", within(30_000)), {
       code: "Unavailable",
-      message: `delete exec e1 of container c1: ${words}`,
+      message: `delete exec e1 of container c1: ${cause}`,
     });
   }
   assert.equal(container.status("").state, "stopped");
@@ -62,44 +62,44 @@ test("a deletion that a silent guest does not answer fails, frees nothing, and w
   assert.deepEqual([sandbox.shared.has("c1"), sandbox.kills], [false, 0]);
 });
 
-test("a guest that is slow to delete, but answers, is waited for, until it falls silent", async (t) => {
+test("a deletion waits for a slow guest as long as that answers other calls", async (t) => {
   const clock = new FakeClock(t);
   const { sandbox, pod, exit } = await setUp();
   const gate = deferred<void>();
   sandbox.agent.faults.set("delete", gate.promise);
-  const told: string[] = [];
-  const removed = pod.delete("c1", forever).finally(() => told.push("done"));
+  const settled: string[] = [];
+  const removed = pod.delete("c1", forever).finally(() => settled.push("delete"));
   for (let steps = 0; steps < 20; steps++) await clock.pass(sandbox.killTimeoutMs);
-  assert.deepEqual(told, []);
+  assert.deepEqual(settled, []);
   gate.resolve();
   assert.deepEqual(await removed, exit);
 });
 
-test("a guest that falls silent while it deletes is given up, too", async (t) => {
+test("a deletion fails if the guest becomes unresponsive meanwhile", async (t) => {
   const clock = new FakeClock(t);
   const { sandbox, pod } = await setUp();
-  sandbox.agent.faults.set("delete", silence);
+  sandbox.agent.faults.set("delete", never);
   const removed = pod.delete("c1", forever).catch(code);
   for (let steps = 0; steps < 20; steps++) await clock.pass(sandbox.killTimeoutMs);
-  sandbox.silent = SILENT;
+  sandbox.silent = UNRESPONSIVE;
   await clock.pass(sandbox.killTimeoutMs);
   assert.equal(await removed, "Unavailable");
 });
 
-test("a caller that waits less long is told that its time is over", async () => {
+test("a caller with a shorter deadline gets DeadlineExceeded", async () => {
   const { sandbox, pod } = await setUp();
   sandbox.killTimeoutMs = 600_000;
-  sandbox.agent.faults.set("delete", silence);
+  sandbox.agent.faults.set("delete", never);
   const limit = Deadline.after(10, "the caller");
   await assert.rejects(pod.delete("c1", limit), { code: "DeadlineExceeded" });
 });
 
-test("SIGKILL to a container that a stopped VM keeps ends the VM, and its deletion tells how it has ended", async () => {
+test("SIGKILL to a container that a stopped VM cannot delete kills the VM, and Delete returns the container's exit", async () => {
   const { sandbox, pod, container, exit } = await setUp();
-  sandbox.agent.faults.set("delete", silence);
+  sandbox.agent.faults.set("delete", never);
   sandbox.silent = STOPPED;
   const kill = () => container.signal("", KILL, forever).catch(code);
-  assert.deepEqual([await kill(), sandbox.kills], ["NotFound", 0]); // nobody has asked for its deletion
+  assert.deepEqual([await kill(), sandbox.kills], ["NotFound", 0]); // its deletion has not been requested
   await assert.rejects(pod.delete("c1", within(30_000)), { code: "Unavailable" });
   assert.deepEqual([await kill(), sandbox.kills], ["NotFound", 1]);
   assert.match(
@@ -112,10 +112,10 @@ test("SIGKILL to a container that a stopped VM keeps ends the VM, and its deleti
   assert.deepEqual([sandbox.shared.size, pod.empty], [0, true]);
 });
 
-test("SIGKILL during such a deletion ends the VM, and the deletion succeeds", async (t) => {
+test("SIGKILL while a stopped VM does not answer Delete kills the VM, and Delete succeeds", async (t) => {
   const clock = new FakeClock(t);
   const { sandbox, pod, container, exit } = await setUp();
-  sandbox.agent.faults.set("delete", silence);
+  sandbox.agent.faults.set("delete", never);
   const removed = pod.delete("c1", forever);
   await clock.pass(1);
   sandbox.silent = STOPPED;
@@ -123,20 +123,20 @@ test("SIGKILL during such a deletion ends the VM, and the deletion succeeds", as
   assert.deepEqual(await removed, exit);
 });
 
-test("a guest that is silent or refuses to delete has its time; then SIGKILL ends the VM", async (t) => {
-  for (const [fault, silent] of [
-    [silence, SILENT],
+test("SIGKILL kills the VM of a guest that has not answered or has refused a deletion for 30 s", async (t) => {
+  for (const [fault, reason] of [
+    [never, UNRESPONSIVE],
     [failedPrecondition("no"), undefined],
   ] as const) {
-    await t.test(silent ? "silent" : "refuses", async (t) => {
+    await t.test(reason ? "unresponsive" : "refuses", async (t) => {
       const clock = new FakeClock(t);
       const { sandbox, pod, container } = await setUp();
       sandbox.agent.faults.set("delete", fault);
-      sandbox.silent = silent;
+      sandbox.silent = reason;
       const removed = pod.delete("c1", forever).catch(code);
       await clock.pass(0); // it is under way
       await clock.pass(sandbox.killTimeoutMs);
-      assert.equal(await removed, silent ? "Unavailable" : "FailedPrecondition");
+      assert.equal(await removed, reason ? "Unavailable" : "FailedPrecondition");
       const kill = () => container.signal("", KILL, forever).catch(code);
       await clock.pass(25_000);
       assert.deepEqual([await kill(), sandbox.kills], ["NotFound", 0]);

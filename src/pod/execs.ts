@@ -11,7 +11,7 @@ import type { ProcessIo, StdioPaths } from "./stdio.ts";
 const END_LIMIT_MS = 5_000;
 
 /** A process that was added to a running container. */
-export interface Exec {
+interface Exec {
   readonly id: string;
   readonly stdio: StdioPaths;
   readonly process: Process;
@@ -23,19 +23,19 @@ export class Execs {
 
   constructor(
     readonly containerId: string,
-    /** The host process that stands for every task of the pod. */
+    /** The PID reported for every task of the pod: the VMM's. */
     readonly pid: number,
     readonly publish: (event: PodEvent) => void,
   ) {}
 
-  /** Throws NotFound. */
+  /** Returns an exec. Throws NotFound. */
   get(id: string): Exec {
     const exec = this.#execs.get(id);
     if (!exec) throw notFound(`exec ${id} of container ${this.containerId} does not exist`);
     return exec;
   }
 
-  /** Registers an exec; nothing runs in the guest before its start. Throws AlreadyExists. */
+  /** Registers an exec; nothing exists in the guest before its start. Throws AlreadyExists. */
   add(agent: GuestAgent, id: string, process: object, stdio: StdioPaths, io: ProcessIo): void {
     const { containerId, pid, publish } = this;
     if (this.#execs.has(id)) throw alreadyExists(`exec ${id} of container ${containerId} already exists`);
@@ -56,7 +56,7 @@ export class Execs {
     publish({ kind: "exec-added", containerId, execId: id });
   }
 
-  /** Deletes one that has stopped or was never started; `deleteInGuest` has the guest forget it. Throws NotFound. */
+  /** Deletes an exec that has stopped or was never started, in the guest by `deleteInGuest`. Throws NotFound. */
   async delete(
     id: string,
     deleteInGuest: (process: Process) => Promise<void>,
@@ -71,21 +71,21 @@ export class Execs {
       process.machine.transition("deleted");
       await process.io.close();
       this.#execs.delete(id);
-      // As with runc there is no event: most who listen take any TaskDelete for the container's.
+      // As in runc's shim there is no event: most subscribers take any TaskDelete to be the container's.
       return await process.exited;
     }, deadline);
   }
 
-  /** Resolves when those that run have ended: their exits are published before the init process's. Never rejects. */
+  /** Resolves when the running execs have ended: their exits are published before the container's. Never rejects. */
   async ended(): Promise<void> {
     const running = [...this.#execs.values()].filter(({ process }) => process.machine.is("running"));
-    // A guest that keeps an exec's exit to itself must not keep the container's.
+    // A guest that does not report an exec's exit must not block the container's.
     await Deadline.within(END_LIMIT_MS, `container ${this.containerId}: the end of its execs`, (limit) =>
       limit.race(Promise.all(running.map(({ process }) => process.exited))),
     ).catch(() => undefined);
   }
 
-  /** Those that were never started will not run any more. */
+  /** Marks the execs that were never started as ended. */
   abandon(): void {
     for (const { process } of this.#execs.values()) if (process.machine.is("created")) process.abandon();
   }
@@ -95,7 +95,7 @@ export class Execs {
     return [...this.#execs.values()].map(({ id, process }) => ({ id, ...process.describe() }));
   }
 
-  /** Closes the streams of all. Idempotent. */
+  /** Closes the streams of every exec. Idempotent. */
   async close(): Promise<void> {
     await Promise.all([...this.#execs.values()].map(({ process }) => process.io.close()));
   }

@@ -23,19 +23,19 @@ export interface ContainerSource {
   readonly spec: OciSpec;
   /** containerd's mounts for the root file system. */
   readonly rootfs: RootfsSource["mounts"];
-  /** Files of the pod that the container sees where it brings none of its own. */
+  /** Files of the pod that the container gets unless it has mounts of its own there. */
   readonly podFiles: readonly PodFile[];
-  /** Where the host keeps the pod's shared memory. */
+  /** The host's path of the pod's shared memory. */
   readonly podShm: string | undefined;
 }
 
-/** Where the steps of a creation are noted. */
+/** Log and timeline of a creation. */
 export interface CreationLog {
   log(message: string, fields?: Record<string, unknown>): void;
   readonly timeline?: Timeline | undefined;
 }
 
-/** A container's two halves: what it has on the host, and what runs in the guest. */
+/** The two halves of a container: what it has on the host, and what runs in the guest. */
 export class GuestContainer {
   readonly host: ContainerHost;
   readonly runner: GuestInit;
@@ -50,7 +50,7 @@ export class GuestContainer {
     this.runner = new GuestInit(sandbox.agent, { containerId: id, execId: "" });
   }
 
-  /** Makes the half on the host, then the one in the guest. `undo` frees what a failure leaves. */
+  /** Creates the half on the host, then the one in the guest. `undo` releases what a failure leaves. */
   async create(source: ContainerSource, io: ProcessIo, { log, timeline }: CreationLog, deadline: Deadline) {
     const { host } = this;
     const { spec, disks } = guestDevices(source.spec);
@@ -73,7 +73,7 @@ export class GuestContainer {
     deadline.check();
   }
 
-  /** The guest may not know the container, or be gone: what the host has is freed in any case. Idempotent. */
+  /** Deletes both halves. The one on the host is released even if the guest does not answer. Idempotent. */
   async undo(): Promise<void> {
     if (!this.#begun) return;
     await Deadline.within(UNDO_LIMIT_MS, "delete it in the guest", async (limit) => {

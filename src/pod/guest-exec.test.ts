@@ -12,7 +12,7 @@ import { GuestExec } from "./guest-process.ts";
 const none = Deadline.none();
 const exec = { containerId: "c1", execId: "e1" };
 
-/** An exec of a running container, with an agent that honours deadlines. */
+/** An exec of a running container, with an agent that keeps to deadlines. */
 async function setUp() {
   const fake = new FakeAgent();
   const agent = new BoundedAgent(fake, {
@@ -33,7 +33,7 @@ for (const step of ["createExec", "openStream", "start"]) {
     const slow = deferred<void>();
     fake.faults.set(step, slow.promise);
     await assert.rejects(runner.start(Deadline.after(20)), { code: "DeadlineExceeded" });
-    slow.resolve(); // the guest does it all the same
+    slow.resolve(); // the guest does it nevertheless
     fake.faults.clear();
     await runner.delete(none);
     assert.deepEqual(fake.processes, ["c1/"]);
@@ -43,7 +43,7 @@ for (const step of ["createExec", "openStream", "start"]) {
     assert.equal(followed(), 1);
   });
 
-  test(`an exec whose start fails in ${step} is gone from the guest when that is told`, async () => {
+  test(`an exec whose start fails in ${step} is gone from the guest when the failure is reported`, async () => {
     const { fake, runner } = await setUp();
     fake.faults.set(step, new Error("broken"));
     await assert.rejects(runner.start(none), { message: "broken" });
@@ -51,7 +51,7 @@ for (const step of ["createExec", "openStream", "start"]) {
   });
 }
 
-test("an exec that runs after its start was given up is killed without a call about it", async () => {
+test("an exec that starts after its caller's deadline is killed without another call", async () => {
   const { fake, runner } = await setUp();
   const slow = deferred<void>();
   const deleted = deferred<void>();
@@ -65,7 +65,7 @@ test("an exec that runs after its start was given up is killed without a call ab
   assert.ok(fake.calls.includes("signal c1/e1 9"));
 });
 
-test("what could not be undone is tried again by the next call, which tells of a failure", async () => {
+test("the next call undoes what a failed start could not, and reports a failure", async () => {
   const { fake, runner } = await setUp();
   fake.faults.set("openStream", new Error("no stream"));
   fake.faults.set("delete", unavailable("no delete"));

@@ -12,14 +12,14 @@ import type { ProcessRunner } from "./process.ts";
 import { SIGKILL } from "./sigkill.ts";
 import { openStreams, type ProcessIo, stdioTokens } from "./stdio.ts";
 
-/** A container's init process: created in the guest before it is started. */
+/** A container's init process, which is created in the guest before it is started. */
 export class GuestInit implements ProcessRunner {
   constructor(
     readonly agent: GuestAgent,
     readonly ref: ProcessRef,
   ) {}
 
-  /** Prepares the container in the guest and connects its streams. */
+  /** Creates the container in the guest and connects its streams. */
   async create(
     spec: object,
     io: ProcessIo,
@@ -53,17 +53,17 @@ export class GuestInit implements ProcessRunner {
   }
 }
 
-/** How much longer than its caller waits the guest may take for a start, before the exec is given up for the time being. */
+/** How long past its caller's deadline a start may take in the guest before the exec is killed. */
 const SETTLE_MS = 30_000;
 /** How long killing and deleting an exec in the guest may take. */
 const UNDO_LIMIT_MS = 10_000;
 
-/** An exec: it only exists on the host until it is started. */
+/** An exec, which exists only on the host until it is started. */
 export class GuestExec implements ProcessRunner {
   #size: TerminalSize | undefined;
-  /** `stray`: its start failed, and it could not be deleted since. */
+  /** `stray`: its start failed, and it could not be deleted yet. */
   #guest: "absent" | "present" | "stray" = "absent";
-  /** Resolves (never rejects) when nothing undoes a failed start any more. */
+  /** Resolves when no failed start is being undone. Never rejects. */
   #undone: Promise<void> = Promise.resolve();
 
   constructor(
@@ -71,11 +71,11 @@ export class GuestExec implements ProcessRunner {
     readonly ref: ProcessRef,
     readonly process: object,
     readonly io: ProcessIo,
-    /** Called when there is something in the guest to wait for. */
-    readonly created: () => void,
+    /** Called after a start, when the exit can be waited for. */
+    readonly started: () => void,
   ) {}
 
-  /** A start that fails, or that its caller gives up, leaves nothing in the guest: it is undone in a time of its own. */
+  /** Creates and starts it. A start that fails, or whose deadline ends, is undone with a timeout of its own. */
   async start(deadline: Deadline): Promise<void> {
     await this.#clear(deadline);
     const stdio = stdioTokens(this.io, this.#size);
@@ -88,11 +88,11 @@ export class GuestExec implements ProcessRunner {
       await deadline.race(starting);
     } catch (error) {
       this.#undone = this.#undo(starting);
-      // Whoever is told of the failure may start it again; one that waits no longer finds it being undone.
+      // The caller may start it again after the error, so this waits for the undo, if the deadline allows.
       await deadline.race(this.#undone).catch(() => undefined);
       throw error;
     }
-    this.created();
+    this.started();
   }
 
   wait(): Promise<GuestExit> {
@@ -113,7 +113,7 @@ export class GuestExec implements ProcessRunner {
     if (this.#guest === "present") await this.agent.delete(this.ref, deadline);
   }
 
-  /** While a start is under way the guest can neither kill nor delete the exec, so its end is awaited past the deadline. */
+  /** While a start is pending the guest can neither kill nor delete the exec, so this waits past the deadline. */
   async #startInGuest(deadline: Deadline): Promise<void> {
     const { remainingMs } = deadline;
     const limit = Number.isFinite(remainingMs) ? Deadline.after(remainingMs + SETTLE_MS) : Deadline.none();
@@ -121,20 +121,20 @@ export class GuestExec implements ProcessRunner {
   }
 
   async #undo(starting: Promise<void>): Promise<void> {
-    await starting.catch(() => undefined); // it has failed already, or its caller has been told that it took too long
+    await starting.catch(() => undefined); // its failure, or the end of the deadline, was reported
     const what = `kill and delete exec ${this.ref.execId}`;
     await Deadline.within(UNDO_LIMIT_MS, what, (limit) => this.#remove(limit)).catch(() => {
-      this.#guest = "stray"; // the next call about it tries again, and tells
+      this.#guest = "stray"; // the next call retries, and reports a failure
     });
   }
 
-  /** Waits until a failed start has been undone; what that left is removed now. */
+  /** Waits until a failed start has been undone, and removes what that left. */
   async #clear(deadline: Deadline): Promise<void> {
     await deadline.race(this.#undone);
     if (this.#guest === "stray") await this.#remove(deadline);
   }
 
-  /** Takes it out of the guest, whatever it does there. */
+  /** Removes it from the guest, whatever its state there. */
   async #remove(deadline: Deadline): Promise<void> {
     const kill = { signal: SIGKILL, all: false, escalation: "never" } as const;
     const killed = await this.agent.signal(this.ref, kill, deadline).then(() => true, ifNotFound(false));
@@ -144,7 +144,7 @@ export class GuestExec implements ProcessRunner {
   }
 }
 
-/** What a step comes to about whose object the guest says that it does not exist (any more, or yet). */
+/** Returns `value` in place of NotFound from the guest: the object does not exist (any more, or yet). */
 function ifNotFound<T>(value: T): (error: unknown) => T {
   return (error) => {
     if (HullError.from(error).code === "NotFound") return value;
@@ -152,7 +152,7 @@ function ifNotFound<T>(value: T): (error: unknown) => T {
   };
 }
 
-/** Something that is gone already (or with its VM) need not be deleted. */
+/** Ignores the failure to delete something that is already gone, or whose VM is. */
 export function ignoreGone(error: unknown): void {
   const code = (error as { code?: unknown }).code;
   if (code !== "NotFound" && code !== "Unavailable") throw error;

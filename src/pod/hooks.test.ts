@@ -8,7 +8,7 @@ import { within } from "../../test/testkit/within.ts";
 import { Deadline } from "../core/deadline.ts";
 import { pollUntil } from "../core/poll-until.ts";
 import type { OciSpec } from "../oci/spec.ts";
-import { runHooks } from "./hooks.ts";
+import { ContainerHooks } from "./hooks.ts";
 
 let directory: string;
 before(async () => {
@@ -34,18 +34,18 @@ async function containerOf(spec: OciSpec) {
   return { sandbox, pod, container: await create(pod, request) };
 }
 
-test("a hook that is out of time is not waited for by what it has started", async () => {
+test("a hook that times out is not waited for until the processes it started have exited", async () => {
   const limit = Deadline.none();
   const script = `sleep 600 & echo $! >${fileOf("pid")}; wait`;
-  const state = { id: "c", status: "stopped", pid: 0, bundle: directory } as const;
-  const running = runHooks("poststop", hooked("poststop", script), state, limit);
+  const hooks = new ContainerHooks(hooked("prestart", script), "c", directory, () => undefined);
+  const running = hooks.creating(0, limit);
   await pollUntil(async () => /^\d+\n$/.test(await written("pid")), within(60_000));
   limit.cancel();
   await assert.rejects(within(60_000).race(running), { code: "Canceled" });
-  process.kill(Number(await written("pid")), "SIGKILL"); // it is still there
+  process.kill(Number(await written("pid")), "SIGKILL"); // it still runs
 });
 
-test("a poststart hook without end keeps no container that has ended from being deleted", async () => {
+test("a poststart hook that never ends does not prevent the deletion of an ended container", async () => {
   const { sandbox, pod, container } = await containerOf(
     hooked("poststart", `echo >${fileOf("started")}; exec sleep 600`),
   );
@@ -54,7 +54,7 @@ test("a poststart hook without end keeps no container that has ended from being 
   sandbox.agent.end({ containerId: "p1", execId: "" }, 3);
   await container.process("").exited;
   assert.equal((await within(60_000).race(pod.delete("p1", Deadline.none()))).status, 3);
-  await starting; // the process was started: that its hook did not end is only told
+  await starting; // a hook that fails after the start is only logged
 });
 
 test("the poststop hooks of a container without other hooks run", async () => {

@@ -12,32 +12,27 @@ interface Hook {
   readonly timeout?: number;
 }
 
-/** The hooks that run in the runtime's own namespaces: here, the host's. Those of the container's would be the guest's. */
-export type HostHook = "prestart" | "createRuntime" | "poststart" | "poststop";
+/** The hooks that run in the runtime's namespaces, which here are the host's. The others would run in the guest. */
+type HostHook = "prestart" | "createRuntime" | "poststart" | "poststop";
 
 /** The state that a hook reads from its stdin (runtime.md, "State"). */
-export interface HookState {
+interface HookState {
   readonly id: string;
   readonly status: "creating" | "created" | "running" | "stopped";
-  /** The VMM's: a process in the pod's network namespace; 0 once it has ended. */
+  /** The VMM's PID, a process in the pod's network namespace; 0 after the container's end. */
   readonly pid: number;
   readonly bundle: string;
 }
 
-/** Runs the hooks of a kind in their order. Rejects at the first that fails, with its last words. */
-export async function runHooks(
-  kind: HostHook,
-  spec: OciSpec,
-  state: HookState,
-  deadline: Deadline,
-): Promise<void> {
+/** Runs the hooks of a kind in order. Rejects with the first failure and the last lines of that hook's stderr. */
+async function runHooks(kind: HostHook, spec: OciSpec, state: HookState, deadline: Deadline): Promise<void> {
   for (const hook of hooksOf(kind, spec)) await runHook(kind, hook, spec, state, deadline);
 }
 
 function hooksOf(kind: HostHook, spec: OciSpec): Hook[] {
   const hooks = spec.hooks?.[kind] ?? [];
   if (!Array.isArray(hooks) || !hooks.every(isHook)) {
-    throw invalidArgument(`hooks.${kind}: want a list of hooks, each with an absolute path`);
+    throw invalidArgument(`hooks.${kind}: must be a list of hooks, each with an absolute path`);
   }
   return hooks;
 }
@@ -72,8 +67,8 @@ async function runHook(
       deadline,
     );
     if (error) {
-      const words = stderr.trim().slice(-1024) || HullError.from(error).message;
-      throw new HullError("Unknown", words, { cause: error });
+      const reason = stderr.trim().slice(-1024) || HullError.from(error).message;
+      throw new HullError("Unknown", reason, { cause: error });
     }
   } catch (error) {
     throw HullError.wrap(`${kind} hook ${path}`, error);
@@ -87,10 +82,10 @@ function split(entry: string): [string, string] {
   return at < 0 ? [entry, ""] : [entry.slice(0, at), entry.slice(at + 1)];
 }
 
-/** How long hooks may take at the end of a container, where no caller's deadline covers them. */
+/** How long the poststop hooks may take: no caller's deadline covers them. */
 const STOP_LIMIT_MS = 10_000;
 
-/** The host's hooks of one container, in the order of its life. */
+/** The hooks of one container on the host. */
 export class ContainerHooks {
   #begun = false;
 
@@ -101,7 +96,7 @@ export class ContainerHooks {
     readonly warn: (message: string, error: unknown) => void,
   ) {}
 
-  /** The VM runs, the container does not exist yet. A failure is the creation's. Returns whether any hook has run. */
+  /** Runs the hooks before the container exists; the VM runs. A failure fails the creation. Returns whether there are any. */
   async creating(pid: number, deadline: Deadline): Promise<boolean> {
     this.#begun = true;
     const kinds = ["prestart", "createRuntime"] as const;
@@ -109,20 +104,20 @@ export class ContainerHooks {
     return kinds.some((kind) => hooksOf(kind, this.spec).length > 0);
   }
 
-  /** The container runs. A failure is only told: the specification has the life go on. */
+  /** Runs the hooks after the start. A failure is only logged: by the specification, the container continues. */
   async started(pid: number, deadline: Deadline): Promise<void> {
     await runHooks("poststart", this.spec, this.#state("running", pid), deadline).catch((error) =>
-      this.warn(`container ${this.id}: after its start`, error),
+      this.warn(`container ${this.id}: a poststart hook failed`, error),
     );
   }
 
-  /** The container is deleted or its creation has failed. Once; a failure is only told. */
+  /** Runs the hooks after the deletion or a failed creation, once. A failure is only logged. */
   async stopped(): Promise<void> {
     if (!this.#begun) return;
     this.#begun = false;
-    await Deadline.within(STOP_LIMIT_MS, `the poststop hooks of container ${this.id}`, (limit) =>
+    await Deadline.within(STOP_LIMIT_MS, `container ${this.id}: poststop hooks`, (limit) =>
       runHooks("poststop", this.spec, this.#state("stopped", 0), limit),
-    ).catch((error) => this.warn(`container ${this.id}: after its end`, error));
+    ).catch((error) => this.warn(`container ${this.id}: a poststop hook failed`, error));
   }
 
   #state(status: HookState["status"], pid: number): HookState {

@@ -1,11 +1,11 @@
-/** Events that may come at once, as many processes of a container can be killed for one lack of memory. */
+/** Events that may be published at once: one shortage of memory can kill many processes of a container. */
 const BURST = 10;
-/** How long it takes until there may be one more. */
+/** Time until one more may be published. */
 const INTERVAL_MS = 1_000;
 
 /**
- * How often a container's OOM kills are told of. The guest says how many there are, and a queue of events that are not
- * worth their number would leave no room for the exits of the pod.
+ * Limits how many OOM events of a container are published. The guest decides how many it reports; a flood of them must
+ * not displace the exits in the pod's event queue.
  */
 export class OomEvents {
   #left = BURST;
@@ -18,7 +18,7 @@ export class OomEvents {
     this.#countedAt = now();
   }
 
-  /** Whether this one is to be told. */
+  /** Returns whether the next event may be published, and counts it if so. */
   next(): boolean {
     const gained = Math.floor((this.#now() - this.#countedAt) / INTERVAL_MS);
     this.#left = Math.min(BURST, this.#left + gained);

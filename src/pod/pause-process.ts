@@ -13,16 +13,16 @@ export class PauseProcess implements ProcessRunner {
   }
 
   async start(): Promise<void> {
-    // The pod's namespaces are there since the VM runs.
+    // The VM already holds the pod's namespaces.
   }
 
   wait(): Promise<GuestExit> {
     return this.#exit;
   }
 
-  /** Any signal whose default action ends a process ends it; the others are ignored, as `pause` ignores them. */
+  /** Ends on any signal whose default action terminates a process; ignores the others, as `pause` does. */
   async signal({ signal }: SignalRequest): Promise<void> {
-    if (ENDING_SIGNALS.has(signal)) this.#ended.resolve(exitBy(signal));
+    if (TERMINATING_SIGNALS.has(signal)) this.#ended.resolve(exitBy(signal));
   }
 
   async resize(): Promise<void> {
@@ -35,7 +35,7 @@ export class PauseProcess implements ProcessRunner {
 }
 
 /** SIGHUP, SIGINT, SIGQUIT, SIGABRT, SIGKILL, SIGTERM (signal(7)). */
-const ENDING_SIGNALS = new Set([1, 2, 3, 6, SIGKILL, 15]);
+const TERMINATING_SIGNALS = new Set([1, 2, 3, 6, SIGKILL, 15]);
 
 function exitBy(signal: number): GuestExit {
   return { status: 128 + signal, at: new Date(), oomKilled: false, output: { stdout: 0n, stderr: 0n } };

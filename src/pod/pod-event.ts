@@ -2,7 +2,7 @@ import type { RootfsSource } from "../oci/rootfs.ts";
 import type { Exit } from "./process.ts";
 import type { StdioPaths } from "./stdio.ts";
 
-/** What happens to the tasks of a pod, in the order it happens. The shim turns these into containerd's events. */
+/** What happens to the tasks of a pod, published in order. The shim turns these into containerd's events. */
 export type PodEvent =
   | {
       readonly kind: "create";

@@ -1,3 +1,7 @@
+/**
+ * Random calls of a CRI pod with a fake agent, and the same calls of a small reference model: after each step the results
+ * (or error codes) and all states agree, and the events are in the order that containerd needs.
+ */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
@@ -13,11 +17,6 @@ import { Deadline } from "../core/deadline.ts";
 import { HullError } from "../core/errors.ts";
 import { Pod } from "./pod.ts";
 import type { PodEvent } from "./pod-event.ts";
-
-/**
- * Random calls against a CRI pod with a fake agent, and the same calls against a reference model of a few lines: after
- * each step the answers (or error codes) and all states agree, and the events are in the order that containerd needs.
- */
 
 const forever = Deadline.none();
 const KILL = { signal: 9, all: false, escalation: "never" } as const;
@@ -104,11 +103,11 @@ function checkOrder(events: readonly PodEvent[]): void {
     if (event.kind === "exec-started") execs.add(exec);
     if (event.kind === "exit" && exec !== "") execs.delete(exec);
     if (event.kind === "exit" && exec === "")
-      assert.equal(execs.size, 0, `${event.containerId} ended before its execs`);
+      assert.equal(execs.size, 0, `${event.containerId} exited before its execs`);
   }
 }
 
-test("random calls: answers, states and events agree with the model", async () => {
+test("random calls: results, states and events agree with the model", async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(opArbitrary, { maxLength: 60 }), async (ops) => {
       const sandbox = new FakeSandbox();

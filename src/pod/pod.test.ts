@@ -75,7 +75,7 @@ test("a single container's life: create, start, exit, delete, in this order of e
   assert.equal(pod.state, "stopped");
 });
 
-test("an exit before the start was answered is told of after the start", async () => {
+test("an exit before the start is answered is published after the start", async () => {
   const { pod, sandbox, kinds } = setUp();
   const container = await create(pod, request("p1"));
   const gate = deferred<void>();
@@ -83,12 +83,12 @@ test("an exit before the start was answered is told of after the start", async (
   const starting = container.start("", forever);
   sandbox.agent.end({ containerId: "p1", execId: "" }, 0);
   gate.resolve();
-  await starting.catch(() => undefined); // the fake refuses to start what has ended; the order is what counts
+  await starting.catch(() => undefined); // the fake refuses to start an ended process; only the order matters
   await container.process("").exited;
   assert.ok(kinds().indexOf("exit") > kinds().indexOf("create"));
 });
 
-test("a container is made once its VM has room for it, and counts until it is gone or did not come to be", async () => {
+test("a container is created when its VM has room for it, and counts until it is deleted or its creation fails", async () => {
   const { pod, sandbox } = setUp();
   const calls: string[] = [];
   sandbox.capacity = {
@@ -135,7 +135,7 @@ test("unknown ids are NotFound, known ones AlreadyExists, wrong states FailedPre
   await assert.rejects(container.resume(forever), withCode("FailedPrecondition"));
 });
 
-test("whoever waits for an exec that was never started is told when its container is deleted", async () => {
+test("waiting for an exec that was never started ends when its container is deleted", async () => {
   const { pod, sandbox } = setUp();
   await create(pod, request("p1", asSandbox));
   const container = await create(pod, request("c1", inSandbox));
@@ -158,7 +158,7 @@ test("a container that never started is deleted by killing it first", async () =
   assert.equal(sandbox.stops, 1);
 });
 
-test("a failing creation leaves nothing, and the VM of a single container is ended", async () => {
+test("a failed creation leaves nothing, and the VM of a single container is stopped", async () => {
   const { pod, sandbox, kinds } = setUp();
   sandbox.agent.faults.set("createContainer", invalidArgument("no such program"));
   await assert.rejects(
@@ -180,7 +180,7 @@ test("a boot that fails is reported by the creation with its cause", async () =>
   assert.equal(pod.state, "stopped");
 });
 
-test("a pod's containers live and die on their own; the pause container never reaches the guest", async () => {
+test("a pod's containers start and exit independently; the pause container never reaches the guest", async () => {
   const { pod, sandbox, kinds } = setUp();
   const pause = await create(pod, request("p1", asSandbox));
   await pause.start("", forever);
@@ -200,7 +200,7 @@ test("a pod's containers live and die on their own; the pause container never re
   assert.equal(kinds().filter((kind) => kind === "exit").length, 2);
 });
 
-test("a container of a pod that does not run is refused", async () => {
+test("a container of a pod that is not running is refused", async () => {
   const { pod } = setUp();
   await assert.rejects(
     create(pod, request("c1", inSandbox)),
@@ -237,7 +237,7 @@ test("exec: added, started, ended, deleted; its exit comes before the container'
   ]);
 });
 
-test("an exec whose program is missing fails at its start, can be deleted, and the container lives on", async () => {
+test("an exec whose program is missing fails at its start and can be deleted; the container keeps running", async () => {
   const { pod, sandbox } = setUp();
   const container = await create(pod, request("p1"));
   await container.start("", forever);
@@ -248,7 +248,7 @@ test("an exec whose program is missing fails at its start, can be deleted, and t
   assert.equal(container.status("").state, "running");
 });
 
-test("pause and resume: execs show it, a kill gets through", async () => {
+test("pause and resume: execs show it, SIGKILL works", async () => {
   const { pod, kinds } = setUp();
   const container = await create(pod, request("p1"));
   await container.start("", forever);
@@ -271,7 +271,7 @@ test("pause and resume: execs show it, a kill gets through", async () => {
   );
 });
 
-test("a stuck pause does not hold up a kill, a state or the exit", async () => {
+test("a pause that hangs delays neither Kill nor State nor the exit", async () => {
   const { pod, sandbox } = setUp();
   const container = await create(pod, request("p1"));
   await container.start("", forever);
@@ -286,7 +286,7 @@ test("a stuck pause does not hold up a kill, a state or the exit", async () => {
   await assert.rejects(pausing, withCode("NotFound"));
 });
 
-/** Calls of a pod's container that can take for ever; `agent` is what hangs in the guest. */
+/** Calls of a pod's container that can hang; `agent` is the call that the guest does not answer. */
 const HANGING: readonly { agent: string; call: (pod: Pod, container: Container) => Promise<unknown> }[] = [
   { agent: "createContainer", call: (pod) => create(pod, request("other", inSandbox)) },
   { agent: "stats", call: (_, container) => container.stats(forever) },
@@ -298,7 +298,7 @@ const HANGING: readonly { agent: string; call: (pod: Pod, container: Container) 
 ];
 
 for (const { agent, call } of HANGING) {
-  test(`a kill is answered, and the end told, while ${agent} hangs in the guest`, async () => {
+  test(`Kill is answered, and the exit published, while ${agent} hangs in the guest`, async () => {
     const { pod, sandbox } = setUp();
     await create(pod, request("p1", asSandbox));
     const container = await create(pod, request("c1", inSandbox));
@@ -311,12 +311,11 @@ for (const { agent, call } of HANGING) {
     await container.process("e2").exited;
     const gate = deferred<void>();
     sandbox.agent.faults.set(agent, gate.promise);
-    const hanging = call(pod, container).catch(() => undefined); // what becomes of it does not matter here
+    const hanging = call(pod, container).catch(() => undefined); // its result does not matter here
     await new Promise((done) => setImmediate(done));
-    const within = Deadline.after(30_000);
-    await within.race(container.signal("", { signal: 9, all: false, escalation: "never" }, within));
-    assert.equal((await within.race(container.init.exited)).status, 137);
-    within.dispose();
+    const limit = within(30_000);
+    await limit.race(container.signal("", { signal: 9, all: false, escalation: "never" }, limit));
+    assert.equal((await limit.race(container.init.exited)).status, 137);
     assert.equal(container.status("").state, "stopped");
     gate.resolve();
     await hanging;
@@ -338,7 +337,7 @@ test("a lost VM ends every process with 137 and the pod", async () => {
   assert.equal(sandbox.shared.size, 0);
 });
 
-test("root file systems on disks are plugged in while the VM takes disks, then shared; all are taken out again", async () => {
+test("root file systems on disks are hot-plugged while the VM has ports, then shared; all are released again", async () => {
   const { pod, sandbox } = setUp();
   sandbox.ports = 1;
   await create(pod, request("p1", asSandbox));
@@ -365,12 +364,12 @@ test("root file systems on disks are plugged in while the VM takes disks, then s
   }
 });
 
-test("OOM kills are told of each time, for known containers only", async () => {
+test("every OOM kill of a known container is published", async () => {
   const { pod, sandbox, kinds } = setUp();
   await create(pod, request("p1"));
   sandbox.agent.oom("p1");
   sandbox.agent.oom("p1");
-  sandbox.agent.oom("somebody-else");
+  sandbox.agent.oom("unknown");
   assert.deepEqual(kinds(), ["create", "oom", "oom"]);
 });
 
@@ -385,7 +384,7 @@ test("a guest that reports OOM kills endlessly does not crowd out other events",
   assert.equal(kinds().at(-1), "exit");
 });
 
-test("dispose frees what still runs", async () => {
+test("dispose releases running containers", async () => {
   const { pod, sandbox } = setUp();
   const first = request("p1");
   const container = await create(pod, first);
@@ -408,7 +407,7 @@ test("a killed container's last statistics outlive its VM", async () => {
   assert.deepEqual(await container.stats(forever), { cgroupFiles: { "pids.current": "1\n" }, netDev: "" });
 });
 
-test("an OOM kill is told even when the guest has no numbers any more", async () => {
+test("the statistics show an OOM kill even if the guest has none any more", async () => {
   const { pod, sandbox } = setUp();
   const container = await create(pod, request("p1"));
   await container.start("", forever);
@@ -420,7 +419,7 @@ test("an OOM kill is told even when the guest has no numbers any more", async ()
   assert.match(cgroupFiles["memory.events"] ?? "", /^oom_kill 1$/m);
 });
 
-test("statistics of a guest that does not answer fail within their limit while the container runs", async () => {
+test("reading statistics of a running container fails at the deadline if the guest does not answer", async () => {
   const { pod, sandbox } = setUp();
   const container = await create(pod, request("p1"));
   await container.start("", forever);
@@ -428,7 +427,7 @@ test("statistics of a guest that does not answer fail within their limit while t
   await assert.rejects(container.stats(Deadline.after(50)), withCode("DeadlineExceeded"));
 });
 
-test("a pod says what it is doing: creations, containers with their processes, and what a failed undoing has left", async () => {
+test("the state dump has creations, containers with their processes, and failed creations that were not undone", async () => {
   const { pod, sandbox } = setUp();
   assert.deepEqual(pod.describe().state, "new");
   const gate = deferred<CreateRequest>();
@@ -441,20 +440,20 @@ test("a pod says what it is doing: creations, containers with their processes, a
   const container = await create(pod, request("c1", inSandbox));
   await container.start("", forever);
   container.addExec("e1", {}, request("e1").stdio, fakeIo());
-  const stuck = deferred<void>();
-  sandbox.agent.faults.set("pause", stuck.promise);
+  const hanging = deferred<void>();
+  sandbox.agent.faults.set("pause", hanging.promise);
   const pausing = container.pause(forever);
   await new Promise(setImmediate);
   const state = pod.describe();
   assert.equal(state.state, "running");
   assert.deepEqual(state.sandbox, sandbox.describe());
-  assert.deepEqual([state.creating, state.halfMade], [[], []]);
+  assert.deepEqual([state.creating, state.failedCreations], [[], []]);
   const [pause, running] = state.containers as Record<string, Record<string, unknown>>[];
   assert.deepEqual([pause?.id, pause?.pause, pause?.queue], ["p1", true, undefined]);
   assert.deepEqual([running?.id, running?.init?.state], ["c1", "pausing"]);
   assert.equal(running?.queue?.waiting, 0);
   assert.deepEqual(running?.execs, [{ id: "e1", state: "created", queue: undefined, io: {} }]);
-  stuck.resolve();
+  hanging.resolve();
   await pausing;
   sandbox.lose("it crashed");
   await pod.ended;

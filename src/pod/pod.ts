@@ -10,14 +10,16 @@ import { type PodFile, type SandboxRequest, sandboxRequest } from "../oci/sandbo
 import type { OciSpec } from "../oci/spec.ts";
 import type { BootSandbox, Sandbox } from "../sandbox/sandbox.ts";
 import { Container } from "./container.ts";
-import { HalfMade } from "./half-made.ts";
+import { FailedCreations } from "./failed-creations.ts";
 import { ContainerHooks } from "./hooks.ts";
 import type { PodEvent } from "./pod-event.ts";
 import type { Exit } from "./process.ts";
 import type { ProcessIo, StdioPaths } from "./stdio.ts";
 
-export type PodState = "new" | "booting" | "running" | "stopping" | "stopped";
+/** State of a pod's VM. */
+type PodState = "new" | "booting" | "running" | "stopping" | "stopped";
 
+/** The allowed changes of state. */
 export const POD_TRANSITIONS: TransitionTable<PodState> = {
   new: ["booting", "stopped"],
   booting: ["running", "stopped"],
@@ -26,34 +28,36 @@ export const POD_TRANSITIONS: TransitionTable<PodState> = {
   stopped: [],
 };
 
-export interface PodOptions {
+/** What a pod needs from the shim. */
+interface PodOptions {
   readonly id: string;
   readonly boot: BootSandbox;
   readonly publish: (event: PodEvent) => void;
   readonly log: (message: string, fields?: Record<string, unknown>) => void;
-  /** Called when the last container, also one that was only being created, is gone. */
+  /** Called when no container is left, not even one that is being created. */
   readonly emptied?: () => void;
-  /** Where the steps of the start are noted. */
+  /** Records the steps of the start. */
   readonly timeline?: Timeline;
 }
 
 /** How a pod ended. */
-export interface PodEnd {
+interface PodEnd {
   readonly at: Date;
-  /** Why the VM went without being asked to; undefined when it was. */
+  /** Why the VM was lost or could not be booted; undefined if it was stopped. */
   readonly reason: string | undefined;
 }
 
 /** A container that is being created. */
 interface Creation {
-  /** Over when the caller's is, or by `cancel` when the container is deleted or the pod is stopped. */
+  /** Ends with the caller's, or when the container is deleted or the pod is stopped. */
   readonly deadline: Deadline;
-  /** Resolves when the container is there or all that was made of it has been undone. */
+  /** Resolves when the container exists or its creation has been undone. */
   readonly settled: Promise<void>;
-  /** When it began; of performance.now(). */
+  /** When it began, by performance.now(). */
   readonly since: number;
 }
 
+/** What a container is created from. */
 export interface CreateRequest {
   readonly bundle: string;
   readonly spec: OciSpec;
@@ -62,10 +66,10 @@ export interface CreateRequest {
   readonly io: ProcessIo;
 }
 
-/** How long reading a bundle and opening streams may take beyond their limit: on a dead file system they never end. */
+/** How long past its deadline a preparation is awaited: reading a bundle on a dead file system never ends. */
 const GIVE_UP_MS = 2_000;
 
-/** What is to be created, once it is known; of one that comes too late the streams are closed. */
+/** Waits for the request of a creation. If it comes too late, its streams are closed. */
 async function prepared(preparing: Promise<CreateRequest>, deadline: Deadline): Promise<CreateRequest> {
   const end = Deadline.none();
   const detach = deadline.onEnd((reason) => setTimeout(() => end.cancel(reason), GIVE_UP_MS).unref());
@@ -79,31 +83,31 @@ async function prepared(preparing: Promise<CreateRequest>, deadline: Deadline): 
   }
 }
 
-/** How long the guest may take to write its data back before its VM is ended all the same. */
+/** How long the guest may take to write back its data before its VM is killed. */
 const STOP_LIMIT_MS = 2_500;
 
-/** A pod: one VM and the containers in it. A plain container is a pod of its own. */
+/** A pod: one VM and the containers in it. A container without a pod (`ctr run`) has a pod of its own. */
 export class Pod {
   readonly #machine: StateMachine<PodState>;
   readonly #containers = new Map<string, Container>();
   readonly #creating = new Map<string, Creation>();
-  readonly #halfMade = new HalfMade();
+  readonly #failedCreations = new FailedCreations();
   readonly #options: PodOptions;
   #sandbox: Promise<Sandbox> | undefined;
-  /** The sandbox once it has been booted. */
+  /** The sandbox after its boot. */
   #booted: Sandbox | undefined;
-  /** Cancels the boot. */
+  /** The boot's deadline, through which it is cancelled. */
   #booting: Deadline | undefined;
   #stopped: Promise<void> | undefined;
   readonly #ended = deferred<PodEnd>();
-  /** What a creation fails with whose VM is lost: its client has not canceled it. */
+  /** The error of creations whose VM was lost: their client has not cancelled them. */
   #lost: HullError | undefined;
-  /** Files of the pod that its containers see where they bring none of their own. */
+  /** Files of the pod that containers get unless they have mounts of their own there. */
   #files: readonly PodFile[] = [];
   #shmSource: string | undefined;
-  /** A pod of a single container ends with it; a CRI pod outlives its containers. */
+  /** Whether the pod ends with its single container; a CRI pod outlives its containers. */
   #single = false;
-  /** The container that the pod is made for: the single one or the sandbox's. There is one at a time. */
+  /** The id of the single or the pause container, of which a pod has at most one. */
   #founder: string | undefined;
 
   constructor(options: PodOptions) {
@@ -133,7 +137,7 @@ export class Pod {
     const creating = [...this.#creating].map(([id, { deadline, since }]) => ({
       id,
       forMs: Math.round(performance.now() - since),
-      // JSON has no Infinity: without a limit this is null.
+      // Without a deadline this is Infinity, which JSON shows as null.
       leftMs: Math.round(deadline.remainingMs),
       ...(deadline.reason && { givenUp: deadline.reason.message }),
     }));
@@ -144,12 +148,12 @@ export class Pod {
       sandbox: this.#booted?.describe(),
       containers: this.containers.map((container) => container.describe()),
       creating,
-      // Creations that failed, and what they left could not be freed so far.
-      halfMade: this.#halfMade.ids,
+      // Those that could not be undone yet.
+      failedCreations: this.#failedCreations.ids,
     };
   }
 
-  /** Throws NotFound. */
+  /** Returns a container. Throws NotFound. */
   container(id: string): Container {
     const container = this.#containers.get(id);
     if (!container) throw notFound(`container ${id} does not exist`);
@@ -157,8 +161,8 @@ export class Pod {
   }
 
   /**
-   * Creates a container, and boots the VM for the first one. `prepare` tells what is to be created; the streams it
-   * opens are the pod's from then on. On failure nothing of it is left.
+   * Creates a container, for which the first one's creation boots the VM. `prepare` returns what to create; the streams
+   * in it belong to the pod from then on. A creation that fails is undone.
    */
   async create(
     id: string,
@@ -171,10 +175,8 @@ export class Pod {
     const deadline = callerDeadline.shorter(Number.POSITIVE_INFINITY);
     const settled = deferred<void>();
     this.#creating.set(id, { deadline, settled: settled.promise, since: performance.now() });
-    let request: CreateRequest | undefined;
     try {
-      request = await prepared(prepare(deadline), deadline);
-      deadline.check();
+      const request = await prepared(prepare(deadline), deadline);
       const container = await this.#create(id, request, deadline);
       this.#containers.set(id, container);
       const { bundle, rootfs, stdio } = request;
@@ -182,20 +184,19 @@ export class Pod {
       return container;
     } catch (error) {
       if (this.#single && this.#founder === id) await this.stop();
-      this.#left(id);
-      await request?.io.close();
+      this.#forgetFounder(id);
       throw HullError.wrap(`create container ${id}`, error);
     } finally {
       this.#creating.delete(id);
       deadline.dispose();
       settled.resolve();
-      this.#tellEmpty();
+      this.#reportIfEmpty();
     }
   }
 
   /**
-   * Deletes a container. The creation of one that is still being created is given up: NotFound then says that nothing
-   * of it is left, DeadlineExceeded that its undoing goes on.
+   * Deletes a container. A creation in progress is cancelled: NotFound then means that nothing of it is left,
+   * DeadlineExceeded that it is still being undone.
    */
   async delete(id: string, deadline: Deadline): Promise<Exit> {
     const creation = this.#creating.get(id);
@@ -203,7 +204,7 @@ export class Pod {
       creation.deadline.cancel(`container ${id} was deleted while it was being created`);
       await deadline.race(creation.settled);
     }
-    await deadline.race(this.#halfMade.clear(id)).catch((error: unknown) => {
+    await deadline.race(this.#failedCreations.clear(id)).catch((error: unknown) => {
       throw HullError.wrap(`delete container ${id}: release what its creation left behind`, error);
     });
     const container = this.container(id);
@@ -211,21 +212,21 @@ export class Pod {
     if (last && container.init.machine.is("stopped")) await this.stop();
     const exit = await container.delete(!last && this.#machine.is("running"), deadline);
     this.#containers.delete(id);
-    this.#left(id);
+    this.#forgetFounder(id);
     if (this.#single && this.empty) await this.stop();
-    this.#tellEmpty();
+    this.#reportIfEmpty();
     return exit;
   }
 
-  #left(id: string): void {
+  #forgetFounder(id: string): void {
     if (this.#founder === id) this.#founder = undefined;
   }
 
-  #tellEmpty(): void {
+  #reportIfEmpty(): void {
     if (this.empty) this.#options.emptied?.();
   }
 
-  /** Boots the VM of a pod that has no container yet (the Sandbox service). Throws FailedPrecondition when it ran before. */
+  /** Boots the VM, once; the Sandbox service does so before any container. Throws FailedPrecondition after the pod's end. */
   async start(request: SandboxRequest, deadline: Deadline): Promise<Sandbox> {
     if (!this.#sandbox) {
       this.#machine.transition("booting");
@@ -237,7 +238,7 @@ export class Pod {
     return await this.#sandbox;
   }
 
-  /** Ends the VM and everything in it. Resolves when all is freed. Idempotent, never rejects. */
+  /** Stops the VM and everything in it. Resolves when everything is released. Idempotent, never rejects. */
   stop(): Promise<void> {
     this.#stopped ??= this.#stop();
     return this.#stopped;
@@ -247,28 +248,26 @@ export class Pod {
     const why = this.#lost ?? `pod ${this.#options.id} is being stopped`;
     for (const { deadline } of this.#creating.values()) deadline.cancel(why);
     this.#booting?.cancel(why);
-    const sandbox = await this.#sandbox?.catch(() => undefined); // its failure was told to whoever asked for it
+    const sandbox = await this.#sandbox?.catch(() => undefined); // a failed boot was reported to its caller
     if (this.#machine.is("running")) this.#machine.transition("stopping");
-    const deadline = Deadline.after(STOP_LIMIT_MS, `stop pod ${this.#options.id}`);
-    await sandbox
-      ?.stop(deadline)
-      .catch((error) => this.#options.log("pod: stopping the VM failed", { err: error }));
-    deadline.dispose();
+    await Deadline.within(STOP_LIMIT_MS, `stop pod ${this.#options.id}`, async (limit) =>
+      sandbox?.stop(limit),
+    ).catch((error) => this.#options.log("pod: stopping the VM failed", { err: error }));
     if (!this.#machine.is("stopped")) this.#machine.transition("stopped");
     this.#ended.resolve({ at: new Date(), reason: undefined });
   }
 
-  /** Stops the VM and frees every container, stopped or not. For the end of the shim. */
+  /** Stops the VM and releases every container, in whatever state. For the shim's exit. */
   async dispose(): Promise<void> {
     await this.stop();
     await Promise.all([...this.#creating.values()].map(({ settled }) => settled));
     for (const container of this.#containers.values()) {
       await container
         .dispose()
-        .catch((error) => this.#options.log("pod: freeing a container failed", { err: error }));
+        .catch((error) => this.#options.log("pod: releasing a container failed", { err: error }));
     }
-    for (const id of this.#halfMade.ids) {
-      await this.#halfMade
+    for (const id of this.#failedCreations.ids) {
+      await this.#failedCreations
         .clear(id)
         .catch((error) => this.#options.log("pod: undoing a creation failed", { err: error }));
     }
@@ -286,7 +285,7 @@ export class Pod {
           this.#lost = unavailable(`the VM of pod ${this.#options.id} was lost: ${reason}`);
           await this.stop();
         })
-        .catch((error) => this.#options.log("pod: cannot follow the VM", { err: error }));
+        .catch((error) => this.#options.log("pod: cannot watch the VM", { err: error }));
       sandbox.agent.onOom((containerId) => this.#containers.get(containerId)?.oomKilled());
       return sandbox;
     } catch (error) {
@@ -297,13 +296,37 @@ export class Pod {
   }
 
   async #create(id: string, request: CreateRequest, deadline: Deadline): Promise<Container> {
-    await deadline.race(this.#halfMade.clear(id));
+    const container = await this.#newContainer(id, request, deadline).catch(async (error: unknown) => {
+      await request.io.close(); // no container owns the streams
+      throw error;
+    });
+    const source = { ...request, podFiles: this.#files, podShm: this.#shmSource };
+    try {
+      await container.create(source, this.#options, deadline);
+    } catch (error) {
+      const failure = await this.#failedCreations.undo(id, error, () => container.undo());
+      await container.abandon();
+      throw failure;
+    }
+    if (this.#single) {
+      // Nothing can run in a VM whose only container has ended: it is stopped at once, after the exit was published.
+      container.init.exited
+        .then(() => this.stop())
+        .catch((error) => this.#options.log("pod: stopping the VM after the exit failed", { err: error }));
+    }
+    return container;
+  }
+
+  /** A container in the pod's VM, for which nothing was created yet. It owns the request's streams. */
+  async #newContainer(id: string, request: CreateRequest, deadline: Deadline): Promise<Container> {
+    deadline.check();
+    await deadline.race(this.#failedCreations.clear(id));
     const { spec, bundle } = request;
     const kind = containerKind(spec.annotations);
     if (kind.kind === "container") {
       if (!this.#sandbox) throw failedPrecondition(`its pod ${kind.sandboxId} is not running`);
     } else if (this.#founder !== undefined || this.#containers.size > 0) {
-      throw alreadyExists(`pod ${this.#options.id} already has its container`);
+      throw alreadyExists(`pod ${this.#options.id} already has a container`);
     }
     if (this.#machine.is("stopping", "stopped")) {
       throw failedPrecondition(`pod ${this.#options.id} has ended: delete it and create a new one`);
@@ -312,26 +335,11 @@ export class Pod {
     if (kind.kind !== "container") this.#founder = id;
     const sandbox = await this.start(sandboxRequest(spec, this.#options.id), deadline);
     const { log, publish } = this.#options;
-    const container = new Container({
+    return new Container({
       ...{ ...request, id, sandbox, publish },
       pause: kind.kind === "sandbox",
       alone: this.#single,
       hooks: new ContainerHooks(spec, id, bundle, (message, err) => log(message, { err })),
     });
-    const source = { ...request, podFiles: this.#files, podShm: this.#shmSource };
-    try {
-      await container.create(source, this.#options, deadline);
-    } catch (error) {
-      const failure = await this.#halfMade.undo(id, error, () => container.undo());
-      await container.abandon();
-      throw failure;
-    }
-    if (this.#single) {
-      // Nothing can run in a VM whose only container has ended: it goes at once, after the exit was published.
-      container.init.exited
-        .then(() => this.stop())
-        .catch((error) => this.#options.log("pod: stop", { err: error }));
-    }
-    return container;
   }
 }

@@ -7,7 +7,7 @@ import { PROCESS_TRANSITIONS, type ProcessState } from "./process.ts";
 
 const STATES = Object.keys(PROCESS_TRANSITIONS) as ProcessState[];
 
-/** Every pair that is allowed, written out a second time: a change of the table must be meant. */
+/** Every allowed pair, repeated here so that the table is not changed by mistake. */
 const ALLOWED = new Set([
   "created running",
   "created stopped",

@@ -10,9 +10,10 @@ import type { ProcessIo } from "./stdio.ts";
 
 export type { ProcessRef, SignalRequest } from "../agent/guest-agent.ts";
 
+/** State of a process. */
 export type ProcessState = "created" | "running" | "pausing" | "paused" | "stopped" | "deleted";
 
-/** Only a container's init process is ever pausing or paused. */
+/** The allowed changes of state. Only a container's init process can be pausing or paused. */
 export const PROCESS_TRANSITIONS: TransitionTable<ProcessState> = {
   created: ["running", "stopped", "deleted"],
   running: ["pausing", "stopped"],
@@ -22,37 +23,38 @@ export const PROCESS_TRANSITIONS: TransitionTable<ProcessState> = {
   deleted: [],
 };
 
+/** How a process ended. */
 export interface Exit {
-  /** The exit code, or 128 + the number of the signal that ended the process. */
+  /** The exit code, or 128 + the number of the signal that killed the process. */
   readonly status: number;
   readonly at: Date;
 }
 
-/** How a process is really run: in the guest, or (a pod's pause container) not at all. */
+/** What runs a process: the guest or, for a pod's pause container, nothing. */
 export interface ProcessRunner {
   start(deadline: Deadline): Promise<void>;
-  /** Resolves when the process has ended. Rejects when that can no longer be found out: the VM is gone. */
+  /** Resolves when the process has ended. Rejects if the VM is gone, and its exit with it. */
   wait(): Promise<GuestExit>;
   signal(request: SignalRequest, deadline: Deadline): Promise<void>;
   resize(size: TerminalSize, deadline: Deadline): Promise<void>;
   delete(deadline: Deadline): Promise<void>;
 }
 
-/** What a process tells its container. */
-export interface ProcessHooks {
+/** What a process reports to its container. */
+interface ProcessHooks {
   started(): void;
   /**
-   * Awaited before the exit becomes visible; the init process waits here for its execs. `ended` is what the guest said,
-   * undefined when the VM was lost.
+   * Awaited before the exit becomes visible: the init process waits here for its execs. `ended` is undefined if the VM
+   * was lost.
    */
   beforeExit(ended: GuestExit | undefined): Promise<void>;
   exited(exit: Exit): void;
 }
 
-/** How long an exit is held back for output that its reader does not take. */
+/** How long an exit is delayed by output that is not read. */
 const DRAIN_LIMIT_MS = 2_000;
 
-/** One process of a container: its state, its streams, its exit. */
+/** One process of a container: its state, streams and exit. */
 export class Process {
   readonly machine: StateMachine<ProcessState>;
   readonly #exited = deferred<Exit>();
@@ -85,12 +87,12 @@ export class Process {
     return !this.machine.is("stopped", "deleted");
   }
 
-  /** Whether the guest is asked to start it and has not answered. Its end is told after that answer. */
+  /** Whether its start is pending in the guest. Its exit is reported only after the guest's answer. */
   get starting(): boolean {
     return this.#isStarting;
   }
 
-  /** Begins to wait for the end. Called once, as soon as there is something in the guest to wait for. */
+  /** Starts to wait for the exit, once. Called as soon as the process exists in the guest. */
   follow(): void {
     if (this.#followed) return;
     this.#followed = true;
@@ -101,7 +103,7 @@ export class Process {
     end().catch((error) => this.#exited.reject(error));
   }
 
-  /** Starts a created process. A second Start, or a deletion, waits for it and then finds what it has come to. */
+  /** Starts a created process. A second Start or a deletion waits until it has finished. */
   start(deadline: Deadline): Promise<void> {
     return this.exclusively(async () => {
       this.machine.require("start", "created");
@@ -121,22 +123,22 @@ export class Process {
     }, deadline);
   }
 
-  /** Runs a change of the process when the one before is done. Rejects when the deadline is over first. */
+  /** Runs a change of the process after the previous one. Rejects if the deadline ends first. */
   exclusively<T>(change: () => Promise<T>, deadline: Deadline): Promise<T> {
     const turn = this.#queue.run(async () => {
-      deadline.check(); // nobody waits for it any more
+      deadline.check(); // the caller no longer waits
       return await change();
     });
     return deadline.race(turn);
   }
 
-  /** Throws NotFound when the process has ended, as containerd expects of a late kill. */
+  /** Signals the process. Throws NotFound if it has ended, as containerd expects of a late Kill. */
   async signal(request: SignalRequest, deadline: Deadline): Promise<void> {
     if (!this.alive) throw notFound(`${this.subject}: process already finished`);
     await this.runner.signal(request, deadline);
   }
 
-  /** A process that will never run in the guest any more ends here: an exec that was not started. */
+  /** Marks an exec that was never started as ended. */
   abandon(): void {
     this.#followed = true;
     this.#exit = { status: 0, at: new Date(0) };
@@ -157,7 +159,7 @@ export class Process {
   async #finish(ended: GuestExit | undefined): Promise<void> {
     const exit: Exit = { status: ended?.status ?? KILLED_STATUS, at: ended?.at ?? new Date() };
     await this.#starting;
-    // A reader that stalls keeps its own output waiting, but not the exit.
+    // A stalled reader must not keep the exit from being reported.
     await Deadline.within(DRAIN_LIMIT_MS, `${this.subject}: delivering the last output`, (limit) =>
       this.io.drained(limit, ended?.output),
     ).catch(() => undefined);

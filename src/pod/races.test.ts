@@ -1,4 +1,4 @@
-/** Calls that meet in one container. */
+/** Concurrent calls about one container. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
@@ -9,7 +9,7 @@ import { HullError } from "../core/errors.ts";
 import { Pod } from "./pod.ts";
 import type { PodEvent } from "./pod-event.ts";
 
-/** HULL_RACES=10000 takes some minutes. */
+/** 10000 runs take some minutes. */
 const RUNS = Number(process.env.HULL_RACES ?? 300);
 
 const forever = Deadline.none();
@@ -55,7 +55,7 @@ test("of two Starts of one exec the second is refused, and one process runs", as
   assert.equal(events.filter(({ kind }) => kind === "exec-started").length, 1);
 });
 
-test("Delete of an exec that is being started waits for it, and leaves one that runs", async () => {
+test("Delete of an exec that is being started waits, then refuses because it runs", async () => {
   const { sandbox, container, calls } = await withExec();
   const gate = deferred<void>();
   sandbox.agent.faults.set("createExec", gate.promise);
@@ -67,21 +67,21 @@ test("Delete of an exec that is being started waits for it, and leaves one that 
   assert.deepEqual(calls(), ["createExec c1/e1", "start c1/e1"]);
 });
 
-test("Delete of an exec that is being started waits no longer than its caller", async () => {
+test("Delete of an exec that is being started waits no longer than its deadline", async () => {
   const { sandbox, container } = await withExec();
   const gate = deferred<void>();
   sandbox.agent.faults.set("createExec", gate.promise);
   const started = outcome(container.start("e1", forever));
-  const impatient = Deadline.none();
-  const deleted = outcome(container.deleteExec("e1", impatient));
-  impatient.cancel();
+  const caller = Deadline.none();
+  const deleted = outcome(container.deleteExec("e1", caller));
+  caller.cancel();
   assert.equal(await deleted, "Canceled");
   gate.resolve();
   assert.equal(await started, "OK");
   assert.equal(container.status("e1").state, "running");
 });
 
-test("an exec that is being deleted cannot be started any more", async () => {
+test("an exec that is being deleted cannot be started", async () => {
   const { container, calls } = await withExec();
   const outcomes = await Promise.all([
     outcome(container.deleteExec("e1", forever)),
@@ -92,7 +92,7 @@ test("an exec that is being deleted cannot be started any more", async () => {
   assert.deepEqual(calls(), []);
 });
 
-/** What may be called, on one of two containers and one exec of it. */
+/** The calls, about one of two containers and one exec of it. */
 const CALLS = [
   "create",
   "start",
@@ -106,18 +106,18 @@ const CALLS = [
 const callArbitrary = fc.record({
   call: fc.constantFrom(...CALLS),
   id: fc.constantFrom("c1", "c2"),
-  /** After how many turns of the event loop its client goes away; most wait. */
+  /** After how many turns of the event loop its client disconnects; most wait. */
   patience: fc.oneof({ weight: 3, arbitrary: fc.constant(undefined) }, fc.nat(8)),
   /** Turns of the event loop before the next call. */
   pause: fc.nat(3),
 });
-/** How guest and host take each step, in turn: after so many turns of the event loop, and whether it fails then. */
-const moodArbitrary = fc.record({ turns: fc.nat(4), fails: fc.constantFrom(false, false, false, true) });
-type Mood = { turns: number; fails: boolean };
+/** How guest and host carry out each step, in turn: after how many turns of the event loop, and whether it fails. */
+const faultArbitrary = fc.record({ turns: fc.nat(4), fails: fc.constantFrom(false, false, false, true) });
+type Fault = { turns: number; fails: boolean };
 
 type Call = { call: (typeof CALLS)[number]; id: string };
 
-/** A container with a volume and a disk; of a pod with a sandbox container, or one that is its own. */
+/** A container with a volume and a disk: of a CRI pod, or the single one of its pod. */
 function wanted(id: string, kind: "container" | "single") {
   const { spec, ...rest } = request(id, "container");
   const device = { path: "/dev/disk", type: "b", major: 8, minor: id === "c1" ? 1 : 2 };
@@ -159,7 +159,7 @@ async function turns(count: number): Promise<void> {
   for (let turn = 0; turn < count; turn++) await new Promise(setImmediate);
 }
 
-/** What a call comes to whose client may go away. */
+/** The result of a call whose client may disconnect. */
 async function answer(
   pod: Pod,
   call: Call & { patience?: number | undefined },
@@ -171,15 +171,15 @@ async function answer(
   return await outcome(perform(pod, call, kind, client));
 }
 
-/** A guest and a host that take their time, and fail as they like in whatever does not end processes, until `calm`. */
-class Moods {
-  calm = false;
+/** Delays and failures of guest and host in every step that does not end processes, until `off`. */
+class Faults {
+  off = false;
   #next = 0;
 
-  constructor(readonly moods: readonly Mood[]) {}
+  constructor(readonly faults: readonly Fault[]) {}
 
-  /** The steps of `target`, with moods; those with a deadline keep to it. */
-  change<K extends string>(
+  /** Adds faults to steps of `target`; those with a deadline keep to it. */
+  inject<K extends string>(
     target: { [name in K]: (...args: never[]) => Promise<unknown> },
     ...names: K[]
   ): void {
@@ -195,50 +195,50 @@ class Moods {
   }
 
   async #pass(name: string): Promise<void> {
-    const mood = this.moods[this.#next++ % this.moods.length];
-    if (!mood || this.calm) return;
-    await turns(mood.turns);
-    if (mood.fails) throw new HullError("DeadlineExceeded", `${name}: a bad mood`);
+    const fault = this.faults[this.#next++ % this.faults.length];
+    if (!fault || this.off) return;
+    await turns(fault.turns);
+    if (fault.fails) throw new HullError("DeadlineExceeded", `${name}: injected fault`);
   }
 }
 
-function moody(sandbox: FakeSandbox, moods: Moods): void {
-  moods.change(sandbox.agent, "createContainer", "createExec", "start", "delete", "openStream");
+function injectFaults(sandbox: FakeSandbox, faults: Faults): void {
+  faults.inject(sandbox.agent, "createContainer", "createExec", "start", "delete", "openStream");
   const { share, plugDisk, capacity } = sandbox;
-  moods.change(capacity, "admit");
+  faults.inject(capacity, "admit");
   const add = share.add.bind(share);
   share.add = async (...args) => {
     const shared = await add(...args);
-    moods.change(shared, "bind", "release");
+    faults.inject(shared, "bind", "release");
     return shared;
   };
-  moods.change(share, "add");
+  faults.inject(share, "add");
   sandbox.plugDisk = async (disk) => {
     const plugged = await plugDisk.call(sandbox, disk);
-    moods.change(plugged, "unplug");
+    faults.inject(plugged, "unplug");
     return plugged;
   };
-  moods.change(sandbox, "plugDisk");
+  faults.inject(sandbox, "plugDisk");
 }
 
-/** That each container's events are in order, one life after the other. */
+/** Asserts that the events of each container with this id are in order. */
 function checkEvents(events: readonly PodEvent[], id: string): void {
   const kinds = events.filter((event) => event.containerId === id && !("execId" in event && event.execId));
   const lives = kinds.map(({ kind }) => kind).join(" ");
   assert.match(lives, /^((create)( start)?( exit)?( delete)?( |$))*$/);
 }
 
-test("calls that meet in any way, with a guest and a host that fail in any of them: all are answered, nothing is left", async () => {
+test("concurrent calls with failures in guest and host are all answered, and leave nothing", async () => {
   await fc.assert(
     fc.asyncProperty(
       fc.constantFrom("container", "container", "single"),
       fc.array(callArbitrary, { maxLength: 30 }),
-      fc.array(moodArbitrary, { minLength: 1, maxLength: 20 }),
+      fc.array(faultArbitrary, { minLength: 1, maxLength: 20 }),
       async (kind, calls, given) => {
         const { sandbox, pod, events } = podWith(new FakeSandbox());
         if (kind === "container") await create(pod, request("p1", "sandbox"));
-        const moods = new Moods(given);
-        moody(sandbox, moods);
+        const faults = new Faults(given);
+        injectFaults(sandbox, faults);
         const answers: Promise<string>[] = [];
         for (const call of calls) {
           answers.push(answer(pod, call, kind));
@@ -246,8 +246,8 @@ test("calls that meet in any way, with a guest and a host that fail in any of th
         }
         const codes = await Promise.all(answers);
         assert.ok(!codes.includes("Internal") && !codes.includes("Unknown"), codes.join(" "));
-        moods.calm = true;
-        await turns(20); // tries that have begun in a bad mood
+        faults.off = true;
+        await turns(20); // attempts that began with faults
         for (const id of ["c1", "c2"]) {
           const container = pod.containers.find((one) => one.id === id);
           await container?.signal("", KILL, forever).catch(() => undefined); // it may have ended

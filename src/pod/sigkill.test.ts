@@ -11,7 +11,7 @@ import type { PodEvent } from "./pod-event.ts";
 
 const forever = Deadline.none();
 const KILL = { signal: 9, all: false, escalation: "never" } as const;
-const silence = new Promise(() => undefined);
+const never = new Promise(() => undefined);
 const stdio = { stdin: "", stdout: "", stderr: "", terminal: false };
 const code = (error: unknown) => HullError.from(error).code;
 
@@ -32,7 +32,7 @@ async function setUp(annotations: Record<string, string> = {}) {
   return { sandbox, pod, container, events, reasons };
 }
 
-/** A pod of several: the pause container, and one that was created in it. */
+/** A CRI pod: its pause container, and one that was created in it. */
 async function setUpMember() {
   const { pod, ...rest } = await setUp({ "io.kubernetes.cri.container-type": "sandbox" });
   const spec = {
@@ -47,10 +47,10 @@ async function setUpMember() {
   return { ...rest, pod, container };
 }
 
-test("a guest that does not answer SIGKILL loses its VM, and everybody is told the truth", async () => {
+test("the VM of a guest that does not answer SIGKILL is killed, with the reason in the log and in the pod's end", async () => {
   const { sandbox, pod, container, events, reasons } = await setUp();
   await container.start("", forever);
-  sandbox.agent.faults.set("signal", silence);
+  sandbox.agent.faults.set("signal", never);
   await container.signal("", KILL, forever);
   assert.equal(sandbox.kills, 1);
   assert.equal((await container.init.exited).status, 137);
@@ -59,18 +59,18 @@ test("a guest that does not answer SIGKILL loses its VM, and everybody is told t
     events.map(({ kind }) => kind),
     ["create", "start", "exit"],
   );
-  const told = /the VM was killed: container p1 cannot be killed: .*SIGKILL: timed out after 20 ms/;
-  assert.match((await pod.ended).reason ?? "", told);
-  assert.match(String(reasons[0]), told);
+  const reason = /the VM was killed: container p1 cannot be killed: .*SIGKILL: timed out after 20 ms/;
+  assert.match((await pod.ended).reason ?? "", reason);
+  assert.match(String(reasons[0]), reason);
   await pod.delete("p1", forever);
   assert.equal(sandbox.shared.size, 0);
 });
 
-test("a VMM that SIGKILL does not end holds neither Kill nor Delete for ever", async (t) => {
+test("a VMM that survives SIGKILL does not block Kill or Delete forever", async (t) => {
   const clock = new FakeClock(t);
   const { sandbox, pod, container } = await setUp();
-  sandbox.kill = () => silence as Promise<void>;
-  const told = async (call: Promise<unknown>) => {
+  sandbox.kill = () => never as Promise<void>;
+  const fails = async (call: Promise<unknown>) => {
     const failed = assert.rejects(call, {
       code: "Unavailable",
       message: /the VMM was also sent SIGKILL and/,
@@ -79,27 +79,27 @@ test("a VMM that SIGKILL does not end holds neither Kill nor Delete for ever", a
     await failed;
   };
   sandbox.agent.signal = async () => undefined;
-  await told(pod.delete("p1", forever));
+  await fails(pod.delete("p1", forever));
   await container.start("", forever);
-  sandbox.agent.signal = () => silence as Promise<void>;
-  await told(container.signal("", KILL, forever));
+  sandbox.agent.signal = () => never as Promise<void>;
+  await fails(container.signal("", KILL, forever));
   assert.equal(container.status("").state, "running");
 });
 
-test("a caller who waits no longer does not save the guest", async () => {
+test("the VM is killed even if the caller of Kill no longer waits", async () => {
   const { sandbox, container } = await setUp();
   await container.start("", forever);
-  sandbox.agent.faults.set("signal", silence);
-  const impatient = Deadline.none();
-  const killed = container.signal("", KILL, impatient).then(() => "OK", code);
-  impatient.cancel();
+  sandbox.agent.faults.set("signal", never);
+  const caller = Deadline.none();
+  const killed = container.signal("", KILL, caller).then(() => "OK", code);
+  caller.cancel();
   assert.equal(await killed, "Canceled");
   assert.equal(sandbox.kills, 0);
   assert.equal((await container.init.exited).status, 137);
   assert.equal(sandbox.kills, 1);
 });
 
-test("a guest that refuses SIGKILL loses its VM", async () => {
+test("the VM of a guest that refuses SIGKILL is killed", async () => {
   const { sandbox, pod, container } = await setUp();
   await container.start("", forever);
   sandbox.agent.faults.set("signal", internal("no"));
@@ -108,7 +108,7 @@ test("a guest that refuses SIGKILL loses its VM", async () => {
   assert.match((await pod.ended).reason ?? "", /container p1 cannot be killed: no/);
 });
 
-test("a VM whose only container outlives an answered SIGKILL is ended", async () => {
+test("a VM whose only container survives an answered SIGKILL is killed", async () => {
   const { sandbox, pod, container } = await setUp();
   await container.start("", forever);
   sandbox.agent.signal = async () => undefined;
@@ -118,7 +118,7 @@ test("a VM whose only container outlives an answered SIGKILL is ended", async ()
   assert.match((await pod.ended).reason ?? "", /container p1 has not exited 20 ms after SIGKILL/);
 });
 
-test("in a pod of several a guest that answers and does nothing is believed once", async (t) => {
+test("in a pod of several containers, the VM of a guest that only answers is killed by a second SIGKILL", async (t) => {
   const clock = new FakeClock(t);
   const { sandbox, pod, container } = await setUpMember();
   await container.start("", forever);
@@ -138,29 +138,29 @@ test("in a pod of several a guest that answers and does nothing is believed once
   );
 });
 
-test("in a pod of several one SIGKILL is enough where a process of the VM is stopped", async (t) => {
+test("in a pod of several containers, one SIGKILL is enough if a process of the VM is stopped", async (t) => {
   const clock = new FakeClock(t);
   const { sandbox, pod, container } = await setUpMember();
   await container.start("", forever);
   sandbox.agent.signal = async () => undefined;
   sandbox.stoppedComponents = ["virtiofsd (process 5)"];
   await container.signal("", KILL, forever);
-  assert.equal(sandbox.kills, 0, "what does not need that process may still end");
+  assert.equal(sandbox.kills, 0, "a container that does not need that process may still exit");
   await clock.pass(sandbox.killTimeoutMs);
   assert.equal((await container.init.exited).status, 137);
   assert.match((await pod.ended).reason ?? "", /20 ms after SIGKILL, and virtiofsd \(process 5\) is stopped/);
 });
 
-test("SIGKILL while the guest's Start hangs ends the VM, and Start says why it failed", async () => {
+test("SIGKILL while the guest's Start hangs kills the VM, and Start fails with the reason", async () => {
   for (const [kind, signals] of [
     ["kills it", undefined],
     ["does nothing", async () => undefined],
     ["does not know it", () => Promise.reject(notFound("process already finished"))],
-    ["is silent", () => silence as Promise<void>],
+    ["does not answer", () => never as Promise<void>],
   ] as const) {
     for (const several of [true, false]) {
       const { sandbox, pod, container, events } = await (several ? setUpMember() : setUp());
-      sandbox.agent.faults.set("start", silence);
+      sandbox.agent.faults.set("start", never);
       const started = container.start("", forever).catch((error: unknown) => String(error));
       await new Promise(setImmediate);
       if (signals) sandbox.agent.signal = signals;
@@ -180,14 +180,14 @@ test("SIGKILL while the guest's Start hangs ends the VM, and Start says why it f
   }
 });
 
-test("SIGKILL in a pod of several during a Start that goes on to its end ends no VM", async (t) => {
+test("in a pod of several containers, SIGKILL during a Start that succeeds does not kill the VM", async (t) => {
   const clock = new FakeClock(t);
   const { sandbox, container } = await setUpMember();
   const gate = deferred<void>();
   sandbox.agent.faults.set("start", gate.promise);
   const started = container.start("", forever);
   await new Promise(setImmediate);
-  sandbox.agent.signal = async () => undefined; // it sleeps where no signal wakes it
+  sandbox.agent.signal = async () => undefined; // the process is in uninterruptible sleep
   await container.signal("", KILL, forever);
   gate.resolve();
   await started;
@@ -196,8 +196,8 @@ test("SIGKILL in a pod of several during a Start that goes on to its end ends no
   assert.equal(container.status("").state, "running");
 });
 
-test("Delete of a created container works with a guest that says nothing, or does nothing", async () => {
-  for (const signal of [() => silence, async () => undefined]) {
+test("Delete of a created container works if the guest does not answer SIGKILL, or does nothing", async () => {
+  for (const signal of [() => never, async () => undefined]) {
     const { sandbox, pod } = await setUp();
     sandbox.agent.signal = signal as () => Promise<void>;
     assert.equal((await pod.delete("p1", forever)).status, 137);
@@ -206,7 +206,7 @@ test("Delete of a created container works with a guest that says nothing, or doe
   }
 });
 
-test("an exec that lives on does not end the VM, a guest that says nothing about it does", async (t) => {
+test("an exec that survives SIGKILL does not cost the VM, unless the guest does not answer", async (t) => {
   const clock = new FakeClock(t);
   const { sandbox, container } = await setUp();
   await container.start("", forever);
@@ -220,7 +220,7 @@ test("an exec that lives on does not end the VM, a guest that says nothing about
   await container.signal("e1", KILL, forever);
   assert.equal(sandbox.kills, 0);
   sandbox.agent.signal = signal;
-  sandbox.agent.faults.set("signal", silence);
+  sandbox.agent.faults.set("signal", never);
   const killed = container.signal("e1", KILL, forever);
   await clock.pass(sandbox.killTimeoutMs);
   await killed;
@@ -228,7 +228,7 @@ test("an exec that lives on does not end the VM, a guest that says nothing about
   assert.equal((await container.process("e1").exited).status, 137);
 });
 
-test("other signals end nothing", async () => {
+test("other signals never kill the VM", async () => {
   const { sandbox, container } = await setUp();
   await container.start("", forever);
   sandbox.agent.faults.set("signal", internal("no"));

@@ -3,38 +3,39 @@ import { Deadline } from "../core/deadline.ts";
 import { HullError, unavailable } from "../core/errors.ts";
 import type { Process } from "./process.ts";
 
+/** The signal's number. */
 export const SIGKILL = 9;
 
-/** How long a VMM may take to end after SIGKILL: with much memory that takes a while. */
+/** How long a VMM may take to exit after SIGKILL: freeing much memory takes a while. */
 const VMM_END_MS = 30_000;
 
+/** The VM of the process that is killed. */
 export interface SigkillOptions {
   /** How long the guest may take (`runtime.kill_timeout`). */
   readonly timeoutMs: number;
-  /** Ends the VM at once, with what lives in it; resolves when it is gone. `reason` is what the log says. Never rejects. */
+  /** Kills the VM and everything in it; `reason` is logged. Resolves when the VM is gone. Never rejects. */
   readonly endVm: (reason: string) => Promise<void>;
-  /** Whether the VM has no other container: then nobody is hurt when it ends. */
+  /** Whether the VM has no other container, which would be killed with it. */
   readonly alone: boolean;
-  /** The VM's processes on the host that a signal has stopped. Never rejects. */
+  /** The VM's processes on the host that are stopped (SIGSTOP). Never rejects. */
   readonly stopped: () => Promise<readonly string[]>;
 }
 
 /**
- * SIGKILL that does not depend on the guest. Where the guest does not carry it out in time the VM is ended, which ends
- * the process: that is what SIGKILL promises.
+ * SIGKILL that does not depend on the guest: if the guest does not carry it out in time, the VM is killed.
  *
- * A guest that has answered is believed at first: a process in an uninterruptible wait may end later. A VM with nothing
- * else in it is ended when the time is over, and one that still owes the answer to the process's start, too: only then
- * could its end be told. So is one that has a process stopped: what waits for virtiofsd then does so for ever. Where there
- * are other containers, whoever sends SIGKILL again by then has waited long enough.
+ * A guest that has answered is trusted at first, since a process in uninterruptible sleep may exit later. After the
+ * timeout the VM is killed nevertheless if it has no other container, if the process's start is still pending (its exit
+ * is reported only after that), or if a process of the VM is stopped (what waits for virtiofsd then waits forever).
+ * Otherwise a second SIGKILL after the timeout kills the VM.
  */
 export class Sigkill {
   readonly #options: SigkillOptions;
-  /** When the guest first said that it had sent it; of performance.now(). */
+  /** When the guest first answered that it had sent SIGKILL, by performance.now(). */
   #answeredAt: number | undefined;
-  /** From then on: ends the VM where that has to be. */
+  /** Waits for the exit after that answer, and kills the VM if necessary. */
   #watching: Promise<void> | undefined;
-  /** The guest has no reason to keep the process. */
+  /** Whether the guest has no reason to keep the process. */
   #mustEnd: boolean;
 
   constructor(options: SigkillOptions) {
@@ -43,14 +44,14 @@ export class Sigkill {
   }
 
   /**
-   * Sends SIGKILL to a process. Goes on when the caller's deadline is over: that ends only the caller's waiting. Throws
-   * NotFound when the process has ended, DeadlineExceeded.
+   * Sends SIGKILL to a process. Continues after the deadline, which ends only the caller's wait. Throws NotFound if the
+   * process has ended.
    */
   send(process: Process, request: SignalRequest, deadline: Deadline): Promise<void> {
     return deadline.race(this.#send(process, request));
   }
 
-  /** As `send`, for a process of which the guest has no reason to keep it: resolves when it has ended. */
+  /** Like `send`, for a process that the guest has no reason to keep. Resolves when it has ended. */
   end(process: Process, request: SignalRequest, deadline: Deadline): Promise<void> {
     return deadline.race(this.#end(process, request));
   }
@@ -72,7 +73,7 @@ export class Sigkill {
     } catch (error) {
       const { code, message } = HullError.from(error);
       if (code === "NotFound") {
-        // Its exit is on its way, if the guest says the truth.
+        // Its exit follows, if the guest is right.
         this.#answered(process);
         throw error;
       }
@@ -95,7 +96,7 @@ export class Sigkill {
   #answered(process: Process): void {
     this.#answeredAt ??= performance.now();
     this.#watching ??= this.#watch(process);
-    this.#watching.catch(() => undefined); // #end tells it
+    this.#watching.catch(() => undefined); // #end reports it
   }
 
   async #watch(process: Process): Promise<void> {
@@ -105,8 +106,8 @@ export class Sigkill {
     const why = process.starting ? ["its start is still pending"] : [];
     for (const part of await this.#options.stopped()) why.push(`${part} is stopped`);
     if (!this.#mustEnd && why.length === 0) return;
-    const words = why.map((one) => `, and ${one}`).join("");
-    await this.#endVm(`${process.subject} has not exited ${timeoutMs} ms after SIGKILL${words}`);
+    const causes = why.map((one) => `, and ${one}`).join("");
+    await this.#endVm(`${process.subject} has not exited ${timeoutMs} ms after SIGKILL${causes}`);
   }
 
   async #endVm(reason: string): Promise<void> {
@@ -120,7 +121,7 @@ export class Sigkill {
   }
 }
 
-/** Whether what never rejects resolves before the limit is over. */
+/** Whether a promise that never rejects resolves before the limit ends. */
 async function settles(awaited: Promise<unknown>, limit: Deadline): Promise<boolean> {
   return await limit.race(awaited).then(
     () => true,

@@ -4,7 +4,7 @@ import type { GuestOutput, StdioTokens, TerminalSize } from "../agent/guest-agen
 import type { Deadline } from "../core/deadline.ts";
 import type { Snapshot } from "../core/snapshot.ts";
 
-/** The streams as the client named them; State repeats them to the letter. */
+/** The streams as the client named them; State returns them unchanged. */
 export interface StdioPaths {
   readonly stdin: string;
   readonly stdout: string;
@@ -15,31 +15,32 @@ export interface StdioPaths {
 /** The host's side of a process's streams (FIFOs, files, loggers); the shim implements it. */
 export interface ProcessIo {
   readonly terminal: boolean;
-  /** Which streams somebody wants. */
+  /** Which streams the client wants. */
   readonly wants: { readonly stdin: boolean; readonly stdout: boolean; readonly stderr: boolean };
-  /** Begins to copy. Takes the sockets over: it ends and destroys them. */
+  /** Starts to copy. Owns the sockets from then on: ends and destroys them. */
   attach(streams: ProcessStreams): void;
-  /** The client will send no more: the process sees end of file after all that was sent before. */
+  /** The client sends no more: the process sees end of file after everything sent before. */
   closeStdin(): void;
   /**
-   * Resolves when all output has been handed to its targets, which see end of file then. `written` says how much
-   * there is, since the guest leaves the streams open; without it they end with the VM. Rejects when the deadline is
-   * over; the copying goes on then.
+   * Resolves when all output has been written to its targets, which then see end of file. `written` is how much there
+   * is, since the guest leaves the streams open; without it they end with the VM. Rejects when the deadline ends;
+   * copying continues then.
    */
   drained(deadline: Deadline, written?: GuestOutput): Promise<void>;
-  /** How far the copying has come, for the state dump. */
+  /** How much has been copied, for the state dump. */
   describe(): Snapshot;
-  /** Ends all copying and closes every descriptor. Idempotent. */
+  /** Stops copying and closes every descriptor. Idempotent. */
   close(): Promise<void>;
 }
 
+/** A process's streams: connections to the guest. */
 export interface ProcessStreams {
   readonly stdin?: Socket;
   readonly stdout?: Socket;
   readonly stderr?: Socket;
 }
 
-/** A fresh token for each stream that is wanted. A terminal's output is all on stdout. */
+/** Returns a new token for each wanted stream. A terminal's output is all on stdout. */
 export function stdioTokens(io: ProcessIo, size: TerminalSize | undefined): StdioTokens {
   const token = () => randomBytes(16).toString("hex");
   return {
@@ -51,7 +52,7 @@ export function stdioTokens(io: ProcessIo, size: TerminalSize | undefined): Stdi
   };
 }
 
-/** Connects the streams behind `tokens`; when one fails the others are destroyed. */
+/** Connects the streams of `tokens`; if one fails, the others are destroyed. */
 export async function openStreams(
   tokens: StdioTokens,
   open: (token: string) => Promise<Socket>,
