@@ -64,7 +64,7 @@ test("explain prints where a value comes from and what it overrides, for a pod, 
   assert.deepEqual(await hull("config", "explain", "memory"), {
     status: 1,
     out: "",
-    err: 'hull: there is no key "memory"\n',
+    err: 'hull: unknown key "memory"\n',
   });
 });
 

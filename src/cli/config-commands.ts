@@ -89,7 +89,7 @@ export async function configExplain(
   const key = KEYS.get(name);
   if (!key) {
     const near = suggest(name, KEYS.keys()) ?? [...KEYS.keys()].find((known) => known.endsWith(`.${name}`));
-    throw notFound(`there is no key ${show(name)}${near ? `; did you mean ${near}?` : ""}`);
+    throw notFound(`unknown key ${show(name)}${near ? `; did you mean ${near}?` : ""}`);
   }
   const loaded = await load(context, selection);
   const [current, ...overridden] = loaded.history.get(name) ?? [];
@@ -117,8 +117,8 @@ export async function configValidate(context: CliContext, file: string): Promise
   const source = resolve(context.cwd, file);
   const text = await readConfigFile(source);
   if (text === undefined) throw new ConfigError([{ source, rule: "does not exist" }]);
-  const document = await parseText({ kind: "file", source, text, folder: dirname(source) });
-  const layer = layerOf(document, { kind: "file", source, folder: dirname(source) });
+  const document = await parseText({ kind: "file", source, text, directory: dirname(source) });
+  const layer = layerOf(document, { kind: "file", source, directory: dirname(source) });
   const { warnings } = LoadedConfig.of([layer], [source], context.installation);
   for (const warning of warnings) context.err(`warning: ${warning}\n`);
   context.out(`${source}: valid\n`);

@@ -39,7 +39,7 @@ const refused = (pattern: RegExp) => (thrown: unknown) => {
   return true;
 };
 
-test("every source gives way to the one before it", async () => {
+test("every source takes precedence over the next", async () => {
   const named = await put("named/config.yaml", memory(101));
   const byEnv = await put("env/config.yaml", memory(102));
   const etc = await put("etc/hull/config.yaml", memory(103));
@@ -127,7 +127,7 @@ test("a table of another runtime is ignored with a warning, runc's options witho
   assert.deepEqual(runc.warnings, []);
 });
 
-test("our own table in containerd's configuration is taken as containerd sends it", async () => {
+test("hull's own table in containerd's configuration is read as containerd sends it", async () => {
   const body = "TypeUrl = ''\nversion = 1\n\n[hypervisor]\ndefault_memory = 512\nkernel_params = ['quiet']\n";
   const { config } = await load({ runtimeOptions: options({ body }) });
   assert.equal(config.hypervisor.default_memory, 512);
@@ -151,7 +151,7 @@ test("an explicitly named file must exist, be absolute, and be trustworthy", asy
   await t.test("relative", () =>
     assert.rejects(
       load({ env: { HULL_CONFIG: "x.yaml" } }),
-      refused(/HULL_CONFIG: must name an absolute path, not "x\.yaml"/),
+      refused(/HULL_CONFIG: must be an absolute path, not "x\.yaml"/),
     ),
   );
   const file = await put("c.yaml", memory(512));
@@ -161,12 +161,12 @@ test("an explicitly named file must exist, be absolute, and be trustworthy", asy
       await chmod(file, mode);
       await assert.rejects(
         load({ env }),
-        refused(/is writable by others than its owner \(mode 0\d{3}\); run "chmod go-w /),
+        refused(/is writable by users other than its owner \(mode 0\d{3}\); run "chmod go-w /),
       );
     });
   }
   await chmod(file, 0o644);
-  await t.test("a folder", () =>
+  await t.test("a directory", () =>
     assert.rejects(load({ env: { HULL_CONFIG: root } }), refused(/is not a regular file/)),
   );
   await t.test("a FIFO does not hang", async () => {
@@ -187,7 +187,7 @@ test("an explicitly named file must exist, be absolute, and be trustworthy", asy
     await writeFile(file, Buffer.of(0xff, 0xfe, 0x00));
     await assert.rejects(load({ env }), refused(/is not UTF-8 text/));
   });
-  await t.test("owned by somebody else", { skip: process.geteuid?.() !== 0 && "needs root" }, async () => {
+  await t.test("owned by another user", { skip: process.geteuid?.() !== 0 && "needs root" }, async () => {
     execFileSync("chown", ["12345", file]);
     await assert.rejects(load({ env }), refused(/belongs to user 12345, which is not trusted/));
   });
@@ -208,7 +208,7 @@ test("what was parsed once is not parsed again, and a forged cache is not read",
   assert.equal((await load(request)).config.hypervisor.default_memory, 512);
   const [entry] = await readdir(cache);
   assert.match(entry ?? "", /^[0-9a-f]{64}\.json$/);
-  // An entry that says something else proves that it is read.
+  // An entry with another value shows that the cache is read.
   await writeFile(
     join(cache, entry ?? ""),
     JSON.stringify({

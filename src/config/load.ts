@@ -4,26 +4,27 @@ import { findSources, type Places, type SourceText } from "./parse/sources.ts";
 import { type Layer, layerOf } from "./result/layer.ts";
 import { LoadedConfig } from "./result/loaded-config.ts";
 
+/** What a pod's configuration is loaded from. */
 export interface LoadRequest extends Places {
   /** The options that containerd passed: `start`'s stdin, or Create's options. */
   readonly runtimeOptions?: OptionsAny | undefined;
-  /** The annotations of the pod; only `io.hull.config.*` are looked at. */
+  /** The annotations of the pod; all but `io.hull.config.*` are ignored. */
   readonly annotations?: Readonly<Record<string, string>> | undefined;
-  /** A folder of ours for parsed files (see document-cache.ts); without it every file is parsed anew. */
+  /** The directory for parsed files (see document-cache.ts); without it every file is parsed each time. */
   readonly cache?: string | undefined;
 }
 
 /**
  * Loads the configuration of a pod: the runtime options' `config_path` or `config_body`, else `HULL_CONFIG`, else
  * `/etc/hull/config.yaml`, else `/usr/share/defaults/hull/config.yaml`, else the installation's own; drop-ins
- * `config.d/*.yaml` beside that file; then annotations. Rejects with a ConfigError that tells everything that is
- * wrong. Creates nothing but cache entries.
+ * `config.d/*.yaml` next to that file; then annotations. Rejects with a ConfigError that lists every problem. Creates
+ * nothing but cache entries.
  */
 export async function loadConfig(request: LoadRequest): Promise<LoadedConfig> {
   return await loadWith(decodeRuntimeOptions(request.runtimeOptions), request);
 }
 
-/** The same for options that are already decoded. */
+/** Like `loadConfig`, for options that are already decoded. */
 export async function loadWith(
   given: RuntimeOptions,
   request: Omit<LoadRequest, "runtimeOptions">,
@@ -37,7 +38,7 @@ export async function loadWith(
   return request.annotations ? loaded.withAnnotations(request.annotations) : loaded;
 }
 
-/** The layer of one source, from the cache where it is there. Only texts without a problem are cached. */
+/** Reads the layer of one source, from the cache if possible. Only texts without problems are cached. */
 async function readLayer(source: SourceText, cache: string | undefined): Promise<Layer> {
   if (cache === undefined) return layerOf(await parseText(source), source);
   const { readCached, writeCached } = await import("./parse/document-cache.ts");
@@ -59,4 +60,3 @@ async function isForeign({ configPath, configBody }: RuntimeOptions): Promise<bo
 const note = (warning: string): Layer => ({ settings: new Map(), problems: [], warnings: [warning] });
 
 export type { LoadedConfig } from "./result/loaded-config.ts";
-export type { Config } from "./schema/schema.ts";

@@ -12,10 +12,10 @@ const PREFIX = "configuration refused: ";
 const source = "config.yaml";
 
 async function load(text: string, kind: "file" | "options" = "file"): Promise<LoadedConfig> {
-  const folder = kind === "file" ? "/etc/hull" : undefined;
+  const directory = kind === "file" ? "/etc/hull" : undefined;
   const name = kind === "file" ? source : "config_body";
-  const document = await parseText({ kind, source: name, text, folder });
-  return LoadedConfig.of([layerOf(document, { kind, source: name, folder })], [name], "/opt/hull");
+  const document = await parseText({ kind, source: name, text, directory });
+  return LoadedConfig.of([layerOf(document, { kind, source: name, directory })], [name], "/opt/hull");
 }
 
 const refused = (message: string) => (thrown: unknown) => {
@@ -40,29 +40,29 @@ const OPEN = [
 ].join("\n");
 
 const ANNOTATIONS: readonly (readonly [key: string, value: string, message: string])[] = [
-  ["", "1", 'there is no key ""'],
-  ["hypervisor", "1", 'there is no key "hypervisor"; did you mean io.hull.config.hypervisor.type?'],
+  ["", "1", 'unknown key ""'],
+  ["hypervisor", "1", 'unknown key "hypervisor"; did you mean io.hull.config.hypervisor.type?'],
   [
     "hypervisor.default_memry",
     "1",
-    'there is no key "hypervisor.default_memry"; did you mean io.hull.config.hypervisor.default_memory?',
+    'unknown key "hypervisor.default_memry"; did you mean io.hull.config.hypervisor.default_memory?',
   ],
-  ["__proto__", "1", 'there is no key "__proto__"'],
-  ["hypervisor.type", "qemu", "this key can only be set by the node's configuration"],
-  ["hypervisor.accel", "tcg", "this key can only be set by the node's configuration"],
-  ["hypervisor.extra_args", "-S", "this key can only be set by the node's configuration"],
-  ["hypervisor.virtio_fs_extra_args", "-o source=/", "this key can only be set by the node's configuration"],
-  ["runtime.enable_annotations", "*", "this key can only be set by the node's configuration"],
-  ["runtime.annotation_paths", "/*", "this key can only be set by the node's configuration"],
+  ["__proto__", "1", 'unknown key "__proto__"'],
+  ["hypervisor.type", "qemu", "this key can only be set in the node's configuration"],
+  ["hypervisor.accel", "tcg", "this key can only be set in the node's configuration"],
+  ["hypervisor.extra_args", "-S", "this key can only be set in the node's configuration"],
+  ["hypervisor.virtio_fs_extra_args", "-o source=/", "this key can only be set in the node's configuration"],
+  ["runtime.enable_annotations", "*", "this key can only be set in the node's configuration"],
+  ["runtime.annotation_paths", "/*", "this key can only be set in the node's configuration"],
   [
     "hypervisor.cpu_model",
     "max",
-    "not allowed on this node; its configuration must list hypervisor.cpu_model in runtime.enable_annotations",
+    "not allowed on this node; add hypervisor.cpu_model to runtime.enable_annotations in the node's configuration",
   ],
   [
     "agent.dial_timeout",
     "1s",
-    "not allowed on this node; its configuration must list agent.dial_timeout in runtime.enable_annotations",
+    "not allowed on this node; add agent.dial_timeout to runtime.enable_annotations in the node's configuration",
   ],
   [
     "hypervisor.default_memory",
@@ -108,12 +108,12 @@ const ANNOTATIONS: readonly (readonly [key: string, value: string, message: stri
   [
     "hypervisor.kernel",
     "/etc/shadow",
-    'path "/etc/shadow" is not allowed on this node; its configuration must match it in runtime.annotation_paths',
+    'path "/etc/shadow" is not allowed on this node; add a pattern for it to runtime.annotation_paths in the node\'s configuration',
   ],
   [
     "hypervisor.kernel",
     "/usr/lib/kernels/a/b",
-    'path "/usr/lib/kernels/a/b" is not allowed on this node; its configuration must match it in runtime.annotation_paths',
+    'path "/usr/lib/kernels/a/b" is not allowed on this node; add a pattern for it to runtime.annotation_paths in the node\'s configuration',
   ],
   [
     "hypervisor.path",
@@ -123,7 +123,7 @@ const ANNOTATIONS: readonly (readonly [key: string, value: string, message: stri
   [
     "hypervisor.path",
     "/bin/sh",
-    'path "/bin/sh" is not allowed on this node; its configuration must match it in runtime.annotation_paths',
+    'path "/bin/sh" is not allowed on this node; add a pattern for it to runtime.annotation_paths in the node\'s configuration',
   ],
 ];
 
@@ -142,7 +142,7 @@ test("without a list of allowed annotations all are refused", async () => {
   assert.throws(
     () => node.withAnnotations({ "io.hull.config.hypervisor.default_memory": "512" }),
     refused(
-      "annotation io.hull.config.hypervisor.default_memory: not allowed on this node; its configuration must list hypervisor.default_memory in runtime.enable_annotations",
+      "annotation io.hull.config.hypervisor.default_memory: not allowed on this node; add hypervisor.default_memory to runtime.enable_annotations in the node's configuration",
     ),
   );
 });
@@ -171,7 +171,7 @@ const BODIES: readonly (readonly [text: string, message: string])[] = [
   ],
   [
     "version = 1\n[hypervisor]\nkernel = 'vmlinux'\n",
-    'config_body: hypervisor.kernel: must be an absolute path, not "vmlinux"; there is no file to which it could be relative',
+    'config_body: hypervisor.kernel: must be an absolute path, not "vmlinux"; relative paths are allowed only in files',
   ],
   [
     "version = 1\n[hypervisor]\ndefault_memory = '512'\n",
@@ -187,7 +187,7 @@ const BODIES: readonly (readonly [text: string, message: string])[] = [
   ],
   [
     "version: 1\nhypervisor: {kernel: ../vmlinux}\n",
-    'config_body:2:14: hypervisor.kernel: must be an absolute path, not "../vmlinux"; there is no file to which it could be relative',
+    'config_body:2:14: hypervisor.kernel: must be an absolute path, not "../vmlinux"; relative paths are allowed only in files',
   ],
   [
     "version: 1\nhypervisor: {default_memory: 1}\n",
@@ -195,7 +195,7 @@ const BODIES: readonly (readonly [text: string, message: string])[] = [
   ],
 ];
 
-test("a configuration in the runtime options is refused in the same words", async (t) => {
+test("a configuration in the runtime options is refused with the same messages", async (t) => {
   for (const [text, message] of BODIES) {
     await t.test(JSON.stringify(text), () => assert.rejects(load(text, "options"), refused(message)));
   }
@@ -208,12 +208,12 @@ const OPTIONS: readonly (readonly [typeUrl: string, value: Uint8Array, message: 
   [
     "io.containerd.runhcs.v1.Options",
     bytes(),
-    'runtime options: type "io.containerd.runhcs.v1.Options" is not known; set runtime_type to io.containerd.hull.v2 and the option ConfigPath',
+    'runtime options: type "io.containerd.runhcs.v1.Options" is not supported; set runtime_type to io.containerd.hull.v2 and the option ConfigPath',
   ],
   [
     "",
     bytes(0x0a, 0),
-    'runtime options: type "" is not known; set runtime_type to io.containerd.hull.v2 and the option ConfigPath',
+    'runtime options: type "" is not supported; set runtime_type to io.containerd.hull.v2 and the option ConfigPath',
   ],
   ["runtimeoptions.v1.Options", bytes(0x12, 5, "ab"), "runtime options: cannot be decoded: premature EOF"],
   [
@@ -223,7 +223,7 @@ const OPTIONS: readonly (readonly [typeUrl: string, value: Uint8Array, message: 
   ],
 ];
 
-test("runtime options that are not ours or not sound are refused", async (t) => {
+test("runtime options of another type, and malformed ones, are refused", async (t) => {
   for (const [typeUrl, value, message] of OPTIONS) {
     await t.test(JSON.stringify(typeUrl), () => {
       assert.throws(() => decodeRuntimeOptions({ typeUrl, value }), refused(message));
@@ -231,13 +231,13 @@ test("runtime options that are not ours or not sound are refused", async (t) => 
   }
 });
 
-test("the largest files that nest without end are refused in bounded time", async () => {
+test("files of the maximum size that are nested throughout are refused in bounded time", async () => {
   for (const kind of ["file", "options"] as const) {
     for (const unit of ["[", "{", "- ", "? ", "{a: ", "a:\n ", "{a=", "[a."]) {
       const begin = kind === "file" ? "version: 1\na: " : "version = 1\na = ";
       const text = `${begin}${unit.repeat(Math.floor((64 * 1024) / unit.length))}`;
-      const start = process.cpuUsage(); // of the processor's time: a busy machine is no failure
-      const { problems } = await parseText({ kind, source: "x", text, folder: "/" });
+      const start = process.cpuUsage(); // CPU time: a busy machine must not fail the test
+      const { problems } = await parseText({ kind, source: "x", text, directory: "/" });
       assert.ok(problems.length > 0, unit);
       const { user, system } = process.cpuUsage(start);
       assert.ok(user + system < 10_000_000, `${unit} took ${(user + system) / 1000} ms`);
@@ -245,7 +245,7 @@ test("the largest files that nest without end are refused in bounded time", asyn
   }
 });
 
-test("a refusal quotes a part of what was written, and nothing that a terminal obeys", async () => {
+test("a refusal quotes only part of its input, and no control characters", async () => {
   await assert.rejects(load(`version: 1\nagent: *a${"a".repeat(50_000)}\n`), (thrown: Error) => {
     assert.ok(thrown.message.length < 2_000, `${thrown.message.length} characters`);
     return true;
@@ -256,7 +256,7 @@ test("a refusal quotes a part of what was written, and nothing that a terminal o
   });
 });
 
-test("a body of blank lines is looked at in time that goes with its length", () => {
+test("a body of blank lines is checked in linear time", () => {
   for (const [first, unit] of [
     ["x = 1\n", "\n"],
     ["x = 1\n[", " "],
@@ -268,7 +268,7 @@ test("a body of blank lines is looked at in time that goes with its length", () 
   }
 });
 
-test("thousands of annotations with unknown keys are refused in time that goes with their number", async () => {
+test("thousands of annotations with unknown keys are refused in linear time", async () => {
   const loaded = await load("version: 1\n");
   const names = Array.from({ length: 13_000 }, (_, index) => `io.hull.config.hypervisor.defaul_${index}`);
   const start = process.cpuUsage();
@@ -280,11 +280,11 @@ test("thousands of annotations with unknown keys are refused in time that goes w
   assert.ok(user + system < 2_000_000, `it took ${(user + system) / 1000} ms`);
 });
 
-test("a value of an annotation that is nested too deep is refused like any other", async () => {
+test("an annotation's value that is nested too deeply is refused like any other", async () => {
   const loaded = await load("version: 1\nruntime: {enable_annotations: [hypervisor.kernel_params]}\n");
   const deep = `${"[".repeat(50_000)}${"]".repeat(50_000)}`;
   assert.throws(() => loaded.withAnnotations({ "io.hull.config.hypervisor.kernel_params": deep }), {
     code: "InvalidArgument",
-    message: /nested too deep/,
+    message: /nested too deeply/,
   });
 });

@@ -16,7 +16,7 @@ import { within } from "./within.ts";
 
 /** Returns the configuration from a file with these lines, with programs that exist. */
 export async function configOf(lines = ""): Promise<Config> {
-  const origin = { kind: "file", source: "x.yaml", folder: "/etc/hull" } as const;
+  const origin = { kind: "file", source: "x.yaml", directory: "/etc/hull" } as const;
   const programs = `path: ${process.execPath}, virtio_fs_daemon: ${process.execPath}`;
   const images = `kernel: ${process.execPath}, initrd: ${process.execPath}`;
   const text = `version: 1\nhypervisor: {accel: tcg, ${programs}, ${images}}\n${lines}\n`;

@@ -2,7 +2,7 @@ import { jsonSchema } from "./json-schema.ts";
 import { reference } from "./reference.ts";
 import { sample } from "./sample.ts";
 
-/** Every committed file that is made from the schema: its path in the repository, and its text. */
+/** Every committed file that is generated from the schema: its path in the repository, and its text. */
 export const artifacts = (): ReadonlyMap<string, string> =>
   new Map([
     ["configs/hull.schema.json", schemaText()],
@@ -11,7 +11,7 @@ export const artifacts = (): ReadonlyMap<string, string> =>
     ["docs/configuration.md", reference()],
   ]);
 
-/** The JSON Schema as text, lists on one line where they fit, as the formatter has it. */
+/** The JSON Schema as text, formatted as Biome does: lists on one line if they fit. */
 export function schemaText(): string {
   const text = JSON.stringify(jsonSchema(), null, 2);
   const folded = text.replace(/^(.*)\[\n([^[\]{}]*?)\n\s*\](,?)$/gm, (whole, before, items, comma) => {

@@ -1,7 +1,7 @@
 import { formatDuration } from "../schema/duration.ts";
 import { defaultOf, type HypervisorType, type Key, type Value } from "../schema/key.ts";
 
-/** The type of a key's value and its range, in words: "whole number of MiB, 64 to 1048576". */
+/** Describes the type of a key's value and its range: "whole number of MiB, 64 to 1048576". */
 export function typeOf(key: Key): string {
   switch (key.kind) {
     case "boolean":
@@ -25,11 +25,11 @@ export function typeOf(key: Key): string {
   }
 }
 
-/** A default as it is written in a file; undefined where the key has none. */
+/** A default as it is written in a file; undefined if the key has none. */
 export function writtenDefault(key: Key, type: HypervisorType): string | undefined {
   const value = defaultOf(key, type);
   if (value === undefined) return undefined;
-  // The installation's files are next to the directory of its configurations.
+  // In an installation, guest/ is next to configs/.
   if (key.kind === "path" && key.relative) return `../${value}`;
   return writtenValue(key, value);
 }
@@ -42,7 +42,7 @@ export function writtenValue(key: Key, value: Value): string {
   return typeof value === "string" ? writtenText(value) : String(value);
 }
 
-/** Plain where YAML reads it as the same text, quoted elsewhere. */
+/** The text, quoted unless YAML reads the plain text as the same string. */
 function writtenText(text: string): string {
   const plain = /^[A-Za-z/][\w./-]*$/.test(text) && !/^(true|false|null)$/i.test(text);
   return plain ? text : JSON.stringify(text);

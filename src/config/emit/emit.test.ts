@@ -17,7 +17,7 @@ import { sample } from "./sample.ts";
 const INSTALLATION = "/opt/hull";
 
 async function load(text: string): Promise<LoadedConfig> {
-  const origin = { kind: "file", source: "x", folder: join(INSTALLATION, "configs") } as const;
+  const origin = { kind: "file", source: "x", directory: join(INSTALLATION, "configs") } as const;
   return LoadedConfig.of([layerOf(await parseText({ ...origin, text }), origin)], [], INSTALLATION);
 }
 
@@ -31,7 +31,7 @@ test("the committed files are those of the schema", async () => {
   }
 });
 
-test("a sample says what hull does anyway, also with its comments taken off", async () => {
+test("a sample loads to the defaults, also with its keys uncommented", async () => {
   const defaults = LoadedConfig.of([], [], INSTALLATION).config;
   assert.deepEqual((await load(sample("qemu"))).config, defaults);
   const uncommented = sample("qemu").replace(/^( *)# ([a-z_]+:( .*)?)$/gm, "$1$2");

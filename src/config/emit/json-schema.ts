@@ -48,7 +48,7 @@ function keySchema(key: Key): Json {
   };
 }
 
-/** A planned key may only say what happens anyway. */
+/** A planned key may only be set to its default. */
 function plannedSchema(key: Key, value: Value): Json {
   return value === undefined ? { not: {} } : { const: jsonValue(key, value) };
 }

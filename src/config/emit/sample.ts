@@ -8,8 +8,8 @@ const TITLES: Readonly<Record<HypervisorType, string>> = {
 };
 
 /**
- * A commented configuration file for one hypervisor: lists every implemented key with its default, commented
- * out, so the file documents what hull does and changes nothing.
+ * A sample configuration for one hypervisor: every implemented key with its default, commented out, so that the file
+ * documents what hull does and changes nothing.
  */
 export function sample(type: HypervisorType): string {
   const lines = [

@@ -86,11 +86,11 @@ runtime:
 #   runtime.experimental: no counterpart
 `;
 
-test("a node's Kata configuration becomes ours, and what does not is listed", async () => {
+test("a Kata configuration is converted, and what cannot be is listed", async () => {
   const { yaml, dropped } = importKata(KATA, "configuration.toml");
   assert.equal(yaml, EXPECTED);
   assert.equal(dropped.length, 9);
-  const origin = { kind: "file", source: "imported", folder: "/etc/hull" } as const;
+  const origin = { kind: "file", source: "imported", directory: "/etc/hull" } as const;
   const { config } = LoadedConfig.of(
     [layerOf(await parseText({ ...origin, text: yaml }), origin)],
     [],
@@ -99,16 +99,18 @@ test("a node's Kata configuration becomes ours, and what does not is listed", as
   assert.equal(config.agent.boot_timeout, 45_000);
 });
 
-test("another hypervisor's table is listed and nothing of it is taken", () => {
+test("the table of an unsupported hypervisor is listed, and nothing in it is converted", () => {
   const { yaml, dropped } = importKata(
     "[hypervisor.firecracker]\npath = '/usr/bin/firecracker'\ndefault_vcpus = 8\n",
     "c",
   );
-  assert.deepEqual(dropped, [{ key: "[hypervisor.firecracker]", why: "hull has no such hypervisor" }]);
+  assert.deepEqual(dropped, [
+    { key: "[hypervisor.firecracker]", why: "hull does not support this hypervisor" },
+  ]);
   assert.doesNotMatch(yaml, /default_vcpus|path:/);
 });
 
-test("virtual machines that grow are left out for Cloud Hypervisor, which cannot have them", () => {
+test("virtual machines that grow are left out for Cloud Hypervisor, which does not support them", () => {
   const { yaml, dropped } = importKata(
     "[runtime]\nstatic_sandbox_resource_mgmt = false\n[hypervisor.clh]\ndefault_vcpus = 2\n",
     "c",
@@ -130,7 +132,7 @@ test("values of the wrong type are listed, not thrown", () => {
   ]);
 });
 
-test("what is not TOML is refused with its place", () => {
+test("a file that is not TOML is refused with its name", () => {
   assert.throws(
     () => importKata("[hypervisor", "c.toml"),
     (thrown) =>

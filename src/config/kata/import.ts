@@ -6,8 +6,9 @@ import { ConfigError } from "../schema/problem.ts";
 import { CONFIG_VERSION, KEYS } from "../schema/schema.ts";
 import { ruleOf } from "./mapping.ts";
 
-export interface Imported {
-  /** A configuration of ours, with what was left out in comments at its end. */
+/** An imported configuration. */
+interface Imported {
+  /** hull's configuration; what was left out is in comments at its end. */
   readonly yaml: string;
   /** Kata's keys that were not carried over, with the reason. */
   readonly dropped: readonly { readonly key: string; readonly why: string }[];
@@ -22,8 +23,8 @@ const HYPERVISORS: Readonly<Record<string, HypervisorType>> = {
 const GROWS = "runtime.static_sandbox_resource_mgmt";
 
 /**
- * Turns a Kata Containers configuration (configuration.toml) into ours. Nothing is dropped in silence: what has no
- * counterpart, or a value that ours does not take, is listed.
+ * Converts a Kata Containers configuration (configuration.toml). Nothing is dropped silently: keys without a
+ * counterpart and values that hull refuses are listed. Throws ConfigError if it is not TOML.
  */
 export function importKata(toml: string, source: string): Imported {
   const settings = new Map<string, Value>();
@@ -35,8 +36,7 @@ export function importKata(toml: string, source: string): Imported {
     const key = KEYS.get(name) as Key;
     const checked = checkValue(key, value);
     if ("rule" in checked) {
-      const equal = sameAsDefault(key, value, type);
-      if (!equal) dropped.push({ key: from, why: `${name} ${checked.rule}` });
+      if (!sameAsDefault(key, value, type)) dropped.push({ key: from, why: `${name} ${checked.rule}` });
       return;
     }
     const before = settings.get(name);
@@ -49,7 +49,7 @@ export function importKata(toml: string, source: string): Imported {
     if (hypervisor !== undefined) {
       const known = HYPERVISORS[hypervisor];
       if (!known) {
-        refused.add(`[hypervisor.${hypervisor}]: hull has no such hypervisor`);
+        refused.add(`[hypervisor.${hypervisor}]: hull does not support this hypervisor`);
         continue;
       }
       const checked = checkValue(KEYS.get("hypervisor.type") as Key, known);
@@ -71,7 +71,7 @@ export function importKata(toml: string, source: string): Imported {
       if (ours !== undefined) set(rule.to, name, ours);
     }
   }
-  // Kata's own default, in every file of its: ours would be refused with this hypervisor.
+  // Kata's default, in each of its files; hull refuses it with this hypervisor.
   if (type === "cloud-hypervisor" && settings.get(GROWS) === false) {
     settings.delete(GROWS);
     dropped.push({ key: GROWS, why: "virtual machines that grow are so far supported only with qemu" });
@@ -100,7 +100,7 @@ function* leaves(table: Record<string, unknown>, prefix = ""): Generator<[string
   }
 }
 
-/** Kata lists regular expressions for its annotations' last word; each becomes the key it would have allowed. */
+/** Kata lists regular expressions for the last part of annotations; each becomes the key that it allows. */
 function importAnnotations(
   from: string,
   value: unknown,

@@ -1,13 +1,13 @@
-/** How one key of Kata's configuration becomes ours. */
-export interface Rule {
-  /** Our key. */
+/** How one of Kata's keys becomes one of hull's. */
+interface Rule {
+  /** hull's key. */
   readonly to: string;
-  /** Its value from Kata's; undefined where Kata's value means "leave it to the default". */
+  /** Converts the value; undefined if hull's default applies. */
   readonly value?: (theirs: unknown) => unknown;
 }
 
 /** Why a key has no counterpart. */
-export interface Dropped {
+interface Dropped {
   readonly why: string;
 }
 
@@ -18,7 +18,7 @@ const words = (theirs: unknown): string[] =>
     .filter((word) => word !== "");
 const seconds = (theirs: unknown): unknown =>
   typeof theirs === "number" && theirs > 0 ? `${theirs}s` : undefined;
-/** Kata says "the most the host has" by 0 or a negative number in many places. */
+/** 0 or a negative number mostly means "as much as the host has" to Kata. */
 const positive = (theirs: unknown): unknown =>
   typeof theirs === "number" && theirs <= 0 ? undefined : theirs;
 const text = (theirs: unknown): unknown => (theirs === "" ? undefined : theirs);
@@ -38,7 +38,7 @@ const HYPERVISOR: Readonly<Record<string, Rule | Dropped>> = {
   machine_type: same("hypervisor.machine_type"),
   kernel_params: {
     to: "hypervisor.kernel_params",
-    // Parameters for Kata's own agent mean nothing to another one.
+    // Parameters for Kata's agent and for systemd mean nothing to hull's guest.
     value: (theirs) => words(theirs).filter((word) => !/^(agent|systemd)\./.test(word)),
   },
   cpu_features: {
@@ -103,7 +103,7 @@ const OTHERS: Readonly<Record<string, Rule | Dropped>> = {
   "runtime.create_container_timeout": { to: "runtime.create_container_timeout", value: seconds },
 };
 
-/** The rule for a key of Kata's file (`hypervisor.qemu.path`); undefined where we never heard of it. */
+/** Returns the rule for a key of Kata's file (`hypervisor.qemu.path`); undefined for an unknown key. */
 export function ruleOf(name: string): Rule | Dropped | undefined {
   const match = /^hypervisor\.[^.]+\.(.+)$/.exec(name);
   const [table, key] = match ? [HYPERVISOR, match[1] ?? ""] : [OTHERS, name];

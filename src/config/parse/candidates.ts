@@ -1,25 +1,26 @@
 import type { RuntimeOptions } from "./runtime-options.ts";
 
-/** A place where the configuration may be, in the order in which they are tried. */
+/** A file that may be the configuration. */
 export interface Candidate {
   readonly file: string;
-  /** Who named it, for messages. */
+  /** What named it, for messages. */
   readonly by: "runtime options" | "HULL_CONFIG" | "default";
-  /** Named by somebody: it must exist. */
+  /** Whether it must exist, because it was named explicitly. */
   readonly required: boolean;
 }
 
+/** Where to look for the configuration. */
 export interface Places {
   readonly env: Readonly<Record<string, string | undefined>>;
-  /** The folder that holds bin/, guest/ and configs/. */
+  /** The directory that contains bin/, guest/ and configs/. */
   readonly installation: string;
   /** The root of the file system, for tests. */
   readonly root?: string;
 }
 
 /**
- * Every file that may be the configuration; the first that exists is the one. Pure: the launcher, which is not Node,
- * looks in the same places.
+ * Lists every file that may be the configuration; the first that exists is used. Pure, since the launcher, which does
+ * not run in Node, looks in the same places.
  */
 export function candidates(options: RuntimeOptions, { env, installation, root = "" }: Places): Candidate[] {
   const found: Candidate[] = [];

@@ -1,7 +1,7 @@
 import type { ParsedDocument } from "./parsed-document.ts";
 import type { SourceText } from "./sources.ts";
 
-/** Parses a source with the parser its text asks for. The parsers are loaded when first needed. */
+/** Parses YAML or, from runtime options, TOML. Each parser is loaded on first use. */
 export async function parseText({ kind, text, source }: SourceText): Promise<ParsedDocument> {
   if (kind === "options") {
     const { isToml, parseToml } = await import("./toml-body.ts");

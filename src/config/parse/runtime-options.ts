@@ -1,7 +1,7 @@
 import { BinaryReader } from "@bufbuild/protobuf/wire";
 import { ConfigError } from "../schema/problem.ts";
 
-/** What containerd's runtime options say about the configuration. */
+/** The configuration in containerd's runtime options: a path or the text itself. */
 export interface RuntimeOptions {
   readonly configPath?: string;
   readonly configBody?: string;
@@ -16,10 +16,10 @@ export interface OptionsAny {
 const SOURCE = "runtime options";
 
 /**
- * Reads the options that containerd sends (shim-v2 API, `runtimeoptions.v1.Options`: type_url = 1,
- * config_path = 2, config_body = 3). `containerd.runc.v1.Options` says nothing to a VM runtime, but CRI sends it
- * for pods with a user namespace, so it means "no options". Any other type is refused: it was meant for another
- * runtime. Types are matched behind the last slash.
+ * Decodes the options that containerd sends (shim-v2 API, `runtimeoptions.v1.Options`: type_url = 1,
+ * config_path = 2, config_body = 3). `containerd.runc.v1.Options` counts as no options, since CRI sends it to every
+ * runtime for pods with a user namespace. Any other type is for another runtime: throws ConfigError. Types are compared
+ * from the last slash on.
  */
 export function decodeRuntimeOptions(options: OptionsAny | undefined): RuntimeOptions {
   if (!options || (options.typeUrl === "" && options.value.length === 0)) return {};
@@ -27,7 +27,9 @@ export function decodeRuntimeOptions(options: OptionsAny | undefined): RuntimeOp
   if (type === "containerd.runc.v1.Options") return {};
   if (type !== "runtimeoptions.v1.Options") {
     const advice = "set runtime_type to io.containerd.hull.v2 and the option ConfigPath";
-    throw new ConfigError([{ source: SOURCE, rule: `type ${JSON.stringify(type)} is not known`, advice }]);
+    throw new ConfigError([
+      { source: SOURCE, rule: `type ${JSON.stringify(type)} is not supported`, advice },
+    ]);
   }
   const text = new Map<number, string>();
   try {

@@ -2,11 +2,11 @@ import { isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseAllDocume
 import type { Position, Problem } from "../schema/problem.ts";
 import { at, type ParsedDocument } from "./parsed-document.ts";
 
-const DEEPEST = 16;
+const MAX_DEPTH = 16;
 
 /**
- * Parses one YAML 1.2 document (core schema). Anchors, aliases and tags are refused: a configuration needs none,
- * and they are how a small file becomes a large one. Never throws; what is wrong is in `problems`.
+ * Parses one YAML 1.2 document (core schema). Anchors, aliases and tags are refused: a configuration needs none, and
+ * with them a small file can expand to a large one. Never throws: errors are in `problems`.
  */
 export function parseYaml(text: string, source: string): ParsedDocument {
   const positions: Record<string, Position> = {};
@@ -22,8 +22,8 @@ export function parseYaml(text: string, source: string): ParsedDocument {
 
   const plain = (node: Node | null, path: (string | number)[], offset: number): unknown => {
     const start = node?.range?.[0] ?? offset;
-    if (path.length > DEEPEST) {
-      problem(start, `nested more than ${DEEPEST} levels deep`);
+    if (path.length > MAX_DEPTH) {
+      problem(start, `nested more than ${MAX_DEPTH} levels deep`);
       return undefined;
     }
     if (node === null) return null;
@@ -63,7 +63,7 @@ export function parseYaml(text: string, source: string): ParsedDocument {
   try {
     const documents = parseAllDocuments(text, { lineCounter: counter, prettyErrors: false, version: "1.2" });
     const [first, second] = "empty" in documents ? [] : documents;
-    // Only the first: what a parser says after its first error is mostly about that error.
+    // Only the first error: those that follow are mostly its consequences.
     const wrong = first?.errors[0] ?? first?.warnings[0];
     if (wrong?.code === "DUPLICATE_KEY") problem(wrong.pos[0], "duplicate key", "keep one of them");
     else if (wrong) problem(wrong.pos[0], `not YAML: ${wrong.message}`);
@@ -71,8 +71,8 @@ export function parseYaml(text: string, source: string): ParsedDocument {
     const value = problems.length > 0 || !first ? null : plain(first.contents, [], 0);
     return { value, positions, problems };
   } catch (thrown) {
-    // The parser recurses: a document of nothing but brackets ends in a RangeError.
-    const why = thrown instanceof RangeError ? "nested too deep" : String(thrown);
+    // The parser recurses: a document of many brackets overflows the stack (RangeError).
+    const why = thrown instanceof RangeError ? "nested too deeply" : String(thrown);
     return { value: null, positions, problems: [{ source, rule: `not YAML: ${why}` }] };
   }
 }

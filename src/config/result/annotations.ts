@@ -7,12 +7,12 @@ import { suggest } from "../schema/suggest.ts";
 import { matchesGlob } from "./glob.ts";
 import type { Layer, Setting } from "./layer.ts";
 
-/** Annotations of a pod or container that begin so set the key that follows. */
+/** The prefix of annotations that set a key; the key's full name follows it. */
 export const ANNOTATION_PREFIX = "io.hull.config.";
 
 /**
- * The layer that a pod's annotations make. Nothing is allowed unless `runtime.enable_annotations` names the key,
- * and `runtime.annotation_paths` the value where it is a path: whoever writes pods does not own the node.
+ * Turns a pod's annotations into a layer. Nothing is allowed unless `runtime.enable_annotations` lists the key and, for
+ * a path, `runtime.annotation_paths` the value: a pod's author does not own the node.
  */
 export function layerOfAnnotations(annotations: Readonly<Record<string, string>>, config: Config): Layer {
   const settings = new Map<string, Setting>();
@@ -37,21 +37,21 @@ function refuse(
   name: string,
   text: string,
   { runtime }: Config,
-  isTold: boolean,
+  isShown: boolean,
 ): { rule: string; advice?: string | undefined } | undefined {
   const key = KEYS.get(name);
   if (!key) {
-    const near = isTold ? suggest(name, KEYS.keys()) : undefined;
+    const near = isShown ? suggest(name, KEYS.keys()) : undefined;
     return {
-      rule: `there is no key ${show(name)}`,
+      rule: `unknown key ${show(name)}`,
       advice: near && `did you mean ${ANNOTATION_PREFIX}${near}?`,
     };
   }
-  if (!key.annotation) return { rule: "this key can only be set by the node's configuration" };
+  if (!key.annotation) return { rule: "this key can only be set in the node's configuration" };
   if (!runtime.enable_annotations.some((pattern) => matchesGlob(name, pattern, ""))) {
     return {
       rule: "not allowed on this node",
-      advice: `its configuration must list ${name} in runtime.enable_annotations`,
+      advice: `add ${name} to runtime.enable_annotations in the node's configuration`,
     };
   }
   if (key.kind !== "path" && key.kind !== "program") return undefined;
@@ -61,13 +61,13 @@ function refuse(
   if (!runtime.annotation_paths.some((pattern) => matchesGlob(text, pattern, "/"))) {
     return {
       rule: `path ${show(text)} is not allowed on this node`,
-      advice: "its configuration must match it in runtime.annotation_paths",
+      advice: "add a pattern for it to runtime.annotation_paths in the node's configuration",
     };
   }
   return undefined;
 }
 
-/** An annotation is text: what it would be in a file. Lists are words between blanks, or a JSON array. */
+/** What an annotation's text would be in a file. A list is words separated by spaces, or a JSON array. */
 function written(key: Key, text: string): unknown {
   const trimmed = text.trim();
   switch (key.kind) {
@@ -88,6 +88,6 @@ function json(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
-    return text; // refused as text where a list is asked for
+    return text; // refused later: a list or mapping is expected
   }
 }

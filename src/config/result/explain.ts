@@ -4,13 +4,13 @@ import { CONFIG_VERSION, SCHEMA } from "../schema/schema.ts";
 import type { Origin } from "./layer.ts";
 import type { LoadedConfig } from "./loaded-config.ts";
 
-/** Where a value came from, in one phrase: a file with its position, an annotation's name, "default". */
+/** Describes where a value came from: a file with its position, an annotation's name, or "default". */
 export function originText({ kind, source, position }: Origin): string {
   const place = position ? `${source}:${position.line}:${position.column}` : source;
   return kind === "annotation" ? `annotation ${place}` : place;
 }
 
-/** The configuration in force as a file that would give the same; with `origin`, a comment behind every value. */
+/** The configuration in force as a YAML file that loads to the same; with `origin`, a comment after every value. */
 export function effectiveYaml(loaded: LoadedConfig, { origin }: { readonly origin: boolean }): string {
   const lines = [`version: ${CONFIG_VERSION}`];
   const leaf = (key: Key, name: string, full: string, indent: string) => {

@@ -1,7 +1,7 @@
-/** Whether `text` matches a pattern in which `*` stands for any characters but `separator`. Linear per star. */
+/** Whether `text` matches a pattern in which `*` matches any characters but `separator`. Linear time for each `*`. */
 export function matchesGlob(text: string, pattern: string, separator: string): boolean {
-  let star = -1; // where the last * of the pattern stands
-  let mark = 0; // up to where that * has eaten the text
+  let star = -1; // position of the last * in the pattern
+  let mark = 0; // how far that * matches the text
   let p = 0;
   let t = 0;
   while (t < text.length) {

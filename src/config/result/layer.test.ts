@@ -14,7 +14,7 @@ const schema = section("A schema with a past.", {
 });
 
 async function layer(text: string) {
-  const origin = { kind: "file", source: "old.yaml", folder: "/etc/hull" } as const;
+  const origin = { kind: "file", source: "old.yaml", directory: "/etc/hull" } as const;
   return layerOf(await parseText({ ...origin, text }), origin, schema);
 }
 
@@ -27,7 +27,7 @@ test("a retired key still counts, with a warning that names the date and what to
   ]);
 });
 
-test("a retired key with a wrong value is a problem, not a warning; other keys warn of nothing", async () => {
+test("a retired key with a wrong value is a problem, not a warning; other keys cause no warning", async () => {
   const wrong = await layer("version: 1\nvm: {mem: 0}\n");
   assert.equal(wrong.problems.length, 1);
   assert.deepEqual(wrong.warnings, []);

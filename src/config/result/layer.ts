@@ -9,17 +9,18 @@ import { suggest } from "../schema/suggest.ts";
 /** Where a value came from. */
 export interface Origin {
   readonly kind: "default" | "file" | "drop-in" | "options" | "annotation";
-  /** The file, the annotation's name, or a name for what is neither. */
+  /** The file, the annotation's name, `config_body` or `default`. */
   readonly source: string;
   readonly position?: Position | undefined;
 }
 
+/** A key's value and where it came from. */
 export interface Setting {
   readonly value: Value;
   readonly origin: Origin;
 }
 
-/** The values that one source gives, by full key name, with what is wrong with that source. */
+/** The values that one source sets, by full key name, and the problems of that source. */
 export interface Layer {
   readonly settings: ReadonlyMap<string, Setting>;
   readonly problems: readonly Problem[];
@@ -27,12 +28,12 @@ export interface Layer {
 }
 
 /**
- * Turns a parsed document into a layer: every key known, every value of its type and within its range, relative
- * paths resolved against `folder` (refused without one).
+ * Turns a parsed document into a layer: checks that every key is known and every value fits it, and resolves relative
+ * paths against `directory` (refused if undefined).
  */
 export function layerOf(
   document: ParsedDocument,
-  origin: { readonly kind: Origin["kind"]; readonly source: string; readonly folder: string | undefined },
+  origin: { readonly kind: Origin["kind"]; readonly source: string; readonly directory: string | undefined },
   schema: Section = SCHEMA,
 ): Layer {
   const settings = new Map<string, Setting>();
@@ -66,13 +67,13 @@ export function layerOf(
       (key.kind === "path" || (key.kind === "program" && String(value).includes("/"))) &&
       !isAbsolute(String(value))
     ) {
-      if (origin.folder === undefined) {
+      if (origin.directory === undefined) {
         const rule = `must be an absolute path, not ${show(value)}`;
-        const advice = "there is no file to which it could be relative";
+        const advice = "relative paths are allowed only in files";
         problems.push({ source, position: position(path), key: name, rule, advice });
         return;
       }
-      value = resolve(origin.folder, String(value));
+      value = resolve(origin.directory, String(value));
     }
     settings.set(name, { value, origin: { kind: origin.kind, source, position: position(path) } });
   };
@@ -102,7 +103,7 @@ export function layerOf(
 
   if (document.problems.length === 0) {
     const problem = versionProblem(document.value);
-    // Of another version nothing else can be said: its keys may mean something else.
+    // Keys of another version may have another meaning, so they are not checked.
     if (problem) problems.push({ source, position: position(["version"]), key: "version", ...problem });
     else walk(schema, [], document.value);
   }
@@ -133,7 +134,7 @@ function versionProblem(value: unknown): { rule: string; advice: string } | unde
       };
 }
 
-/** What was probably meant by an unknown key: a neighbour of a similar name, or that name in another section. */
+/** Suggests what an unknown key may mean: a similar name in the section, or the same name in another one. */
 function meant(node: Section, path: readonly string[], name: string): string {
   const neighbours = [...Object.keys(node.keys), ...(path.length === 0 ? ["version"] : [])];
   if (path.length === 0 && KEYS.has(name))

@@ -12,7 +12,7 @@ export class LoadedConfig {
   readonly config: Config;
   /** By full key name: the value in force first, then what it overrode, the default last. */
   readonly history: ReadonlyMap<string, readonly Setting[]>;
-  /** What an operator should know although nothing is refused. */
+  /** What the operator should know although the configuration is accepted. */
   readonly warnings: readonly string[];
   readonly #layers: readonly Layer[];
 
@@ -29,8 +29,8 @@ export class LoadedConfig {
   }
 
   /**
-   * Puts layers on top of each other, the last one wins: mappings merge key by key, a list replaces a list.
-   * Throws a ConfigError with every problem of every layer, and every combination that cannot work.
+   * Combines layers, of which later ones override earlier ones: mappings merge key by key, a list replaces a list.
+   * Throws a ConfigError with every problem of every layer, or with every combination that cannot work.
    */
   static of(layers: readonly Layer[], sources: readonly string[], installation: string): LoadedConfig {
     const problems = layers.flatMap((layer) => layer.problems);
@@ -45,14 +45,14 @@ export class LoadedConfig {
     return loaded;
   }
 
-  /** The setting of a key that counts. */
+  /** Returns the setting of a key that is in force. */
   inForce(key: string): Setting {
     const setting = this.history.get(key)?.[0];
-    if (!setting) throw internal(`configuration: there is no key ${key}`);
+    if (!setting) throw internal(`configuration: unknown key ${key}`);
     return setting;
   }
 
-  /** This configuration with the annotations `io.hull.config.*` of a pod or container applied; others are ignored. */
+  /** Returns this configuration with the annotations `io.hull.config.*` applied. Throws ConfigError. */
   withAnnotations(annotations: Readonly<Record<string, string>>): LoadedConfig {
     const layer = layerOfAnnotations(annotations, this.config);
     if (layer.settings.size === 0 && layer.problems.length === 0) return this;

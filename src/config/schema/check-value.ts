@@ -3,12 +3,12 @@ import { defaultOf, type Key, type Value } from "./key.ts";
 import { show } from "./problem.ts";
 import { suggest } from "./suggest.ts";
 
-/** A value that fits its key, or what is wrong with it. `item` is the index of a list's wrong item. */
-export type Checked =
+/** A value that fits its key, or the rule that it breaks. `item` is the index of a list's wrong item. */
+type Checked =
   | { readonly value: Exclude<Value, undefined> }
   | { readonly rule: string; readonly advice?: string | undefined; readonly item?: number };
 
-/** Checks what was written for a key. Paths stay as they were written. */
+/** Checks what was written for a key, and converts it to its value. Paths stay as they were written. */
 export function checkValue(key: Key, written: unknown): Checked {
   if (written === null) return { rule: "has no value", advice: "give it one or delete the line" };
   const checked = checkType(key, written);
@@ -47,7 +47,7 @@ function checkType(key: Key, written: unknown): Checked {
       if (written.startsWith("~")) {
         return {
           rule: `must be ${what}, not ${show(written)}`,
-          advice: "a shell would expand ~, nothing does here",
+          advice: "write the full path: ~ is not expanded",
         };
       }
       return { value: written };

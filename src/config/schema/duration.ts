@@ -1,6 +1,6 @@
 const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 };
 
-/** Milliseconds of `500ms`, `10s`, `2m`, `1h`; undefined for anything else. */
+/** Converts `500ms`, `10s`, `2m` or `1h` to milliseconds; undefined for anything else. */
 export function parseDuration(text: string): number | undefined {
   const match = /^(\d{1,9})(ms|s|m|h)$/.exec(text);
   return match ? Number(match[1]) * (UNITS[match[2] ?? ""] ?? 0) : undefined;

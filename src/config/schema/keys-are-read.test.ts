@@ -7,20 +7,20 @@ import type { Key } from "./key.ts";
 import { KEYS } from "./schema.ts";
 
 const root = dirname(dirname(dirname(import.meta.dirname)));
-/** What only checks, shows or writes configurations makes no key do anything; annotations.ts obeys two of them. */
+/** Code that only checks, shows or writes configurations does not count, except annotations.ts, which obeys two keys. */
 const runsPods = (file: string) =>
   file === "src/config/result/annotations.ts" || !/^src\/(config|cli)\/|\.test\.ts$/.test(file);
 
-/** A section that is handed on whole, to code that knows it by a type of its own. */
-const HANDED_ON = {
+/** A section that is passed as a whole to code with a type of its own for it. */
+const PASSED_ON = {
   section: "hypervisor.template.",
   file: "src/template/template.ts",
   type: "TemplateSettings",
 };
 
 /**
- * The compiler's view of the sources. The properties of `Config` come from a mapped type over the schema, so that the
- * compiler knows the place in src/config/schema/keys where each was written.
+ * The compiler's view of the sources. The properties of `Config` come from a mapped type over the schema, so the compiler
+ * knows where in src/config/schema/keys each one is defined.
  */
 function program(): ts.Program {
   const { config } = ts.readConfigFile(join(root, "tsconfig.json"), ts.sys.readFile);
@@ -59,11 +59,11 @@ const positionOf = (node: ts.Node) => `${relative(root, node.getSourceFile().fil
 /** The members of an interface, by name, with the positions where they are declared. */
 function membersOf(source: ts.SourceFile | undefined, type: string): Map<string, string> {
   const found = source?.statements.find((node) => ts.isInterfaceDeclaration(node) && node.name.text === type);
-  assert.ok(found && ts.isInterfaceDeclaration(found), `${HANDED_ON.file} has no interface ${type}`);
+  assert.ok(found && ts.isInterfaceDeclaration(found), `${PASSED_ON.file} has no interface ${type}`);
   return new Map(found.members.map((member) => [member.name?.getText() ?? "", positionOf(member)]));
 }
 
-/** The places in the schema's sources where keys are defined, by full key name. */
+/** The positions in the schema's sources where keys are defined, by full key name. */
 function definitions(checker: ts.TypeChecker, schema: ts.SourceFile): Map<string, string> {
   const exported = checker.getExportsOfModule(checker.getSymbolAtLocation(schema) as ts.Symbol);
   const config = exported.find(({ name }) => name === "Config") as ts.Symbol;
@@ -90,15 +90,15 @@ describe("configuration keys", () => {
     .getSourceFiles()
     .filter(({ fileName }) => fileName.startsWith(join(root, "src/")) && runsPods(relative(root, fileName)));
   const reads = readsByDefinition({ sources, checker });
-  const handedOn = membersOf(compiled.getSourceFile(join(root, HANDED_ON.file)), HANDED_ON.type);
+  const passedOn = membersOf(compiled.getSourceFile(join(root, PASSED_ON.file)), PASSED_ON.type);
   const isRead = (name: string) =>
     reads.has(defined.get(name) ?? "") ||
-    (name.startsWith(HANDED_ON.section) &&
-      reads.has(handedOn.get(name.replace(HANDED_ON.section, "")) ?? ""));
+    (name.startsWith(PASSED_ON.section) &&
+      reads.has(passedOn.get(name.replace(PASSED_ON.section, "")) ?? ""));
   const keys = (which: (key: Key) => boolean) =>
     [...KEYS].filter(([, key]) => which(key)).map(([name]) => name);
 
-  it("are found in the compiler's view, all of them", () => {
+  it("are all found in the compiler's view", () => {
     for (const name of KEYS.keys()) assert.ok(defined.has(name), name);
   });
 

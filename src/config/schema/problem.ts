@@ -1,15 +1,15 @@
 import { HullError } from "../../core/errors.ts";
 import { jsonOf, printable } from "../../core/printable.ts";
 
-/** A place in a document, both counted from 1. */
+/** A position in a document; line and column count from 1. */
 export interface Position {
   readonly line: number;
   readonly column: number;
 }
 
-/** One thing that is wrong: where, with which key, the rule that is broken, and what to do about it. */
+/** One thing that is wrong: where, which key, the rule that it breaks, and what to do. */
 export interface Problem {
-  /** The file, or a name for what is no file: `annotation io.hull.config.x`, `runtime options`. */
+  /** The file, or the name of another source: `annotation io.hull.config.x`, `runtime options`. */
   readonly source: string;
   readonly position?: Position | undefined;
   readonly key?: string | undefined;
@@ -17,27 +17,27 @@ export interface Problem {
   readonly advice?: string | undefined;
 }
 
-/** Problems that a message tells; for the others nothing need be found out that only a reader wants to know. */
+/** How many problems a message shows. For the others no suggestions are computed. */
 export const SHOWN = 20;
-/** Characters of a problem that are told: it may quote whatever was written. */
-const LONGEST = 1_000;
+/** How many characters of a problem are shown: it may quote its input. */
+const MAX_LENGTH = 1_000;
 
 /** `file:line:column: key: rule; advice`. */
-export function format({ source, position, key, rule, advice }: Problem): string {
+function format({ source, position, key, rule, advice }: Problem): string {
   const place = position ? `${source}:${position.line}:${position.column}` : source;
   return [place, ...(key ? [key] : []), advice ? `${rule}; ${advice}` : rule].join(": ");
 }
 
-/** A refused configuration. The message has a line per problem, the first twenty of them, none of them long. */
+/** A refused configuration. The message has one line for each of the first SHOWN problems. */
 export class ConfigError extends HullError {
   constructor(readonly problems: readonly Problem[]) {
-    const lines = problems.slice(0, SHOWN).map((problem) => printable(format(problem), LONGEST));
+    const lines = problems.slice(0, SHOWN).map((problem) => printable(format(problem), MAX_LENGTH));
     if (problems.length > SHOWN) lines.push(`and ${problems.length - SHOWN} more`);
     super("InvalidArgument", `configuration refused: ${lines.join("\n")}`);
   }
 }
 
-/** Shows a value in a message: as JSON, shortened to 60 characters. */
+/** A value for a message: JSON of at most 60 characters. */
 export function show(value: unknown): string {
   const text = typeof value === "number" ? String(value) : (jsonOf(value) ?? String(value));
   return text.length > 60 ? `${text.slice(0, 57)}...` : text;

@@ -1,7 +1,7 @@
 import type { Config } from "./schema.ts";
 
-/** A combination of values that cannot work, told at the key that should change. */
-export interface Conflict {
+/** A combination of values that cannot work, reported at the key that should change. */
+interface Conflict {
   readonly key: string;
   readonly rule: string;
   readonly advice: string;
@@ -12,10 +12,10 @@ interface Rule extends Pick<Conflict, "key" | "advice"> {
   readonly rule: string | ((config: Config) => string);
 }
 
-/** Whether CPUs and memory are plugged in while the VM runs. */
+/** Whether CPUs and memory are hot-plugged. */
 const grows = (runtime: Config["runtime"]) => !runtime.static_sandbox_resource_mgmt;
 
-/** A key that only QEMU knows, and when it asks for something. */
+/** The rule for a key that only QEMU supports; `asked` is whether its value asks for something. */
 const qemuOnly = (
   key: keyof Config["hypervisor"],
   asked: (hypervisor: Config["hypervisor"]) => boolean,
@@ -114,7 +114,7 @@ const RULES: readonly Rule[] = [
       hypervisor.default_maxmemory !== 0 && hypervisor.default_maxmemory < hypervisor.minimum_memory,
     rule: ({ hypervisor }) =>
       `${hypervisor.minimum_memory} MiB is more than hypervisor.default_maxmemory (${hypervisor.default_maxmemory} MiB)`,
-    advice: "lower it, or raise the other",
+    advice: "lower it, or raise hypervisor.default_maxmemory",
   },
   ...QEMU_ONLY,
   {
@@ -139,7 +139,7 @@ const RULES: readonly Rule[] = [
   },
 ];
 
-/** Everything in a complete configuration whose parts fit their keys but not each other. */
+/** Lists the conflicts in a complete configuration: values that fit their keys but not each other. */
 export function conflicts(config: Config): Conflict[] {
   return RULES.filter(({ wrong }) => wrong(config)).map(({ key, rule, advice }) => ({
     key,

@@ -1,5 +1,5 @@
 /** The number of single-character edits (insert, delete, replace, swap of neighbours) between two words. */
-export function editDistance(a: string, b: string): number {
+function editDistance(a: string, b: string): number {
   let before: number[] = [];
   let last = Array.from({ length: b.length + 1 }, (_, j) => j);
   for (let i = 1; i <= a.length; i++) {
@@ -18,13 +18,13 @@ export function editDistance(a: string, b: string): number {
   return last[b.length] ?? 0;
 }
 
-/** The candidate nearest to what was written, if it is near enough to be meant. */
+/** Returns the candidate most similar to what was written; undefined if none is similar enough. */
 export function suggest(written: string, candidates: Iterable<string>): string | undefined {
   if (written.length > 64) return undefined;
   const all = [...candidates];
   const lower = written.toLowerCase();
-  const cut = all.find((word) => Math.min(word.length, lower.length) >= 3 && isPrefix(word, lower));
-  if (cut !== undefined) return cut;
+  const abbreviated = all.find((word) => Math.min(word.length, lower.length) >= 3 && isPrefix(word, lower));
+  if (abbreviated !== undefined) return abbreviated;
   let best: string | undefined;
   let limit = Math.max(1, Math.floor(written.length / 3)) + 1;
   for (const candidate of all) {

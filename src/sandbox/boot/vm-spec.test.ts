@@ -17,7 +17,7 @@ async function argv(
   disks: readonly DiskDevice[],
   { nic = {}, grows = false }: { nic?: Partial<NicDevice>; grows?: boolean } = {},
 ): Promise<string[]> {
-  const origin = { kind: "file", source: "x.yaml", folder: "/etc/hull" } as const;
+  const origin = { kind: "file", source: "x.yaml", directory: "/etc/hull" } as const;
   const text = `version: 1\nhypervisor: {${lines}}\nruntime: {static_sandbox_resource_mgmt: ${!grows}}\n`;
   const layer = layerOf(await parseText({ ...origin, text }), origin);
   const { config } = LoadedConfig.of([layer], [], "/opt/hull");

@@ -30,7 +30,7 @@ const MORE_TOKENS = [
 ];
 
 async function load(text: string, kind: "file" | "options"): Promise<LoadedConfig> {
-  const origin = { kind, source: "x.yaml", folder: "/etc/hull" } as const;
+  const origin = { kind, source: "x.yaml", directory: "/etc/hull" } as const;
   return LoadedConfig.of([layerOf(await parseText({ ...origin, text }), origin)], [], "/opt");
 }
 

@@ -2,7 +2,7 @@ import { boolean, duration, integer, section } from "../key.ts";
 
 const since = "0.1.0";
 
-/** The program inside the guest and the connection to it. */
+/** The agent inside the guest and the connection to it. */
 export const agent = section("The agent inside the guest, and the connection to it.", {
   boot_timeout: duration({
     about: "How long the guest may take from the VMM's start to the agent's first response.",

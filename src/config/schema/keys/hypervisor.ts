@@ -54,7 +54,7 @@ export const hypervisor = section("The VMM and the virtual machine.", {
   }),
   accel: choice({
     about:
-      "How guest code is run. auto uses KVM where it can actually run a guest, and emulation (TCG) elsewhere.",
+      "How the guest's code is run. auto uses KVM if it can actually run a guest, and emulation (TCG) otherwise.",
     choices: ["auto", "kvm", "tcg"],
     default: "auto",
     since,
@@ -138,7 +138,7 @@ export const hypervisor = section("The VMM and the virtual machine.", {
   }),
   memory_slots: integer({
     about:
-      "How many times memory can be hot-plugged into a virtual machine that grows (runtime.static_sandbox_resource_mgmt: false). virtiofsd and the vsock daemon support eight memory regions, of which a machine starts with one or two.",
+      "How many times memory can be hot-plugged into a virtual machine that grows (runtime.static_sandbox_resource_mgmt: false). virtiofsd and vhost-device-vsock support eight memory regions, of which a virtual machine starts with one or two.",
     unit: "slots",
     min: 1,
     max: 255,
@@ -219,14 +219,14 @@ export const hypervisor = section("The VMM and the virtual machine.", {
   }),
   rootless: boolean({
     about:
-      "Run the VMM and the vsock daemon as a separate unprivileged user per pod, without any capabilities. virtiofsd confines itself.",
+      "Run the VMM and vhost-device-vsock as a separate unprivileged user per pod, without any capabilities. virtiofsd confines itself.",
     default: true,
     since,
     annotation: true,
   }),
   rootless_first_id: integer({
     about:
-      "The first of the 4194304 user and group ids that rootless uses. Nothing else on the host may use them, including a hull inside a container: everything that runs as a pod's user is killed when the pod ends. A pod's id is this one plus the process id of its shim, or the next free one.",
+      "The first of the 4194304 user and group ids that rootless uses. Nothing else on the host may use them, including a hull inside a container: everything that runs as a pod's user is killed when the pod ends. A pod's id is this one plus the PID of its shim, or the next free one.",
     unit: "user ids",
     min: 1_000,
     max: 4_290_772_990,

@@ -14,7 +14,7 @@ export const runtime = section("What the runtime does on the host, around the vi
   }),
   sigterm_escalation: choiceOrAfter({
     about:
-      "What follows a SIGTERM to a process. unhandled: SIGKILL at once if the process neither handles, blocks nor ignores SIGTERM (a shell as the first process, for example). {after: 10s}: SIGKILL if it is still alive then. immediate: SIGKILL right after it. never: nothing.",
+      "What follows a SIGTERM to a process. unhandled: SIGKILL at once if the process neither handles, blocks nor ignores SIGTERM (a shell as the init process, for example). {after: 10s}: SIGKILL if it is still alive then. immediate: SIGKILL right after it. never: nothing.",
     choices: ["unhandled", "immediate", "never"],
     min: 100,
     max: 3_600_000,
@@ -69,7 +69,7 @@ export const runtime = section("What the runtime does on the host, around the vi
   }),
   internetworking_model: choice({
     about:
-      "How the pod's network interfaces are connected to the guest: tcfilter redirects each one to a tap, macvtap (QEMU only) creates a macvtap over it, none leaves the guest without.",
+      "How the pod's network interfaces are connected to the guest: tcfilter redirects each one to a tap, macvtap (QEMU only) creates a macvtap over it, none leaves the guest without a network.",
     choices: ["tcfilter", "macvtap", "none"],
     default: "tcfilter",
     since,
@@ -137,7 +137,7 @@ export const shim = section("How containerd is served.", {
   }),
 });
 
-/** What can be measured from outside. */
+/** The pods' metrics. */
 export const metrics = section("Metrics of the pods, in Prometheus' text format.", {
   enable: boolean({
     about: "Serve metrics on the pod's management socket.",
