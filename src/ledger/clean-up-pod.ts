@@ -11,7 +11,7 @@ import { removePodDirectory } from "./remove-pod-directory.ts";
 import { StateFile } from "./state-file.ts";
 
 /** A pod whose daemon is gone and whose directory is left. */
-export interface DeadPod {
+interface DeadPod {
   readonly directory: string;
   readonly namespace: string;
   readonly id: string;

@@ -19,7 +19,7 @@ const FIELDS: Readonly<Record<Resource["kind"], readonly string[]>> = {
 };
 
 /** The contents of a pod's ledger. */
-export interface ReadState {
+interface ReadState {
   readonly resources: readonly Resource[];
   /** Why `resources` may be incomplete; undefined if they are complete. */
   readonly problem: string | undefined;

@@ -7,7 +7,7 @@ import { writeFileAtomically } from "../host/write-file-atomically.ts";
 /**
  * The content of `state.json` in the pod's directory: what is needed to release a pod whose daemon is gone.
  */
-export interface PodRecord {
+interface PodRecord {
   readonly version: typeof STATE_VERSION;
   readonly namespace: string;
   readonly id: string;

@@ -17,7 +17,7 @@ import type { HostDisk, PluggedDisk } from "./sandbox.ts";
 const RELEASE_LIMIT_MS = 2_000;
 
 /** What a pod's disks need. */
-export interface DisksContext {
+interface DisksContext {
   /** The VMM's device nodes, if it may not open the host's. */
   readonly nodes: Pick<DeviceNodes, "add" | "remove"> | undefined;
   readonly mounts: MountApi;

@@ -14,7 +14,7 @@ import type { VmCapacity } from "./vm-capacity.ts";
 const GROW_LIMIT_MS = 60_000;
 
 /** What a growing VM's capacity works with. */
-export interface GrowingVm {
+interface GrowingVm {
   readonly vm: Pick<Vm, "addVcpu" | "addMemory">;
   readonly agent: Pick<GuestAgent, "onlineResources">;
   readonly rule: SizingRule;

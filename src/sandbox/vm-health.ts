@@ -8,7 +8,7 @@ import type { UnresponsiveGuest } from "./sandbox.ts";
 import { type FailedProbe, type Health, Watchdog } from "./watchdog.ts";
 
 /** A process without which a VM cannot run. */
-export interface VmProcess {
+interface VmProcess {
   readonly role: string;
   readonly pid: number;
 }

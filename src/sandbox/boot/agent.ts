@@ -11,7 +11,7 @@ import type { Surroundings } from "./surroundings.ts";
 import type { BootingVm } from "./vm.ts";
 
 /** Connects to the agent of a booting guest. */
-export type Connect = (boot: Boot, around: Surroundings, deadline: Deadline) => Promise<GuestAgent>;
+type Connect = (boot: Boot, around: Surroundings, deadline: Deadline) => Promise<GuestAgent>;
 
 const connectAgent: Connect = async ({ context }, { vsock }, deadline) => {
   const { dial_timeout: dialTimeout, request_timeout: requestTimeout } = context.config.agent;

@@ -6,7 +6,7 @@ import { fitToCgroup, type VmSize, vmSize } from "../../resources/sizing.ts";
 import { sizingRule } from "./vm-spec.ts";
 
 /** What placing and sizing a VM needs. */
-export interface PlacementContext {
+interface PlacementContext {
   readonly config: Config;
   readonly ledger: Ledger;
   log(message: string, fields?: Record<string, unknown>): void;

@@ -11,7 +11,7 @@ import { canBeCloned, obtainTemplate, requireSpace, TemplateUse } from "../../te
 const CLONE_LIMIT_MS = 15_000;
 
 /** What starting a VM needs besides its spec. */
-export interface StartContext extends VmContext {
+interface StartContext extends VmContext {
   readonly settings: Config["hypervisor"]["template"];
   readonly timeline: Timeline;
   warn(message: string): void;

@@ -5,7 +5,7 @@ import type { Growth, NicDevice, ShareDevice, VmSpec, VsockDevice } from "../../
 import type { SizingRule, VmSize } from "../../resources/sizing.ts";
 
 /** What a VM's spec needs in addition to the configuration. */
-export interface VmSurroundings {
+interface VmSurroundings {
   readonly name: string;
   /** The VMM's executable. */
   readonly path: string;

@@ -37,7 +37,7 @@ export interface VsockBackend {
 }
 
 /** What opening a pod's vsock needs. */
-export interface VsockContext {
+interface VsockContext {
   /** The directory of the VM's sockets. */
   readonly directory: string;
   /** `<namespace>/<pod>`. */
