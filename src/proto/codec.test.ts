@@ -8,7 +8,8 @@ import { Timestamp } from "./generated/google/protobuf/timestamp.ts";
 import { Metrics as MetricsV1 } from "./generated/io/containerd/cgroups/v1/metrics.ts";
 import { MemoryStat, Metrics, PidsStat } from "./generated/io/containerd/cgroups/v2/metrics.ts";
 
-// The generator's settings where a wrong one would lose data: vectors written by hand from the protobuf encoding rules.
+// Checks those options of the generator that would lose data if they were wrong. The vectors are written by hand from
+// the protobuf encoding rules.
 
 test("64-bit counters are exact, negative int64 is ten bytes", () => {
   const metrics = messageOf(Metrics, {
@@ -26,21 +27,21 @@ test("64-bit counters are exact, negative int64 is ten bytes", () => {
   assert.equal(Timestamp.decode(bytes("088092b8c398feffffff01")).seconds, -62_135_596_800n);
 });
 
-test("negative enum values are read and written, unknown ones kept", () => {
+test("negative enum values are encoded and decoded, unknown ones kept", () => {
   const params = messageOf(BootstrapParams, { logLevel: LogLevel.LOG_LEVEL_DEBUG });
   assert.equal(hex(BootstrapParams.encode(params).finish()), "18fcffffffffffffffff01");
   assert.equal(BootstrapParams.decode(bytes("18fcffffffffffffffff01")).logLevel, -4);
   assert.equal(BootstrapParams.decode(bytes("1863")).logLevel, 99);
 });
 
-test("packed numbers are read in both forms", () => {
+test("packed numbers are decoded in both forms", () => {
   const packed = MetricsV1.decode(bytes("1a06 0a04 2202 0102"));
   const unpacked = MetricsV1.decode(bytes("1a06 0a04 2001 2002"));
   assert.deepEqual(packed.cpu?.usage?.perCpu, [1n, 2n]);
   assert.deepEqual(unpacked, packed);
 });
 
-test("optional fields tell empty from absent, maps take any key, unknown fields are passed over", () => {
+test("empty and absent optional fields differ, maps accept any key, unknown fields are skipped", () => {
   assert.equal(BootstrapParams.decode(bytes("")).socketDir, undefined);
   assert.equal(BootstrapParams.decode(bytes("4a00")).socketDir, "");
   const update = messageOf(UpdateTaskRequest, { annotations: { constructor: "x", "": "y" } });

@@ -1,6 +1,6 @@
 import type { Timestamp } from "./generated/google/protobuf/timestamp.ts";
 
-/** A point in time as messages carry it. */
+/** Converts a time to a protobuf timestamp. */
 export function toTimestamp(date: Date): Timestamp {
   const ms = date.getTime();
   const seconds = Math.floor(ms / 1000);

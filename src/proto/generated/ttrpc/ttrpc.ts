@@ -17,7 +17,7 @@ export interface Request {
   service: string;
   method: string;
   payload: Uint8Array;
-  /** Time left for the call; 0 is no limit. */
+  /** Timeout of the call in nanoseconds; 0 = none. */
   timeoutNano: bigint;
   metadata: KeyValue[];
 }

@@ -13,7 +13,7 @@ export const protobufPackage = "containerd.types";
 
 export const protobufFileName = "containerd/types/event.proto";
 
-/** An event on its way to containerd. It is refused without a timestamp or with a topic that lacks its leading slash. */
+/** An event for containerd, which refuses it without a timestamp or if the topic lacks the leading slash. */
 export interface Envelope {
   timestamp: Timestamp | undefined;
   namespace: string;

@@ -11,11 +11,11 @@ export const protobufPackage = "containerd.types";
 
 export const protobufFileName = "containerd/types/mount.proto";
 
-/** One mount(2) that makes up a root file system; a list is mounted in order. */
+/** One mount(2) of a root file system; a list is mounted in order. */
 export interface Mount {
   type: string;
   source: string;
-  /** A path below the mount point that the whole list is for (containerd 1.7 and later). */
+  /** A path below the mount point of the list (containerd 1.7 and later). */
   target: string;
   options: string[];
 }

@@ -26,7 +26,7 @@ export interface Options {
   taskApiVersion: number;
 }
 
-/** Tells an exec's process from the init process in the answer to Pids. */
+/** In the response to Pids: marks a process as an exec's. */
 export interface ProcessDetails {
   execId: string;
 }

@@ -19,7 +19,7 @@ export const protobufFileName = "containerd/task/v2/task.proto";
 export interface CreateTaskRequest {
   id: string;
   bundle: string;
-  /** Empty where the root file system is already at config.json's root.path. */
+  /** Empty if the root file system is already at root.path of config.json. */
   rootfs: Mount[];
   terminal: boolean;
   /** FIFO paths or URIs; an empty one means that the stream is not wanted. */
@@ -65,7 +65,7 @@ export interface StateResponse {
   bundle: string;
   pid: number;
   status: Status;
-  /** As given in Create or Exec, character for character: clients re-attach by them. */
+  /** Exactly as in Create or Exec: clients re-attach with them. */
   stdin: string;
   stdout: string;
   stderr: string;
@@ -1925,7 +1925,7 @@ export const ShutdownRequest: MessageFns<ShutdownRequest> = {
   },
 };
 
-/** An empty exec_id means the container's init process, throughout. */
+/** In all messages, an empty exec_id means the container's init process. */
 export type TaskDefinition = typeof TaskDefinition;
 export const TaskDefinition = {
   name: "Task",
@@ -2036,7 +2036,7 @@ export const TaskDefinition = {
       responseStream: false,
       options: {},
     },
-    /** Answers when the process has ended: after seconds or after months. */
+    /** Returns when the process exits, after any time. */
     wait: {
       name: "Wait",
       requestType: WaitRequest as typeof WaitRequest,

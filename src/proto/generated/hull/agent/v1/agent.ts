@@ -12,18 +12,18 @@ export const protobufPackage = "hull.agent.v1";
 export const protobufFileName = "hull/agent/v1/agent.proto";
 
 export enum SigtermEscalation {
-  /** ESCALATION_NEVER - SIGTERM is only relayed. */
+  /** ESCALATION_NEVER - SIGTERM is only delivered. */
   ESCALATION_NEVER = 0,
-  /** ESCALATION_UNHANDLED - SIGKILL at once where the target neither handles, blocks nor ignores SIGTERM and the kernel would drop it. */
+  /** ESCALATION_UNHANDLED - SIGKILL at once if the target neither handles, blocks nor ignores SIGTERM, which the kernel would then discard. */
   ESCALATION_UNHANDLED = 1,
-  /** ESCALATION_AFTER - SIGKILL after escalation_ms if the process still lives. */
+  /** ESCALATION_AFTER - SIGKILL after escalation_ms if the process still exists. */
   ESCALATION_AFTER = 2,
-  /** ESCALATION_IMMEDIATE - SIGKILL right behind SIGTERM. */
+  /** ESCALATION_IMMEDIATE - SIGKILL right after SIGTERM. */
   ESCALATION_IMMEDIATE = 3,
 }
 
 export interface HelloRequest {
-  /** The host's version of this protocol; the agent refuses one whose major part it does not know. */
+  /** The host's major version of this protocol; the agent refuses one that it does not know. */
   protocolMajor: number;
 }
 
@@ -32,7 +32,7 @@ export interface HelloResponse {
   protocolMinor: number;
   agentVersion: string;
   kernelRelease: string;
-  /** Optional abilities by name, e.g. "psi". */
+  /** Optional features by name, e.g. "psi". */
   features: string[];
 }
 
@@ -49,9 +49,9 @@ export interface StartSandboxRequest {
   neighbours: Neighbour[];
   /** Size limit of /dev/shm in bytes, 0 = the default. */
   shmSize: bigint;
-  /** How many files of the shares the guest's kernel may remember, 0 = any number: the host has each of them open. */
+  /** How many files of the shares the guest's kernel may cache, 0 = no limit. The host has each of them open. */
   maxShareFiles: number;
-  /** What every connection to port 1027 has to begin with: 32 lower-case hex digits; empty = none is served. */
+  /** The token with which every connection to port 1027 must begin: 32 lower-case hex digits; empty = none is served. */
   forwardToken: string;
 }
 
@@ -71,7 +71,7 @@ export interface Share {
 }
 
 export interface NetworkInterface {
-  /** The link is found by this MAC address, then given the name. */
+  /** The link with this MAC address gets the name. */
   mac: string;
   name: string;
   mtu: number;
@@ -88,7 +88,7 @@ export interface UpdateNetworkRequest {
 export interface UpdateNetworkResponse {
 }
 
-/** What the VM has in all, from its start and plugged in. */
+/** The VM's total, present at boot and hot-plugged. */
 export interface OnlineResourcesRequest {
   vcpus: number;
   memoryMib: number;
@@ -101,22 +101,22 @@ export interface OnlineResourcesResponse {
 export interface Route {
   /** CIDR; its address family is the route's. */
   destination: string;
-  /** Empty = the destination is on the link. May be of the other family (v4 through a v6 gateway). */
+  /** Empty = the destination is on the link. May be of the other address family (v4 through a v6 gateway). */
   gateway: string;
-  /** Name of an interface; empty for a type that leads nowhere and with next hops. */
+  /** Name of an interface; empty with next hops, and for types that discard packets. */
   device: string;
   /** The preferred source address, or empty. */
   source: string;
   /** "global", "site", "link", "host" or "nowhere" (rtnetlink(7)). */
   scope: string;
   metric: number;
-  /** The gateway counts as reachable though no address of the interface covers it. */
+  /** The gateway counts as reachable although no address of the interface covers it. */
   onlink: boolean;
   /** "unicast", "blackhole", "unreachable", "prohibit" or "throw". */
   type: string;
   /** Bytes, 0 = the interface's. */
   mtu: number;
-  /** Several ways to the destination; `gateway`, `device` and `onlink` are empty then. */
+  /** Several next hops; then `gateway`, `device` and `onlink` are empty. */
   nextHops: NextHop[];
 }
 
@@ -136,15 +136,15 @@ export interface Neighbour {
 }
 
 /**
- * The streams of a process. Each wanted stream has a token; the host opens a vsock connection to port 1025 and sends
- * the token and a line feed, and the rest of that connection is the stream.
- * The host ends a stdin stream by closing it. The agent never closes an output stream of its own accord: vhost-user
- * vsock back ends drop what is still buffered when the guest closes. The host closes it once it has read as many bytes
- * as WaitProcess says there are; DeleteProcess closes what is left.
+ * The streams of a process. Each wanted stream has a token: the host opens a vsock connection to port 1025 and sends
+ * the token and a line feed; the rest of the connection is the stream.
+ * The host ends a stdin stream by closing it. The agent does not close an output stream before DeleteProcess, since
+ * vhost-user vsock backends drop what is still buffered when the guest closes. The host closes it after reading as many
+ * bytes as WaitProcess has returned.
  */
 export interface Stdio {
   terminal: boolean;
-  /** 32 lower-case hex digits chosen by the host; empty = the stream is not wanted (stdin: /dev/null, output: dropped). */
+  /** 32 lower-case hex digits, chosen by the host; empty = not wanted (stdin: /dev/null, output: discarded). */
   stdinToken: string;
   stdoutToken: string;
   /** Always empty with a terminal. */
@@ -156,45 +156,45 @@ export interface Stdio {
 export interface CreateContainerRequest {
   containerId: string;
   /**
-   * The OCI runtime spec (JSON) as the guest shall run it; paths are the guest's. A pid namespace with the path
-   * /run/hull/pid-namespace is the one that containers of the pod share; the agent makes it for the first of them.
+   * The OCI runtime spec (JSON) for the guest, with the guest's paths. A PID namespace with the path
+   * /run/hull/pid-namespace is shared by containers of the pod; the agent creates it for the first of them.
    */
   spec: Uint8Array;
   stdio:
     | Stdio
     | undefined;
-  /** Virtual disks that the container sees as block devices. */
+  /** Disks that the container gets as block devices. */
   blockDevices: BlockDevice[];
-  /** The root file system, where it lies on a disk of its own: the agent mounts it and takes it for root.path of the spec. */
+  /** The root file system, if it is on its own disk: the agent mounts it and uses it as root.path of the spec. */
   rootDisk: RootDisk | undefined;
 }
 
-/** A file system on a disk that was plugged into the VM; the agent waits for the disk to appear. */
+/** A file system on a hot-plugged disk; the agent waits for the disk to appear. */
 export interface RootDisk {
   /** As in BlockDevice. */
   serial: string;
   /** "ext4". */
   fsType: string;
   readOnly: boolean;
-  /** Options of this file system for mount(2). */
+  /** Options of the file system for mount(2). */
   options: string[];
 }
 
 /**
- * A disk that was plugged into the VM; the agent waits for it to appear. `linux.devices` of the spec has an entry with
- * the path, which gets the numbers that the disk has in the guest, and the container is allowed to use it.
+ * A hot-plugged disk; the agent waits for it to appear. `linux.devices` of the spec has an entry with this path: the
+ * agent sets the disk's device numbers in it, and allows the container to use the device.
  */
 export interface BlockDevice {
   /** virtio-blk serial number: 1-20 characters of A-Z a-z 0-9 _ . - */
   serial: string;
   /** In the container. */
   path: string;
-  /** "r" and, where it may be written to, "w" (OCI runtime spec, device access without "m"). */
+  /** "r" or "rw" (OCI runtime spec, device access without "m"). */
   access: string;
 }
 
 export interface CreateContainerResponse {
-  /** The process id in the guest. */
+  /** The PID in the guest. */
   pid: number;
 }
 
@@ -227,11 +227,11 @@ export interface WaitProcessResponse {
   /** The exit code, or 128 + signal number. */
   exitStatus: number;
   exitedAtUnixNano: bigint;
-  /** Whether the kernel's OOM killer ended a process of this container since the container began. */
+  /** Whether the kernel's OOM killer has killed a process of this container since its creation. */
   oomKilled: boolean;
   /**
-   * Bytes that had been written to each output stream when the process ended: sent already, or still in the pipe or pty.
-   * Of an init process nothing more can come; a background child of an exec may write on.
+   * Bytes that were written to each output stream when the process exited, including those still in the pipe or pty.
+   * A background child of an exec may write more; after the exit of an init process nothing can.
    */
   stdoutBytes: bigint;
   stderrBytes: bigint;
@@ -243,7 +243,7 @@ export interface SignalProcessRequest {
   signal: number;
   /** Every process of the container. */
   all: boolean;
-  /** What to do about SIGTERM: see the enum. */
+  /** What follows SIGTERM: see the enum. */
   escalation: SigtermEscalation;
   /** With ESCALATION_AFTER: milliseconds until SIGKILL. */
   escalationMs: number;
@@ -280,9 +280,9 @@ export interface UpdateContainerRequest {
 export interface UpdateContainerResponse {
 }
 
-/** Raw numbers of the container's cgroup (v2) and of the guest's network; the host makes containerd's metrics of them. */
+/** Files of the container's cgroup (v2) and of the guest's network, from which the host computes containerd's metrics. */
 export interface StatsContainerResponse {
-  /** File name -> content, e.g. "memory.stat"; files the guest's kernel does not have are absent. */
+  /** File name -> content, e.g. "memory.stat", without files that the guest's kernel does not have. */
   cgroupFiles: { [key: string]: string };
   /** /proc/net/dev of the pod. */
   netDev: string;
@@ -300,7 +300,7 @@ export interface Event {
   event: { $case: "oom"; value: OomEvent } | undefined;
 }
 
-/** The kernel's OOM killer struck in this container. Sent once per increase of `oom_kill`. */
+/** The kernel's OOM killer killed a process of this container. Sent once per increase of `oom_kill`. */
 export interface OomEvent {
   containerId: string;
   oomKillCount: bigint;
@@ -2891,8 +2891,8 @@ export const AgentDefinition = {
   fullName: "hull.agent.v1.Agent",
   methods: {
     /**
-     * The first call on every connection: which agent is this, and what can it do. It changes nothing: the host calls it
-     * again, now and then, to see whether the agent still answers.
+     * The first call on every connection: version and features of the agent. It changes nothing, so the host also uses
+     * it as a health probe.
      */
     hello: {
       name: "Hello",
@@ -2903,9 +2903,9 @@ export const AgentDefinition = {
       options: {},
     },
     /**
-     * Makes the booted (or restored) VM the pod's: time, entropy, host name, shares, network, sysctls.
-     * Once per VM; a second call answers FailedPrecondition. Before it only Hello and Shutdown are answered. Of several
-     * connections the newest counts until then, and afterwards no other is taken.
+     * Assigns the booted (or restored) VM to a pod: sets time, entropy, host name, shares, network and sysctls.
+     * Once per VM; a second call fails with FailedPrecondition. Before it only Hello and Shutdown are served. Until then
+     * the newest of several connections is used; afterwards no other one is accepted.
      */
     startSandbox: {
       name: "StartSandbox",
@@ -2916,8 +2916,8 @@ export const AgentDefinition = {
       options: {},
     },
     /**
-     * Brings the network to what the host has now: interfaces, addresses, routes and neighbours are added or replaced,
-     * none is taken away. Waits for interfaces that were just plugged in. Idempotent.
+     * Updates the network to what the host has now: adds or replaces interfaces, addresses, routes and neighbours, and
+     * removes none. Waits for interfaces that were just hot-plugged. Idempotent.
      */
     updateNetwork: {
       name: "UpdateNetwork",
@@ -2928,8 +2928,8 @@ export const AgentDefinition = {
       options: {},
     },
     /**
-     * Puts CPUs and memory into use that were plugged in. Answers FailedPrecondition when the kernel then has less than is
-     * asked for; what there is stays in use. Idempotent.
+     * Brings hot-plugged CPUs and memory online. Fails with FailedPrecondition if the kernel then has less than requested;
+     * what is online stays online. Idempotent.
      */
     onlineResources: {
       name: "OnlineResources",
@@ -2939,7 +2939,7 @@ export const AgentDefinition = {
       responseStream: false,
       options: {},
     },
-    /** Prepares a container: `crun create`. The program is looked up and everything is mounted, nothing runs yet. */
+    /** Runs `crun create`: mounts everything and looks up the program, which does not run yet. */
     createContainer: {
       name: "CreateContainer",
       requestType: CreateContainerRequest as typeof CreateContainerRequest,
@@ -2948,7 +2948,7 @@ export const AgentDefinition = {
       responseStream: false,
       options: {},
     },
-    /** Registers an exec in a running container. Nothing runs before StartProcess. */
+    /** Registers an exec in a running container. StartProcess runs it. */
     createExec: {
       name: "CreateExec",
       requestType: CreateExecRequest as typeof CreateExecRequest,
@@ -2966,7 +2966,7 @@ export const AgentDefinition = {
       responseStream: false,
       options: {},
     },
-    /** Answers when the process has ended; any number of waiters, before and after the end. */
+    /** Returns when the process has exited. Any number of calls, before and after the exit. */
     waitProcess: {
       name: "WaitProcess",
       requestType: ProcessRequest as typeof ProcessRequest,
@@ -2991,7 +2991,7 @@ export const AgentDefinition = {
       responseStream: false,
       options: {},
     },
-    /** Forgets an ended exec, or an ended or never started container with everything it had. */
+    /** Deletes an exec that has exited, or a container that has exited or was never started, with everything it had. */
     deleteProcess: {
       name: "DeleteProcess",
       requestType: ProcessRequest as typeof ProcessRequest,
@@ -3032,7 +3032,7 @@ export const AgentDefinition = {
       responseStream: false,
       options: {},
     },
-    /** What happens in the guest without being asked for. One stream per connection. */
+    /** Events in the guest. One stream per connection. */
     events: {
       name: "Events",
       requestType: EventsRequest as typeof EventsRequest,
@@ -3041,7 +3041,7 @@ export const AgentDefinition = {
       responseStream: true,
       options: {},
     },
-    /** Writes everything back, answers, and powers the VM off. The connection ends without further notice. */
+    /** Writes file systems back, responds, and powers the VM off, which ends the connection. */
     shutdown: {
       name: "Shutdown",
       requestType: ShutdownRequest as typeof ShutdownRequest,

@@ -36,7 +36,7 @@ export interface BootstrapParams {
   containerdTtrpcAddress: string;
   containerdGrpcAddress: string;
   containerdBinary: string;
-  /** The runtime options are one of them. */
+  /** One of them has the runtime options. */
   extensions: Extension[];
   /** The directory for the shim's socket, at most 42 characters. */
   socketDir?: string | undefined;
@@ -46,7 +46,7 @@ export interface Extension {
   value: Any | undefined;
 }
 
-/** Standard output of `start`, where the shim answers in protobuf. */
+/** Standard output of `start`, if the shim responds in protobuf. */
 export interface BootstrapResult {
   version: number;
   address: string;

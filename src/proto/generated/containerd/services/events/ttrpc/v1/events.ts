@@ -68,7 +68,7 @@ export const EventsDefinition = {
   name: "Events",
   fullName: "containerd.services.events.ttrpc.v1.Events",
   methods: {
-    /** Hands one event over to containerd. */
+    /** Sends one event to containerd. */
     forward: {
       name: "Forward",
       requestType: ForwardRequest as typeof ForwardRequest,
