@@ -1,44 +1,44 @@
 import { candidates } from "../../config/parse/candidates.ts";
 import { failedPrecondition } from "../../core/errors.ts";
 import { runChild } from "./child.ts";
+import type { DaemonBinary } from "./daemon-binary.ts";
 import type { PodPaths } from "./pod-paths.ts";
 import { bytesField, readFields, textField } from "./protobuf.ts";
-import { type Installation, runDaemonBinary } from "./spawn-daemon.ts";
 import type { AnyValue } from "./start-input.ts";
 import { ifExists, type Sys } from "./sys.ts";
 
-const PROTOCOL_LIMIT_MS = 10_000;
-const VERSION_LIMIT_MS = 5_000;
-/** The largest configuration that hull reads. */
+const PROTOCOL_TIMEOUT_MS = 10_000;
+const VERSION_TIMEOUT_MS = 5_000;
+/** Bytes of the largest configuration file that hull reads. */
 const CONFIG_LIMIT = 1 << 20;
-/** A line that says grpc outside a comment. */
-const SAYS_GRPC = /^[^#\n]*\bgrpc\b/m;
+/** Matches a configuration that contains the word grpc outside comments. */
+const MENTIONS_GRPC = /^[^#\n]*\bgrpc\b/m;
 
-/** Which containerd asks. */
-interface Asker {
-  /** Empty where it does not say (before 2.3). */
+/** The containerd that runs this program. */
+interface Caller {
+  /** Empty before 2.3, which passes it. */
   readonly version: string;
   /** Its executable. */
   readonly binary: string;
 }
 
 /**
- * What `start` prints for a new pod: the bare address, which every containerd takes as "version 2, ttrpc", or JSON
- * where the configuration says `shim.protocol: grpc`. The launcher has no YAML parser: only where the word is in the
- * configuration at all it asks the daemon binary, which reads it properly. So ttrpc costs nothing.
+ * Returns what `start` prints for a new pod: the address alone, which means "version 2, ttrpc" to every containerd, or
+ * JSON if `shim.protocol` is grpc. The launcher has no YAML parser: if the configuration contains the word at all, it
+ * runs the daemon binary to read it. So ttrpc, the default, costs nothing.
  */
 export function decideAnswer(
-  sys: Sys,
-  installation: Installation,
+  binary: DaemonBinary,
   paths: PodPaths,
   options: AnyValue | undefined,
-  asker: Asker,
+  caller: Caller,
 ): string {
-  if (!configurationTexts(sys, installation, options).some((text) => SAYS_GRPC.test(text)))
+  const { sys, installation } = binary;
+  if (!configurationTexts(sys, installation, options).some((text) => MENTIONS_GRPC.test(text)))
     return paths.address;
-  const protocol = runDaemonBinary(sys, installation, "protocol", paths, PROTOCOL_LIMIT_MS).stdout.trim();
+  const protocol = binary.protocol(paths, PROTOCOL_TIMEOUT_MS);
   if (protocol !== "grpc") return paths.address;
-  const version = shimVersionForGrpc(asker.version || versionOf(sys, asker.binary));
+  const version = shimVersionForGrpc(caller.version || versionOf(sys, caller.binary));
   // gRPC is dialled by a plain path (containerd runtime/v2, makeConnection).
   const answer = JSON.stringify({ version, address: paths.socket, protocol });
   sys.writeFile(paths.answer, answer);
@@ -46,9 +46,9 @@ export function decideAnswer(
 }
 
 /**
- * The shim API version that a containerd takes together with gRPC: 2 in 1.7, 3 in 2.x. From 2.0 to 2.4 it makes a
- * connection that is idle at first and takes that for the shim's end, so it removes every gRPC shim's bundle at once
- * (core/runtime/v2/shim.go, grpcDialContext). Throws FailedPrecondition for these and for 1.6, which has no gRPC.
+ * Returns the shim API version with which a containerd accepts gRPC: 2 for 1.7, 3 for 2.5 and later. Throws
+ * FailedPrecondition for 1.6, which lacks gRPC, and for 2.0 to 2.4, which treat their idle gRPC connection as a crash
+ * of the shim and remove its bundle (core/runtime/v2/shim.go, grpcDialContext).
  */
 export function shimVersionForGrpc(containerd: string): 2 | 3 {
   const [, major, minor] = /(\d+)\.(\d+)\./.exec(containerd) ?? [];
@@ -61,24 +61,24 @@ export function shimVersionForGrpc(containerd: string): 2 | 3 {
   );
 }
 
-/** What \`containerd --version\` says; empty when it cannot be run. */
+/** Returns the version that `containerd --version` prints; empty if it prints none. */
 function versionOf(sys: Sys, binary: string): string {
   if (!binary) return "";
-  const { stdout } = runChild(sys, [binary, "--version"], [], VERSION_LIMIT_MS);
+  const { stdout } = runChild(sys, [binary, "--version"], [], VERSION_TIMEOUT_MS);
   return /\sv?(\d+\.\d+\.\S+)/.exec(stdout)?.[1] ?? "";
 }
 
-/** What `start` printed for a pod that runs: its members are told the same. */
+/** Returns what `start` printed for a running pod. It prints the same for each container of the pod. */
 export function answerOfPod(sys: Sys, paths: PodPaths): string {
   return ifExists(() => text(sys.readFile(paths.answer))) ?? paths.address;
 }
 
-/** The texts that the configuration is made from, see config/parse/sources.ts. */
-function configurationTexts(sys: Sys, installation: Installation, options: AnyValue | undefined): string[] {
+/** Reads the files of the configuration like config/parse/sources.ts. */
+function configurationTexts(sys: Sys, installation: string, options: AnyValue | undefined): string[] {
   const { configPath, configBody } = configOf(options);
   if (!configPath && configBody) return [configBody];
   const env = { HULL_CONFIG: sys.getenv("HULL_CONFIG") };
-  for (const { file } of candidates({ configPath }, { env, installation: installation.prefix })) {
+  for (const { file } of candidates({ configPath }, { env, installation })) {
     const base = ifExists(() => text(sys.readFile(file, CONFIG_LIMIT)));
     if (base === undefined) continue;
     const directory = `${file.slice(0, file.lastIndexOf("/"))}/config.d`;
@@ -89,7 +89,7 @@ function configurationTexts(sys: Sys, installation: Installation, options: AnyVa
   return [];
 }
 
-/** runtimeoptions.v1.Options: config_path = 2, config_body = 3. */
+/** Decodes runtimeoptions.v1.Options: config_path = 2, config_body = 3. */
 function configOf(options: AnyValue | undefined): { configPath: string; configBody: string } {
   if (!options?.typeUrl.endsWith("runtimeoptions.v1.Options")) return { configPath: "", configBody: "" };
   const fields = readFields(options.value);

@@ -16,17 +16,17 @@ import { PodPaths } from "./pod-paths.ts";
 import { MessageWriter, readFields } from "./protobuf.ts";
 import { decodeRecord, encodeRecord } from "./record.ts";
 import { mountsBelow } from "./rootfs.ts";
-import { undone } from "./start.ts";
+import { rollBack } from "./start.ts";
 import { parseStartInput } from "./start-input.ts";
 import type { Sys } from "./sys.ts";
 
 const invalid = { code: "InvalidArgument" };
 const OPTIONS = "runtimeoptions.v1.Options";
 
-/** Names that every object has, as flags and as values. */
+/** Properties that every object inherits, as flags and as values. */
 const INHERITED = [["-toString=1"], ["-constructor"], ["-__proto__", "x"], ["-debug=toString"]];
 
-test("flags: Go's spellings", () => {
+test("flags: parsed as by Go's flag package", () => {
   const flags = parseFlags([
     "-namespace",
     "n",
@@ -45,8 +45,8 @@ test("flags: Go's spellings", () => {
   assert.equal(flags.debug, true);
   assert.equal(flags.action, "start");
   assert.equal(parseFlags(["-debug=false", "-info", "--", "delete"]).debug, false);
-  for (const words of [["-id"], ["-nope"], ["-debug=maybe"], ["---x"], ["-=x"], ...INHERITED]) {
-    assert.throws(() => parseFlags(words), invalid, words.join(" "));
+  for (const args of [["-id"], ["-nope"], ["-debug=maybe"], ["---x"], ["-=x"], ...INHERITED]) {
+    assert.throws(() => parseFlags(args), invalid, args.join(" "));
   }
 });
 
@@ -60,7 +60,7 @@ test("identifiers: containerd's grammar", () => {
 test("start's stdin: nothing, options, BootstrapParams", () => {
   assert.equal(parseStartInput(new Uint8Array(), "ns", "c1").options, undefined);
 
-  // What containerd up to 2.2 sends for `ctr run --runtime-config-path /tmp/x.yaml`, built from the field numbers.
+  // What containerd up to 2.2 sends for `ctr run --runtime-config-path /tmp/x.yaml`.
   const options = Buffer.from(
     `0a19${Buffer.from(OPTIONS).toString("hex")}120d120b${Buffer.from("/tmp/x.yaml").toString("hex")}`,
     "hex",
@@ -95,7 +95,7 @@ test("start's stdin: nothing, options, BootstrapParams", () => {
   assert.throws(() => parseStartInput(params, "ns", "other"), invalid);
 });
 
-test("start's stdin: garbage is InvalidArgument or understood, never anything else", () => {
+test("start's stdin: garbage is parsed or InvalidArgument, nothing else", () => {
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => {
       try {
@@ -107,7 +107,7 @@ test("start's stdin: garbage is InvalidArgument or understood, never anything el
   );
 });
 
-test("wire: every varint comes back", () => {
+test("protobuf: varints survive encoding and decoding", () => {
   fc.assert(
     fc.property(
       fc.bigInt({ min: 1n, max: 2n ** 64n - 1n }),
@@ -163,7 +163,7 @@ test("a socket path that is too long is refused with advice", () => {
   );
 });
 
-test("a daemon that is recorded and ends does not answer, although its socket still listens", () => {
+test("a daemon that is exiting does not answer, although its socket still listens", () => {
   const stat = (state: string, flags: number, startTime: number) =>
     `7 (a) b) ${state} 1 1 1 0 -1 ${flags} ${"0 ".repeat(12)}${startTime} 0 0\n`;
   const answers = (pidFile: string | undefined, process: string | undefined) => {
@@ -209,7 +209,7 @@ test("the record comes back as it was written", () => {
   assert.throws(() => decodeRecord("{}"), { code: "Internal" });
 });
 
-test("rootfs mounts are unmounted by no name within a mount", () => {
+test("rootfs mounts are not unmounted by a path inside another mount", () => {
   const info = (...paths: string[]) =>
     paths.map((path, i) => `${i} 1 0:1 / ${path} rw - tmpfs tmpfs rw`).join("\n");
   const stacked = info("/", "/b/rootfs", "/b/rootfs/a\\040b", "/b/rootfs2", "/b/rootfs");
@@ -218,7 +218,7 @@ test("rootfs mounts are unmounted by no name within a mount", () => {
   assert.deepEqual(mountsBelow(inner, "/b/rootfs"), ["/b/rootfs/a b", "/b/rootfs/d"]);
 });
 
-test("-info: a RuntimeInfo that claims recursive read-only mounts, but no user namespaces", () => {
+test("-info: a RuntimeInfo with recursive read-only mounts, without user namespaces", () => {
   const info = RuntimeInfo.decode(runtimeInfo());
   assert.equal(info.name, "io.containerd.hull.v2");
   assert.equal(info.version?.version, VERSION);
@@ -231,15 +231,15 @@ test("the version is the package's", () => {
   assert.equal(JSON.parse(readFileSync("package.json", "utf8")).version, VERSION);
 });
 
-test("undoing a start goes on after a step that fails, and tells it behind the cause", () => {
+test("undoing a start continues after a step that fails, and appends it to the cause", () => {
   const done: string[] = [];
   const fails = () => {
     throw new Error("read-only file system");
   };
   const cause = new HullError("Unavailable", "the daemon does not serve");
-  const told = undone(cause, [fails, () => done.push("killed"), fails, () => done.push("removed")]);
+  const error = rollBack(cause, [fails, () => done.push("killed"), fails, () => done.push("removed")]);
   assert.deepEqual(done, ["killed", "removed"]);
-  assert.ok(told instanceof HullError && told.code === "Unavailable");
-  assert.match(told.message, /^the daemon does not serve; undoing it failed: read-only.*; read-only/);
-  assert.equal(undone(cause, [() => done.push("all")]), cause);
+  assert.ok(error instanceof HullError && error.code === "Unavailable");
+  assert.match(error.message, /^the daemon does not serve; undoing it failed: read-only.*; read-only/);
+  assert.equal(rollBack(cause, [() => done.push("all")]), cause);
 });

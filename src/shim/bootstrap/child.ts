@@ -1,7 +1,7 @@
 import { errnoOf } from "../../core/errors.ts";
 import { SIGKILL, type Sys } from "./sys.ts";
 
-/** How a child that `runChild` started came to its end, and what it printed. */
+/** How a child of `runChild` exited, and its output. */
 export interface ChildResult {
   readonly code: number;
   readonly signal: number;
@@ -10,11 +10,11 @@ export interface ChildResult {
   readonly stderr: string;
 }
 
-/** Output beyond this is read and thrown away. */
+/** Bytes kept of each output; the rest is discarded. */
 const OUTPUT_LIMIT = 64 * 1024;
 
-/** Runs a child to its end, at most `limitMs` milliseconds (then it gets SIGKILL), and collects its output. */
-export function runChild(sys: Sys, argv: string[], env: string[], limitMs: number): ChildResult {
+/** Runs a child until it exits and collects its output. After `timeoutMs` milliseconds it is killed. */
+export function runChild(sys: Sys, argv: string[], env: string[], timeoutMs: number): ChildResult {
   const outputs = [sys.pipe(), sys.pipe()] as const;
   const texts: [Output, Output] = [new Output(), new Output()];
   let pid: number;
@@ -34,7 +34,7 @@ export function runChild(sys: Sys, argv: string[], env: string[], limitMs: numbe
   for (const [, writeEnd] of outputs) sys.close(writeEnd);
   const pidfd = sys.pidfdOpen(pid);
   let timedOut = false;
-  const timer = sys.setTimer(limitMs, () => {
+  const timer = sys.setTimer(timeoutMs, () => {
     timedOut = true;
     sys.kill(pid, SIGKILL);
   });
@@ -42,7 +42,7 @@ export function runChild(sys: Sys, argv: string[], env: string[], limitMs: numbe
     const fd = outputs[index][0];
     sys.watch(fd, { read: true }, () => drain(sys, fd, texts[index]));
   }
-  // A grandchild may keep the pipes open: the child's own end is what counts.
+  // Not the end of the pipes, which a grandchild may keep open.
   sys.watch(pidfd, { read: true }, () => sys.stop());
   sys.run();
   sys.clearTimer(timer);
@@ -54,18 +54,18 @@ export function runChild(sys: Sys, argv: string[], env: string[], limitMs: numbe
   }
   sys.unwatch(pidfd);
   sys.close(pidfd);
-  const ended = sys.waitpid(pid);
+  const exit = sys.waitpid(pid);
   return {
-    code: ended?.code ?? -1,
-    signal: ended?.signal ?? 0,
+    code: exit?.code ?? -1,
+    signal: exit?.signal ?? 0,
     timedOut,
     stdout: texts[0].text(),
     stderr: texts[1].text(),
   };
 }
 
-/** Waits until a process that is no child has ended, at most `limitMs` milliseconds. False when it still lives. */
-export function awaitEnd(sys: Sys, pid: number, limitMs: number): boolean {
+/** Waits until a process exits, child or not. Returns false if it has not after `timeoutMs` milliseconds. */
+export function awaitExit(sys: Sys, pid: number, timeoutMs: number): boolean {
   let pidfd: number;
   try {
     pidfd = sys.pidfdOpen(pid);
@@ -73,20 +73,20 @@ export function awaitEnd(sys: Sys, pid: number, limitMs: number): boolean {
     if (errnoOf(error) === "ESRCH") return true;
     throw error;
   }
-  let ended = false;
-  const timer = sys.setTimer(limitMs, () => sys.stop());
+  let exited = false;
+  const timer = sys.setTimer(timeoutMs, () => sys.stop());
   sys.watch(pidfd, { read: true }, () => {
-    ended = true;
+    exited = true;
     sys.stop();
   });
   sys.run();
   sys.clearTimer(timer);
   sys.unwatch(pidfd);
   sys.close(pidfd);
-  return ended;
+  return exited;
 }
 
-/** Reads what is there. At the end of file the descriptor stays readable, so its watch is taken away. */
+/** Reads what is available. Unwatches the descriptor at end of file, when it would stay readable. */
 function drain(sys: Sys, fd: number, output: Output): void {
   const buffer = new Uint8Array(16 * 1024);
   for (;;) {
@@ -97,7 +97,7 @@ function drain(sys: Sys, fd: number, output: Output): void {
   }
 }
 
-/** The beginning of what a child has printed. */
+/** The beginning of a child's output. */
 class Output {
   readonly #bytes = new Uint8Array(OUTPUT_LIMIT);
   #length = 0;

@@ -1,6 +1,6 @@
 import { invalidArgument } from "../../core/errors.ts";
 
-/** The launcher's command line. containerd passes Go style flags, then one word for the action. */
+/** The launcher's command line: flags in Go's syntax, then the action. */
 export interface Flags {
   namespace: string;
   id: string;
@@ -12,18 +12,18 @@ export interface Flags {
   debug: boolean;
   version: boolean;
   info: boolean;
-  /** `start`, `delete`; empty when there is no such word. */
+  /** `start`, `delete`; empty if there is none. */
   action: string;
 }
 
-/** A flag: the field that it sets, and what it is for. Help and the manual page list these. */
+/** A flag: the field that it sets, and its description in help and manual page. */
 interface BoolFlag {
   readonly field: "debug" | "version" | "info";
   readonly about: string;
 }
 interface StringFlag {
   readonly field: "namespace" | "id" | "address" | "publishBinary" | "bundle";
-  /** What its value is called. */
+  /** The placeholder of its value. */
   readonly value: string;
   readonly about: string;
 }
@@ -47,13 +47,13 @@ const BOOL_FLAGS: Readonly<Record<string, BoolFlag>> = {
   version: { field: "version", about: "the same as -v" },
 };
 
-/** Every flag as it is written, with what it is for. */
+/** Returns every flag with its description, for help and manual page. */
 export const flagList = (): readonly { readonly usage: string; readonly about: string }[] => [
   ...Object.entries(STRING_FLAGS).map(([name, { value, about }]) => ({ usage: `-${name} ${value}`, about })),
   ...Object.entries(BOOL_FLAGS).map(([name, { about }]) => ({ usage: `-${name}`, about })),
 ];
 
-/** Taken by containerd's own shims, and without meaning here: accepted with their value, and ignored. */
+/** Flags of containerd's own shims that are accepted with their value and ignored. */
 const IGNORED_STRING_FLAGS = new Set(["socket", "debug-socket"]);
 
 /** Go's strconv.ParseBool. */
@@ -72,16 +72,16 @@ const BOOL_VALUES: Readonly<Record<string, boolean>> = {
   False: false,
 };
 
-/** Names come from outside: one that every object inherits (`toString`) is none of ours. */
+/** Looks up a name from outside, for which inherited properties (`toString`) must not be found. */
 const own = <T>(table: Readonly<Record<string, T>>, name: string): T | undefined =>
   Object.hasOwn(table, name) ? table[name] : undefined;
 
-/** A word as an error tells it. */
-const told = (word: string) => (word.length > 80 ? `${word.slice(0, 80)}...` : word);
+/** Shortens an argument for an error. */
+const shortened = (arg: string) => (arg.length > 80 ? `${arg.slice(0, 80)}...` : arg);
 
 /**
- * Parses `-x v`, `--x v`, `-x=v` and bare booleans as Go's flag package does: parsing ends at the first word that
- * is no flag, at `-`, or behind `--`. Throws InvalidArgument for an unknown flag or a missing value.
+ * Parses `-x v`, `--x v`, `-x=v` and bare booleans as Go's flag package does: up to the first argument that is not a
+ * flag (`-` is none), or after `--`. Throws InvalidArgument for an unknown flag or a missing value.
  */
 export function parseFlags(args: readonly string[]): Flags {
   const flags: Flags = {
@@ -97,14 +97,14 @@ export function parseFlags(args: readonly string[]): Flags {
   };
   let index = 0;
   for (; index < args.length; index++) {
-    const word = args[index] as string;
-    if (word === "--") {
+    const arg = args[index] as string;
+    if (arg === "--") {
       index++;
       break;
     }
-    const match = /^--?([^-=][^=]*)(?:=([\s\S]*))?$/.exec(word);
+    const match = /^--?([^-=][^=]*)(?:=([\s\S]*))?$/.exec(arg);
     if (!match) {
-      if (word.length > 1 && word.startsWith("-")) throw invalidArgument(`bad flag syntax: ${told(word)}`);
+      if (arg.length > 1 && arg.startsWith("-")) throw invalidArgument(`bad flag syntax: ${shortened(arg)}`);
       break;
     }
     const name = match[1] as string;
@@ -113,13 +113,13 @@ export function parseFlags(args: readonly string[]): Flags {
     if (boolFlag) {
       const parsed = value === undefined ? true : own(BOOL_VALUES, value);
       if (parsed === undefined)
-        throw invalidArgument(`flag -${told(name)}: ${told(value ?? "")} is not a boolean`);
+        throw invalidArgument(`flag -${shortened(name)}: ${shortened(value ?? "")} is not a boolean`);
       flags[boolFlag.field] = parsed;
       continue;
     }
     const stringFlag = own(STRING_FLAGS, name);
     if (!stringFlag && !IGNORED_STRING_FLAGS.has(name)) {
-      throw invalidArgument(`flag -${told(name)} is not known`);
+      throw invalidArgument(`flag -${shortened(name)} is not known`);
     }
     if (value === undefined) {
       index++;

@@ -4,8 +4,8 @@ const IDENTIFIER = /^[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*$/;
 const MAX_LENGTH = 76;
 
 /**
- * Throws InvalidArgument unless `value` follows containerd's grammar for ids and namespaces (its pkg/identifiers):
- * letters and digits with single `.`, `_` or `-` between them, at most 76 characters. So it is one safe path element.
+ * Throws InvalidArgument unless `value` follows containerd's grammar for ids and namespaces (pkg/identifiers): letters
+ * and digits with single `.`, `_` or `-` between them, at most 76 characters. A valid one is safe as a path element.
  */
 export function checkIdentifier(what: string, value: string): void {
   if (value === "") throw invalidArgument(`${what} is empty`);

@@ -3,8 +3,8 @@ import { MessageWriter } from "./protobuf.ts";
 import { RUNTIME_NAME } from "./runtime-name.ts";
 
 /**
- * OCI runtime features (runtime-spec, features.md). Only what a container in the guest really gets: no user
- * namespaces and no id-mapped mounts, so that CRI refuses pods that ask for them up front.
+ * OCI runtime features (runtime-spec, features.md). User namespaces and id-mapped mounts are missing, so that CRI
+ * rejects pods that need them.
  */
 const FEATURES = {
   ociVersionMin: "1.0.0",
@@ -31,7 +31,7 @@ const FEATURES = {
   },
 };
 
-/** The answer to `-info`: an encoded containerd.types.RuntimeInfo. */
+/** Returns what `-info` prints: an encoded containerd.types.RuntimeInfo. */
 export function runtimeInfo(): Uint8Array {
   const features = new MessageWriter()
     .bytes(1, "types.containerd.io/opencontainers/runtime-spec/1/features/Features")

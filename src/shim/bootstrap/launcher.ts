@@ -1,10 +1,10 @@
 import { HullError, invalidArgument } from "../../core/errors.ts";
 import { VERSION } from "../../core/version.ts";
+import { DaemonBinary } from "./daemon-binary.ts";
 import { remove } from "./delete.ts";
 import { type Flags, flagList, parseFlags } from "./flags.ts";
 import { runtimeInfo } from "./info.ts";
 import { RUNTIME_NAME } from "./runtime-name.ts";
-import { Installation } from "./spawn-daemon.ts";
 import { start } from "./start.ts";
 import { type Sys, writeAll } from "./sys.ts";
 
@@ -17,10 +17,10 @@ ${flagList()
   .join("\n")}
 `;
 
-/** A `start` input is a few hundred bytes, an options document of some kilobytes at most. */
+/** Bytes of `start`'s input, which is a few hundred plus an options document of some kilobytes at most. */
 const INPUT_LIMIT = 1 << 20;
 
-/** Runs the launcher and returns its exit status: 0, 1 for a failure, 2 for a command line it does not take. */
+/** Runs the launcher and returns its exit status: 0, 1 for a failure, 2 for an invalid command line. */
 export function runLauncher(sys: Sys, args: readonly string[]): number {
   let flags: Flags;
   try {
@@ -33,7 +33,7 @@ export function runLauncher(sys: Sys, args: readonly string[]): number {
     return 2;
   }
   try {
-    writeAll(sys, 1, answer(sys, flags));
+    writeAll(sys, 1, run(sys, flags));
     return 0;
   } catch (error) {
     writeAll(sys, 2, `hull: ${flags.action || "info"} ${flags.id.slice(0, 80)}: ${oneLine(error)}\n`);
@@ -41,15 +41,16 @@ export function runLauncher(sys: Sys, args: readonly string[]): number {
   }
 }
 
-function answer(sys: Sys, flags: Flags): string | Uint8Array {
+/** Returns what to print on stdout. */
+function run(sys: Sys, flags: Flags): string | Uint8Array {
   if (flags.version) return `containerd-shim-hull-v2 ${VERSION}\n`;
   if (flags.info) return runtimeInfo();
-  const installation = Installation.ofThisProcess(sys);
-  if (flags.action === "start") return start(sys, installation, flags, readInput(sys));
-  return remove(sys, installation, flags);
+  const binary = DaemonBinary.ofLauncher(sys);
+  if (flags.action === "start") return start(binary, flags, readInput(sys));
+  return remove(binary, flags);
 }
 
-/** All of standard input. */
+/** Reads standard input to its end. */
 function readInput(sys: Sys): Uint8Array {
   sys.setNonblock(0, false);
   let input = new Uint8Array(4096);
@@ -67,7 +68,7 @@ function readInput(sys: Sys): Uint8Array {
   }
 }
 
-/** containerd shows the whole output as the error's text: one line reads best. */
+/** containerd quotes all of stderr in its error, so it is one line. */
 function oneLine(error: unknown): string {
   return HullError.from(error)
     .message.split("\n")

@@ -3,9 +3,9 @@ import { containerKind } from "../../oci/container-kind.ts";
 import { checkIdentifier } from "./identifier.ts";
 
 /**
- * The id of the pod that container `id` belongs to: its sandbox for a container of a Kubernetes pod, itself for a
- * sandbox, for a single container, and where there is no `config.json` (the sandbox API). Throws InvalidArgument
- * for a config.json that is no JSON object, an unknown type, or a sandbox id that is missing or malformed.
+ * Returns the id of container `id`'s pod: the sandbox of a container in a Kubernetes pod; otherwise `id` itself, also
+ * if there is no `config.json` (sandbox API). Throws InvalidArgument for a config.json that is not a JSON object, an
+ * unknown container type, and a missing or malformed sandbox id.
  */
 export function podOf(id: string, config: string | undefined): string {
   if (config === undefined) return id;

@@ -1,23 +1,21 @@
 import { invalidArgument } from "../../core/errors.ts";
 import { MAX_SOCKET_PATH } from "../../core/socket-path.ts";
 
-/** Where all pods' state lies. */
+/** The directory with the state of all pods. */
 export const STATE_ROOT = "/run/hull";
 
-/** The files of one pod's directory that the bootstrap owns. */
+/** A pod's directory and the files in it that launcher and daemon share. */
 export class PodPaths {
   readonly namespaceDirectory: string;
   readonly directory: string;
   readonly socket: string;
-  /** What the daemon needs to know, see record.ts. */
+  /** The daemon's parameters, see record.ts. */
   readonly record: string;
-  /** The daemon's pid and start time. */
+  /** PID and start time of the daemon. */
   readonly pid: string;
-
-  /** There until something is created: the mark of the `start` that made this directory. */
+  /** PID and start time of the launcher that created this directory; removed at the first Create. */
   readonly unused: string;
-
-  /** What `start` answers, where that is more than the bare address: the daemon serves gRPC then. */
+  /** What `start` prints, if that is not just the address: then the daemon serves gRPC. */
   readonly answer: string;
 
   constructor(
@@ -34,12 +32,12 @@ export class PodPaths {
     this.answer = `${this.directory}/answer.json`;
   }
 
-  /** How containerd is told the socket. */
+  /** The socket's address as `start` prints it. */
   get address(): string {
     return `unix://${this.socket}`;
   }
 
-  /** Throws InvalidArgument when the socket's path is longer than a unix socket's path can be. */
+  /** Throws InvalidArgument if the socket's path is too long for a unix socket. */
   checkLength(): void {
     if (this.socket.length > MAX_SOCKET_PATH) {
       throw invalidArgument(

@@ -1,11 +1,11 @@
 import { invalidArgument } from "../../core/errors.ts";
 
 /**
- * The little of the protobuf wire format that the launcher needs (protobuf.dev/programming-guides/encoding): its
- * messages have a handful of fields, and a library would double the binary's start-up time.
+ * The part of the protobuf wire format that the launcher needs (protobuf.dev/programming-guides/encoding). A library
+ * would double the binary's start-up time.
  */
 
-/** One field as it lies on the wire. */
+/** One field as it is encoded. */
 export type Field =
   | { readonly number: number; readonly type: "varint"; readonly value: bigint }
   | { readonly number: number; readonly type: "bytes"; readonly value: Uint8Array }
@@ -13,7 +13,7 @@ export type Field =
 
 const malformed = () => invalidArgument("malformed protobuf message");
 
-/** The fields of a message, in their order. Throws InvalidArgument when `data` is no protobuf message. */
+/** Returns the fields of a message, in their order. Throws InvalidArgument if `data` is not a protobuf message. */
 export function readFields(data: Uint8Array): Field[] {
   const fields: Field[] = [];
   let at = 0;
@@ -56,31 +56,31 @@ export function readFields(data: Uint8Array): Field[] {
         fields.push({ number, type: "fixed" });
         break;
       default:
-        throw malformed(); // groups are used by none of our messages
+        throw malformed(); // groups, which none of our messages has
     }
   }
   return fields;
 }
 
-/** The last length-delimited field `number`; undefined when there is none. */
+/** Returns the last length-delimited field `number`; undefined if there is none. */
 export function bytesField(fields: readonly Field[], number: number): Uint8Array | undefined {
   const field = fields.findLast((candidate) => candidate.number === number);
   return field?.type === "bytes" ? field.value : undefined;
 }
 
-/** The last text field `number`; empty when there is none, as in proto3. */
+/** Returns the last string field `number`; empty if there is none, as in proto3. */
 export function textField(fields: readonly Field[], number: number): string {
   const value = bytesField(fields, number);
   return value === undefined ? "" : new TextDecoder().decode(value);
 }
 
-/** The last int32 or enum field `number`; 0 when there is none. Negative numbers are ten byte varints. */
+/** Returns the last int32 or enum field `number`; 0 if there is none. Negative numbers are ten byte varints. */
 export function int32Field(fields: readonly Field[], number: number): number {
   const field = fields.findLast((candidate) => candidate.number === number);
   return field?.type === "varint" ? Number(BigInt.asIntN(32, field.value)) : 0;
 }
 
-/** Builds a message field by field. Zero and empty values are left out, as proto3 does. */
+/** Encodes a message field by field. Zero and empty values are left out, as in proto3. */
 export class MessageWriter {
   readonly #bytes: number[] = [];
 
@@ -93,7 +93,7 @@ export class MessageWriter {
     this.#bytes.push(Number(rest));
   }
 
-  /** A varint field: uint32, int32, int64, enum or bool. */
+  /** Appends a varint field: uint32, int32, int64, enum or bool. */
   varint(number: number, value: number | bigint): this {
     if (BigInt(value) !== 0n) {
       this.#varint(BigInt(number << 3));
@@ -102,7 +102,7 @@ export class MessageWriter {
     return this;
   }
 
-  /** A length-delimited field: text, bytes or a nested message. */
+  /** Appends a length-delimited field: string, bytes or a nested message. */
   bytes(number: number, value: string | Uint8Array): this {
     const data = typeof value === "string" ? new TextEncoder().encode(value) : value;
     if (data.length > 0) {
@@ -113,6 +113,7 @@ export class MessageWriter {
     return this;
   }
 
+  /** Returns the message. */
   finish(): Uint8Array {
     return Uint8Array.from(this.#bytes);
   }

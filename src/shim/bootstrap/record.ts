@@ -1,7 +1,7 @@
 import { internal } from "../../core/errors.ts";
 import type { AnyValue, LogLevel } from "./start-input.ts";
 
-/** What `start` tells the daemon, in `bootstrap.json` of the pod's directory. */
+/** What `start` passes to the daemon, in `bootstrap.json` of the pod's directory. */
 export interface BootstrapRecord {
   readonly namespace: string;
   /** The pod: the id of its sandbox or its only container. */
@@ -9,27 +9,27 @@ export interface BootstrapRecord {
   readonly bundle: string;
   /** containerd's gRPC socket; empty under CRI-O. */
   readonly grpcAddress: string;
-  /** Where events go (plain path); empty under CRI-O: log them only. */
+  /** The path of containerd's ttrpc socket, for events; empty under CRI-O: events are only logged. */
   readonly ttrpcAddress: string;
   /** containerd's executable. */
   readonly publishBinary: string;
-  /** Empty where containerd does not say (before 2.3). */
+  /** Empty before containerd 2.3, which passes it. */
   readonly containerdVersion: string;
   readonly logLevel: LogLevel;
-  /** When `start` began, Unix time in ms: where the timeline of the pod's start begins. */
+  /** When `start` began, Unix time in ms. The timeline of the pod's start begins here. */
   readonly startedAt?: number | undefined;
-  /** Runtime options given to `start`. */
+  /** The runtime options passed to `start`. */
   readonly options: AnyValue | undefined;
 }
 
-/** The record as text. The options' bytes are written in hexadecimal. */
+/** Returns the record as JSON. The options' bytes are hexadecimal. */
 export function encodeRecord(record: BootstrapRecord): string {
   const { options, ...rest } = record;
   const hex = options && Array.from(options.value, (byte) => byte.toString(16).padStart(2, "0")).join("");
   return `${JSON.stringify({ ...rest, ...(options && { options: { typeUrl: options.typeUrl, valueHex: hex } }) })}\n`;
 }
 
-/** The record that `encodeRecord` wrote. Throws Internal when it is not complete. */
+/** Parses what `encodeRecord` returned. Throws Internal if a field is missing. */
 export function decodeRecord(text: string): BootstrapRecord {
   const raw = JSON.parse(text) as Record<string, unknown>;
   const field = (name: string): string => {

@@ -2,8 +2,8 @@ import { parseMountInfo } from "../../core/mountinfo.ts";
 import type { Sys } from "./sys.ts";
 
 /**
- * The mount points at or below `root` that are in no other mount there: with them goes all that is in them. Names within a
- * mount may have been made to lead elsewhere. Several on one place are as many.
+ * Returns the mount points at or below `root` that are not inside another one of these; unmounting them detaches the
+ * inner ones. A path inside a mount is not used, as it may contain a symlink. Stacked mounts are returned repeatedly.
  */
 export function mountsBelow(mountinfo: string, root: string): string[] {
   const found = parseMountInfo(mountinfo)
@@ -12,7 +12,7 @@ export function mountsBelow(mountinfo: string, root: string): string[] {
   return found.filter((path) => !found.some((other) => path.startsWith(`${other}/`)));
 }
 
-/** Unmounts everything at and below `<bundle>/rootfs` in this mount namespace. No mount there is no error. */
+/** Unmounts everything at and below `<bundle>/rootfs` in this mount namespace, if anything is mounted there. */
 export function unmountRootfs(sys: Sys, bundle: string): void {
   const mountinfo = new TextDecoder().decode(sys.readFile("/proc/self/mountinfo", 64 * 1024 * 1024));
   for (const path of mountsBelow(mountinfo, `${bundle}/rootfs`))

@@ -1,2 +1,2 @@
-/** The runtime type users name: containerd derives the binary's name from it. */
+/** The runtime's name for containerd, which derives the name of the binary from it. */
 export const RUNTIME_NAME = "io.containerd.hull.v2";

@@ -1,29 +1,27 @@
 import { alreadyExists, errnoOf, failedPrecondition, HullError } from "../../core/errors.ts";
-import { encodeMark, markOf } from "./liveness.ts";
+import { encodeIdentity, identityOf } from "./liveness.ts";
 import type { PodPaths } from "./pod-paths.ts";
-import { ifExists, type Sys } from "./sys.ts";
+import { ifExists, S_IFDIR, S_IFMT, type Sys } from "./sys.ts";
 
-const S_IFMT = 0o170000;
-const S_IFDIR = 0o040000;
-/** Two calls each, some hundredths of a millisecond. */
-const MAKE_ATTEMPTS = 10_000;
+/** An attempt is two system calls, some hundredths of a millisecond. */
+const MKDIR_ATTEMPTS = 10_000;
 
-/** A pod's directory that is complete but has not its name yet: it appears with its socket listening, or not at all. */
+/** A pod's directory under a temporary name: it gets its name only when its socket listens. */
 interface StagedPod {
   /** The listening socket. */
   readonly listener: number;
-  /** Gives the directory its name. Throws AlreadyExists when there is a directory of that name. */
+  /** Renames the directory. Throws AlreadyExists if the pod has one. */
   publish(): void;
-  /** Takes back everything, published or not. */
+  /** Removes everything, published or not. */
   discard(): void;
 }
 
 /**
- * Makes a pod's directory with its socket listening and its bootstrap record, under a name that only this process
- * uses; `publish` renames it, so that of two starts of one id exactly one wins and no lock is needed.
+ * Creates a pod's directory with listening socket and bootstrap record, under a name that only this process uses.
+ * `publish` renames it, so of two starts of one id exactly one succeeds, without a lock.
  */
 export function stagePod(sys: Sys, paths: PodPaths, record: string): StagedPod {
-  // Shorter than any id that makes the path too long; the dot keeps it apart from ids.
+  // No id begins with a dot. The name is short, since a socket's path is limited.
   const staging = `${paths.namespaceDirectory}/.${sys.getpid()}`;
   let directory = staging;
   let listener = -1;
@@ -36,12 +34,12 @@ export function stagePod(sys: Sys, paths: PodPaths, record: string): StagedPod {
     ifExists(() => sys.rmdir(directory));
     removeEmpty(sys, paths.namespaceDirectory);
   };
-  makeStaging(sys, paths, staging);
+  makeDirectory(sys, paths, staging);
   try {
     listener = sys.unixListen(at(paths.socket), 128, 0o600);
     sys.writeFile(at(paths.record), record);
-    const own = markOf(sys, sys.getpid());
-    if (own) sys.writeFile(at(paths.unused), encodeMark(own));
+    const own = identityOf(sys, sys.getpid());
+    if (own) sys.writeFile(at(paths.unused), encodeIdentity(own));
   } catch (error) {
     discard();
     throw HullError.wrap(`create ${staging}`, error);
@@ -64,11 +62,11 @@ export function stagePod(sys: Sys, paths: PodPaths, record: string): StagedPod {
   };
 }
 
-/** Removes what starts that were killed half-way left in the namespace's directory. */
+/** Removes the temporary directories of starts that were killed. */
 export function sweepStaging(sys: Sys, paths: PodPaths): void {
   for (const name of ifExists(() => sys.readdir(paths.namespaceDirectory)) ?? []) {
     const pid = /^\.(\d+)$/.exec(name)?.[1];
-    if (pid === undefined || markOf(sys, Number(pid)) !== undefined) continue;
+    if (pid === undefined || identityOf(sys, Number(pid)) !== undefined) continue;
     const directory = `${paths.namespaceDirectory}/${name}`;
     for (const file of ifExists(() => sys.readdir(directory)) ?? []) {
       ifExists(() => sys.unlink(`${directory}/${file}`));
@@ -77,8 +75,8 @@ export function sweepStaging(sys: Sys, paths: PodPaths): void {
   }
 }
 
-/** The end of the namespace's last pod may take its directory away again and again before there is something in it. */
-function makeStaging(sys: Sys, paths: PodPaths, staging: string): void {
+/** Tries again if the teardown of the namespace's last pod removes the still empty parent directory. */
+function makeDirectory(sys: Sys, paths: PodPaths, staging: string): void {
   ensureParent(sys, paths.stateRoot);
   for (let attempt = 1; ; attempt++) {
     try {
@@ -86,12 +84,12 @@ function makeStaging(sys: Sys, paths: PodPaths, staging: string): void {
       sys.mkdir(staging, 0o700);
       return;
     } catch (error) {
-      if (errnoOf(error) !== "ENOENT" || attempt === MAKE_ATTEMPTS) throw error;
+      if (errnoOf(error) !== "ENOENT" || attempt === MKDIR_ATTEMPTS) throw error;
     }
   }
 }
 
-/** Removes a directory unless something is in it. */
+/** Removes a directory if it is empty. */
 function removeEmpty(sys: Sys, directory: string): void {
   try {
     ifExists(() => sys.rmdir(directory));
@@ -100,7 +98,7 @@ function removeEmpty(sys: Sys, directory: string): void {
   }
 }
 
-/** Makes a parent directory, or checks that the one there is ours alone to write: a planted one could swap sockets. */
+/** Creates a parent directory. Throws FailedPrecondition if others than root could write to it and replace sockets. */
 function ensureParent(sys: Sys, path: string): void {
   try {
     sys.mkdir(path, 0o711);

@@ -7,7 +7,7 @@ export interface AnyValue {
   readonly value: Uint8Array;
 }
 
-/** What containerd says to `start` on stdin. Empty texts where it says nothing. */
+/** What containerd passes to `start` on stdin. Missing strings are empty. */
 interface StartInput {
   readonly options: AnyValue | undefined;
   readonly logLevel: LogLevel | undefined;
@@ -17,9 +17,10 @@ interface StartInput {
   readonly containerdBinary: string;
 }
 
+/** A level of the shim's log (pino's names). */
 export type LogLevel = "trace" | "debug" | "info" | "warn" | "error" | "fatal";
 
-/** containerd.runtime.bootstrap.v1.LogLevel. */
+/** The highest number of each level in containerd.runtime.bootstrap.v1.LogLevel. */
 const LOG_LEVELS: readonly (readonly [number, LogLevel])[] = [
   [-8, "trace"],
   [-4, "debug"],
@@ -28,10 +29,10 @@ const LOG_LEVELS: readonly (readonly [number, LogLevel])[] = [
   [8, "error"],
 ];
 
-/** The runtime options hull understands, by the name behind the last `/` of the type URL; preferred first. */
+/** The supported types of runtime options, by the name after the last `/` of the type URL; preferred first. */
 const OPTION_TYPES = ["runtimeoptions.v1.Options", "containerd.runc.v1.Options"];
 
-const NOTHING: StartInput = {
+const EMPTY: StartInput = {
   options: undefined,
   logLevel: undefined,
   containerdVersion: "",
@@ -41,12 +42,12 @@ const NOTHING: StartInput = {
 };
 
 /**
- * Reads the three forms that `start`'s stdin has had: nothing or an options `Any` (containerd up to 2.2), or a
- * `BootstrapParams` (from 2.3). Both messages have texts in fields 1 and 2, so BootstrapParams is told by its
- * instance id and namespace being those of the command line. Throws InvalidArgument for anything else.
+ * Parses `start`'s stdin: nothing or an options `Any` (containerd up to 2.2), or `BootstrapParams` (from 2.3). Both
+ * messages have strings in fields 1 and 2, so BootstrapParams is recognised by the instance id and namespace of the
+ * command line. Throws InvalidArgument for anything else.
  */
 export function parseStartInput(data: Uint8Array, namespace: string, id: string): StartInput {
-  if (data.length === 0) return NOTHING;
+  if (data.length === 0) return EMPTY;
   let fields: Field[];
   try {
     fields = readFields(data);
@@ -57,7 +58,7 @@ export function parseStartInput(data: Uint8Array, namespace: string, id: string)
   }
   const first = textField(fields, 1);
   if (first === id && textField(fields, 2) === namespace) return parseBootstrapParams(fields);
-  if (first.includes(".")) return { ...NOTHING, options: parseAny(fields) };
+  if (first.includes(".")) return { ...EMPTY, options: parseAny(fields) };
   throw invalidArgument(
     `standard input names ${JSON.stringify(first)}: neither an options type nor the instance ${id} of namespace ${namespace}`,
   );

@@ -1,43 +1,40 @@
 import { alreadyExists, HullError, unavailable } from "../../core/errors.ts";
 import { answerOfPod, decideAnswer } from "./answer.ts";
-import { awaitEnd } from "./child.ts";
+import { awaitExit } from "./child.ts";
+import type { DaemonBinary } from "./daemon-binary.ts";
 import type { Flags } from "./flags.ts";
 import { checkIdentifier } from "./identifier.ts";
-import { encodeMark, lives, livingDaemon, markOf, socketAnswers } from "./liveness.ts";
+import { encodeIdentity, identityOf, isAlive, livingDaemon, socketAnswers } from "./liveness.ts";
 import { podOf } from "./membership.ts";
 import { PodPaths } from "./pod-paths.ts";
 import { encodeRecord } from "./record.ts";
-import { adjustOomScore, awaitServing, cleanUp, type Installation, spawnDaemon } from "./spawn-daemon.ts";
+import { adjustOomScore, awaitServing, spawnDaemon } from "./spawn-daemon.ts";
 import { stagePod, sweepStaging } from "./staged-pod.ts";
 import { parseStartInput } from "./start-input.ts";
 import { exists, ifExists, SIGKILL, type Sys, writeAll } from "./sys.ts";
-import { endUnused } from "./unused.ts";
+import { terminateUnused } from "./unused.ts";
 
-/** How long a daemon may take until it serves; on a machine at rest it is a tenth of a second. */
-const SERVING_MS = 10_000;
-/** For leftovers of an earlier pod with the same id. */
-const STALE_CLEANUP_MS = 10_000;
-/** For an earlier shim of the same id that is about to end: it gives its pod 15 s. */
-const ENDING_MS = 20_000;
+/** How long a daemon may take until it serves, usually a tenth of a second. */
+const SERVING_TIMEOUT_MS = 10_000;
+/** How long the cleanup of an earlier pod with the same id may take. */
+const CLEANUP_TIMEOUT_MS = 10_000;
+/** How long an earlier shim of the same id may take to exit: the teardown of its pod may take 15 s. */
+const EXIT_TIMEOUT_MS = 20_000;
+/** Bytes of the largest config.json. */
 const CONFIG_LIMIT = 16 * 1024 * 1024;
 
 /**
- * `start`: gives the address of the pod that the container in the current directory belongs to. A pod member gets
- * the address of its pod's daemon; anything else gets a directory, a listening socket and a daemon of its own.
- * When it throws, nothing that it made is left.
+ * Runs `start` for the bundle in the current directory, and returns what to print. For a container of a pod that is
+ * the address of the pod's daemon; otherwise it creates a directory, a listening socket and a daemon. If it throws,
+ * what it created is removed.
  */
-export function start(
-  sys: Sys,
-  installation: Installation,
-  flags: Flags,
-  input: Uint8Array,
-  stateRoot?: string,
-): string {
+export function start(binary: DaemonBinary, flags: Flags, stdin: Uint8Array, stateRoot?: string): string {
+  const { sys } = binary;
   const startedAt = Date.now();
   checkIdentifier("namespace", flags.namespace);
   checkIdentifier("id", flags.id);
   const bundle = sys.getcwd();
-  const said = parseStartInput(input, flags.namespace, flags.id);
+  const input = parseStartInput(stdin, flags.namespace, flags.id);
   const config = ifExists(() =>
     new TextDecoder().decode(sys.readFile(`${bundle}/config.json`, CONFIG_LIMIT)),
   );
@@ -53,59 +50,58 @@ export function start(
     return answer;
   }
 
-  installation.check(sys);
-  freeId(sys, installation, paths);
+  binary.check();
+  freeId(binary, paths);
   const undo: (() => void)[] = [];
   try {
     const record = encodeRecord({
       namespace: flags.namespace,
       id: paths.pod,
       bundle,
-      grpcAddress: flags.address || said.grpcAddress,
-      ttrpcAddress: sys.getenv("TTRPC_ADDRESS") || said.ttrpcAddress,
-      publishBinary: flags.publishBinary || said.containerdBinary,
-      containerdVersion: said.containerdVersion,
+      grpcAddress: flags.address || input.grpcAddress,
+      ttrpcAddress: sys.getenv("TTRPC_ADDRESS") || input.ttrpcAddress,
+      publishBinary: flags.publishBinary || input.containerdBinary,
+      containerdVersion: input.containerdVersion,
       startedAt,
-      logLevel: flags.debug && said.logLevel !== "trace" ? "debug" : (said.logLevel ?? "info"),
-      options: said.options,
+      logLevel: flags.debug && input.logLevel !== "trace" ? "debug" : (input.logLevel ?? "info"),
+      options: input.options,
     });
     const staged = stagePod(sys, paths, record);
     undo.push(staged.discard);
     staged.publish();
-    const answer = decideAnswer(sys, installation, paths, said.options, {
-      version: said.containerdVersion,
-      binary: flags.publishBinary || said.containerdBinary,
+    const answer = decideAnswer(binary, paths, input.options, {
+      version: input.containerdVersion,
+      binary: flags.publishBinary || input.containerdBinary,
     });
-    // The caller's, which is containerd's, from before this process leaves it.
+    // containerd's, which this process inherited and leaves below.
     const mountNamespace = sys.open("/proc/self/ns/mnt", sys.O_RDONLY);
     const root = sys.open("/", sys.O_PATH | sys.O_DIRECTORY);
-    ownMountNamespace(sys);
-    const [launcher, ours] = sys.pipe();
-    const daemon = spawnDaemon(sys, installation, paths, bundle, {
-      ...{ listener: staged.listener, mountNamespace, root, launcher },
-    });
+    unshareMounts(sys);
+    const [launcher, notify] = sys.pipe();
+    const given = { listener: staged.listener, mountNamespace, root, launcher };
+    const daemon = spawnDaemon(binary, paths, bundle, given);
     const { pid } = daemon;
-    const mark = markOf(sys, pid);
-    // Without one it has ended already, which is told below.
-    if (mark !== undefined) {
+    const identity = identityOf(sys, pid);
+    // If it has exited already, `awaitServing` throws.
+    if (identity !== undefined) {
       undo.push(() => {
-        if (lives(sys, mark)) sys.kill(pid, SIGKILL);
+        if (isAlive(sys, identity)) sys.kill(pid, SIGKILL);
       });
-      sys.writeFile(paths.pid, encodeMark(mark));
+      sys.writeFile(paths.pid, encodeIdentity(identity));
       adjustOomScore(sys, pid);
     }
     undo.push(() => ifExists(() => sys.unlink(`${bundle}/address`)));
     sys.writeFile(`${bundle}/address`, answer);
-    awaitServing(sys, daemon, SERVING_MS);
-    writeAll(sys, ours, "1");
+    awaitServing(sys, daemon, SERVING_TIMEOUT_MS);
+    writeAll(sys, notify, "1");
     return answer;
   } catch (error) {
-    throw undone(error, undo.reverse());
+    throw rollBack(error, undo.reverse());
   }
 }
 
-/** Runs every step; the error to throw then says what could not be undone. */
-export function undone(cause: unknown, steps: readonly (() => void)[]): unknown {
+/** Runs every step and returns the error to throw: `cause`, with the steps that failed. */
+export function rollBack(cause: unknown, steps: readonly (() => void)[]): unknown {
   const failures: string[] = [];
   for (const step of steps) {
     try {
@@ -117,28 +113,29 @@ export function undone(cause: unknown, steps: readonly (() => void)[]): unknown 
   return failures.length === 0 ? cause : HullError.notUndone(cause, failures.join("; "));
 }
 
-/** Refuses an id whose pod lives, and cleans up after one that died. */
-function freeId(sys: Sys, installation: Installation, paths: PodPaths): void {
+/** Throws AlreadyExists if the id is in use, and cleans up after a dead daemon. */
+function freeId(binary: DaemonBinary, paths: PodPaths): void {
+  const { sys } = binary;
   sweepStaging(sys, paths);
   if (!exists(sys, paths.directory)) return;
-  if (socketAnswers(sys, paths) && !endUnused(sys, paths)) {
+  if (socketAnswers(sys, paths) && !terminateUnused(sys, paths)) {
     throw alreadyExists(`${paths.pod}: a shim with this id is running, its socket is ${paths.socket}`);
   }
   const daemon = livingDaemon(sys, paths);
-  if (daemon && !awaitEnd(sys, daemon.pid, ENDING_MS)) {
+  if (daemon && !awaitExit(sys, daemon.pid, EXIT_TIMEOUT_MS)) {
     throw alreadyExists(
       `${paths.pod}: the previous shim with this id is still running: retry, or kill process ${daemon.pid}`,
     );
   }
-  if (!exists(sys, paths.directory)) return; // it has cleaned up after itself
-  cleanUp(sys, installation, paths, STALE_CLEANUP_MS);
+  if (!exists(sys, paths.directory)) return; // the daemon has removed it
+  binary.cleanUp(paths, CLEANUP_TIMEOUT_MS);
 }
 
 /**
- * A mount namespace for the daemon: its mounts vanish with it, even after SIGKILL. What the host mounts later arrives
- * where its mounts are shared, and not where they are private. Shared inside, because what the daemon starts has namespaces of its own.
+ * Enters a new mount namespace for the daemon, whose mounts vanish with its processes, even after SIGKILL. Later
+ * mounts of the host propagate into it if they are shared there; its own propagate to the namespaces of its children.
  */
-function ownMountNamespace(sys: Sys): void {
+function unshareMounts(sys: Sys): void {
   try {
     sys.unshare(sys.CLONE_NEWNS);
     sys.mount("none", "/", "", sys.MS_REC | sys.MS_SLAVE);
