@@ -9,7 +9,7 @@ for (const [bug, origin] of [
   ["throw", "uncaughtException"],
   ["reject", "unhandledRejection"],
 ] as const) {
-  test(`${origin}: the log says which shim ends, why, and what it was doing`, () => {
+  test(`${origin}: one log line has the pod, the error and the shim's state`, () => {
     const argv = ["--import", "tsx", FIXTURE, bug];
     const { status, stderr } = spawnSync(process.execPath, argv, { encoding: "utf8" });
     assert.equal(status, 1);

@@ -1,15 +1,15 @@
 import type { Snapshot } from "../core/snapshot.ts";
-import type { Logger } from "./log/log.ts";
+import type { Log } from "./log/log.ts";
 import { stateOf } from "./state-dump.ts";
 
-/** Bytes of the state in the line: it shares the log's 16 KiB with the error and its stack. */
+/** Bytes of the state: error and stack share the line's 16 KiB with it. */
 const STATE_LIMIT = 6 * 1024;
 
 /**
- * Has an exception or a rejection that nothing handles logged in one line, which names the pod and says what everything
- * was doing. Node then prints the stack and ends the process, as ever; containerd sees that and releases the pod.
+ * Logs an uncaught exception or unhandled rejection in one line with the pod and the shim's state. Node then prints
+ * the stack and exits, whereupon containerd releases the pod.
  */
-export function tellCrash(log: Logger, describe: () => Snapshot): void {
+export function logCrashes(log: Log, describe: () => Snapshot): void {
   process.on("uncaughtExceptionMonitor", (error, origin) =>
     log.fatal(
       { err: error, state: stateOf(describe, STATE_LIMIT) },

@@ -1,9 +1,8 @@
-import { closeSync, existsSync, rmSync, writeSync } from "node:fs";
+import { existsSync, rmSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { loadConfig } from "../config/load.ts";
 import { Deadline } from "../core/deadline.ts";
-import { errnoOf } from "../core/errors.ts";
 import { PendingCalls } from "../core/pending-calls.ts";
 import type { Snapshot } from "../core/snapshot.ts";
 import { Timeline } from "../core/timeline.ts";
@@ -11,45 +10,49 @@ import { VERSION } from "../core/version.ts";
 import { releaseRecorded } from "../ledger/release.ts";
 import { removePodDirectory } from "../ledger/remove-pod-directory.ts";
 import { StateFile } from "../ledger/state-file.ts";
+import type { SandboxRequest } from "../oci/sandbox-request.ts";
 import { Pod } from "../pod/pod.ts";
 import type { PodEvent } from "../pod/pod-event.ts";
 import { SandboxDefinition } from "../proto/generated/containerd/runtime/sandbox/v1/sandbox.ts";
 import { TaskDefinition } from "../proto/generated/containerd/task/v2/task.ts";
 import { bootSandbox } from "../sandbox/boot/boot-sandbox.ts";
+import type { Sandbox } from "../sandbox/sandbox.ts";
 import { healthSentence } from "../sandbox/vm-health.ts";
 import type { Health } from "../sandbox/watchdog.ts";
-import { whenAbandoned } from "./abandoned.ts";
 import { PodPaths, STATE_ROOT } from "./bootstrap/pod-paths.ts";
 import { type BootstrapRecord, decodeRecord } from "./bootstrap/record.ts";
 import { INHERITED } from "./bootstrap/spawn-daemon.ts";
-import { tellCrash } from "./crash.ts";
+import { logCrashes } from "./crash.ts";
 import { EventPublisher } from "./events/publisher.ts";
 import { fromHealth, fromPodEvent } from "./events/task-events.ts";
-import { giveBackWhenIdle, loadMemoryAddon } from "./idle-memory.ts";
-import { installation } from "./installation.ts";
+import { loadMemoryAddon, returnMemoryWhenIdle } from "./idle-memory.ts";
 import { openProcessIo } from "./io/host-io.ts";
-import { createLog, type Logger } from "./log/log.ts";
+import { reportReady, whenAbandoned } from "./launcher-pipes.ts";
+import { createLog, type Log } from "./log/log.ts";
 import { logLevel, PodConfig } from "./pod-config.ts";
 import { Retirement } from "./retirement.ts";
-import { noted, type ServedService, type Serving, served, serveTtrpc } from "./serve/serving.ts";
+import { type ServedService, type Serving, served, serveTtrpc, tracked } from "./serve/serving.ts";
 import { SandboxService } from "./services/sandbox/service.ts";
 import { type CgroupMode, hostCgroupMode } from "./services/stats/metrics-any.ts";
 import { TASK_SERVICES, taskService } from "./services/task.ts";
 import { logStateOn } from "./state-dump.ts";
 
-/** What the shims before this one have parsed. No namespace of containerd's begins with a dot. */
+/** Configurations that earlier shims parsed. A containerd namespace never begins with a dot. */
 const CONFIG_CACHE = `${STATE_ROOT}/.config`;
-/** How long pending events may hold up the end: containerd waits 3 s for Shutdown. */
-const FLUSH_LIMIT_MS = 1_000;
-const REMOVE_LIMIT_MS = 2_000;
-/** How long a pod's end may take, whatever was under way in it. What is left then is for `delete`. */
-const END_LIMIT_MS = 15_000;
+/** How long pending events may delay the exit: containerd waits 3 s for Shutdown. */
+const FLUSH_TIMEOUT_MS = 1_000;
+const REMOVE_TIMEOUT_MS = 2_000;
+/** How long the pod's teardown may take. `delete` releases what is left then. */
+const TEARDOWN_TIMEOUT_MS = 15_000;
+/** How long connected clients may take to read their last responses, and again to disconnect. */
+const SHUTDOWN_GRACE_MS = 500;
 
-/** The daemon of one pod: serves containerd until Shutdown or a signal, then leaves nothing behind. */
+/** The daemon of one pod: serves containerd until Shutdown or a signal, then removes everything of the pod. */
 export class Daemon {
+  readonly #installation: string;
   readonly #paths: PodPaths;
   readonly #record: BootstrapRecord;
-  readonly #log: Logger;
+  readonly #log: Log;
   readonly #events: EventPublisher;
   readonly #ledger: StateFile;
   readonly #pod: Pod;
@@ -57,17 +60,18 @@ export class Daemon {
   readonly #config: PodConfig;
   #cgroupMode: Promise<CgroupMode> | undefined;
   readonly #timeline = new Timeline();
-  /** Of containerd, and to the guest's agent and the VMM. */
+  /** Calls from containerd, and to the agent and the VMM. */
   readonly #calls = { incoming: new PendingCalls(), outgoing: new PendingCalls() };
-  #timelineTold = false;
+  #timelineLogged = false;
   #serving: Serving | undefined;
   #used = false;
   #ended: Promise<void> | undefined;
   readonly #retirement: Retirement;
 
-  private constructor(paths: PodPaths, record: BootstrapRecord) {
+  private constructor(installation: string, paths: PodPaths, record: BootstrapRecord) {
     const { namespace, id } = record;
     this.#timeline.mark("daemon: modules loaded");
+    this.#installation = installation;
     this.#paths = paths;
     this.#record = record;
     this.#log = createLog(record.logLevel, { namespace, pod: id });
@@ -76,12 +80,11 @@ export class Daemon {
       namespace,
       log: (level, message, fields) => this.#log[level](fields ?? {}, message),
     });
-    const warn = (message: string) => this.#log.warn(message);
-    this.#ledger = new StateFile(paths.directory, namespace, id, warn);
+    this.#ledger = new StateFile(paths.directory, namespace, id, (message) => this.#log.warn(message));
     const files = loadConfig({
       runtimeOptions: record.options,
       env: process.env,
-      installation: installation(),
+      installation,
       cache: CONFIG_CACHE,
     });
     this.#config = new PodConfig(files, (loaded) => {
@@ -89,29 +92,7 @@ export class Daemon {
     });
     this.#pod = new Pod({
       id,
-      boot: async (request, deadline) => {
-        const loaded = await this.#config.ofPod(request.annotations);
-        this.#timeline.mark("configuration loaded");
-        for (const warning of loaded.warnings) this.#log.warn(warning);
-        return await bootSandbox(
-          request,
-          {
-            namespace,
-            id,
-            directory: paths.directory,
-            installation: installation(),
-            config: loaded.config,
-            ledger: this.#ledger,
-            caller: { namespace: INHERITED.mountNamespace, root: INHERITED.root },
-            timeline: this.#timeline,
-            calls: this.#calls.outgoing,
-            log: (message, fields) => this.#log.debug(fields ?? {}, message),
-            warn,
-            reportHealth: (health) => this.#tellHealth(health),
-          },
-          deadline,
-        );
-      },
+      boot: (request, deadline) => this.#boot(request, deadline),
       timeline: this.#timeline,
       publish: (event) => this.#publish(event),
       emptied: () => this.#retirement.emptied(),
@@ -127,12 +108,12 @@ export class Daemon {
     });
   }
 
-  /** Starts serving on the inherited socket. */
-  static async start(namespace: string, id: string): Promise<Daemon> {
+  /** Starts to serve pod `id` on the inherited socket. `installation` is the directory with lib/, guest/, libexec/. */
+  static async start(installation: string, namespace: string, id: string): Promise<Daemon> {
     const paths = new PodPaths(namespace, id);
-    const daemon = new Daemon(paths, decodeRecord(await readFile(paths.record, "utf8")));
+    const daemon = new Daemon(installation, paths, decodeRecord(await readFile(paths.record, "utf8")));
     const describe = () => daemon.describe();
-    tellCrash(daemon.#log, describe);
+    logCrashes(daemon.#log, describe);
     logStateOn("SIGUSR1", daemon.#log, describe);
     daemon.#serving = await daemon.#serve();
     for (const signal of ["SIGTERM", "SIGINT"] as const) {
@@ -142,19 +123,40 @@ export class Daemon {
       daemon.#log.warn({}, "shim: start was killed before containerd knew of this shim: exiting");
       void daemon.end().then(() => process.exit(0));
     });
-    tellReady();
-    daemon.#saveMemory();
+    reportReady(INHERITED.ready);
+    daemon.#returnIdleMemory();
     daemon.#timeline.mark("daemon: serving");
     daemon.#log.debug({ pid: process.pid }, "shim: serving");
     return daemon;
   }
 
-  /** By the protocol that the launcher told containerd. */
+  async #boot(request: SandboxRequest, deadline: Deadline): Promise<Sandbox> {
+    const loaded = await this.#config.ofPod(request.annotations);
+    this.#timeline.mark("configuration loaded");
+    for (const warning of loaded.warnings) this.#log.warn(warning);
+    const context = {
+      namespace: this.#record.namespace,
+      id: this.#record.id,
+      directory: this.#paths.directory,
+      installation: this.#installation,
+      config: loaded.config,
+      ledger: this.#ledger,
+      caller: { namespace: INHERITED.mountNamespace, root: INHERITED.root },
+      timeline: this.#timeline,
+      calls: this.#calls.outgoing,
+      log: (message: string, fields?: Record<string, unknown>) => this.#log.debug(fields ?? {}, message),
+      warn: (message: string) => this.#log.warn(message),
+      reportHealth: (health: Health) => this.#reportHealth(health),
+    };
+    return await bootSandbox(request, context, deadline);
+  }
+
+  /** Serves the protocol that the launcher reported to containerd. */
   async #serve(): Promise<Serving> {
     const services: ServedService[] = [
       served(SandboxDefinition, this.#sandbox.handlers()),
       served(TaskDefinition, this.#taskService(), TASK_SERVICES),
-    ].map((service) => noted(service, this.#calls.incoming));
+    ].map((service) => tracked(service, this.#calls.incoming));
     const report = (where: string, error: unknown) => this.#log.error({ err: error }, where);
     const where = { fd: INHERITED.listener };
     if (!existsSync(this.#paths.answer)) return await serveTtrpc(services, where, report);
@@ -162,7 +164,7 @@ export class Daemon {
     return await serveGrpc(services, where, report);
   }
 
-  /** What everything is doing, for the state dump. */
+  /** Returns the shim's state, for the state dump. */
   describe(): Snapshot {
     return {
       version: VERSION,
@@ -178,16 +180,16 @@ export class Daemon {
     };
   }
 
-  /** Without the addon the daemon works, and needs twice the memory after many calls. */
-  #saveMemory(): void {
+  /** Without the addon the daemon works, but needs twice the memory after many calls. */
+  #returnIdleMemory(): void {
     try {
-      giveBackWhenIdle(loadMemoryAddon(join(installation(), "lib/memory.node")));
+      returnMemoryWhenIdle(loadMemoryAddon(join(this.#installation, "lib/memory.node")));
     } catch (error) {
       this.#log.warn({ err: error }, "shim: cannot return idle memory");
     }
   }
 
-  /** Ends the pod and removes everything it had. Idempotent, never rejects. */
+  /** Tears the pod down and removes everything of it on the host. Idempotent, never rejects. */
   end(): Promise<void> {
     this.#retirement.cancel();
     this.#ended ??= this.#end();
@@ -195,27 +197,28 @@ export class Daemon {
   }
 
   async #end(): Promise<void> {
-    // Those who are connected are still answered; for anybody else this shim is gone, and `start` awaits its end.
+    // Connected clients still get responses. New ones are refused, and a `start` of the id waits for this process.
     this.#serving?.close();
-    await this.#freePod();
-    await Deadline.within(FLUSH_LIMIT_MS, "deliver the last events", (limit) => this.#events.flush(limit));
+    await this.#disposePod();
+    await Deadline.within(FLUSH_TIMEOUT_MS, "deliver the last events", (limit) => this.#events.flush(limit));
     this.#events.close();
     const what = `remove ${this.#paths.directory}`;
-    await Deadline.within(REMOVE_LIMIT_MS, what, (limit) => this.#removeAll(limit)).catch((error) =>
+    await Deadline.within(REMOVE_TIMEOUT_MS, what, (limit) => this.#removeAll(limit)).catch((error) =>
       this.#log.error({ err: error }, "shim: cleanup failed"),
     );
   }
 
-  /** Whatever this leaves is in the record. */
-  async #freePod(): Promise<void> {
-    await Deadline.within(END_LIMIT_MS, "end the pod", (limit) => limit.race(this.#pod.dispose())).catch(
-      (error) => this.#log.error({ err: error }, "shim: stopping the pod failed"),
+  /** What is left after a failure is in the ledger. */
+  async #disposePod(): Promise<void> {
+    const dispose = (limit: Deadline) => limit.race(this.#pod.dispose());
+    await Deadline.within(TEARDOWN_TIMEOUT_MS, "end the pod", dispose).catch((error) =>
+      this.#log.error({ err: error }, "shim: stopping the pod failed"),
     );
   }
 
-  /** The ledger is empty unless something could not be released: where it still cannot, it stays for `delete`. */
+  /** Tries again to release what is in the ledger. What fails a second time stays for `delete`. */
   async #removeAll(limit: Deadline): Promise<void> {
-    if (this.#ledger.resources.length > 0) await releaseRecorded(this.#ledger, installation(), limit);
+    if (this.#ledger.resources.length > 0) await releaseRecorded(this.#ledger, this.#installation, limit);
     await removePodDirectory(this.#paths.directory, limit);
   }
 
@@ -224,7 +227,7 @@ export class Daemon {
       pod: this.#pod,
       version: VERSION,
       escalation: () => this.#config.escalation(),
-      createLimitMs: (annotations) => this.#config.createLimitMs(annotations),
+      createTimeoutMs: (annotations) => this.#config.createTimeoutMs(annotations),
       cgroupMode: () => this.#hostCgroupMode(),
       openIo: (owner, stdio, deadline) =>
         openProcessIo(stdio, {
@@ -235,7 +238,7 @@ export class Daemon {
           deadline,
           warn: (message) => this.#log.warn(message),
         }),
-      creating: () => this.#use(),
+      creating: () => this.#markUsed(),
       outlivesContainers: () => this.#sandbox.owns,
       shutdown: () => this.#shutdown(),
     });
@@ -248,13 +251,13 @@ export class Daemon {
       directory: this.#paths.directory,
       version: VERSION,
       cgroupMode: () => this.#hostCgroupMode(),
-      creating: () => this.#use(),
+      creating: () => this.#markUsed(),
       shutdown: () => this.#shutdown(),
     });
   }
 
-  /** Until then another `start` of the id takes this shim for one that nobody will call, and ends it. */
-  #use(): void {
+  /** Until then another `start` of the id may end this shim as unused. */
+  #markUsed(): void {
     if (this.#used) return;
     rmSync(this.#paths.unused, { force: true });
     this.#used = true;
@@ -262,7 +265,7 @@ export class Daemon {
 
   #hostCgroupMode(): Promise<CgroupMode> {
     this.#cgroupMode ??= hostCgroupMode().catch((error: unknown) => {
-      this.#cgroupMode = undefined; // it may be tried again
+      this.#cgroupMode = undefined; // the next call tries again
       throw error;
     });
     return this.#cgroupMode;
@@ -270,37 +273,26 @@ export class Daemon {
 
   async #shutdown(): Promise<void> {
     await this.end();
-    // The reply goes out first; nothing of the pod is left by then, so nothing is lost if it does not.
-    setImmediate(() => void this.#serving?.shutdown(500).then(() => process.exit(0)));
+    // After the response to Shutdown was written.
+    setImmediate(() => void this.#serving?.shutdown(SHUTDOWN_GRACE_MS).then(() => process.exit(0)));
   }
 
-  /** Logs how the start went, once: when the pod's first container has started. */
-  #tellTimeline(): void {
-    if (this.#timelineTold) return;
-    this.#timelineTold = true;
+  /** Logs the steps of the start and when they ended, once, when the pod's first container has started. */
+  #logTimeline(): void {
+    if (this.#timelineLogged) return;
+    this.#timelineLogged = true;
     this.#timeline.mark("container started");
     const since = this.#record.startedAt ?? performance.timeOrigin;
     this.#log.debug({ since, timeline: this.#timeline.marks(since) }, "timeline of the start");
   }
 
-  #tellHealth(health: Health): void {
+  #reportHealth(health: Health): void {
     this.#log.warn(`health: ${healthSentence(health)}`);
     this.#events.publish(fromHealth(this.#record.id, health));
   }
 
   #publish(event: PodEvent): void {
-    if (event.kind === "start") this.#tellTimeline();
+    if (event.kind === "start") this.#logTimeline();
     this.#events.publish(fromPodEvent(event));
-  }
-}
-
-/** A launcher that was killed does not wait: `whenAbandoned` sees to that. */
-function tellReady(): void {
-  try {
-    writeSync(INHERITED.ready, "\n");
-  } catch (error) {
-    if (errnoOf(error) !== "EPIPE") throw error;
-  } finally {
-    closeSync(INHERITED.ready);
   }
 }

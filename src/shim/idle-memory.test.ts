@@ -3,12 +3,12 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { getHeapSpaceStatistics } from "node:v8";
-import { giveBackWhenIdle, loadMemoryAddon } from "./idle-memory.ts";
+import { loadMemoryAddon, returnMemoryWhenIdle } from "./idle-memory.ts";
 
 const addon = join(import.meta.dirname, "../../dist/lib/memory.node");
 const MIB = 1024 * 1024;
 
-/** Allocates until the young generation has grown by far: a part lives long enough to be copied. */
+/** Makes the young generation grow: a part of the objects lives long enough to be copied. */
 function work(): void {
   const living: unknown[] = [];
   for (let i = 0; i < 2_000_000; i++) living[i % 50_000] = { i, text: [i] };
@@ -19,24 +19,24 @@ function youngMib(): number {
   return (young?.physical_space_size ?? Number.NaN) / MIB;
 }
 
-test("the memory of a burst of work is given back, after each burst once more", async () => {
+test("memory is returned after each burst of work", async () => {
   const { giveBack } = loadMemoryAddon(addon);
-  let told: (mib: { before: number; after: number }) => void;
+  let report: (mib: { before: number; after: number }) => void;
   const next = () =>
     new Promise<{ before: number; after: number }>((resolve) => {
-      told = resolve;
+      report = resolve;
     });
-  const idle = giveBackWhenIdle(
+  const idle = returnMemoryWhenIdle(
     {
       giveBack: () => {
         const before = youngMib();
         giveBack();
-        told({ before, after: youngMib() });
+        report({ before, after: youngMib() });
       },
     },
     20,
   );
-  // The timer does not keep a process alive; the test has to.
+  // The timer is unref'd and does not keep the test running.
   const alive = setInterval(() => undefined, 1000);
   try {
     for (let burst = 0; burst < 2; burst++) {
@@ -51,14 +51,14 @@ test("the memory of a burst of work is given back, after each burst once more", 
   }
 });
 
-test("a file's text needs no copy of it", () => {
+test("a file's text is returned, and undefined for a missing file", () => {
   const { text } = loadMemoryAddon(addon);
   const file = import.meta.filename;
   assert.equal(text(file), readFileSync(file, "utf8"));
   assert.equal(text("/no/such/file"), undefined);
 });
 
-test("an addon that is missing is named", () => {
+test("the error for a missing addon has its path", () => {
   assert.throws(() => loadMemoryAddon("/no/such/memory.node"), {
     code: "Unavailable",
     message: /memory addon \/no\/such\/memory.node/,

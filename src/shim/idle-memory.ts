@@ -2,15 +2,15 @@ import { constants, type PerformanceEntry, PerformanceObserver } from "node:perf
 import { setFlagsFromString } from "node:v8";
 import { loadAddon } from "../host/addon.ts";
 
-/** native/memory.c */
+/** The functions of native/memory.c. */
 export interface MemoryAddon {
-  /** Collects all garbage and returns free pages to the kernel: about 20 ms for a shim. */
+  /** Collects all garbage and returns free pages to the kernel. Takes about 20 ms in a shim. */
   giveBack(): void;
-  /** An ASCII file's text, which stays in the file: it must never be written to. Undefined when that is not possible. */
+  /** Returns an ASCII file's text, mapped: the file must never change. Undefined if it cannot be mapped. */
   text(path: string): string | undefined;
 }
 
-/** A shim with calls or output has a collection of young objects more often than this. */
+/** A shim with calls or output collects young objects more often than this. */
 const IDLE_MS = 5_000;
 
 /** Loads `lib/memory.node`. Throws Unavailable when it cannot be loaded. */
@@ -18,21 +18,24 @@ export function loadMemoryAddon(path: string): MemoryAddon {
   return loadAddon<MemoryAddon>("memory", path);
 }
 
-/** How many collections V8 keeps the bytecode of a function that nobody calls; all, and its default. */
+/** For how many collections V8 keeps the bytecode of a function that is not called; 5 is its default. */
 const KEEP_NO_BYTECODE = "--bytecode-old-age=0";
 const KEEP_BYTECODE = "--bytecode-old-age=5";
 
 /**
- * Gives memory back `idleMs` milliseconds after the last work. V8 sizes its heap for the work before, keeps that size
- * in a process that allocates nothing any more, and no function of Node's makes it smaller (docs/performance.md).
- * Functions lose their compiled form, too: each is compiled again when it is called, most never are.
+ * Returns memory to the kernel `idleMs` milliseconds after the last work: V8 does not shrink the heap of a process
+ * that no longer allocates, and Node has no function for it (docs/performance.md). Functions lose their bytecode,
+ * too, and are compiled again if they are called.
  *
- * That there was work is told by V8's collections of young objects: one for each half MiB or more that was allocated.
- * So a pod that is asked for its state now and then pays for one round in many calls, not for one each time.
+ * V8 collects young objects once per half MiB or more of allocations, which is how work is noticed. So occasional
+ * calls, such as State, cost one round for many of them, not one each.
  */
-export function giveBackWhenIdle(addon: Pick<MemoryAddon, "giveBack">, idleMs = IDLE_MS): { stop(): void } {
-  // Baseline code of what is called a few times is 0.3 MiB; what is called often is optimised all the same. Flags on the
-  // command line would make Node compile its own modules anew at every start.
+export function returnMemoryWhenIdle(
+  addon: Pick<MemoryAddon, "giveBack">,
+  idleMs = IDLE_MS,
+): { stop(): void } {
+  // Baseline code takes 0.3 MiB; hot functions are optimised without it. Set here, since with V8 flags on the command
+  // line Node compiles its own modules at every start.
   setFlagsFromString("--no-sparkplug");
   setFlagsFromString("--flush-baseline-code");
   const timer = setTimeout(() => {
@@ -41,7 +44,7 @@ export function giveBackWhenIdle(addon: Pick<MemoryAddon, "giveBack">, idleMs = 
     setFlagsFromString(KEEP_BYTECODE);
   }, idleMs).unref();
   const observer = new PerformanceObserver((list) => {
-    // Full collections do not count: this makes some itself, and V8 makes some in an idle process.
+    // Full collections do not count: the addon causes some, and V8 does some in an idle process.
     if (list.getEntries().some(isYoung)) timer.refresh();
   });
   observer.observe({ entryTypes: ["gc"] });

@@ -5,38 +5,38 @@ import type { LogLevel } from "./bootstrap/start-input.ts";
 
 type Annotations = Readonly<Record<string, string>>;
 
-/** The configuration of one pod: what the files say, and from the pod's start on its annotations as well. */
+/** The configuration of one pod: the files, with the pod's annotations applied once it boots. */
 export class PodConfig {
   readonly #files: Promise<LoadedConfig>;
   #pod: Promise<LoadedConfig> | undefined;
-  readonly #inForce: (loaded: LoadedConfig) => void;
+  readonly #onLoaded: (loaded: LoadedConfig) => void;
 
-  /** `inForce` is told of the configuration once it is loaded, and once more with the pod's annotations. */
-  constructor(files: Promise<LoadedConfig>, inForce: (loaded: LoadedConfig) => void) {
+  /** `onLoaded` gets the configuration of the files when it is loaded, then the one with the pod's annotations. */
+  constructor(files: Promise<LoadedConfig>, onLoaded: (loaded: LoadedConfig) => void) {
     this.#files = files;
-    this.#inForce = inForce;
-    files.then(inForce, () => undefined); // a refused file is told to whoever creates the first container
+    this.#onLoaded = onLoaded;
+    files.then(onLoaded, () => undefined); // the first Create gets the error
   }
 
-  /** With the annotations of the pod, which are those that it is booted with. Throws a ConfigError. */
+  /** Applies the pod's annotations; later calls return the same. Throws a ConfigError. */
   ofPod(annotations: Annotations): Promise<LoadedConfig> {
     if (this.#pod) return this.#pod;
     this.#pod = this.#files.then((files) => files.withAnnotations(annotations));
-    this.#pod.then(this.#inForce, () => undefined); // refused ones are told to the caller
+    this.#pod.then(this.#onLoaded, () => undefined); // the caller gets the error
     return this.#pod;
   }
 
-  /** What follows a SIGTERM (`runtime.sigterm_escalation`). */
+  /** Returns `runtime.sigterm_escalation`: when SIGKILL follows SIGTERM. */
   async escalation(): Promise<SignalRequest["escalation"]> {
     const chosen = (await this.#current()).runtime.sigterm_escalation;
     return typeof chosen === "string" ? chosen : { afterMs: chosen.after };
   }
 
   /**
-   * The limit of a Create with these annotations, in ms (`runtime.create_container_timeout`). None where the
-   * configuration is refused: the Create itself tells why.
+   * Returns the timeout of a Create with these annotations, in ms (`runtime.create_container_timeout`). Infinity if
+   * the configuration is invalid: the Create then fails with the reason.
    */
-  async createLimitMs(annotations: Annotations): Promise<number> {
+  async createTimeoutMs(annotations: Annotations): Promise<number> {
     const pod = this.#pod ?? this.#files.then((files) => files.withAnnotations(annotations));
     return await pod.then(
       ({ config }) => config.runtime.create_container_timeout,
@@ -49,13 +49,16 @@ export class PodConfig {
   }
 }
 
-/** From the most talkative on. */
+/** Most verbose first. */
 const LEVELS: readonly LogLevel[] = ["trace", "debug", "info", "warn", "error", "fatal"];
 
-/** The log's level: `runtime.log_level` where it is set, unless containerd, which runs with --debug, asks for more. */
-export function logLevel(asked: LogLevel, loaded: LoadedConfig): LogLevel {
+/**
+ * Returns the log level to use: `runtime.log_level` if set, unless containerd `requested` a more verbose one, debug or
+ * trace.
+ */
+export function logLevel(requested: LogLevel, loaded: LoadedConfig): LogLevel {
   const { log_level } = loaded.config.runtime;
-  if (loaded.inForce("runtime.log_level").origin.kind === "default") return asked;
-  const debugs = asked === "trace" || asked === "debug";
-  return debugs && LEVELS.indexOf(asked) < LEVELS.indexOf(log_level) ? asked : log_level;
+  if (loaded.inForce("runtime.log_level").origin.kind === "default") return requested;
+  const verbose = requested === "trace" || requested === "debug";
+  return verbose && LEVELS.indexOf(requested) < LEVELS.indexOf(log_level) ? requested : log_level;
 }

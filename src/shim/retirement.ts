@@ -1,24 +1,23 @@
 /**
- * How long a new shim waits for its first container. containerd calls Create as soon as `start` has answered; one that
- * has died or given up in between knows nothing of the shim.
+ * How long a new shim waits for its first container. containerd calls Create right after `start`; if it exited or gave
+ * up in between, it does not know the shim.
  */
 const FIRST_CREATE_MS = 30_000;
-/** How long a shim that has lost its last container waits for Shutdown, which containerd calls right behind Delete. */
+/** How long a shim without containers waits for Shutdown, which containerd calls right after Delete. */
 const SHUTDOWN_MS = 3_000;
 
 interface RetirementOptions {
-  /** Whether there is nothing left to serve. */
+  /** Whether there is nothing to serve. */
   unused(): boolean;
-  /** Ends the shim. */
+  /** Shuts the shim down. */
   retire(): void;
   readonly firstCreateMs?: number;
   readonly shutdownMs?: number;
 }
 
 /**
- * Ends a shim that has nothing left to serve and that nobody will call again: containerd never calls Shutdown when its
- * own client goes away during Delete, or when it dies itself. Only a Create makes an unused shim a used one, so calls
- * that ask do not count.
+ * Shuts down a shim that has nothing to serve and will not be called again: containerd does not call Shutdown if it
+ * exits, or if its own client goes away during Delete. Calls such as State or Connect do not postpone this.
  */
 export class Retirement {
   readonly #options: RetirementOptions;
@@ -29,21 +28,21 @@ export class Retirement {
     this.#timer = this.#after(options.firstCreateMs ?? FIRST_CREATE_MS);
   }
 
-  /** The last container is gone: the shim ends in a moment unless another is created. */
+  /** The last container was deleted: retires the shim soon unless another one is created. */
   emptied(): void {
     clearTimeout(this.#timer);
     this.#timer = this.#after(this.#options.shutdownMs ?? SHUTDOWN_MS);
   }
 
-  /** The shim is being ended by somebody else. */
+  /** The shim is shut down for another reason. */
   cancel(): void {
     clearTimeout(this.#timer);
   }
 
   #after(ms: number): NodeJS.Timeout {
-    const look = () => {
+    const check = () => {
       if (this.#options.unused()) this.#options.retire();
     };
-    return setTimeout(look, ms).unref();
+    return setTimeout(check, ms).unref();
   }
 }

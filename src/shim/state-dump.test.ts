@@ -3,14 +3,14 @@ import { test } from "node:test";
 import { createLog } from "./log/log.ts";
 import { logStateOn, stateOf } from "./state-dump.ts";
 
-/** A pod with this many containers, each of which has as many execs. */
+/** A pod with `count` containers, each with as many execs. */
 const podOf = (count: number) => {
   const many = (prefix: string) => Array.from({ length: count }, (_, index) => `${prefix}${index}`);
   const execs = many("exec-").map((id) => ({ id, state: "running", words: "w".repeat(500) }));
   return { pod: { containers: many("c").map((id) => ({ id, execs })), creating: [] } };
 };
 
-test("a state that fits is told as it is", () => {
+test("a state that fits is logged unchanged", () => {
   const state = { pod: { containers: [{ id: "c1", exit: 0 }], lost: undefined }, calls: [] };
   assert.deepEqual(
     stateOf(() => state),
@@ -18,7 +18,7 @@ test("a state that fits is told as it is", () => {
   );
 });
 
-test("a state of any size becomes one that fits: lists say how many entries they lack, texts are cut", () => {
+test("a state of any size is made to fit: lists end with the number of missing entries, texts are cut", () => {
   for (const [count, limit] of [
     [10, 14_000],
     [40, 14_000],
@@ -34,21 +34,21 @@ test("a state of any size becomes one that fits: lists say how many entries they
   assert.match(String(stateOf(() => podOf(3), 20)), /^larger than 20 bytes$/);
 });
 
-test("nothing that a terminal obeys is in it", () => {
+test("terminal control sequences are removed", () => {
   assert.deepEqual(
     stateOf(() => ({ health: { words: "\u001b[2Jbroken\u0007" } })),
     { health: { words: "broken" } },
   );
 });
 
-test("a state that cannot be had is no failure", () => {
+test("an error in taking the state is reported in its place", () => {
   const broken = () => {
     throw new Error("a bug");
   };
   assert.equal(stateOf(broken), "not known: a bug");
 });
 
-test("a signal logs the state in one line, whatever level is logged", async (t) => {
+test("a signal logs the state in one line, whatever the log level is", async (t) => {
   for (const level of ["debug", "error"]) {
     const lines: string[] = [];
     const sink = { write: (line: string) => void lines.push(line), dropped: 0 };

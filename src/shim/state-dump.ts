@@ -1,12 +1,12 @@
 import { HullError } from "../core/errors.ts";
 import { printable } from "../core/printable.ts";
 import type { Snapshot } from "../core/snapshot.ts";
-import type { Logger } from "./log/log.ts";
+import type { Log } from "./log/log.ts";
 
-/** Bytes of a dump's JSON: a line of the log has 16 KiB at most, and more than the dump in it. */
+/** Bytes of a dump's JSON: a log line has at most 16 KiB, other fields included. */
 const DUMP_LIMIT = 14 * 1024;
-/** Entries of each list and characters of each text, tried in this order until the dump fits. */
-const FITS = [
+/** Limits on the entries of a list and the characters of a text, tried in order until the dump fits. */
+const LIMITS = [
   { entries: 256, text: 256 },
   { entries: 64, text: 256 },
   { entries: 16, text: 128 },
@@ -14,20 +14,20 @@ const FITS = [
   { entries: 1, text: 32 },
 ] as const;
 
-/** Has a signal that asks for it (SIGUSR1) log what everything is doing, whatever the log's level is. */
-export function logStateOn(signal: NodeJS.Signals, log: Logger, describe: () => Snapshot): void {
+/** Logs the shim's state on each `signal` (SIGUSR1), whatever the log level is. */
+export function logStateOn(signal: NodeJS.Signals, log: Log, describe: () => Snapshot): void {
   process.on(signal, () => {
     const level = log.isLevelEnabled("info") ? "info" : (log.level as "warn");
     log[level]({ state: stateOf(describe) }, `shim: state (${signal})`);
   });
 }
 
-/** The snapshot in at most `limit` bytes of JSON. Never throws: a crash has to be logged, too. */
+/** Returns the snapshot, shortened to at most `limit` bytes of JSON. Never throws, since a crash is logged with it. */
 export function stateOf(describe: () => Snapshot, limit = DUMP_LIMIT): unknown {
   try {
     const state = describe();
-    for (const fit of FITS) {
-      const dump = shortened(state, fit.entries, fit.text);
+    for (const { entries, text } of LIMITS) {
+      const dump = shortened(state, entries, text);
       if (Buffer.byteLength(JSON.stringify(dump)) <= limit) return dump;
     }
     return `larger than ${limit} bytes`;

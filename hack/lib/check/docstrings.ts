@@ -8,7 +8,7 @@ import ts from "typescript";
 import { lineOf, parse, readSources, type Source } from "./sources.ts";
 
 /** How many exports have no docstring yet. It may only become smaller. */
-const MISSING = 7;
+const MISSING = 0;
 
 type Exported =
   | ts.FunctionDeclaration

@@ -14,7 +14,7 @@ import { EventsDefinition } from "../../proto/generated/containerd/services/even
 import { Status } from "../../proto/generated/google/rpc/status.ts";
 import { socketTransport } from "../../ttrpc/node/socket-transport.ts";
 import { Server } from "../../ttrpc/server.ts";
-import { EventPublisher, type PublisherOptions } from "./publisher.ts";
+import { EventPublisher } from "./publisher.ts";
 import { fromHealth, fromPodEvent } from "./task-events.ts";
 
 const exit = (status: number) =>
@@ -26,16 +26,16 @@ const exit = (status: number) =>
     exit: { status, at: new Date(1_700_000_000_123) },
   });
 
-/** A containerd that may go away and come back; it refuses the exit statuses in `refused`, with the error there. */
+/** A containerd that can be stopped and restarted. It refuses exit statuses with the error in `refused`. */
 class FakeContainerd {
-  readonly got: { status: number; namespace: string; topic: string }[] = [];
+  readonly received: { status: number; namespace: string; topic: string }[] = [];
   readonly refused = new Map<number, HullError>();
   readonly refusals: number[] = [];
-  /** Connections that it answers with bytes that are no ttrpc. */
-  senseless = 0;
-  /** It is about to go or to come: it closes every connection at once, and counts them. */
+  /** How many connections it still answers with bytes that are not ttrpc. */
+  invalidResponses = 0;
+  /** Closes every connection at once, and counts them. */
   restarting = false;
-  turnedAway = 0;
+  rejectedConnections = 0;
   #net: NetServer | undefined;
   readonly #sockets = new Set<Socket>();
 
@@ -52,7 +52,7 @@ class FakeContainerd {
           throw refusal;
         }
         assert.ok((envelope?.timestamp?.seconds ?? 0n) > 0n);
-        this.got.push({
+        this.received.push({
           status: exitStatus,
           namespace: envelope?.namespace ?? "",
           topic: envelope?.topic ?? "",
@@ -63,11 +63,11 @@ class FakeContainerd {
     const net = createServer((socket) => {
       this.#sockets.add(socket);
       if (this.restarting) {
-        this.turnedAway++;
+        this.rejectedConnections++;
         socket.destroy();
         return;
       }
-      if (this.senseless-- > 0) {
+      if (this.invalidResponses-- > 0) {
         socket
           .on("error", () => undefined)
           .once("data", () => socket.write("HTTP/1.1 400 Bad Request\r\n\r\n"));
@@ -86,7 +86,7 @@ class FakeContainerd {
   }
 }
 
-function setUp(t: TestContext, options: Partial<PublisherOptions> = {}) {
+function setUp(t: TestContext, options: Partial<ConstructorParameters<typeof EventPublisher>[0]> = {}) {
   const directory = mkdtempSync(join(tmpdir(), "hull-events-"));
   const containerd = new FakeContainerd(join(directory, "s"));
   const logs: string[] = [];
@@ -97,11 +97,7 @@ function setUp(t: TestContext, options: Partial<PublisherOptions> = {}) {
     backoff: { first: 5, longest: 20 },
     ...options,
   });
-  const flush = async () => {
-    const deadline = Deadline.after(30_000);
-    await publisher.flush(deadline);
-    deadline.dispose();
-  };
+  const flush = () => Deadline.within(30_000, "flush", (deadline) => publisher.flush(deadline));
   t.after(() => {
     publisher.close();
     containerd.down();
@@ -110,7 +106,7 @@ function setUp(t: TestContext, options: Partial<PublisherOptions> = {}) {
   return { containerd, publisher, logs, flush };
 }
 
-const statuses = (containerd: FakeContainerd) => containerd.got.map((event) => event.status);
+const statuses = (containerd: FakeContainerd) => containerd.received.map((event) => event.status);
 
 test("events arrive in order, with topic and namespace", async (t) => {
   const { containerd, publisher, flush } = setUp(t);
@@ -121,10 +117,10 @@ test("events arrive in order, with topic and namespace", async (t) => {
     statuses(containerd),
     Array.from({ length: 100 }, (_, i) => i + 1),
   );
-  assert.deepEqual(containerd.got[0], { status: 1, namespace: "ns", topic: "/tasks/exit" });
+  assert.deepEqual(containerd.received[0], { status: 1, namespace: "ns", topic: "/tasks/exit" });
 });
 
-test("events wait while containerd is away, before and after it was there", async (t) => {
+test("events wait while containerd is down, from the start and after a restart", async (t) => {
   const { containerd, publisher, logs, flush } = setUp(t);
   publisher.publish(exit(1));
   publisher.publish(exit(2));
@@ -138,7 +134,7 @@ test("events wait while containerd is away, before and after it was there", asyn
   publisher.publish(exit(3));
   containerd.restarting = true;
   await containerd.up();
-  await pollUntil(() => containerd.turnedAway > 10, within(20_000));
+  await pollUntil(() => containerd.rejectedConnections > 10, within(20_000));
   assert.match(logs[1] ?? "", /^warn events are waiting for containerd: /);
   containerd.restarting = false;
   publisher.publish(exit(4));
@@ -147,7 +143,7 @@ test("events wait while containerd is away, before and after it was there", asyn
   assert.equal(publisher.lost, 0);
 });
 
-test("too many waiting: the oldest are kept, the loss is counted and logged", async (t) => {
+test("if too many events wait, the oldest are kept and the dropped ones counted and logged", async (t) => {
   const { containerd, publisher, logs, flush } = setUp(t, { limit: 3 });
   for (let i = 1; i <= 5; i++) publisher.publish(exit(i));
   assert.equal(publisher.lost, 2);
@@ -157,7 +153,7 @@ test("too many waiting: the oldest are kept, the loss is counted and logged", as
   assert.deepEqual(statuses(containerd), [1, 2, 3]);
 });
 
-test("an event that containerd refuses does not hold up the others for ever", async (t) => {
+test("an event that containerd refuses is dropped after some attempts", async (t) => {
   const { containerd, publisher, flush } = setUp(t);
   containerd.refused.set(2, invalidArgument("not this one"));
   await containerd.up();
@@ -167,7 +163,7 @@ test("an event that containerd refuses does not hold up the others for ever", as
   assert.equal(publisher.lost, 1);
 });
 
-test("NotFound is a refusal where containerd says it; one that has no room is asked for as long as it takes", async (t) => {
+test("NotFound from containerd is a refusal, ResourceExhausted is retried without a limit", async (t) => {
   const { containerd, publisher, flush } = setUp(t);
   containerd.refused.set(1, notFound("no such service"));
   containerd.refused.set(2, resourceExhausted("later"));
@@ -180,9 +176,9 @@ test("NotFound is a refusal where containerd says it; one that has no room is as
   assert.deepEqual(statuses(containerd), [2, 3]);
 });
 
-test("an event to which containerd gives no sensible answer is not sent for ever", async (t) => {
+test("an event to which containerd sends an invalid response is dropped after some attempts", async (t) => {
   const { containerd, publisher, logs, flush } = setUp(t);
-  containerd.senseless = 6;
+  containerd.invalidResponses = 6;
   await containerd.up();
   for (let i = 1; i <= 3; i++) publisher.publish(exit(i));
   await flush();
@@ -190,12 +186,12 @@ test("an event to which containerd gives no sensible answer is not sent for ever
   assert.match(logs.join("\n"), /event \/tasks\/exit is lost \(1 so far\): .*more than ttrpc allows/);
 });
 
-test("what a watchdog finds is a status under a topic of its own", () => {
+test("a finding of the watchdog is a google.rpc.Status under hull's own topic", () => {
   const text = "the guest agent does not answer";
-  const silent = fromHealth("p1", { unresponsive: [{ component: "guest", text }], forMs: 61_000 });
-  assert.deepEqual([silent.topic, silent.event.typeUrl], ["/hull/health", "google.rpc.Status"]);
+  const unavailable = fromHealth("p1", { unresponsive: [{ component: "guest", text }], forMs: 61_000 });
+  assert.deepEqual([unavailable.topic, unavailable.event.typeUrl], ["/hull/health", "google.rpc.Status"]);
   const message = `pod p1: ${text} (for 61000 ms)`;
-  assert.deepEqual(Status.decode(silent.event.value), { code: 14, message, details: [] });
+  assert.deepEqual(Status.decode(unavailable.event.value), { code: 14, message, details: [] });
   assert.equal(Status.decode(fromHealth("p1", { unresponsive: [], forMs: 5 }).event.value).code, 0);
 });
 

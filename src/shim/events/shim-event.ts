@@ -34,8 +34,8 @@ const TOPICS = {
     codec: TaskResumed as MessageCodec<TaskResumed>,
   },
   /**
-   * hull's own. containerd hands on any topic, but its clients must know the message: `ctr events` leaves one out that it
-   * does not know, and once ended at it. All of them have gRPC's, which nobody takes for anything but what it says.
+   * hull's own topic. containerd passes on any topic, but its clients must know the message: `ctr events` skips an
+   * unknown one or, in old versions, exits. All clients know google.rpc.Status.
    */
   "/hull/health": { name: "google.rpc.Status", codec: Status as MessageCodec<Status> },
 } as const;
@@ -43,7 +43,7 @@ const TOPICS = {
 type Topic = keyof typeof TOPICS;
 type MessageOf<T extends Topic> = (typeof TOPICS)[T]["codec"] extends MessageCodec<infer M> ? M : never;
 
-/** An event as containerd takes it. */
+/** An event in containerd's form. */
 export interface ShimEvent {
   readonly topic: Topic;
   readonly event: Any;
@@ -51,7 +51,7 @@ export interface ShimEvent {
   readonly at: Date;
 }
 
-/** Encodes an event of now. */
+/** Returns an event that happens now. */
 export function shimEvent<T extends Topic>(topic: T, message: MessageOf<T>): ShimEvent {
   const { name, codec } = TOPICS[topic];
   const value = (codec as MessageCodec<unknown>).encode(message).finish();

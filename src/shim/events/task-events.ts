@@ -5,13 +5,13 @@ import { healthSentence } from "../../sandbox/vm-health.ts";
 import type { Health } from "../../sandbox/watchdog.ts";
 import { type ShimEvent, shimEvent } from "./shim-event.ts";
 
-/** Tells how the VM of a pod is: code 0 (OK) when all of it answers again, 14 (Unavailable) when a part does not. */
+/** Returns the event for a pod's health: code 14 (Unavailable) if a component does not answer, else 0 (OK). */
 export function fromHealth(pod: string, health: Health): ShimEvent {
   const code = health.unresponsive.length === 0 ? 0 : STATUS.Unavailable;
   return shimEvent("/hull/health", { code, message: `pod ${pod}: ${healthSentence(health)}`, details: [] });
 }
 
-/** Turns what happened in the pod into containerd's event. */
+/** Converts an event of the pod model to containerd's. */
 export function fromPodEvent(event: PodEvent): ShimEvent {
   const { containerId } = event;
   switch (event.kind) {
@@ -33,7 +33,7 @@ export function fromPodEvent(event: PodEvent): ShimEvent {
     case "exit":
       return shimEvent("/tasks/exit", {
         containerId,
-        // The init process goes by its container's id here, and by an empty one in TaskDelete.
+        // For the init process this is the container's id, unlike in TaskDelete, where it is empty.
         id: event.execId || containerId,
         pid: event.pid,
         exitStatus: event.exit.status,

@@ -1,37 +1,36 @@
 import { Socket } from "node:net";
 
-/** One read. A FIFO's default capacity is half of it; larger gains nothing. */
+/** Bytes of one read, twice a FIFO's default capacity; a larger buffer is not faster. */
 const STREAM_BUFFER_SIZE = 128 * 1024;
 
-/** Gets the bytes in a buffer that is reused as soon as `next` was called; nothing more is read before that. */
+/** Gets bytes in a buffer that is reused after `next` is called; nothing is read before that. */
 type ChunkListener = (chunk: Uint8Array, next: () => void) => void;
 
 /**
- * Reads a connected socket through one reused buffer, and returns the socket to use from here on in place of it.
+ * Reads a connected socket through one reused buffer, and returns the socket that replaces it.
  *
- * Node gives every read of a plain socket a fresh buffer: after a GiB of output the shim keeps 35 MiB for good,
- * against 2 with a reused one. `onread` is only taken when a socket is made, but the connection comes from someone
- * who had to shake hands on it first. So the connection moves into a new socket, by the constructor's own `handle`
- * option. That property is not documented; where it is missing the socket is read in the ordinary way.
+ * Node allocates a buffer for each read of a plain socket: after 1 GiB of output the shim keeps 35 MiB, with a reused
+ * buffer 2 MiB. Only the constructor of a socket takes `onread`, so the connection moves to a new socket, through the
+ * undocumented `_handle`. Without that property the socket is read the usual way.
  */
 export function readIntoBuffer(socket: Socket, listener: ChunkListener): Socket {
   socket.pause();
   const early = socket.read() as Buffer | null;
-  const reader = takeOver(socket, listener) ?? readPlainly(socket, listener);
+  const reader = moveToReusingSocket(socket, listener) ?? readPlainly(socket, listener);
   if (early === null) reader.resume();
   else listener(early, () => reader.resume());
   return reader;
 }
 
-/** Reads descriptor `fd` (a FIFO or socket, taken over) through one reused buffer. Paused until `resume()`. */
+/** Reads `fd`, a FIFO or socket that it then owns, through one reused buffer. Returns a paused socket. */
 export function readFdIntoBuffer(fd: number, listener: ChunkListener): Socket {
   return reusingSocket({ fd, readable: true, writable: false }, listener);
 }
 
-function takeOver(socket: Socket, listener: ChunkListener): Socket | undefined {
+function moveToReusingSocket(socket: Socket, listener: ChunkListener): Socket | undefined {
   const holder = socket as unknown as { _handle?: { readStop?: () => unknown } | null };
   const handle = holder._handle;
-  // A socket that is connecting or has something to send still answers for it, and one that has ended has nothing to move.
+  // A socket that is connecting or still sending needs its handle, and one that has ended has nothing to read.
   if (
     !handle?.readStop ||
     socket.connecting ||
@@ -64,7 +63,7 @@ function reusingSocket(origin: object, listener: ChunkListener): Socket {
       },
     },
   };
-  // The types of Node 20 know `onread` for `connect` only.
+  // In the types of Node 20 only `connect` has `onread`.
   const socket = new Socket(options as ConstructorParameters<typeof Socket>[0]);
   return socket;
 }

@@ -4,10 +4,7 @@ import { errnoOf, HullError, invalidArgument } from "../../core/errors.ts";
 import { readFdIntoBuffer } from "./buffer-reader.ts";
 import type { OutputTarget } from "./output-target.ts";
 
-/**
- * Opens a FIFO without waiting for its other end. Throws NotFound when it is missing, InvalidArgument when the path
- * is no FIFO.
- */
+/** Opens a FIFO without waiting for its other end. Throws NotFound, or InvalidArgument if it is not a FIFO. */
 function openFifo(path: string, flags: number): number {
   let fd: number;
   try {
@@ -22,20 +19,20 @@ function openFifo(path: string, flags: number): number {
   return fd;
 }
 
-/** Between two looks whether a client has come to read what is left in a FIFO. */
-const FIRST_LOOK_MS = 20;
-const LONGEST_LOOK_MS = 500;
+/** Intervals between two checks whether a client has opened a FIFO that still has output. */
+const FIRST_CHECK_MS = 20;
+const LONGEST_CHECK_MS = 500;
 
 /**
- * A FIFO that the client reads. We hold a read end, too: opening never waits for a reader, and a containerd that
- * restarts causes neither EPIPE nor loss, as the bytes stay in the pipe. While nobody reads, writes wait. What is in
- * the pipe when the output ends is kept for a reader that is still to come.
+ * A FIFO that the client reads. The shim holds a read end, too: opening does not wait for a reader, and a restart of
+ * containerd causes neither EPIPE nor loss. While nobody reads, writes wait. What is in the FIFO when the output ends
+ * is kept for a reader that opens it later.
  */
 export class FifoOutput implements OutputTarget {
   readonly #path: string;
   readonly #writer: Socket;
   #reader: number | undefined;
-  #look: NodeJS.Timeout | undefined;
+  #check: NodeJS.Timeout | undefined;
 
   constructor(path: string) {
     this.#path = path;
@@ -48,7 +45,7 @@ export class FifoOutput implements OutputTarget {
       throw error;
     }
     this.#reader = reader;
-    // Every failure reaches the write that it concerns.
+    // `write` reports every error.
     this.#writer.on("error", () => undefined);
   }
 
@@ -58,21 +55,24 @@ export class FifoOutput implements OutputTarget {
 
   close(): void {
     this.#closeReader();
-    if (!this.#writer.destroyed && this.#look === undefined) this.#closeOnceRead(FIRST_LOOK_MS);
+    if (!this.#writer.destroyed && this.#check === undefined) this.#closeOnceOpened(FIRST_CHECK_MS);
   }
 
   abandon(): void {
-    clearTimeout(this.#look);
+    clearTimeout(this.#check);
     this.#closeReader();
-    // Not `end()`: that is a shutdown(2), which a FIFO does not have. All writes have been answered.
+    // Not `end()`, which calls shutdown(2) and fails on a FIFO. No write is pending.
     this.#writer.destroy();
   }
 
-  /** A pipe keeps its bytes as long as one end is open: ours stays until the client has opened its own. */
-  #closeOnceRead(wait: number): void {
-    if (this.#hasClient()) this.abandon();
-    else
-      this.#look = setTimeout(() => this.#closeOnceRead(Math.min(wait * 2, LONGEST_LOOK_MS)), wait).unref();
+  /** A FIFO keeps its bytes while one end is open, so the shim's stays open until the client has opened its own. */
+  #closeOnceOpened(wait: number): void {
+    if (this.#hasClient()) {
+      this.abandon();
+      return;
+    }
+    const next = Math.min(wait * 2, LONGEST_CHECK_MS);
+    this.#check = setTimeout(() => this.#closeOnceOpened(next), wait).unref();
   }
 
   #hasClient(): boolean {
@@ -80,7 +80,7 @@ export class FifoOutput implements OutputTarget {
       closeSync(openSync(this.#path, constants.O_WRONLY | constants.O_NONBLOCK));
       return true;
     } catch (error) {
-      // ENXIO: nobody has it open for reading (fifo(7)). Any other failure: it is gone, and nobody will come.
+      // ENXIO: nobody has it open for reading (fifo(7)). After any other error no client can open it either.
       return errnoOf(error) !== "ENXIO";
     }
   }
@@ -92,8 +92,8 @@ export class FifoOutput implements OutputTarget {
 }
 
 /**
- * A FIFO that the client writes: the process's stdin. It is held open for writing here too, so that clients may come
- * and go; end of file is when `closeWriter` was called and the last client has closed.
+ * A FIFO that clients write: the process's stdin. The shim holds a write end, too, so that clients may disconnect and
+ * reconnect; end of file comes after `closeWriter` and the last client's close.
  */
 export class FifoInput {
   #reader: number | undefined;
@@ -112,8 +112,8 @@ export class FifoInput {
   }
 
   /**
-   * Copies to the guest's `sink` until end of file, then closes it, which is the end mark; a sink that closes first ends the copying, and
-   * clients that still write get EPIPE. The client is only read as fast as the guest takes it.
+   * Copies to the guest's `sink` until end of file, then closes it, as fast as the guest reads. If the sink closes
+   * first, copying ends and clients that still write get EPIPE.
    */
   copyTo(sink: Socket): void {
     const fd = this.#reader;
@@ -121,7 +121,7 @@ export class FifoInput {
       sink.destroySoon();
       return;
     }
-    this.#reader = undefined; // the socket owns it from here
+    this.#reader = undefined; // the socket owns it
     this.#sink = sink;
     const source = readFdIntoBuffer(fd, (chunk, next) => {
       sink.write(chunk, (error) => {
@@ -133,21 +133,22 @@ export class FifoInput {
     source.on("error", () => sink.destroy());
     sink.on("error", () => undefined); // `close` follows
     sink.on("close", () => this.close());
-    sink.on("data", () => sink.destroy()); // nothing may come from there
+    sink.on("data", () => sink.destroy()); // a guest must not send here
     source.resume();
   }
 
-  /** No client will come any more. What is in the FIFO is still delivered. */
+  /** Closes the shim's write end. What clients have written and still write is delivered. */
   closeWriter(): void {
     if (this.#writer !== undefined) closeSync(this.#writer);
     this.#writer = undefined;
   }
 
+  /** Closes the FIFO and the guest's stream at once. */
   close(): void {
     this.closeWriter();
     if (this.#reader !== undefined) closeSync(this.#reader);
     this.#reader = undefined;
     this.#socket?.destroy();
-    this.#sink?.destroy(); // the end of file, which closes it, does not come any more
+    this.#sink?.destroy(); // otherwise closed at end of file, which does not come any more
   }
 }

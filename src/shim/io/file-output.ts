@@ -5,7 +5,7 @@ import { promisify } from "node:util";
 import { errnoOf, HullError, invalidArgument } from "../../core/errors.ts";
 import type { OutputTarget } from "./output-target.ts";
 
-/** A log file that several output streams are appended to. It is closed with its last stream. */
+/** A log file to which output streams are appended. It is closed with its last stream. */
 export class LogFile {
   readonly #fd: number;
   #streams = 0;
@@ -14,11 +14,11 @@ export class LogFile {
     this.#fd = fd;
   }
 
-  /** Opens `path` (0644), made with its parent directories (0755) where they are missing. */
+  /** Opens `path` and creates it (0644) and its parent directories (0755) if missing. Throws InvalidArgument. */
   static async open(path: string): Promise<LogFile> {
     try {
       await mkdir(dirname(path), { recursive: true, mode: 0o755 });
-      // O_NONBLOCK: a FIFO in the file's place must not hold a thread for ever.
+      // O_NONBLOCK: opening a FIFO without a reader fails instead of blocking a thread.
       const flags = constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | constants.O_NONBLOCK;
       return new LogFile(await promisify(open)(path, flags, 0o644));
     } catch (error) {
@@ -27,14 +27,14 @@ export class LogFile {
     }
   }
 
-  /** One stream into the file. */
+  /** Returns a new stream that appends to the file. */
   stream(): OutputTarget {
     this.#streams++;
     let open = true;
     return {
       write: (chunk, done) => this.#write(chunk, done),
       close: () => {
-        // Nobody can be told of a failing close; what was written has been answered.
+        // An error of close(2) cannot be reported: all writes have completed.
         if (open && --this.#streams === 0) close(this.#fd, () => undefined);
         open = false;
       },

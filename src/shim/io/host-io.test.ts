@@ -29,7 +29,7 @@ const context = (directory: string) => ({
   ledger: new MemoryLedger(),
   warn: (message: string) => void warnings.push(message),
 });
-/** Starts a reader that gives the checksum of all it gets; resolves once it has opened the FIFO. */
+/** Starts a reader that returns the checksum of what it reads; resolves once it has opened the FIFO. */
 async function collect(t: TestContext, path: string): Promise<{ sha: Promise<string> }> {
   const child = spawn("sh", ["-c", `exec < ${path}; echo; exec sha256sum`]);
   t.after(() => child.kill("SIGKILL"));
@@ -51,7 +51,7 @@ test("a stream that is not wanted is not opened", async (t) => {
   await io.close();
 });
 
-test("FIFOs: output reaches a reader that comes late, and end of file follows", async (t) => {
+test("FIFOs: a reader that opens the FIFO late gets the output and end of file", async (t) => {
   const directory = testDirectory(t);
   const stdout = makeFifo(join(directory, "out"));
   const stderr = makeFifo(join(directory, "err"));
@@ -63,7 +63,7 @@ test("FIFOs: output reaches a reader that comes late, and end of file follows", 
   const data = randomBytes(1 << 20);
   guestOut.end(data);
   guestErr.end("complaint");
-  await assert.rejects(io.drained(within(100)), { code: "DeadlineExceeded" }); // more than a pipe holds
+  await assert.rejects(io.drained(within(100)), { code: "DeadlineExceeded" }); // more than the capacity of a FIFO
   const a = await collect(t, stdout);
   await io.drained(within(30_000));
   assert.equal(await a.sha, createHash("sha256").update(data).digest("hex"));
@@ -71,7 +71,7 @@ test("FIFOs: output reaches a reader that comes late, and end of file follows", 
   await io.close();
 });
 
-test("FIFOs: output that ended before its reader came is kept for it", async (t) => {
+test("FIFOs: output that ends before a reader opens the FIFO is kept for it", async (t) => {
   const directory = testDirectory(t);
   const stdout = makeFifo(join(directory, "out"));
   const io = await openProcessIo({ ...NONE, stdout }, context(directory));
@@ -84,7 +84,7 @@ test("FIFOs: output that ended before its reader came is kept for it", async (t)
   await io.close();
 });
 
-test("FIFOs: a reader may leave and another go on, nothing is lost and nothing breaks", async (t) => {
+test("FIFOs: a new reader gets what was written after the previous one left", async (t) => {
   const directory = testDirectory(t);
   const stdout = makeFifo(join(directory, "out"));
   const io = await openProcessIo({ ...NONE, stdout }, context(directory));
@@ -120,7 +120,7 @@ test("a stream that the guest leaves open ends after the bytes that were written
 });
 
 for (const when of ["before", "after"] as const) {
-  test(`a guest's stream that breaks ${when} the process has ended is told of`, async (t) => {
+  test(`a guest's stream that is cut ${when} the process has exited is reported`, async (t) => {
     const directory = testDirectory(t);
     const stdout = makeFifo(join(directory, "out"));
     const io = await openProcessIo({ ...NONE, stdout }, context(directory));
@@ -193,7 +193,7 @@ test("256 MiB arrive unchanged, in constant memory", async (t) => {
   await io.close();
 });
 
-test("stdin: clients come and go, end of file comes after CloseIO and the last client", async (t) => {
+test("stdin: clients may change, end of file comes after CloseIO and the last client", async (t) => {
   const directory = testDirectory(t);
   const stdin = makeFifo(join(directory, "in"));
   const io = await openProcessIo({ ...NONE, stdin }, context(directory));
@@ -214,7 +214,7 @@ test("stdin: clients come and go, end of file comes after CloseIO and the last c
   const big = openSync(stdin, constants.O_WRONLY | constants.O_NONBLOCK);
   writeSync(big, "big ");
   io.closeStdin();
-  writeSync(big, "bigger "); // the clients still have it open
+  writeSync(big, "bigger "); // clients still have it open
   await pollUntil(() => got.endsWith("bigger "), within(20_000));
   assert.equal(guest.readableEnded, false);
   last.stdin.end("go\n");
@@ -225,7 +225,7 @@ test("stdin: clients come and go, end of file comes after CloseIO and the last c
   await io.close();
 });
 
-test("stdin: CloseIO before the streams are attached, and 8 MiB through it", async (t) => {
+test("stdin: 8 MiB arrive from a client that writes before the streams are attached", async (t) => {
   const directory = testDirectory(t);
   const stdin = makeFifo(join(directory, "in"));
   const io = await openProcessIo({ ...NONE, stdin }, context(directory));
@@ -245,7 +245,7 @@ test("stdin: CloseIO before the streams are attached, and 8 MiB through it", asy
   await io.close();
 });
 
-test("stdin: a guest that closes it frees the client that still writes", async (t) => {
+test("stdin: a client that still writes gets SIGPIPE if the guest closes it", async (t) => {
   const directory = testDirectory(t);
   const stdin = makeFifo(join(directory, "in"));
   const io = await openProcessIo({ ...NONE, stdin }, context(directory));
@@ -259,7 +259,7 @@ test("stdin: a guest that closes it frees the client that still writes", async (
   await io.close();
 });
 
-test("file://: both streams are appended to one file, its directories are made", async (t) => {
+test("file://: both streams are appended to one file, and its directories are created", async (t) => {
   const directory = testDirectory(t);
   const path = join(directory, "a", "b", "log");
   for (let run = 0; run < 2; run++) {
@@ -279,7 +279,7 @@ test("file://: both streams are appended to one file, its directories are made",
   assert.equal(statSync(path).mode & 0o777, 0o644);
 });
 
-test("a target that fails costs the output, not the container", async (t) => {
+test("output is discarded if its target fails", async (t) => {
   const directory = testDirectory(t);
   const io = await openProcessIo({ ...NONE, stdout: "file:///dev/full" }, context(directory));
   const [out, guest] = await socketPair(t);
@@ -292,7 +292,7 @@ test("a target that fails costs the output, not the container", async (t) => {
   await io.close();
 });
 
-test("what can't be opened is refused, and nothing stays open", async (t) => {
+test("a target that cannot be opened is an error, and nothing stays open", async (t) => {
   const directory = testDirectory(t);
   const stdout = makeFifo(join(directory, "out"));
   const count = () => readdirSync("/proc/self/fd").length;
@@ -320,7 +320,7 @@ test("what can't be opened is refused, and nothing stays open", async (t) => {
   assert.equal(count(), before);
 });
 
-test("stdin: closing closes the guest's stream, too, although no end of file came", async (t) => {
+test("stdin: closing it before end of file closes the guest's stream, too", async (t) => {
   const directory = testDirectory(t);
   const stdin = makeFifo(join(directory, "in"));
   const io = await openProcessIo({ ...NONE, stdin }, context(directory));

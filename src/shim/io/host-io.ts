@@ -5,24 +5,24 @@ import type { Snapshot } from "../../core/snapshot.ts";
 import type { ProcessIo, ProcessStreams, StdioPaths } from "../../pod/stdio.ts";
 import { FifoInput, FifoOutput } from "./fifo.ts";
 import { LogFile } from "./file-output.ts";
-import { Logger, type LoggerLimits } from "./logger.ts";
+import { Logger, type LoggerTimeouts } from "./logger.ts";
 import { OutputPump } from "./output-pump.ts";
 import type { OutputTarget } from "./output-target.ts";
 import { parseOutputUri } from "./stdio-uri.ts";
 
-/** What opening a process's streams needs to know of its surroundings. */
+/** What a process's streams are opened with. */
 interface IoContext {
   readonly namespace: string;
   readonly containerId: string;
   /** Empty for a container's init process. */
   readonly execId: string;
-  /** The pod's directory, for short-lived files. */
+  /** The pod's directory, for temporary files. */
   readonly directory: string;
   readonly ledger: Ledger;
-  /** Ends the opening; without one only a logger's own time limit does. */
+  /** Of opening; without it only a logger has a timeout. */
   readonly deadline?: Deadline;
   warn(message: string): void;
-  readonly loggerLimits?: Partial<LoggerLimits>;
+  readonly loggerTimeouts?: Partial<LoggerTimeouts>;
 }
 
 interface Outputs {
@@ -32,14 +32,14 @@ interface Outputs {
 }
 
 /**
- * Opens the client's ends of a process's streams. None of it waits for a client; a logger is waited for until it is
- * ready. Throws InvalidArgument for a scheme that is not known, NotFound for a FIFO that is missing, and
- * FailedPrecondition for a logger that fails. Nothing is left open then.
+ * Opens the client's ends of a process's streams. Waits for a logger to be ready, but never for a client. Throws
+ * InvalidArgument for an unknown scheme, NotFound for a missing FIFO, and FailedPrecondition for a logger that fails;
+ * then nothing is left open.
  */
 export async function openProcessIo(stdio: StdioPaths, context: IoContext): Promise<HostIo> {
   const outputs = await openOutputs(stdio, context);
   try {
-    // A logger's task has no stdin, as containerd's own shim has it.
+    // With a logger there is no stdin, as in containerd's own shim.
     const stdin = stdio.stdin !== "" && !outputs.logger ? new FifoInput(stdio.stdin) : undefined;
     return new HostIo(stdio.terminal, stdin, outputs, context);
   } catch (error) {
@@ -52,7 +52,7 @@ export async function openProcessIo(stdio: StdioPaths, context: IoContext): Prom
   }
 }
 
-/** The scheme of stdout decides for both streams; a terminal has its output on stdout alone. */
+/** The scheme of stdout applies to both streams; a terminal has only stdout. */
 async function openOutputs(stdio: StdioPaths, context: IoContext): Promise<Outputs> {
   const stdout = parseOutputUri(stdio.stdout);
   const stderr = parseOutputUri(stdio.terminal ? "" : stdio.stderr);
@@ -97,11 +97,11 @@ async function startLogger(
     directory: context.directory,
     ledger: context.ledger,
     deadline,
-    ...(context.loggerLimits && { limits: context.loggerLimits }),
+    ...(context.loggerTimeouts && { timeouts: context.loggerTimeouts }),
   });
 }
 
-/** The streams of one process: one pump an output, stdin the other way. */
+/** The streams of one process: a pump for each output, and stdin. */
 class HostIo implements ProcessIo {
   readonly wants: ProcessIo["wants"];
   readonly #pumps: { readonly stdout?: OutputPump; readonly stderr?: OutputPump };

@@ -14,7 +14,7 @@ function open(t: TestContext, mode: string, scheme = "binary") {
   const file = join(work, "log");
   const logger = join(work, "logger.mjs");
   const source = readFileSync(new URL("../../../test/fixtures/json-logger.mjs", import.meta.url), "utf8");
-  // A logger gets no PATH, so its interpreter has to be named.
+  // A logger does not get PATH, so the path of the interpreter is absolute.
   writeFileSync(logger, `#!${process.execPath}\n${source}`, { mode: 0o755 });
   const uri = `${scheme}://${logger}?${new URLSearchParams({ file, mode })}`;
   const lines = () =>
@@ -31,9 +31,9 @@ function open(t: TestContext, mode: string, scheme = "binary") {
       directory: work,
       ledger,
       warn: () => undefined,
-      loggerLimits: {
+      loggerTimeouts: {
         ready: mode === "never-ready" ? 1500 : 60_000,
-        end: mode === "stubborn" ? 1000 : 60_000,
+        exit: mode === "stubborn" ? 1000 : 60_000,
         kill: 500,
       },
     },
@@ -79,16 +79,16 @@ for (const [name, mode, scheme, message] of [
     "binary",
     /logger .*logger\.mjs: exited with status 7 before it was ready: no space left/,
   ],
-  ["ends without a word", "die-quietly", "binary", /exited with status 0 before it was ready/],
-  ["never gets ready", "never-ready", "binary", /waiting until it is ready: timed out after 1500 ms/],
+  ["exits without any output", "die-quietly", "binary", /exited with status 0 before it was ready/],
+  ["is never ready", "never-ready", "binary", /waiting until it is ready: timed out after 1500 ms/],
   ["closes without reporting", "", "binary-v2", /closed its ready pipe without reporting/],
 ] as const) {
-  test(`a logger that ${name} is a clear error, and nothing is left`, async (t) => {
+  test(`a logger that ${name} fails the call with the reason, and nothing is left`, async (t) => {
     const before = readdirSync("/proc/self/fd").length;
     const { opening, ledger } = open(t, mode, scheme);
     await assert.rejects(opening, message);
     assert.equal(ledger.resources.size, 0);
-    // Closing a socket takes a turn.
+    // Sockets close asynchronously.
     await pollUntil(
       () => readdirSync("/proc/self/fd").length <= before,
       within(20_000, "descriptors are left"),
@@ -112,12 +112,12 @@ test("a logger that does not exist is NotFound", async (t) => {
   assert.equal(ledger.resources.size, 0);
 });
 
-test("a logger that does not end gets SIGTERM, then SIGKILL", async (t) => {
+test("a logger that does not exit gets SIGTERM, then SIGKILL", async (t) => {
   const { opening, ledger, lines } = open(t, "stubborn");
   const io = await opening;
   const started = performance.now();
   await io.close();
-  assert.ok(performance.now() - started >= 1400, "it had its time");
+  assert.ok(performance.now() - started >= 1400, "it got its timeouts");
   assert.deepEqual(lines().at(-1), { signal: "SIGTERM" });
   assert.equal(ledger.resources.size, 0);
 });

@@ -5,19 +5,19 @@ import { readIntoBuffer } from "./buffer-reader.ts";
 import type { OutputTarget } from "./output-target.ts";
 
 /**
- * Copies one output stream of the guest to its target, one chunk at a time: a reader that stalls holds back this
- * stream and nothing else, and memory stays flat. A target that fails is given up; the guest is still read, so that
- * the container does not block on output that nobody can get.
+ * Copies one output stream of the guest to its target, one chunk at a time, so a stalled reader blocks only this stream
+ * and memory is constant. After an error of the target the output is discarded: the guest is still read, so that the
+ * container does not block.
  */
 export class OutputPump {
-  /** Resolves when the guest's stream has ended and all of it was handed over or given up. Never rejects. */
+  /** Resolves when the guest's stream has ended and all of it was written or discarded. Never rejects. */
   readonly done: Promise<void>;
   #finish: () => void = () => undefined;
   #source: Socket | undefined;
   #failed = false;
   #closed = false;
   #writing = false;
-  /** The guest closed its end, which it only does when the stream breaks. */
+  /** The guest closed its end, which it only does after an error. */
   #ended = false;
   #received = 0n;
   #expected: bigint | undefined;
@@ -32,7 +32,7 @@ export class OutputPump {
     });
   }
 
-  /** Begins to copy. Takes `socket` over. */
+  /** Starts to copy from `socket`, which the pump then owns. */
   attach(socket: Socket): void {
     const source = readIntoBuffer(socket, (chunk, next) => {
       this.#received += BigInt(chunk.length);
@@ -62,35 +62,35 @@ export class OutputPump {
   }
 
   /**
-   * Says how many bytes the process had written when it ended. The guest leaves the stream open, so this is its end;
-   * a background process that holds it may have sent more, which is copied as far as it came.
+   * Ends the copying after `bytes`, the number that the process had written when it exited: the guest leaves the stream
+   * open. What a background process has written beyond is copied as far as it has arrived.
    */
   endsAfter(bytes: bigint): void {
     this.#expected = bytes;
-    if (this.#closed) this.#tellLoss();
+    if (this.#closed) this.#warnOfLoss();
     else this.#settle();
   }
 
-  /** Closes when all has been copied, else goes on with `next`. */
+  /** Closes if everything was copied, else calls `next`. */
   #settle(next?: () => void): void {
     const complete = this.#ended || (this.#expected !== undefined && this.#received >= this.#expected);
     if (complete && !this.#writing) {
-      this.#tellLoss();
+      this.#warnOfLoss();
       this.close();
     } else next?.();
   }
 
-  #tellLoss(): void {
+  #warnOfLoss(): void {
     if (!this.#ended || this.#expected === undefined || this.#received >= this.#expected) return;
     this.warn(`${this.name}: the guest's stream ended after ${this.#received} of ${this.#expected} bytes`);
   }
 
-  /** How far it has come, for the state dump. */
+  /** Returns the progress, for the state dump. */
   describe(): Snapshot {
     return {
       bytes: Number(this.#received),
       ...(this.#expected !== undefined && { of: Number(this.#expected) }),
-      // For as long as this is so the target takes nothing.
+      // If it stays true, the target does not read.
       ...(this.#writing && { writing: true }),
       ...(this.#failed && { discarding: true }),
       ...(this.#closed && { closed: true }),
@@ -102,13 +102,13 @@ export class OutputPump {
     this.warn(`${this.name}: output is discarded from now on: ${HullError.from(error).message}`);
   }
 
-  /** Ends the copying at once; nobody is waited for. */
+  /** Ends the copying without waiting for a reader of what was written. */
   abandon(): void {
     this.close();
     this.target.abandon?.();
   }
 
-  /** Ends the copying. */
+  /** Ends the copying; what was written stays readable. */
   close(): void {
     this.#closed = true;
     this.#source?.destroy();

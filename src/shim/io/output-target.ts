@@ -1,12 +1,12 @@
-/** Where one output stream of a process goes on the host. */
+/** The destination of one output stream of a process on the host. */
 export interface OutputTarget {
   /**
-   * Hands one chunk over and calls `done` once its memory may be used again. Only one write at a time.
-   * After a failure every further write fails too.
+   * Writes one chunk, and calls `done` when its memory may be reused. Only one write at a time. After an error all
+   * further writes fail, too.
    */
   write(chunk: Uint8Array, done: (error?: Error) => void): void;
-  /** No more will come: whoever reads the other end sees end of file after all that was written. Idempotent. */
+  /** Ends the output: readers see end of file after what was written. Idempotent. */
   close(): void;
-  /** Closes at once, even if somebody could still come for what was written. Idempotent. */
+  /** Closes at once, without waiting for a reader of what was written. Idempotent. */
   abandon?(): void;
 }

@@ -5,15 +5,15 @@ import type { Deadline } from "../../core/deadline.ts";
 import { HullError } from "../../core/errors.ts";
 import { run } from "../../host/run.ts";
 
-/** The two ends of an anonymous pipe, both in blocking mode: the one for a child can be given away as it is. */
+/** The descriptors of an anonymous pipe, both in blocking mode, as a child expects them. */
 export interface Pipe {
   readonly read: number;
   readonly write: number;
 }
 
 /**
- * Makes pipes. Node has no pipe(2), and its own "pipe" for children is a socket pair, which a logger can't open
- * through /dev/fd. So these are FIFOs made in a fresh directory below `directory` and unlinked at once.
+ * Creates pipes. Node lacks pipe(2), and its "pipe" for children is a socket pair, which a logger cannot open through
+ * /dev/fd. So these are FIFOs, created in a temporary directory below `directory` and unlinked at once.
  */
 export async function makePipes(count: number, directory: string, deadline: Deadline): Promise<Pipe[]> {
   const scratch = await mkdtemp(join(directory, "pipes-")).catch((error: unknown) => {
@@ -24,7 +24,7 @@ export async function makePipes(count: number, directory: string, deadline: Dead
     const paths = Array.from({ length: count }, (_, index) => join(scratch, String(index)));
     await run(["mkfifo", "-m", "600", "--", ...paths], deadline);
     for (const path of paths) {
-      // With this one open, neither of the others waits for its counterpart.
+      // While this one is open, opening a single end does not block.
       const both = openSync(path, constants.O_RDWR | constants.O_NONBLOCK);
       try {
         const read = openSync(path, constants.O_RDONLY);

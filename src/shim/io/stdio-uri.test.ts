@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { parseOutputUri } from "./stdio-uri.ts";
 
-test("every form of a stdout value", () => {
+test("parses every form of a stdout value", () => {
   assert.deepEqual(parseOutputUri(""), { kind: "none" });
   assert.deepEqual(parseOutputUri("/run/fifo/a b"), { kind: "fifo", path: "/run/fifo/a b" });
   assert.deepEqual(parseOutputUri("fifo:///run/x"), { kind: "fifo", path: "/run/x" });
@@ -16,7 +16,7 @@ test("every form of a stdout value", () => {
   assert.equal(parseOutputUri("binary-v2:///bin/l").kind, "logger");
 });
 
-test("what is none of them is InvalidArgument", () => {
+test("any other stdout value is InvalidArgument", () => {
   for (const value of [
     "x",
     "http://h/x",
@@ -32,7 +32,7 @@ test("what is none of them is InvalidArgument", () => {
     assert.throws(
       () => parseOutputUri(value),
       (error: Error) => error.message.length < 1_000,
-      "the message holds all of it",
+      "the message contains the whole value",
     );
   }
 });

@@ -1,6 +1,6 @@
 import { invalidArgument } from "../../core/errors.ts";
 
-/** What a task's stdout path asks for (containerd core/runtime/v2 README, "Logging"). */
+/** A parsed stdout or stderr value (containerd core/runtime/v2 README, "Logging"). */
 type OutputUri =
   | { readonly kind: "none" }
   | { readonly kind: "fifo"; readonly path: string }
@@ -9,27 +9,27 @@ type OutputUri =
       readonly kind: "logger";
       readonly path: string;
       readonly args: readonly string[];
-      /** `binary-v2`: the logger must say that it is ready; closing the ready pipe means failure. */
+      /** `binary-v2`: the logger must report that it is ready; closing the ready pipe is a failure. */
       readonly mustReport: boolean;
     };
 
 /**
- * Reads a stdout or stderr value: empty, a FIFO's path, `fifo://`, `file://`, `binary://` or `binary-v2://`.
- * Throws InvalidArgument for another scheme or a path that is not absolute.
+ * Parses a stdout or stderr value: empty, a FIFO's path, `fifo://`, `file://`, `binary://` or `binary-v2://`. Throws
+ * InvalidArgument for another scheme or a relative path.
  */
 export function parseOutputUri(value: string): OutputUri {
   if (value === "") return { kind: "none" };
   const scheme = /^([A-Za-z][A-Za-z0-9+.-]*):/.exec(value)?.[1]?.toLowerCase();
   if (scheme === undefined) return { kind: "fifo", path: absolute(value, value) };
   if (!value.startsWith("//", scheme.length + 1))
-    throw invalidArgument(`stdio ${told(value)}: not a valid URI`);
+    throw invalidArgument(`stdio ${shortened(value)}: not a valid URI`);
   let url: URL;
   let decoded: string;
   try {
     url = new URL(value);
     decoded = decodeURIComponent(url.pathname);
   } catch {
-    throw invalidArgument(`stdio ${told(value)}: not a valid URI`);
+    throw invalidArgument(`stdio ${shortened(value)}: not a valid URI`);
   }
   const path = absolute(decoded, value);
   switch (scheme) {
@@ -42,21 +42,21 @@ export function parseOutputUri(value: string): OutputUri {
       return { kind: "logger", path, args: loggerArguments(url), mustReport: scheme === "binary-v2" };
     default:
       throw invalidArgument(
-        `stdio ${told(value)}: scheme ${told(scheme)} is not supported: use a FIFO's path, file://, binary:// or binary-v2://`,
+        `stdio ${shortened(value)}: scheme ${shortened(scheme)} is not supported: use a FIFO's path, file://, binary:// or binary-v2://`,
       );
   }
 }
 
-/** A value as an error tells it. */
-const told = (value: string) => (value.length > 200 ? `${value.slice(0, 200)}...` : value);
+/** Shortens a value for an error. */
+const shortened = (value: string) => (value.length > 200 ? `${value.slice(0, 200)}...` : value);
 
 function absolute(path: string, value: string): string {
   if (!path.startsWith("/") || path.includes("\0"))
-    throw invalidArgument(`stdio ${told(value)}: the path is not absolute`);
+    throw invalidArgument(`stdio ${shortened(value)}: the path is not absolute`);
   return path;
 }
 
-/** Each key of the query, followed by its first value. */
+/** Returns each key of the query, followed by its first value. */
 function loggerArguments(url: URL): string[] {
   const keys = new Set(url.searchParams.keys());
   return [...keys].flatMap((key) => [key, url.searchParams.get(key) ?? ""]);

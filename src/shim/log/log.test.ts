@@ -8,7 +8,7 @@ import { HullError } from "../../core/errors.ts";
 import { printable } from "../../core/printable.ts";
 import { createLog, FifoSink } from "./log.ts";
 
-test("lines that nobody takes are dropped whole, and it works again afterwards", (t) => {
+test("lines are dropped whole while nobody reads, and logging works again afterwards", (t) => {
   const directory = mkdtempSync(join(tmpdir(), "hull-log-"));
   t.after(() => rmSync(directory, { recursive: true }));
   const path = join(directory, "log");
@@ -34,7 +34,7 @@ test("lines that nobody takes are dropped whole, and it works again afterwards",
   assert.deepEqual([lines[0]?.msg, lines[0]?.pod, lines.at(-1)?.msg], ["message", "p", "again"]);
 });
 
-test("a descriptor that can't be written is no failure", () => {
+test("a descriptor that cannot be written to is not an error", () => {
   const sink = new FifoSink(openSync("/dev/full", constants.O_WRONLY));
   createLog("info", {}, sink).info("x");
   assert.equal(sink.dropped, 1);
@@ -51,10 +51,10 @@ test("an error and its causes are logged without terminal control sequences, and
   log.warn({ err: Object.assign(several, { stderr: cause.message }) }, "failed");
   const [first = "", second = "", third = ""] = lines;
   assert.ok(first.length < 16 * 1024, `${first.length} characters`);
-  const { err: told } = JSON.parse(first) as { err: { message: string; stack: string; code: string } };
-  assert.equal(told.code, "Unknown");
-  assert.match(told.message, /^stop: shutdown: no no/);
-  for (const text of [first, told.message, told.stack]) assert.equal(printable(text), text);
+  const { err: logged } = JSON.parse(first) as { err: { message: string; stack: string; code: string } };
+  assert.equal(logged.code, "Unknown");
+  assert.match(logged.message, /^stop: shutdown: no no/);
+  for (const text of [first, logged.message, logged.stack]) assert.equal(printable(text), text);
   assert.equal((JSON.parse(second) as { err: unknown }).err, "no error");
   assert.ok(third.length < 16 * 1024 && third.includes("aggregateErrors"), `${third.length} characters`);
   assert.equal(printable(third), third);

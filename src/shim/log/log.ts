@@ -1,30 +1,30 @@
 import { writeSync } from "node:fs";
-import { type Logger, pino } from "pino";
+import { type Logger as Log, pino } from "pino";
 import { printable } from "../../core/printable.ts";
 
-export type { Logger };
+export type { Log };
 
-/** The shim's standard error: containerd's `log` FIFO, opened by the launcher for both directions, non-blocking. */
+/** The shim's stderr: containerd's `log` FIFO, opened by the launcher for reading and writing, non-blocking. */
 const LOG_FD = 2;
-/** A line that could only be written in part is completed before the next one; beyond this it is cut. */
+/** Bytes of a line; longer ones are cut. */
 const LINE_LIMIT = 16 * 1024;
-/** Characters of an error's message, and of its stack, which repeats what each of its causes says. */
+/** Characters of an error's message, and of its stack, which contains the messages of all causes. */
 const ERROR_TEXT_LIMIT = 4096;
 
-/** A place for log lines that neither blocks nor fails: what nobody takes is dropped. */
+/** A destination of log lines that neither blocks nor fails: lines that cannot be written are dropped. */
 interface LineSink {
   write(line: string): void;
-  /** Lines dropped so far. */
+  /** How many lines were dropped so far. */
   readonly dropped: number;
 }
 
 /**
- * Lines to a non-blocking FIFO. While containerd is away they stay in the FIFO until it is full (64 KiB), then they
- * are dropped; it works again as soon as somebody reads.
+ * Writes lines to a non-blocking FIFO. While containerd is down they stay in the FIFO; once it is full (64 KiB), lines
+ * are dropped until it is read again.
  */
 export class FifoSink implements LineSink {
   readonly #fd: number;
-  /** The rest of a line that was written in part: two lines must not be mixed. */
+  /** The rest of a partly written line, which is written before the next one. */
   #rest: Uint8Array = new Uint8Array();
   #dropped = 0;
 
@@ -51,13 +51,13 @@ export class FifoSink implements LineSink {
     }
   }
 
-  /** Writes what is left of the last line. False when that is not possible now. */
+  /** Writes the rest of the last line. Returns false if that is not possible now. */
   #flush(): boolean {
     while (this.#rest.length > 0) {
       try {
         this.#rest = this.#rest.subarray(writeSync(this.#fd, this.#rest));
       } catch {
-        // EAGAIN: full; EPIPE, EIO, ENOSPC: nobody or nothing to write to. There is nobody to tell: count it.
+        // EAGAIN: full; EPIPE, EIO, ENOSPC: the line is lost. An error could not be reported anywhere.
         return false;
       }
     }
@@ -65,19 +65,19 @@ export class FifoSink implements LineSink {
   }
 }
 
-/** The shim's logger: one JSON line a message, to containerd's log. */
+/** Returns the shim's log: one JSON line per message, with `fields`, to containerd's log FIFO. */
 export function createLog(
   level: string,
   fields: Record<string, unknown>,
   sink: LineSink = new FifoSink(LOG_FD),
-): Logger {
+): Log {
   return pino(
     {
       ...{ level, base: fields, timestamp: pino.stdTimeFunctions.isoTime, messageKey: "msg" },
-      serializers: { err: pino.stdSerializers.wrapErrorSerializer(shown) },
+      serializers: { err: pino.stdSerializers.wrapErrorSerializer(printableError) },
       hooks: {
-        logMethod(words, method) {
-          method.apply(this, words.map((word: unknown) => shownValue(word)) as typeof words);
+        logMethod(args, method) {
+          method.apply(this, args.map((arg: unknown) => printableValue(arg)) as typeof args);
         },
       },
     },
@@ -85,17 +85,17 @@ export function createLog(
   );
 }
 
-/** Fields and messages may be in the words of a guest or a VMM, too. */
-function shownValue(value: unknown, limit?: number): unknown {
+/** Removes control sequences from fields and messages: they may contain text from a guest or a VMM. */
+function printableValue(value: unknown, limit?: number): unknown {
   if (typeof value === "string") return printable(value, limit);
   if (typeof value !== "object" || value === null || value instanceof Error) return value;
-  if (Array.isArray(value)) return value.map((entry) => shownValue(entry, limit));
+  if (Array.isArray(value)) return value.map((entry) => printableValue(entry, limit));
   const entries = Object.entries(value);
-  return Object.fromEntries(entries.map(([key, entry]) => [printable(key), shownValue(entry, limit)]));
+  return Object.fromEntries(entries.map(([key, entry]) => [printable(key), printableValue(entry, limit)]));
 }
 
-/** A cause may be in the words of a guest: they are for a terminal, too. */
-function shown<T extends { message: string; stack: string }>(error: T): T {
+/** Removes control sequences from an error and its causes, and shortens them. */
+function printableError<T extends { message: string; stack: string }>(error: T): T {
   if (!(typeof error?.message === "string" && typeof error.stack === "string")) return error; // not an error
-  return shownValue({ ...error }, ERROR_TEXT_LIMIT) as T;
+  return printableValue({ ...error }, ERROR_TEXT_LIMIT) as T;
 }

@@ -10,8 +10,8 @@ type Handler = (request: unknown, context: CallContext) => unknown;
 type Call = Grpc.ServerUnaryCall<unknown, unknown>;
 
 /**
- * Serves the same handlers over gRPC on a listening descriptor. The library is loaded here and nowhere else: it takes
- * 6 MiB, which a daemon that speaks ttrpc never spends.
+ * Serves the services over gRPC on a listening descriptor or a path. grpc-js is loaded only here: it takes 6 MiB, which
+ * daemons that speak ttrpc save.
  */
 export async function serveGrpc(
   services: readonly ServedService[],
@@ -23,13 +23,13 @@ export async function serveGrpc(
   for (const service of services) {
     for (const name of service.names) addService(grpc, server, name, service, report);
   }
-  // grpc-js cannot listen on a descriptor, but it takes connections.
+  // grpc-js cannot listen on a descriptor, but accepts connections.
   const injector = server.createConnectionInjector(grpc.ServerCredentials.createInsecure());
   const sockets = new Set<Socket>();
   const listener = createServer((socket) => {
     sockets.add(socket);
     socket.once("close", () => sockets.delete(socket));
-    socket.on("error", () => socket.destroy()); // the client is gone: its calls end with it
+    socket.on("error", () => socket.destroy()); // ends its calls
     injector.injectConnection(socket);
   });
   await new Promise<void>((resolve, reject) => {
@@ -40,12 +40,11 @@ export async function serveGrpc(
     close: () => void listener.close(),
     shutdown: async (graceMs) => {
       injector.drain(graceMs);
-      const limit = Deadline.after(graceMs, "the last answers");
       const closed = [...sockets].map(
         (socket) => new Promise<void>((resolve) => socket.once("close", resolve)),
       );
-      await limit.race(Promise.all(closed)).catch(() => undefined); // whoever keeps the connection loses it now
-      limit.dispose();
+      const disconnected = (limit: Deadline) => limit.race(Promise.all(closed));
+      await Deadline.within(graceMs, "the last responses", disconnected).catch(() => undefined); // closed below
       for (const socket of sockets) socket.destroy();
       server.forceShutdown();
     },
@@ -64,10 +63,10 @@ function addService(
   for (const [key, method] of Object.entries(definition.methods)) {
     const path = `/${name}/${method.name}`;
     const handler = (handlers as Record<string, Handler | undefined>)[key];
-    if (!handler || method.requestStream || method.responseStream) continue; // answers Unimplemented
+    if (!handler || method.requestStream || method.responseStream) continue; // Unimplemented
     methods[key] = methodDefinition(path, method);
     implementation[key] = (call, callback) => {
-      answer(name, handler, call).then(
+      respond(name, handler, call).then(
         (response) => callback(null, response),
         (thrown) => {
           const error = HullError.from(thrown);
@@ -96,8 +95,8 @@ function methodDefinition(path: string, method: MethodDefinition): Grpc.MethodDe
   };
 }
 
-/** As with ttrpc, a call has the client's time limit but goes on when the client goes away. */
-async function answer(service: string, handler: Handler, call: Call): Promise<unknown> {
+/** Runs a handler. As with ttrpc, it has the client's deadline but continues if the client disconnects. */
+async function respond(service: string, handler: Handler, call: Call): Promise<unknown> {
   const end = call.getDeadline();
   const ms = (typeof end === "number" ? end : end.getTime()) - Date.now();
   const deadline = Number.isFinite(ms) ? Deadline.after(ms, service) : Deadline.none();

@@ -14,9 +14,9 @@ import { socketTransport } from "../../ttrpc/node/socket-transport.ts";
 import { connectUnix } from "../../ttrpc/node/unix-socket.ts";
 import type { CallContext } from "../../ttrpc/server-route.ts";
 import { serveGrpc } from "./grpc.ts";
-import { noted, type Serving, served, serveTtrpc } from "./serving.ts";
+import { type Serving, served, serveTtrpc, tracked } from "./serving.ts";
 
-/** What the tests call, however it travels. */
+/** The calls of the tests, over either protocol. */
 interface Caller {
   connect(id: string, timeoutMs?: number): Promise<{ shimPid: number; version: string }>;
   state(id: string): Promise<unknown>;
@@ -82,11 +82,11 @@ for (const [protocol, { serve, call }] of Object.entries(PROTOCOLS)) {
         },
         ["containerd.task.v2.Task", "containerd.task.v3.Task"],
       );
-      serving = await serve([noted(service, calls)], { path }, (where) => reports.push(where));
+      serving = await serve([tracked(service, calls)], { path }, (where) => reports.push(where));
     });
     after(() => rm(directory, { recursive: true, force: true }));
 
-    it("answers under every name of a service, with the caller's time limit", async () => {
+    it("serves every name of a service, with the client's deadline", async () => {
       for (const name of ["containerd.task.v2.Task", "containerd.task.v3.Task"]) {
         const caller = await call(path, name);
         const answer = await caller.connect("c1", 5_000);
@@ -99,7 +99,7 @@ for (const [protocol, { serve, call }] of Object.entries(PROTOCOLS)) {
       }
     });
 
-    it("tells errors by their class, and reports what is a bug", async () => {
+    it("returns errors with their status, and reports bugs", async () => {
       const caller = await call(path, "containerd.task.v2.Task");
       const refused =
         (status: number, text: RegExp) => (error: { status?: number; code?: number; message: string }) => {
@@ -115,7 +115,7 @@ for (const [protocol, { serve, call }] of Object.entries(PROTOCOLS)) {
       caller.close();
     });
 
-    it("lets what is under way be answered when it shuts down", async () => {
+    it("completes pending calls when it shuts down", async () => {
       const caller = await call(path, "containerd.task.v2.Task");
       const slow = caller.connect("slow");
       await caller.connect("c2");

@@ -4,29 +4,29 @@ import { listen } from "../../ttrpc/node/unix-socket.ts";
 import type { Handlers } from "../../ttrpc/server.ts";
 import { Server } from "../../ttrpc/server.ts";
 
-/** A service that the daemon serves, whatever the protocol. */
+/** A service to serve, over ttrpc or gRPC. */
 export interface ServedService {
   readonly definition: ServiceDefinition;
   readonly handlers: Handlers<ServiceDefinition>;
-  /** The full names it answers to. */
+  /** The full names that it is served under. */
   readonly names: readonly string[];
 }
 
-/** A server at work. */
+/** A running server. */
 export interface Serving {
-  /** Takes no further connection. */
+  /** Accepts no further connections. */
   close(): void;
   /**
-   * Lets the calls under way be answered, at most `graceMs` milliseconds, and then clients hang up, at most as long;
-   * closes every connection that is left.
+   * Waits for pending calls, then for clients to disconnect, at most `graceMs` milliseconds each. Then closes the
+   * remaining connections.
    */
   shutdown(graceMs: number): Promise<void>;
 }
 
-/** Told of what a handler throws that is no HullError: a bug. */
+/** Gets what a handler throws that is not a HullError, which is a bug. */
 export type Report = (where: string, error: unknown) => void;
 
-/** A service for the list, its types checked against each other. */
+/** Returns a service to serve, after checking at compile time that its handlers fit its definition. */
 export function served<D extends ServiceDefinition>(
   definition: D,
   handlers: Handlers<D>,
@@ -35,11 +35,11 @@ export function served<D extends ServiceDefinition>(
   return { definition, handlers: handlers as Handlers<ServiceDefinition>, names };
 }
 
-/** The service, with each call noted while it is under way: `Delete c1`. None of its methods streams. */
-export function noted(service: ServedService, calls: PendingCalls): ServedService {
+/** Returns the service with every pending call in `calls`, such as `Delete c1`. Its methods must all be unary. */
+export function tracked(service: ServedService, calls: PendingCalls): ServedService {
   const handlers = Object.entries(service.handlers).map(([key, handler]) => {
     const name = service.definition.methods[key]?.name ?? key;
-    const note = async (request: Subject, context: never) => {
+    const track = async (request: Subject, context: never) => {
       const { id, sandboxId, execId } = request;
       const subject = [id ?? sandboxId, execId].filter((part) => part).join("/");
       const done = calls.begin(`${name} ${subject}`.trimEnd());
@@ -49,20 +49,20 @@ export function noted(service: ServedService, calls: PendingCalls): ServedServic
         done();
       }
     };
-    return [key, note];
+    return [key, track];
   });
   return { ...service, handlers: Object.fromEntries(handlers) };
 }
 
 type Handler = (request: Subject, context: never) => unknown;
-/** By which requests name what they are about. */
+/** The fields in which requests name their object. */
 interface Subject {
   readonly id?: string;
   readonly sandboxId?: string;
   readonly execId?: string;
 }
 
-/** Serves ttrpc on a listening descriptor. */
+/** Serves the services over ttrpc on a listening descriptor or a path. */
 export async function serveTtrpc(
   services: readonly ServedService[],
   where: { fd: number } | { path: string },
@@ -75,7 +75,7 @@ export async function serveTtrpc(
   const listener = await listen(server, where);
   return {
     close: () => void listener.close(),
-    // Go's client may take the end of a connection for that of its call when it finds both at once (its `dispatch`).
+    // If response and end of connection arrive at once, Go's client may fail the call (ttrpc client.go, `dispatch`).
     shutdown: (graceMs) => server.shutdown(graceMs, graceMs),
   };
 }

@@ -3,8 +3,6 @@ import type { ProcessState } from "../../pod/process.ts";
 import { Status } from "../../proto/generated/containerd/v1/types/task.ts";
 import type { Any } from "../../proto/generated/google/protobuf/any.ts";
 
-/** Turns containerd's wire values into the model's and back. */
-
 const STATUS: Readonly<Record<ProcessState, Status>> = {
   created: Status.CREATED,
   running: Status.RUNNING,
@@ -14,11 +12,15 @@ const STATUS: Readonly<Record<ProcessState, Status>> = {
   deleted: Status.STOPPED,
 };
 
+/** Returns containerd's status for a state of the pod model. */
 export function taskStatus(state: ProcessState): Status {
   return STATUS[state];
 }
 
-/** Decodes an Any that carries JSON of the type whose name ends so. Throws InvalidArgument. */
+/**
+ * Decodes an Any with a JSON object whose type URL ends with `typeSuffix`; `what` names it in errors. Throws
+ * InvalidArgument.
+ */
 export function jsonAny(what: string, any: Any | undefined, typeSuffix: string): Record<string, unknown> {
   if (!any?.typeUrl.endsWith(typeSuffix)) {
     throw invalidArgument(

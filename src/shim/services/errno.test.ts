@@ -24,16 +24,17 @@ import { taskService } from "./task.ts";
 
 type Operation = "create" | "start" | "exec" | "kill" | "wait" | "state" | "delete";
 
-/** Errnos and failures that must never be told in a class that containerd takes for the state of its object. */
+/** Errors of the host that must not reach containerd as one of `CODES_OF_OBJECTS`. */
 const FAULTS: readonly Error[] = [
   ...["ENOENT", "ENOTDIR", "ESRCH", "EEXIST", "ENOSYS"].map((code) =>
     Object.assign(new Error(`${code}: the fault`), { code }),
   ),
   new MissingToolError("losetup", "/usr/sbin:/sbin"),
 ];
-const ITS_OBJECT = ["NotFound", "AlreadyExists", "Unimplemented"];
+/** Codes that containerd relates to the object of its call. */
+const CODES_OF_OBJECTS = ["NotFound", "AlreadyExists", "Unimplemented"];
 
-/** Steps of the host in which each operation can fail. */
+/** The steps on the host that can fail in each operation. */
 const STEPS: Readonly<Partial<Record<Operation, readonly string[]>>> = {
   create: ["boot", "share", "bind", "plug", "io"],
   start: ["network"],
@@ -57,7 +58,7 @@ describe("errnos of the host", () => {
   });
   after(() => rm(bundle, { recursive: true }));
 
-  /** The task service of a pod on which `fault` comes up in `step`. */
+  /** A task service whose steps fail as `faults` says. */
   function setUp() {
     const faults = new Map<string, Error>();
     const at = async (step: string) => {
@@ -88,11 +89,11 @@ describe("errnos of the host", () => {
       plugDisk: async (disk: Parameters<typeof plug>[0]) => {
         await at("plug");
         const { serial, unplug } = await plug(disk);
-        const take = async () => {
+        const unplugAt = async () => {
           await at("unplug");
           await unplug();
         };
-        return { serial, unplug: take };
+        return { serial, unplug: unplugAt };
       },
       refreshNetwork: () => at("network"),
     });
@@ -109,7 +110,7 @@ describe("errnos of the host", () => {
       pod,
       version: "0",
       escalation: async () => "never",
-      createLimitMs: async () => Number.POSITIVE_INFINITY,
+      createTimeoutMs: async () => Number.POSITIVE_INFINITY,
       cgroupMode: async () => "v2",
       openIo: async (subject, stdio) => {
         await at("io");
@@ -135,7 +136,7 @@ describe("errnos of the host", () => {
       state: (changes) => service.state?.(messageOf(StateRequest, { id, ...changes }), context),
       delete: (changes) => service.delete?.(messageOf(DeleteRequest, { id, ...changes }), context),
     };
-    /** The class that a call ends with, as the server tells it. */
+    /** The code of a call's result, as the server returns it. */
     const outcome = async (operation: Operation, changes?: object) => {
       try {
         await calls[operation](changes);
@@ -158,7 +159,7 @@ describe("errnos of the host", () => {
   };
 
   for (const [operation, steps] of Object.entries(STEPS) as [Operation, string[]][]) {
-    it(`${operation}: a step of the host that fails is not the caller's object that is gone, there or unknown`, async () => {
+    it(`${operation}: a failing step on the host is not NotFound, AlreadyExists or Unimplemented`, async () => {
       for (const step of steps) {
         for (const fault of FAULTS) {
           const { faults, outcome } = setUp();
@@ -166,17 +167,17 @@ describe("errnos of the host", () => {
           faults.set(step, fault);
           const code = await outcome(operation);
           assert.notEqual(code, "OK", `${operation}: ${step} did not fail`);
-          assert.ok(!ITS_OBJECT.includes(code), `${operation}: ${step}: ${fault.message}: ${code}`);
+          assert.ok(!CODES_OF_OBJECTS.includes(code), `${operation}: ${step}: ${fault.message}: ${code}`);
           if (operation !== "delete") continue;
           faults.clear();
-          assert.equal(await outcome("delete"), "OK", `${step}: deleted once it works again`);
-          assert.equal(await outcome("delete"), "NotFound", "what is deleted is gone");
+          assert.equal(await outcome("delete"), "OK", `${step}: Delete succeeds once the step does`);
+          assert.equal(await outcome("delete"), "NotFound", "a second Delete");
         }
       }
     });
   }
 
-  it("what the caller has named is the caller's: a bundle, a FIFO, a container, an exec", async () => {
+  it("a missing or existing object that the caller names is NotFound or AlreadyExists", async () => {
     const { outcome } = setUp();
     const fifo = { stdout: "/no/such/fifo" };
     assert.equal(await outcome("create", { bundle: "/no/such/bundle" }), "NotFound");

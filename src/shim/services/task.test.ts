@@ -16,12 +16,12 @@ import { taskService } from "./task.ts";
 
 type Options = Parameters<typeof taskService>[0];
 
-/** The service of a pod, which asks for nothing that `options` does not say. */
+/** The service of a pod, with defaults for what `options` lacks. */
 function serviceOf(options: Pick<Options, "pod"> & Partial<Options>): ReturnType<typeof taskService> {
   return taskService({
     version: "0",
     escalation: async () => "never",
-    createLimitMs: async () => Number.POSITIVE_INFINITY,
+    createTimeoutMs: async () => Number.POSITIVE_INFINITY,
     cgroupMode: async () => "v2",
     openIo: async () => fakeIo(),
     creating: () => undefined,
@@ -31,7 +31,7 @@ function serviceOf(options: Pick<Options, "pod"> & Partial<Options>): ReturnType
   });
 }
 
-test("Shutdown ends the shim while its only container is being created, once that is undone", async () => {
+test("Shutdown during the only Create ends the shim after the Create was undone", async () => {
   const booting = deferred<void>();
   const pod = new Pod({
     id: "p1",
@@ -61,7 +61,7 @@ test("Shutdown ends the shim while its only container is being created, once tha
   assert.equal(await created, "Canceled");
 });
 
-test("Delete gives up the creation of a container in a running pod, and says NotFound once it is undone", async (t) => {
+test("Delete during a Create in a running pod cancels it, and is NotFound once it was undone", async (t) => {
   const bundle = await mkdtemp(join(tmpdir(), "hull-task-"));
   t.after(() => rm(bundle, { recursive: true }));
   const annotations = {
@@ -81,7 +81,7 @@ test("Delete gives up the creation of a container in a running pod, and says Not
   const service = serviceOf({ pod });
   const request = messageOf(CreateTaskRequest, { id: "c", bundle });
   const context = { deadline: Deadline.none() } as CallContext;
-  // Both in one packet, as containerd sends them when its client has gone away already.
+  // Both in one packet, as containerd sends them if its client has disconnected.
   const created = service.create?.(request, context);
   const deleted = service.delete?.({ id: "c", execId: "" }, context);
   await assert.rejects(async () => await deleted, { code: "NotFound" });
@@ -96,10 +96,14 @@ test("Delete gives up the creation of a container in a running pod, and says Not
   await pod.dispose();
 });
 
-test("a Create without a limit of the caller's ends after that of the configuration", async (t) => {
+test("a Create without a deadline has the configuration's timeout", async (t) => {
   const bundle = await mkdtemp(join(tmpdir(), "hull-task-"));
   t.after(() => rm(bundle, { recursive: true }));
-  const spec = { ociVersion: "1.0.2", process: { args: ["true"], cwd: "/" }, annotations: { is: "asked" } };
+  const spec = {
+    ociVersion: "1.0.2",
+    process: { args: ["true"], cwd: "/" },
+    annotations: { timeout: "short" },
+  };
   await writeFile(join(bundle, "config.json"), JSON.stringify(spec));
   const pod = new Pod({
     id: "p",
@@ -110,7 +114,7 @@ test("a Create without a limit of the caller's ends after that of the configurat
   let closed = 0;
   const service = serviceOf({
     pod,
-    createLimitMs: async ({ is }) => (is === "asked" ? 20 : Number.POSITIVE_INFINITY),
+    createTimeoutMs: async ({ timeout }) => (timeout === "short" ? 20 : Number.POSITIVE_INFINITY),
     openIo: async () => ({ ...fakeIo(), close: async () => void closed++ }),
   });
   const request = messageOf(CreateTaskRequest, { id: "c", bundle });
@@ -122,7 +126,7 @@ test("a Create without a limit of the caller's ends after that of the configurat
   assert.equal(closed, 1);
 });
 
-test("an Update whose limits have another form than a spec's is refused as the caller's fault", async () => {
+test("an Update with malformed resources is InvalidArgument", async () => {
   const sandbox = new FakeSandbox();
   const pod = podOn(sandbox);
   const spec = { process: { args: ["true"] }, root: { path: "rootfs" } };
@@ -143,7 +147,7 @@ test("an Update whose limits have another form than a spec's is refused as the c
   await pod.dispose();
 });
 
-test("Wait ends with the time that its client gives it", async () => {
+test("Wait ends with its caller's deadline", async () => {
   const pod = podOn(new FakeSandbox());
   const spec = { process: { args: ["true"] }, root: { path: "rootfs" } };
   const stdio = { stdin: "", stdout: "", stderr: "", terminal: false };

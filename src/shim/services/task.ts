@@ -12,39 +12,39 @@ import { jsonAny, taskStatus } from "./conversions.ts";
 import { type CgroupMode, metricsAny } from "./stats/metrics-any.ts";
 import { metricsV2 } from "./stats/metrics-v2.ts";
 
-/** The same messages are served under both names (containerd 1.x asks for v2, 2.x tries v3 first where told so). */
+/** The names that the service is called by: v2 by containerd 1.x, v3 by 2.x if the shim reported version 3. */
 export const TASK_SERVICES = ["containerd.task.v2.Task", "containerd.task.v3.Task"] as const;
 
 interface TaskServiceOptions {
   readonly pod: Pod;
   readonly version: string;
-  /** What follows a SIGTERM, from the configuration. */
+  /** When SIGKILL follows SIGTERM, from the configuration. */
   escalation(): Promise<SignalRequest["escalation"]>;
-  /** The limit of a Create whose container has these annotations, from the configuration. */
-  createLimitMs(annotations: Readonly<Record<string, string>>): Promise<number>;
-  /** Which metrics the host's containerd wants. */
+  /** The timeout of a Create whose container has these annotations, from the configuration. */
+  createTimeoutMs(annotations: Readonly<Record<string, string>>): Promise<number>;
+  /** The type of metrics that the host's containerd expects. */
   cgroupMode(): Promise<CgroupMode>;
-  /** Called before anything is created: from then on the shim is in use. */
+  /** Called before anything is created, which marks the shim as used. */
   creating(): void;
   /** Opens the client's ends of a process's streams. */
   openIo(owner: ProcessRef, stdio: StdioPaths, deadline: Deadline): Promise<ProcessIo>;
-  /** Whether the pod is to live on without containers: the sandbox service ends it. */
+  /** Whether the pod keeps running without containers, until ShutdownSandbox. */
   outlivesContainers(): boolean;
-  /** Called by Shutdown where there is no container, at most ones that are being created; resolves when everything of the pod has been freed. */
+  /** Called by Shutdown if no container exists, except those being created. Resolves when the pod was released. */
   shutdown(): Promise<void>;
 }
 
 const SIGNAL_LIMIT = 64;
-/** Type of an exec's spec and of Update's resources: JSON in an Any, named after the OCI Go packages. */
+/** The types of an exec's spec and of Update's resources: JSON in an Any, named after the OCI Go packages. */
 const PROCESS_TYPE = "opencontainers/runtime-spec/1/Process";
 const RESOURCES_TYPE = "opencontainers/runtime-spec/1/LinuxResources";
 
 type TaskHandlers = Handlers<typeof TaskDefinition>;
 
-/** containerd's task service (containerd api/runtime/task/v2/shim.proto) on the pod model. */
+/** Returns the handlers of containerd's task service (api/runtime/task/v2/shim.proto) on the pod model. */
 export function taskService(options: TaskServiceOptions): TaskHandlers {
   return {
-    ...lifeCalls(options),
+    ...lifecycleCalls(options),
     ...processCalls(options),
     ...resourceCalls(options),
     ...shimCalls(options),
@@ -52,7 +52,7 @@ export function taskService(options: TaskServiceOptions): TaskHandlers {
 }
 
 /** From Create to Delete. */
-function lifeCalls(options: TaskServiceOptions): TaskHandlers {
+function lifecycleCalls(options: TaskServiceOptions): TaskHandlers {
   const { pod } = options;
   return {
     async create(request, { deadline }) {
@@ -64,7 +64,7 @@ function lifeCalls(options: TaskServiceOptions): TaskHandlers {
       const { id, bundle, rootfs } = request;
       const prepare = async (limit: Deadline) => {
         const spec = await readSpec(bundle);
-        limit.shorten(await options.createLimitMs(spec.annotations ?? {}), `create container ${id}`);
+        limit.shorten(await options.createTimeoutMs(spec.annotations ?? {}), `create container ${id}`);
         const io = await options.openIo({ containerId: id, execId: "" }, stdio, limit);
         return { bundle, spec, rootfs, stdio, io };
       };
@@ -107,7 +107,7 @@ function lifeCalls(options: TaskServiceOptions): TaskHandlers {
     },
 
     async delete({ id, execId }, { deadline }) {
-      // A container that is only being created is none yet, and is the pod's to give up.
+      // The pod cancels a Create that is still pending.
       const pid = knownPid(pod, id);
       const exit = execId
         ? await pod.container(id).deleteExec(execId, deadline)
@@ -151,13 +151,13 @@ function processCalls(options: TaskServiceOptions): TaskHandlers {
     },
 
     async pids({ id }) {
-      // In the host there is one process for the whole VM; guest pids would be read as the host's.
+      // The guest's PIDs would be taken for PIDs of the host.
       return { processes: [{ pid: pod.container(id).pid, info: undefined }] };
     },
   };
 }
 
-/** What a container may use and has used. */
+/** A container's resources: limits, freezer and statistics. */
 function resourceCalls(options: TaskServiceOptions): TaskHandlers {
   const { pod } = options;
   return {
@@ -191,7 +191,7 @@ function resourceCalls(options: TaskServiceOptions): TaskHandlers {
   };
 }
 
-/** The shim itself. */
+/** Calls that concern the shim. */
 function shimCalls(options: TaskServiceOptions): TaskHandlers {
   const { pod } = options;
   return {
@@ -200,7 +200,7 @@ function shimCalls(options: TaskServiceOptions): TaskHandlers {
     },
 
     async shutdown() {
-      // What is only being created ends with the shim.
+      // A Create that is still pending is cancelled.
       if (pod.containers.length === 0 && !options.outlivesContainers()) await options.shutdown();
       return {};
     },
@@ -217,7 +217,7 @@ function stdioPaths(request: {
   return { stdin, stdout, stderr, terminal };
 }
 
-/** 0 for unknown containers, of which containerd asks in its liveness check (Connect), too. */
+/** 0 for an unknown container, with which containerd calls Connect to check that the shim is alive. */
 function knownPid(pod: Pod, id: string): number {
   try {
     return pod.container(id).pid;

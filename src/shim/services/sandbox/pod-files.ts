@@ -1,6 +1,6 @@
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { HullError, invalidArgument } from "../../../core/errors.ts";
+import { HullError, ignoring, invalidArgument } from "../../../core/errors.ts";
 import type { PodFile } from "../../../oci/sandbox-request.ts";
 import type { DNSConfig } from "../../../proto/generated/runtime/v1/pod_sandbox_config.ts";
 
@@ -11,8 +11,8 @@ ff02::2\tip6-allrouters
 `;
 
 /**
- * Writes hostname, hosts and resolv.conf of a pod to `directory`: containerd leaves these to a shim that is the
- * sandboxer. Without DNS settings the pod gets the host's, as everywhere in CRI.
+ * Writes a pod's hostname, hosts and resolv.conf to `directory`, which containerd leaves to a shim that is the
+ * sandboxer. Without DNS settings the pod gets the host's resolv.conf, as always in CRI.
  */
 export async function writePodFiles(
   directory: string,
@@ -38,7 +38,7 @@ export async function writePodFiles(
 const isSet = ({ servers, searches, options }: DNSConfig) =>
   servers.length + searches.length + options.length > 0;
 
-/** resolv.conf(5). Throws InvalidArgument for a value that would be more than one word. */
+/** Returns the text of resolv.conf(5). Throws InvalidArgument for a value that is not a single word. */
 export function resolvConf({ servers, searches, options }: DNSConfig): string {
   for (const word of [...servers, ...searches, ...options]) {
     if (!/^[^\s#;]+$/.test(word))
@@ -51,8 +51,9 @@ export function resolvConf({ servers, searches, options }: DNSConfig): string {
 }
 
 async function hostResolvConf(): Promise<string> {
-  return await readFile("/etc/resolv.conf", "utf8").catch((error: NodeJS.ErrnoException) => {
-    if (error.code === "ENOENT") return ""; // a host without one has no DNS to give
+  try {
+    return (await readFile("/etc/resolv.conf", "utf8").catch(ignoring("ENOENT"))) ?? "";
+  } catch (error) {
     throw HullError.wrap("the host's resolv.conf", error);
-  });
+  }
 }

@@ -17,8 +17,8 @@ import { writePodFiles } from "./pod-files.ts";
 const CONFIG_TYPE = "runtime.v1.PodSandboxConfig";
 
 /**
- * What CreateSandbox asks for: the bundle's `config.json` where there is one (a client that made a spec; CRI makes
- * none), CRI's pod configuration over it. Writes the pod's files below `podDirectory`.
+ * Returns the sandbox that CreateSandbox requests: from CRI's pod configuration, and the bundle's `config.json` if the
+ * client wrote one (CRI does not). Writes the pod's files below `podDirectory`.
  */
 export async function readSandboxRequest(
   request: CreateSandboxRequest,
@@ -37,16 +37,16 @@ export async function readSandboxRequest(
     ...base,
     hostname,
     netns: request.netnsPath || base.netns,
-    // The VM is the pod's own: whatever it sets there is nobody else's.
+    // Any sysctl is allowed: it only affects the pod's VM.
     sysctls: { ...base.sysctls, ...config?.linux?.sysctls },
     annotations: { ...base.annotations, ...config?.annotations, ...request.annotations },
-    ...(config?.linux && ofThePod(config.linux, id)),
+    ...(config?.linux && limitsAndCgroup(config.linux, id)),
     files: await writePodFiles(join(podDirectory, "etc"), hostname, config?.dnsConfig),
   };
 }
 
-/** Limits and cgroup of a pod that has no spec to say so. */
-function ofThePod({ resources, cgroupParent }: LinuxPodSandboxConfig, id: string) {
+/** Returns limits and cgroup of CRI's pod configuration. */
+function limitsAndCgroup({ resources, cgroupParent }: LinuxPodSandboxConfig, id: string) {
   const { memoryLimitInBytes = 0n, cpuQuota = 0n, cpuPeriod = 0n, cpuShares = 0n } = resources ?? {};
   return {
     limits: limitsOfResources({
@@ -57,7 +57,7 @@ function ofThePod({ resources, cgroupParent }: LinuxPodSandboxConfig, id: string
   };
 }
 
-/** As containerd's CRI plugin names the cgroup of a sandbox's container (`getCgroupsPath`). */
+/** Returns the cgroup path that containerd's CRI plugin gives the sandbox container (`getCgroupsPath`). */
 function sandboxCgroup(parent: string, id: string): string {
   const name = basename(parent);
   return name.endsWith(".slice") ? `${name}:cri-containerd:${id}` : join(parent, id);

@@ -72,7 +72,7 @@ describe("the sandbox service", () => {
 
   const id = { sandboxId: "p1" };
 
-  it("is created once, also by two calls at a time", async () => {
+  it("is created once, even by two concurrent calls", async () => {
     const { handlers } = setUp();
     const calls = [1, 2].map(async () => await handlers.createSandbox(createRequest(), context));
     const [first, second] = await Promise.allSettled(calls);
@@ -81,7 +81,7 @@ describe("the sandbox service", () => {
     assert.ok(refused?.status === "rejected" && withCode("AlreadyExists")(refused.reason));
   });
 
-  it("makes a pod of CRI's configuration, runs it, and ends it", async () => {
+  it("creates a pod from CRI's configuration, starts, stops and shuts it down", async () => {
     const { handlers, requests, service, pod, sandbox, shutdowns } = setUp();
     await handlers.createSandbox(
       createRequest({
@@ -138,7 +138,7 @@ describe("the sandbox service", () => {
     assert.equal(pod.state, "stopped");
   });
 
-  it("tells when the VM is lost", async () => {
+  it("returns from WaitSandbox when the VM is lost", async () => {
     const { handlers, sandbox } = setUp();
     await handlers.createSandbox(createRequest(), context);
     await handlers.startSandbox(id, context);
@@ -149,7 +149,7 @@ describe("the sandbox service", () => {
     assert.ok((exitedAt?.seconds ?? 0n) > 0n);
   });
 
-  it("fails the start with the cause, and waits for nothing then", async () => {
+  it("fails the start with the cause, and WaitSandbox returns at once", async () => {
     const { handlers } = setUp(async () => {
       throw unavailable("no kernel");
     });
@@ -159,7 +159,7 @@ describe("the sandbox service", () => {
     await handlers.stopSandbox({ ...id, timeoutSecs: 0 }, context);
   });
 
-  it("takes a spec from the bundle where there is one", async () => {
+  it("reads the spec of the bundle if there is one", async () => {
     const { handlers, requests } = setUp();
     const config = join(directory, "config.json");
     const spec = { hostname: "from-spec", process: { args: ["x"] }, annotations: { "a/spec": "0" } };
@@ -174,7 +174,7 @@ describe("the sandbox service", () => {
     assert.deepEqual(requests[0]?.annotations, { "a/spec": "0", "a/call": "2" });
   });
 
-  it("refuses wrong order, other sandboxes and unknown options", async () => {
+  it("refuses calls in the wrong order, other sandboxes and unknown options", async () => {
     const { handlers, service } = setUp();
     await assert.rejects(
       handlers.startSandbox(id, context) as Promise<unknown>,
@@ -200,7 +200,7 @@ describe("the sandbox service", () => {
     );
   });
 
-  it("lets no line of its own into resolv.conf", () => {
+  it("refuses DNS settings with line breaks", () => {
     const dns = { servers: ["1.1.1.1\nnameserver 6.6.6.6"], searches: [], options: [] };
     assert.throws(() => resolvConf(dns), withCode("InvalidArgument"));
   });

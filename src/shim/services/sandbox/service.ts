@@ -14,19 +14,19 @@ import { readSandboxRequest } from "./request.ts";
 
 interface SandboxServiceOptions {
   readonly pod: Pod;
-  /** The sandbox's id is the pod's. */
+  /** The id of the sandbox and of the pod. */
   readonly id: string;
   /** The pod's directory. */
   readonly directory: string;
   readonly version: string;
   cgroupMode(): Promise<CgroupMode>;
-  /** Called before the sandbox is created: from then on the shim is in use. */
+  /** Called before the sandbox is created, which marks the shim as used. */
   creating(): void;
-  /** Called by ShutdownSandbox; resolves when everything of the pod has been freed. */
+  /** Called by ShutdownSandbox; resolves when the pod was released. */
   shutdown(): Promise<void>;
 }
 
-/** The sandbox of this shim, as containerd's sandbox API sees it (containerd api/runtime/sandbox/v1/sandbox.proto). */
+/** containerd's sandbox service (api/runtime/sandbox/v1/sandbox.proto) on the pod model. */
 export class SandboxService {
   readonly #options: SandboxServiceOptions;
   #request: SandboxRequest | undefined;
@@ -40,23 +40,24 @@ export class SandboxService {
     });
   }
 
-  /** Whether the pod was made by this service: then it lives until ShutdownSandbox, with or without containers. */
+  /** Whether the pod was created by this service. Then it runs until ShutdownSandbox, with or without containers. */
   get owns(): boolean {
     return this.#request !== undefined;
   }
 
+  /** Returns the handlers of the service. */
   handlers(): Handlers<typeof SandboxDefinition> {
     const { pod, id } = this.#options;
     return {
       createSandbox: async (request) => {
-        this.#known(request.sandboxId);
+        this.#checkId(request.sandboxId);
         this.#options.creating();
         const exists = () => this.#request !== undefined || pod.state !== "new";
         if (exists()) throw alreadyExists(`sandbox ${id} already exists`);
-        const made = await readSandboxRequest(request, this.#options.directory);
-        // Another call, or the shim's end, may have been faster.
+        const sandboxRequest = await readSandboxRequest(request, this.#options.directory);
+        // Another call may have created it meanwhile, or the shim is shutting down.
         if (exists()) throw alreadyExists(`sandbox ${id} already exists`);
-        this.#request = made;
+        this.#request = sandboxRequest;
         return {};
       },
 
@@ -66,7 +67,7 @@ export class SandboxService {
       },
 
       platform: ({ sandboxId }) => {
-        this.#known(sandboxId);
+        this.#checkId(sandboxId);
         const platform = {
           os: "linux",
           architecture: goArchitecture(process.arch),
@@ -77,19 +78,19 @@ export class SandboxService {
       },
 
       stopSandbox: async ({ sandboxId }, { deadline }) => {
-        this.#known(sandboxId);
+        this.#checkId(sandboxId);
         await deadline.race(pod.stop());
         return {};
       },
 
       waitSandbox: async ({ sandboxId }, { deadline }) => {
-        this.#known(sandboxId);
+        this.#checkId(sandboxId);
         const { at, reason } = await deadline.race(pod.ended);
         return { exitStatus: reason === undefined ? 0 : KILLED_STATUS, exitedAt: toTimestamp(at) };
       },
 
       sandboxStatus: ({ sandboxId, verbose }) => {
-        this.#known(sandboxId);
+        this.#checkId(sandboxId);
         return {
           sandboxId,
           pid: this.#started?.sandbox.pid ?? 0,
@@ -102,20 +103,20 @@ export class SandboxService {
       },
 
       pingSandbox: ({ sandboxId }) => {
-        this.#known(sandboxId);
+        this.#checkId(sandboxId);
         if (pod.state !== "running")
           throw failedPrecondition(`sandbox ${id} is not running: it is ${pod.state}`);
         return {};
       },
 
       shutdownSandbox: async ({ sandboxId }) => {
-        this.#known(sandboxId);
+        this.#checkId(sandboxId);
         await this.#options.shutdown();
         return {};
       },
 
       sandboxMetrics: async ({ sandboxId }, { deadline }) => {
-        this.#known(sandboxId);
+        this.#checkId(sandboxId);
         const alive = pod.containers.filter(({ init }) => init.alive);
         const stats = await Promise.all(alive.map((container) => container.stats(deadline)));
         const data = metricsAny(await this.#options.cgroupMode(), sumMetrics(stats.map(metricsV2)));
@@ -126,7 +127,7 @@ export class SandboxService {
 
   async #start(sandboxId: string, deadline: Deadline) {
     const { pod, id } = this.#options;
-    this.#known(sandboxId);
+    this.#checkId(sandboxId);
     if (!this.#request) throw failedPrecondition(`sandbox ${id} cannot be started: it was not created`);
     if (pod.state !== "new") throw failedPrecondition(`sandbox ${id} cannot be started: it is ${pod.state}`);
     const sandbox = await pod.start(this.#request, deadline);
@@ -134,8 +135,8 @@ export class SandboxService {
     return this.#started;
   }
 
-  /** One shim serves one sandbox. Throws NotFound. */
-  #known(id: string): void {
+  /** Throws NotFound for any sandbox but the one of this shim. */
+  #checkId(id: string): void {
     if (id !== this.#options.id)
       throw notFound(`sandbox ${id} does not exist: this shim serves ${this.#options.id}`);
   }
@@ -153,7 +154,7 @@ export class SandboxService {
   }
 }
 
-/** Node's name of an architecture as Go and OCI spell it. */
+/** Returns Go's and OCI's name for an architecture of Node. */
 function goArchitecture(arch: string): string {
   return { x64: "amd64", ia32: "386" }[arch] ?? arch;
 }

@@ -1,20 +1,20 @@
 /**
- * Reads the kernel's cgroup v2 files (admin-guide/cgroup-v2, "Interface Files") as the guest sent them. The guest may
- * send anything: what does not parse counts as absent or zero, nothing throws, and every list has an end.
+ * Parsers of the kernel's cgroup v2 files (admin-guide/cgroup-v2, "Interface Files"), which the guest sends. It may
+ * send anything: what cannot be parsed counts as absent or zero, nothing throws, and every list is bounded.
  */
 
-/** What the kernel writes as `max`: no limit. */
+/** Stands for the kernel's `max`: no limit. */
 export const UNLIMITED = 2n ** 64n - 1n;
 
-/** A sum as 64 bits can hold it. */
+/** Returns the value, or the largest 64-bit number if that is less. */
 export function uint64Of(value: bigint): bigint {
   return value > UNLIMITED ? UNLIMITED : value;
 }
 
-/** A file's text; the guest's names are looked up as own properties only. */
+/** The text of each file, by name. Names are from the guest, so only own properties may be read. */
 export type CgroupFiles = Readonly<Record<string, string>>;
 
-/** Real files of this kind are below 8 KiB; only io.stat grows, with the number of devices. */
+/** Characters of a file. Real files are below 8 KiB, except io.stat, which grows with the number of devices. */
 const FILE_LIMIT = 64 * 1024;
 const LINES_LIMIT = 512;
 
@@ -24,7 +24,7 @@ function lines(files: CgroupFiles, name: string): string[] {
   return text.slice(0, FILE_LIMIT).split("\n", LINES_LIMIT);
 }
 
-/** A decimal number that fits into 64 bits, or `max`. */
+/** Parses a decimal number of at most 64 bits, or `max` as `UNLIMITED`; else returns undefined. */
 export function uint64(text: string | undefined): bigint | undefined {
   if (text === "max") return UNLIMITED;
   if (text === undefined || !/^\d{1,20}$/.test(text)) return undefined;
@@ -32,12 +32,12 @@ export function uint64(text: string | undefined): bigint | undefined {
   return value > UNLIMITED ? undefined : value;
 }
 
-/** A file of one value, such as `memory.current`. */
+/** Parses a file of one value, such as `memory.current`. */
 export function single(files: CgroupFiles, name: string): bigint | undefined {
   return uint64(lines(files, name)[0]?.trim());
 }
 
-/** Reads a flat-keyed file, such as `memory.stat`: a function from key to value, 0 for what is not there. */
+/** Parses a flat-keyed file, such as `memory.stat`. Returns a function from key to value; 0 if there is none. */
 export function flatKeyed(files: CgroupFiles, name: string): (key: string) => bigint {
   const values = new Map<string, bigint>();
   for (const line of lines(files, name)) {
@@ -54,6 +54,7 @@ interface NestedLine {
   readonly text: (field: string) => string | undefined;
 }
 
+/** Parses a nested-keyed file, such as `io.stat`. */
 export function nestedKeyed(files: CgroupFiles, name: string): NestedLine[] {
   return lines(files, name)
     .filter((line) => line.includes("="))

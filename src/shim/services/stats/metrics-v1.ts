@@ -11,7 +11,7 @@ import type {
 import { UNLIMITED, uint64Of } from "./cgroup-files.ts";
 
 /**
- * cgroup v1 metrics, for hosts with cgroup v1, of a guest that only has v2:
+ * Returns cgroup v1 metrics, for hosts with cgroup v1, computed from the guest's v2 metrics:
  *
  * | v1                                       | v2                                                                  |
  * | ---------------------------------------- | ------------------------------------------------------------------- |
@@ -28,7 +28,7 @@ import { UNLIMITED, uint64Of } from "./cgroup-files.ts";
  * | blkio.io_service_bytes, io_serviced      | io.stat rbytes, wbytes; rios, wios                                  |
  * | pids, hugetlb, rdma, network             | the same numbers                                                    |
  *
- * Without a counterpart, and zero: cpu.usage.per_cpu, pg_pg_in and pg_pg_out, the other blkio lists, cgroup_stats.
+ * Zero, for want of a counterpart: cpu.usage.per_cpu, pg_pg_in and pg_pg_out, the other blkio lists, cgroup_stats.
  */
 export function metricsV1(v2: MetricsV2): MetricsV1 {
   return {
@@ -38,7 +38,7 @@ export function metricsV1(v2: MetricsV2): MetricsV1 {
       failcnt,
       pagesize,
     })),
-    // v1 readers know no limit as 0.
+    // In v1, 0 means no limit.
     pids: {
       current: v2.pids?.current ?? 0n,
       limit: v2.pids?.limit === UNLIMITED ? 0n : (v2.pids?.limit ?? 0n),
@@ -53,7 +53,7 @@ export function metricsV1(v2: MetricsV2): MetricsV1 {
   };
 }
 
-/** The limit that v1 shows where there is none: the largest number of pages in a signed 64-bit count of bytes. */
+/** What the v1 files contain for no limit: 2^63 - 1 bytes, rounded down to pages. */
 const V1_UNLIMITED = 2n ** 63n - 4096n;
 
 const limitV1 = (limit: bigint) => (limit > V1_UNLIMITED ? V1_UNLIMITED : limit);

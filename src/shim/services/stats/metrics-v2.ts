@@ -11,10 +11,10 @@ import type {
 import { type CgroupFiles, flatKeyed, nestedKeyed, single, uint64, uint64Of } from "./cgroup-files.ts";
 import { parseNetDev } from "./net-dev.ts";
 
-/** What a container has one line of for each device. */
+/** Lines of a file with one line per device. */
 const DEVICES_LIMIT = 256;
 
-/** containerd's cgroup v2 metrics of what the guest read. cpu, memory and pids are always there: readers rely on it. */
+/** Returns containerd's cgroup v2 metrics from the guest's files. cpu, memory and pids are always set. */
 export function metricsV2({ cgroupFiles: files, netDev }: GuestStats): Metrics {
   return {
     pids: { current: single(files, "pids.current") ?? 0n, limit: single(files, "pids.max") ?? 0n },
@@ -65,7 +65,7 @@ function memory(files: CgroupFiles): MemoryStat {
     slabUnreclaimable: stat("slab_unreclaimable"),
     pgfault: stat("pgfault"),
     pgmajfault: stat("pgmajfault"),
-    // Since Linux 5.9 these are counted apart for anonymous and file pages; containerd has one number for both.
+    // Since Linux 5.9 anonymous and file pages are counted separately; containerd has one number for both.
     workingsetRefault: uint64Of(stat("workingset_refault_anon") + stat("workingset_refault_file")),
     workingsetActivate: uint64Of(stat("workingset_activate_anon") + stat("workingset_activate_file")),
     workingsetNodereclaim: stat("workingset_nodereclaim"),
@@ -118,7 +118,7 @@ function io(files: CgroupFiles): IOEntry[] {
   return entries;
 }
 
-/** A pressure file (accounting/psi); absent where the guest's kernel does not account it. */
+/** Parses a pressure file (accounting/psi), which a kernel without PSI does not have. */
 function pressure(files: CgroupFiles, name: string): PSIStats | undefined {
   const found = new Map(nestedKeyed(files, name).map(({ key, text }) => [key, text]));
   const data = (kind: "some" | "full"): PSIData | undefined => {
@@ -140,7 +140,7 @@ function percentage(text: string | undefined): number {
   return /^\d{1,3}(\.\d{1,6})?$/.test(text ?? "") ? Math.min(100, Number(text)) : 0;
 }
 
-/** Page sizes that Linux has, as they are written in file names: `hugetlb.2MB.current`. */
+/** A page size in a file name: `hugetlb.2MB.current`. */
 const HUGETLB_CURRENT = /^hugetlb\.(\d{1,4}[KMG]B)\.current$/;
 const PAGE_SIZES_LIMIT = 16;
 

@@ -107,7 +107,7 @@ describe("metrics of a container", () => {
     assert.equal(metrics.network.length, 2);
   });
 
-  it("sends the messages that CRI-O dereferences even when the guest sent nothing", () => {
+  it("sends the messages that CRI-O dereferences even if the guest sent nothing", () => {
     const nothing = metricsV2({ cgroupFiles: {}, netDev: "" });
     const v1 = MetricsV1.decode(metricsAny("v1", nothing).value);
     for (const part of [
@@ -130,11 +130,11 @@ describe("metrics of a container", () => {
     assert.equal(metricsAny("v2", nothing).typeUrl, "io.containerd.cgroups.v2.Metrics");
   });
 
-  it("knows a directory that is no cgroup2 mount", async () => {
+  it("detects a file system that is not cgroup2", async () => {
     assert.equal(await hostCgroupMode("/proc"), "v1");
   });
 
-  it("adds up the containers of a pod", () => {
+  it("adds up the metrics of a pod's containers", () => {
     const one = metricsV2({ cgroupFiles: FILES, netDev: NET_DEV });
     const sum = sumMetrics([one, one]);
     assert.equal(sum.cpu?.usageUsec, 6000n);
@@ -157,7 +157,7 @@ describe("metrics of a container", () => {
 });
 
 describe("a hostile guest's statistics", () => {
-  /** Text that is nearly right: real keys and signs in any order with any number. */
+  /** Almost valid text: real keys, separators and numbers in any order. */
   const line = fc
     .array(
       fc.oneof(
@@ -191,7 +191,7 @@ describe("a hostile guest's statistics", () => {
     fc.string({ maxLength: 20 }),
   );
 
-  it("never throws, and what comes of it can be encoded", () => {
+  it("never throws, and the metrics can be encoded", () => {
     fc.assert(
       fc.property(fc.dictionary(name, line), line, (cgroupFiles, netDev) => {
         const metrics = metricsV2({ cgroupFiles, netDev });
@@ -219,7 +219,7 @@ describe("a hostile guest's statistics", () => {
     assert.ok(metrics.network.length <= 64);
   });
 
-  it("takes no number that 64 bits can't hold and no name that no interface can have", () => {
+  it("ignores numbers of more than 64 bits and invalid interface names", () => {
     const files = {
       "memory.current": "18446744073709551616",
       "pids.current": "-1",

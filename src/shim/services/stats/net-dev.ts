@@ -1,6 +1,6 @@
 import { uint64 } from "./cgroup-files.ts";
 
-/** Counters of one network interface; the names are those of containerd's metrics. */
+/** Counters of one network interface, with the names of containerd's metrics. */
 interface InterfaceCounters {
   readonly name: string;
   readonly rxBytes: bigint;
@@ -13,13 +13,13 @@ interface InterfaceCounters {
   readonly txDropped: bigint;
 }
 
-/** A pod has a handful. */
+/** Interfaces that are read; a pod has a handful. */
 const INTERFACES_LIMIT = 64;
 const TEXT_LIMIT = 64 * 1024;
 /** An interface's name: 15 bytes at most, neither slash nor space (netdevice(7)). */
 const LINE = /^\s*([^\s/:]{1,15}):\s*(\d[\d\s]*)$/;
 
-/** Reads `/proc/net/dev` (proc(5)): two lines of heading, then a line of sixteen counters for each interface. */
+/** Parses `/proc/net/dev` (proc(5)): two header lines, then a line of sixteen counters for each interface. */
 export function parseNetDev(text: string): InterfaceCounters[] {
   const found: InterfaceCounters[] = [];
   for (const line of text.slice(0, TEXT_LIMIT).split("\n")) {

@@ -8,16 +8,16 @@ import { uint64Of } from "./cgroup-files.ts";
 import { metricsV2 } from "./metrics-v2.ts";
 
 /**
- * The metrics of a pod from those of its containers: usage adds up, a limit is unlimited where one container's is.
- * Pressure does not add up and is left out; the network is the pod's own and the same in every container.
+ * Returns a pod's metrics from those of its containers: usage and limits are added, pressure is left out. The network
+ * is the pod's, so it is the same in every container.
  */
 export function sumMetrics(containers: readonly Metrics[]): Metrics {
   const none = metricsV2({ cgroupFiles: {}, netDev: "" });
   return containers.reduce<Metrics>(
     (sum, one) => ({
       pids: add(sum.pids, one.pids),
-      cpu: without(add(sum.cpu, one.cpu)),
-      memory: without(add<MemoryStat>(sum.memory, one.memory)),
+      cpu: withoutPressure(add(sum.cpu, one.cpu)),
+      memory: withoutPressure(add<MemoryStat>(sum.memory, one.memory)),
       memoryEvents: add<MemoryEvents>(sum.memoryEvents, one.memoryEvents),
       rdma: undefined,
       io: { usage: addDevices(sum.io?.usage ?? [], one.io?.usage ?? []), psi: undefined },
@@ -28,7 +28,7 @@ export function sumMetrics(containers: readonly Metrics[]): Metrics {
   );
 }
 
-/** Adds the counters of two messages, field by field. */
+/** Adds the counters of two messages, field by field. A sum with `UNLIMITED` stays that. */
 function add<T extends object>(left: T | undefined, right: T | undefined): T | undefined {
   if (!left || !right) return left ?? right;
   const counters = Object.entries(right).map(([name, value]) => {
@@ -39,7 +39,7 @@ function add<T extends object>(left: T | undefined, right: T | undefined): T | u
   return Object.fromEntries(counters) as T;
 }
 
-function without<T extends { psi: unknown }>(message: T | undefined): T | undefined {
+function withoutPressure<T extends { psi: unknown }>(message: T | undefined): T | undefined {
   return message && { ...message, psi: undefined };
 }
 
