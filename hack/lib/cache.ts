@@ -4,14 +4,14 @@ import { homedir } from "node:os";
 import { join } from "node:path";
 import { sha256 } from "./run.ts";
 
-/** What is slow to fetch or to compile is kept here; it may be removed at any time. */
+/** The cache of what is slow to fetch or to compile. It may be removed at any time. */
 export const CACHE = join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "hull");
 
-/** Does something while no other process does anything under the same lock file. */
+/** Runs `work` while holding the lock file, which only one process at a time can. */
 export function locked<T>(file: string, work: () => T): T {
   const lock = openSync(file, "w");
   try {
-    // flock(2) locks what the descriptor stands for: it stays locked after flock(1) has ended, until it is closed here.
+    // flock(2) locks the open file description, so the lock outlives flock(1) and ends when the descriptor is closed here.
     execFileSync("flock", ["3"], { stdio: ["ignore", "ignore", "inherit", lock] });
     return work();
   } finally {
@@ -19,23 +19,23 @@ export function locked<T>(file: string, work: () => T): T {
   }
 }
 
-/** The key of something that is made of these parts, in this order. */
+/** Returns the cache key for these inputs, in this order. */
 export function keyOf(...parts: readonly string[]): string {
   return sha256(parts.join("\0")).slice(0, 32);
 }
 
 /**
- * The cached directory `kind`/`key`; makes it where it is missing. `make` is given a scratch directory and, in it, the empty
- * directory that becomes the cached one if `make` succeeds.
+ * Returns the cached directory `kind`/`key`, created by `make` if it is missing. `make` gets a scratch directory and, in it,
+ * an empty directory that becomes the cached one if `make` succeeds.
  */
 export function madeOnce(kind: string, key: string, make: (work: string, result: string) => void): string {
-  const folder = join(CACHE, kind);
-  const made = join(folder, key);
+  const directory = join(CACHE, kind);
+  const made = join(directory, key);
   if (existsSync(made)) return made;
-  mkdirSync(folder, { recursive: true });
-  return locked(join(folder, "lock"), () => {
-    if (existsSync(made)) return made; // by a process that had the lock before
-    const work = mkdtempSync(join(folder, "work-"));
+  mkdirSync(directory, { recursive: true });
+  return locked(join(directory, "lock"), () => {
+    if (existsSync(made)) return made; // by the previous holder of the lock
+    const work = mkdtempSync(join(directory, "work-"));
     try {
       const result = join(work, "result");
       mkdirSync(result);

@@ -6,10 +6,10 @@ import { dirname } from "node:path";
 /** The repository's root. */
 export const ROOT = dirname(dirname(import.meta.dirname));
 
-/** The C compiler: `cc`, or what CC names. */
+/** The C compiler: $CC, by default `cc`. */
 export const CC = process.env.CC ?? "cc";
 
-/** Runs a command to its end and returns its output; the command's messages are shown. Throws where it fails. */
+/** Runs a command in the repository's root and returns its stdout; its stderr is passed on. Throws if it fails. */
 export function run(
   command: string,
   args: readonly string[],
@@ -24,17 +24,17 @@ export function run(
   }
 }
 
-/** What the compiler calls itself: part of every key, because another compiler makes other code. */
+/** Returns the compiler's name and version, which are part of every cache key of compiled code. */
 export function compilerVersion(): string {
   return run(CC, ["--version"]);
 }
 
-/** The SHA-256 of bytes or text, in hex. */
+/** Returns the SHA-256 of bytes or text, in hex. */
 export function sha256(bytes: string | NodeJS.ArrayBufferView): string {
   return createHash("sha256").update(bytes).digest("hex");
 }
 
-/** The names in a list file: one a line, `#` begins a comment. */
+/** Returns the entries of a list file: one per line; `#` starts a comment. */
 export function readList(path: string): string[] {
   return readFileSync(path, "utf8")
     .split("\n")

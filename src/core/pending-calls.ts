@@ -1,5 +1,5 @@
 /** A call that has not been answered yet. */
-export interface PendingCall {
+interface PendingCall {
   /** Method and object: `Task.Delete c1`. */
   readonly name: string;
   /** Milliseconds since it began. */

@@ -6,7 +6,7 @@ import { HullError, ignoring } from "../core/errors.ts";
 import { TEMPLATE_FORMAT, type TemplateFacts } from "./key.ts";
 
 /** The name of the manifest in a template's directory. */
-export const MANIFEST_FILE = "manifest.json";
+const MANIFEST_FILE = "manifest.json";
 /** Has one byte per clone: appending is atomic, and the modification time is that of the last use. */
 export const HITS_FILE = "hits";
 

@@ -20,7 +20,7 @@ import { Deadline } from "../core/deadline.ts";
 import { unavailable } from "../core/errors.ts";
 import type { VmSpec } from "../hypervisor/hypervisor.ts";
 import { templateKey } from "./key.ts";
-import { HITS_FILE, MANIFEST_FILE } from "./manifest.ts";
+import { HITS_FILE } from "./manifest.ts";
 import { type Template, TemplateStore } from "./store.ts";
 import { obtainTemplate, TemplateUse } from "./template.ts";
 
@@ -101,7 +101,7 @@ test("a change of anything that a clone depends on selects another template", as
 });
 
 const edit = async (path: string, change: (manifest: Record<string, unknown>) => void) => {
-  const file = join(path, MANIFEST_FILE);
+  const file = join(path, "manifest.json");
   const manifest = JSON.parse(await readFile(file, "utf8"));
   change(manifest);
   await writeFile(file, JSON.stringify(manifest));
@@ -116,12 +116,12 @@ const DAMAGES: { name: string; damage: (path: string) => Promise<unknown>; says:
     { name: "missing state", damage: (path) => rm(join(path, "state")), says: /state: it is missing/ },
     {
       name: "no manifest",
-      damage: (path) => rm(join(path, MANIFEST_FILE)),
+      damage: (path) => rm(join(path, "manifest.json")),
       says: /manifest.json: it is missing/,
     },
     {
       name: "a manifest that is cut off",
-      damage: (path) => truncate(join(path, MANIFEST_FILE), 50),
+      damage: (path) => truncate(join(path, "manifest.json"), 50),
       says: /truncated/,
     },
     {

@@ -3,23 +3,22 @@ import { join } from "node:path";
 import type { BuildOptions, Plugin } from "esbuild";
 import { ROOT } from "../run.ts";
 
-/** Where bundles go. */
+/** The directory of the bundles. */
 export const LIB = join(ROOT, "dist/lib");
 
-/** A file that esbuild makes of others. */
-export interface Bundle {
+/** A bundle that esbuild builds. */
+interface Bundle {
   readonly entry: string;
   /** In dist/lib. */
   readonly output: string;
-  /** The most bytes it may have: a larger bundle starts slower in every pod. */
+  /** The maximum size in bytes: a larger bundle slows down the start of every pod. */
   readonly budget: number;
   readonly options?: BuildOptions;
 }
 
 /**
- * What every pod's shim holds in memory is made small: names are shortened (hull-shim.cjs.map has the long ones), which
- * saves 1 MiB a pod, and the text is wrapped as a module and ASCII, so that it can be used as it lies in the file
- * (src/bin/shim.ts).
+ * Saves memory in every pod's shim. Short names save 1 MiB per pod (hull-shim.cjs.map has the long ones). The text is ASCII
+ * and wrapped as a module, so that V8 can use the mapped file (src/bin/shim.ts).
  */
 const COMPACT: BuildOptions = {
   minifyIdentifiers: true,
@@ -29,41 +28,41 @@ const COMPACT: BuildOptions = {
   footer: { js: "})" },
 };
 
-/** The programs of ours that Node runs. */
+/** hull's programs that run in Node. */
 export const PROGRAMS: readonly Bundle[] = [
   { entry: "src/bin/hull-shim.ts", output: "hull-shim.cjs", budget: 524_000, options: COMPACT },
   { entry: "src/bin/shim.ts", output: "shim.cjs", budget: 4_000 },
   { entry: "src/bin/hull.ts", output: "hull.cjs", budget: 1_500_000 },
 ];
 
-/** Libraries that few daemons need stay out of the programs, which load them from beside themselves. */
-const APART = [
+/** Libraries that few daemons need are not bundled with the programs, which load them from their own directory. */
+const EXTERNAL = [
   { module: "@grpc/grpc-js", file: "build/src/index.js", output: "grpc.cjs", budget: 900_000 },
-  // Only for a configuration that no shim before has parsed (src/config/parse/document-cache.ts).
+  // Only for a configuration that no shim has parsed before (src/config/parse/document-cache.ts).
   { module: "yaml", file: "dist/index.js", output: "yaml.cjs", budget: 400_000 },
 ];
-const loadedFromBeside: Plugin = {
-  name: "loaded-from-beside",
+const externalLibraries: Plugin = {
+  name: "external-libraries",
   setup(build) {
-    for (const { module, output } of APART) {
+    for (const { module, output } of EXTERNAL) {
       build.onResolve({ filter: new RegExp(`^${module}$`) }, () => ({ path: `./${output}`, external: true }));
     }
   },
 };
 
-/** The libraries beside the programs. */
-export const LIBRARIES: readonly Bundle[] = APART.map(({ module, file, output, budget }) => ({
+/** Libraries that programs load on demand. */
+export const LIBRARIES: readonly Bundle[] = EXTERNAL.map(({ module, file, output, budget }) => ({
   entry: `node_modules/${module}/${file}`,
   output,
   budget,
 }));
 
-/** Makes a bundle. */
+/** Builds a bundle in dist/lib. */
 export async function bundle({ entry, output, options }: Bundle): Promise<void> {
   if (!existsSync(join(ROOT, entry))) throw new Error(`${entry} is missing: cannot build`);
   const { build } = await import("esbuild");
-  // V8 tells a compiled form of another text by the text's length only: there must never be an old one beside a new text.
-  // And a new text is a new file: running shims have the old one mapped.
+  // V8 checks only the text's length, so the code cache of an old text must not stay next to a new one. And running shims
+  // have the old text mapped, so it must not be overwritten.
   for (const old of [output, `${output}.code`]) rmSync(join(LIB, old), { force: true });
   const result = await build({
     absWorkingDir: ROOT,
@@ -77,8 +76,8 @@ export async function bundle({ entry, output, options }: Bundle): Promise<void> 
     minifyWhitespace: true,
     minifySyntax: true,
     legalComments: "linked",
-    plugins: [loadedFromBeside],
-    // import() becomes require(): a script that is loaded from its compiled form has no other.
+    plugins: [externalLibraries],
+    // import() becomes require(), because a script that is loaded from a code cache has no import().
     supported: { "dynamic-import": false },
     metafile: true,
     logLevel: "warning",
@@ -87,11 +86,11 @@ export async function bundle({ entry, output, options }: Bundle): Promise<void> 
   writeFileSync(join(LIB, `${output}.meta.json`), JSON.stringify(result.metafile));
 }
 
-/** The bundles in dist/lib that are larger than their budgets, a line for each. */
+/** Returns a line for each bundle in dist/lib that exceeds its budget. */
 export function tooLarge(): string[] {
   return [...PROGRAMS, ...LIBRARIES].flatMap(({ output, budget }) => {
     const { size } = statSync(join(LIB, output));
-    const advice = `dist/lib/${output}.meta.json tells what is in it`;
-    return size > budget ? [`${output} has ${size} bytes, its budget is ${budget} (${advice})`] : [];
+    const advice = `dist/lib/${output}.meta.json lists its contents`;
+    return size > budget ? [`${output}: ${size} bytes exceed the budget of ${budget} (${advice})`] : [];
   });
 }

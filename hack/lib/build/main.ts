@@ -2,22 +2,23 @@
  * Builds dist/ from src/, native/ and configs/ (`npm run build`):
  *
  *   dist/lib/hull-shim.cjs, hull.cjs     the daemon and the CLI, one bundle each
- *   dist/lib/hull-shim.cjs.code          V8's compiled form of the daemon, for the Node that built it
- *   dist/lib/shim.cjs                    what starts the daemon from that form
- *   dist/lib/grpc.cjs, yaml.cjs          libraries that are loaded only by a daemon that needs them
- *   dist/lib/node                        link to the Node that built it: what the launchers run
- *   dist/bin/containerd-shim-hull-v2     the small static launcher, for QuickJS
- *   dist/bin/hull                        launcher of the CLI
- *   dist/libexec/pod-localhost           the helper behind port-forward, from native/
- *   dist/libexec/copy-sparse             copies a template's memory for a clone, from native/
- *   dist/libexec/kill-user               ends all that runs as a pod's user, from native/
- *   dist/libexec/seccomp-exec            filters the system calls of a program that does not, from native/
- *   dist/lib/vsock.node, memory.node     the kernel's vsock, and memory for the kernel, from native/
- *   dist/lib/mount-api.node              mounts by descriptor, from native/
- *   dist/man/                            manual pages, made from the help texts and the configuration schema
+ *   dist/lib/hull-shim.cjs.code          V8's code cache of the daemon, for the Node that built it
+ *   dist/lib/shim.cjs                    starts the daemon from the code cache
+ *   dist/lib/grpc.cjs, yaml.cjs          libraries that a daemon loads if it needs them
+ *   dist/lib/node                        symlink to the Node that built it, which the launchers run
+ *   dist/bin/containerd-shim-hull-v2     the launcher, a small static program with QuickJS
+ *   dist/bin/hull                        the launcher of the CLI
+ *   dist/libexec/pod-localhost           native/: the helper behind port-forward
+ *   dist/libexec/copy-sparse             native/: copies a template's memory for a clone
+ *   dist/libexec/kill-user               native/: kills all processes of a pod's VM user
+ *   dist/libexec/seccomp-exec            native/: runs a program with a seccomp filter
+ *   dist/lib/vsock.node                  native/: addon for the kernel's vsock
+ *   dist/lib/memory.node                 native/: addon that returns memory to the kernel
+ *   dist/lib/mount-api.node              native/: addon that mounts by descriptor
+ *   dist/man/                            manual pages, from the help texts and the configuration schema
  *   dist/configs/                        configs/ with @HULL@ replaced by dist's path, so that they work in place
  *
- * A step whose inputs did not change is skipped (dist/.stamps holds a hash of each step's inputs).
+ * A step whose inputs have not changed is skipped; dist/.stamps has a hash of each step's inputs.
  */
 import {
   chmodSync,
@@ -44,8 +45,8 @@ lib=$(dirname "$(readlink -f "$0")")/../lib
 exec "$lib/node" --no-warnings "$lib/hull.cjs" "$@"
 `;
 
-/** Lets the daemon load everything once and keeps what V8 made of it. */
-function compiledForm(): void {
+/** Runs the daemon until it has loaded everything, and saves V8's code cache. */
+function codeCache(): void {
   run(process.execPath, ["--no-warnings", "--v8-pool-size=0", join(LIB, "shim.cjs"), "--keep-code"]);
 }
 
@@ -68,7 +69,7 @@ async function manPages(output: string): Promise<void> {
   }
 }
 
-/** Replaces the directory in one step, so that a reader never sees half of it. */
+/** Replaces the directory by a complete one. */
 function configs(output: string): void {
   const next = `${output}.next`;
   rmSync(next, { recursive: true, force: true });
@@ -92,7 +93,7 @@ async function buildAll(): Promise<void> {
   for (const program of PROGRAMS) {
     await step(program.output, sources, join(LIB, program.output), () => bundle(program));
   }
-  await step("code", sources, join(LIB, "hull-shim.cjs.code"), compiledForm);
+  await step("code", sources, join(LIB, "hull-shim.cjs.code"), codeCache);
   await step("launcher", [], join(DIST, "bin/hull"), launcher);
   const shimLauncher = (output: string) => buildProgram(SHIM_LAUNCHER, output);
   await step(

@@ -3,25 +3,25 @@ import { dirname, join } from "node:path";
 import { CC, ROOT, run } from "../run.ts";
 
 const WARNINGS = ["-Wall", "-Wextra", "-Werror"];
-/** The headers of Node-API lie beside the Node that builds. Its functions are found in the Node that loads the addon. */
+/** The headers of Node-API of the Node that runs the build. */
 const NODE_HEADERS = join(dirname(dirname(realpathSync(process.execPath))), "include/node");
 
-/** How the helpers in native/ are compiled. */
+/** The compiler's flags for the helpers in native/. */
 export const PROGRAM_FLAGS: readonly string[] = ["-O2", ...WARNINGS];
-/** How the addons in native/ are compiled. */
+/** The compiler's flags for the addons in native/. */
 export const ADDON_FLAGS: readonly string[] = ["-O2", "-fPIC", ...WARNINGS, "-isystem", NODE_HEADERS];
 
-/** Helpers that are programs of their own -> their sources in native/. */
+/** The helper programs and their sources in native/. */
 export const PROGRAMS: Readonly<Record<string, readonly string[]>> = {
   "pod-localhost": ["pod-localhost.c", "confine.c"],
   "copy-sparse": ["copy-sparse.c"],
   "kill-user": ["kill-user.c"],
   "seccomp-exec": ["seccomp-exec.c"],
 };
-/** Addons of Node, each of one source in native/. */
+/** The addons for Node, with one source each in native/. */
 export const ADDONS: readonly string[] = ["vsock", "memory", "mount-api"];
 
-/** Compiles a helper. Static: they start at every pod's start, one runs beside it. */
+/** Compiles a helper, statically, because helpers run at every pod's start. */
 export function nativeProgram(sources: readonly string[], output: string): void {
   const files = sources.map((file) => join(ROOT, "native", file));
   run(CC, [...PROGRAM_FLAGS, "-static", "-s", "-o", output, ...files]);

@@ -1,7 +1,6 @@
 /**
- * Static programs of TypeScript: esbuild's bundle -> QuickJS-ng bytecode -> linked with the engine and the sys module
- * (guest-agent/sys). The same inputs give the same bytes. The engine (25 s to compile) and the sys module are kept in the
- * user's cache.
+ * Builds static programs from TypeScript: esbuild's bundle becomes QuickJS-ng bytecode, which is linked with the engine and
+ * the sys module (guest-agent/sys). Builds are reproducible. The engine (25 s to compile) and the sys module are cached.
  */
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
@@ -18,7 +17,7 @@ const SECTIONS = ["-ffunction-sections", "-fdata-sections"];
 export const PACKAGE = "qjs-src";
 const ENGINE = ["quickjs", "libregexp", "libunicode", "dtoa"];
 const STATIC = ["-static", "-s", "-Wl,--gc-sections", "-Wl,--build-id=none", "-Wl,-z,norelro"];
-/** How the sys module is compiled; it includes the engine's headers. */
+/** The compiler's flags for the sys module, without the path of the engine's headers. */
 export const SYS_FLAGS = [...COMMON, "-Wall", "-Wextra", "-Werror", ...SECTIONS];
 const SANITIZERS = "-fsanitize=address,undefined";
 const SANITIZED = [
@@ -29,18 +28,18 @@ const SANITIZED = [
   "-DHULL_FREE_ALL",
 ];
 
-/** The JavaScript engine, compiled. */
-export interface Engine {
+/** The compiled JavaScript engine. */
+interface Engine {
   readonly key: string;
   /** The directory of its sources. */
   readonly sources: string;
-  /** What a program is linked with. */
+  /** The objects that a program is linked with. */
   readonly objects: readonly string[];
   /** Compiles JavaScript to bytecode. */
   readonly compiler: string;
 }
 
-/** QuickJS-ng as Debian has it; compiled on first use. */
+/** Returns QuickJS-ng from Debian's sources, compiled on first use. */
 export function engine(): Engine {
   const [source = ""] = debianPackages("sid", [PACKAGE]);
   const sources = join(source, "usr/src/quickjs-ng");
@@ -48,7 +47,7 @@ export function engine(): Engine {
   const names = readdirSync(sources).filter((name) => /\.[ch]$/.test(name));
   const texts = names.sort().map((name) => readFileSync(join(sources, name), "utf8"));
   const key = keyOf(compilerVersion(), ...flags, ...texts);
-  const folder = madeOnce("qjs-engine", key, (work, result) => {
+  const cached = madeOnce("qjs-engine", key, (work, result) => {
     console.error("build: compiling QuickJS-ng (once)");
     const all = [...ENGINE, "quickjs-libc", "qjsc"];
     const mapped = [...flags, `-ffile-prefix-map=${sources}=qjs`];
@@ -61,8 +60,8 @@ export function engine(): Engine {
     run(CC, [...all.map(object), "-lm", "-ldl", "-lpthread", "-o", join(result, "qjsc")]);
     for (const name of ENGINE) renameSync(object(name), join(result, `${name}.o`));
   });
-  const objects = ENGINE.map((name) => join(folder, `${name}.o`));
-  return { key, sources, objects, compiler: join(folder, "qjsc") };
+  const objects = ENGINE.map((name) => join(cached, `${name}.o`));
+  return { key, sources, objects, compiler: join(cached, "qjsc") };
 }
 
 /** The objects of the sys module. */
@@ -70,20 +69,20 @@ function sysObjects({ key, sources }: Engine, sanitize: boolean): string[] {
   const flags = [...SYS_FLAGS, ...(sanitize ? SANITIZED : [])];
   const names = readdirSync(SYS).filter((name) => /\.[chS]$/.test(name));
   const texts = names.sort().map((name) => readFileSync(join(SYS, name), "utf8"));
-  const folder = madeOnce("qjs-sys", keyOf(key, compilerVersion(), ...flags, ...texts), (_, result) => {
-    // Paths are mapped away: neither the clone's nor the cache's place may show in the result.
+  const cached = madeOnce("qjs-sys", keyOf(key, compilerVersion(), ...flags, ...texts), (_, result) => {
+    // The result must not depend on the paths of clone and cache.
     const mapped = [`-ffile-prefix-map=${ROOT}=.`, `-ffile-prefix-map=${sources}=qjs`, `-isystem${sources}`];
     const files = names.filter((name) => name.endsWith(".c")).map((name) => join(SYS, name));
     run(CC, [...flags, ...mapped, "-c", ...files], { cwd: result });
   });
-  return readdirSync(folder)
+  return readdirSync(cached)
     .sort()
-    .map((name) => join(folder, name));
+    .map((name) => join(cached, name));
 }
 
 /**
- * Makes a program of a TypeScript file.
- * @param sanitize for tests: the sys module with address and undefined behaviour sanitizers, not static, not stripped
+ * Builds a program from a TypeScript file.
+ * @param sanitize for tests: dynamic, not stripped, and the sys module with address and undefined behaviour sanitizers
  */
 export function buildProgram(entry: string, output: string, { sanitize = false } = {}): void {
   const qjs = engine();
@@ -104,15 +103,15 @@ export function buildProgram(entry: string, output: string, { sanitize = false }
       legalComments: "none",
       logLevel: "warning",
     });
-    // -s: without the source text. Line numbers stay: they make an agent's stack trace readable and cost little.
-    const how = ["-b", "-m", "-s", "-P", "-M", "sys,sys", "-n", `${basename(output)}.js`];
-    run(qjs.compiler, [...how, "-o", at("bytecode"), at("bundle.js")]);
+    // -s: without the source text. Line numbers stay, for readable stack traces.
+    const flags = ["-b", "-m", "-s", "-P", "-M", "sys,sys", "-n", `${basename(output)}.js`];
+    run(qjs.compiler, [...flags, "-o", at("bytecode"), at("bundle.js")]);
     run(CC, ["-c", `-DHULL_BYTECODE="${at("bytecode")}"`, join(SYS, "bytecode.S"), "-o", at("bytecode.o")]);
-    const flags = sanitize ? ["-g", SANITIZERS, "-Wl,--build-id=none"] : STATIC;
+    const linking = sanitize ? ["-g", SANITIZERS, "-Wl,--build-id=none"] : STATIC;
     const objects = [at("bytecode.o"), ...sysObjects(qjs, sanitize), ...qjs.objects];
-    // Renamed into place: the old program may be running.
+    // Renamed, because the old program may be running.
     mkdirSync(dirname(output), { recursive: true });
-    run(CC, [...flags, ...objects, "-lm", "-lpthread", "-o", `${output}.new.${process.pid}`]);
+    run(CC, [...linking, ...objects, "-lm", "-lpthread", "-o", `${output}.new.${process.pid}`]);
     renameSync(`${output}.new.${process.pid}`, output);
   } finally {
     rmSync(work, { recursive: true, force: true });

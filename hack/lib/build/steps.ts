@@ -5,7 +5,7 @@ import { ROOT } from "../run.ts";
 
 const STAMPS = join(ROOT, "dist/.stamps");
 
-/** Every file below the given files and directories, sorted; tests do not count as an input. */
+/** Returns all files at or below the paths except tests, sorted. Missing paths are ignored. */
 export function inputs(...paths: readonly string[]): string[] {
   return paths
     .flatMap((path) => {
@@ -19,7 +19,7 @@ export function inputs(...paths: readonly string[]): string[] {
     .sort();
 }
 
-/** Runs a step unless its inputs are those of its last success and its output is there. The build itself is an input. */
+/** Runs a step unless its output exists and its inputs, including the build's sources, have not changed since. */
 export async function step(
   name: string,
   files: readonly string[],

@@ -1,38 +1,38 @@
-/** The program of hack/audit; see there. */
+/** The program behind hack/audit. */
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { ROOT } from "../run.ts";
 
-/** The exit status of a check that could not be made. */
+/** The exit status of a check that cannot run here. */
 const SKIPPED = 77;
-const LIMIT_MS = 5_000;
+const TIMEOUT_MS = 5_000;
 
-/** The part of npm's report that is used (version 2 of its form). */
-export interface AuditReport {
+/** The part of npm's report that is used (version 2 of its format). */
+interface AuditReport {
   readonly vulnerabilities: Readonly<Record<string, Vulnerability>>;
 }
 
 interface Vulnerability {
   readonly severity: string;
-  /** Where it is installed. */
+  /** The paths at which the package is installed. */
   readonly nodes: readonly string[];
-  /** Its advisories, or the names of the packages that it has the problem from. */
+  /** Its advisories, or the names of vulnerable packages that it depends on. */
   readonly via: readonly (string | { readonly title: string; readonly url: string })[];
 }
 
 /** The part of package-lock.json that is used. */
-export interface Lockfile {
+interface Lockfile {
   readonly packages: Readonly<Record<string, { readonly dev?: boolean }>>;
 }
 
-/** What fails the audit, and what is only told. */
-export interface Verdict {
+/** The result of the audit. */
+interface Verdict {
   readonly failures: string[];
   readonly warnings: string[];
 }
 
-/** Judges npm's report. */
+/** Sorts the vulnerabilities in npm's report: critical ones at run time are failures, others are warnings. */
 export function judge({ vulnerabilities }: AuditReport, { packages }: Lockfile): Verdict {
   const verdict: Verdict = { failures: [], warnings: [] };
   for (const [name, { severity, nodes, via }] of Object.entries(vulnerabilities)) {
@@ -46,13 +46,13 @@ export function judge({ vulnerabilities }: AuditReport, { packages }: Lockfile):
   return verdict;
 }
 
-/** npm's report, or why there is none. */
-function ask(): AuditReport | string {
-  const options = ["--json", "--fetch-retries=0", `--fetch-timeout=${LIMIT_MS}`];
+/** Returns npm's report, or why there is none. */
+function queryRegistry(): AuditReport | string {
+  const options = ["--json", "--fetch-retries=0", `--fetch-timeout=${TIMEOUT_MS}`];
   const { stdout, error } = spawnSync("npm", ["audit", ...options], {
     cwd: ROOT,
     encoding: "utf8",
-    timeout: 2 * LIMIT_MS,
+    timeout: 2 * TIMEOUT_MS,
     maxBuffer: 2 ** 26,
   });
   if (error) return error.message;
@@ -61,9 +61,9 @@ function ask(): AuditReport | string {
 }
 
 function main(): void {
-  const answer = ask();
+  const answer = queryRegistry();
   if (typeof answer === "string") {
-    console.log(`the registry cannot be asked: ${answer}`);
+    console.log(`the registry cannot be queried: ${answer}`);
     process.exitCode = SKIPPED;
     return;
   }

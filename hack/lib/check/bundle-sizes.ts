@@ -1,4 +1,4 @@
-/** Checks that the bundles in dist/lib are within their budgets. Needs `npm run build` done. */
+/** Checks that the bundles in dist/lib are within their budgets. Needs `npm run build`. */
 import { tooLarge } from "../build/bundle.ts";
 
 const problems = tooLarge();

@@ -1,7 +1,7 @@
 /**
- * Checks the C of native/ and guest-agent/sys with gcc's static analyzer, which follows every path through a function: what is
- * used before it is set or after it is freed, freed twice, never closed. A file that has passed is looked at again only when
- * it, a header or a flag has changed.
+ * Checks the C code in native/ and guest-agent/sys with gcc's static analyzer, which follows every path through a function and
+ * finds uninitialized variables, use after free, double free and leaked descriptors. A file that has passed is checked again
+ * only when it, a header or a flag has changed.
  *
  *   node --import tsx hack/lib/check/c-analysis.ts    prints the compiler's warnings, and fails if there are any
  */
@@ -18,33 +18,33 @@ import { ROOT, run } from "../run.ts";
 const OUT = join(ROOT, "dist/analysis");
 const COMPILER = "gcc";
 
-/** A file to be looked at. */
+/** A file to check. */
 interface Unit {
   readonly file: string;
   readonly flags: readonly string[];
-  /** Where the compiler's output goes. It is there when the file has passed. */
+  /** The path of the compiler's output. It exists if the file has passed. */
   readonly passed: string;
 }
 
-/** The C files of a directory, compiled as its build does. */
-function unitsOf(folder: string, version: string, flagsOf: (name: string) => readonly string[]): Unit[] {
-  const read = (name: string) => readFileSync(join(ROOT, folder, name), "utf8");
-  const names = readdirSync(join(ROOT, folder)).sort();
+/** Returns the C files of a directory, with the flags of its build. */
+function unitsOf(directory: string, version: string, flagsOf: (name: string) => readonly string[]): Unit[] {
+  const read = (name: string) => readFileSync(join(ROOT, directory, name), "utf8");
+  const names = readdirSync(join(ROOT, directory)).sort();
   const headers = names.filter((name) => name.endsWith(".h")).map(read);
   return names
     .filter((name) => name.endsWith(".c"))
     .map((name) => {
       const flags = [...flagsOf(basename(name, ".c")), "-fanalyzer"];
       const key = keyOf(version, ...flags, ...headers, read(name));
-      return { file: join(folder, name), flags, passed: join(OUT, `${basename(name, ".c")}-${key}.o`) };
+      return { file: join(directory, name), flags, passed: join(OUT, `${basename(name, ".c")}-${key}.o`) };
     });
 }
 
 function allUnits(): Unit[] {
   const version = run(COMPILER, ["--version"]);
   const addons: ReadonlySet<string> = new Set(ADDONS);
-  // What a timer or a JavaScript object owns looks leaked to one function. The leak sanitizer finds what is (sys.test.ts
-  // beside those files, test/fuzz/c).
+  // The analyzer sees memory that a timer or a JavaScript object owns as leaked. The leak sanitizer finds real leaks
+  // (guest-agent/sys/sys.test.ts, test/fuzz/c).
   const sysFlags = [...SYS_FLAGS, "-Wno-analyzer-malloc-leak", "-isystem", engine().sources];
   return [
     ...unitsOf("native", version, (name) => (addons.has(name) ? ADDON_FLAGS : PROGRAM_FLAGS)),
@@ -52,7 +52,7 @@ function allUnits(): Unit[] {
   ];
 }
 
-/** What the compiler says against a file, which is nothing when it has passed. */
+/** Returns the compiler's warnings about a file; empty if it has passed. */
 async function warningsOf({ file, flags, passed }: Unit): Promise<string> {
   try {
     await promisify(execFile)(COMPILER, [...flags, "-c", file, "-o", passed], { cwd: ROOT });

@@ -3,18 +3,18 @@ import { describe, it } from "node:test";
 import { cycles } from "./cycles.ts";
 import { importsOf } from "./sources.ts";
 
-/** The cycles of files with these contents. */
+/** Returns the cycles among files with these contents. */
 const cyclesOf = (files: Readonly<Record<string, string>>) =>
   cycles(importsOf(Object.entries(files).map(([file, text]) => ({ file, text }))));
 
 describe("import cycles", () => {
-  it("finds none where files only share what they import", () => {
+  it("finds none if files only share imports", () => {
     const shared = { "src/c.ts": "export const c = 1;" };
     const [a, b] = [`import "./b.ts"; import "./c.ts"; import "node:fs";`, `import "./c.ts"; import "gone";`];
     assert.deepEqual(cyclesOf({ "src/a.ts": a, "src/b.ts": b, ...shared }), []);
   });
 
-  it("finds one of types, of re-exports and of what is loaded late", () => {
+  it("finds cycles through types, re-exports and dynamic imports", () => {
     for (const back of [
       `import type { A } from "../a.ts";`,
       `export * from "../a.ts";`,
@@ -25,7 +25,7 @@ describe("import cycles", () => {
       ]);
   });
 
-  it("tells each of several cycles once", () => {
+  it("reports each of several cycles once", () => {
     const found = cyclesOf({
       "a.ts": `import "./b.ts";`,
       "b.ts": `import "./c.ts";`,

@@ -1,7 +1,7 @@
 import { dirname, join } from "node:path";
 
-/** The imports of files, by their paths instead of as they are written; what is not among the files is left out. */
-function graphOf(imports: ReadonlyMap<string, readonly string[]>): Map<string, string[]> {
+/** Resolves relative imports to paths, and drops those of other files. */
+export function fileGraph(imports: ReadonlyMap<string, readonly string[]>): Map<string, string[]> {
   return new Map(
     [...imports].map(([file, specifiers]) => {
       const relative = specifiers.filter((specifier) => specifier.startsWith("."));
@@ -11,7 +11,7 @@ function graphOf(imports: ReadonlyMap<string, readonly string[]>): Map<string, s
   );
 }
 
-/** The shortest way from a file back to itself, both ends named, or undefined. */
+/** Returns the shortest path from a file back to itself, including both ends; undefined if there is none. */
 function shortestCycle(start: string, graph: ReadonlyMap<string, readonly string[]>): string[] | undefined {
   const paths = [[start]];
   const seen = new Set<string>();
@@ -26,9 +26,9 @@ function shortestCycle(start: string, graph: ReadonlyMap<string, readonly string
   return undefined;
 }
 
-/** The shortest cycle of each file that imports itself through others: each cycle once, read from the first of its files. */
+/** Returns the shortest import cycle of each file that is in one. Each cycle is listed once, from its first file on. */
 export function cycles(imports: ReadonlyMap<string, readonly string[]>): string[] {
-  const graph = graphOf(imports);
+  const graph = fileGraph(imports);
   const found = new Map<string, string>();
   for (const file of [...graph.keys()].sort()) {
     const cycle = shortestCycle(file, graph);

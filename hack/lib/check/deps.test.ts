@@ -19,7 +19,7 @@ describe("check-deps", () => {
     assert.throws(() => parseDeps("pod: core\npod: host"), /two lines for pod/);
   });
 
-  it("reports what is allowed and not needed", () => {
+  it("reports names that no import needs", () => {
     const imports = new Map([
       ["src/pod/pod.ts", ["../core/errors.ts", "../host/kill.ts", "../sandbox/boot.ts"]],
       ["src/shim/shim.ts", ["../core/errors.ts", "../pod/pod.ts"]],

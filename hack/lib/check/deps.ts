@@ -1,10 +1,9 @@
 /**
- * Checks what each source file imports:
- *  - a directory under src/ imports only what DEPS.list allows it, and all of that;
- *  - src/core, src/proto and src/ttrpc (but for ttrpc/node) run in the guest's engine too: no Node modules there;
+ * Checks the imports of source files except tests:
+ *  - a directory in src/ imports everything that DEPS.list allows, and nothing else;
+ *  - src/core, src/proto and src/ttrpc (except ttrpc/node) do not import Node's modules, because the guest uses them, too;
  *  - the guest agent imports only itself and those three;
- *  - no file imports itself through others, types included.
- * Tests may import what they like.
+ *  - there are no import cycles, even of types.
  */
 import { existsSync, readFileSync } from "node:fs";
 import { builtinModules } from "node:module";
@@ -13,30 +12,30 @@ import { ROOT } from "../run.ts";
 import { cycles } from "./cycles.ts";
 import { importsOf, readSources } from "./sources.ts";
 
-/** What the guest agent may import, too: it runs in an engine without Node. */
+/** The directories in src/ that the guest agent imports, too. It runs in an engine without Node's modules. */
 export const SHARED_WITH_GUEST = ["core", "proto", "ttrpc"];
 
-/** Directory -> the directories and files it may import, all relative to src/. */
+/** The directories and files that each directory may import, all relative to src/. */
 export type Allowed = ReadonlyMap<string, ReadonlySet<string>>;
 
-/** Reads DEPS.list, whose first lines describe its syntax. */
+/** Parses DEPS.list, whose first lines describe its syntax. Throws for invalid and duplicate lines. */
 export function parseDeps(text: string): Allowed {
   const allowed = new Map<string, Set<string>>();
   for (const line of text.split("\n")) {
     const content = line.replace(/#.*/, "").trim();
     if (content === "") continue;
-    const [folder, list, ...more] = content.split(":");
-    if (!folder || list === undefined || more.length > 0)
+    const [directory, list, ...more] = content.split(":");
+    if (!directory || list === undefined || more.length > 0)
       throw new Error(`DEPS.list: cannot read ${JSON.stringify(line)}`);
-    if (allowed.has(folder)) throw new Error(`DEPS.list: two lines for ${folder}`);
-    allowed.set(folder, new Set(list.split(/\s+/).filter((name) => name !== "")));
+    if (allowed.has(directory)) throw new Error(`DEPS.list: two lines for ${directory}`);
+    allowed.set(directory, new Set(list.split(/\s+/).filter((name) => name !== "")));
   }
   return allowed;
 }
 
-/** What DEPS.list names that does not exist. */
+/** Reports names in DEPS.list that do not exist. */
 function staleNames(allowed: Allowed): string[] {
-  const names = new Set([...allowed].flatMap(([folder, list]) => [folder, ...list]));
+  const names = new Set([...allowed].flatMap(([directory, list]) => [directory, ...list]));
   return [...names]
     .filter((name) => !existsSync(join(ROOT, "src", name)))
     .map((name) => `DEPS.list: src/${name} does not exist`);
@@ -44,17 +43,18 @@ function staleNames(allowed: Allowed): string[] {
 
 const isWithin = (path: string, name: string) => path === name || path.startsWith(`${name}/`);
 
-/** The longest of the directories with a line of their own that the file is in. */
+/** Returns the innermost directory with a line of its own that contains the file. */
 function lineOf(path: string, allowed: Allowed): string | undefined {
   return [...allowed.keys()].filter((name) => isWithin(path, name)).sort((a, b) => b.length - a.length)[0];
 }
 
-/** What is wrong with one import, or undefined. Paths are relative to the repository's root. */
+/** Returns what is wrong with an import; undefined if it is allowed. `file` is relative to the repository's root. */
 export function violation(file: string, specifier: string, allowed: Allowed): string | undefined {
-  const [area = "", folder = ""] = file.split("/");
-  const shared = area === "src" && SHARED_WITH_GUEST.includes(folder) && !file.startsWith("src/ttrpc/node/");
+  const [area = "", directory = ""] = file.split("/");
+  const shared =
+    area === "src" && SHARED_WITH_GUEST.includes(directory) && !file.startsWith("src/ttrpc/node/");
   if (!specifier.startsWith(".")) {
-    // "sys" is the guest agent's C module (and by chance an old name of node:util).
+    // "sys" is the guest agent's C module. It is also an old name of node:util.
     const isNode =
       specifier.startsWith("node:") || (builtinModules.includes(specifier) && specifier !== "sys");
     const inGuest = area === "guest-agent" || shared;
@@ -65,7 +65,7 @@ export function violation(file: string, specifier: string, allowed: Allowed): st
   if (!target.startsWith("src/")) return `${target} is outside src/`;
   if (shared && target.startsWith("src/ttrpc/node/")) return `${target} needs Node`;
   const line = lineOf(file.slice("src/".length), allowed);
-  if (line === undefined) return `src/${folder} is not in DEPS.list`;
+  if (line === undefined) return `src/${directory} is not in DEPS.list`;
   const wanted = target.slice("src/".length);
   const names = [line, ...(allowed.get(line) ?? [])];
   return names.some((name) => isWithin(wanted, name))
@@ -80,7 +80,7 @@ function agentViolation(target: string): string | undefined {
   return isPure ? undefined : `the guest agent may not import ${target}`;
 }
 
-/** What DEPS.list allows and no import needs: it would hide an import that is not wanted, and the map would show it. */
+/** Reports names in DEPS.list that no import needs: they would hide an unwanted import, and the map shows them. */
 export function unusedNames(allowed: Allowed, imports: ReadonlyMap<string, readonly string[]>): string[] {
   const used = [...imports].flatMap(([file, specifiers]) => {
     const line = lineOf(file.slice("src/".length), allowed);
@@ -107,7 +107,7 @@ function main(): void {
         return problem ? [`${file}: imports ${specifier}: ${problem}`] : [];
       }),
     ),
-    ...cycles(imports).map((cycle) => `imports itself: ${cycle}`),
+    ...cycles(imports).map((cycle) => `import cycle: ${cycle}`),
   ];
   for (const problem of problems) console.error(problem);
   console.log(`check-deps: ${imports.size} files, ${problems.length} violations`);

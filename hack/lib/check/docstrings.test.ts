@@ -5,7 +5,7 @@ import { undocumented } from "./docstrings.ts";
 const of = (text: string) => undocumented({ file: "src/a.ts", text });
 
 describe("docstrings", () => {
-  it("finds each kind of export that has none", () => {
+  it("finds every kind of export without a docstring", () => {
     const kinds = [
       "function f() {}",
       "class C {}",
@@ -26,7 +26,7 @@ describe("docstrings", () => {
     assert.deepEqual(of("// a remark\nexport async function g() {}"), ["src/a.ts:2: g"]);
   });
 
-  it("wants none of what is documented, not exported, or one of several overloads", () => {
+  it("accepts exports with a docstring, other declarations, and overloads of which one has a docstring", () => {
     const overloads =
       "/** Why. */\nexport function f(a: 1): 1;\nexport function f(a: 2): 2;\nexport function f(a: number) {}";
     assert.deepEqual(

@@ -3,7 +3,7 @@ import { describe, it } from "node:test";
 import { isAllowed, packagesIn } from "./licences.ts";
 
 describe("licences", () => {
-  it("are allowed if one choice consists of allowed ones", () => {
+  it("are allowed if all licences of one alternative are", () => {
     for (const expression of [
       "MIT",
       "GPL-3.0-only OR MIT",

@@ -1,7 +1,7 @@
 /**
- * Checks the licences of what hull is built with and of what it is built from:
- *  - every installed npm package of package-lock.json is under a licence that docs/licences.md allows;
- *  - the table of native code there names the Debian packages that the build links or copies, and no other.
+ * Checks the licences of dependencies:
+ *  - docs/licences.md allows the licence of every installed npm package in package-lock.json;
+ *  - its table of native code lists exactly the Debian packages that the build links or copies.
  */
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -20,17 +20,17 @@ const ALLOWED = new Set([
   "ISC",
   "MIT",
 ]);
-/** hack/setup links it into dist/libexec. */
+/** hack/setup symlinks it in dist/libexec. */
 const VSOCK = "vhost-device-vsock";
 const BUNDLED = [KERNEL, LEAN_KERNEL, CRUN, ...Object.values(LIBRARIES).map(([name]) => name), ENGINE, VSOCK];
 
-/** Whether an SPDX expression leaves a choice that is allowed. It has at most one level of brackets, around all of it. */
+/** Returns whether an SPDX expression has an allowed alternative. Supports parentheses only around the whole expression. */
 export function isAllowed(expression: string): boolean {
   const choices = expression.replace(/^\((.*)\)$/, "$1").split(" OR ");
   return choices.some((choice) => choice.split(" AND ").every((licence) => ALLOWED.has(licence.trim())));
 }
 
-/** The Debian packages in the first column of a table in the document. */
+/** Returns the Debian packages in the first column of the document's tables. */
 export function packagesIn(document: string): string[] {
   return [...document.matchAll(/^\| `([^`]+)` \|/gm)].flatMap(([, name]) => name ?? []);
 }
@@ -40,10 +40,10 @@ function json(file: string): Record<string, unknown> {
 }
 
 function npmProblems(): string[] {
-  const folders = Object.keys(json("package-lock.json").packages as object).filter((folder) => folder !== "");
-  // What is for other systems is not installed.
-  const manifests = folders
-    .map((folder) => join(folder, "package.json"))
+  const directories = Object.keys(json("package-lock.json").packages as object).filter((path) => path !== "");
+  // Packages for other systems are not installed.
+  const manifests = directories
+    .map((directory) => join(directory, "package.json"))
     .filter((file) => existsSync(join(ROOT, file)));
   return manifests.flatMap((file) => {
     const { license } = json(file);

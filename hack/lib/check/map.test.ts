@@ -14,12 +14,12 @@ shim/io: core host pod/stdio.ts`),
 );
 
 describe("the map", () => {
-  it("has the directories right below src, with what those within them may import", () => {
+  it("has the directories right below src, with the imports of their subdirectories", () => {
     assert.deepEqual([...GRAPH.keys()], ["core", "host", "sandbox", "pod", "shim"]);
     assert.deepEqual([...(GRAPH.get("shim") ?? [])], ["core", "pod", "host"]);
   });
 
-  it("draws the top first, and no arrow that a longer way includes", () => {
+  it("draws the top first, and no arrow if there is a longer path", () => {
     const arrows = "  shim --> pod\n  pod --> sandbox\n  sandbox --> host\n  host --> core\n  core\n";
     assert.equal(drawing(GRAPH), `\`\`\`mermaid\nflowchart TD\n${arrows}\`\`\`\n`);
     const two = new Map([["a", new Set(["c", "b"])]]);
@@ -28,10 +28,10 @@ describe("the map", () => {
 
   it("refuses directories that import each other", () => {
     const cyclic = new Map(["a", "b"].map((name) => [name, new Set([name === "a" ? "b" : "a"])]));
-    assert.throws(() => drawing(cyclic), /a cycle of directories: a -> b -> a/);
+    assert.throws(() => drawing(cyclic), /a cycle of imports: a -> b -> a/);
   });
 
-  it("says what a directory holds by the first sentence of its README", () => {
+  it("describes a directory by the first sentence of its README", () => {
     assert.equal(
       firstSentence("# core\n\nErrors, [deadlines](x.md)\nand `a.ts`. More.\n\nMore."),
       "Errors, deadlines and `a.ts`.",
@@ -41,7 +41,7 @@ describe("the map", () => {
     assert.ok(table([{ directory: "src/a", readme: "# a\n\nX | Y." }]).endsWith(row));
   });
 
-  it("replaces what is between the marks, and nothing else", () => {
+  it("replaces only the text between the marks", () => {
     const marks = /^<!-- .* -->$/gm;
     const page = `a\n<!-- The map: made by hack/generate from DEPS.list and the READMEs. Do not edit. -->\nold\n<!-- End of the map. -->\nz\n`;
     const once = withMap(page, "new\n");
@@ -51,29 +51,34 @@ describe("the map", () => {
   });
 });
 
-describe("the ways of data", () => {
+describe("the drawings of calls", () => {
   const draw = (...lines: string[]) => `\`\`\`text\n${lines.join("\n")}\n\`\`\`\n`;
 
-  it("go down, or stay where they are; a line without indentation begins a new one", () => {
+  const imports = new Map([["src/pod/c.ts", ["src/pod/b.ts"]]]);
+
+  it("go down, or stay in their directory; a line without indentation starts a new one", () => {
     const way = draw(
       "src/shim/a.ts",
       "  src/pod/b.ts  why",
-      "    src/pod/c.ts",
+      "    src/pod/d.ts",
       "    src/host/d.ts",
       "  src/core/e.ts",
     );
-    assert.deepEqual(upwardCalls(way + draw("src/core/a.ts", "src/shim/b.ts"), GRAPH), []);
+    assert.deepEqual(upwardCalls(way + draw("src/core/a.ts", "src/shim/b.ts"), GRAPH, imports), []);
   });
 
-  it("are refused when they go up", () => {
+  it("are refused if they go up, to another directory or to a file that imports the caller", () => {
     const way = draw(
       "src/shim/a.ts",
+      "  src/pod/b.ts",
+      "    src/pod/c.ts",
       "  src/sandbox/b.ts",
       "    src/pod/c.ts",
       "  src/host/d.ts",
       "  guest-agent/src/e.ts",
     );
-    assert.deepEqual(upwardCalls(way, GRAPH), [
+    assert.deepEqual(upwardCalls(way, GRAPH, imports), [
+      "src/pod/b.ts -> src/pod/c.ts",
       "src/sandbox/b.ts -> src/pod/c.ts",
       "src/shim/a.ts -> guest-agent/src/e.ts",
     ]);

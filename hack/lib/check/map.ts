@@ -1,18 +1,20 @@
 /**
- * Draws the map that docs/architecture.md opens with: the directories of src by DEPS.list, and what each one holds by the
- * first sentence of its README.
+ * Generates the map in docs/architecture.md: the directories of src with the imports that DEPS.list allows, and the first
+ * sentence of each README.
  *
- *   node --import tsx hack/lib/check/map.ts            writes it
- *   node --import tsx hack/lib/check/map.ts --check    fails if it is stale, a README is missing, or the page draws a call from
- *                                                      a directory to one above it
+ *   node --import tsx hack/lib/check/map.ts            writes the map
+ *   node --import tsx hack/lib/check/map.ts --check    fails if the map is stale, a README is missing, or the page draws a
+ *                                                      call that goes up
  */
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { ROOT } from "../run.ts";
+import { fileGraph } from "./cycles.ts";
 import { type Allowed, parseDeps, SHARED_WITH_GUEST } from "./deps.ts";
+import { importsOf, readSources } from "./sources.ts";
 import { type Graph, reachable, upwardCalls } from "./ways.ts";
 
-/** Where READMEs are looked for. */
+/** The directories whose subdirectories have READMEs. */
 const AREAS = ["src", "guest-agent", "native", "hack/lib", "test/testkit"];
 /** A directory with more source files than this needs a README. */
 const FEW = 5;
@@ -24,12 +26,12 @@ const BEGIN = "<!-- The map: made by hack/generate from DEPS.list and the README
 const END = "<!-- End of the map. -->\n";
 
 /** A directory with its README. */
-export interface Described {
+interface Described {
   readonly directory: string;
   readonly readme: string;
 }
 
-/** The graph of DEPS.list: what is allowed to a directory is allowed to the one right below src that it is in. */
+/** Returns the graph of the directories right below src. One may import what DEPS.list allows any directory within it. */
 export function graphOf(allowed: Allowed): Graph {
   const topOf = (name: string) => name.split("/")[0] ?? name;
   const graph = new Map<string, Set<string>>();
@@ -42,7 +44,7 @@ export function graphOf(allowed: Allowed): Graph {
   return graph;
 }
 
-/** The graph in Mermaid's language, top first. An arrow that a longer way includes is left out. */
+/** Returns the graph as a Mermaid diagram, top first. An arrow is left out if there is a longer path. */
 export function drawing(graph: Graph): string {
   const reached = reachable(graph);
   const depth = (top: string) => reached.get(top)?.size ?? 0;
@@ -57,7 +59,7 @@ export function drawing(graph: Graph): string {
   return ["```mermaid", "flowchart TD", ...lines, "```", ""].join("\n");
 }
 
-/** The first sentence below a README's title, without links. */
+/** Returns the first sentence below a README's title, without links. */
 export function firstSentence(readme: string): string {
   const paragraph = readme.split(/\n\n+/).find((one) => one !== "" && !one.startsWith("#")) ?? "";
   const text = paragraph
@@ -67,7 +69,7 @@ export function firstSentence(readme: string): string {
   return text.replace(/^(.*?[^.]\.)( .*)?$/, "$1");
 }
 
-/** A row for each directory that has a README. */
+/** Returns a table with a row for each directory. */
 export function table(described: readonly Described[]): string {
   const rows = described.map(
     ({ directory, readme }) =>
@@ -76,14 +78,14 @@ export function table(described: readonly Described[]): string {
   return ["| directory | what it holds |", "|---|---|", ...rows, ""].join("\n");
 }
 
-/** The page with `map` between its two marks. Throws if it does not have them. */
+/** Returns the page with `map` between its two marks. Throws if they are missing. */
 export function withMap(page: string, map: string): string {
   const [begin, end] = [page.indexOf(BEGIN), page.indexOf(END)];
   if (begin < 0 || end < begin) throw new Error(`${PAGE}: the marks of the map are missing`);
   return `${page.slice(0, begin + BEGIN.length)}\n${map}\n${page.slice(end)}`;
 }
 
-/** The directories below AREAS, each with the number of its own source files. */
+/** Returns the directories in AREAS, each with the number of its own source files. */
 function directories(): { directory: string; files: number }[] {
   return AREAS.flatMap((area) => {
     const within = readdirSync(join(ROOT, area), { recursive: true, withFileTypes: true })
@@ -98,7 +100,7 @@ function directories(): { directory: string; files: number }[] {
     }));
 }
 
-/** The directories that need a README and have none. */
+/** Reports directories that need a README but have none. */
 function withoutReadme(all: ReturnType<typeof directories>, graph: Graph): string[] {
   return all
     .filter(({ directory, files }) => files > FEW || graph.has(directory.slice("src/".length)))
@@ -124,7 +126,9 @@ function main(): void {
   if (!check) writeFileSync(join(ROOT, PAGE), fresh);
   const problems = [
     ...withoutReadme(all, graph),
-    ...upwardCalls(page, graph).map((call) => `${PAGE}: a call goes up: ${call}`),
+    ...upwardCalls(page, graph, fileGraph(importsOf(readSources()))).map(
+      (call) => `${PAGE}: a call goes up: ${call}`,
+    ),
     ...(check && fresh !== page
       ? [`${PAGE}: its map is stale: run hack/generate and commit the result`]
       : []),

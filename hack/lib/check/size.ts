@@ -1,18 +1,19 @@
 /**
  * Checks that files and functions stay small:
  *
- *   node --import tsx hack/lib/check/size.ts    prints what is too large, and fails if there is anything
+ *   node --import tsx hack/lib/check/size.ts    prints what is too large, and fails if anything is
  */
 import ts from "typescript";
 import { lineOf, parse, readSources, type Source } from "./sources.ts";
 
-/** Half of the files, and nine in ten of them, have fewer lines than this. */
+/** Half of the files have fewer lines than this. */
 const MEDIAN = 80;
+/** Nine in ten files have fewer lines than this. */
 const NINE_IN_TEN = 180;
-/** The lines that every function has at most, its comments left out. */
+/** The maximum number of lines of a function, not counting its docstring. */
 const FUNCTION = 80;
 
-/** The size below which a part of the files stays. */
+/** Returns a quantile of the sizes, such as the median for 0.5; 0 if there are none. */
 export function quantile(sizes: readonly number[], part: number): number {
   const sorted = [...sizes].sort((a, b) => a - b);
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? 0;
@@ -21,10 +22,10 @@ export function quantile(sizes: readonly number[], part: number): number {
 function nameOf(node: ts.SignatureDeclaration): string {
   const named = node.name ?? (ts.isVariableDeclaration(node.parent) ? node.parent.name : undefined);
   if (ts.isConstructorDeclaration(node)) return "constructor";
-  return named?.getText() ?? "a function without a name";
+  return named?.getText() ?? "an anonymous function";
 }
 
-/** The functions of a file with more lines than allowed: `file: name`. */
+/** Returns the functions of a file with more than `most` lines as `file: name`. */
 export function longFunctions(source: Source, most = FUNCTION): string[] {
   const found: string[] = [];
   const visit = (node: ts.Node): void => {
@@ -48,9 +49,9 @@ function main(): void {
     .flatMap((source) => longFunctions(source))
     .map((name) => `a function of more than ${FUNCTION} lines: ${name}`);
   if (median >= MEDIAN)
-    problems.push(`half of the files in src have ${median} lines or more: ${MEDIAN} is the limit`);
+    problems.push(`half of the files in src have ${median} lines or more; the limit is ${MEDIAN}`);
   if (nineInTen >= NINE_IN_TEN)
-    problems.push(`one file in ten in src has ${nineInTen} lines or more: ${NINE_IN_TEN} is the limit`);
+    problems.push(`one file in ten in src has ${nineInTen} lines or more; the limit is ${NINE_IN_TEN}`);
   for (const problem of problems) console.log(problem);
   console.log(`size: ${sizes.length} files in src, median ${median} lines, nine in ten below ${nineInTen}`);
   if (problems.length > 0) process.exitCode = 1;

@@ -6,14 +6,14 @@ import { join } from "node:path";
 import { after, describe, it } from "node:test";
 import { parseSkipList, skipsIn, unlistedSkips } from "./skips.ts";
 
-const folder = mkdtempSync(join(tmpdir(), "hull-skips-"));
-after(() => rmSync(folder, { recursive: true }));
+const directory = mkdtempSync(join(tmpdir(), "hull-skips-"));
+after(() => rmSync(directory, { recursive: true }));
 
-/** The spec report of a test file with this text, made by the node that runs the suites. */
+/** Returns the spec report of a test file with this text, from the Node that runs this test. */
 function reportOf(text: string): string {
-  const file = join(folder, "some.test.cjs");
+  const file = join(directory, "some.test.cjs");
   writeFileSync(file, `const { describe, it, test } = require("node:test");\n${text}`);
-  const { NODE_TEST_CONTEXT: _, ...env } = process.env; // else it reports to this run
+  const { NODE_TEST_CONTEXT: _, ...env } = process.env; // with it, the file would report to this run
   return spawnSync(process.execPath, ["--test", "--test-reporter=spec", file], { env, encoding: "utf8" })
     .stdout;
 }
@@ -41,18 +41,18 @@ describe("check-skips", () => {
     "inner",
   ];
 
-  it("finds every skip, that of a whole suite and what is still to be done", () => {
+  it("finds every skip, also of suites, and every TODO", () => {
     assert.deepEqual(names("# nothing\n").sort(), [...all, "to be done"].sort());
   });
 
-  it("allows a listed name with the listed reason only", () => {
+  it("allows a listed name only with the listed reason", () => {
     assert.ok(!names("listed (with brackets)\tno KVM*").includes("listed (with brackets)"));
     assert.ok(names("listed (with brackets)\tno KVM*").includes("unlisted"));
     assert.ok(names("unlisted\tno vsock").includes("unlisted"));
     assert.deepEqual(names("*\t*"), []);
   });
 
-  it("refuses a list or a report that it cannot read", () => {
+  it("rejects malformed lists and reports", () => {
     assert.throws(() => parseSkipList("name without a reason"), /not: test name, tab, reason/);
     assert.throws(() => skipsIn("✔ something else"), /counts NaN skipped tests/);
     assert.throws(() => skipsIn("ℹ skipped 3\n"), /counts 3 skipped tests and names 0/);

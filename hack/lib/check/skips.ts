@@ -1,29 +1,29 @@
 /**
- * Checks that a run skipped only what test/skips.list allows: a suite that quietly leaves tests out proves nothing.
+ * Checks that a run skipped only tests that test/skips.list allows.
  *
- *   node --import tsx hack/lib/check/skips.ts REPORT    prints every other skip in node:test's spec report REPORT
+ *   node --import tsx hack/lib/check/skips.ts REPORT    prints all other skips in node:test's spec report REPORT
  */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 
-/** A test, or a whole suite of them, that was left out. */
-export interface Skip {
+/** A skipped test or suite. */
+interface Skip {
   readonly name: string;
-  /** As the test gives it; `SKIP` or `TODO` where it gives none. */
+  /** The test's reason; `SKIP` or `TODO` if it gives none. */
   readonly reason: string;
 }
 
-/** A line of the list: what may be skipped, and the reason that the test must give for it. */
+/** A line of the list: a test that may be skipped, and the reason that it must give. */
 interface Allowed {
-  /** As the list has it. */
+  /** The name as written in the list. */
   readonly text: string;
   readonly name: RegExp;
   readonly reason: RegExp;
 }
 
-/** `﹣ name (0.1ms) # reason`; a suite that is skipped is in the report, but not in its totals. */
+/** `﹣ name (0.1ms) # reason`. A skipped suite is in the report, but not in its totals. */
 const SKIPPED = /^\s*﹣ (.*?) \([\d.]+ms\) # (.*)$/u;
-/** A test that is still to be done is reported as one that passed, even when it fails. */
+/** A test that is marked as TODO is reported as passed, even if it fails. */
 const TODO = /^\s*[✔✖⚠] (.*?) \([\d.]+ms\) # (TODO.*)$/u;
 const TOTAL = /^ℹ skipped (\d+)$/mu;
 
@@ -31,8 +31,7 @@ const pattern = (text: string) =>
   new RegExp(`^${text.replace(/[.+?^${}()|[\]\\]/g, "\\$&").replaceAll("*", ".*")}$`, "u");
 
 /**
- * The list's lines: test name, tab, reason; `*` in either stands for any text.
- * @throws Error at a line that is not of that form.
+ * Parses a skip list. Each line is a test name, a tab and a reason; `*` in either matches any text. Throws for other lines.
  */
 export function parseSkipList(text: string): Allowed[] {
   return text
@@ -47,11 +46,11 @@ export function parseSkipList(text: string): Allowed[] {
 }
 
 /**
- * What node:test's spec report says was skipped or is still to be done.
- * @throws Error when the report has no total of skipped tests, or a higher one than it has lines for.
+ * Returns the tests that node:test's spec report lists as skipped or TODO. Throws if the report has no total of skipped
+ * tests, or lists fewer than the total.
  */
 export function skipsIn(report: string): Skip[] {
-  const [once = ""] = report.split(/^✖ failing tests:$/mu); // a test that failed is named again below it
+  const [once = ""] = report.split(/^✖ failing tests:$/mu); // the report repeats failed tests below this line
   const skips = once.split("\n").flatMap((line) => {
     const [, name, reason] = SKIPPED.exec(line) ?? TODO.exec(line) ?? [];
     return name === undefined || reason === undefined ? [] : [{ name, reason }];
@@ -62,15 +61,15 @@ export function skipsIn(report: string): Skip[] {
   return skips;
 }
 
-/** The skips that no line of the list allows, with the reason given for each. */
+/** Returns the skips in a report that no line of the list allows. */
 export function unlistedSkips(report: string, allowed: readonly Allowed[]): Skip[] {
   return skipsIn(report).filter(
     (skip) => !allowed.some(({ name, reason }) => name.test(skip.name) && reason.test(skip.reason)),
   );
 }
 
-/** One line for each unlisted skip, or one that says why the report or the list cannot be read. */
-function complaints(report: string): string[] {
+/** Returns a line for each unlisted skip, or the error if the report or the list is malformed. */
+function problems(report: string): string[] {
   try {
     const list = readFileSync(join(import.meta.dirname, "../../../test/skips.list"), "utf8");
     return unlistedSkips(readFileSync(report, "utf8"), parseSkipList(list)).map(
@@ -82,7 +81,7 @@ function complaints(report: string): string[] {
 }
 
 function main(report: string): void {
-  for (const line of complaints(report)) console.log(line);
+  for (const line of problems(report)) console.log(line);
 }
 
 if (process.argv[1] === import.meta.filename) main(process.argv[2] ?? "");

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import ts from "typescript";
 import { ROOT } from "../run.ts";
 
-/** A file of ours that is neither a test nor generated. */
+/** A source file that is neither a test nor generated. */
 export interface Source {
   /** Relative to the repository's root. */
   readonly file: string;
@@ -12,12 +12,12 @@ export interface Source {
 
 const OTHERS = /\.test\.ts$|\/testing(\/|\.ts$)|\/fixtures\/|\/generated\//;
 
-/** The sources below these directories, sorted. */
-export function readSources(folders: readonly string[] = ["src", "guest-agent/src"]): Source[] {
-  return folders
-    .flatMap((folder) =>
-      readdirSync(join(ROOT, folder), { recursive: true, encoding: "utf8" }).map((name) =>
-        join(folder, name),
+/** Reads all sources in the directories, sorted by path. */
+export function readSources(directories: readonly string[] = ["src", "guest-agent/src"]): Source[] {
+  return directories
+    .flatMap((directory) =>
+      readdirSync(join(ROOT, directory), { recursive: true, encoding: "utf8" }).map((name) =>
+        join(directory, name),
       ),
     )
     .filter((file) => file.endsWith(".ts") && !OTHERS.test(file))
@@ -25,7 +25,7 @@ export function readSources(folders: readonly string[] = ["src", "guest-agent/sr
     .map((file) => ({ file, text: readFileSync(join(ROOT, file), "utf8") }));
 }
 
-/** File -> what it imports, types included, as the imports are written. */
+/** Returns the import specifiers of each file as written, including those of types. */
 export function importsOf(sources: readonly Source[]): Map<string, string[]> {
   return new Map(
     sources.map(({ file, text }) => [
@@ -35,12 +35,12 @@ export function importsOf(sources: readonly Source[]): Map<string, string[]> {
   );
 }
 
-/** The syntax tree of a source, whose nodes know their parents. */
+/** Parses a source. The nodes of the syntax tree have their parents set. */
 export function parse({ file, text }: Source): ts.SourceFile {
   return ts.createSourceFile(file, text, ts.ScriptTarget.Latest, true);
 }
 
-/** The line on which a node begins, its comments left out. */
+/** Returns the line on which a node starts, after its docstring. */
 export function lineOf(node: ts.Node): number {
   return node.getSourceFile().getLineAndCharacterOfPosition(node.getStart()).line + 1;
 }

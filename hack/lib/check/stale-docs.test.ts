@@ -11,7 +11,7 @@ const FILES: Readonly<Record<string, string>> = {
 describe("stale-docs", () => {
   const stale = (document: string) => staleNames(document, (path) => FILES[path]);
 
-  it("knows files, and the names of tests behind theirs or in brackets, also beginnings", () => {
+  it("accepts existing files, and names of tests after their file or in parentheses, also prefixes", () => {
     const document = `
 So it is (\`src/a.test.ts\`: "one", "two").
 - That, too ("three of *", "thr…"), in \`test/e2e\` ("one") and \`*.test.ts\`; it says "no" (\`src/b.test.ts\`:
@@ -21,13 +21,13 @@ No file of tests was named ("nothing").`;
     assert.deepEqual(stale(document), []);
   });
 
-  it("knows paths in drawings and commands", () => {
+  it("checks paths in drawings and commands", () => {
     const document =
       "```text\nsrc/a.test.ts  what it does\n  src/c.ts  more\n```\n\n    node --test src/d.ts src/*.ts\n";
     assert.deepEqual(stale(document), ["src/c.ts", "src/d.ts"]);
   });
 
-  it("takes a README's files for those of its directory", () => {
+  it("resolves paths in a README relative to its directory", () => {
     const document = `\`a.test.ts\`: "one", \`../src/b.test.ts\`: "one", \`src/c.ts\`, \`d.ts\`, \`state.json\``;
     assert.deepEqual(
       staleNames(document, (path) => FILES[path], "src"),
@@ -36,7 +36,7 @@ No file of tests was named ("nothing").`;
     assert.deepEqual(stale(document), ["src/c.ts"]);
   });
 
-  it("tells files that are not there, and names that the file has not that was named last", () => {
+  it("reports files that do not exist, and names that the last named file does not have", () => {
     const document = `\`src/c.ts\` (\`src/a.test.ts\`: "on", "one", "t…x") ("other") \`src/b.test.ts\` ("one")`;
     assert.deepEqual(stale(document), [
       "src/c.ts",

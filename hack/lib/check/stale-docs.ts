@@ -1,17 +1,17 @@
 /**
- * Checks that the files and tests that documents name exist: a claim whose test was renamed or removed is held by nothing.
+ * Checks that the files and tests that documents name exist, because a claim without its test is not verified.
  *
- *   node --import tsx hack/lib/check/stale-docs.ts    prints what does not exist, and fails if there is anything
+ *   node --import tsx hack/lib/check/stale-docs.ts    prints names that do not exist, and fails if there are any
  *
- * A test is named behind its file, `src/a.test.ts`: "name", or later in the same section: ("name", "name"). What ends
- * with … is the beginning of a name; so is what is followed by a colon there. In a README, `a.ts` is a file of its directory.
+ * A test is named after its file, `src/a.test.ts`: "name", or later in the same section: ("name", "name"). A name may end with
+ * … or at a colon in the test's name. In a README, `a.ts` is a file of its directory.
  */
 import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { testNames } from "./test-names.ts";
 
-/** What may be a path; a path in a drawing or a command; a quoted name that follows a path, a bracket or another name. */
+/** A possible path in a code span; a path in a drawing or a command; a quoted name after a path, a parenthesis or a name. */
 const REFERENCE =
   /`([\w./-]+)`|(?<= )((?:src|test|hack|native|guest-agent)\/[\w./-]+\.(?:ts|c))(?= |$)|(?<=\(|`: |", )"((?:[^"\\]|\\.)+)"/g;
 /** A path from the repository's root. */
@@ -21,8 +21,8 @@ const FROM_README = /\.(?:ts|c)$/;
 const TEST_FILE = /\.test\.ts$/;
 
 /**
- * What a document names and is not there. `read`: the text of a file, undefined where there is none, "" of a folder.
- * `directory`: of a README.
+ * Returns the files and tests that a document names and that do not exist. `read` returns the text of a test file, "" for
+ * other files and directories, undefined if there is none. `directory` is that of a README.
  */
 export function staleNames(
   document: string,

@@ -1,15 +1,15 @@
 import ts from "typescript";
 
-/** A template with less text than this between its holes says nothing: `${suite}: ${name}`. */
+/** A template with less text than this, such as `${suite}: ${name}`, would match too many names. */
 const LEAST_TEXT = 8;
 
-/** What a test may be called: a text of the sources, with a pattern where it has holes. */
-export interface TestName {
+/** A possible name of a test: a string in the sources, with a pattern if it has interpolations. */
+interface TestName {
   readonly text: string;
   readonly pattern: RegExp | undefined;
 }
 
-/** Every string of a test file, because names of tests also stand in tables. */
+/** Returns every string in a test file, because names of tests may be in tables. */
 export function testNames(source: string): TestName[] {
   const found: TestName[] = [];
   const visit = (node: ts.Node): void => {

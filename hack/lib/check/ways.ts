@@ -1,34 +1,42 @@
-/** A directory right below `src`, or `guest-agent` -> those that it may import. */
+/** For each directory right below `src`, and for `guest-agent`, those that it may import. */
 export type Graph = ReadonlyMap<string, ReadonlySet<string>>;
+/** For each file, those that it imports. */
+export type FileGraph = ReadonlyMap<string, readonly string[]>;
 
-/** A block of a document that draws calls: a file at the begin of a line, what it calls below it, indented further. */
+/** A block of a document that draws calls: a file at the start of a line, and its callees below it, indented further. */
 const DRAWING = /^```text\n([\s\S]*?)^```/gm;
 const STEP = /^( *)((?:src|guest-agent)\/[\w./-]+\.(?:ts|c))\b/;
 
-/** Where a file is in the graph. */
+/** Returns the node of a file's directory. */
 const topOf = (file: string) => file.split("/")[file.startsWith("src/") ? 1 : 0] ?? "";
 
-/** All that each directory can reach, over others, too. Throws if one reaches itself. */
-export function reachable(graph: Graph): Map<string, ReadonlySet<string>> {
+/** Returns all nodes that each node reaches, directly or through others. Throws if one reaches itself. */
+export function reachable(graph: Graph | FileGraph): Map<string, ReadonlySet<string>> {
   const known = new Map<string, ReadonlySet<string>>();
-  const visit = (top: string, way: readonly string[]): ReadonlySet<string> => {
-    if (way.includes(top))
-      throw new Error(`DEPS.list: a cycle of directories: ${[...way, top].join(" -> ")}`);
+  const visit = (node: string, path: readonly string[]): ReadonlySet<string> => {
+    if (path.includes(node)) throw new Error(`a cycle of imports: ${[...path, node].join(" -> ")}`);
     const reached = new Set<string>();
-    for (const next of graph.get(top) ?? []) {
+    for (const next of graph.get(node) ?? []) {
       reached.add(next);
-      for (const further of known.get(next) ?? visit(next, [...way, top])) reached.add(further);
+      for (const further of known.get(next) ?? visit(next, [...path, node])) reached.add(further);
     }
-    known.set(top, reached);
+    known.set(node, reached);
     return reached;
   };
-  for (const top of graph.keys()) visit(top, []);
+  for (const node of graph.keys()) if (!known.has(node)) visit(node, []);
   return known;
 }
 
-/** The calls that a document draws from a directory to one above it: data must not go back up. */
-export function upwardCalls(document: string, graph: Graph): string[] {
-  const below = reachable(graph);
+/**
+ * Returns the calls in a document's drawings that go up: to a directory that the caller's may not import or, within one
+ * directory, to a file that imports the caller.
+ */
+export function upwardCalls(document: string, graph: Graph, imports: FileGraph): string[] {
+  const [below, belowFile] = [reachable(graph), reachable(imports)];
+  const goesDown = (caller: string, callee: string) =>
+    topOf(caller) === topOf(callee)
+      ? !belowFile.get(callee)?.has(caller)
+      : below.get(topOf(caller))?.has(topOf(callee));
   return [...document.matchAll(DRAWING)].flatMap(([, drawing = ""]) => {
     const callers: { readonly depth: number; readonly file: string }[] = [];
     return drawing.split("\n").flatMap((line) => {
@@ -37,8 +45,7 @@ export function upwardCalls(document: string, graph: Graph): string[] {
       while ((callers.at(-1)?.depth ?? -1) >= indent.length) callers.pop();
       const caller = callers.at(-1)?.file;
       callers.push({ depth: indent.length, file });
-      if (caller === undefined || topOf(caller) === topOf(file)) return [];
-      return below.get(topOf(caller))?.has(topOf(file)) ? [] : [`${caller} -> ${file}`];
+      return caller === undefined || goesDown(caller, file) ? [] : [`${caller} -> ${file}`];
     });
   });
 }

@@ -1,5 +1,5 @@
 /**
- * Checks that words which docs/contributing/style.md rules out are not used. Its last table is the list.
+ * Checks that the words in the last table of docs/contributing/style.md are not used.
  *
  *   node --import tsx hack/lib/check/words.ts    prints each use with its replacement, and fails if there is any
  */
@@ -7,7 +7,7 @@ import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 
-/** What is checked, as git pathspecs. */
+/** The files to check, as git pathspecs. */
 const CHECKED = [
   "*.md",
   "configs",
@@ -21,32 +21,41 @@ const CHECKED = [
   "src/config",
   "src/shim",
   "src/proto",
+  "src/core",
+  "src/hypervisor",
+  "src/template",
+  "hack",
+  ".ci",
+  ".github",
+  ".devcontainer",
 ];
 
-/** Where the list is; it names the words itself. */
+/** The document with the list. */
 const STYLE = "docs/contributing/style.md";
+/** These contain the words on purpose. */
+const EXEMPT = ["", STYLE, "hack/lib/check/words.test.ts"];
 
 /** A row: | `pattern` | replacement |. A pipe in the pattern is written \|, as Markdown needs it. */
 const ROW = /^\| `(.+)` \| (.+) \|$/gm;
 const HEADING = "## Words that must not come back";
 
-/** Not prose in a document: code blocks, code spans, link targets, and quotations within a paragraph. */
+/** What is not prose: code blocks, code spans, link targets, and quotations within a paragraph. */
 const QUOTED = /^```[\s\S]*?^```|`[^`]*`|\]\([^)]*\)|"(?:[^"\n]|\n(?!\s*\n))*"/gm;
 
-/** A word or phrase that is not used, and what to write instead. */
-export interface Word {
+/** A word or phrase to avoid, and its replacement. */
+interface Word {
   readonly pattern: RegExp;
   readonly instead: string;
 }
 
 /** A use of such a word. */
-export interface Use {
+interface Use {
   readonly line: number;
   readonly text: string;
   readonly instead: string;
 }
 
-/** The words of the style page. */
+/** Returns the words in the table of the style page. */
 export function wordsOf(style: string): Word[] {
   const table = style.slice(style.indexOf(HEADING));
   return [...table.matchAll(ROW)].map(([, pattern = "", instead = ""]) => {
@@ -55,7 +64,7 @@ export function wordsOf(style: string): Word[] {
   });
 }
 
-/** The uses of `words` in `text`, in the order of their lines. */
+/** Returns the uses of `words` in `text`, sorted by line. */
 export function usesOf(words: readonly Word[], text: string): Use[] {
   const found = words.flatMap(({ pattern, instead }) =>
     [...text.matchAll(pattern)].map(({ 0: use, index }) => ({
@@ -67,7 +76,7 @@ export function usesOf(words: readonly Word[], text: string): Use[] {
   return found.sort((a, b) => a.line - b.line);
 }
 
-/** The prose of a document: what is quoted in it becomes blanks, so that lines stay where they are. */
+/** Returns a document with everything but prose replaced by blanks, so that lines keep their numbers. */
 export function proseOf(document: string): string {
   return document.replace(QUOTED, (quoted) => quoted.replace(/\S/g, " "));
 }
@@ -79,7 +88,7 @@ function main(): void {
   const listed = ["ls-files", "--cached", "--others", "--exclude-standard", "-z", "--", ...CHECKED];
   const files = execFileSync("git", listed, { cwd: root, encoding: "utf8" }).split("\0");
   for (const file of files) {
-    if (file === "" || file === STYLE || !existsSync(join(root, file))) continue;
+    if (EXEMPT.includes(file) || !existsSync(join(root, file))) continue;
     const text = file.endsWith(".md") ? proseOf(read(file)) : read(file);
     for (const use of usesOf(words, text)) {
       console.log(`${file}:${use.line}: "${use.text}": write: ${use.instead}`);

@@ -16,8 +16,8 @@ export function f(x: number): string {
 `;
 
 describe("coverage", () => {
-  it("reads mappings across lines, also backwards", () => {
-    // ECMA-426: [0,0,0,0] [4,0,2,1] on the first line, [2,0,-1,0] on the third; a segment without a source does not count.
+  it("decodes mappings across lines, also backwards", () => {
+    // ECMA-426: [0,0,0,0] [4,0,2,1] on the first line, [2,0,-1,0] on the third; a segment without a source is ignored.
     assert.deepEqual(segments("AAAA,IAEC;;EADA,G"), [
       { line: 0, column: 0, sourceLine: 0 },
       { line: 0, column: 4, sourceLine: 2 },
@@ -28,8 +28,8 @@ describe("coverage", () => {
 
   const { code, map } = transformSync(SOURCE, { loader: "ts", sourcemap: true });
   const script = { lineLengths: code.split("\n").map(({ length }) => length), data: JSON.parse(map) };
-  /** The lines, counted from 1, that were run and that were not, where V8 counts these pieces as run as often. */
-  const judged = (...counts: [string, number][]) => {
+  /** Returns the lines, from 1 on, that were run and that were missed, given V8's counts for pieces of the code. */
+  const linesFor = (...counts: [string, number][]) => {
     const ranges = counts.map(([piece, count]) => {
       const startOffset = code.indexOf(piece);
       assert.ok(startOffset >= 0, piece);
@@ -43,15 +43,15 @@ describe("coverage", () => {
   const body = code.slice(code.indexOf("function"), code.lastIndexOf("}") + 1);
   const branch = code.slice(code.indexOf("{", code.indexOf("if")), code.indexOf("}") + 1);
 
-  it("takes the innermost range for a piece, and no line that makes no code", () => {
-    const { run, missed } = judged([branch, 0], [code, 1], [body, 3]);
+  it("uses the innermost range, and ignores lines without code", () => {
+    const { run, missed } = linesFor([branch, 0], [code, 1], [body, 3]);
     assert.deepEqual(missed, [6, 7]);
     assert.ok(run.includes(5) && run.includes(8) && !run.includes(2), `${run}`);
   });
 
-  it("adds what another process has run", () => {
-    const { lines } = judged([code, 1], [branch, 0]);
-    merge(lines, judged([code, 1], [branch, 2]).lines);
+  it("merges the lines that another process has run", () => {
+    const { lines } = linesFor([code, 1], [branch, 0]);
+    merge(lines, linesFor([code, 1], [branch, 2]).lines);
     assert.ok([...lines.values()].every((wasRun) => wasRun));
     assert.ok([...linesOf(script).values()].every((wasRun) => !wasRun));
   });

@@ -1,6 +1,6 @@
 import { segments } from "./source-map.ts";
 
-/** The part of V8's report on a script that is used: how often each range of its text was run. */
+/** The part of V8's report on a script that is used: how often each range of its text was executed. */
 export interface ScriptCoverage {
   readonly functions: readonly {
     readonly ranges: readonly {
@@ -11,16 +11,16 @@ export interface ScriptCoverage {
   }[];
 }
 
-/** What Node keeps of a script that has a source map. */
+/** Node's record of a script with a source map. */
 export interface MappedScript {
   readonly lineLengths: readonly number[];
   readonly data: { readonly mappings: string };
 }
 
-/** The lines of a source that make code -> whether it was run, even in part. */
+/** For each line of a source that generates code, whether any of it was executed. */
 export type Lines = Map<number, boolean>;
 
-/** Whether each character of a script was run. The innermost range that it is in says so. */
+/** Returns for each character of a script whether its innermost range was executed. */
 function executed({ functions }: ScriptCoverage, length: number): Uint8Array {
   const run = new Uint8Array(length);
   const ranges = functions.flatMap((each) => each.ranges);
@@ -30,7 +30,7 @@ function executed({ functions }: ScriptCoverage, length: number): Uint8Array {
   return run;
 }
 
-/** The lines of a script's source. Without a report none of them was run. */
+/** Returns the lines of a script's source. Without a report, none of them was executed. */
 export function linesOf({ lineLengths, data }: MappedScript, coverage?: ScriptCoverage): Lines {
   const starts = [0];
   for (const length of lineLengths) starts.push((starts.at(-1) ?? 0) + length + 1);
@@ -43,7 +43,7 @@ export function linesOf({ lineLengths, data }: MappedScript, coverage?: ScriptCo
   return lines;
 }
 
-/** Adds the lines that another process has run. */
+/** Adds the lines that another process has executed to `into`. */
 export function merge(into: Lines, more: Lines): void {
   for (const [line, wasRun] of more) into.set(line, wasRun || into.get(line) === true);
 }

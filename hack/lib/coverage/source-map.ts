@@ -1,13 +1,13 @@
 const DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-/** Where a piece of made code comes from; lines and columns count from 0. */
-export interface Segment {
+/** A position in generated code and its source line; lines and columns count from 0. */
+interface Segment {
   readonly line: number;
   readonly column: number;
   readonly sourceLine: number;
 }
 
-/** The numbers of one segment: each in base 64, five bits a digit, the lowest first, the sign in the lowest bit. */
+/** Decodes the numbers of a segment (base 64 VLQ): five bits per digit, the lowest first, the sign in the lowest bit. */
 function numbers(text: string): number[] {
   const found: number[] = [];
   let value = 0;
@@ -25,7 +25,7 @@ function numbers(text: string): number[] {
   return found;
 }
 
-/** The segments of a source map's `mappings` (ECMA-426) that have one source only, in their order. */
+/** Decodes the `mappings` (ECMA-426) of a source map with a single source. */
 export function segments(mappings: string): Segment[] {
   let sourceLine = 0;
   return mappings.split(";").flatMap((group, line) => {

@@ -5,7 +5,7 @@ import { machineMirror } from "./mirror.ts";
 
 const KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/** apt's configuration: everything in the directory `state`, proxies and certificates as the machine has them, no hooks. */
+/** Returns apt's configuration: all files in the directory `state`, the machine's proxies and certificates, no hooks. */
 function configuration(state: string): string {
   const acquire = run("apt-config", ["dump", "Acquire"])
     .split("\n")
@@ -25,22 +25,21 @@ function configuration(state: string): string {
     `Dir::Cache::archives "${state}/archives";`,
     'Acquire::Languages "none";',
     'Acquire::Retries "3";',
-    // A mirror may lag behind sid's one-week term. Signatures are still checked; what is given up is only the proof
-    // that the signed list is a recent one.
+    // A mirror may lag behind sid's validity of one week. Signatures are still checked, but a signed list may be old.
     'Acquire::Check-Valid-Until "false";',
-    // The private directories belong to the caller, the download user _apt could not write there.
+    // apt's download user, _apt, cannot write to the private directories.
     'APT::Sandbox::User "";',
     "",
   ].join("\n");
 }
 
-/** A suite of Debian's archive, seen through a private apt: the machine's own package state is not touched. */
+/** A suite of Debian's archive, accessed by apt with a private state: the machine's package state does not change. */
 export class Apt {
   readonly #suite: string;
   readonly #state: string;
   #updated = false;
 
-  /** @param sources whether source packages are wanted, too: their list is as long again */
+  /** @param sources whether to fetch the list of source packages, too */
   constructor(suite: string, state: string, sources: boolean) {
     this.#suite = suite;
     this.#state = state;
@@ -49,8 +48,8 @@ export class Apt {
     const mirror = process.env.HULL_DEBIAN_MIRROR || machineMirror();
     if (!mirror)
       throw new Error("no Debian archive in this machine's apt sources: set HULL_DEBIAN_MIRROR to one");
-    for (const folder of ["lists/partial", "archives/partial", "parts"])
-      mkdirSync(join(state, folder), { recursive: true });
+    for (const directory of ["lists/partial", "archives/partial", "parts"])
+      mkdirSync(join(state, directory), { recursive: true });
     const types = sources ? ["deb", "deb-src"] : ["deb"];
     const lines = types.map((type) => `${type} [signed-by=${KEYRING}] ${mirror} ${suite} main\n`);
     writeFileSync(join(state, "status"), "");
@@ -58,13 +57,14 @@ export class Apt {
     writeFileSync(join(state, "apt.conf"), configuration(state));
   }
 
-  /** Downloads one package into `folder`; a source package (`src:NAME`) as the archives it consists of. */
-  download(wanted: string, folder: string): void {
+  /** Downloads a package to `directory`; a source package (`src:NAME`) as its archives. */
+  download(wanted: string, directory: string): void {
     const source = wanted.startsWith("src:");
     const lists = readdirSync(join(this.#state, "lists"));
     if (!lists.some((name) => name.includes(source ? "Sources" : "Packages"))) this.#update();
     const args = source ? ["source", "--download-only", wanted.slice(4)] : ["download", wanted];
-    const attempt = () => this.#get(args, folder, `could not download ${wanted} from Debian ${this.#suite}`);
+    const attempt = () =>
+      this.#get(args, directory, `could not download ${wanted} from Debian ${this.#suite}`);
     try {
       attempt();
     } catch (error) {

@@ -25,13 +25,13 @@ deb [arch=amd64 signed-by=/usr/share/keyrings/x.gpg] http://mirror.example/debia
 `;
 
 describe("the mirror of a release", () => {
-  it("is that of the first enabled stanza which names the release", () => {
+  it("is in the first enabled stanza with the release", () => {
     assert.equal(mirrorInStanzas(STANZAS, "bookworm"), "http://mirror.example/debian");
     assert.equal(mirrorInStanzas(STANZAS, "bookworm-security"), "http://security.example/debian");
     assert.equal(mirrorInStanzas(STANZAS, "trixie"), undefined);
   });
 
-  it("is that of the first line of binary packages which names the release", () => {
+  it("is in the first line for binary packages with the release", () => {
     assert.equal(mirrorInLines(LINES, "bookworm"), "http://mirror.example/debian");
     assert.equal(mirrorInLines(LINES, "trixie"), undefined);
   });

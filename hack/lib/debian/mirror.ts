@@ -3,7 +3,7 @@ import { join } from "node:path";
 
 const APT = "/etc/apt";
 
-/** The archive of a release in sources of the deb822 form (sources.list(5)): stanzas of fields, parted by empty lines. */
+/** Returns the archive of a release from sources in deb822 format (sources.list(5)). */
 export function mirrorInStanzas(text: string, release: string): string | undefined {
   for (const stanza of text.split(/^[ \t]*$/m)) {
     const field = (name: string) =>
@@ -14,7 +14,7 @@ export function mirrorInStanzas(text: string, release: string): string | undefin
   return undefined;
 }
 
-/** The archive of a release in sources of the one-line form: `deb [options] URI SUITE COMPONENT...`. */
+/** Returns the archive of a release from sources in one-line format: `deb [options] URI SUITE COMPONENT...`. */
 export function mirrorInLines(text: string, release: string): string | undefined {
   for (const line of text.split("\n")) {
     const [type, uri, suite] = line
@@ -26,14 +26,14 @@ export function mirrorInLines(text: string, release: string): string | undefined
   return undefined;
 }
 
-/** The name of the machine's own release, where it runs Debian. */
+/** Returns the code name of the machine's Debian release; undefined on other systems. */
 function ownRelease(): string | undefined {
   const text = existsSync("/etc/os-release") ? readFileSync("/etc/os-release", "utf8") : "";
   if (!/^ID="?debian"?$/m.test(text)) return undefined;
   return /^VERSION_CODENAME="?([^"\n]+)/m.exec(text)?.[1];
 }
 
-/** The first archive in the machine's apt sources that carries the machine's own Debian release. */
+/** Returns the first archive in the machine's apt sources for its own Debian release; undefined on other systems. */
 export function machineMirror(): string | undefined {
   const release = ownRelease();
   if (release === undefined) return undefined;

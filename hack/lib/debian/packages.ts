@@ -1,6 +1,6 @@
 /**
- * Debian packages in the user's cache. What is there is taken from there with no look at the network: a package asked for
- * without a version stays at the version first fetched until the cache is removed.
+ * Debian packages in the user's cache. Cached packages are used without network access: a package without a requested version
+ * keeps the version that was fetched first, until the cache is removed.
  */
 import {
   existsSync,
@@ -23,8 +23,8 @@ const PACKAGE = /^(src:)?[a-z0-9][a-z0-9+.-]*(=[A-Za-z0-9.+:~-]+)?$/;
 const SUITE = /^[a-z][a-z-]*$/;
 
 /**
- * The directories that packages (`[src:]NAME[=VERSION]`) of a suite are extracted to, in the order asked for. A package's
- * control files are in its DEBIAN directory; a source package is left as the archives it consists of.
+ * Returns the directories of extracted packages (`[src:]NAME[=VERSION]`) of a suite, in order, after fetching missing ones. A
+ * package's control files are in DEBIAN. The directory of a source package contains its archives.
  */
 export function debianPackages(suite: string, names: readonly string[]): string[] {
   if (!SUITE.test(suite)) throw new Error(`"${suite}" is not the name of a Debian suite`);
@@ -33,7 +33,7 @@ export function debianPackages(suite: string, names: readonly string[]): string[
   const links = join(DEBIAN, suite);
   const isMissing = (name: string) => !existsSync(join(links, name));
   if (names.some(isMissing)) {
-    for (const folder of [links, POOL]) mkdirSync(folder, { recursive: true });
+    for (const directory of [links, POOL]) mkdirSync(directory, { recursive: true });
     locked(join(DEBIAN, "lock"), () => {
       const missing = names.filter(isMissing); // another process may have fetched some meanwhile
       if (missing.length === 0) return;
@@ -45,14 +45,14 @@ export function debianPackages(suite: string, names: readonly string[]): string[
   return names.map((name) => realpathSync(join(links, name)));
 }
 
-/** The version in the path of an extracted package. */
+/** Returns the version in the path of an extracted package. */
 export function debianVersion(path: string): string {
   const version = basename(path).split("_")[1];
   if (version === undefined) throw new Error(`${path}: no version in its name`);
   return decodeURIComponent(version);
 }
 
-/** Downloads a package and extracts it to the pool; the link is made last, so that a broken run leaves none. */
+/** Downloads a package and extracts it to the pool. Creates the symlink last, so that an aborted run leaves none. */
 function fetch(apt: Apt, wanted: string, link: string): void {
   const work = mkdtempSync(join(DEBIAN, "fetch."));
   try {

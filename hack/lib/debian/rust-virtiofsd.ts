@@ -4,10 +4,10 @@ import { madeOnce } from "../cache.ts";
 import { run } from "../run.ts";
 import { debianPackages } from "./packages.ts";
 
-/** Rust's virtiofsd for Debian 12, which has QEMU's in C: Debian 13's, with that release's C library. Returns its path. */
+/** Returns the path of Debian 13's virtiofsd in Rust, with that release's C library, so that it runs on Debian 12. */
 export function rustVirtiofsd(): string {
   const [daemon = "", libc = ""] = debianPackages("trixie", ["virtiofsd", "libc6"]);
-  const folder = madeOnce("rust-virtiofsd", `${basename(daemon)}+${basename(libc)}`, (_, result) => {
+  const directory = madeOnce("rust-virtiofsd", `${basename(daemon)}+${basename(libc)}`, (_, result) => {
     const [patchelf = ""] = debianPackages("bookworm", ["patchelf"]);
     const library = join(libc, "usr/lib/x86_64-linux-gnu");
     const loader = readdirSync(library).find((name) => name.startsWith("ld-linux-"));
@@ -16,5 +16,5 @@ export function rustVirtiofsd(): string {
     const files = ["--output", join(result, "virtiofsd"), join(daemon, "usr/libexec/virtiofsd")];
     run(join(patchelf, "usr/bin/patchelf"), [...change, ...files]);
   });
-  return join(folder, "virtiofsd");
+  return join(directory, "virtiofsd");
 }

@@ -1,4 +1,4 @@
-/** Makes the guest: kernel, initrd, manifest. Called by hack/build-guest and hack/build-kernel. */
+/** Builds the guest: kernel, initrd, manifest. */
 import { createHash } from "node:crypto";
 import {
   existsSync,
@@ -19,7 +19,7 @@ import { archive } from "./cpio.ts";
 import { staticCrun } from "./crun.ts";
 import type { Kernel } from "./kernel.ts";
 
-/** What the result depends on besides kernel and crun, which have keys of their own. */
+/** The inputs other than kernel and crun, which have keys of their own. */
 const INPUTS = [
   "guest-agent",
   "src/core",
@@ -38,15 +38,15 @@ function filesBelow(path: string): string[] {
     .flatMap((name) => filesBelow(join(path, name)));
 }
 
-/** Its size and hash, for who wants to know whether a file is the one that was built. */
+/** The size and hash of a file, to check that it is the one that was built. */
 interface BuiltFile {
   readonly size: number;
   readonly sha256: string;
 }
 
-/** What manifest.json tells about a guest. */
-export interface Manifest {
-  /** A hash of all that it was made of. */
+/** manifest.json of a guest. */
+interface Manifest {
+  /** A hash of all inputs. */
   readonly inputs: string;
   readonly kernel: { readonly release: string; readonly package: string };
   /** The version of crun's package. */
@@ -56,10 +56,11 @@ export interface Manifest {
   readonly initrd: BuiltFile;
 }
 
-/** What is to be built, and where. */
-export interface GuestOptions {
+interface GuestOptions {
   readonly kernel: Kernel;
+  /** The output directory. */
   readonly out: string;
+  /** Build even if the inputs have not changed. */
   readonly force: boolean;
   /** The program that runs as /init instead of the agent. */
   readonly main?: string | undefined;
@@ -67,12 +68,12 @@ export interface GuestOptions {
 
 const AGENT = join(ROOT, "guest-agent/src/main.ts");
 
-/** The manifest of the guest in a directory. */
+/** Reads the manifest of the guest in a directory. */
 export function readManifest(out: string): Manifest {
   return JSON.parse(readFileSync(join(out, "manifest.json"), "utf8"));
 }
 
-/** A hash of everything that goes into the guest. */
+/** Returns a hash of all inputs. */
 function inputsKey(keys: readonly string[], main: string): string {
   const hash = createHash("sha256");
   hash.update(keys.join("\n"));
@@ -88,7 +89,7 @@ function describeFile(path: string): BuiltFile {
   return { size: bytes.length, sha256: sha256(bytes) };
 }
 
-/** Builds into `out` unless what lies there was made of the same inputs. */
+/** Builds the guest in `out` unless the guest there has the same inputs. */
 export function buildGuest({ kernel, out, force, main = AGENT }: GuestOptions): void {
   const crun = staticCrun();
   const inputs = inputsKey([kernel.key, crun.key], main);
@@ -114,7 +115,7 @@ export function buildGuest({ kernel, out, force, main = AGENT }: GuestOptions): 
       writeFileSync(join(out, `${name}.new`), bytes);
       renameSync(join(out, `${name}.new`), join(out, name));
     };
-    // The manifest vouches for the others: gone first, back last.
+    // The manifest is valid only with the other files, so it is removed first and written last.
     rmSync(manifest, { force: true });
     place("vmlinux", kernel.vmlinux());
     place("initrd.img", initrd);

@@ -1,24 +1,24 @@
-// A cpio archive in the "newc" form that the kernel unpacks (Documentation/driver-api/early-userspace/buffer-format.rst).
-// The same entries give the same bytes: sorted by name, owner root, time 0.
+// cpio archives in the "newc" format that the kernel unpacks (Documentation/driver-api/early-userspace/buffer-format.rst).
+// Reproducible: sorted by name, owner root, time 0.
 
 const S_IFDIR = 0o040000;
 const S_IFREG = 0o100000;
 const S_IFLNK = 0o120000;
 const S_IFCHR = 0o020000;
 
-/** What an archive holds. */
+/** An entry of an archive. */
 export interface Entry {
   readonly name: string;
   readonly kind: "directory" | "file" | "link" | "character";
   readonly mode?: number;
-  /** A file's content, a link's target. */
+  /** The content of a file, or the target of a symlink. */
   readonly data?: Buffer | string;
-  /** The numbers of a device. */
+  /** The numbers of a character device. */
   readonly major?: number;
   readonly minor?: number;
 }
 
-/** File type and usual permissions. */
+/** File types and default permissions. */
 const MODES = {
   directory: [S_IFDIR, 0o755],
   file: [S_IFREG, 0o644],
@@ -27,8 +27,8 @@ const MODES = {
 } as const;
 
 function record(entry: Entry, inode: number): Buffer[] {
-  const [type, usual] = MODES[entry.kind];
-  const mode = type | (entry.mode ?? usual);
+  const [type, permissions] = MODES[entry.kind];
+  const mode = type | (entry.mode ?? permissions);
   const data = typeof entry.data === "object" ? entry.data : Buffer.from(entry.data ?? "");
   const name = Buffer.from(`${entry.name}\0`);
   const links = entry.kind === "directory" ? 2 : 1;
@@ -56,18 +56,18 @@ function pad(bytes: Buffer): Buffer {
   return rest === 0 ? bytes : Buffer.concat([bytes, Buffer.alloc(4 - rest)]);
 }
 
-/** The archive of these entries; directories that files lie in are added where missing. */
+/** Returns an archive of the entries. Missing parent directories are added. */
 export function archive(entries: readonly Entry[]): Buffer {
   const all = new Map<string, Entry>();
   for (const entry of entries) {
     const parts = entry.name.split("/");
     for (let i = 1; i < parts.length; i++) {
-      const folder = parts.slice(0, i).join("/");
-      if (!all.has(folder)) all.set(folder, { name: folder, kind: "directory" });
+      const directory = parts.slice(0, i).join("/");
+      if (!all.has(directory)) all.set(directory, { name: directory, kind: "directory" });
     }
     all.set(entry.name, entry);
   }
-  // By code units, not by locale; a folder sorts before what lies in it.
+  // By code units, not by locale. A directory sorts before its content.
   const sorted = [...all.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
   const trailer: Entry = { name: "TRAILER!!!", kind: "file", mode: 0 };
   return Buffer.concat([...sorted, trailer].flatMap((entry, i) => record(entry, i + 1)));

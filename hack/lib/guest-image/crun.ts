@@ -9,7 +9,7 @@ import { guestPackages } from "./sources.ts";
 
 /** The package with crun's source. */
 export const SOURCE = "src:crun";
-/** Name as the linker looks for it -> package and file. */
+/** Package and file of each library, by the name that the linker looks for. */
 export const LIBRARIES: Readonly<Record<string, readonly [string, string]>> = {
   "libcap.a": ["libcap-dev", "libcap.a"],
   "libseccomp.a": ["libseccomp-dev", "libseccomp.a"],
@@ -18,8 +18,8 @@ export const LIBRARIES: Readonly<Record<string, readonly [string, string]>> = {
 const CONFIGURE = [
   ..."--quiet --disable-dependency-tracking --disable-systemd --disable-dl --disable-criu".split(" "),
   ...["YAJL_CFLAGS= ", "YAJL_LIBS=-lyajl"], // instead of pkg-config
-  "PYTHON=/bin/true", // asked for, and not used: see unpack
-  "ac_cv_search_gcry_check_version=no", // it would cache seccomp filters, of which each container here has its own
+  "PYTHON=/bin/true", // required, but not used: see unpack
+  "ac_cv_search_gcry_check_version=no", // for caching seccomp filters, which is no use in the guest
 ];
 
 /** The compiled crun. */
@@ -31,8 +31,8 @@ export interface Crun {
 }
 
 /**
- * A static program starts in a third of the time: a shared one is most of what a start of crun costs an emulated guest.
- * Compiled once (25 s of two cores), then kept in the user's cache.
+ * Returns crun as a static program, compiled on first use (25 s on two cores). It starts three times as fast as a dynamic one:
+ * in an emulated guest, dynamic linking takes most of crun's start.
  */
 export function staticCrun(): Crun {
   const packages = Object.values(LIBRARIES).map(([name]) => name);
@@ -52,7 +52,7 @@ function compile(source: string, libraries: readonly string[], work: string, res
   for (const [index, [name, [, file]]] of Object.entries(LIBRARIES).entries())
     symlinkSync(join(libraries[index] ?? "", "usr/lib/x86_64-linux-gnu", file), join(archives, name));
   const includes = libraries.map((path) => `-I${join(path, "usr/include")}`);
-  // Not position independent: nothing to relocate at the start. Paths are mapped away, they may not show in the result.
+  // Without PIE there are no relocations at the start. The result must not depend on paths.
   const env = {
     PATH: process.env.PATH,
     LC_ALL: "C",
@@ -81,7 +81,7 @@ function unpack(source: string, work: string): string {
   const patches = join(tree, "debian/patches");
   for (const name of readList(join(patches, "series")))
     run("patch", ["--silent", "-p1", "-d", tree, "-i", join(patches, name)]);
-  // What is generated is there: with these, and all of one age, make does not ask Python for it.
+  // The generated files exist. With stamps, and all files of one age, make does not run Python to generate them again.
   for (const name of ["basic-test", "image_manifest", "image_spec", "runtime_spec"])
     writeFileSync(join(tree, `libocispec/src/${name}_stamp`), "");
   run("find", [tree, "-exec", "touch", "--no-dereference", "--date=@0", "{}", "+"]);

@@ -9,10 +9,10 @@ import { moduleOrder } from "./modules.ts";
 import { guestPackages, MODULES } from "./sources.ts";
 import { extractVmlinux } from "./vmlinux.ts";
 
-/** The package that depends on the newest kernel of the release. */
+/** The metapackage that depends on the release's newest kernel. */
 export const META = "linux-image-cloud-amd64";
 
-/** The package that the meta package stands for, e.g. linux-image-6.1.0-50-cloud-amd64. */
+/** Returns the directory of the metapackage's kernel, such as linux-image-6.1.0-50-cloud-amd64. */
 function kernelPackage(): string {
   const [meta = ""] = guestPackages([META]);
   const name = /^Depends: (linux-image-\S+)/m.exec(readFileSync(join(meta, "DEBIAN/control"), "utf8"))?.[1];
@@ -21,7 +21,7 @@ function kernelPackage(): string {
   return path;
 }
 
-/** Debian's cloud kernel. */
+/** Returns Debian's cloud kernel. */
 export function debianKernel(): Kernel {
   const path = kernelPackage();
   const [release = ""] = readdirSync(join(path, "lib/modules"));
@@ -34,14 +34,14 @@ export function debianKernel(): Kernel {
   };
 }
 
-/** The modules, and the list by which the agent loads them. */
-function moduleEntries(folder: string, work: string): Entry[] {
-  const order = moduleOrder(folder, readList(MODULES));
+/** Returns the modules and the list of modules that the agent loads. */
+function moduleEntries(directory: string, work: string): Entry[] {
+  const order = moduleOrder(directory, readList(MODULES));
   const entries = order.map(({ name, path }): Entry => {
     const stripped = join(work, basename(path));
-    // Without debug sections, type information and signature: nothing of it is used in the guest, and the signature's
-    // check is most of a module's loading time under emulation.
-    run("objcopy", ["--strip-debug", "--remove-section=.BTF", join(folder, path), stripped]);
+    // The guest needs no debug sections, type information and signatures. Under emulation, checking a signature would take
+    // most of a module's load time.
+    run("objcopy", ["--strip-debug", "--remove-section=.BTF", join(directory, path), stripped]);
     return { name: `lib/modules/${name}.ko`, kind: "file", data: readFileSync(stripped) };
   });
   const list = entries.map(({ name }) => `/${name}\n`).join("");

@@ -2,14 +2,14 @@ import type { Entry } from "./cpio.ts";
 
 /** A kernel for the guest. */
 export interface Kernel {
-  /** Changes when anything that it is made of does. */
+  /** Changes whenever an input changes. */
   readonly key: string;
-  /** Of the Debian package that it comes from. */
+  /** The version of its Debian package. */
   readonly version: string;
-  /** As `uname -r` prints it. */
+  /** What `uname -r` prints. */
   readonly release: string;
-  /** An ELF file with a PVH entry. */
+  /** Returns an ELF file with a PVH entry. */
   vmlinux(): Buffer;
-  /** What the initrd needs for it; `work` is a scratch directory. */
+  /** Returns its entries for the initrd. `work` is a scratch directory. */
   entries(work: string): Entry[];
 }

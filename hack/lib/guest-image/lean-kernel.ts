@@ -1,4 +1,4 @@
-// A kernel of our own configuration, made of Debian's kernel source; everything is built in.
+// A kernel from Debian's kernel source with hull's configuration, without modules.
 import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { basename, join } from "node:path";
@@ -14,7 +14,7 @@ import { hasPvhEntry } from "./vmlinux.ts";
 export const SOURCE = "linux-source-6.1";
 const CONFIG = join(ROOT, "guest-agent/kernel/kernel.config");
 
-/** The same inputs give the same bytes (Documentation/kbuild/reproducible-builds.rst of the kernel). */
+/** For reproducible builds (the kernel's Documentation/kbuild/reproducible-builds.rst). */
 const REPRODUCIBLE = [
   "KBUILD_BUILD_TIMESTAMP=1970-01-01",
   "KBUILD_BUILD_USER=hull",
@@ -22,7 +22,7 @@ const REPRODUCIBLE = [
   "KBUILD_BUILD_VERSION=1",
 ];
 
-/** The lean kernel; compiled on first use (seven minutes of two cores). */
+/** Returns the lean kernel, compiled on first use (seven minutes on two cores). */
 export function leanKernel(): Kernel {
   const [source = ""] = guestPackages([SOURCE]);
   const key = keyOf(basename(source), readFileSync(CONFIG, "utf8"), compilerVersion());
@@ -52,15 +52,15 @@ function compile(tar: string, work: string, result: string): void {
   run("cp", [join(tree, "include/config/kernel.release"), join(result, "release")]);
 }
 
-/** Kconfig drops without a word what misses a dependency. */
+/** Kconfig silently drops options whose dependencies are not set. */
 function checkConfig(config: string): void {
-  const made = new Set(config.split("\n"));
-  const lost = readList(CONFIG).filter((line) => !line.endsWith("=n") && !made.has(line));
-  if (lost.length > 0)
-    throw new Error(`kernel.config: these need something that is not set: ${lost.join(", ")}`);
+  const set = new Set(config.split("\n"));
+  const dropped = readList(CONFIG).filter((line) => !line.endsWith("=n") && !set.has(line));
+  if (dropped.length > 0)
+    throw new Error(`kernel.config: dependencies of these options are not set: ${dropped.join(", ")}`);
 }
 
-/** What Debian's kernel has as modules for us must be there. */
+/** Checks that everything that Debian's kernel provides as modules is built in. */
 function checkBuiltIn(list: string): void {
   const builtIn = new Set(list.split("\n").map((path) => canonical(basename(path, ".ko"))));
   const missing = readList(MODULES).filter((name) => !builtIn.has(canonical(name)));

@@ -23,24 +23,24 @@ function report(out: string): void {
 
 function kernelNamed(name: string): Kernel {
   const make = Object.hasOwn(KERNELS, name) ? KERNELS[name] : undefined;
-  if (!make) throw new Error(`there is no kernel ${name}: ${USAGE}`);
+  if (!make) throw new Error(`unknown kernel ${name}; ${USAGE}`);
   return make();
 }
 
-/** Builds twice in two folders and compares. */
+/** Builds twice in different directories and compares the results. */
 function checkReproducible(kernel: Kernel, main: string | undefined): void {
-  const folders = [1, 2].map(() => mkdtempSync(join(tmpdir(), "hull-guest-check-")));
+  const directories = [1, 2].map(() => mkdtempSync(join(tmpdir(), "hull-guest-check-")));
   try {
-    for (const out of folders) buildGuest({ kernel, out, force: true, main });
+    for (const out of directories) buildGuest({ kernel, out, force: true, main });
     for (const name of ["vmlinux", "initrd.img", "manifest.json"]) {
-      const [first, second] = folders.map((folder) => readFileSync(join(folder, name)));
+      const [first, second] = directories.map((directory) => readFileSync(join(directory, name)));
       if (!first || !second?.equals(first))
         throw new Error(`${name} differs between two builds of the same inputs`);
     }
   } finally {
-    for (const folder of folders) rmSync(folder, { recursive: true, force: true });
+    for (const directory of directories) rmSync(directory, { recursive: true, force: true });
   }
-  console.log("guest: two builds gave the same bytes");
+  console.log("guest: two builds are identical");
 }
 
 try {

@@ -1,12 +1,12 @@
-// Which kernel modules go into the guest, in which order.
+// The guest's kernel modules and their load order.
 import { readdirSync, readFileSync } from "node:fs";
 import { basename, join } from "node:path";
 
-/** The kernel takes `-` and `_` in module names for the same. */
+/** Returns the canonical name of a module. The kernel treats `-` and `_` as the same. */
 export const canonical = (name: string): string => name.replaceAll("-", "_");
 
-/** What must be loaded before this module: its `depends` and `softdep pre` in the .modinfo section. */
-export function dependencies(content: Buffer): string[] {
+/** Returns what must be loaded before a module: `depends` and `softdep pre` in its .modinfo section. */
+function dependencies(content: Buffer): string[] {
   const text = content.toString("latin1");
   const depends = /\0depends=([^\0]*)\0/.exec(text)?.[1] ?? "";
   const soft = [...text.matchAll(/\0softdep=pre: ([^\0]*)/g)].flatMap((match) =>
@@ -15,29 +15,28 @@ export function dependencies(content: Buffer): string[] {
   return [...depends.split(","), ...soft].filter((name) => name !== "");
 }
 
-/** A module of a kernel. */
-export interface KernelModule {
+interface KernelModule {
   readonly name: string;
   /** Relative to lib/modules/RELEASE. */
   readonly path: string;
 }
 
 /**
- * The wanted modules of `folder` (lib/modules/RELEASE) and all they need, each behind its dependencies; what the kernel has
- * built in is left out.
+ * Returns the wanted modules in `directory` (lib/modules/RELEASE) and their dependencies in load order, except built-in ones.
+ * Throws if a module does not exist.
  */
-export function moduleOrder(folder: string, wanted: readonly string[]): KernelModule[] {
-  const files = readdirSync(join(folder, "kernel"), { recursive: true, encoding: "utf8" })
+export function moduleOrder(directory: string, wanted: readonly string[]): KernelModule[] {
+  const files = readdirSync(join(directory, "kernel"), { recursive: true, encoding: "utf8" })
     .filter((path) => path.endsWith(".ko"))
     .map((path) => join("kernel", path));
   const byName = new Map(files.map((path) => [canonical(basename(path, ".ko")), path]));
   const builtin = new Set(
-    readFileSync(join(folder, "modules.builtin"), "utf8")
+    readFileSync(join(directory, "modules.builtin"), "utf8")
       .split("\n")
       .map((path) => canonical(basename(path, ".ko"))),
   );
-  // A soft dependency may name an alias (crc32c) of a module under another name (crc32c_generic).
-  const aliases = readFileSync(join(folder, "modules.builtin.modinfo"), "latin1").matchAll(
+  // A soft dependency may be on an alias (crc32c) of a module with another name (crc32c_generic).
+  const aliases = readFileSync(join(directory, "modules.builtin.modinfo"), "latin1").matchAll(
     /\.alias=([^\0]+)\0/g,
   );
   for (const [, alias = ""] of aliases) builtin.add(canonical(alias));
@@ -47,7 +46,7 @@ export function moduleOrder(folder: string, wanted: readonly string[]): KernelMo
     if (order.has(key) || builtin.has(key)) return;
     const path = byName.get(key);
     if (!path) throw new Error(`${wantedBy}: the kernel has no module ${name}`);
-    for (const each of dependencies(readFileSync(join(folder, path)))) add(each, path);
+    for (const each of dependencies(readFileSync(join(directory, path)))) add(each, path);
     order.set(key, { name: key, path });
   };
   for (const name of wanted) add(name, "modules.list");

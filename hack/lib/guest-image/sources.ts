@@ -1,10 +1,10 @@
-// What the guest is made of: the repository, and Debian's packages.
+// The sources of the guest besides the agent: the list of modules, and Debian's packages.
 import { join } from "node:path";
 import { debianPackages } from "../debian/packages.ts";
 import { ROOT } from "../run.ts";
 
-/** The kernel modules that the guest needs. */
+/** The list of kernel modules that the guest needs. */
 export const MODULES = join(ROOT, "guest-agent/image/modules.list");
 
-/** The directories that packages of the guest's Debian release are extracted to. */
+/** Returns the directories of extracted packages of the guest's Debian release. */
 export const guestPackages = (names: readonly string[]): string[] => debianPackages("bookworm", names);

@@ -1,14 +1,13 @@
-// The uncompressed kernel (an ELF file with the PVH entry note) out of a bzImage.
-// Header fields: Documentation/arch/x86/boot.rst of the kernel; payload: LZ4's legacy frame
-// (lz4_Frame_format.md, "Legacy frame"), which is how Debian compresses its cloud kernel.
+// Extracts the uncompressed kernel, an ELF file with the PVH entry note, from a bzImage. The header is described in the
+// kernel's Documentation/arch/x86/boot.rst; Debian's cloud kernel is an LZ4 legacy frame (lz4_Frame_format.md).
 
 const HEADER_MAGIC = 0x202;
 const LZ4_LEGACY = 0x184c2102;
 const XEN_ELFNOTE_PHYS32_ENTRY = 18;
 const PT_NOTE = 4;
 
-/** Decodes one LZ4 block of `source` into `target` at `start`; returns the position behind the last byte written. */
-export function decodeBlock(source: Buffer, target: Buffer, start: number): number {
+/** Decodes an LZ4 block to `target` from `start` on; returns the position after the last byte written. */
+function decodeBlock(source: Buffer, target: Buffer, start: number): number {
   let from = 0;
   let at = start;
   const byte = () => source[from++] ?? 0;
@@ -36,7 +35,7 @@ export function decodeBlock(source: Buffer, target: Buffer, start: number): numb
   throw new Error("LZ4 block ends within a sequence");
 }
 
-/** Decodes a legacy frame that is `size` bytes long when decoded. */
+/** Decodes a legacy frame with a decoded size of `size` bytes. */
 function decodeLegacyFrame(frame: Buffer, size: number): Buffer {
   const target = Buffer.alloc(size);
   let at = 0;
@@ -49,7 +48,7 @@ function decodeLegacyFrame(frame: Buffer, size: number): Buffer {
   return target;
 }
 
-/** Whether the ELF file has the note that tells a VMM where the 32 bit PVH entry is. */
+/** Returns whether an ELF file has the note with the address of the 32-bit PVH entry. */
 export function hasPvhEntry(elf: Buffer): boolean {
   const headers = Number(elf.readBigUInt64LE(32));
   const size = elf.readUInt16LE(54);
@@ -71,7 +70,7 @@ export function hasPvhEntry(elf: Buffer): boolean {
   return false;
 }
 
-/** The kernel of a bzImage; throws when it is none, is packed otherwise, or can't be booted by PVH. */
+/** Returns the kernel in a bzImage. Throws unless it is one, is compressed with LZ4 and has a PVH entry. */
 export function extractVmlinux(bzImage: Buffer): Buffer {
   if (bzImage.toString("latin1", HEADER_MAGIC, HEADER_MAGIC + 4) !== "HdrS") throw new Error("not a bzImage");
   const setupSectors = bzImage[0x1f1] || 4;
@@ -79,7 +78,7 @@ export function extractVmlinux(bzImage: Buffer): Buffer {
   const payload = bzImage.subarray(start, start + bzImage.readUInt32LE(0x24c));
   const magic = payload.readUInt32LE(0);
   if (magic !== LZ4_LEGACY)
-    throw new Error(`the kernel is not packed with LZ4 (magic ${magic.toString(16)})`);
+    throw new Error(`the kernel is not compressed with LZ4 (magic ${magic.toString(16)})`);
   // The kernel's build appends the size of the decoded kernel.
   const vmlinux = decodeLegacyFrame(payload, payload.readUInt32LE(payload.length - 4));
   if (vmlinux.readUInt32BE(0) !== 0x7f454c46) throw new Error("the kernel's payload is not an ELF file");

@@ -1,6 +1,5 @@
 /**
- * Makes one OCI image layout, as a tar archive, from a description of its files. The same input gives the same
- * bytes: no clock, no user names, sorted entries.
+ * Builds OCI image layouts as tar archives. Reproducible: no times, no user names, sorted blobs.
  * Formats: POSIX.1-1988 ustar (tar(5)); OCI image-spec, image-layout.md and config.md.
  */
 import { sha256 } from "../run.ts";
@@ -8,7 +7,7 @@ import { sha256 } from "../run.ts";
 const BLOCK = 512;
 const TYPES = { file: "0", hardlink: "1", symlink: "2", directory: "5" };
 
-/** What an archive holds, owned by root unless it says otherwise. */
+/** An entry of an archive, by default owned by root. */
 export interface TarEntry {
   readonly path: string;
   readonly type: keyof typeof TYPES;
@@ -16,13 +15,13 @@ export interface TarEntry {
   readonly uid?: number;
   readonly gid?: number;
   readonly data?: Buffer;
-  /** Of a link. */
+  /** The target of a link. */
   readonly target?: string;
 }
 
-/** An image of one layer. */
+/** An image with one layer. */
 export interface Image {
-  /** The full reference that containerd imports it as. */
+  /** Its full reference in containerd. */
   readonly name: string;
   readonly files: readonly TarEntry[];
   /** The `config` object of the OCI image config. */
@@ -36,7 +35,7 @@ interface Descriptor {
   readonly size: number;
 }
 
-/** One ustar header. Paths up to 100 bytes: all that the test images need. */
+/** Returns a ustar header. Throws for paths longer than 100 bytes, which the test images do not have. */
 function header({ path, type, mode, uid = 0, gid = 0, target = "" }: TarEntry, size: number): Buffer {
   if (Buffer.byteLength(path) > 100 || Buffer.byteLength(target) > 100)
     throw new Error(`${path}: longer than 100 bytes`);
@@ -57,8 +56,8 @@ function header({ path, type, mode, uid = 0, gid = 0, target = "" }: TarEntry, s
   return block;
 }
 
-/** A tar archive of the entries in the given order (a hard link must follow its target). */
-export function tar(entries: readonly TarEntry[]): Buffer {
+/** Returns a tar archive of the entries in order. A hard link must follow its target. */
+function tar(entries: readonly TarEntry[]): Buffer {
   const parts: Buffer[] = [];
   for (const entry of entries) {
     const data = entry.data ?? Buffer.alloc(0);
@@ -70,7 +69,7 @@ export function tar(entries: readonly TarEntry[]): Buffer {
   return Buffer.concat(parts);
 }
 
-/** An OCI layout that holds the images, as a tar archive. */
+/** Returns an OCI layout with the images, as a tar archive. */
 export function ociLayout(images: readonly Image[], architecture: string): Buffer {
   const blobs = new Map<string, Buffer>();
   const put = (mediaType: string, bytes: Buffer): Descriptor => {

@@ -35,7 +35,7 @@ const program = (path: string, file: string): TarEntry => ({
 });
 const directory = (path: string, mode = 0o755): TarEntry => ({ path: `${path}/`, type: "directory", mode });
 
-/** A static busybox with a link for each applet, and a few users. */
+/** Returns an image with a static busybox, a hard link for each applet, and a few users. */
 function busyboxImage(busybox: string): Image {
   const applets = run(busybox, ["--list"])
     .split("\n")
@@ -60,23 +60,23 @@ function busyboxImage(busybox: string): Image {
   };
 }
 
-/** What Kubernetes starts first in a pod: a program that only waits. */
+/** Returns an image for a pod's pause container. */
 function pauseImage(pause: string): Image {
   const config = { Env: [PATH], Entrypoint: ["/pause"] };
   return { name: "hull.test/pause:latest", files: [program("pause", pause)], config };
 }
 
-/** The path of the OCI layout with the test images (hull.test/busybox, hull.test/pause). */
+/** Returns the path of an OCI layout with the images hull.test/busybox and hull.test/pause, built on first use. */
 export function testImages(): string {
   const [debian = ""] = debianPackages("bookworm", ["busybox-static"]);
   const busybox = join(debian, "bin/busybox");
   const recipe = [import.meta.filename, join(import.meta.dirname, "oci-image.ts"), PAUSE, busybox];
   const key = keyOf(...recipe.map((file) => sha256(readFileSync(file))), compilerVersion());
-  const folder = madeOnce("test-images", key, (work, result) => {
+  const directory = madeOnce("test-images", key, (work, result) => {
     const pause = join(work, "pause");
     const warnings = ["-Wall", "-Wextra", "-Werror"];
     run(CC, ["-Os", "-static", "-s", "-Wl,--build-id=none", ...warnings, "-o", pause, PAUSE]);
     writeFileSync(join(result, "images.tar"), ociLayout([busyboxImage(busybox), pauseImage(pause)], "amd64"));
   });
-  return join(folder, "images.tar");
+  return join(directory, "images.tar");
 }

@@ -1,6 +1,6 @@
 import { reference } from "../../../src/config/emit/reference.ts";
 
-/** hull-config(5): the reference page of the configuration. */
+/** Returns hull-config(5): the reference of the configuration. */
 export function configPage(): string {
   return `## Name
 
@@ -16,7 +16,7 @@ hull-config - configuration of hull, the VM sandbox runtime for containerd
 ${reference()}
 ## Examples
 
-A node whose pods get 512 MiB by default, and may choose the number of CPUs themselves:
+Pods get 512 MiB by default, and may choose their number of CPUs by an annotation:
 
     version: 1
     hypervisor:

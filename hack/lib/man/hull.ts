@@ -1,7 +1,7 @@
 import type { Command, Option } from "commander";
 import { commandTree } from "../../../src/cli/command-tree.ts";
 
-/** hull(1), of the commands and options that `hull --help` lists. */
+/** Returns hull(1), with the commands and options that `hull --help` lists. */
 export function hullPage(): string {
   const print = () => undefined;
   const program = commandTree({ env: {}, installation: "", cwd: "/", out: print, err: print }, print);
@@ -33,40 +33,40 @@ ${[...commandsOf(program, "hull")].join("\n\n")}
 ## Exit status
 
 \`0\`
-: The command succeeded, and what it checked is in order.
+: The command succeeded and found no problem.
 
 \`1\`
 : The command failed, or \`hull check\` or \`hull template status\` found a problem.
 
 \`2\`
-: The command line is wrong.
+: The command line is invalid.
 
 ## Environment
 
 \`HULL_CONFIG\`
-: Configuration file to use if \`--file\` is not given. The runtime looks at the variable of containerd's environment.
+: Configuration file to use if \`--file\` is not given. The runtime uses the variable in containerd's environment.
 
 \`PATH\`
 : Where \`hull check\` looks for the tools that pods need.
 
 ## Examples
 
-See what is missing on this machine, and collect what belongs in a bug report:
+Check what is missing on this host, and collect the facts for a bug report:
 
     hull check
     hull env --json
 
-Find out who set a value, and what a pod with its annotations would get:
+Find out where a value was set, and which values a pod gets with its annotations:
 
     hull config explain hypervisor.default_memory
     hull config show --origin --pod pod.yaml
 
-Check a configuration before it is used:
+Validate a configuration before using it:
 
     hull config default > /etc/hull/config.yaml
     hull config validate /etc/hull/config.yaml
 
-Turn completion on in bash:
+Enable completion in bash:
 
     source <(hull completion bash)
 
@@ -76,7 +76,7 @@ Turn completion on in bash:
 `;
 }
 
-/** The commands that do something, each below a heading of its own; a group's text is before its first command. */
+/** Yields a section for each command, with subcommands after their parent. */
 function* commandsOf(command: Command, name: string): Generator<string> {
   for (const child of command.commands) {
     const words = [name, child.name()].join(" ");
@@ -101,7 +101,7 @@ function definitions(options: readonly Option[]): string {
     .join("\n\n");
 }
 
-/** Options in a text that commander prints as it is. */
+/** Marks the options in a text as code. */
 const flagsMarked = (text: string): string => text.replace(/(?<![\w-])--?[a-zA-Z][-\w]*/g, "`$&`");
 
 const capital = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);

@@ -6,14 +6,14 @@ import { KEYS } from "../../../src/config/schema/schema.ts";
 import { flagList } from "../../../src/shim/bootstrap/flags.ts";
 import { manPages } from "./pages.ts";
 
-/** A page's source by its file's name, without what only roff reads. */
+/** Returns a page's source by its file name, without escapes. */
 function source(file: string): string {
   const text = manPages().get(file);
   assert.ok(text, file);
   return text.replaceAll("\\-", "-").replace(/\\f[BIR]/g, "");
 }
 
-test("every page has the sections that a manual page needs, and no request but those of man(7)", () => {
+test("every page has the sections that a manual page needs, and only requests of man(7)", () => {
   assert.equal(manPages().size, 3);
   for (const [file, text] of manPages()) {
     const lines = text.split("\n");
@@ -58,7 +58,7 @@ test("containerd-shim-hull-v2(8) has every flag", () => {
   }
 });
 
-test("groff has no complaint about a page", (t) => {
+test("groff prints no warning about any page", (t) => {
   if (spawnSync("groff", ["--version"]).error) return t.skip("groff is not installed");
   for (const [file, text] of manPages()) {
     const options = { input: text, encoding: "utf8" } as const;

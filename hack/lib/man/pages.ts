@@ -10,7 +10,7 @@ const PAGES: readonly (PageName & { readonly text: () => string })[] = [
   { name: "containerd-shim-hull-v2", section: 8, text: shimPage },
 ];
 
-/** Every manual page: its path below share/man, and its source. */
+/** Returns the source of every manual page by its path below share/man. */
 export const manPages = (): ReadonlyMap<string, string> =>
   new Map(
     PAGES.map((page) => [

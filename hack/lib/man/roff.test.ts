@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { roff } from "./roff.ts";
 
-/** The page's lines below its header. */
+/** Returns the page's lines after its header. */
 const body = (markdown: string): string[] =>
   roff({ name: "a-b", section: 5 }, "1.2.3", markdown).trimEnd().split("\n").slice(1);
 
@@ -17,7 +17,7 @@ test("headings, paragraphs and comments", () => {
   );
 });
 
-test("lists are tight, definitions have their term on a line of its own", () => {
+test("lists have no empty lines, definitions have their term on a line of its own", () => {
   assert.deepEqual(body("- one\n  more\n- two\n\n1. first\n\n`-f` *x*\n: what it is\n  for"), [
     ".IP \\(bu 2",
     "one more",
@@ -35,7 +35,7 @@ test("lists are tight, definitions have their term on a line of its own", () => 
   ]);
 });
 
-test("code is copied as it stands, also where roff would read a request", () => {
+test("code is copied unchanged, even if roff would read a request", () => {
   const lines = [".PP", ".RS 4", ".EX", "\\&.x \\-y \\(aqz\\(aq \\e", "  in", ".EE", ".RE"];
   assert.deepEqual(body("```sh\n.x -y 'z' \\\n  in\n```"), lines);
   assert.deepEqual(body("    .x -y 'z' \\\n      in"), lines);

@@ -1,9 +1,9 @@
 /**
- * Turns the Markdown that the manual pages and the configuration reference are written in into man(7): headings,
- * paragraphs, lists, code, and `term` lines with their `: definition`. Not a Markdown parser for anything else.
+ * Converts the subset of Markdown that the manual pages and the configuration reference use to man(7): headings,
+ * paragraphs, lists, code, and `term` lines with their `: definition`.
  */
 
-/** What the page is: `hull-config`, 5. */
+/** The name and section of a page, such as `hull-config` and 5. */
 export interface PageName {
   readonly name: string;
   readonly section: number;
@@ -15,7 +15,7 @@ type Block =
   | { readonly kind: "definition"; readonly term: string; readonly text: string }
   | { readonly kind: "code"; readonly lines: readonly string[] };
 
-/** The page's source. It has no date, so that the same sources give the same bytes. */
+/** Returns a page's source, without a date, so that builds are reproducible. */
 export function roff({ name, section }: PageName, version: string, markdown: string): string {
   const title = `.TH ${code(name.toUpperCase())} ${section} "" "hull ${version}" "hull manual"`;
   const lines = [...blocks(markdown)].flatMap((block, index, all) => {
@@ -27,7 +27,7 @@ export function roff({ name, section }: PageName, version: string, markdown: str
 
 function* blocks(markdown: string): Generator<Block> {
   const lines = markdown.replace(/<!--[\s\S]*?-->/g, "").split("\n");
-  /** The lines from `at` on for as long as `belongs` holds. */
+  /** Returns the lines from `at` up to the first one for which `belongs` is false. */
   const take = (at: number, belongs: (line: string) => boolean): string[] => {
     const end = lines.findIndex((line, index) => index >= at && !belongs(line));
     return lines.slice(at, end === -1 ? undefined : end);
@@ -88,7 +88,7 @@ function render(block: Block): string[] {
 
 const trim = (text: string): string => text.trim();
 
-/** Text with `code`, **bold**, *italic* and [links](to) in it; a link's target means nothing in a manual. */
+/** Renders text with `code`, **bold**, *italic* and [links](to). Targets of links are dropped. */
 function prose(text: string): string {
   let at = 0;
   let out = "";
@@ -104,7 +104,7 @@ function prose(text: string): string {
   return protectedLine(out + plain(text.slice(at)));
 }
 
-/** Characters that roff reads as something else, and those beyond ASCII, whatever the reader's locale. */
+/** Escapes backslashes, and characters outside ASCII, for any locale. */
 const plain = (text: string): string =>
   text
     .replaceAll("\\", "\\e")
@@ -113,7 +113,7 @@ const plain = (text: string): string =>
       (c) => `\\[u${(c.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, "0")}]`,
     );
 
-/** What can be copied into a shell keeps its hyphens and quotes. */
+/** Escapes code so that hyphens and quotes stay ASCII and can be copied into a shell. */
 const code = (text: string): string => plain(text).replace(/[-'`^~]/g, (c) => LITERAL[c] ?? c);
 const LITERAL: Readonly<Record<string, string>> = {
   "-": "\\-",
@@ -123,8 +123,8 @@ const LITERAL: Readonly<Record<string, string>> = {
   "~": "\\(ti",
 };
 
-/** A line is a request if it begins with a dot or an apostrophe. */
+/** Escapes a line that would be a request because it begins with a dot or an apostrophe. */
 const protectedLine = (line: string): string => (/^[.']/.test(line) ? `\\&${line}` : line);
 
-/** One argument of a macro. */
+/** Quotes an argument of a macro. */
 const argument = (text: string): string => `"${code(text).replaceAll('"', "\\(dq")}"`;

@@ -2,7 +2,7 @@ import { flagList } from "../../../src/shim/bootstrap/flags.ts";
 import { PodPaths, STATE_ROOT } from "../../../src/shim/bootstrap/pod-paths.ts";
 import { RUNTIME_NAME } from "../../../src/shim/bootstrap/runtime-name.ts";
 
-/** containerd-shim-hull-v2(8), with the flags that its usage lists. */
+/** Returns containerd-shim-hull-v2(8), with the flags that its usage lists. */
 export function shimPage(): string {
   const pod = new PodPaths("<namespace>", "<pod>");
   return `## Name
@@ -17,25 +17,25 @@ containerd-shim-hull-v2 - containerd shim that runs every pod in a virtual machi
 
 ## Description
 
-containerd executes this program; people rarely do. It implements version 2 of containerd's runtime API. containerd derives
-its name from the runtime's, which is \`${RUNTIME_NAME}\`, and looks for it on its own \`PATH\`:
+This program is executed by containerd, rarely by people. It implements version 2 of containerd's runtime API. containerd
+derives its name from the runtime's, \`${RUNTIME_NAME}\`, and looks for it on its own \`PATH\`:
 
     ctr run --rm --runtime ${RUNTIME_NAME} docker.io/library/busybox:latest test uname -r
 
 For Kubernetes, containerd's configuration has a runtime handler of this type, which a RuntimeClass names.
 
-The program itself only starts and cleans up. A pod is served by a daemon that \`start\` leaves behind: one per pod, or per
-container that belongs to no pod. It starts the virtual machine monitor and its helpers, and ends when containerd shuts it down
-or when it has no containers any more.
+The program itself only starts daemons and cleans up. \`start\` starts a daemon for each pod, or for a container without a
+pod. The daemon starts the virtual machine monitor (VMM) and its helpers. It exits when containerd shuts it down or when its
+last container is gone.
 
 ## Actions
 
 \`start\`
-: Starts the daemon of a pod, or finds the one that the container's pod has, and prints its address. containerd runs it in the
-  container's bundle, with options on standard input.
+: Starts the pod's daemon unless it already runs, and prints its address. containerd executes it in the container's bundle,
+  with options on standard input.
 
 \`delete\`
-: Releases what the pod of a daemon that is gone has left on the host. A pod whose daemon is alive is not touched.
+: Releases what the pod of a crashed daemon has left on the host. Does not touch a pod whose daemon is alive.
 
 ## Flags
 
@@ -54,26 +54,26 @@ ${flagList()
 : Success.
 
 \`1\`
-: The action failed; the reason is on standard error, in one line.
+: The action failed. The reason is on standard error, in one line.
 
 \`2\`
-: The command line is wrong.
+: The command line is invalid.
 
 ## Signals
 
-These are for the daemon, whose process id is in the file \`shim.pid\`.
+These are for the daemon, whose PID is in the file \`shim.pid\`.
 
 \`SIGTERM\`, \`SIGINT\`
-: End the pod, release everything it has on the host, and exit.
+: Stop the pod, release everything it has on the host, and exit.
 
 \`SIGUSR1\`
-: Log what every part is doing, in one line: states of the pod, its containers and processes, calls that have not been
-  answered and their age, queues, health, and the ledger. The pod is not disturbed.
+: Log the state of all components in one line: the pod, its containers and processes, pending calls and their age, queues,
+  health, and the ledger. The pod is not affected.
 
 ## Environment
 
 \`TTRPC_ADDRESS\`
-: containerd's ttrpc socket, to which events are published. containerd sets it.
+: containerd's ttrpc socket, for publishing events. Set by containerd.
 
 \`HULL_CONFIG\`
 : Configuration file for pods whose runtime handler names none; see **hull-config**(5).
@@ -87,13 +87,13 @@ These are for the daemon, whose process id is in the file \`shim.pid\`.
 : Socket on which the daemon serves containerd.
 
 \`${pod.record}\`
-: What containerd passed to \`start\`.
+: Parameters that containerd passed to \`start\`.
 
 \`${pod.pid}\`
-: Process id and start time of the daemon.
+: PID and start time of the daemon.
 
 \`${pod.directory}/state.json\`
-: Ledger of everything the pod has on the host.
+: Ledger of everything that the pod has on the host.
 
 ## Diagnostics
 
