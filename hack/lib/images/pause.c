@@ -1,6 +1,6 @@
 /*
- * The program of the pause image for tests: waits until SIGTERM or SIGINT, on which it exits with 0, and reaps
- * children, because it may be PID 1 of a pod's PID namespace.
+ * The program of the pause image for tests: waits until SIGTERM or SIGINT, on which it exits with 0, and
+ * reaps children, because it may be PID 1 of a pod's PID namespace.
  */
 #include <signal.h>
 #include <sys/wait.h>
