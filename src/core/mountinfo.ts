@@ -33,6 +33,11 @@ export function parseMountInfo(text: string): MountInfo[] {
   });
 }
 
+/** The mount points alone, in mount order: the launcher reads a line per mount of the host for each Delete. */
+export function mountPoints(text: string): string[] {
+  return text.split("\n").map((line) => unescapePath(line.split(" ", 5)[4] ?? ""));
+}
+
 /** Space, tab, newline and backslash are written as three octal digits, byte by byte. */
 function unescapePath(path: string): string {
   return path.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));

@@ -1,4 +1,4 @@
-import { parseMountInfo } from "../../core/mountinfo.ts";
+import { mountPoints } from "../../core/mountinfo.ts";
 import type { Sys } from "./sys.ts";
 
 /**
@@ -6,9 +6,7 @@ import type { Sys } from "./sys.ts";
  * inner ones. A path inside a mount is not used, as it may contain a symlink. Stacked mounts are returned repeatedly.
  */
 export function mountsBelow(mountinfo: string, root: string): string[] {
-  const found = parseMountInfo(mountinfo)
-    .map(({ target }) => target)
-    .filter((path) => path === root || path.startsWith(`${root}/`));
+  const found = mountPoints(mountinfo).filter((path) => path === root || path.startsWith(`${root}/`));
   return found.filter((path) => !found.some((other) => path.startsWith(`${other}/`)));
 }
 
