@@ -99,10 +99,10 @@ async function failingRun(
 ): Promise<string> {
   const start = performance.now();
   const result = await runner.sh("echo must not run", { id, flags, timeoutMs: withinMs + 5_000 });
-  const taken = performance.now() - start;
+  const duration = performance.now() - start;
   assert.notEqual(result.code, 0, "the container ran");
   assert.equal(result.stdout, "");
-  assert.ok(taken < withinMs, `took ${Math.round(taken)} ms, more than ${withinMs}: ${result.stderr}`);
+  assert.ok(duration < withinMs, `took ${Math.round(duration)} ms, more than ${withinMs}: ${result.stderr}`);
   return result.stderr;
 }
 

@@ -4,7 +4,7 @@ import { type Calls, FAR_MS } from "./calls.ts";
 import type { Lane } from "./lane.ts";
 
 /** When a container that still runs is killed again: longer than the lanes' `kill_timeout`. */
-const AGAIN_MS = 4_000;
+const RETRY_MS = 4_000;
 export const SIGKILL = 9;
 
 interface Wanted {
@@ -67,7 +67,7 @@ export class Administrator {
         );
         // In a pod of several containers, the second SIGKILL kills the VM if the first one has no effect.
         await this.#calls.attempt("cleanup", `wait for ${containerId}`, (options) =>
-          tasks.wait(ref, { ...options, timeoutMs: AGAIN_MS }),
+          tasks.wait(ref, { ...options, timeoutMs: RETRY_MS }),
         );
       }
       await this.#calls.attempt("cleanup", `delete ${containerId}`, (options) =>
@@ -78,7 +78,7 @@ export class Administrator {
   }
 
   /** Reuses an id for a pod without faults. Resolves with its container's exit status. */
-  async again(id: string): Promise<number> {
+  async reuse(id: string): Promise<number> {
     const { client, config, installation, namespace } = this.#lane;
     await installation.disarm({ namespace, id });
     const args = ["sh", "-c", "exit 6"];

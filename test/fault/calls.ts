@@ -28,22 +28,22 @@ export class Calls {
   readonly list: Call[] = [];
   /** For the pending call. */
   #abort = new AbortController();
-  #gone = false;
+  #disconnected = false;
 
   /** Whether the client has disconnected, possibly during a call, which containerd then continues. */
-  get gone(): boolean {
-    return this.#gone;
+  get disconnected(): boolean {
+    return this.#disconnected;
   }
 
   /** Disconnects the client: cancels the pending call, and `make` refuses further ones. */
-  goAway(): void {
-    this.#gone = true;
+  disconnect(): void {
+    this.#disconnected = true;
     this.#abort.abort();
   }
 
   /** Makes a call. Rejects with CallFailed if it fails. */
   async make<T>(step: Step, what: string, run: Run<T>): Promise<void> {
-    if (this.#gone) throw new CallFailed(`${what}: the client has gone away`);
+    if (this.#disconnected) throw new CallFailed(`${what}: the client has disconnected`);
     const { code } = await this.attempt(step, what, run);
     if (code !== "OK") throw new CallFailed(`${what}: ${code}`);
   }

@@ -195,7 +195,7 @@ export class Life {
       if (this.#case.broken === "ledger") await this.#cutLedger();
       for (const pid of pids) process.kill(pid, "SIGKILL");
     } else if (component !== "pod-localhost") {
-      this.calls.goAway();
+      this.calls.disconnect();
     }
   }
 

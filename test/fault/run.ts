@@ -63,8 +63,8 @@ async function judgeRest(lane: Lane, fault: FaultCase, life: Life, before: Inven
   // containerd continues the call of a disconnected client, and then removes the bundle by its path, which
   // would be the next pod's: the id is free only when nothing is left. The same holds if containerd itself is
   // killed during a call: it finds the shim again, and knows the task until that has exited.
-  const early = life.calls.gone || fault.component === "containerd" ? await left() : [];
-  const status = await life.administrator.again(life.id);
+  const early = life.calls.disconnected || fault.component === "containerd" ? await left() : [];
+  const status = await life.administrator.reuse(life.id);
   const reuse: Problem[] =
     status === 6 ? [] : [{ kind: "reuse", text: `the id's next container exited with ${status}` }];
   await life.administrator.remove();

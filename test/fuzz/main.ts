@@ -26,15 +26,15 @@ async function main(): Promise<number> {
   for (const name of names) {
     try {
       if (values.replay !== undefined) {
-        const taken = await session.replay(name, await readFile(values.replay));
-        console.log(`${name}: ${taken ? "taken" : "refused"}`);
+        const accepted = await session.replay(name, await readFile(values.replay));
+        console.log(`${name}: ${accepted ? "accepted" : "refused"}`);
         continue;
       }
       const limits = { inputs: Number(values.inputs), seconds: Number(values.seconds), least: 0 };
-      const { inputs, taken, kept, places, seconds } = await session.run(
+      const { inputs, accepted, kept, places, seconds } = await session.run(
         ...([name, limits, PUMPS, seed, join(dist, `${name}.input`)] as const),
       );
-      const summary = `${inputs} inputs, ${taken} taken, ${kept} kept, ${places} places, ${seconds.toFixed(0)} s`;
+      const summary = `${inputs} inputs, ${accepted} accepted, ${kept} kept, ${places} places, ${seconds.toFixed(0)} s`;
       console.log(`${name.padEnd(24)} ${summary}`);
     } catch (thrown) {
       findings++;

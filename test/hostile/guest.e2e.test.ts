@@ -180,8 +180,8 @@ describe("hostile guest", {
 
   it("Create fails in time if the guest does not answer Hello or Create", async () => {
     await pods().guarded(async () => {
-      const greeting = pods().task({ config: "silentHello" });
-      const creation = pods().task({ config: "silentCreate", evil: "silent:createContainer" });
+      const greeting = pods().task({ config: "noHello" });
+      const creation = pods().task({ config: "noCreate", evil: "silent:createContainer" });
       for (const text of await Promise.all([failure(greeting), failure(creation)])) {
         assert.match(text, /timed out after 5000 ms/);
       }

@@ -20,7 +20,7 @@ const run = promisify(execFile);
  */
 const KILL_TIMEOUT_MS = 500;
 /** Timeout of Create, and of the boot, in the configurations with an unresponsive guest. */
-const SILENT_LIMIT = "5s";
+const UNRESPONSIVE_TIMEOUT = "5s";
 /** How long an immediate exit, or one after `KILL_TIMEOUT_MS`, may take on a busy machine. */
 const END_MARGIN_MS = 30_000;
 const STATE_LIMIT_MS = 15_000;
@@ -33,7 +33,7 @@ const EVENTS_LIMIT = 100;
 const CONTROL = /[\0-\x08\x0b-\x1f\x7f-\x9f]/;
 
 /** The configurations of the suite, each with the evil guest. */
-type Kind = "usual" | "silentHello" | "silentCreate";
+type Kind = "usual" | "noHello" | "noCreate";
 
 /** A containerd whose pods all have the evil guest; one of them behaves honestly. */
 export class HostilePods {
@@ -133,14 +133,14 @@ export class HostilePods {
     const runtime = { kill_timeout: `${KILL_TIMEOUT_MS}ms` };
     const kinds = {
       usual: { hypervisor, runtime },
-      silentCreate: { hypervisor, runtime: { ...runtime, create_container_timeout: SILENT_LIMIT } },
-      silentHello: {
+      noCreate: { hypervisor, runtime: { ...runtime, create_container_timeout: UNRESPONSIVE_TIMEOUT } },
+      noHello: {
         hypervisor: {
           ...hypervisor,
           template: { enable: false },
           kernel_params: ["hull_evil=silent:hello"],
         },
-        agent: { boot_timeout: SILENT_LIMIT },
+        agent: { boot_timeout: UNRESPONSIVE_TIMEOUT },
       },
     };
     for (const [kind, changes] of Object.entries(kinds)) {

@@ -7,8 +7,8 @@ export async function holdOpen(t: TestContext, path: string): Promise<() => void
   const holder = spawn("sh", ["-c", "exec <$0; echo; exec sleep 1000", path], {
     stdio: ["ignore", "pipe", "inherit"],
   });
-  const letGo = () => void holder.kill("SIGKILL");
-  t.after(letGo);
+  const release = () => void holder.kill("SIGKILL");
+  t.after(release);
   await once(holder.stdout, "data");
-  return letGo;
+  return release;
 }

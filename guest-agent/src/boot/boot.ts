@@ -55,7 +55,7 @@ export function boot(sys: Sys, log: Log, version: string): void {
   loopbackUp(sys);
   // With vhost-vsock the host dials instead: a port on the host would be open to all guests.
   const port = serve(sys, log, version, listeners, crunBinary, {
-    taken: () => call.stop(),
+    connected: () => call.stop(),
     started: ({ forwardToken }) => forward.allow(forwardToken),
   });
   const call = new HostCall(sys, HOST_PORT, (fd) => port.take(fd));
@@ -66,7 +66,7 @@ export function boot(sys: Sys, log: Log, version: string): void {
 /** Callbacks of `serve`. */
 interface AgentEvents {
   /** The host has connected. */
-  taken(): void;
+  connected(): void;
   /** The VM has been assigned to its pod. */
   started(request: StartSandboxRequest): void;
 }
@@ -117,7 +117,7 @@ export function serve(
     AgentDefinition,
     agentHandlers({ sys, version, sandbox, containers, events: bus, writeBack, powerOff }),
   );
-  const port = new AgentPort(sys, listeners.agent, server, log, () => events.taken());
+  const port = new AgentPort(sys, listeners.agent, server, log, () => events.connected());
   new StreamListener(sys, listeners.stdio, tokens, log);
   return port;
 }

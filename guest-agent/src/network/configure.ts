@@ -107,8 +107,8 @@ function nameLinks(sys: Sys, socket: RouteSocket, interfaces: readonly NetworkIn
     const link = links.find(({ mac }) => mac === macOf(wanted));
     return link && link.name !== wanted.name ? [{ link, name: wanted.name }] : [];
   });
-  const taken = links.filter((link) => wrong.some(({ name }) => name === link.name));
-  for (const { name, index } of taken) rename(name, index, `hull${index}`);
+  const conflicting = links.filter((link) => wrong.some(({ name }) => name === link.name));
+  for (const { name, index } of conflicting) rename(name, index, `hull${index}`);
   for (const { link, name } of wrong) rename(link.name, link.index, name);
 }
 

@@ -13,15 +13,15 @@ export class AgentPort {
   readonly #sys: Sys;
   readonly #server: Server;
   readonly #listener: Listener;
-  readonly #taken: () => void;
+  readonly #connected: () => void;
   #current: FdTransport | undefined;
   #sealed = false;
 
-  /** Owns `fd`, a listening socket; calls `taken` for every connection. */
-  constructor(sys: Sys, fd: number, server: Server, log: Log, taken: () => void) {
+  /** Owns `fd`, a listening socket; calls `connected` for every connection. */
+  constructor(sys: Sys, fd: number, server: Server, log: Log, connected: () => void) {
     this.#sys = sys;
     this.#server = server;
-    this.#taken = taken;
+    this.#connected = connected;
     this.#listener = new Listener(sys, fd, (connection) => this.take(connection), log);
   }
 
@@ -31,7 +31,7 @@ export class AgentPort {
       this.#sys.close(fd);
       return;
     }
-    this.#taken();
+    this.#connected();
     this.#current?.close();
     this.#current = new FdTransport(this.#sys, fd);
     this.#server.serve(this.#current);

@@ -113,15 +113,15 @@ function looksLikeTtrpc(chunk: Uint8Array): boolean {
 }
 
 /** The two functions through which Node moves a socket's data. */
-interface Ways {
+interface StreamFunctions {
   write(chunk: unknown, ...rest: unknown[]): boolean;
   push(chunk: unknown, ...rest: unknown[]): boolean;
 }
 
 function watchFrames(control: Control): void {
   const conversations = new WeakMap<object, Conversation>();
-  const ways = Socket.prototype as unknown as Ways;
-  const { write, push } = ways;
+  const functions = Socket.prototype as unknown as StreamFunctions;
+  const { write, push } = functions;
   const observe = (socket: Socket, direction: Direction, chunk: unknown) => {
     if (!(chunk instanceof Uint8Array) || chunk.length === 0) return;
     const conversation = conversations.get(socket) ?? new Conversation(control);
@@ -132,12 +132,12 @@ function watchFrames(control: Control): void {
       socket.destroy(error as Error); // a message can only fail with its connection
     }
   };
-  ways.write = function (this: Socket, ...args: Parameters<Ways["write"]>) {
+  functions.write = function (this: Socket, ...args: Parameters<StreamFunctions["write"]>) {
     observe(this, "out", args[0]);
-    return write.apply(this as unknown as Ways, args);
+    return write.apply(this as unknown as StreamFunctions, args);
   };
-  ways.push = function (this: Socket, ...args: Parameters<Ways["push"]>) {
+  functions.push = function (this: Socket, ...args: Parameters<StreamFunctions["push"]>) {
     observe(this, "in", args[0]);
-    return push.apply(this as unknown as Ways, args);
+    return push.apply(this as unknown as StreamFunctions, args);
   };
 }

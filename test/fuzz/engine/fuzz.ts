@@ -12,7 +12,7 @@ export interface Limits {
 
 export interface Outcome {
   readonly inputs: number;
-  readonly taken: number;
+  readonly accepted: number;
   readonly refused: number;
   /** The number of inputs kept because each reached a new place. */
   readonly kept: number;
@@ -49,26 +49,26 @@ export async function fuzz(
   const random = randomOf(seed);
   const mutator = new Mutator(random, target.tokens ?? [], target.longest ?? LONGEST);
   const corpus: Buffer[] = target.seeds.map((one) => Buffer.from(one));
-  let taken = 0;
+  let accepted = 0;
   let refused = 0;
   coverage.clear();
   for (const one of corpus) await tryOne(target, one);
   coverage.isNew();
   const seconds = () => (performance.now() - begin) / 1_000;
-  const goesOn = (done: number) => {
+  const mayContinue = (done: number) => {
     if (done < limits.least) return true;
     return done < limits.inputs && (done % 16 !== 0 || seconds() < limits.seconds);
   };
-  for (let done = 0; goesOn(done); done++) {
+  for (let done = 0; mayContinue(done); done++) {
     const input = mutator.mutate(parentOf(corpus, random), pick(corpus, random));
-    if (await tryOne(target, input)) taken++;
+    if (await tryOne(target, input)) accepted++;
     else refused++;
     if (coverage.isNew()) corpus.push(input);
     if (done % TURN === 0) await new Promise(setImmediate);
   }
   return {
-    inputs: taken + refused,
-    ...{ taken, refused },
+    inputs: accepted + refused,
+    ...{ accepted, refused },
     kept: corpus.length - target.seeds.length,
     places: coverage.places,
     seconds: seconds(),
@@ -104,12 +104,12 @@ export async function tryOne(target: Target, input: Buffer): Promise<boolean> {
   last = input;
   try {
     const answer = target.run(input);
-    const taken = typeof answer === "boolean" ? answer : await answer;
+    const accepted = typeof answer === "boolean" ? answer : await answer;
     for (const prototype of [Object.prototype, Array.prototype]) {
       if (Object.keys(prototype).length > 0)
         throw new Error(`a prototype was given ${Object.keys(prototype)}`);
     }
-    return taken;
+    return accepted;
   } catch (thrown) {
     throw new Finding(target.name, input, thrown);
   }

@@ -171,7 +171,7 @@ export async function agentAnswers(): Promise<Target> {
     async run(input) {
       const { connecting, host, guest } = asked();
       const script = new ScriptedGuest(host, guest, input);
-      let taken = false;
+      let accepted = false;
       let agent: BoundedAgent;
       try {
         agent = await script.serve(connecting);
@@ -187,7 +187,7 @@ export async function agentAnswers(): Promise<Target> {
       for (const [name, call, codes] of CALLS) {
         try {
           await script.serve(call(agent));
-          taken = true;
+          accepted = true;
         } catch (thrown) {
           assertRefused(thrown, codes, name);
         }
@@ -195,7 +195,7 @@ export async function agentAnswers(): Promise<Target> {
       agent.close();
       guest.destroy();
       await agent.lost;
-      return taken;
+      return accepted;
     },
   };
 }

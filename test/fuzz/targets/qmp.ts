@@ -38,16 +38,16 @@ export const qmp: Target = {
       for (let turn = 0; turn < 6; turn++) await new Promise(setImmediate);
     }
     far.end();
-    let taken = false;
+    let accepted = false;
     for (const outcome of await ended) {
-      taken ||= outcome.status === "fulfilled";
+      accepted ||= outcome.status === "fulfilled";
       if (outcome.status === "fulfilled") continue;
       assert.ok(outcome.reason instanceof HullError, String(outcome.reason));
       assert.notEqual(outcome.reason.code, "DeadlineExceeded", "it hangs");
       assert.ok(outcome.reason.message.length < 8_000, `${outcome.reason.message.length} characters`);
     }
     deadline.dispose();
-    return taken;
+    return accepted;
   },
 };
 

@@ -97,14 +97,14 @@ export async function ttrpcTargets(): Promise<Target[]> {
         peer.bytes(input);
         await peer.settle();
         connection.close();
-        let taken = false;
+        let accepted = false;
         for (const outcome of await outcomes) {
-          taken ||= outcome.status === "fulfilled";
+          accepted ||= outcome.status === "fulfilled";
           if (outcome.status === "rejected")
             assert.ok(outcome.reason instanceof HullError, String(outcome.reason));
         }
         assert.equal(connection.pending, 0, "a call is left");
-        return taken;
+        return accepted;
       },
     },
   ];

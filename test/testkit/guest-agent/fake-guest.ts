@@ -65,7 +65,7 @@ export class FakeGuest {
     this.listeners = { agent: fake.listen(), stdio: fake.listen() };
     const log: Log = (level, text) => this.logLines.push(`${level}: ${text}`);
     serve(fake.sys, log, "0.0.0-test", this.listeners, "/usr/bin/crun", {
-      taken: () => undefined,
+      connected: () => undefined,
       started: () => undefined,
     });
   }
