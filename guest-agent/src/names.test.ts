@@ -23,7 +23,7 @@ describe("names", () => {
 
   for (const path of ["", "a", "/a/../b", "/a//b", "/a/", "/./a", "/a\0", `/${"x".repeat(4096)}`]) {
     it(`refuses the path ${JSON.stringify(path.slice(0, 20))}`, () =>
-      assert.throws(() => checkPath("x", path), /want an absolute path/));
+      assert.throws(() => checkPath("x", path), /must be an absolute path/));
   }
   it("accepts / and normalized paths", () => {
     checkPath("x", "/");

@@ -9,7 +9,7 @@ const ID = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/;
 export function checkId(kind: "container" | "exec", id: string): void {
   if (!ID.test(id)) {
     throw invalidArgument(
-      `${kind} id ${JSON.stringify(id.slice(0, 140))}: want 1-128 of A-Z a-z 0-9 _ . - and a letter or digit first`,
+      `${kind} id ${JSON.stringify(id.slice(0, 140))}: must be 1 to 128 of A-Z a-z 0-9 _ . -, the first a letter or digit`,
     );
   }
 }
@@ -23,7 +23,7 @@ export function checkPath(what: string, path: string): void {
   const parts = path.slice(1).split("/");
   if (!normal || (path !== "/" && parts.some((part) => part === "" || part === "." || part === ".."))) {
     throw invalidArgument(
-      `${what} ${JSON.stringify(path.slice(0, 256))}: want an absolute path without . and ..`,
+      `${what} ${JSON.stringify(path.slice(0, 256))}: must be an absolute path without . and ..`,
     );
   }
 }

@@ -47,7 +47,7 @@ export function checkNetwork({ interfaces, routes, neighbours }: Network): void 
       throw invalidArgument(`network: ${JSON.stringify(name.slice(0, 32))} cannot be an interface's name`);
     parseMac(`interface ${name}`, mac);
     if (mtu < MIN_MTU || mtu > MAX_MTU)
-      throw invalidArgument(`interface ${name}: MTU ${mtu}: want ${MIN_MTU}-${MAX_MTU}`);
+      throw invalidArgument(`interface ${name}: MTU ${mtu}: must be ${MIN_MTU} to ${MAX_MTU}`);
     limit(`addresses of interface ${name}`, addresses.length, MAX_ADDRESSES);
     for (const address of addresses) parseCidr(`interface ${name}`, address);
   }
@@ -56,7 +56,7 @@ export function checkNetwork({ interfaces, routes, neighbours }: Network): void 
     throw invalidArgument("network: two interfaces have the same name or MAC address");
   const indexOf = (device: string) => {
     if (!known.has(device))
-      throw invalidArgument(`network: there is no interface ${JSON.stringify(device.slice(0, 32))}`);
+      throw invalidArgument(`network: no interface ${JSON.stringify(device.slice(0, 32))}`);
     return 0;
   };
   for (const route of routes) newRoute(route, indexOf);

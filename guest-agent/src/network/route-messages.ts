@@ -139,7 +139,8 @@ export function newNeighbour(neighbour: Neighbour, indexOf: IndexOf): Uint8Array
 
 /** `rtnexthop`; its `hops` is the weight minus one. */
 function nextHop(what: string, family: number, hop: NextHop, indexOf: IndexOf): Uint8Array {
-  if (hop.weight < 1 || hop.weight > 256) throw invalidArgument(`${what}: weight ${hop.weight}: want 1-256`);
+  if (hop.weight < 1 || hop.weight > 256)
+    throw invalidArgument(`${what}: weight ${hop.weight}: must be 1 to 256`);
   const via = hop.gateway === "" ? new Uint8Array() : gateway(what, family, hop.gateway);
   const header = new Uint8Array(4);
   new DataView(header.buffer).setUint16(0, 8 + via.length, true);

@@ -56,11 +56,11 @@ describe("spec", () => {
     };
     const disk = { path: "/dev/a", access: "rw", major: 254, minor: 16 };
     const { linux } = prepareSpec(bytes(spec), { ...context, disks: [disk] });
-    assert.deepEqual(linux["devices"], [
+    assert.deepEqual(linux.devices, [
       { path: "/dev/a", type: "b", major: 254, minor: 16, uid: 7 },
       { path: "/dev/b" },
     ]);
-    assert.deepEqual(linux["resources"], {
+    assert.deepEqual(linux.resources, {
       devices: [
         { allow: false, access: "rwm" },
         { allow: true, type: "b", major: 254, minor: 16, access: "rw" },
@@ -69,7 +69,7 @@ describe("spec", () => {
   });
 
   const refused: [unknown, RegExp][] = [
-    [[], /spec: want a JSON object/],
+    [[], /spec: must be a JSON object/],
     [{ ...good, root: undefined }, /spec: root/],
     [{ ...good, root: { path: "../r" } }, /root.path/],
     [{ ...good, process: {} }, /process.args/],

@@ -50,7 +50,7 @@ interface SpecContext {
 export function prepareSpec(bytes: Uint8Array, context: SpecContext): Spec {
   const spec = parseObject("spec", bytes);
   const root = object("spec: root", spec.root);
-  if (typeof root.path !== "string") throw invalidArgument("spec: root.path: want a string");
+  if (typeof root.path !== "string") throw invalidArgument("spec: root.path: must be a string");
   checkPath("spec: root.path", root.path);
   const process = checkProcess("spec: process", spec.process);
   const linux = { ...object("spec: linux", spec.linux ?? {}), cgroupsPath: context.cgroupsPath };
@@ -78,14 +78,14 @@ function withPidNamespace(linux: Spec["linux"], path: () => string): Spec["linux
 /** Sets the numbers that block devices have in this guest and allows the container to use them. */
 function withDisks(linux: Spec["linux"], disks: readonly Disk[]): Spec["linux"] {
   if (disks.length === 0) return linux;
-  const devices = list("spec: linux.devices", linux["devices"]);
-  const resources = object("spec: linux.resources", linux["resources"] ?? {});
-  const rules = list("spec: linux.resources.devices", resources["devices"]);
+  const devices = list("spec: linux.devices", linux.devices);
+  const resources = object("spec: linux.resources", linux.resources ?? {});
+  const rules = list("spec: linux.resources.devices", resources.devices);
   const allowed = disks.map(({ access, major, minor }) => ({ allow: true, type: "b", major, minor, access }));
   return {
     ...linux,
     devices: devices.map((device) => {
-      const disk = disks.find(({ path }) => path === device["path"]);
+      const disk = disks.find(({ path }) => path === device.path);
       return disk ? { ...device, type: "b", major: disk.major, minor: disk.minor } : device;
     }),
     resources: { ...resources, devices: [...rules, ...allowed] },
@@ -96,7 +96,7 @@ function checkProcess(what: string, value: unknown): Process {
   const process = object(what, value);
   const args = process.args;
   if (!Array.isArray(args) || args.length === 0 || !args.every((arg) => typeof arg === "string")) {
-    throw invalidArgument(`${what}.args: want a list of strings that names a program`);
+    throw invalidArgument(`${what}.args: must be a list of strings that names a program`);
   }
   return { ...process, args };
 }
@@ -113,13 +113,13 @@ function parseObject(what: string, bytes: Uint8Array): Record<string, unknown> {
 
 function list(what: string, value: unknown): Record<string, unknown>[] {
   if (value === undefined) return [];
-  if (!Array.isArray(value)) throw invalidArgument(`${what}: want a list`);
+  if (!Array.isArray(value)) throw invalidArgument(`${what}: must be a list`);
   return value.map((one) => object(what, one));
 }
 
 function object(what: string, value: unknown): Record<string, unknown> {
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
-    throw invalidArgument(`${what}: want a JSON object`);
+    throw invalidArgument(`${what}: must be a JSON object`);
   }
   return value as Record<string, unknown>;
 }

@@ -71,19 +71,19 @@ export class Sandbox {
 function check(request: StartSandboxRequest): void {
   if (request.hostname !== "" && !HOSTNAME.test(request.hostname)) {
     throw invalidArgument(
-      `sandbox: hostname ${JSON.stringify(request.hostname.slice(0, 128))}: not a host name of at most 64 characters without spaces`,
+      `sandbox: hostname ${JSON.stringify(request.hostname.slice(0, 128))}: must be a host name of at most 64 characters without spaces`,
     );
   }
   const entropy = request.entropy.length;
   if (entropy < MIN_ENTROPY || entropy > MAX_ENTROPY) {
-    throw invalidArgument(`sandbox: entropy: want ${MIN_ENTROPY}-${MAX_ENTROPY} bytes, got ${entropy}`);
+    throw invalidArgument(`sandbox: entropy: must be ${MIN_ENTROPY} to ${MAX_ENTROPY} bytes, got ${entropy}`);
   }
   if (request.timeUnixNano < 0n) throw invalidArgument("sandbox: time: before 1970");
   if (request.shares.length > MAX_SHARES) throw invalidArgument(`sandbox: more than ${MAX_SHARES} shares`);
   if (Object.keys(request.sysctls).length > MAX_SYSCTLS)
     throw invalidArgument(`sandbox: more than ${MAX_SYSCTLS} sysctls`);
   if (!FORWARD_TOKEN.test(request.forwardToken))
-    throw invalidArgument("sandbox: forward token: not 32 lower-case hex digits");
+    throw invalidArgument("sandbox: forward token: must be 32 lower-case hex digits");
   for (const share of request.shares) checkShare(share);
   for (const key of Object.keys(request.sysctls)) sysctlPath(key);
   checkNetwork(request);

@@ -14,7 +14,7 @@ export function checkShare(share: Share): void {
     throw invalidArgument(`share ${JSON.stringify(share.tag.slice(0, 64))}: not a virtio-fs tag`);
   checkPath(`share ${share.tag}: target`, share.target);
   if (!share.target.startsWith(`${SHARE_PARENT}/`)) {
-    throw invalidArgument(`share ${share.tag}: target ${share.target}: want a path below ${SHARE_PARENT}`);
+    throw invalidArgument(`share ${share.tag}: target ${share.target}: must be below ${SHARE_PARENT}`);
   }
 }
 

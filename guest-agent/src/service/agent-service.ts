@@ -151,7 +151,7 @@ function processCalls({ containers }: Pick<AgentParts, "containers">): Handlers<
 
     signalProcess(request) {
       const { signal, escalation, escalationMs } = request;
-      if (signal > MAX_SIGNAL) throw invalidArgument(`signal ${signal}: want 0-${MAX_SIGNAL}`);
+      if (signal > MAX_SIGNAL) throw invalidArgument(`signal ${signal}: must be 0 to ${MAX_SIGNAL}`);
       containers
         .get(request.containerId)
         .signal(request.execId, request.all, { signal, escalation, escalationMs });

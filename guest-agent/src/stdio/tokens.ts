@@ -5,7 +5,7 @@ const TOKEN = /^[0-9a-f]{32}$/;
 
 /** Throws InvalidArgument unless `token` is 32 lower-case hex digits. The message does not contain it. */
 export function checkToken(token: string): void {
-  if (!TOKEN.test(token)) throw invalidArgument("stdio token: want 32 lower-case hex digits");
+  if (!TOKEN.test(token)) throw invalidArgument("stdio token: must be 32 lower-case hex digits");
 }
 
 /** Maps tokens to streams. A token works once. */

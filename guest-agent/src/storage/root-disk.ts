@@ -32,9 +32,9 @@ export class RootDisk {
   async mount({ serial, fsType, readOnly, options }: Wanted, timeoutMs: number): Promise<void> {
     const sys = this.#sys;
     if (!FILE_SYSTEMS.has(fsType))
-      throw invalidArgument(`root disk: file system ${JSON.stringify(fsType.slice(0, 64))}: not one of ext4`);
+      throw invalidArgument(`root disk: file system ${JSON.stringify(fsType.slice(0, 64))}: must be ext4`);
     if (options.length > MAX_OPTIONS || !options.every((option) => OPTION.test(option)))
-      throw invalidArgument("root disk: its options are not those of a file system");
+      throw invalidArgument("root disk: options: must be options of a file system");
     const [disk] = await awaitDisks(sys, [serial], timeoutMs);
     if (!disk) throw invalidArgument("root disk: no serial number");
     try {
