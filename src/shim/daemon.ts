@@ -256,7 +256,7 @@ export class Daemon {
     });
   }
 
-  /** Until then another `start` of the id may end this shim as unused. */
+  /** Before this, another `start` of the id may terminate this shim as unused. */
   #markUsed(): void {
     if (this.#used) return;
     rmSync(this.#paths.unused, { force: true });

@@ -192,7 +192,7 @@ for (const [what, plant] of [
     plant(`/run/hull/${namespace}`);
     const { status, stderr } = run("start", "p", makeBundle(t, {}), { namespace });
     assert.equal(status, 1);
-    assert.match(String(stderr), /-planted is not a directory that only root can write to: remove it/);
+    assert.match(String(stderr), /-planted is not a directory that only root can write to; remove it/);
   });
 }
 
@@ -335,7 +335,7 @@ test("a refused start leaves nothing behind", (t) => {
     ["a/b", /is not valid/, {}],
     ["", /id is empty/, {}],
     ["x".repeat(77), /77 characters, 76 are allowed/, {}],
-    ["x".repeat(76), /socket path .* are possible: shorten/, {}],
+    ["x".repeat(76), /socket path .* 107 are allowed; shorten/, {}],
     ["x", /namespace "\.\." is not valid/, { namespace: ".." }],
     ["x", /neither runtime options nor BootstrapParams/, { input: Buffer.from("garbage") }],
   ];

@@ -4,6 +4,7 @@ import { runChild } from "./child.ts";
 import type { DaemonBinary } from "./daemon-binary.ts";
 import type { PodPaths } from "./pod-paths.ts";
 import { bytesField, readFields, textField } from "./protobuf.ts";
+import type { BootstrapRecord } from "./record.ts";
 import type { AnyValue } from "./start-input.ts";
 import { ifExists, type Sys } from "./sys.ts";
 
@@ -14,14 +15,6 @@ const CONFIG_LIMIT = 1 << 20;
 /** Matches a configuration that contains the word grpc outside comments. */
 const MENTIONS_GRPC = /^[^#\n]*\bgrpc\b/m;
 
-/** The containerd that runs this program. */
-interface Caller {
-  /** Empty before 2.3, which passes it. */
-  readonly version: string;
-  /** Its executable. */
-  readonly binary: string;
-}
-
 /**
  * Returns what `start` prints for a new pod: the address alone, which means "version 2, ttrpc" to every containerd, or
  * JSON if `shim.protocol` is grpc. The launcher has no YAML parser: if the configuration contains the word at all, it
@@ -30,15 +23,14 @@ interface Caller {
 export function decideAnswer(
   binary: DaemonBinary,
   paths: PodPaths,
-  options: AnyValue | undefined,
-  caller: Caller,
+  record: Pick<BootstrapRecord, "options" | "containerdVersion" | "publishBinary">,
 ): string {
   const { sys, installation } = binary;
-  if (!configurationTexts(sys, installation, options).some((text) => MENTIONS_GRPC.test(text)))
+  if (!configurationTexts(sys, installation, record.options).some((text) => MENTIONS_GRPC.test(text)))
     return paths.address;
   const protocol = binary.protocol(paths, PROTOCOL_TIMEOUT_MS);
   if (protocol !== "grpc") return paths.address;
-  const version = shimVersionForGrpc(caller.version || versionOf(sys, caller.binary));
+  const version = shimVersionForGrpc(record.containerdVersion || versionOf(sys, record.publishBinary));
   // gRPC is dialled by a plain path (containerd runtime/v2, makeConnection).
   const answer = JSON.stringify({ version, address: paths.socket, protocol });
   sys.writeFile(paths.answer, answer);
@@ -56,7 +48,7 @@ export function shimVersionForGrpc(containerd: string): 2 | 3 {
   if (number === 107) return 2;
   if (number >= 205) return 3;
   throw failedPrecondition(
-    `shim.protocol: grpc is set, which containerd ${containerd || "of unknown version"} does not support: ` +
+    `shim.protocol: grpc is set, which containerd ${containerd || "of unknown version"} does not support; ` +
       "set ttrpc (gRPC shims work with 1.7; 1.6 does not support them, and 2.0 to 2.4 treat them as crashed)",
   );
 }

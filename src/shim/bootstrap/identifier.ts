@@ -16,7 +16,7 @@ export function checkIdentifier(what: string, value: string): void {
   }
   if (!IDENTIFIER.test(value)) {
     throw invalidArgument(
-      `${what} ${JSON.stringify(value)} is not valid: use letters and digits, with single '.', '_' or '-' between them`,
+      `${what} ${JSON.stringify(value)} is not valid; use letters and digits, with single '.', '_' or '-' between them`,
     );
   }
 }

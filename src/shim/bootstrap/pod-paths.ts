@@ -41,7 +41,7 @@ export class PodPaths {
   checkLength(): void {
     if (this.socket.length > MAX_SOCKET_PATH) {
       throw invalidArgument(
-        `socket path ${this.socket} has ${this.socket.length} bytes, ${MAX_SOCKET_PATH} are possible: ` +
+        `socket path ${this.socket} has ${this.socket.length} bytes, ${MAX_SOCKET_PATH} are allowed; ` +
           `shorten the namespace or the id by ${this.socket.length - MAX_SOCKET_PATH} characters`,
       );
     }

@@ -52,7 +52,7 @@ export function stagePod(sys: Sys, paths: PodPaths, record: string): StagedPod {
       } catch (error) {
         const errno = errnoOf(error);
         if (errno === "ENOTEMPTY" || errno === "EEXIST") {
-          throw alreadyExists(`${paths.directory} exists: another start of ${paths.pod} was faster`);
+          throw alreadyExists(`${paths.directory} exists: another start of ${paths.pod} has created it`);
         }
         throw error;
       }
@@ -108,6 +108,6 @@ function ensureParent(sys: Sys, path: string): void {
   }
   const stat = sys.lstat(path);
   if ((stat.mode & S_IFMT) !== S_IFDIR || stat.uid !== 0 || (stat.mode & 0o022) !== 0) {
-    throw failedPrecondition(`${path} is not a directory that only root can write to: remove it`);
+    throw failedPrecondition(`${path} is not a directory that only root can write to; remove it`);
   }
 }

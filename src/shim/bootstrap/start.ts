@@ -7,7 +7,7 @@ import { checkIdentifier } from "./identifier.ts";
 import { encodeIdentity, identityOf, isAlive, livingDaemon, socketAnswers } from "./liveness.ts";
 import { podOf } from "./membership.ts";
 import { PodPaths } from "./pod-paths.ts";
-import { encodeRecord } from "./record.ts";
+import { type BootstrapRecord, encodeRecord } from "./record.ts";
 import { adjustOomScore, awaitServing, spawnDaemon } from "./spawn-daemon.ts";
 import { stagePod, sweepStaging } from "./staged-pod.ts";
 import { parseStartInput } from "./start-input.ts";
@@ -41,38 +41,43 @@ export function start(binary: DaemonBinary, flags: Flags, stdin: Uint8Array, sta
   const paths = new PodPaths(flags.namespace, podOf(flags.id, config), stateRoot);
   paths.checkLength();
 
-  if (paths.pod !== flags.id) {
-    if (!socketAnswers(sys, paths)) {
-      throw unavailable(`sandbox ${paths.pod}: its shim does not answer at ${paths.socket}: remove the pod`);
-    }
-    const answer = answerOfPod(sys, paths);
-    sys.writeFile(`${bundle}/address`, answer);
-    return answer;
-  }
-
+  if (paths.pod !== flags.id) return joinPod(sys, paths, bundle);
   binary.check();
   freeId(binary, paths);
+  return startPod(binary, paths, {
+    namespace: flags.namespace,
+    id: paths.pod,
+    bundle,
+    grpcAddress: flags.address || input.grpcAddress,
+    ttrpcAddress: sys.getenv("TTRPC_ADDRESS") || input.ttrpcAddress,
+    publishBinary: flags.publishBinary || input.containerdBinary,
+    containerdVersion: input.containerdVersion,
+    startedAt,
+    logLevel: flags.debug && input.logLevel !== "trace" ? "debug" : (input.logLevel ?? "info"),
+    options: input.options,
+  });
+}
+
+/** Returns the address of the running pod. Throws Unavailable if its daemon does not answer. */
+function joinPod(sys: Sys, paths: PodPaths, bundle: string): string {
+  if (!socketAnswers(sys, paths)) {
+    throw unavailable(`sandbox ${paths.pod}: its shim does not answer at ${paths.socket}; remove the pod`);
+  }
+  const answer = answerOfPod(sys, paths);
+  sys.writeFile(`${bundle}/address`, answer);
+  return answer;
+}
+
+/** Creates directory, socket and daemon of a pod, and returns what to print. */
+function startPod(binary: DaemonBinary, paths: PodPaths, record: BootstrapRecord): string {
+  const { sys } = binary;
+  const { bundle } = record;
   const undo: (() => void)[] = [];
   try {
-    const record = encodeRecord({
-      namespace: flags.namespace,
-      id: paths.pod,
-      bundle,
-      grpcAddress: flags.address || input.grpcAddress,
-      ttrpcAddress: sys.getenv("TTRPC_ADDRESS") || input.ttrpcAddress,
-      publishBinary: flags.publishBinary || input.containerdBinary,
-      containerdVersion: input.containerdVersion,
-      startedAt,
-      logLevel: flags.debug && input.logLevel !== "trace" ? "debug" : (input.logLevel ?? "info"),
-      options: input.options,
-    });
-    const staged = stagePod(sys, paths, record);
+    const staged = stagePod(sys, paths, encodeRecord(record));
     undo.push(staged.discard);
     staged.publish();
-    const answer = decideAnswer(binary, paths, input.options, {
-      version: input.containerdVersion,
-      binary: flags.publishBinary || input.containerdBinary,
-    });
+    const answer = decideAnswer(binary, paths, record);
     // containerd's, which this process inherited and leaves below.
     const mountNamespace = sys.open("/proc/self/ns/mnt", sys.O_RDONLY);
     const root = sys.open("/", sys.O_PATH | sys.O_DIRECTORY);
@@ -124,7 +129,7 @@ function freeId(binary: DaemonBinary, paths: PodPaths): void {
   const daemon = livingDaemon(sys, paths);
   if (daemon && !awaitExit(sys, daemon.pid, EXIT_TIMEOUT_MS)) {
     throw alreadyExists(
-      `${paths.pod}: the previous shim with this id is still running: retry, or kill process ${daemon.pid}`,
+      `${paths.pod}: the previous shim with this id is still running; retry, or kill process ${daemon.pid}`,
     );
   }
   if (!exists(sys, paths.directory)) return; // the daemon has removed it

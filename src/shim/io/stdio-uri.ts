@@ -42,7 +42,7 @@ export function parseOutputUri(value: string): OutputUri {
       return { kind: "logger", path, args: loggerArguments(url), mustReport: scheme === "binary-v2" };
     default:
       throw invalidArgument(
-        `stdio ${shortened(value)}: scheme ${shortened(scheme)} is not supported: use a FIFO's path, file://, binary:// or binary-v2://`,
+        `stdio ${shortened(value)}: scheme ${shortened(scheme)} is not supported; use a FIFO's path, file://, binary:// or binary-v2://`,
       );
   }
 }

@@ -39,7 +39,7 @@ const isSet = ({ servers, searches, options }: DNSConfig) =>
   servers.length + searches.length + options.length > 0;
 
 /** Returns the text of resolv.conf(5). Throws InvalidArgument for a value that is not a single word. */
-export function resolvConf({ servers, searches, options }: DNSConfig): string {
+function resolvConf({ servers, searches, options }: DNSConfig): string {
   for (const word of [...servers, ...searches, ...options]) {
     if (!/^[^\s#;]+$/.test(word))
       throw invalidArgument(`pod sandbox configuration: dns_config: ${JSON.stringify(word)} is not one word`);

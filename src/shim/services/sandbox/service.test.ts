@@ -16,7 +16,6 @@ import {
   PodSandboxConfig,
 } from "../../../proto/generated/runtime/v1/pod_sandbox_config.ts";
 import type { CallContext } from "../../../ttrpc/server-route.ts";
-import { resolvConf } from "./pod-files.ts";
 import { SandboxService } from "./service.ts";
 
 const context = { deadline: Deadline.none() } as CallContext;
@@ -200,8 +199,12 @@ describe("the sandbox service", () => {
     );
   });
 
-  it("refuses DNS settings with line breaks", () => {
-    const dns = { servers: ["1.1.1.1\nnameserver 6.6.6.6"], searches: [], options: [] };
-    assert.throws(() => resolvConf(dns), withCode("InvalidArgument"));
+  it("refuses DNS settings with line breaks", async () => {
+    const { handlers } = setUp();
+    const dnsConfig = { servers: ["1.1.1.1\nnameserver 6.6.6.6"], searches: [], options: [] };
+    await assert.rejects(
+      handlers.createSandbox(createRequest({ dnsConfig }), context) as Promise<unknown>,
+      withCode("InvalidArgument"),
+    );
   });
 });
