@@ -41,7 +41,7 @@ if (action === "daemon") {
     oom: fs.readFileSync("/proc/self/oom_score_adj", "utf8").trim(),
     dumped: fs.readFileSync("/proc/self/coredump_filter", "utf8").trim(),
   }))).listen({ fd: 3 }, () => {
-    if (fs.existsSync(process.cwd() + "/ends")) process.exit(3);
+    if (fs.existsSync(process.cwd() + "/exits")) process.exit(3);
     if (!fs.existsSync(process.cwd() + "/hangs")) fs.writeSync(7, "\\n");
   });
   process.on("SIGUSR2", () => {
@@ -151,7 +151,7 @@ function kill(t: TestContext, id: string): number {
   return pid;
 }
 
-test("start: tolerates pods whose teardown removes the namespace's empty directory concurrently", (t) => {
+test("start tolerates pods whose teardown removes the namespace's empty directory concurrently", (t) => {
   const namespace = `${NAMESPACE}-race`;
   const directory = `/run/hull/${namespace}`;
   const script = `for (;;) try { require("node:fs").rmdirSync(${JSON.stringify(directory)}); } catch {}`;
@@ -168,7 +168,7 @@ test("start: tolerates pods whose teardown removes the namespace's empty directo
   rmSync(directory, { recursive: true, force: true });
 });
 
-test("start: only root can access the pod's directory and socket", (t) => {
+test("only root can access the pod's directory and socket", (t) => {
   assert.equal(run("start", "modes", makeBundle(t, {})).status, 0);
   kill(t, "modes");
   const rights = (path: string) => {
@@ -196,7 +196,7 @@ for (const [what, plant] of [
   });
 }
 
-test("start: address, socket, record, scrubbed environment, own mount namespace; a second start is refused", async (t) => {
+test("start returns the socket's address, starts a daemon with a scrubbed environment in its own mount namespace, and is refused the second time", async (t) => {
   const bundle = makeBundle(t, {});
   const started = performance.now();
   const { stdout, stderr, status } = run("start", "one", bundle);
@@ -373,8 +373,8 @@ test("start reports a daemon that cannot be started, and leaves nothing behind",
   assert.equal(existsSync(join(bundle, "address")), false);
 });
 
-for (const [how, says] of [
-  ["ends", /start late: the daemon exited with status 3 before it was serving; check .*limits of processes/],
+for (const [how, error] of [
+  ["exits", /start late: the daemon exited with status 3 before it was serving; check .*limits of processes/],
   ["hangs", /start late: the daemon \(process \d+\) is not serving after 10000 ms; check .*limits/],
 ] as const) {
   test(`a daemon that ${how} before it serves: start reports it, leaves nothing behind, and the id can be reused`, async (t) => {
@@ -382,7 +382,7 @@ for (const [how, says] of [
     writeFileSync(join(bundle, how), "");
     const { status, stderr } = run("start", "late", bundle);
     assert.equal(status, 1);
-    assert.match(String(stderr), says);
+    assert.match(String(stderr), error);
     assert.equal(existsSync(`${STATE}/late`), false);
     assert.equal(existsSync(join(bundle, "address")), false);
     const pid = /process (\d+)/.exec(String(stderr))?.[1];

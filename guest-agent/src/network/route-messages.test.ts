@@ -138,7 +138,7 @@ describe("addresses", () => {
     ["::ffff:10.0.0.1", "00000000000000000000ffff0a000001"],
     ["255.0.10.1", "ff000a01"],
   ] as const) {
-    it(`parse ${text}`, () => assert.equal(hex(parseAddress("a", text).bytes), expected));
+    it(`${text} is parsed`, () => assert.equal(hex(parseAddress("a", text).bytes), expected));
   }
 
   for (const text of [
@@ -153,7 +153,7 @@ describe("addresses", () => {
     "g::",
     "1:2",
   ]) {
-    it(`refuse ${JSON.stringify(text)}`, () => {
+    it(`${JSON.stringify(text)} is refused`, () => {
       assert.throws(() => parseAddress("a", text), { code: "InvalidArgument" });
     });
   }
