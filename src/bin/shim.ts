@@ -3,19 +3,12 @@ import { dirname, join } from "node:path";
 import { Script } from "node:vm";
 import type { MemoryAddon } from "../shim/idle-memory.ts";
 
-/**
- * Loads the daemon's bundle, next to this program, with V8's code cache of it (`hull-shim.cjs.code`, built
- * with `--keep-code`). V8 rejects the cache of another Node or bundle, and compiles: 10 ms slower, same
- * result.
- */
+/** Loads the daemon's bundle with its V8 code cache, which `--keep-code` writes. V8 recompiles (10 ms) if it is stale. */
 const directory = dirname(process.argv[1] ?? "");
 const bundle = join(directory, "hull-shim.cjs");
 const code = `${bundle}.code`;
 
-/**
- * V8 reads the text to compile a function at its first call. The addon maps the file, so all shims share its
- * pages.
- */
+/** V8 reads the text when it compiles a function. The addon maps the file, so that all shims share its pages. */
 function text(): string {
   const memory: { exports: Partial<MemoryAddon> } = { exports: {} };
   try {

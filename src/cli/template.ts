@@ -31,9 +31,8 @@ export async function templateCreate(context: CliContext, options: TemplateOptio
   const config = await load(context, options);
   const { hypervisor, agent } = config;
   const { type, template: settings } = hypervisor;
-  const deadline = Deadline.after(agent.boot_timeout, "build a template");
   const warn = (message: string) => context.err(`warning: ${message}\n`);
-  try {
+  return await Deadline.within(agent.boot_timeout, "build a template", async (deadline) => {
     const places = { installation: context.installation, path: context.env.PATH };
     const path = await findProgram("hypervisor.path", hypervisor.path, places);
     const { driver, accel } = await openHypervisor(
@@ -55,9 +54,7 @@ export async function templateCreate(context: CliContext, options: TemplateOptio
     const template = await obtainTemplate(driver, spec, { ...settings, wait: true }, { deadline, log, warn });
     context.out(`${template?.path}\n`);
     return EXIT.ok;
-  } finally {
-    deadline.dispose();
-  }
+  });
 }
 
 /**

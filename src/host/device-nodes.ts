@@ -1,7 +1,7 @@
 import { chmod, chown, mkdir, readlink, unlink } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { Deadline } from "../core/deadline.ts";
-import { errnoOf, HullError, internal } from "../core/errors.ts";
+import { HullError, ignoring, internal } from "../core/errors.ts";
 import type { Ledger } from "../core/ledger.ts";
 import { undo } from "../core/undo.ts";
 import { readMountInfo } from "./mountinfo.ts";
@@ -88,13 +88,10 @@ export class DeviceNodes {
    */
   async remove(name: string): Promise<void> {
     const node = join(this.directory, name);
-    try {
-      await chown(node, 0, 0);
-      await chmod(node, 0);
-      await unlink(node);
-    } catch (error) {
-      if (errnoOf(error) !== "ENOENT") throw error;
-    }
+    await chown(node, 0, 0)
+      .then(() => chmod(node, 0))
+      .then(() => unlink(node))
+      .catch(ignoring("ENOENT"));
   }
 
   /** Unmounts and removes all nodes. Idempotent. */

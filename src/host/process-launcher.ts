@@ -280,16 +280,12 @@ class ChildHandle implements HostProcess {
    * then the record must stay.
    */
   async #killForks(): Promise<boolean> {
-    const limit = Deadline.after(FORKS_MS, `kill the children of ${this.role}`);
-    try {
+    const killed = Deadline.within(FORKS_MS, `kill the children of ${this.role}`, async (limit) => {
       const found = this.#forks ?? (await limit.race(findByMark(this.#pod, this.role)));
       await killAll([...this.#recorded.map(({ fork }) => fork), ...found], limit);
       return true;
-    } catch {
-      return false; // the pod's teardown tries again and reports it
-    } finally {
-      limit.dispose();
-    }
+    });
+    return await killed.catch(() => false); // the pod's teardown tries again and reports it
   }
 
   async #drained(closed: Promise<void>): Promise<void> {

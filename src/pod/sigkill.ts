@@ -66,22 +66,21 @@ export class Sigkill {
         return;
       }
     }
-    const limit = Deadline.after(timeoutMs, `${subject}: SIGKILL`);
-    try {
-      await limit.race(process.signal(request, limit));
-      this.#answered(process);
-    } catch (error) {
-      const { code, message } = HullError.from(error);
-      if (code === "NotFound") {
-        // Its exit follows, if the guest is right.
+    await Deadline.within(timeoutMs, `${subject}: SIGKILL`, async (limit) => {
+      try {
+        await limit.race(process.signal(request, limit));
         this.#answered(process);
-        throw error;
+      } catch (error) {
+        const { code, message } = HullError.from(error);
+        if (code === "NotFound") {
+          // Its exit follows, if the guest is right.
+          this.#answered(process);
+          throw error;
+        }
+        if (!(await settles(process.exited, limit)))
+          await this.#endVm(`${subject} cannot be killed: ${message}`);
       }
-      if (!(await settles(process.exited, limit)))
-        await this.#endVm(`${subject} cannot be killed: ${message}`);
-    } finally {
-      limit.dispose();
-    }
+    });
   }
 
   async #end(process: Process, request: SignalRequest): Promise<void> {

@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { posix } from "node:path";
-import { errnoOf } from "../core/errors.ts";
+import { ignoring } from "../core/errors.ts";
 import { levels } from "./cgroup-tree.ts";
 import type { Hierarchy } from "./hierarchies.ts";
 
@@ -27,11 +27,6 @@ export async function memoryLimitMib(
 
 /** Returns infinity if there is no such file: in v2 without the memory controller, and at v2's root. */
 async function readLimit(file: string): Promise<number> {
-  try {
-    const text = (await readFile(file, "utf8")).trim();
-    return text === "max" ? Number.POSITIVE_INFINITY : Number(text);
-  } catch (error) {
-    if (errnoOf(error) === "ENOENT") return Number.POSITIVE_INFINITY;
-    throw error;
-  }
+  const text = (await readFile(file, "utf8").catch(ignoring("ENOENT")))?.trim() ?? "max";
+  return text === "max" ? Number.POSITIVE_INFINITY : Number(text);
 }

@@ -21,12 +21,13 @@ export function containerShare(tree: SharedTree): ContainerShare {
         rootfs: source && (await hold(tree.addRootfs(rootfsMounts(source), deadline))),
         bind: (mount) => hold(tree.addBind(mount.source ?? "", mount.options ?? [], deadline)),
         release: async () => {
-          const limit = Deadline.after(RELEASE_LIMIT_MS, `free the mounts of container ${containerId}`);
-          const released = held.map(async (path) => {
-            const made = await path.catch(() => undefined); // its caller got the error; it is undone
-            await made?.release(limit);
+          await Deadline.within(RELEASE_LIMIT_MS, `free the mounts of container ${containerId}`, (limit) => {
+            const released = held.map(async (path) => {
+              const made = await path.catch(() => undefined); // its caller got the error; it is undone
+              await made?.release(limit);
+            });
+            return allSettled(released);
           });
-          await allSettled(released).finally(() => limit.dispose());
         },
       };
     },

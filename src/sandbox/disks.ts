@@ -118,15 +118,12 @@ export class SandboxDisks {
     return {
       path: loop.path,
       release: async () => {
-        const limit = Deadline.after(RELEASE_LIMIT_MS, `release ${file}`);
         try {
-          await loop.detach(limit);
+          await Deadline.within(RELEASE_LIMIT_MS, `release ${file}`, (limit) => loop.detach(limit));
         } catch (error) {
           if (this.#vmEnded) throw error;
           this.context.kept.push(`loop device ${loop.path}`, (by) => loop.detach(by));
           this.context.log("disk: its loop device stays until the VM ends", { err: error });
-        } finally {
-          limit.dispose();
         }
         await back.release();
       },

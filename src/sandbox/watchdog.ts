@@ -100,11 +100,11 @@ export class Watchdog {
 
   async #probe(): Promise<void> {
     const { timeoutMs, probe } = this.#options;
-    const limit = Deadline.after(timeoutMs, "a health check");
-    this.#probing = limit;
-    const failed = await probe(limit);
+    const failed = await Deadline.within(timeoutMs, "a health check", (limit) => {
+      this.#probing = limit;
+      return probe(limit);
+    });
     this.#probing = undefined;
-    limit.dispose();
     if (!this.#stopped) this.#judge(failed ?? []);
   }
 

@@ -54,22 +54,15 @@ export async function findingsOf(context: CliContext, file: string | undefined):
     return [{ name: "configuration", status: "fail", detail: messageOf(thrown) }];
   }
   const detail = loaded.sources.join(", ") || "no configuration file: every key has its default";
-  const deadline = Deadline.after(LIMIT_MS, "hull check");
   const { config } = loaded;
-  const about: CheckContext = {
-    config,
-    installation: context.installation,
-    path: context.env.PATH,
-    deadline,
-  };
-  try {
+  return await Deadline.within(LIMIT_MS, "hull check", async (deadline) => {
+    const { installation, env } = context;
+    const about: CheckContext = { config, installation, path: env.PATH, deadline };
     // One at a time, because a check may load the machine and slow down another.
     const findings: Finding[] = [{ name: "configuration", status: "ok", detail }];
     for (const run of CHECKS) findings.push(...(await run(about)));
     return findings;
-  } finally {
-    deadline.dispose();
-  }
+  });
 }
 
 function lineOf({ name, status, detail, advice }: Finding): string {

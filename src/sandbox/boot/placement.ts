@@ -41,9 +41,9 @@ export function podVmSize(
   const room = cgroup?.memoryLimitMib;
   const size = room === undefined ? wanted : fitToCgroup(wanted, room, rule);
   if (size !== wanted) {
-    warn(
-      `the VM gets ${size.memoryMib} MiB instead of ${wanted.memoryMib}: cgroup ${cgroup?.path} is limited to ${room} MiB, of which ${rule.hostOverhead} are for the VM's processes; set the overhead in the pod's RuntimeClass (docs/resources.md)`,
-    );
+    const given = `the VM gets ${size.memoryMib} MiB instead of ${wanted.memoryMib}`;
+    const cause = `cgroup ${cgroup?.path} is limited to ${room} MiB, ${rule.hostOverhead} of them for its processes`;
+    warn(`${given}: ${cause}; set the overhead in the RuntimeClass (docs/resources.md)`);
   }
   log("sized the VM", { ...size, limits, room });
   return size;
