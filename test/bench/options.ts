@@ -6,13 +6,13 @@ export const USAGE = `usage: hack/bench [options]
 
 Measures hull and runc in a private containerd and prints a table.
 
-  --quick            small numbers: shows that everything works; the figures mean little
+  --quick            small numbers: to see that everything works, not for comparison
   --runs N           rounds of each latency (default 7)
   --pods N,N,...     numbers of pods whose memory is measured (default 1,5,20)
   --only NAME,...    only these measures:
 ${MEASURES.map(({ name, what }) => `                       ${name.padEnd(8)} ${what}`).join("\n")}
   --output-mib N     MiB sent through stdout (default 1024)
-  --line LINE        containerd's line: ${LINES.join(", ")} (default 2)
+  --line LINE        release line of containerd: ${LINES.join(", ")} (default 2)
   --json FILE        also write everything as JSON
   --markdown FILE    also put the table between the markers of this page (docs/performance.md)
   --trace            only run one container and print the timeline of its start`;
@@ -58,7 +58,7 @@ export function parseOptions(args: readonly string[]): Options {
   const only = values.only.split(",").filter((name) => name !== "");
   for (const name of only) {
     if (!MEASURES.some((measure) => measure.name === name))
-      throw new Error(`--only: there is no measure ${name}`);
+      throw new Error(`--only: unknown measure ${name}`);
   }
   const line = LINES.find((known) => known === values.line);
   if (!line) throw new Error(`--line: ${values.line} is not one of ${LINES.join(", ")}`);

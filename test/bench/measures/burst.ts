@@ -3,7 +3,7 @@ import { runOnce } from "./start.ts";
 
 export const burst: Measure = {
   name: "burst",
-  what: "starts at once against the same number one after another",
+  what: "concurrent starts, compared with the same number of sequential ones",
   limitSeconds: 1800,
   async run(bench) {
     const size = bench.quick ? 2 : 10;
@@ -15,9 +15,9 @@ export const burst: Measure = {
       const parallel = await timed(() =>
         Promise.all(Array.from({ length: size }, () => runOnce(bench, subject))),
       );
-      report.add(`${size} runs one after another`, subject.name, "ms", serial);
-      report.add(`${size} runs at once`, subject.name, "ms", parallel);
-      report.add("throughput of runs at once over one after another", subject.name, "x", serial / parallel);
+      report.add(`${size} sequential runs`, subject.name, "ms", serial);
+      report.add(`${size} concurrent runs`, subject.name, "ms", parallel);
+      report.add("throughput, concurrent over sequential runs", subject.name, "x", serial / parallel);
     });
   },
 };

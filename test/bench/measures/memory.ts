@@ -49,7 +49,7 @@ async function podsAtOnce(bench: Bench, subject: Subject, count: number): Promis
       if (!sums.has("shim")) throw new Error(`the shim of ${id} was not found among the processes`);
       for (const [role, pss] of sums) report.add(`PSS of the ${role}, ${of}`, subject.name, "MiB", pss);
       const total = [...sums.values()].reduce((sum, pss) => sum + pss, 0);
-      report.add(`PSS of all of a pod, ${of}`, subject.name, "MiB", total);
+      report.add(`PSS of a whole pod, ${of}`, subject.name, "MiB", total);
     }
   } finally {
     for (const id of ids) {
@@ -62,7 +62,7 @@ async function podsAtOnce(bench: Bench, subject: Subject, count: number): Promis
 
 export const memory: Measure = {
   name: "memory",
-  what: "PSS of everything that a pod costs on the host, at several numbers of pods; the guest's own use",
+  what: "PSS of all processes of a pod, for several numbers of pods; memory use in the guest",
   limitSeconds: 1800,
   async run(bench) {
     for (const subject of bench.subjects) {

@@ -24,7 +24,7 @@ export async function runOnce(bench: Bench, subject: Subject): Promise<{ first: 
 
 export const start: Measure = {
   name: "start",
-  what: "ctr run to the first byte and to its end, compared with QEMU alone with the same guest",
+  what: "ctr run to the first byte and to its exit, compared with QEMU alone with the same guest",
   limitSeconds: 900,
   async run(bench) {
     const { report, containerd, subjects } = bench;
@@ -41,15 +41,15 @@ export const start: Measure = {
       const boot = await raw?.run();
       if (boot) {
         report.add(RAW, "QEMU", "ms", boot.ms);
-        report.add("RSS of the agent in the guest, booted", "QEMU", "MiB", boot.agentRssMib);
+        report.add("RSS of the agent after boot", "QEMU", "MiB", boot.agentRssMib);
       }
       for (const subject of subjects) {
         bench.progress(`start ${round + 1} of ${bench.runs}: ${subject.name}`);
         const { first, end } = await runOnce(bench, subject);
         report.add(OUTPUT, subject.name, "ms", first);
-        report.add("run to ctr's end", subject.name, "ms", end);
+        report.add("run to ctr's exit", subject.name, "ms", end);
         if (subject === cold && boot) {
-          report.add("hull's part: first output less QEMU's boot", subject.name, "ms", first - boot.ms);
+          report.add("hull's part: first output minus QEMU's boot", subject.name, "ms", first - boot.ms);
         }
       }
     }

@@ -22,7 +22,7 @@ async function count(fifo: string): Promise<number> {
 
 export const stdio: Measure = {
   name: "stdio",
-  what: "bulk output through a FIFO, and what the shim keeps of it",
+  what: "bulk output through a FIFO, and the shim's memory growth",
   limitSeconds: 900,
   async run(bench) {
     const { report, outputMib } = bench;
@@ -45,7 +45,7 @@ export const stdio: Measure = {
         const after = await memoryOf(pid);
         report.add("stdout", subject.name, "MiB/s", outputMib / (ms / 1000));
         report.add(
-          `shim's growth by ${outputMib} ${BULK}`,
+          `shim's growth after ${outputMib} ${BULK}`,
           subject.name,
           "MiB",
           after.private - before.private,

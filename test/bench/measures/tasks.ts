@@ -5,7 +5,7 @@ const EXECS = 3;
 
 export const tasks: Measure = {
   name: "tasks",
-  what: "each call of a task's life, asked of the shim directly",
+  what: "each call in a task's life cycle, made to the shim directly",
   limitSeconds: 900,
   async run(bench) {
     const { report } = bench;
@@ -26,7 +26,7 @@ export const tasks: Measure = {
         add("task Create", await timed(() => shim.create()));
         add("task Start", await timed(() => shim.startProcess()));
         if (subject.name !== "runc") {
-          report.add("start of a program that does nothing", "host", "ms", await member.startNothing());
+          report.add("start of a no-op program", "host", "ms", await member.startNothing());
           add("shim start, further container of a pod", (await member.start()).startMs);
           // The member has no task: its `delete` finds nothing to clean up.
           add("shim delete, nothing left", await member.deleteAction());
@@ -36,7 +36,7 @@ export const tasks: Measure = {
         }
         add("SIGKILL to Wait's answer", await timed(() => shim.kill()));
         add("task Delete", await timed(() => shim.delete()));
-        add("shim delete after a normal end", await shim.shutdown());
+        add("shim delete after a normal exit", await shim.shutdown());
       } finally {
         await shim.dispose();
         await member.dispose();
