@@ -7,7 +7,7 @@ const STATE_LIMIT = 6 * 1024;
 
 /**
  * Logs an uncaught exception or unhandled rejection in one line with the pod and the shim's state. Node then prints
- * the stack and exits, whereupon containerd releases the pod.
+ * the stack and exits, and containerd has the pod released.
  */
 export function logCrashes(log: Log, describe: () => Snapshot): void {
   process.on("uncaughtExceptionMonitor", (error, origin) =>

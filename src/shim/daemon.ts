@@ -2,13 +2,11 @@ import { existsSync, rmSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { loadConfig } from "../config/load.ts";
-import { Deadline } from "../core/deadline.ts";
+import type { Deadline } from "../core/deadline.ts";
 import { PendingCalls } from "../core/pending-calls.ts";
 import type { Snapshot } from "../core/snapshot.ts";
 import { Timeline } from "../core/timeline.ts";
 import { VERSION } from "../core/version.ts";
-import { releaseRecorded } from "../ledger/release.ts";
-import { removePodDirectory } from "../ledger/remove-pod-directory.ts";
 import { StateFile } from "../ledger/state-file.ts";
 import type { SandboxRequest } from "../oci/sandbox-request.ts";
 import { Pod } from "../pod/pod.ts";
@@ -36,14 +34,10 @@ import { SandboxService } from "./services/sandbox/service.ts";
 import { type CgroupMode, hostCgroupMode } from "./services/stats/metrics-any.ts";
 import { TASK_SERVICES, taskService } from "./services/task.ts";
 import { logStateOn } from "./state-dump.ts";
+import { tearDown } from "./teardown.ts";
 
 /** Configurations that earlier shims parsed. A containerd namespace never begins with a dot. */
 const CONFIG_CACHE = `${STATE_ROOT}/.config`;
-/** How long pending events may delay the exit: containerd waits 3 s for Shutdown. */
-const FLUSH_TIMEOUT_MS = 1_000;
-const REMOVE_TIMEOUT_MS = 2_000;
-/** How long the pod's teardown may take. `delete` releases what is left then. */
-const TEARDOWN_TIMEOUT_MS = 15_000;
 /** How long connected clients may take to read their last responses, and again to disconnect. */
 const SHUTDOWN_GRACE_MS = 500;
 
@@ -199,27 +193,14 @@ export class Daemon {
   async #end(): Promise<void> {
     // Connected clients still get responses. New ones are refused, and a `start` of the id waits for this process.
     this.#serving?.close();
-    await this.#disposePod();
-    await Deadline.within(FLUSH_TIMEOUT_MS, "deliver the last events", (limit) => this.#events.flush(limit));
-    this.#events.close();
-    const what = `remove ${this.#paths.directory}`;
-    await Deadline.within(REMOVE_TIMEOUT_MS, what, (limit) => this.#removeAll(limit)).catch((error) =>
-      this.#log.error({ err: error }, "shim: cleanup failed"),
-    );
-  }
-
-  /** What is left after a failure is in the ledger. */
-  async #disposePod(): Promise<void> {
-    const dispose = (limit: Deadline) => limit.race(this.#pod.dispose());
-    await Deadline.within(TEARDOWN_TIMEOUT_MS, "end the pod", dispose).catch((error) =>
-      this.#log.error({ err: error }, "shim: stopping the pod failed"),
-    );
-  }
-
-  /** Tries again to release what is in the ledger. What fails a second time stays for `delete`. */
-  async #removeAll(limit: Deadline): Promise<void> {
-    if (this.#ledger.resources.length > 0) await releaseRecorded(this.#ledger, this.#installation, limit);
-    await removePodDirectory(this.#paths.directory, limit);
+    await tearDown({
+      pod: this.#pod,
+      events: this.#events,
+      ledger: this.#ledger,
+      directory: this.#paths.directory,
+      installation: this.#installation,
+      log: this.#log,
+    });
   }
 
   #taskService() {

@@ -42,7 +42,7 @@ export function runChild(sys: Sys, argv: string[], env: string[], timeoutMs: num
     const fd = outputs[index][0];
     sys.watch(fd, { read: true }, () => drain(sys, fd, texts[index]));
   }
-  // Not the end of the pipes, which a grandchild may keep open.
+  // Waits for the exit, not for the end of the pipes, which a grandchild may keep open.
   sys.watch(pidfd, { read: true }, () => sys.stop());
   sys.run();
   sys.clearTimer(timer);

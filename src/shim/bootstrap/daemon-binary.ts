@@ -17,7 +17,7 @@ export class DaemonBinary {
     this.shim = `${installation}/lib/shim.cjs`;
   }
 
-  /** The daemon binary of the installation that the running launcher is in, be it installed or just built. */
+  /** Returns the daemon binary next to the running launcher, in an installation or a build directory. */
   static ofLauncher(sys: Sys): DaemonBinary {
     return new DaemonBinary(sys, sys.readlink("/proc/self/exe").split("/").slice(0, -2).join("/"));
   }
@@ -33,15 +33,15 @@ export class DaemonBinary {
     }
   }
 
-  /** The command line of an action. */
+  /** Returns the command line of an action. */
   command(action: "daemon" | "cleanup" | "protocol", paths: PodPaths): string[] {
     const flags = ["--no-warnings", "--v8-pool-size=0"];
     return [this.node, ...flags, this.shim, action, "-namespace", paths.namespace, "-id", paths.pod];
   }
 
   /**
-   * The environment of every action. containerd's own is not passed on: NODE_OPTIONS could run any code,
-   * NODE_EXTRA_CA_CERTS costs 70 ms, and it may contain credentials.
+   * Returns the environment of every action. containerd's own is not passed on: it may contain credentials,
+   * NODE_OPTIONS could run any code, and NODE_EXTRA_CA_CERTS costs 70 ms.
    */
   environment(): string[] {
     const kept = ["PATH", "HULL_CONFIG"].flatMap((name) => {

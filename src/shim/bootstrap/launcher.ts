@@ -17,7 +17,7 @@ ${flagList()
   .join("\n")}
 `;
 
-/** Bytes of `start`'s input, which is a few hundred plus an options document of some kilobytes at most. */
+/** Bytes of `start`'s largest input; it usually has a few hundred, and some kilobytes with an options document. */
 const INPUT_LIMIT = 1 << 20;
 
 /** Runs the launcher and returns its exit status: 0, 1 for a failure, 2 for an invalid command line. */

@@ -11,7 +11,7 @@ interface ProcessIdentity {
 }
 
 /**
- * Returns whether a daemon serves on the pod's socket; throws if that is unknown. A daemon that was killed does not
+ * Returns whether a daemon serves on the pod's socket; throws if the check fails. A daemon that was killed does not
  * count, though it may listen for some milliseconds longer: an exiting process closes connections and listening socket
  * in no fixed order, and containerd calls `delete` as soon as its connection closes.
  */

@@ -13,7 +13,7 @@ export interface BootstrapRecord {
   readonly ttrpcAddress: string;
   /** containerd's executable. */
   readonly publishBinary: string;
-  /** Empty before containerd 2.3, which passes it. */
+  /** Passed by containerd 2.3 and later; else empty. */
   readonly containerdVersion: string;
   readonly logLevel: LogLevel;
   /** When `start` began, Unix time in ms. The timeline of the pod's start begins here. */

@@ -3,7 +3,7 @@ import type { Sys } from "./sys.ts";
 
 /**
  * Returns the mount points at or below `root` that are not inside another one of these; unmounting them detaches the
- * inner ones. A path inside a mount is not used, as it may contain a symlink. Stacked mounts are returned repeatedly.
+ * inner ones. A path inside a mount is not used, as it may contain a symlink. A path is returned once per mount on it.
  */
 export function mountsBelow(mountinfo: string, root: string): string[] {
   const found = mountPoints(mountinfo).filter((path) => path === root || path.startsWith(`${root}/`));

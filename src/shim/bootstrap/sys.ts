@@ -5,9 +5,9 @@ import { errnoOf } from "../../core/errors.ts";
 /** The system calls of the launcher: guest-agent/sys in the binary, a fake in unit tests. */
 export type Sys = typeof SysModule;
 
-/** signal(7). */
+/** A signal number (signal(7)). */
 export const SIGKILL = 9;
-/** signal(7). */
+/** A signal number (signal(7)). */
 export const SIGTERM = 15;
 
 /** The mask of the file type in `st_mode` (inode(7)). */

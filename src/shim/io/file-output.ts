@@ -14,7 +14,9 @@ export class LogFile {
     this.#fd = fd;
   }
 
-  /** Opens `path` and creates it (0644) and its parent directories (0755) if missing. Throws InvalidArgument. */
+  /**
+   * Opens `path`, and creates it (0644) and its parent directories (0755) if missing. Throws InvalidArgument for a FIFO.
+   */
   static async open(path: string): Promise<LogFile> {
     try {
       await mkdir(dirname(path), { recursive: true, mode: 0o755 });

@@ -10,8 +10,8 @@ type Handler = (request: unknown, context: CallContext) => unknown;
 type Call = Grpc.ServerUnaryCall<unknown, unknown>;
 
 /**
- * Serves the services over gRPC on a listening descriptor or a path. grpc-js is loaded only here: it takes 6 MiB, which
- * daemons that speak ttrpc save.
+ * Serves the services over gRPC on a listening descriptor or a path. Only here grpc-js is loaded, which takes
+ * 6 MiB.
  */
 export async function serveGrpc(
   services: readonly ServedService[],

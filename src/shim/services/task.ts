@@ -107,7 +107,7 @@ function lifecycleCalls(options: TaskServiceOptions): TaskHandlers {
     },
 
     async delete({ id, execId }, { deadline }) {
-      // The pod cancels a Create that is still pending.
+      // 0 while a Create is still pending, which the pod then cancels.
       const pid = knownPid(pod, id);
       const exit = execId
         ? await pod.container(id).deleteExec(execId, deadline)

@@ -28,7 +28,7 @@ import { UNLIMITED, uint64Of } from "./cgroup-files.ts";
  * | blkio.io_service_bytes, io_serviced      | io.stat rbytes, wbytes; rios, wios                                  |
  * | pids, hugetlb, rdma, network             | the same numbers                                                    |
  *
- * Zero, for want of a counterpart: cpu.usage.per_cpu, pg_pg_in and pg_pg_out, the other blkio lists, cgroup_stats.
+ * Zero, as v2 lacks a counterpart: cpu.usage.per_cpu, pg_pg_in and pg_pg_out, the other blkio lists, cgroup_stats.
  */
 export function metricsV1(v2: MetricsV2): MetricsV1 {
   return {
