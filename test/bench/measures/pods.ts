@@ -41,7 +41,7 @@ async function traffic(bench: Bench, subject: string, pod: CriPod, container: Cr
   const average = Number(/ = [\d.]+\/([\d.]+)\//.exec(pings)?.[1]);
   bench.report.add("ping from a pod to the host", subject, "ms", average);
 
-  // httpd uses sendfile(2), so that the network is measured and not a program's copying.
+  // httpd uses sendfile(2), so the network is measured and not the copying of data by a program.
   await sh(`dd if=/dev/zero of=/dev/shm/big bs=1M count=${MIB} 2>/dev/null && httpd -p 8080 -h /dev/shm`);
   const address = (await pod.status()).network?.ip;
   const ms = await timed(async () => {
