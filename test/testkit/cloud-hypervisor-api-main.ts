@@ -3,7 +3,7 @@ import { FakeCloudHypervisor, type Fault } from "./cloud-hypervisor-api.ts";
 import type { FakeEvent } from "./cloud-hypervisor-api-vm.ts";
 
 /** A scripted action of the guest or the VMM. `boot` counts from the end of vm.boot or vm.restore. */
-export interface Happening {
+export interface ScriptedAction {
   readonly after: "start" | "boot";
   readonly ms?: number;
   readonly do: "poweroff" | "reboot" | "panic" | "crash" | "exit" | "hang" | "keep-devices";
@@ -14,7 +14,7 @@ export interface Happening {
 /** How a fake executable behaves; `fake-cloud-hypervisor.ts` embeds it in the script that it writes. */
 export interface Script {
   readonly faults?: readonly Fault[];
-  readonly happenings?: readonly Happening[];
+  readonly actions?: readonly ScriptedAction[];
   readonly checkHost?: boolean;
   readonly tapOpener?: string;
 }
@@ -32,7 +32,7 @@ export async function main(script: Script, argv: readonly string[]): Promise<voi
     const timestamp = { secs: Number(nanos / 1_000_000_000n), nanos: Number(nanos % 1_000_000_000n) };
     const text = JSON.stringify({ timestamp, properties: null, ...event }, undefined, 2);
     if (monitor && "fd" in monitor) writeSync(monitor.fd, `${text}\n\n`);
-    if (event.event === "booted" || event.event === "restored") happen("boot");
+    if (event.event === "booted" || event.event === "restored") trigger("boot");
   };
   emit({ source: "vmm", event: "starting" });
   // The console device exists from vm.create on; in mode Tty it is the VMM's standard output.
@@ -45,18 +45,18 @@ export async function main(script: Script, argv: readonly string[]): Promise<voi
     onExit: (how) => (how === "died" ? die() : process.exit(0)),
   });
 
-  function happen(after: Happening["after"]): void {
-    for (const happening of script.happenings ?? []) {
-      if (happening.after !== after) continue;
-      if (happening.do === "keep-devices") fake.vm.ejects = false;
-      setTimeout(() => void perform(happening), happening.ms ?? 0);
+  function trigger(after: ScriptedAction["after"]): void {
+    for (const action of script.actions ?? []) {
+      if (action.after !== after) continue;
+      if (action.do === "keep-devices") fake.vm.ejects = false;
+      setTimeout(() => void perform(action), action.ms ?? 0);
     }
   }
 
-  async function perform(happening: Happening): Promise<void> {
-    if (happening.print) writeSync(1, happening.print);
-    if (happening.stderr) writeSync(2, happening.stderr);
-    switch (happening.do) {
+  async function perform(action: ScriptedAction): Promise<void> {
+    if (action.print) writeSync(1, action.print);
+    if (action.stderr) writeSync(2, action.stderr);
+    switch (action.do) {
       case "poweroff":
         await fake.vm.delete();
         emit({ source: "vmm", event: "shutdown" });
@@ -74,11 +74,11 @@ export async function main(script: Script, argv: readonly string[]): Promise<voi
     }
   }
 
-  if (script.happenings?.some((happening) => happening.after === "start" && happening.do === "hang")) {
+  if (script.actions?.some((action) => action.after === "start" && action.do === "hang")) {
     setInterval(() => undefined, 60_000); // never serves, never exits
     return;
   }
-  if (script.happenings?.some((happening) => happening.after === "start")) return happen("start");
+  if (script.actions?.some((action) => action.after === "start")) return trigger("start");
   const at = endpoint(options.get("--api-socket"));
   if (at) await fake.listen(at);
 }

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { buildSync } from "esbuild";
 import type { Script } from "./cloud-hypervisor-api-main.ts";
 
-export type { Happening, Script } from "./cloud-hypervisor-api-main.ts";
+export type { Script, ScriptedAction } from "./cloud-hypervisor-api-main.ts";
 
 let bundle: string | undefined;
 let tapOpener: Buffer | undefined;

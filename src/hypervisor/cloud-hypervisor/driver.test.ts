@@ -185,7 +185,7 @@ const BOOT_FAILURES: {
 }[] = [
   {
     name: "the VMM exits at once",
-    script: { happenings: [{ after: "start", do: "exit", stderr: "Failed to open /dev/kvm\n" }] },
+    script: { actions: [{ after: "start", do: "exit", stderr: "Failed to open /dev/kvm\n" }] },
     code: "Unavailable",
     message: /VM pod1: boot: cloud-hypervisor exited with status 1: Failed to open \/dev\/kvm/,
   },
@@ -197,7 +197,7 @@ const BOOT_FAILURES: {
   },
   {
     name: "the VMM never serves",
-    script: { happenings: [{ after: "start", do: "hang" }] },
+    script: { actions: [{ after: "start", do: "hang" }] },
     code: "DeadlineExceeded",
     message: /boot/,
   },
@@ -257,8 +257,8 @@ const ENDINGS: { name: string; do: "poweroff" | "reboot" | "panic" | "crash" | "
 ];
 for (const ending of ENDINGS) {
   test(`the reason of a VM's end is reported: ${ending.name}`, async (t) => {
-    const happening = { after: "boot", do: ending.do, ms: 100, print: "last line\r\n" } as const;
-    const { vm, made } = await boot(t, { happenings: [{ ...happening, stderr: "out of luck\n" }] });
+    const action = { after: "boot", do: ending.do, ms: 100, print: "last line\r\n" } as const;
+    const { vm, made } = await boot(t, { actions: [{ ...action, stderr: "out of luck\n" }] });
     const exit = await soon().race(vm.exited);
     assert.match(exit.reason, ending.reason);
     assert.equal(exit.requested, false);
@@ -301,7 +301,7 @@ test("a second stop with an earlier deadline takes effect", async (t) => {
 });
 
 test("a guest that does not release a device is reported, and the VM keeps running", async (t) => {
-  const { vm, made } = await boot(t, { happenings: [{ after: "boot", do: "keep-devices" }] });
+  const { vm, made } = await boot(t, { actions: [{ after: "boot", do: "keep-devices" }] });
   const path = join(made.directory, "disk.img");
   writeFileSync(path, "");
   const removeDisk = await vm.plug({ kind: "disk", path, readOnly: false, serial: "data" }, soon());
