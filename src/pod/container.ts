@@ -24,7 +24,7 @@ export type { GuestStats } from "../agent/guest-agent.ts";
 /** How long the deletion of an ended container may fail in the guest before SIGKILL kills the VM. */
 const UNDELETED_LIMIT_MS = 30_000;
 
-/** What a container consists of and where it runs. */
+/** A container's properties, its streams and the VM that it runs in. */
 interface ContainerOptions {
   readonly id: string;
   readonly bundle: string;
@@ -173,7 +173,7 @@ export class Container {
     const process = this.process(execId);
     if (execId !== "") process.machine.require("kill", "running", "stopped");
     if (request.signal !== SIGKILL) await process.signal(request, deadline);
-    // An exec that survives SIGKILL costs the VM only if the guest does not answer: the container may be healthy.
+    // For an exec the VM is killed only if the guest does not answer: the container may be healthy.
     else if (execId === "") {
       if (!process.alive) await deadline.race(this.#killVmIfUndeleted());
       await this.#sigkill.send(process, request, deadline);

@@ -42,7 +42,7 @@ test("a deletion that the guest does not answer fails, releases nothing, and wor
   const { sandbox, pod, container, exit } = await setUp();
   sandbox.agent.faults.set("delete", never);
   for (const reason of [STOPPED, UNRESPONSIVE]) {
-    sandbox.silent = reason;
+    sandbox.unresponsive = reason;
     const cause = `${reason.text}; nothing was released; delete it again when the guest answers, or stop the pod`;
     await assert.rejects(pod.delete("c1", within(30_000)), {
       code: "Unavailable",
@@ -55,7 +55,7 @@ test("a deletion that the guest does not answer fails, releases nothing, and wor
   }
   assert.equal(container.status("").state, "stopped");
   assert.ok(sandbox.shared.has("c1"));
-  sandbox.silent = undefined;
+  sandbox.unresponsive = undefined;
   sandbox.agent.faults.delete("delete");
   assert.equal((await container.deleteExec("e1", forever)).status, 4);
   assert.deepEqual(await pod.delete("c1", forever), exit);
@@ -81,7 +81,7 @@ test("a deletion fails if the guest becomes unresponsive meanwhile", async (t) =
   sandbox.agent.faults.set("delete", never);
   const removed = pod.delete("c1", forever).catch(code);
   for (let steps = 0; steps < 20; steps++) await clock.pass(sandbox.killTimeoutMs);
-  sandbox.silent = UNRESPONSIVE;
+  sandbox.unresponsive = UNRESPONSIVE;
   await clock.pass(sandbox.killTimeoutMs);
   assert.equal(await removed, "Unavailable");
 });
@@ -97,7 +97,7 @@ test("a caller with a shorter deadline gets DeadlineExceeded", async () => {
 test("SIGKILL to a container that a stopped VM cannot delete kills the VM, and Delete returns the container's exit", async () => {
   const { sandbox, pod, container, exit } = await setUp();
   sandbox.agent.faults.set("delete", never);
-  sandbox.silent = STOPPED;
+  sandbox.unresponsive = STOPPED;
   const kill = () => container.signal("", KILL, forever).catch(code);
   assert.deepEqual([await kill(), sandbox.kills], ["NotFound", 0]); // its deletion has not been requested
   await assert.rejects(pod.delete("c1", within(30_000)), { code: "Unavailable" });
@@ -118,7 +118,7 @@ test("SIGKILL while a stopped VM does not answer Delete kills the VM, and Delete
   sandbox.agent.faults.set("delete", never);
   const removed = pod.delete("c1", forever);
   await clock.pass(1);
-  sandbox.silent = STOPPED;
+  sandbox.unresponsive = STOPPED;
   assert.equal(await container.signal("", KILL, forever).catch(code), "NotFound");
   assert.deepEqual(await removed, exit);
 });
@@ -132,7 +132,7 @@ test("SIGKILL kills the VM of a guest that has not answered or has refused a del
       const clock = new FakeClock(t);
       const { sandbox, pod, container } = await setUp();
       sandbox.agent.faults.set("delete", fault);
-      sandbox.silent = reason;
+      sandbox.unresponsive = reason;
       const removed = pod.delete("c1", forever).catch(code);
       await clock.pass(0); // it is under way
       await clock.pass(sandbox.killTimeoutMs);

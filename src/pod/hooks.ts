@@ -12,7 +12,7 @@ interface Hook {
   readonly timeout?: number;
 }
 
-/** The hooks that run in the runtime's namespaces, which here are the host's. The others would run in the guest. */
+/** The hooks for the runtime's namespaces, which here are the host's. hull does not run those for the container's. */
 type HostHook = "prestart" | "createRuntime" | "poststart" | "poststop";
 
 /** The state that a hook reads from its stdin (runtime.md, "State"). */

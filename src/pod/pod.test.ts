@@ -8,6 +8,7 @@ import { within } from "../../test/testkit/within.ts";
 import { Deadline } from "../core/deadline.ts";
 import { deferred } from "../core/deferred.ts";
 import { HullError, invalidArgument, unavailable } from "../core/errors.ts";
+import { sandboxRequest } from "../oci/sandbox-request.ts";
 import type { OciSpec } from "../oci/spec.ts";
 import type { Sandbox } from "../sandbox/sandbox.ts";
 import type { Container } from "./container.ts";
@@ -161,15 +162,26 @@ test("a container that never started is deleted by killing it first", async () =
 test("a failed creation leaves nothing, and the VM of a single container is stopped", async () => {
   const { pod, sandbox, kinds } = setUp();
   sandbox.agent.faults.set("createContainer", invalidArgument("no such program"));
+  const wanted = request("p1");
   await assert.rejects(
-    create(pod, request("p1")),
+    create(pod, wanted),
     withCode("InvalidArgument", /create container p1: no such program/),
   );
+  assert.ok(wanted.io.closed);
   assert.deepEqual(kinds(), []);
   assert.equal(sandbox.shared.size, 0);
   assert.equal(sandbox.stops, 1);
   assert.ok(pod.empty);
   await assert.rejects(create(pod, request("p1")), withCode("FailedPrecondition", /has ended/));
+});
+
+test("a pod never leaves the stopped state", async () => {
+  const { pod } = setUp();
+  await pod.stop();
+  const starting = pod.start(sandboxRequest(request("p1").spec, "p1"), forever);
+  await assert.rejects(starting, withCode("FailedPrecondition", /cannot go from stopped to booting/));
+  await assert.rejects(create(pod, request("p1")), withCode("FailedPrecondition", /has ended/));
+  assert.equal(pod.state, "stopped");
 });
 
 test("a boot that fails is reported by the creation with its cause", async () => {

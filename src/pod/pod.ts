@@ -20,7 +20,7 @@ import type { ProcessIo, StdioPaths } from "./stdio.ts";
 type PodState = "new" | "booting" | "running" | "stopping" | "stopped";
 
 /** The allowed changes of state. */
-export const POD_TRANSITIONS: TransitionTable<PodState> = {
+const POD_TRANSITIONS: TransitionTable<PodState> = {
   new: ["booting", "stopped"],
   booting: ["running", "stopped"],
   running: ["stopping"],

@@ -2,7 +2,6 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { HullError } from "../core/errors.ts";
 import { StateMachine } from "../core/state-machine.ts";
-import { POD_TRANSITIONS } from "./pod.ts";
 import { PROCESS_TRANSITIONS, type ProcessState } from "./process.ts";
 
 const STATES = Object.keys(PROCESS_TRANSITIONS) as ProcessState[];
@@ -43,7 +42,3 @@ for (const from of STATES) {
     });
   }
 }
-
-test("a pod never leaves stopped", () => {
-  assert.deepEqual(POD_TRANSITIONS.stopped, []);
-});

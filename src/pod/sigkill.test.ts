@@ -206,7 +206,7 @@ test("Delete of a created container works if the guest does not answer SIGKILL, 
   }
 });
 
-test("an exec that survives SIGKILL does not cost the VM, unless the guest does not answer", async (t) => {
+test("the VM is killed for an exec only if the guest does not answer SIGKILL", async (t) => {
   const clock = new FakeClock(t);
   const { sandbox, container } = await setUp();
   await container.start("", forever);

@@ -66,21 +66,26 @@ export class Sigkill {
         return;
       }
     }
-    await Deadline.within(timeoutMs, `${subject}: SIGKILL`, async (limit) => {
-      try {
-        await limit.race(process.signal(request, limit));
+    await Deadline.within(timeoutMs, `${subject}: SIGKILL`, (limit) =>
+      this.#sendByGuest(process, request, limit),
+    );
+  }
+
+  /** Kills the VM if the guest fails and the process has not ended within the limit. */
+  async #sendByGuest(process: Process, request: SignalRequest, limit: Deadline): Promise<void> {
+    try {
+      await limit.race(process.signal(request, limit));
+      this.#answered(process);
+    } catch (error) {
+      const { code, message } = HullError.from(error);
+      if (code === "NotFound") {
+        // Its exit follows, if the guest is right.
         this.#answered(process);
-      } catch (error) {
-        const { code, message } = HullError.from(error);
-        if (code === "NotFound") {
-          // Its exit follows, if the guest is right.
-          this.#answered(process);
-          throw error;
-        }
-        if (!(await settles(process.exited, limit)))
-          await this.#endVm(`${subject} cannot be killed: ${message}`);
+        throw error;
       }
-    });
+      if (!(await settles(process.exited, limit)))
+        await this.#endVm(`${process.subject} cannot be killed: ${message}`);
+    }
   }
 
   async #end(process: Process, request: SignalRequest): Promise<void> {

@@ -64,10 +64,10 @@ export class FakeSandbox implements Sandbox {
   }
 
   /** Why the guest does not answer. */
-  silent: UnresponsiveGuest | undefined;
+  unresponsive: UnresponsiveGuest | undefined;
 
   async unresponsiveGuest(): Promise<UnresponsiveGuest | undefined> {
-    return this.silent;
+    return this.unresponsive;
   }
 
   stoppedComponents: readonly string[] = [];
