@@ -139,7 +139,7 @@ test("an explicitly named file must exist, be absolute, and be trustworthy", asy
   await t.test("missing by option", () =>
     assert.rejects(
       load({ runtimeOptions: options({ path: missing }) }),
-      refused(/missing\.yaml: does not exist, but the runtime options names? it/),
+      refused(/missing\.yaml: does not exist, but the runtime options name it/),
     ),
   );
   await t.test("missing by environment", () =>

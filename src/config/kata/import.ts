@@ -29,7 +29,7 @@ const GROWS = "runtime.static_sandbox_resource_mgmt";
 export function importKata(toml: string, source: string): Imported {
   const settings = new Map<string, Value>();
   const dropped: { key: string; why: string }[] = [];
-  const refused = new Set<string>();
+  const refused = new Map<string, string>();
   let type: HypervisorType = "qemu";
 
   const set = (name: string, from: string, value: unknown) => {
@@ -49,12 +49,7 @@ export function importKata(toml: string, source: string): Imported {
     if (hypervisor !== undefined) {
       const known = HYPERVISORS[hypervisor];
       if (!known) {
-        refused.add(`[hypervisor.${hypervisor}]: hull does not support this hypervisor`);
-        continue;
-      }
-      const checked = checkValue(KEYS.get("hypervisor.type") as Key, known);
-      if ("rule" in checked) {
-        refused.add(`[hypervisor.${hypervisor}]: ${checked.rule}`);
+        refused.set(`[hypervisor.${hypervisor}]`, "hull does not support this hypervisor");
         continue;
       }
       type = known;
@@ -76,10 +71,7 @@ export function importKata(toml: string, source: string): Imported {
     settings.delete(GROWS);
     dropped.push({ key: GROWS, why: "virtual machines that grow are so far supported only with qemu" });
   }
-  for (const table of refused) {
-    const [key = "", why = ""] = table.split(/: (.*)/);
-    dropped.push({ key, why });
-  }
+  for (const [key, why] of refused) dropped.push({ key, why });
   return { yaml: render(settings, type, dropped, source), dropped };
 }
 

@@ -1,7 +1,7 @@
 import type { RuntimeOptions } from "./runtime-options.ts";
 
 /** A file that may be the configuration. */
-export interface Candidate {
+interface Candidate {
   readonly file: string;
   /** What named it, for messages. */
   readonly by: "runtime options" | "HULL_CONFIG" | "default";

@@ -38,14 +38,10 @@ export async function findSources(options: RuntimeOptions, places: Places): Prom
       ];
     }
     if (required) {
-      const advice = `create it or change the path in ${by === "HULL_CONFIG" ? "HULL_CONFIG" : "the runtime's options (ConfigPath)"}`;
-      throw new ConfigError([
-        {
-          source: file,
-          rule: `does not exist, but ${by === "HULL_CONFIG" ? "the environment" : "the runtime options"} names it`,
-          advice,
-        },
-      ]);
+      const byEnv = by === "HULL_CONFIG";
+      const rule = `does not exist, but ${byEnv ? "the environment names" : "the runtime options name"} it`;
+      const place = byEnv ? "HULL_CONFIG" : "the runtime's options (ConfigPath)";
+      throw new ConfigError([{ source: file, rule, advice: `create it or change the path in ${place}` }]);
     }
   }
   return [];

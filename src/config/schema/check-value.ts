@@ -57,24 +57,25 @@ function checkType(key: Key, written: unknown): Checked {
     case "choice":
       return checkChoice(key, written);
     case "choice-or-after":
-      if (isMapping(written)) {
-        const names = Object.keys(written);
-        if (names.length !== 1 || names[0] !== "after") {
-          return {
-            rule: `must be one of ${key.choices.join(", ")} or {after: <duration>}, not ${show(written)}`,
-          };
-        }
-        const after = checkDuration(key, written.after);
-        return "rule" in after
-          ? { ...after, rule: `after ${after.rule}` }
-          : { value: Object.freeze({ after: after.value as number }) };
-      }
-      if (typeof written === "string" && parseDuration(written) !== undefined) {
-        const rule = `must be one of ${key.choices.join(", ")} or {after: <duration>}, not ${show(written)}`;
-        return { rule, advice: `write {after: ${written}}` };
-      }
-      return checkChoice(key, written, " or {after: <duration>}");
+      return checkChoiceOrAfter(key, written);
   }
+}
+
+function checkChoiceOrAfter(key: Extract<Key, { kind: "choice-or-after" }>, written: unknown): Checked {
+  const or = " or {after: <duration>}";
+  const rule = `must be one of ${key.choices.join(", ")}${or}, not ${show(written)}`;
+  if (isMapping(written)) {
+    const names = Object.keys(written);
+    if (names.length !== 1 || names[0] !== "after") return { rule };
+    const after = checkDuration(key, written.after);
+    return "rule" in after
+      ? { ...after, rule: `after ${after.rule}` }
+      : { value: Object.freeze({ after: after.value as number }) };
+  }
+  if (typeof written === "string" && parseDuration(written) !== undefined) {
+    return { rule, advice: `write {after: ${written}}` };
+  }
+  return checkChoice(key, written, or);
 }
 
 function checkDuration(range: { readonly min: number; readonly max: number }, written: unknown): Checked {

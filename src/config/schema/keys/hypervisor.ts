@@ -28,7 +28,7 @@ export const hypervisor = section("The VMM and the virtual machine.", {
   }),
   initrd: path({
     about:
-      "The guest's initial ramdisk, with hull-agent and everything else that the guest runs besides containers.",
+      "The guest's initial ramdisk: hull-agent and everything else that the guest runs apart from containers.",
     default: "guest/initrd.img",
     relative: "installation",
     since,
@@ -153,7 +153,7 @@ export const hypervisor = section("The VMM and the virtual machine.", {
     since,
   }),
   file_mem_backend: optionalPath({
-    about: "The directory, on a memory file system, for memory_backend: file.",
+    about: "The directory, on an in-memory file system (tmpfs or hugetlbfs), for memory_backend: file.",
     since,
     annotation: true,
   }),
@@ -283,7 +283,7 @@ export const hypervisor = section("The VMM and the virtual machine.", {
       since,
     }),
     template_path: path({
-      about: "The directory, on a memory file system, that contains the templates.",
+      about: "The directory, on an in-memory file system (tmpfs), that contains the templates.",
       default: "/dev/shm/hull-template",
       since,
     }),

@@ -90,7 +90,7 @@ export const runtime = section("What the runtime does on the host, around the vi
   }),
   sandbox_overhead_memory: integer({
     about:
-      "Memory that the VMM, its helpers and the shim may take on the host besides the guest's: the virtual machine plus this must fit the limit of the pod's cgroup.",
+      "Memory that the VMM, its helpers and the shim may use on the host in addition to the guest's: the virtual machine plus this must fit into the limit of the pod's cgroup.",
     unit: "MiB",
     min: 0,
     max: 65_536,
