@@ -26,11 +26,11 @@ export async function loadConfig(request: LoadRequest): Promise<LoadedConfig> {
 
 /** Like `loadConfig`, for options that are already decoded. */
 export async function loadWith(
-  given: RuntimeOptions,
+  options: RuntimeOptions,
   request: Omit<LoadRequest, "runtimeOptions">,
 ): Promise<LoadedConfig> {
-  const foreign = await isForeign(given);
-  const sources = await findSources(foreign ? {} : given, request);
+  const foreign = await isForeign(options);
+  const sources = await findSources(foreign ? {} : options, request);
   const layers = await Promise.all(sources.map((source) => readLayer(source, request.cache)));
   if (foreign) layers.unshift(note("the runtime options contain no hull configuration and are ignored"));
   const names = sources.map(({ source }) => source);

@@ -41,7 +41,7 @@ export class GuestContainer {
   readonly runner: GuestInit;
   readonly #sandbox: Sandbox;
   readonly #id: string;
-  #begun = false;
+  #mayExist = false;
 
   constructor(sandbox: Sandbox, id: string) {
     this.#sandbox = sandbox;
@@ -54,7 +54,7 @@ export class GuestContainer {
   async create(source: ContainerSource, io: ProcessIo, { log, timeline }: CreationLog, deadline: Deadline) {
     const { host } = this;
     const { spec, disks } = guestDevices(source.spec);
-    this.#begun = true;
+    this.#mayExist = true;
     await host.prepare(rootfsSource(source), log, deadline);
     timeline?.mark("root file system mounted");
     const adjusted = await guestSpec(spec, {
@@ -75,7 +75,7 @@ export class GuestContainer {
 
   /** Deletes both halves. The one on the host is released even if the guest does not answer. Idempotent. */
   async undo(): Promise<void> {
-    if (!this.#begun) return;
+    if (!this.#mayExist) return;
     await Deadline.within(UNDO_LIMIT_MS, "delete it in the guest", async (limit) => {
       const deleted = this.runner.delete(limit).catch(ignoreGone);
       const released = deleted.catch(() => undefined).then(() => this.host.release());

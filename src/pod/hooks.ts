@@ -87,7 +87,7 @@ const STOP_LIMIT_MS = 10_000;
 
 /** The hooks of one container on the host. */
 export class ContainerHooks {
-  #begun = false;
+  #poststopDue = false;
 
   constructor(
     readonly spec: OciSpec,
@@ -98,7 +98,7 @@ export class ContainerHooks {
 
   /** Runs the hooks before the container exists; the VM runs. A failure fails the creation. Returns whether there are any. */
   async creating(pid: number, deadline: Deadline): Promise<boolean> {
-    this.#begun = true;
+    this.#poststopDue = true;
     const kinds = ["prestart", "createRuntime"] as const;
     for (const kind of kinds) await runHooks(kind, this.spec, this.#state("creating", pid), deadline);
     return kinds.some((kind) => hooksOf(kind, this.spec).length > 0);
@@ -113,8 +113,8 @@ export class ContainerHooks {
 
   /** Runs the hooks after the deletion or a failed creation, once. A failure is only logged. */
   async stopped(): Promise<void> {
-    if (!this.#begun) return;
-    this.#begun = false;
+    if (!this.#poststopDue) return;
+    this.#poststopDue = false;
     await Deadline.within(STOP_LIMIT_MS, `container ${this.id}: poststop hooks`, (limit) =>
       runHooks("poststop", this.spec, this.#state("stopped", 0), limit),
     ).catch((error) => this.warn(`container ${this.id}: a poststop hook failed`, error));

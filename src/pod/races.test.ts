@@ -234,10 +234,10 @@ test("concurrent calls with failures in guest and host are all answered, and lea
       fc.constantFrom("container", "container", "single"),
       fc.array(callArbitrary, { maxLength: 30 }),
       fc.array(faultArbitrary, { minLength: 1, maxLength: 20 }),
-      async (kind, calls, given) => {
+      async (kind, calls, injected) => {
         const { sandbox, pod, events } = podWith(new FakeSandbox());
         if (kind === "container") await create(pod, request("p1", "sandbox"));
-        const faults = new Faults(given);
+        const faults = new Faults(injected);
         injectFaults(sandbox, faults);
         const answers: Promise<string>[] = [];
         for (const call of calls) {

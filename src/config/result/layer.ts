@@ -94,7 +94,7 @@ export function layerOf(
           source,
           position: position(inner),
           rule: `unknown key ${show(inner.join("."))}`,
-          advice: problems.length < SHOWN ? meant(node, path, name) : undefined,
+          advice: problems.length < SHOWN ? suggestion(node, path, name) : undefined,
         });
       } else if (child.kind === "section") walk(child, inner, value);
       else leaf(child, inner, value);
@@ -135,7 +135,7 @@ function versionProblem(value: unknown): { rule: string; advice: string } | unde
 }
 
 /** Suggests what an unknown key may mean: a similar name in the section, or the same name in another one. */
-function meant(node: Section, path: readonly string[], name: string): string {
+function suggestion(node: Section, path: readonly string[], name: string): string {
   const neighbours = [...Object.keys(node.keys), ...(path.length === 0 ? ["version"] : [])];
   if (path.length === 0 && KEYS.has(name))
     return `write it in its section: ${name.split(".").join(": {")}: ...${"}".repeat(name.split(".").length - 1)}`;

@@ -116,10 +116,10 @@ function checkList(key: Extract<Key, { kind: "list" }>, written: unknown): Check
 
 function checkChoice(key: { readonly choices: readonly string[] }, written: unknown, or = ""): Checked {
   if (typeof written !== "string" || !key.choices.includes(written)) {
-    const meant = typeof written === "string" ? suggest(written, key.choices) : undefined;
+    const similar = typeof written === "string" ? suggest(written, key.choices) : undefined;
     return {
       rule: `must be one of ${key.choices.join(", ")}${or}, not ${show(written)}`,
-      advice: meant && `did you mean ${meant}?`,
+      advice: similar && `did you mean ${similar}?`,
     };
   }
   return { value: written };
