@@ -110,9 +110,9 @@ forEveryHandler(
     for (const namespace of ["network", "pid", "ipc"] as const) {
       const panics = handler === "hull-sandbox" && namespace === "network";
       const skip =
-        (handler === "runc" && "runc makes no VM") ||
+        (handler === "runc" && "runc has no VM") ||
         (panics &&
-          "containerd 2.0 to 2.2 panic when a pod with the host's network meets a shim that is the sandboxer");
+          "containerd 2.0 to 2.2 panic when a pod with the host's network uses a shim as its sandboxer");
       it(`is refused the host's ${namespace} namespace, with an explanation`, { skip }, async () => {
         const linux = { securityContext: { namespaceOptions: { [namespace]: NODE } } };
         await assert.rejects(target().runPod({ linux }), /cannot be shared with a VM; remove/);

@@ -141,7 +141,7 @@ forEveryHandler(
     });
 
     it("refuses other devices of the host, with an explanation", {
-      skip: handler === "runc" && "runc makes no VM",
+      skip: handler === "runc" && "runc has no VM",
     }, async () => {
       const settings = {
         devices: [{ hostPath: "/dev/kmsg", containerPath: "/dev/kmsg", permissions: "r" }],

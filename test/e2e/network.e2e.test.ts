@@ -38,7 +38,7 @@ forEveryRunner(
   "network",
   (runner, runtime) => {
     let directory = "";
-    const made: { netns: CniNetns; before: string[] }[] = [];
+    const prepared: { netns: CniNetns; before: string[] }[] = [];
     let count = 0;
 
     const bridge = (rest: object = {}): CniConfig => ({
@@ -55,7 +55,7 @@ forEveryRunner(
       const addresses: Record<string, string[]> = {};
       for (const [ifname, config] of Object.entries(configs))
         addresses[ifname] = await netns.add(config, ifname);
-      made.push({ netns, before: await netns.state() });
+      prepared.push({ netns, before: await netns.state() });
       return { flags: ["--with-ns", `network:${netns.path}`], addresses, netns };
     }
 
@@ -67,10 +67,10 @@ forEveryRunner(
     });
 
     afterEach(async () => {
-      for (const { netns, before } of made.splice(0)) {
+      for (const { netns, before } of prepared.splice(0)) {
         const left = await netns.state();
         await netns.remove();
-        assert.deepEqual(left, before, "what is in the namespace after the pod");
+        assert.deepEqual(left, before, "the namespace is not as before the pod");
       }
     });
 
@@ -200,7 +200,7 @@ forEveryRunner(
     });
 
     it("gets no network with the model none", {
-      skip: runtime === "runc" && "runc makes no VM",
+      skip: runtime === "runc" && "runc has no VM",
     }, async () => {
       const config = join(directory, "none.yaml");
       await writeConfig(config, { runtime: { internetworking_model: "none" } });
@@ -212,7 +212,7 @@ forEveryRunner(
       assert.deepEqual([code, stdout], [0, "lo\n"]);
     });
 
-    const macvtap = { skip: runtime === "runc" && "runc makes no VM" };
+    const macvtap = { skip: runtime === "runc" && "runc has no VM" };
     /** Returns the flags for a configuration with the model macvtap and these settings of the hypervisor. */
     async function macvtapFlags(hypervisor: Record<string, unknown> = {}) {
       const file = join(directory, "macvtap.yaml");
@@ -339,7 +339,7 @@ forEveryRunner(
       await hooked(await macvtapFlags({ rootless: false }));
     });
 
-    it("refuses the host's network", { skip: runtime === "runc" && "runc makes no VM" }, async () => {
+    it("refuses the host's network", { skip: runtime === "runc" && "runc has no VM" }, async () => {
       const { code, stderr } = await runner().sh("true", { flags: ["--net-host"] });
       assert.notEqual(code, 0);
       assert.match(stderr, /host's network cannot be shared with a VM/);

@@ -80,7 +80,7 @@ forEveryRunner(
       assert.equal((await pod.ended).code, 0);
     };
 
-    it("runs two pods as separate users; network, volumes and memory in a directory of root work", async () => {
+    it("runs two pods as separate users, with network, volumes and a memory file in root's directory", async () => {
       const script = `ping -c 1 -W 5 ${gateway} >/dev/null && echo written >/volume/file`;
       const mount = `type=bind,src=${volume},dst=/volume,options=rbind:rw`;
       const flags = ["--with-ns", `network:${netns.path}`, "--mount", mount];
@@ -203,7 +203,7 @@ forEveryRunner(
       );
     });
 
-    it("kills whatever runs as the pod's user with the pod, even if the shim was killed and there are no cgroups", async () => {
+    it("kills everything that runs as the pod's user together with the pod, even if the shim was killed and there are no cgroups", async () => {
       const file = join(root, "escaped.yaml");
       const runtime = { sandbox_cgroup_only: false };
       await writeConfig(file, { hypervisor: { rootless_first_id: FIRST_ID }, runtime });
