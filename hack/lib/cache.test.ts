@@ -12,7 +12,7 @@ after(() => rmSync(directory, { recursive: true }));
 
 /** Runs code in a process of its own, with a cache in `directory`. */
 async function inCache(code: string): Promise<string> {
-  const source = `const { madeOnce } = require(${JSON.stringify(join(import.meta.dirname, "cache.ts"))});
+  const source = `const { buildOnce } = require(${JSON.stringify(join(import.meta.dirname, "cache.ts"))});
 const { appendFileSync, writeFileSync } = require("node:fs");
 ${code}`;
   const args = ["--import", "tsx", "--eval", source];
@@ -20,10 +20,10 @@ ${code}`;
   return (await promisify(execFile)(process.execPath, args, { cwd: ROOT, env })).stdout.trim();
 }
 
-describe("madeOnce", () => {
+describe("buildOnce", () => {
   it("creates a directory once, even if two processes need it at the same time", async () => {
-    const code = `console.log(madeOnce("thing", "key", (work, result) => {
-      appendFileSync("${directory}/made", "x");
+    const code = `console.log(buildOnce("thing", "key", (work, result) => {
+      appendFileSync("${directory}/runs", "x");
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 300);
       writeFileSync(result + "/file", "content");
       writeFileSync(work + "/scratch", "");
@@ -31,14 +31,14 @@ describe("madeOnce", () => {
     const [first, second] = await Promise.all([inCache(code), inCache(code)]);
     assert.equal(first, join(directory, "hull/thing/key"));
     assert.equal(second, first);
-    assert.equal(readFileSync(join(directory, "made"), "utf8"), "x");
+    assert.equal(readFileSync(join(directory, "runs"), "utf8"), "x");
     assert.deepEqual(readdirSync(first), ["file"]);
     assert.deepEqual(readdirSync(join(directory, "hull/thing")).sort(), ["key", "lock"]);
   });
 
   it("leaves nothing behind if creating the directory fails", async () => {
     await assert.rejects(
-      inCache(`madeOnce("other", "key", () => { throw new Error("no space"); });`),
+      inCache(`buildOnce("other", "key", () => { throw new Error("no space"); });`),
       /no space/,
     );
     assert.deepEqual(readdirSync(join(directory, "hull/other")), ["lock"]);

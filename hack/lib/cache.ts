@@ -25,25 +25,25 @@ export function keyOf(...parts: readonly string[]): string {
 }
 
 /**
- * Returns the cached directory `kind`/`key`, created by `make` if it is missing. `make` gets a scratch directory and, in it,
- * an empty directory that becomes the cached one if `make` succeeds.
+ * Returns the cached directory `kind`/`key`, created by `build` if it is missing. `build` gets a scratch directory and, in it,
+ * an empty directory that becomes the cached one if `build` succeeds.
  */
-export function madeOnce(kind: string, key: string, make: (work: string, result: string) => void): string {
+export function buildOnce(kind: string, key: string, build: (work: string, result: string) => void): string {
   const directory = join(CACHE, kind);
-  const made = join(directory, key);
-  if (existsSync(made)) return made;
+  const cached = join(directory, key);
+  if (existsSync(cached)) return cached;
   mkdirSync(directory, { recursive: true });
   return locked(join(directory, "lock"), () => {
-    if (existsSync(made)) return made; // by the previous holder of the lock
+    if (existsSync(cached)) return cached; // by the previous holder of the lock
     const work = mkdtempSync(join(directory, "work-"));
     try {
       const result = join(work, "result");
       mkdirSync(result);
-      make(work, result);
-      renameSync(result, made);
+      build(work, result);
+      renameSync(result, cached);
     } finally {
       rmSync(work, { recursive: true, force: true });
     }
-    return made;
+    return cached;
   });
 }

@@ -23,11 +23,11 @@ test("a cancelled request loses no permit, not even in the tick that grants it",
   const semaphore = new Semaphore(1);
   const release = await semaphore.acquire(Deadline.none());
   const [early, late] = [Deadline.none(), Deadline.none()];
-  const asked = [semaphore.acquire(early), semaphore.acquire(late)];
+  const requests = [semaphore.acquire(early), semaphore.acquire(late)];
   early.cancel();
   release();
   late.cancel();
-  const results = await Promise.allSettled(asked);
+  const results = await Promise.allSettled(requests);
   assert.equal(results[0]?.status, "rejected");
   for (const result of results) if (result.status === "fulfilled") result.value();
   const soon = Deadline.after(30_000, "the permit");

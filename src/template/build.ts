@@ -61,8 +61,8 @@ export async function buildTemplate(
     // As root, like everything in the store: no pod's code runs in it.
     const bare = { user: undefined, netns: undefined, vsock: undefined, shares: [], nics: [], disks: [] };
     const kernelParams = [...spec.kernelParams, TEMPLATE_PARAMETER];
-    const machine: VmSpec = { ...spec, ...bare, name: "template", directory, memoryFile, kernelParams };
-    await bootAndSave(hypervisor, machine, mark, context);
+    const templateSpec: VmSpec = { ...spec, ...bare, name: "template", directory, memoryFile, kernelParams };
+    await bootAndSave(hypervisor, templateSpec, mark, context);
     await rm(memoryFile, { force: true });
     const buildMs = Math.round(performance.now() - started);
     await writeManifest(directory, { key, facts: templateFacts(hypervisor.type, spec), buildMs });

@@ -34,8 +34,8 @@ export async function templateKey(hypervisor: string, spec: VmSpec): Promise<str
     readFile("/proc/sys/kernel/random/boot_id", "latin1"),
     ...[spec.path, spec.kernel, spec.initrd].map(fileIdentity),
   ]);
-  const made = [TEMPLATE_FORMAT, VERSION, boot, vmm, kernel, initrd, templateFacts(hypervisor, spec)];
-  return createHash("sha256").update(JSON.stringify(made)).digest("hex").slice(0, 32);
+  const inputs = [TEMPLATE_FORMAT, VERSION, boot, vmm, kernel, initrd, templateFacts(hypervisor, spec)];
+  return createHash("sha256").update(JSON.stringify(inputs)).digest("hex").slice(0, 32);
 }
 
 /** Picks what a template depends on from a VM's spec. */

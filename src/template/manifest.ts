@@ -98,7 +98,7 @@ async function checkDirectory(directory: string, key: string, identity: Stats): 
       `its format is ${String(manifest.format)}, this version's is ${TEMPLATE_FORMAT}`,
     );
   }
-  if (manifest.key !== key) throw damaged(directory, "it was built for another machine");
+  if (manifest.key !== key) throw damaged(directory, "it was built for another configuration");
   for (const [name, facts] of Object.entries(manifest.files)) await checkFile(join(directory, name), facts);
   return manifest;
 }

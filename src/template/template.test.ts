@@ -58,14 +58,14 @@ const settings = (change: { max_size?: number; wait?: boolean } = {}) => ({
 const context = () => ({ deadline, log: () => undefined, warn: (text: string) => warnings.push(text) });
 const obtain = (change: Partial<VmSpec> = {}, limits: { max_size?: number; wait?: boolean } = {}) =>
   obtainTemplate(driver, { ...spec, ...change }, settings(limits), context());
-const made = async (change?: Partial<VmSpec>): Promise<Template> => {
+const build = async (change?: Partial<VmSpec>): Promise<Template> => {
   const template = await obtain(change);
   assert.ok(template);
   return template;
 };
 
 test("one of many concurrent callers builds the template, and saves it before its VM ends", async () => {
-  const found = await Promise.all(Array.from({ length: 4 }, () => made()));
+  const found = await Promise.all(Array.from({ length: 4 }, () => build()));
   assert.equal(driver.vms.length, 1);
   assert.equal(new Set(found.map(({ path }) => path)).size, 1);
   assert.deepEqual(driver.vms[0]?.calls, ["pause", "snapshot"]);
@@ -144,9 +144,9 @@ const DAMAGES: { name: string; damage: (path: string) => Promise<unknown>; says:
       says: /format is 99/,
     },
     {
-      name: "another machine's template",
+      name: "another configuration's template",
       damage: (path) => edit(path, (manifest) => Object.assign(manifest, { key: "0" })),
-      says: /another machine/,
+      says: /another configuration/,
     },
     {
       name: "a file that others may write",
@@ -168,11 +168,11 @@ const DAMAGES: { name: string; damage: (path: string) => Promise<unknown>; says:
 for (const { name, damage, says, root: needsRoot } of DAMAGES) {
   const skip = needsRoot === true && process.getuid?.() !== 0 && "needs root";
   test(`a bad template is never restored, is reported once and is rebuilt: ${name}`, { skip }, async () => {
-    const { path, key } = await made();
+    const { path, key } = await build();
     await damage(path);
     const [status] = await new TemplateStore(directory).list();
     assert.match(status?.problem ?? "", says);
-    const again = await Promise.all([made(), made()]);
+    const again = await Promise.all([build(), build()]);
     assert.deepEqual(
       again.map((template) => template.key),
       [key, key],
@@ -193,9 +193,9 @@ test("a template directory that others can access is refused", async () => {
 });
 
 test("the next builder removes what a killed one left", async () => {
-  const { path } = await made();
+  const { path } = await build();
   await rename(path, `${path}.building`);
-  await made();
+  await build();
   assert.deepEqual(
     (await readdir(directory)).filter((name) => name.endsWith(".building")),
     [],
@@ -226,7 +226,7 @@ test("the error about a guest that dies before it is ready has the reason", asyn
 });
 
 test("clones are counted; the size limit evicts the least recently used templates", async () => {
-  const [first, second] = [await made(), await made({ vcpus: 2 })];
+  const [first, second] = [await build(), await build({ vcpus: 2 })];
   const use = new TemplateUse(directory, first);
   await use.count();
   await use.count();
@@ -235,7 +235,7 @@ test("clones are counted; the size limit evicts the least recently used template
   assert.deepEqual(await hits(), { [first.key]: 2, [second.key]: 0 });
   const sizes = (await store.list()).reduce((sum, { bytes }) => sum + bytes, 0);
   assert.ok(sizes > 0 && sizes < 1 << 20);
-  await made({ vcpus: 3 });
+  await build({ vcpus: 3 });
   const all = await store.list();
   assert.equal(all.length, 3);
   for (const { path, key } of all) {
@@ -262,7 +262,7 @@ test("clones are counted; the size limit evicts the least recently used template
 
 test("a failed clone discards its template unless that cannot be the cause", async () => {
   const store = new TemplateStore(directory);
-  const template = await made();
+  const template = await build();
   const use = new TemplateUse(directory, template);
   for (const code of ["DeadlineExceeded", "ResourceExhausted", "Canceled", "NotFound"]) {
     await use.failed(Object.assign(unavailable("x"), { code }));
@@ -275,7 +275,7 @@ test("a failed clone discards its template unless that cannot be the cause", asy
 test("while a template is discarded, lookups find all of it or nothing", async () => {
   const store = new TemplateStore(directory);
   for (let round = 0; round < 16; round++) {
-    const { key } = await made();
+    const { key } = await build();
     const looks = Array.from({ length: 8 }, () => store.find(key));
     const [found, listed] = await Promise.all([
       Promise.allSettled(looks),

@@ -86,7 +86,7 @@ export async function obtainTemplate(
   const store = new TemplateStore(settings.template_path);
   await store.prepare();
   const key = await templateKey(hypervisor.type, spec);
-  const found = await look(store, key);
+  const found = await lookUp(store, key);
   if ("key" in found) return found;
   const lock = await store.lock(settings.wait, context.deadline);
   if (!lock) {
@@ -94,7 +94,7 @@ export async function obtainTemplate(
     return undefined;
   }
   try {
-    const now = await look(store, key);
+    const now = await lookUp(store, key);
     if ("key" in now) return now;
     if (now.code !== "NotFound") {
       context.warn(`${now.message}; rebuilding it`);
@@ -123,7 +123,7 @@ export async function requireSpace(directory: string, memoryMib: number): Promis
   }
 }
 
-async function look(store: TemplateStore, key: string): Promise<Template | HullError> {
+async function lookUp(store: TemplateStore, key: string): Promise<Template | HullError> {
   try {
     return await store.find(key);
   } catch (thrown) {

@@ -6,7 +6,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync }
 import { availableParallelism, tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { buildSync } from "esbuild";
-import { keyOf, madeOnce } from "../cache.ts";
+import { buildOnce, keyOf } from "../cache.ts";
 import { debianPackages } from "../debian/packages.ts";
 import { CC, compilerVersion, ROOT, run } from "../run.ts";
 
@@ -47,7 +47,7 @@ export function engine(): Engine {
   const names = readdirSync(sources).filter((name) => /\.[ch]$/.test(name));
   const texts = names.sort().map((name) => readFileSync(join(sources, name), "utf8"));
   const key = keyOf(compilerVersion(), ...flags, ...texts);
-  const cached = madeOnce("qjs-engine", key, (work, result) => {
+  const cached = buildOnce("qjs-engine", key, (work, result) => {
     console.error("build: compiling QuickJS-ng (once)");
     const all = [...ENGINE, "quickjs-libc", "qjsc"];
     const mapped = [...flags, `-ffile-prefix-map=${sources}=qjs`];
@@ -69,7 +69,7 @@ function sysObjects({ key, sources }: Engine, sanitize: boolean): string[] {
   const flags = [...SYS_FLAGS, ...(sanitize ? SANITIZED : [])];
   const names = readdirSync(SYS).filter((name) => /\.[chS]$/.test(name));
   const texts = names.sort().map((name) => readFileSync(join(SYS, name), "utf8"));
-  const cached = madeOnce("qjs-sys", keyOf(key, compilerVersion(), ...flags, ...texts), (_, result) => {
+  const cached = buildOnce("qjs-sys", keyOf(key, compilerVersion(), ...flags, ...texts), (_, result) => {
     // The result must not depend on the paths of clone and cache.
     const mapped = [`-ffile-prefix-map=${ROOT}=.`, `-ffile-prefix-map=${sources}=qjs`, `-isystem${sources}`];
     const files = names.filter((name) => name.endsWith(".c")).map((name) => join(SYS, name));

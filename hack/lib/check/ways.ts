@@ -1,7 +1,7 @@
 /** For each directory right below `src`, and for `guest-agent`, those that it may import. */
 export type Graph = ReadonlyMap<string, ReadonlySet<string>>;
 /** For each file, those that it imports. */
-export type FileGraph = ReadonlyMap<string, readonly string[]>;
+type FileGraph = ReadonlyMap<string, readonly string[]>;
 
 /** A block of a document that draws calls: a file at the start of a line, and its callees below it, indented further. */
 const DRAWING = /^```text\n([\s\S]*?)^```/gm;

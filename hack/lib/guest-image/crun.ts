@@ -2,7 +2,7 @@
 import { cpSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { basename, join } from "node:path";
-import { keyOf, madeOnce } from "../cache.ts";
+import { buildOnce, keyOf } from "../cache.ts";
 import { debianVersion } from "../debian/packages.ts";
 import { CC, compilerVersion, readList, run } from "../run.ts";
 import { guestPackages } from "./sources.ts";
@@ -40,7 +40,7 @@ export function staticCrun(): Crun {
   const recipe = readFileSync(import.meta.filename, "utf8");
   const parts = [source, ...libraries].map((path) => basename(path));
   const key = keyOf(...parts, recipe, compilerVersion());
-  const cache = madeOnce("crun", key, (work, result) => compile(source, libraries, work, result));
+  const cache = buildOnce("crun", key, (work, result) => compile(source, libraries, work, result));
   return { key, version: debianVersion(source), program: join(cache, "crun") };
 }
 

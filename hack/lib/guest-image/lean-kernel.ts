@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { basename, join } from "node:path";
-import { keyOf, madeOnce } from "../cache.ts";
+import { buildOnce, keyOf } from "../cache.ts";
 import { debianVersion } from "../debian/packages.ts";
 import { compilerVersion, ROOT, readList, run } from "../run.ts";
 import type { Kernel } from "./kernel.ts";
@@ -27,7 +27,7 @@ export function leanKernel(): Kernel {
   const [source = ""] = guestPackages([SOURCE]);
   const key = keyOf(basename(source), readFileSync(CONFIG, "utf8"), compilerVersion());
   const tar = join(source, "usr/src", `${SOURCE}.tar.xz`);
-  const cache = madeOnce("kernel", key, (work, result) => compile(tar, work, result));
+  const cache = buildOnce("kernel", key, (work, result) => compile(tar, work, result));
   return {
     key,
     version: debianVersion(source),

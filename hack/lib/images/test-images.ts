@@ -1,6 +1,6 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { keyOf, madeOnce } from "../cache.ts";
+import { buildOnce, keyOf } from "../cache.ts";
 import { debianPackages } from "../debian/packages.ts";
 import { CC, compilerVersion, run, sha256 } from "../run.ts";
 import { type Image, ociLayout, type TarEntry } from "./oci-image.ts";
@@ -72,7 +72,7 @@ export function testImages(): string {
   const busybox = join(debian, "bin/busybox");
   const recipe = [import.meta.filename, join(import.meta.dirname, "oci-image.ts"), PAUSE, busybox];
   const key = keyOf(...recipe.map((file) => sha256(readFileSync(file))), compilerVersion());
-  const directory = madeOnce("test-images", key, (work, result) => {
+  const directory = buildOnce("test-images", key, (work, result) => {
     const pause = join(work, "pause");
     const warnings = ["-Wall", "-Wextra", "-Werror"];
     run(CC, ["-Os", "-static", "-s", "-Wl,--build-id=none", ...warnings, "-o", pause, PAUSE]);

@@ -79,14 +79,18 @@ Enable completion in bash:
 /** Yields a section for each command, with subcommands after their parent. */
 function* commandsOf(command: Command, name: string): Generator<string> {
   for (const child of command.commands) {
-    const words = [name, child.name()].join(" ");
+    const fullName = [name, child.name()].join(" ");
     const parameters = child.registeredArguments.map((argument) => `<${argument.name()}>`);
     const options = child.options.length > 0 ? ["[options]"] : [];
     const usage = child.commands.length > 0 ? ["<command>"] : [...options, ...parameters];
-    yield [`### ${[words, ...usage].join(" ")}`, flagsMarked(child.description()), definitions(child.options)]
+    yield [
+      `### ${[fullName, ...usage].join(" ")}`,
+      flagsMarked(child.description()),
+      definitions(child.options),
+    ]
       .filter((text) => text !== "")
       .join("\n\n");
-    yield* commandsOf(child, words);
+    yield* commandsOf(child, fullName);
   }
 }
 

@@ -34,12 +34,12 @@ test("hull(1) has every command with its options", () => {
   const print = () => undefined;
   const walk = (command: ReturnType<typeof commandTree>, name: string): void => {
     for (const child of command.commands) {
-      const words = `${name} ${child.name()}`;
-      const [, section = ""] = page.split(`.SS "${words}`);
-      assert.ok(section.includes(child.description()), words);
+      const fullName = `${name} ${child.name()}`;
+      const [, section = ""] = page.split(`.SS "${fullName}`);
+      assert.ok(section.includes(child.description()), fullName);
       for (const { long } of child.options)
-        assert.ok(section.split(/^\.S[SH] /m)[0]?.includes(`${long}`), words);
-      walk(child, words);
+        assert.ok(section.split(/^\.S[SH] /m)[0]?.includes(`${long}`), fullName);
+      walk(child, fullName);
     }
   };
   walk(commandTree({ env: {}, installation: "", cwd: "/", out: print, err: print }, print), "hull");

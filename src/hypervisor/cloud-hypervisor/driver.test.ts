@@ -23,37 +23,37 @@ const soon = (ms = 30_000) => {
 };
 
 function machine(t: TestContext, script: Script = {}, change: Partial<VmSpec> = {}): FakeMachine {
-  const made = fakeMachine(script, change);
-  t.after(() => made.dispose());
-  return made;
+  const fake = fakeMachine(script, change);
+  t.after(() => fake.dispose());
+  return fake;
 }
 
 async function boot(
   t: TestContext,
   script: Script = {},
   change: Partial<VmSpec> = {},
-): Promise<{ vm: CloudHypervisorVm; made: FakeMachine }> {
-  const made = machine(t, script, change);
-  const vm = await new CloudHypervisor().boot(made.spec, made.context());
+): Promise<{ vm: CloudHypervisorVm; fake: FakeMachine }> {
+  const fake = machine(t, script, change);
+  const vm = await new CloudHypervisor().boot(fake.spec, fake.context());
   t.after(() => vm.stop(soon()));
-  return { vm, made };
+  return { vm, fake };
 }
 
 /** Checks that nothing of the VM is left on the host or in the ledger. */
-function assertClean(made: FakeMachine): void {
-  assert.deepEqual(made.ledger.resources, []);
-  assert.deepEqual(readdirSync(made.spec.directory), []);
+function assertClean(fake: FakeMachine): void {
+  assert.deepEqual(fake.ledger.resources, []);
+  assert.deepEqual(readdirSync(fake.spec.directory), []);
 }
 
 test("boots with seccomp on, passes on the console, and leaves nothing behind after stop", async (t) => {
-  const { vm, made } = await boot(t);
+  const { vm, fake } = await boot(t);
   const argv = readFileSync(`/proc/${vm.pid}/cmdline`, "utf8").split("\0");
   assert.deepEqual(argv.slice(argv.indexOf("--api-socket")), [
     ...["--api-socket", "fd=3", "--event-monitor", "fd=4", "--seccomp", "true", ""],
   ]);
-  const recorded = made.ledger.resources.map((resource) => resource.kind).sort();
+  const recorded = fake.ledger.resources.map((resource) => resource.kind).sort();
   assert.deepEqual(recorded, ["process", "socket", "socket"]);
-  assert.ok(existsSync(made.spec.vsock?.kind === "hybrid" ? made.spec.vsock.socket : ""));
+  assert.ok(existsSync(fake.spec.vsock?.kind === "hybrid" ? fake.spec.vsock.socket : ""));
   await until(() => vm.console().includes("Linux version"));
   const info = await vm.info(soon());
   assert.equal(info.state, "Running");
@@ -66,7 +66,7 @@ test("boots with seccomp on, passes on the console, and leaves nothing behind af
   );
   assert.match(exit.console, /Linux version/);
   assert.throws(() => process.kill(vm.pid, 0), { code: "ESRCH" });
-  assertClean(made);
+  assertClean(fake);
 });
 
 test("runs in the pod's network namespace", async (t) => {
@@ -91,8 +91,8 @@ test("pauses and resumes; a repeated call changes nothing", async (t) => {
 });
 
 test("hot-plugs a disk and a share, and unplugs them when the guest has released them", async (t) => {
-  const { vm, made } = await boot(t);
-  const path = join(made.directory, "disk.img");
+  const { vm, fake } = await boot(t);
+  const path = join(fake.directory, "disk.img");
   writeFileSync(path, Buffer.alloc(4096));
   const disk = { kind: "disk", path, readOnly: false, serial: "data" } as const;
   const removeDisk = await vm.plug(disk, soon());
@@ -100,7 +100,7 @@ test("hot-plugs a disk and a share, and unplugs them when the guest has released
     code: "FailedPrecondition",
     message: /disk-data is not unique/,
   });
-  const socket = join(made.directory, "fs.sock");
+  const socket = join(fake.directory, "fs.sock");
   const virtiofsd = createServer();
   await new Promise<void>((resolve) => virtiofsd.listen(socket, resolve));
   t.after(() => virtiofsd.close());
@@ -127,8 +127,8 @@ test("a device that does not exist on the host is refused with the VMM's reason"
 });
 
 test("a hot-plug whose answer is lost is undone", async (t) => {
-  const { vm, made } = await boot(t, { faults: [{ on: "vm.add-disk", do: "drop", after: true, times: 1 }] });
-  const path = join(made.directory, "disk.img");
+  const { vm, fake } = await boot(t, { faults: [{ on: "vm.add-disk", do: "drop", after: true, times: 1 }] });
+  const path = join(fake.directory, "disk.img");
   writeFileSync(path, "");
   const disk = { kind: "disk", path, readOnly: false, serial: "data" } as const;
   await assert.rejects(vm.plug(disk, soon()), { code: "Unavailable" });
@@ -137,8 +137,8 @@ test("a hot-plug whose answer is lost is undone", async (t) => {
 });
 
 test("a clone of a template runs with its own vsock socket and the template's context id", async (t) => {
-  const { vm, made } = await boot(t);
-  const template = join(made.directory, "template");
+  const { vm, fake } = await boot(t);
+  const template = join(fake.directory, "template");
   mkdirSync(template);
   await assert.rejects(vm.snapshot(template, soon()), {
     code: "FailedPrecondition",
@@ -162,18 +162,18 @@ test("a clone of a template runs with its own vsock socket and the template's co
 });
 
 test("a template with devices of a pod is refused, a missing one is NotFound", async (t) => {
-  const made = machine(t);
-  const template = join(made.directory, "template");
+  const fake = machine(t);
+  const template = join(fake.directory, "template");
   mkdirSync(template);
-  await assert.rejects(new CloudHypervisor().restore(template, made.spec, made.context()), {
+  await assert.rejects(new CloudHypervisor().restore(template, fake.spec, fake.context()), {
     code: "NotFound",
   });
   writeFileSync(join(template, "config.json"), '{"disks":[{"path":"/x"}]}');
-  await assert.rejects(new CloudHypervisor().restore(template, made.spec, made.context()), {
+  await assert.rejects(new CloudHypervisor().restore(template, fake.spec, fake.context()), {
     code: "FailedPrecondition",
     message: /contains disks devices/,
   });
-  assertClean(made);
+  assertClean(fake);
 });
 
 const BOOT_FAILURES: {
@@ -239,12 +239,12 @@ const BOOT_FAILURES: {
 ];
 for (const { name, script, change, code, message } of BOOT_FAILURES) {
   test(`a failed boot is reported and cleaned up: ${name}`, async (t) => {
-    const made = machine(t, script, change);
+    const fake = machine(t, script, change);
     await assert.rejects(
-      new CloudHypervisor().boot(made.spec, made.context(code === "DeadlineExceeded" ? 4000 : 20_000)),
+      new CloudHypervisor().boot(fake.spec, fake.context(code === "DeadlineExceeded" ? 4000 : 20_000)),
       { code, message },
     );
-    assertClean(made);
+    assertClean(fake);
   });
 }
 
@@ -258,7 +258,7 @@ const ENDINGS: { name: string; do: "poweroff" | "reboot" | "panic" | "crash" | "
 for (const ending of ENDINGS) {
   test(`the reason of a VM's end is reported: ${ending.name}`, async (t) => {
     const action = { after: "boot", do: ending.do, ms: 100, print: "last line\r\n" } as const;
-    const { vm, made } = await boot(t, { actions: [{ ...action, stderr: "out of luck\n" }] });
+    const { vm, fake } = await boot(t, { actions: [{ ...action, stderr: "out of luck\n" }] });
     const exit = await soon().race(vm.exited);
     assert.match(exit.reason, ending.reason);
     assert.equal(exit.requested, false);
@@ -270,7 +270,7 @@ for (const ending of ENDINGS) {
       message: ending.reason.source.startsWith("^the") ? /guest/ : /cloud-hypervisor/,
     });
     await vm.stop(soon());
-    assertClean(made);
+    assertClean(fake);
   });
 }
 
@@ -283,12 +283,12 @@ test("a call that the VMM's exit interrupts reports how it exited", async (t) =>
 });
 
 test("stop kills an unresponsive VMM at the deadline", async (t) => {
-  const { vm, made } = await boot(t, { faults: [{ on: "vmm.shutdown", do: "delay", ms: 60_000 }] });
+  const { vm, fake } = await boot(t, { faults: [{ on: "vmm.shutdown", do: "delay", ms: 60_000 }] });
   const started = performance.now();
   await vm.stop(soon(300));
   assert.ok(performance.now() - started < 40_000);
   assert.equal((await vm.exited).requested, true);
-  assertClean(made);
+  assertClean(fake);
 });
 
 test("a second stop with an earlier deadline takes effect", async (t) => {
@@ -301,8 +301,8 @@ test("a second stop with an earlier deadline takes effect", async (t) => {
 });
 
 test("a guest that does not release a device is reported, and the VM keeps running", async (t) => {
-  const { vm, made } = await boot(t, { actions: [{ after: "boot", do: "keep-devices" }] });
-  const path = join(made.directory, "disk.img");
+  const { vm, fake } = await boot(t, { actions: [{ after: "boot", do: "keep-devices" }] });
+  const path = join(fake.directory, "disk.img");
   writeFileSync(path, "");
   const removeDisk = await vm.plug({ kind: "disk", path, readOnly: false, serial: "data" }, soon());
   vm.ejectMs = 200;
@@ -334,8 +334,8 @@ test("a call that waits behind a slow one keeps its own deadline", async (t) => 
 });
 
 test("the hybrid socket accepts connections while the VM runs", async (t) => {
-  const { made } = await boot(t);
-  const socket = connect(made.spec.vsock?.kind === "hybrid" ? made.spec.vsock.socket : "");
+  const { fake } = await boot(t);
+  const socket = connect(fake.spec.vsock?.kind === "hybrid" ? fake.spec.vsock.socket : "");
   await new Promise((resolve, reject) => {
     socket.once("connect", resolve);
     socket.once("error", reject);

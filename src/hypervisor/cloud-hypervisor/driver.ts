@@ -64,7 +64,7 @@ export class CloudHypervisor implements Hypervisor {
     context: VmContext,
     access: PathAccess,
     state: "running" | "paused",
-    bring: (client: ApiClient) => Promise<void>,
+    bringUp: (client: ApiClient) => Promise<void>,
   ): Promise<CloudHypervisorVm> {
     context.deadline.check();
     const vmm = await Vmm.start(spec, context, access.fds);
@@ -73,7 +73,7 @@ export class CloudHypervisor implements Hypervisor {
     try {
       const { version } = await client.ping(context.deadline);
       context.log("cloud-hypervisor answers", { version, pid: vmm.pid });
-      await bring(client);
+      await bringUp(client);
       return new CloudHypervisorVm(spec.name, vmm, client, access, state, context.log);
     } catch (error) {
       throw await this.#failed(spec, vmm, error);

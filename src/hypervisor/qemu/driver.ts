@@ -39,8 +39,8 @@ export class Qemu implements Hypervisor {
       if (file) files.push(file);
       const fds = [...vhostFd(spec), ...files.map(({ fd }) => fd)];
       const directory = file ? `/proc/self/fd/${VHOST_FD + fds.length - 1}` : memory?.directory;
-      const machine = memory ? { ...spec, memory: { ...memory, directory } } : spec;
-      return await this.#start(machine, context, [], fds, async (qmp) => {
+      const withMemory = memory ? { ...spec, memory: { ...memory, directory } } : spec;
+      return await this.#start(withMemory, context, [], fds, async (qmp) => {
         const { status, running } = await qmp.execute("query-status", undefined, context.deadline);
         if (!running) throw unavailable(`the VM is in state ${status} instead of running`);
       });
@@ -72,13 +72,13 @@ export class Qemu implements Hypervisor {
     }
   }
 
-  /** Starts QEMU, connects QMP and calls `bring`. Errors include the last lines of QEMU's stderr. */
+  /** Starts QEMU, connects QMP and calls `bringUp`. Errors include the last lines of QEMU's stderr. */
   async #start(
     spec: VmSpec,
     context: VmContext,
     more: readonly string[],
     fds: readonly number[],
-    bring: (qmp: QmpClient) => Promise<void>,
+    bringUp: (qmp: QmpClient) => Promise<void>,
   ): Promise<Vm> {
     const console = new RingBuffer();
     const access = new PathAccess(spec.user, QMP_FD + 1 + fds.length);
@@ -110,7 +110,7 @@ export class Qemu implements Hypervisor {
       died.catch(() => undefined); // after the start, `Vm.exited` reports it
       const started = this.#connect(vmm, context).then(async (qmp) => {
         const vm = new QemuVm(spec, vmm, qmp, console, access);
-        await bring(qmp);
+        await bringUp(qmp);
         return vm;
       });
       return await Promise.race([started, died]);

@@ -49,9 +49,9 @@ for (const [what, answers, removed] of [
     ]);
     const deadline = Deadline.none();
     const plug = vm.plug(DISK, deadline);
-    const asked = within(30_000);
+    const limit = within(30_000);
     while (!sent().includes("device_add hotplug0")) {
-      asked.check();
+      limit.check();
       await new Promise((resolve) => setTimeout(resolve, 1));
     }
     deadline.cancel();

@@ -35,7 +35,7 @@ async function argv(
 const SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny";
 const APPEND =
   "console=ttyS0 quiet oops=panic panic=-1 cryptomgr.notests 8250.nr_uarts=1 init_on_alloc=0 initcall_blacklist=tracer_init_tracefs reboot=t";
-const FOLDER = "/opt/hull/guest";
+const DIRECTORY = "/opt/hull/guest";
 
 /** A profile's whole command line: arguments separated by spaces, in brackets if they contain one. */
 const words = (text: string) =>
@@ -49,7 +49,7 @@ const PROFILES: readonly [name: string, lines: string, accel: VmSpec["accel"], e
     `-name default/p1 -nodefaults -no-user-config -no-reboot -display none -sandbox ${SANDBOX}
      -machine q35,accel=tcg,memory-backend=memory,vmport=off,smbus=off,sata=off,usb=off,graphics=off,i8042=off,hpet=off
      -cpu max -smp 1,maxcpus=2 -m 256M -object memory-backend-memfd,id=memory,size=256M,share=on
-     -kernel ${FOLDER}/vmlinux -initrd ${FOLDER}/initrd.img -append [${APPEND}]
+     -kernel ${DIRECTORY}/vmlinux -initrd ${DIRECTORY}/initrd.img -append [${APPEND}]
      -chardev stdio,id=console,signal=off -serial chardev:console -chardev socket,id=qmp,fd=3 -mon chardev=qmp,mode=control
      -device virtio-rng-pci -device virtio-balloon-pci,free-page-reporting=on -device vmgenid,guid=auto
      -chardev socket,id=vsock-backend,path=/s/vhu.sock -device vhost-user-vsock-pci,id=vsock,chardev=vsock-backend
@@ -68,7 +68,7 @@ const PROFILES: readonly [name: string, lines: string, accel: VmSpec["accel"], e
      -machine microvm,accel=kvm,memory-backend=memory,acpi=on,pcie=off,usb=off,rtc=on,isa-serial=on,auto-kernel-cmdline=off
      -global virtio-mmio.force-legacy=false
      -cpu host -smp 2 -m 512M -object memory-backend-memfd,id=memory,size=512M,share=on
-     -kernel ${FOLDER}/vmlinux -initrd ${FOLDER}/initrd.img -append [${APPEND}]
+     -kernel ${DIRECTORY}/vmlinux -initrd ${DIRECTORY}/initrd.img -append [${APPEND}]
      -chardev stdio,id=console,signal=off -serial chardev:console -chardev socket,id=qmp,fd=3 -mon chardev=qmp,mode=control
      -device virtio-rng-device -device virtio-balloon-device,free-page-reporting=on
      -chardev socket,id=vsock-backend,path=/s/vhu.sock -device vhost-user-vsock-device,id=vsock,chardev=vsock-backend
@@ -105,8 +105,8 @@ const DRIVE = "virtio-blk-pci,id=disk2,drive=disk2-backend,serial=hull-0";
 
 /** What a key adds to and removes from the command line, with the other lines that it needs. */
 const KEYS: Readonly<Record<string, [lines: string, added: string[], gone: string[]]>> = {
-  kernel: ["kernel: /k", ["/k"], [`${FOLDER}/vmlinux`]],
-  initrd: ["initrd: /i", ["/i"], [`${FOLDER}/initrd.img`]],
+  kernel: ["kernel: /k", ["/k"], [`${DIRECTORY}/vmlinux`]],
+  initrd: ["initrd: /i", ["/i"], [`${DIRECTORY}/initrd.img`]],
   kernel_params: ["kernel_params: [a=1, b]", [`${APPEND} a=1 b`], [APPEND]],
   cpu_model: ["cpu_model: Haswell", ["Haswell"], ["max"]],
   cpu_features: ["cpu_features: [-pmu, +pcid]", ["max,pmu=off,pcid=on"], ["max"]],
