@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { socketAnswers } from "./liveness.ts";
 import { PodPaths } from "./pod-paths.ts";
-import { mountsBelow } from "./rootfs.ts";
 import type { Sys } from "./sys.ts";
+import { mountsBelow } from "./unmount-rootfs.ts";
 
 test("a daemon that is exiting does not answer, although its socket still listens", () => {
   const stat = (state: string, flags: number, startTime: number) =>

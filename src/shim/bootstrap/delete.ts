@@ -7,9 +7,9 @@ import { livingDaemon, socketAnswers } from "./liveness.ts";
 import { podOf } from "./membership.ts";
 import { PodPaths } from "./pod-paths.ts";
 import { MessageWriter } from "./protobuf.ts";
-import { unmountRootfs } from "./rootfs.ts";
 import { sweepStaging } from "./staged-pod.ts";
 import { exists, ifExists, SIGKILL, type Sys, writeAll } from "./sys.ts";
+import { unmountRootfs } from "./unmount-rootfs.ts";
 
 /** containerd kills `delete` after 5 s. */
 const CLEANUP_TIMEOUT_MS = 4_000;

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { parseMountInfo } from "../../../src/core/mountinfo.ts";
 import { parseIpAnswers } from "../../../src/network/ip-json.ts";
 import { cgroupDirectory } from "../../../src/resources/cgroup-path.ts";
-import { mountsBelow } from "../../../src/shim/bootstrap/rootfs.ts";
+import { mountsBelow } from "../../../src/shim/bootstrap/unmount-rootfs.ts";
 import { parseOutputUri } from "../../../src/shim/io/stdio-uri.ts";
 import { refusal } from "../engine/refusal.ts";
 import type { Target } from "../engine/target.ts";
