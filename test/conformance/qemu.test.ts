@@ -19,9 +19,9 @@ import { requireFiles } from "../testkit/required-files.ts";
 import { within } from "../testkit/within.ts";
 
 // Real QEMU with the built guest image. hack/test builds it; HULL_VHOST_DEVICE_VSOCK names the vsock daemon.
-const dist = join(import.meta.dirname ?? __dirname, "../../dist");
+const dist = join(import.meta.dirname, "../../dist");
 const guest = join(dist, "guest");
-const vsockPath = process.env.HULL_VHOST_DEVICE_VSOCK ?? "/usr/bin/vhost-device-vsock";
+const vsockPath = process.env.HULL_VHOST_DEVICE_VSOCK ?? join(dist, "libexec/vhost-device-vsock");
 requireFiles(
   [join(guest, "vmlinux"), join(guest, "initrd.img"), vsockPath, "/usr/bin/qemu-system-x86_64"],
   "run hack/setup and hack/build-guest",

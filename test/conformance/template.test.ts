@@ -17,7 +17,7 @@ import { requireFiles } from "../testkit/required-files.ts";
 import { within } from "../testkit/within.ts";
 
 // Real QEMU with the built guest image. hack/test builds it; HULL_VHOST_DEVICE_VSOCK names the vsock daemon.
-const dist = join(import.meta.dirname ?? __dirname, "../../dist");
+const dist = join(import.meta.dirname, "../../dist");
 const vsockPath = process.env.HULL_VHOST_DEVICE_VSOCK ?? join(dist, "libexec/vhost-device-vsock");
 requireFiles(
   [join(dist, "guest/vmlinux"), join(dist, "guest/initrd.img"), vsockPath, "/usr/bin/qemu-system-x86_64"],
@@ -62,7 +62,7 @@ describe("templates with QEMU", () => {
     const ledger = new MemoryLedger();
     const own = spec(name);
     await mkdir(own.directory, { mode: 0o700 });
-    const daemon = { path: vsockPath ?? "", directory: own.directory, pod: `test/${name}` };
+    const daemon = { path: vsockPath, directory: own.directory, pod: `test/${name}` };
     const vsock = await startVsockDaemon(daemon, ledger, deadline);
     try {
       const context = { deadline, ledger, pod: `test/${name}`, log: () => undefined };
@@ -71,8 +71,8 @@ describe("templates with QEMU", () => {
         await vm.plug({ kind: "vhost-user", socket: vsock.vhostUserSocket }, deadline);
         await vm.resume(deadline);
         const socket = await dialUntilReady(vsock.hybridSocket, AGENT_PORT.ttrpc, deadline);
-        const link = new HybridVsock(vsock.hybridSocket);
-        const dial = (port: number, by: Deadline) => link.connect(port, by);
+        const backend = new HybridVsock(vsock.hybridSocket);
+        const dial = (port: number, by: Deadline) => backend.connect(port, by);
         const agent = await AgentConnection.connect(socket, dial, deadline);
         await use(agent);
         agent.close();

@@ -18,12 +18,14 @@ import { MemoryLedger } from "../testkit/memory-ledger.ts";
 import { ownMountApi } from "../testkit/mount-api.ts";
 import { within } from "../testkit/within.ts";
 
-/** The installed ones, and HULL_VIRTIOFSD (hack/fetch rust-virtiofsd). */
-const there = ["/usr/lib/qemu/virtiofsd", "/usr/libexec/virtiofsd", process.env.HULL_VIRTIOFSD ?? ""].filter(
-  (path) => existsSync(path),
-);
+/** Those that are installed, and HULL_VIRTIOFSD (hack/fetch rust-virtiofsd). */
+const daemons = [
+  "/usr/lib/qemu/virtiofsd",
+  "/usr/libexec/virtiofsd",
+  process.env.HULL_VIRTIOFSD ?? "",
+].filter((path) => existsSync(path));
 
-for (const path of there) {
+for (const path of daemons) {
   test(`later mounts are visible in the sandbox of ${path}`, async () => {
     const directory = await mkdtemp(join(tmpdir(), "hull-fs-"));
     const deadline = Deadline.after(20_000, "test");
@@ -67,7 +69,7 @@ for (const path of there) {
   });
 }
 
-for (const path of there) {
+for (const path of daemons) {
   test(`a compromised worker does not outlive ${path}, nor do its children`, async () => {
     const directory = await mkdtemp(join(tmpdir(), "hull-fs-"));
     const deadline = within(60_000);
