@@ -31,16 +31,20 @@ function namesOf(node: Exported): string[] {
   return node.declarationList.declarations.map(({ name }) => name.getText());
 }
 
+/** Returns the names that a file exports, in the order of their declarations; overloads are several. */
+export function exportsOf(source: Source): { readonly name: string; readonly node: ts.Node }[] {
+  return parse(source)
+    .statements.filter(isExported)
+    .flatMap((node) => namesOf(node).map((name) => ({ name, node })));
+}
+
 /** Returns the exports of a file without a docstring as `file:line: name`. One of a function's overloads needs one. */
 export function undocumented(source: Source): string[] {
   const documented = new Set<string>();
   const found = new Map<string, string>();
-  for (const node of parse(source).statements) {
-    if (!isExported(node)) continue;
-    for (const name of namesOf(node)) {
-      if (ts.getJSDocCommentsAndTags(node).length > 0) documented.add(name);
-      else if (!found.has(name)) found.set(name, `${source.file}:${lineOf(node)}: ${name}`);
-    }
+  for (const { name, node } of exportsOf(source)) {
+    if (ts.getJSDocCommentsAndTags(node).length > 0) documented.add(name);
+    else if (!found.has(name)) found.set(name, `${source.file}:${lineOf(node)}: ${name}`);
   }
   return [...found].flatMap(([name, text]) => (documented.has(name) ? [] : [text]));
 }

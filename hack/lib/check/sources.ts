@@ -14,13 +14,18 @@ const OTHERS = /\.test\.ts$|\/testing(\/|\.ts$)|\/fixtures\/|\/generated\//;
 
 /** Reads all sources in the directories, sorted by path. */
 export function readSources(directories: readonly string[] = ["src", "guest-agent/src"]): Source[] {
+  return readTree(directories).filter(({ file }) => !OTHERS.test(file));
+}
+
+/** Reads all TypeScript files in the directories, tests included, sorted by path. */
+export function readTree(directories: readonly string[] = ["src", "guest-agent", "hack", "test"]): Source[] {
   return directories
     .flatMap((directory) =>
       readdirSync(join(ROOT, directory), { recursive: true, encoding: "utf8" }).map((name) =>
         join(directory, name),
       ),
     )
-    .filter((file) => file.endsWith(".ts") && !OTHERS.test(file))
+    .filter((file) => file.endsWith(".ts"))
     .sort()
     .map((file) => ({ file, text: readFileSync(join(ROOT, file), "utf8") }));
 }
