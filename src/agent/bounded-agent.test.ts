@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { evilAgent, HELLO } from "../../test/testkit/evil-agent.ts";
 import { FakeAgent } from "../../test/testkit/fake-agent.ts";
+import { HELLO, hostileAgent } from "../../test/testkit/hostile-agent.ts";
 import { Deadline } from "../core/deadline.ts";
 import { type ErrorCode, HullError, STATUS } from "../core/errors.ts";
 import { PendingCalls } from "../core/pending-calls.ts";
@@ -54,7 +54,7 @@ const all = (behave: () => Promise<never>) => ({
 });
 
 test("an unresponsive guest blocks no call beyond its deadline or agent.request_timeout", async (t) => {
-  const { connecting } = await evilAgent(t, all(never), 30);
+  const { connecting } = await hostileAgent(t, all(never), 30);
   const agent = await connecting;
   for (const [name, call] of Object.entries(calls)) {
     await assert.rejects(call(agent, none), { code: "DeadlineExceeded", message: /request_timeout/ }, name);
@@ -66,14 +66,14 @@ test("an unresponsive guest blocks no call beyond its deadline or agent.request_
 test("a ping repeats the handshake, and an unresponsive guest does not block it", async (t) => {
   let hellos = 0;
   const hello = () => (hellos++ < 2 ? HELLO : never());
-  const agent = await (await evilAgent(t, { hello }, 30)).connecting;
+  const agent = await (await hostileAgent(t, { hello }, 30)).connecting;
   await agent.ping(none);
   assert.equal(hellos, 2);
   await assert.rejects(agent.ping(none), { code: "DeadlineExceeded", message: /request_timeout/ });
 });
 
 test("a timeout that is too long for a timer counts as none", async (t) => {
-  const { connecting } = await evilAgent(t, all(never), 30);
+  const { connecting } = await hostileAgent(t, all(never), 30);
   const agent = await connecting;
   const long = Deadline.after(2 ** 32);
   await assert.rejects(agent.start(ref, long), { code: "DeadlineExceeded", message: /request_timeout/ });
@@ -103,7 +103,7 @@ test("an agent that ignores its deadline is bounded, too; wait is not", async ()
 
 test("the guest cannot choose an error's class: only codes that the call can mean pass", async (t) => {
   let code: ErrorCode = "Unknown";
-  const { connecting } = await evilAgent(
+  const { connecting } = await hostileAgent(
     t,
     all(() => Promise.reject(new HullError(code, "because"))),
   );
@@ -143,7 +143,7 @@ test("the guest cannot choose an error's class: only codes that the call can mea
 });
 
 test("a failed handshake has neither a class of the guest's choice nor its control characters", async (t) => {
-  const { connecting } = await evilAgent(t, {
+  const { connecting } = await hostileAgent(t, {
     hello: () => Promise.reject(new HullError("NotFound", "\x1b]0;title\x07no\x9b2J\x00 \ud800way")),
   });
   await assert.rejects(connecting, {
@@ -153,7 +153,7 @@ test("a failed handshake has neither a class of the guest's choice nor its contr
 });
 
 test("the host's own errors keep their class, but a missing file of the host is not NotFound", async (t) => {
-  const { connecting, guest } = await evilAgent(t, {});
+  const { connecting, guest } = await hostileAgent(t, {});
   const agent = await connecting;
   await assert.rejects(agent.openStream("0".repeat(32), none), { code: "Unknown", message: /ENOENT/ });
   const waiting = agent.wait(ref);
@@ -164,7 +164,7 @@ test("the host's own errors keep their class, but a missing file of the host is 
 });
 
 test("a spec that is nested too deeply to be sent is InvalidArgument", async (t) => {
-  const { connecting } = await evilAgent(t, all(never));
+  const { connecting } = await hostileAgent(t, all(never));
   const agent = await connecting;
   const deep: unknown = JSON.parse(`${"[".repeat(100_000)}${"]".repeat(100_000)}`);
   const refused = { code: "InvalidArgument", message: /nested too deep/ };
@@ -173,7 +173,7 @@ test("a spec that is nested too deeply to be sent is InvalidArgument", async (t)
 });
 
 test("strings from the guest are printable and short", async (t) => {
-  const { connecting } = await evilAgent(t, {
+  const { connecting } = await hostileAgent(t, {
     hello: () => ({
       ...{ protocolMajor: 2, protocolMinor: 0, features: [] },
       ...{ agentVersion: `\x1b[2J${"1".repeat(5000)}`, kernelRelease: "6.1\r\n\x07" },
@@ -208,7 +208,7 @@ const breaches: [string, (agent: BoundedAgent) => Promise<unknown>, RegExp][] = 
 
 for (const [what, call, told] of breaches) {
   test(`a protocol violation is logged and ends the pod: ${what}`, async (t) => {
-    const { connecting, warnings } = await evilAgent(t, {
+    const { connecting, warnings } = await hostileAgent(t, {
       waitProcess: () => ({ ...EXIT, exitStatus: 4242 }),
       statsContainer: () => ({ cgroupFiles: {}, netDev: "x".repeat(2_000_000) }),
     });
@@ -222,7 +222,7 @@ for (const [what, call, told] of breaches) {
 }
 
 test("a failed wait is logged once; one that the host itself ended is not", async (t) => {
-  const { connecting, warnings } = await evilAgent(t, {
+  const { connecting, warnings } = await hostileAgent(t, {
     waitProcess: ({ execId }) => (execId === "" ? never() : Promise.reject(new Error("lost it"))),
   });
   const agent = await connecting;
@@ -236,7 +236,7 @@ test("a failed wait is logged once; one that the host itself ended is not", asyn
 });
 
 test("frames that are not ttrpc end the pod with that reason", async (t) => {
-  const { connecting, guest } = await evilAgent(t, { waitProcess: never });
+  const { connecting, guest } = await hostileAgent(t, { waitProcess: never });
   const agent = await connecting;
   const waiting = assert.rejects(agent.wait(ref), { message: /announces a frame of 2147483647 bytes/ });
   guest.write(Buffer.from("7fffffff000000010200", "hex"));
@@ -246,7 +246,7 @@ test("frames that are not ttrpc end the pod with that reason", async (t) => {
 
 test("an exit time lies between the call and now, whatever the guest's clock shows", async (t) => {
   const times = [0n, 2n ** 63n - 1n, -(2n ** 63n), 1n, BigInt(Date.UTC(2200, 0)) * 1_000_000n];
-  const { connecting } = await evilAgent(t, {
+  const { connecting } = await hostileAgent(t, {
     waitProcess: () => ({ ...EXIT, exitedAtUnixNano: times[0] ?? 0n }),
   });
   const agent = await connecting;

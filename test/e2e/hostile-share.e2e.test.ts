@@ -24,12 +24,12 @@ const HOSTILE: ContainerSettings = {
  * Removes nothing recursively: the names are real volumes.
  */
 const ATTACK = `
-try() { if words=$("$@" 2>&1); then echo "$*: done"; else echo "$*: \${words##*: }"; fi; }
-cd /evil
+try() { if output=$("$@" 2>&1); then echo "$*: done"; else echo "$*: \${output##*: }"; fi; }
+cd /hostile
 for name in made .volumes "$2"; do
   try ln -sT "$1" $name; try mkdir $name; try mkfifo $name; try mknod $name b 7 0; try mknod $name c 1 3
   try dd if=/dev/zero of=$name count=1
-  words=$(timeout 10 /b/fs serve $name 2>/dev/null); echo "serve $name: \${words#listening }"
+  output=$(timeout 10 /b/fs serve $name 2>/dev/null); echo "serve $name: \${output#listening }"
 done
 for number in 0 1 2 3 4 5 6 7 8 9; do try ln -sT "$1/file" .volumes/$number; try mkdir .volumes/$number; done
 try ln -sT "$1" "$2/rootfs"
@@ -37,7 +37,7 @@ for name in $(ls -A); do
   try mv $name moved
   if [ -d $name ]; then try rmdir $name; else try unlink $name; try ln -T $name linked; fi
 done
-try chmod 777 .; try touch .; try mount -o remount,rw /evil
+try chmod 777 .; try touch .; try mount -o remount,rw /hostile
 true`;
 
 /**
@@ -46,7 +46,7 @@ true`;
  */
 const RACE = `
 trap 'exit 0' TERM
-mkdir /evil && mount -t virtiofs hull /evil && cd /evil && echo >/mounted || exit 1
+mkdir /hostile && mount -t virtiofs hull /hostile && cd /hostile && echo >/mounted || exit 1
 until [ -e /stop ]; do
   [ -e /go ] || { sleep 0.1; continue; }
   for name in $(ls -A) next .volumes/0 .volumes/1 .volumes/2 .volumes/3; do
@@ -116,7 +116,7 @@ function assertRefused(attempts: readonly string[], names: number): void {
   // If the directory does not exist, the error is another; remounting affects only the guest.
   const expected = (line: string) =>
     /: Read-only file system$/.test(line) ||
-    (/ \S+\/\S*: No such file or directory$/.test(line) && !line.includes("/evil")) ||
+    (/ \S+\/\S*: No such file or directory$/.test(line) && !line.includes("/hostile")) ||
     line.startsWith("mount ");
   assert.deepEqual(
     attempts.filter((line) => !expected(line)),
@@ -137,8 +137,8 @@ forEveryHandler("hostile share", (target, handler) => {
       await mkdir(left);
       const pod = await target().runPod();
       const volume = { hostPath: left, containerPath: "/left" };
-      const evil = await pod.run(IDLE, { ...HOSTILE, mounts: [bin(), volume] });
-      const { code, stderr } = await evil.sh(LEAVE);
+      const attacker = await pod.run(IDLE, { ...HOSTILE, mounts: [bin(), volume] });
+      const { code, stderr } = await attacker.sh(LEAVE);
       assert.equal(code, 0, stderr);
       const names = ["pipe", "block", "char", "socket"];
       const mounts = names.map((name) => ({ hostPath: join(left, name), containerPath: `/m/${name}` }));
@@ -160,19 +160,19 @@ forEveryHandler("hostile share", (target, handler) => {
       const mounts = () =>
         Promise.all((["self", shim] as const).map((pid) => mountPoints(pid, directory, target().directory)));
       const mounted = await mounts();
-      const evil = await pod.run(["sh", "-c", RACE, "sh", canary], { ...HOSTILE, mounts: [bin()] });
-      await evil.sh(until("/mounted"));
+      const attacker = await pod.run(["sh", "-c", RACE, "sh", canary], { ...HOSTILE, mounts: [bin()] });
+      await attacker.sh(until("/mounted"));
       const attack = async (id: string): Promise<string[]> => {
-        const { code, stdout, stderr } = await evil.exec(["sh", "-c", ATTACK, "sh", canary, id]);
+        const { code, stdout, stderr } = await attacker.exec(["sh", "-c", ATTACK, "sh", canary, id]);
         assert.equal(code, 0, stderr);
         return stdout.trimEnd().split("\n");
       };
-      const attempts = await attack(evil.id);
+      const attempts = await attack(attacker.id);
       for (const round of [1, 2, 3]) {
         await writeFile(at("single"), `single ${round}\n`);
         await writeFile(at("volume/file"), `volume ${round}\n`);
         const racing = round === 2;
-        if (racing) await evil.sh("touch /go");
+        if (racing) await attacker.sh("touch /go");
         const victim = await pod.create(IDLE, {
           mounts: [
             { hostPath: at("single"), containerPath: "/etc/single" },
@@ -183,7 +183,7 @@ forEveryHandler("hostile share", (target, handler) => {
           // A guest that accesses a name before it is mounted can break a container of its own pod, nothing
           // else.
           await victim.start().catch((error: unknown) => assert.match(String(error), /hull\.agent/));
-          await evil.sh("rm /go");
+          await attacker.sh("rm /go");
         } else {
           await victim.start();
           await assertHasVolumes(victim, round);
@@ -193,9 +193,9 @@ forEveryHandler("hostile share", (target, handler) => {
         attempts.push(...(await attack(victim.id)));
         await victim.remove();
       }
-      await evil.sh(`touch /stop; ${until("/stopped")}`);
+      await attacker.sh(`touch /stop; ${until("/stopped")}`);
       assert.deepEqual(await mounts(), mounted, "something is mounted in an unexpected place");
-      const { stdout } = await evil.sh("ls -A /evil; cat /won");
+      const { stdout } = await attacker.sh("ls -A /hostile; cat /won");
       assert.match(stdout, /^([0-9a-f]{32}\n)+$/, "an entry created by the guest, or a race that it won");
       assertRefused(attempts, 8); // its own volumes, and two others with two volumes each
     }));
@@ -213,7 +213,7 @@ forEveryRunner(
           const mounted = await mountPoints("self", "/run/hull", directory);
           await makeProgram(join(directory, "bin"));
           const id = runner().id();
-          const script = `cat /etc/single; mkdir /evil && mount -t virtiofs hull /evil || exit 1\n${ATTACK}`;
+          const script = `cat /etc/single; mkdir /hostile && mount -t virtiofs hull /hostile || exit 1\n${ATTACK}`;
           const mount = `type=bind,src=${single},dst=/etc/single,options=rbind:rw`;
           const program = `type=bind,src=${join(directory, "bin")},dst=/b,options=rbind:ro`;
           const flags = [

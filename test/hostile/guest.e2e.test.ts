@@ -15,7 +15,7 @@ const KILLED = 137;
 const TIMED_OUT = /within|deadline|cancel/i;
 
 interface Case {
-  readonly evil: string;
+  readonly behaviour: string;
   /** The claim of the test. */
   readonly shows: string;
   readonly streams?: Streams;
@@ -31,75 +31,85 @@ interface Case {
 }
 
 const CASES: readonly Case[] = [
-  { evil: "silent:startProcess", shows: "a start that is not answered", startFails: TIMED_OUT },
-  { evil: "silent:waitProcess", shows: "an exit that is not reported" },
-  { evil: "silent:signalProcess", shows: "a signal that is not answered", logs: /cannot be killed/ },
-  { evil: "silent", shows: "no answer to any call", startFails: TIMED_OUT, logs: /cannot be killed/ },
-  { evil: "kills-nothing", shows: "a kill that is only reported as done", logs: /after SIGKILL/ },
-  { evil: "refuses:NotFound", shows: "NotFound for every call", startFails: /no no/ },
+  { behaviour: "silent:startProcess", shows: "a start that is not answered", startFails: TIMED_OUT },
+  { behaviour: "silent:waitProcess", shows: "an exit that is not reported" },
+  { behaviour: "silent:signalProcess", shows: "a signal that is not answered", logs: /cannot be killed/ },
+  { behaviour: "silent", shows: "no answer to any call", startFails: TIMED_OUT, logs: /cannot be killed/ },
+  { behaviour: "kills-nothing", shows: "a kill that is only reported as done", logs: /after SIGKILL/ },
+  { behaviour: "refuses:NotFound", shows: "NotFound for every call", startFails: /no no/ },
   {
-    evil: "refuses:Unimplemented",
+    behaviour: "refuses:Unimplemented",
     shows: "Unimplemented for every call",
     startFails: /reported as Unimplemented/,
   },
   {
-    evil: "refuses-call:shutdown",
+    behaviour: "refuses-call:shutdown",
     shows: "a VM that does not shut down",
     logs: /did not shut down by itself/,
   },
-  { evil: "ends-at-once:0", shows: "exit status 0 of a process that still runs", ends: true, status: 0 },
-  { evil: "ends-at-once:999", shows: "an impossible exit status", ends: true, logs: /exit status 999/ },
+  { behaviour: "ends-at-once:0", shows: "exit status 0 of a process that still runs", ends: true, status: 0 },
+  { behaviour: "ends-at-once:999", shows: "an impossible exit status", ends: true, logs: /exit status 999/ },
   {
-    evil: "long-stats:2000000",
+    behaviour: "long-stats:2000000",
     shows: "statistics of 2 MB",
     act: failingStats,
     ends: true,
     logs: /statistics of p\d+ of \d+ characters/,
   },
   {
-    evil: "sends-garbage",
+    behaviour: "sends-garbage",
     shows: "garbage instead of frames",
     ends: true,
     logs: /violated the protocol|more than ttrpc allows/,
   },
-  { evil: "announces-2-gib", shows: "a frame of 2 GiB", ends: true, logs: /a frame of 2147483647 bytes/ },
   {
-    evil: "answers-unopened-stream",
+    behaviour: "announces-2-gib",
+    shows: "a frame of 2 GiB",
+    ends: true,
+    logs: /a frame of 2147483647 bytes/,
+  },
+  {
+    behaviour: "answers-unopened-stream",
     shows: "an answer on a stream that was never opened",
     ends: true,
     logs: /violated the protocol/,
   },
   {
-    evil: "rubbish-answers",
+    behaviour: "rubbish-answers",
     shows: "answers that cannot be decoded",
     act: failingStats,
     ends: true,
     logs: /violated the protocol/,
   },
-  { evil: "half-a-frame", shows: "a frame that never ends" },
-  { evil: "answers-again:4194304", shows: "repeated answers to a finished call" },
-  { evil: "reports-ooms:1000", shows: "endless OOM events", act: oomReported },
-  { evil: "reports-ooms:4000000", shows: "endless long OOM events" },
-  { evil: "fills-console", shows: "a console full of escape sequences" },
+  { behaviour: "half-a-frame", shows: "a frame that never ends" },
+  { behaviour: "answers-again:4194304", shows: "repeated answers to a finished call" },
+  { behaviour: "reports-ooms:1000", shows: "endless OOM events", act: oomReported },
+  { behaviour: "reports-ooms:4000000", shows: "endless long OOM events" },
+  { behaviour: "fills-console", shows: "a console full of escape sequences" },
   {
-    evil: "fills-streams",
+    behaviour: "fills-streams",
     shows: "endless output without a reader",
     streams: { stdin: true, readLater: true },
   },
-  { evil: "fills-streams", shows: "endless output with a reader", streams: { stdin: true } },
+  { behaviour: "fills-streams", shows: "endless output with a reader", streams: { stdin: true } },
   {
-    evil: "fills-streams",
+    behaviour: "fills-streams",
     shows: "endless output of a terminal",
     streams: { stdin: true, terminal: true, readLater: true },
   },
-  { evil: "closes-streams", shows: "streams that are closed at once", streams: { stdin: true } },
-  { evil: "ignores-streams", shows: "streams that are never read", streams: { stdin: true }, act: fillStdin },
-  { evil: "dials-the-host", shows: "thousands of connections to the host" },
-  { evil: "hangs-up", shows: "a closed connection", ends: true },
-  { evil: "dies", shows: "a kernel panic", ends: true, logs: /panic/ },
-  { evil: "resets", shows: "a reset", ends: true },
-  { evil: "spins", shows: "a busy loop" },
-  { evil: "fills-memory", shows: "exhausted memory", ends: true },
+  { behaviour: "closes-streams", shows: "streams that are closed at once", streams: { stdin: true } },
+  {
+    behaviour: "ignores-streams",
+    shows: "streams that are never read",
+    streams: { stdin: true },
+    act: fillStdin,
+  },
+  { behaviour: "dials-the-host", shows: "thousands of connections to the host" },
+  { behaviour: "hangs-up", shows: "a closed connection", ends: true },
+  { behaviour: "dies", shows: "a kernel panic", ends: true, logs: /panic/ },
+  { behaviour: "resets", shows: "a reset", ends: true },
+  { behaviour: "spins", shows: "a busy loop" },
+  { behaviour: "fills-memory", shows: "exhausted memory", ends: true },
 ];
 
 /** Returns the shim's warnings and errors in a log. */
@@ -148,10 +158,10 @@ describe("hostile guest", {
   });
   after(() => ready?.down());
 
-  for (const { evil, shows, streams, act, ends = false, status = KILLED, startFails, logs } of CASES) {
-    it(`${evil}: ${shows}`, async (t) => {
+  for (const { behaviour, shows, streams, act, ends = false, status = KILLED, startFails, logs } of CASES) {
+    it(`${behaviour}: ${shows}`, async (t) => {
       const log = await pods().guarded(async () => {
-        const task = await pods().task({ evil, ...streams });
+        const task = await pods().task({ behaviour, ...streams });
         const watch = await pods().watch(task);
         if (startFails) assert.match(await failure(task.start(1_500)), startFails);
         else await task.start();
@@ -172,7 +182,7 @@ describe("hostile guest", {
   it("Create fails with a printable message if the guest refuses it", async () => {
     await pods().guarded(async () => {
       assert.match(
-        await failure(pods().task({ evil: "refuses-call:createContainer" })),
+        await failure(pods().task({ behaviour: "refuses-call:createContainer" })),
         /reported as Internal/,
       );
     });
@@ -181,7 +191,7 @@ describe("hostile guest", {
   it("Create fails in time if the guest does not answer Hello or Create", async () => {
     await pods().guarded(async () => {
       const greeting = pods().task({ config: "noHello" });
-      const creation = pods().task({ config: "noCreate", evil: "silent:createContainer" });
+      const creation = pods().task({ config: "noCreate", behaviour: "silent:createContainer" });
       for (const text of await Promise.all([failure(greeting), failure(creation)])) {
         assert.match(text, /timed out after 5000 ms/);
       }
@@ -195,10 +205,10 @@ describe("hostile guest", {
       await task.start();
       const { containerId, client } = task;
       /** Creates an exec that selects a behaviour. */
-      const exec = (evil: string, args = ["true"]) =>
-        task.exec({ args, env: [`HULL_EVIL=${evil}`, "PATH=/bin"] });
-      const status = async (evil: string) => {
-        const one = await exec(evil);
+      const exec = (behaviour: string, args = ["true"]) =>
+        task.exec({ args, env: [`HULL_BEHAVIOUR=${behaviour}`, "PATH=/bin"] });
+      const status = async (behaviour: string) => {
+        const one = await exec(behaviour);
         await one.start();
         const code = await one.exited();
         await one.delete();
@@ -226,8 +236,8 @@ describe("hostile guest", {
       assert.match(await failure(client.tasks.deleteProcess(undeleted.ref, { timeoutMs: 1_000 })), TIMED_OUT);
       assert.equal(await status("deletes-nothing"), 0);
       assert.equal(await status("claims-pending-output"), 0);
-      for (const evil of ["silent:statsContainer", "rubbish-stats", "long-stats:500000"]) {
-        assert.equal(await status(evil), 0);
+      for (const behaviour of ["silent:statsContainer", "rubbish-stats", "long-stats:500000"]) {
+        assert.equal(await status(behaviour), 0);
         await mayFail(client.tasks.metrics({ filters: [`id==${containerId}`] }));
       }
       await watch.rounds(3);

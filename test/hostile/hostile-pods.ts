@@ -32,10 +32,10 @@ const EVENTS_LIMIT = 100;
 // biome-ignore lint/suspicious/noControlCharactersInRegex: it looks for control characters
 const CONTROL = /[\0-\x08\x0b-\x1f\x7f-\x9f]/;
 
-/** The configurations of the suite, each with the evil guest. */
+/** The configurations of the suite, each with the hostile guest. */
 type Kind = "usual" | "noHello" | "noCreate";
 
-/** A containerd whose pods all have the evil guest; one of them behaves honestly. */
+/** A containerd whose pods all have a hostile guest; one of them behaves honestly. */
 export class HostilePods {
   readonly #configs = new Map<Kind, string>();
   /** The events of all pods. */
@@ -71,18 +71,18 @@ export class HostilePods {
     return this.#honest;
   }
 
-  /** Creates a container in its own pod; `evil` selects its guest's behaviour. */
+  /** Creates a container in its own pod; `behaviour` selects its guest's behaviour. */
   task({
-    evil,
+    behaviour,
     config = "usual",
     ...streams
-  }: { evil?: string; config?: Kind } & Partial<TaskSettings>): Promise<Task> {
+  }: { behaviour?: string; config?: Kind } & Partial<TaskSettings>): Promise<Task> {
     this.#count += 1;
     return Task.create(this.client, {
       ...{ id: `p${this.#count}`, runtime: "io.containerd.hull.v2", args: ["sleep", "100000"] },
       configPath: this.#configs.get(config),
       edit: ({ process }) => {
-        if (evil !== undefined) process.env = [...(process.env ?? []), `HULL_EVIL=${evil}`];
+        if (behaviour !== undefined) process.env = [...(process.env ?? []), `HULL_BEHAVIOUR=${behaviour}`];
       },
       ...streams,
     });
@@ -138,7 +138,7 @@ export class HostilePods {
         hypervisor: {
           ...hypervisor,
           template: { enable: false },
-          kernel_params: ["hull_evil=silent:hello"],
+          kernel_params: ["hull_behaviour=silent:hello"],
         },
         agent: { boot_timeout: UNRESPONSIVE_TIMEOUT },
       },

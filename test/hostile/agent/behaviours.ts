@@ -1,6 +1,6 @@
 import { CALLS } from "./calls.ts";
-import type { Evil, Make } from "./evil.ts";
 import { FLOODS } from "./floods.ts";
+import type { HostileAgent, Make } from "./hostile-agent.ts";
 
 /** Behaviours that affect the guest itself. */
 const ENDS: Readonly<Record<string, Make>> = {
@@ -12,9 +12,9 @@ const ENDS: Readonly<Record<string, Make>> = {
       for (;;);
     },
   }),
-  "fills-memory": ({ evil }) => ({ begin: () => void fillMemory(evil) }),
+  "fills-memory": ({ agent }) => ({ begin: () => void fillMemory(agent) }),
   /** Closes the agent's only connection. */
-  "hangs-up": ({ evil }) => ({ begin: () => evil.hangUp() }),
+  "hangs-up": ({ agent }) => ({ begin: () => agent.hangUp() }),
 };
 
 /** All behaviours by name. */
@@ -25,10 +25,10 @@ export const BEHAVIOURS: Readonly<Record<string, Make>> = {
   ...ENDS,
 };
 
-async function fillMemory(evil: Evil): Promise<void> {
+async function fillMemory(agent: HostileAgent): Promise<void> {
   const taken: Uint8Array[] = [];
   for (;;) {
     taken.push(new Uint8Array(8 << 20).fill(1));
-    await evil.pause(1);
+    await agent.pause(1);
   }
 }

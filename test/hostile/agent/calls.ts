@@ -1,6 +1,6 @@
 import { deferred } from "../../../src/core/deferred.ts";
 import { type ErrorCode, HullError } from "../../../src/core/errors.ts";
-import type { Call, Make } from "./evil.ts";
+import type { Call, Make } from "./hostile-agent.ts";
 
 const never = new Promise<never>(() => undefined);
 const MOST = 0xffff_ffff_ffff_ffffn;

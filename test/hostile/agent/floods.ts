@@ -2,7 +2,7 @@ import { HOST_CID } from "../../../guest-agent/src/transport/host-cid.ts";
 import { deferred } from "../../../src/core/deferred.ts";
 import { HOST_PORT } from "../../../src/core/guest-ports.ts";
 import { FrameType, HEADER_LENGTH, writeHeader } from "../../../src/ttrpc/frame.ts";
-import type { Make, Setting } from "./evil.ts";
+import type { Make, Setting } from "./hostile-agent.ts";
 
 /** How long a flood lasts, by the guest's clock: the host must work during and after it. */
 const FLOOD_MS = 1_000;
@@ -19,18 +19,18 @@ const HELLO_STREAM = 1;
 
 /** Behaviours that send unsolicited data. */
 export const FLOODS: Readonly<Record<string, Make>> = {
-  "sends-garbage": ({ evil, sys }) => ({
-    begin: () => void flood(sys, () => evil.send(sys.random(RANDOM_BYTES))),
+  "sends-garbage": ({ agent, sys }) => ({
+    begin: () => void flood(sys, () => agent.send(sys.random(RANDOM_BYTES))),
   }),
   /** The header of a frame of 2 GiB. */
-  "announces-2-gib": ({ evil }) => ({ begin: () => void evil.send(frame(0x7fff_ffff, HELLO_STREAM, 0)) }),
+  "announces-2-gib": ({ agent }) => ({ begin: () => void agent.send(frame(0x7fff_ffff, HELLO_STREAM, 0)) }),
   /** Starts a frame of the maximum size and never finishes it. */
-  "half-a-frame": ({ evil }) => ({ begin: () => void evil.send(frame(4 << 20, HELLO_STREAM, 1)) }),
-  "answers-unopened-stream": ({ evil }) => ({ begin: () => void evil.send(frame(0, UNOPENED_STREAM, 0)) }),
+  "half-a-frame": ({ agent }) => ({ begin: () => void agent.send(frame(4 << 20, HELLO_STREAM, 1)) }),
+  "answers-unopened-stream": ({ agent }) => ({ begin: () => void agent.send(frame(0, UNOPENED_STREAM, 0)) }),
   /** Repeats the answer, of this many bytes, to a finished call. */
-  "answers-again": ({ evil, sys, argument }) => {
+  "answers-again": ({ agent, sys, argument }) => {
     const answer = frame(Number(argument), HELLO_STREAM, Number(argument));
-    return { begin: () => void flood(sys, () => evil.send(answer)) };
+    return { begin: () => void flood(sys, () => agent.send(answer)) };
   },
   /** Replaces each answer with undecodable bytes, from the first Stats call on. */
   "rubbish-answers": () => {
@@ -60,11 +60,11 @@ export const FLOODS: Readonly<Record<string, Make>> = {
       },
     };
   },
-  "fills-console": ({ evil, sys }) => ({
+  "fills-console": ({ agent, sys }) => ({
     begin: () =>
       void flood(sys, () => {
         sys.write(2, CONSOLE, 0, CONSOLE.length);
-        return evil.pause(0);
+        return agent.pause(0);
       }),
   }),
   /** Sends endlessly on every stream, even stdin. */
@@ -85,7 +85,7 @@ export const FLOODS: Readonly<Record<string, Make>> = {
    * Connects to the host, to the port on which it listened and to others, without using or closing the
    * connections.
    */
-  "dials-the-host": ({ evil, sys }) => ({ begin: () => void dial(sys, (ms) => evil.pause(ms)) }),
+  "dials-the-host": ({ agent, sys }) => ({ begin: () => void dial(sys, (ms) => agent.pause(ms)) }),
 };
 
 async function flood(sys: Pick<Setting["sys"], "monotonicMs">, step: () => Promise<void>): Promise<void> {

@@ -1,6 +1,6 @@
 /**
  * PID 1 of a compromised guest: the real agent, with its system calls, its server's handlers and its
- * connections controlled by `Evil`. These are replaced from outside, so that the product contains nothing of
+ * connections controlled by `HostileAgent`. These are replaced from outside, so that the product contains nothing of
  * this.
  */
 // biome-ignore lint/style/useNodejsImportProtocol: the C module of that name, not Node's
@@ -11,10 +11,10 @@ import type { ServiceDefinition } from "../../../src/ttrpc/definition.ts";
 import { type Handlers, Server } from "../../../src/ttrpc/server.ts";
 import type { Transport } from "../../../src/ttrpc/transport.ts";
 import { BEHAVIOURS } from "./behaviours.ts";
-import { Evil } from "./evil.ts";
+import { HostileAgent } from "./hostile-agent.ts";
 
 const log = consoleLog(sys);
-const evil = new Evil(sys, BEHAVIOURS);
+const agent = new HostileAgent(sys, BEHAVIOURS);
 const { register, serve } = Server.prototype;
 
 Server.prototype.register = function <D extends ServiceDefinition>(
@@ -23,11 +23,11 @@ Server.prototype.register = function <D extends ServiceDefinition>(
   handlers: Handlers<D>,
   options?: { as?: string[] },
 ): void {
-  register.call(this, definition, evil.handlers(handlers as Handlers<ServiceDefinition>), options);
+  register.call(this, definition, agent.handlers(handlers as Handlers<ServiceDefinition>), options);
 };
 
 Server.prototype.serve = function (this: Server, transport: Transport): void {
-  evil.connected(transport);
+  agent.connected(transport);
   serve.call(this, transport);
 };
 
@@ -35,5 +35,5 @@ sys.onUncaught((error) => {
   log("fatal", error instanceof Error ? `${error.message}\n${error.stack ?? ""}` : String(error));
   sys.reboot(sys.REBOOT_POWER_OFF);
 });
-boot(evil.sys, log, "evil");
+boot(agent.sys, log, "hostile");
 sys.run();

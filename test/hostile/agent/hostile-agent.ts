@@ -32,7 +32,7 @@ interface Behaviour {
 
 /** The input of a behaviour. */
 export interface Setting {
-  readonly evil: Evil;
+  readonly agent: HostileAgent;
   readonly sys: Sys;
   /** The container that selected the behaviour. */
   readonly containerId: string;
@@ -47,14 +47,14 @@ type Handler = (request: unknown, context: CallContext) => unknown;
 /**
  * Selected in the environment of a container or exec, or on the kernel's command line (for earlier calls).
  */
-const ENVIRONMENT = /^HULL_EVIL=(.*)$/;
-const COMMAND_LINE = /\bhull_evil=(\S+)/;
+const ENVIRONMENT = /^HULL_BEHAVIOUR=(.*)$/;
+const COMMAND_LINE = /\bhull_behaviour=(\S+)/;
 
 /**
- * Behaves as the real agent until a container or exec has `HULL_EVIL=<behaviour>[:<argument>]` in its
+ * Behaves as the real agent until a container or exec has `HULL_BEHAVIOUR=<behaviour>[:<argument>]` in its
  * environment; from that request on it has that behaviour, until another one is selected.
  */
-export class Evil {
+export class HostileAgent {
   /** The system calls for the real agent. */
   readonly sys: Sys;
   readonly #real: Sys;
@@ -150,7 +150,7 @@ export class Evil {
     const [name = "", argument = ""] = chosen.split(":");
     const behaviour = this.behaviours[name];
     if (!behaviour) throw new Error(`there is no behaviour ${name}`);
-    this.#behaviour = behaviour({ evil: this, sys: this.#real, containerId, argument });
+    this.#behaviour = behaviour({ agent: this, sys: this.#real, containerId, argument });
     this.#origin = origin;
     for (const waiting of this.#changed) waiting();
     this.#changed.clear();

@@ -25,7 +25,7 @@ export const HELLO = {
  * Returns an agent that answers with `handlers`, as the shim uses it: over a socket, bounded. `guest` is the
  * guest's end.
  */
-export async function evilAgent(
+export async function hostileAgent(
   t: TestContext,
   handlers: Handlers<typeof AgentDefinition>,
   requestTimeout = 60_000,
@@ -46,7 +46,7 @@ export async function evilAgent(
 }
 
 async function socketPair(t: TestContext): Promise<[Socket, Socket]> {
-  const directory = await mkdtemp(join(tmpdir(), "evil-agent-"));
+  const directory = await mkdtemp(join(tmpdir(), "hull-hostile-agent-"));
   const server = createServer().listen(join(directory, "socket"));
   await once(server, "listening");
   const near = connect(join(directory, "socket"));
