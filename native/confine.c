@@ -25,7 +25,7 @@
 #endif
 
 /* RLIMIT_NPROC: processes and threads of the pod's user, as in src/host/process-user.ts. */
-#define MAX_PROCESSES 4096
+#define MAX_USER_PROCESSES 4096
 
 #define COUNT(ARRAY) (sizeof(ARRAY) / sizeof(*(ARRAY)))
 
@@ -94,8 +94,8 @@ static int limit_processes(void) {
   struct rlimit limit;
   if (getrlimit(RLIMIT_NPROC, &limit))
     return -1;
-  if (limit.rlim_max > MAX_PROCESSES)
-    limit.rlim_max = MAX_PROCESSES;
+  if (limit.rlim_max > MAX_USER_PROCESSES)
+    limit.rlim_max = MAX_USER_PROCESSES;
   if (limit.rlim_cur > limit.rlim_max)
     limit.rlim_cur = limit.rlim_max;
   return setrlimit(RLIMIT_NPROC, &limit);

@@ -1,4 +1,4 @@
-/* Reduces the memory of a shim where Node has no function for it. giveBack() returns to the kernel what V8
+/* Reduces the memory of a shim where Node has no function for it. releaseFreePages() returns to the kernel what V8
  * and malloc keep for later (src/shim/idle-memory.ts decides when). text() returns a string without a copy
  * in memory.
  *
@@ -24,8 +24,8 @@ extern void low_memory(isolate *) __asm__("_ZN2v87Isolate21LowMemoryNotification
 extern napi_status node_api_create_external_string_latin1(napi_env, char *, size_t, napi_finalize, void *,
                                                           napi_value *, bool *) __attribute__((weak));
 
-/* giveBack(): collects garbage, then returns the free pages of both heaps. */
-static napi_value give_back(napi_env env, napi_callback_info info) {
+/* releaseFreePages(): collects garbage, then returns the free pages of both heaps. */
+static napi_value release_free_pages(napi_env env, napi_callback_info info) {
   (void)env;
   (void)info;
   if (current_isolate != NULL && low_memory != NULL)
@@ -71,7 +71,7 @@ static napi_value text(napi_env env, napi_callback_info info) {
 
 NAPI_MODULE_INIT() {
   const napi_property_descriptor functions[] = {
-      {.utf8name = "giveBack", .method = give_back, .attributes = napi_enumerable},
+      {.utf8name = "releaseFreePages", .method = release_free_pages, .attributes = napi_enumerable},
       {.utf8name = "text", .method = text, .attributes = napi_enumerable},
   };
   if (napi_define_properties(env, exports, sizeof(functions) / sizeof(*functions), functions) != napi_ok)

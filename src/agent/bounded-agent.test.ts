@@ -206,17 +206,17 @@ const breaches: [string, (agent: BoundedAgent) => Promise<unknown>, RegExp][] = 
   ["endless statistics", (agent) => agent.stats("c1", none), /statistics of c1 of 2000000 characters/],
 ];
 
-for (const [what, call, told] of breaches) {
+for (const [what, call, message] of breaches) {
   test(`a protocol violation is logged and ends the pod: ${what}`, async (t) => {
     const { connecting, warnings } = await hostileAgent(t, {
       waitProcess: () => ({ ...EXIT, exitStatus: 4242 }),
       statsContainer: () => ({ cgroupFiles: {}, netDev: "x".repeat(2_000_000) }),
     });
     const agent = await connecting;
-    await assert.rejects(call(agent), { code: "DataLoss", message: told });
-    assert.match((await agent.lost).message, told);
+    await assert.rejects(call(agent), { code: "DataLoss", message: message });
+    assert.match((await agent.lost).message, message);
     assert.equal(warnings.length, 1);
-    assert.match(warnings[0] ?? "", told);
+    assert.match(warnings[0] ?? "", message);
     await assert.rejects(agent.start(ref, none), { code: "Unavailable" });
   });
 }

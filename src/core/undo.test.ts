@@ -21,14 +21,14 @@ test("a failure to undo is appended to the cause, whose class stays", async () =
 test("an undo that exceeds its timeout is abandoned", async (t) => {
   t.mock.timers.enable({ apis: ["setTimeout"] });
   const hangs = () => new Promise<void>(() => undefined);
-  let told: unknown;
+  let reported: unknown;
   const undoing = undo(unavailable("no source"), hangs).then((error) => {
-    told = error;
+    reported = error;
   });
   t.mock.timers.tick(15_000);
   await Promise.resolve();
-  assert.equal(told, undefined);
+  assert.equal(reported, undefined);
   t.mock.timers.tick(1_000);
   await undoing;
-  assert.match(String(told), /no source; undoing it failed: undo it: timed out after 16000 ms/);
+  assert.match(String(reported), /no source; undoing it failed: undo it: timed out after 16000 ms/);
 });

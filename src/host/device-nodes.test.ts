@@ -12,7 +12,7 @@ import { Deadline } from "../core/deadline.ts";
 import { DeviceNodes } from "./device-nodes.ts";
 import { mountsBelow } from "./mount.ts";
 import { O_PATH } from "./mount-addon.ts";
-import { dropTo } from "./process-user.ts";
+import { dropPrivileges } from "./process-user.ts";
 import { run } from "./run.ts";
 
 const USER = { id: 1_500_000_002 };
@@ -54,7 +54,10 @@ test("the user can neither write to a read-only node nor make it writable", asyn
   const nodes = await DeviceNodes.create(join(root, "dev"), USER, [], new MemoryLedger(), deadline);
   const tries = async (node: string) => {
     const script = "(: <$1) && echo read; (: >$1) && echo write; chmod 666 $1 && echo change; true";
-    const output = await run(["setpriv", ...dropTo(USER), "--", "sh", "-c", script, "sh", node], deadline);
+    const output = await run(
+      ["setpriv", ...dropPrivileges(USER), "--", "sh", "-c", script, "sh", node],
+      deadline,
+    );
     return output.trim().split("\n");
   };
   assert.deepEqual(await tries(await nodes.add("r", "/dev/full", false, deadline)), ["read"]);
@@ -74,7 +77,7 @@ test("a removed node cannot be opened through a descriptor of its directory", as
     const place = await open(await nodes.add("disk", "/dev/full", writable, deadline), O_PATH);
     t.after(() => place.close());
     const opened = () => {
-      const argv = [...dropTo(USER), "--", "sh", "-c", "(: </proc/self/fd/3) && echo opened"];
+      const argv = [...dropPrivileges(USER), "--", "sh", "-c", "(: </proc/self/fd/3) && echo opened"];
       const { stdout } = spawnSync("setpriv", argv, { stdio: ["ignore", "pipe", "ignore", place.fd] });
       return stdout.toString();
     };

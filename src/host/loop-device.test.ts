@@ -58,7 +58,7 @@ test("a device that a VMM detaches keeps its file and its number until it is det
 
 test("a device that another process has open keeps its file and its record until it is closed", async (t) => {
   const loop = await attachLoop(image, false, { ledger, mounts }, within(30_000));
-  const letGo = await holdOpen(t, loop.path);
+  const release = await holdOpen(t, loop.path);
   const soon = Deadline.after(100);
   await assert.rejects(loop.detach(soon), {
     message: /^detach \/dev\/loop\d+, which another process has open: /,
@@ -66,7 +66,7 @@ test("a device that another process has open keeps its file and its record until
   soon.dispose();
   assert.deepEqual(await attached(), [loop.path, "0"]);
   assert.deepEqual(ledger.resources, [{ kind: "loop", file: image, device: loop.path }]);
-  letGo();
+  release();
   await loop.detach(within(30_000));
   assert.deepEqual([await attached(), ledger.resources], [[""], []]);
 });
@@ -104,12 +104,12 @@ test("a device that a killed losetup attached is detached; if that fails it stay
     const script = `#!/bin/sh\n${losetup} "$@"\ncase $1 in ${killed}) kill -KILL $$; esac\n`;
     await writeFile(join(directory, "losetup"), script, { mode: 0o755 });
     process.env.PATH = `${directory}:${path}`;
-    const told = await attachLoop(image, false, { ledger, mounts }, within(30_000)).then(
+    const error = await attachLoop(image, false, { ledger, mounts }, within(30_000)).then(
       () => "",
       (error: Error) => error.message,
     );
     process.env.PATH = path;
-    return told;
+    return error;
   };
   assert.match(
     await attach("--find"),

@@ -37,12 +37,17 @@ export async function attachLoop(
     const handle = await open(path);
     held = handle;
     await run(["losetup", "--detach", path], deadline);
+    // FileHandle.close() resolves at once if an earlier call is still closing.
+    let closing: Promise<void> | undefined;
     const detach = async (by: Deadline) => {
       // Only when all others have closed it: a process that has it open would see the next user's file.
-      await pollUntil(() => handle.fd < 0 || mounts.detachLoop(handle.fd), by).catch((error: unknown) => {
-        throw HullError.wrap(`detach ${path}, which another process has open`, error);
-      });
-      await by.race(handle.close());
+      await pollUntil(() => closing !== undefined || mounts.detachLoop(handle.fd), by).catch(
+        (error: unknown) => {
+          throw HullError.wrap(`detach ${path}, which another process has open`, error);
+        },
+      );
+      closing ??= handle.close();
+      await by.race(closing);
       await entry.forget();
     };
     return { path, detach };

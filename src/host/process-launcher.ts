@@ -17,7 +17,7 @@ import {
   ROLE_MARK,
   startTimeOf,
 } from "./proc.ts";
-import { dropTo, MOST_OF_A_USER, type ProcessUser } from "./process-user.ts";
+import { dropPrivileges, MAX_USER_PROCESSES, type ProcessUser } from "./process-user.ts";
 import { lastLines, RingBuffer } from "./ring-buffer.ts";
 import { scrubbedEnvironment } from "./run.ts";
 import { StreamMatcher } from "./stream-matcher.ts";
@@ -140,11 +140,11 @@ export async function launch(spec: LaunchSpec, ledger: Ledger): Promise<HostProc
 }
 
 async function spawnChild(spec: LaunchSpec, program: string, pathFds: number[]): Promise<ChildProcess> {
-  const privileges = spec.user ? dropTo(spec.user) : ["--no-new-privs"];
+  const privileges = spec.user ? dropPrivileges(spec.user) : ["--no-new-privs"];
   const argv = ["setpriv", "--pdeathsig", "KILL", ...privileges, "--", program, ...spec.argv.slice(1)];
   // Without a cgroup limit, nothing else bounds how many of the host's PIDs a pod's user can take.
   if (spec.user) {
-    const most = Math.min(MOST_OF_A_USER, await limitOf("self", "processes"));
+    const most = Math.min(MAX_USER_PROCESSES, await limitOf("self", "processes"));
     argv.unshift("prlimit", `--nproc=${most}`, "--");
   }
   if (spec.netns !== undefined) argv.unshift("nsenter", `--net=${spec.netns}`, "--");

@@ -65,7 +65,7 @@ export async function moveProcess(pid: number, directory: string): Promise<void>
 }
 
 /** Moves a process to the cgroup that the caller of `hostHierarchies` had, or to the root if that is gone. */
-export async function moveHome(pid: number, { own, mount }: Hierarchy): Promise<void> {
+export async function moveToOwnCgroup(pid: number, { own, mount }: Hierarchy): Promise<void> {
   await moveProcess(pid, own).catch((error) => {
     if (errnoOf(error) !== "ENOENT") throw error;
     return moveProcess(pid, mount);
@@ -80,7 +80,7 @@ export async function evacuate(hierarchy: Hierarchy, directory: string): Promise
   const pids = (list ?? "").split("\n").filter(Boolean);
   const { own, mount } = hierarchy;
   for (const pid of pids.map(Number)) {
-    await moveHome(pid, { ...hierarchy, own: own === directory ? mount : own });
+    await moveToOwnCgroup(pid, { ...hierarchy, own: own === directory ? mount : own });
   }
 }
 

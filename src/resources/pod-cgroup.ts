@@ -12,8 +12,8 @@ import {
   hasGroups,
   levels,
   makeGroup,
-  moveHome,
   moveProcess,
+  moveToOwnCgroup,
   removeGroup,
 } from "./cgroup-tree.ts";
 import { type Hierarchy, hierarchies } from "./hierarchies.ts";
@@ -85,7 +85,7 @@ export class PodCgroup {
 
   /** Moves this process back to its original cgroup, which may take 10 to 20 ms. */
   async leave(): Promise<void> {
-    for (const hierarchy of this.hierarchies) await moveHome(process.pid, hierarchy);
+    for (const hierarchy of this.hierarchies) await moveToOwnCgroup(process.pid, hierarchy);
   }
 
   /** Runs a step while this process is outside of the cgroup, so that the pod is not charged for it. */

@@ -41,11 +41,11 @@ test("a loop device that the VMM does not close is kept for the container until 
     log,
   });
   const plugged = await disks.plug({ source: { path: image, image: true }, readOnly: false }, within(30_000));
-  const letGo = await holdOpen(t, device);
+  const release = await holdOpen(t, device);
   const kept = [{ kind: "loop", file: image, device }];
   await plugged.unplug();
   assert.deepEqual([logged, ledger.resources], [["disk: its loop device stays until the VM ends"], kept]);
-  letGo();
+  release();
   exited.resolve({ reason: "it was killed", requested: false, console: "", stderr: "" });
   await untilEnd.dispose(within(30_000));
   assert.deepEqual(ledger.resources, []);

@@ -25,7 +25,7 @@ import { EventPublisher } from "./events/publisher.ts";
 import { fromHealth, fromPodEvent } from "./events/task-events.ts";
 import { loadMemoryAddon, returnMemoryWhenIdle } from "./idle-memory.ts";
 import { openProcessIo } from "./io/host-io.ts";
-import { reportReady, whenAbandoned } from "./launcher-pipes.ts";
+import { onLauncherKilled, reportReady } from "./launcher-pipes.ts";
 import { createLog, type Log } from "./log/log.ts";
 import { logLevel, PodConfig } from "./pod-config.ts";
 import { Retirement } from "./retirement.ts";
@@ -113,7 +113,7 @@ export class Daemon {
     for (const signal of ["SIGTERM", "SIGINT"] as const) {
       process.on(signal, () => void daemon.end().then(() => process.exit(0)));
     }
-    whenAbandoned(INHERITED.launcher, () => {
+    onLauncherKilled(INHERITED.launcher, () => {
       daemon.#log.warn({}, "shim: start was killed before containerd knew of this shim: exiting");
       void daemon.end().then(() => process.exit(0));
     });

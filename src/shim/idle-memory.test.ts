@@ -14,13 +14,13 @@ function work(): void {
   for (let i = 0; i < 2_000_000; i++) living[i % 50_000] = { i, text: [i] };
 }
 
-function youngMib(): number {
+function youngGenerationMib(): number {
   const young = getHeapSpaceStatistics().find(({ space_name }) => space_name === "new_space");
   return (young?.physical_space_size ?? Number.NaN) / MIB;
 }
 
 test("memory is returned after each burst of work", async () => {
-  const { giveBack } = loadMemoryAddon(addon);
+  const { releaseFreePages } = loadMemoryAddon(addon);
   let report: (mib: { before: number; after: number }) => void;
   const next = () =>
     new Promise<{ before: number; after: number }>((resolve) => {
@@ -28,10 +28,10 @@ test("memory is returned after each burst of work", async () => {
     });
   const idle = returnMemoryWhenIdle(
     {
-      giveBack: () => {
-        const before = youngMib();
-        giveBack();
-        report({ before, after: youngMib() });
+      releaseFreePages: () => {
+        const before = youngGenerationMib();
+        releaseFreePages();
+        report({ before, after: youngGenerationMib() });
       },
     },
     20,

@@ -5,7 +5,7 @@ import { loadAddon } from "../host/addon.ts";
 /** The functions of native/memory.c. */
 export interface MemoryAddon {
   /** Collects all garbage and returns free pages to the kernel. Takes about 20 ms in a shim. */
-  giveBack(): void;
+  releaseFreePages(): void;
   /** Returns an ASCII file's text, mapped: the file must never change. Undefined if it cannot be mapped. */
   text(path: string): string | undefined;
 }
@@ -31,7 +31,7 @@ const KEEP_BYTECODE = "--bytecode-old-age=5";
  * calls, such as State, cost one round for many of them, not one each.
  */
 export function returnMemoryWhenIdle(
-  addon: Pick<MemoryAddon, "giveBack">,
+  addon: Pick<MemoryAddon, "releaseFreePages">,
   idleMs = IDLE_MS,
 ): { stop(): void } {
   // Baseline code takes 0.3 MiB; hot functions are optimised without it. Set here, since with V8 flags on the command
@@ -40,12 +40,12 @@ export function returnMemoryWhenIdle(
   setFlagsFromString("--flush-baseline-code");
   const timer = setTimeout(() => {
     setFlagsFromString(KEEP_NO_BYTECODE);
-    addon.giveBack();
+    addon.releaseFreePages();
     setFlagsFromString(KEEP_BYTECODE);
   }, idleMs).unref();
   const observer = new PerformanceObserver((list) => {
     // Full collections do not count: the addon causes some, and V8 does some in an idle process.
-    if (list.getEntries().some(isYoung)) timer.refresh();
+    if (list.getEntries().some(isMinorCollection)) timer.refresh();
   });
   observer.observe({ entryTypes: ["gc"] });
   return {
@@ -56,7 +56,7 @@ export function returnMemoryWhenIdle(
   };
 }
 
-function isYoung(entry: PerformanceEntry): boolean {
+function isMinorCollection(entry: PerformanceEntry): boolean {
   const { detail } = entry as PerformanceEntry & { detail?: { kind?: number } };
   return detail?.kind === constants.NODE_PERFORMANCE_GC_MINOR;
 }

@@ -6,7 +6,7 @@ import { errnoOf } from "../core/errors.ts";
  * Calls `abandoned` if the launcher exits (containerd kills it with its client) without a byte on descriptor `fd`,
  * which it writes once containerd has the address: nobody would ever call this shim, and its id would stay in use.
  */
-export function whenAbandoned(fd: number, abandoned: () => void): void {
+export function onLauncherKilled(fd: number, abandoned: () => void): void {
   const launcher = new Socket({ fd, readable: true, writable: false });
   launcher.once("data", () => launcher.destroy());
   launcher.once("end", abandoned);
@@ -18,7 +18,7 @@ export function reportReady(fd: number): void {
   try {
     writeSync(fd, "\n");
   } catch (error) {
-    if (errnoOf(error) !== "EPIPE") throw error; // a launcher that was killed: see `whenAbandoned`
+    if (errnoOf(error) !== "EPIPE") throw error; // a launcher that was killed: see `onLauncherKilled`
   } finally {
     closeSync(fd);
   }

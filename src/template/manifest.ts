@@ -78,13 +78,16 @@ export async function checkTemplate(directory: string, key: string): Promise<Che
     return { manifest: await checkDirectory(directory, key, identity), identity };
   } catch (error) {
     // Discarding renames the directory before it removes files: such a template is gone, not damaged.
-    if (await isThere(directory, identity)) throw error;
+    if (await isSameDirectory(directory, identity)) throw error;
     throw new HullError("NotFound", `template ${directory}: it was discarded meanwhile`, { cause: error });
   }
 }
 
 /** Returns whether `directory` still is that directory. */
-export async function isThere(directory: string, { ino, mtimeMs }: DirectoryIdentity): Promise<boolean> {
+export async function isSameDirectory(
+  directory: string,
+  { ino, mtimeMs }: DirectoryIdentity,
+): Promise<boolean> {
   const found = await lstat(directory).catch(ignoring("ENOENT"));
   return found?.ino === ino && found.mtimeMs === mtimeMs;
 }

@@ -9,7 +9,7 @@ import {
   checkTemplate,
   type DirectoryIdentity,
   HITS_FILE,
-  isThere,
+  isSameDirectory,
   type Manifest,
   requirePrivate,
 } from "./manifest.ts";
@@ -66,7 +66,7 @@ export class TemplateStore {
 
   /** Returns whether the template still exists. Other processes may discard it at any time. */
   async has({ path, identity }: Template): Promise<boolean> {
-    return await isThere(path, identity);
+    return await isSameDirectory(path, identity);
   }
 
   /** Counts a clone; does nothing if the template was discarded meanwhile. */

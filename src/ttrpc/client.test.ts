@@ -148,7 +148,7 @@ const breaches: [string, string, RegExp][] = [
   ["a status that gRPC does not have", "00000004 00000001 02 00 0a020863", /Echo: a status of code 99/],
 ];
 
-for (const [what, frame, told] of breaches) {
+for (const [what, frame, reason] of breaches) {
   test(`a server that violates the protocol loses the connection at once: ${what}`, async () => {
     const { client, connection, near, peer } = connect();
     const calls = [client.echo(message), client.collect().finish()];
@@ -160,9 +160,9 @@ for (const [what, frame, told] of breaches) {
     for (const outcome of await outcomes) {
       assert.equal(outcome.status, "rejected");
       fails("Unavailable", /connection to the guest agent is lost: /)(outcome.reason);
-      assert.match(outcome.reason.message, told);
+      assert.match(outcome.reason.message, reason);
     }
-    assert.match((await connection.closed)?.message ?? "", told);
+    assert.match((await connection.closed)?.message ?? "", reason);
   });
 }
 

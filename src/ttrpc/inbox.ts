@@ -49,7 +49,7 @@ export class Inbox<T> implements AsyncIterableIterator<T> {
   end(): void {
     if (this.#ended) return;
     this.#ended = true;
-    this.#unhold();
+    this.#release();
     for (const reader of this.#readers.splice(0)) reader.resolve({ done: true, value: undefined });
   }
 
@@ -57,7 +57,7 @@ export class Inbox<T> implements AsyncIterableIterator<T> {
   fail(error: Error): void {
     if (this.#ended) return;
     this.#ended = true;
-    this.#unhold();
+    this.#release();
     const readers = this.#readers.splice(0);
     if (readers.length === 0) this.#error = error;
     for (const [index, reader] of readers.entries()) {
@@ -70,7 +70,7 @@ export class Inbox<T> implements AsyncIterableIterator<T> {
     const first = this.#messages.shift();
     if (first) {
       this.#bytes -= first.bytes;
-      if (this.#stall !== undefined && !this.#full) this.#unhold();
+      if (this.#stall !== undefined && !this.#full) this.#release();
       return Promise.resolve({ done: false, value: first.message });
     }
     if (this.#error) {
@@ -114,7 +114,7 @@ export class Inbox<T> implements AsyncIterableIterator<T> {
     else this.#stall = setTimeout(giveUp, STALL_MS);
   }
 
-  #unhold(): void {
+  #release(): void {
     clearTimeout(this.#stall);
     this.#stall = undefined;
     this.#channel.release(this);

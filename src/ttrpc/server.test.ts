@@ -97,12 +97,12 @@ test("a frame that is too large to be skipped ends the connection", async () => 
   peer.bytes(bytes("01000000 00000001 01 00"));
   assert.match((await peer.settle())[0] ?? "", /^1 response 8 message of 16777216 bytes/);
   assert.equal(near.closed, false);
-  const { peer: garbage, near: end, reports: told } = start(echo);
+  const { peer: garbage, near: end, reports: other } = start(echo);
   garbage.bytes(bytes("7fffffff 00000001 01 00"));
   await garbage.settle();
   assert.ok(end.closed, "2 GiB are awaited");
   assert.deepEqual(reports, []);
-  assert.match(told[0] ?? "", /announces a frame of 2147483647 bytes, more than ttrpc allows/);
+  assert.match(other[0] ?? "", /announces a frame of 2147483647 bytes, more than ttrpc allows/);
 });
 
 test("an error of a handler becomes a status; one that is not a HullError is reported", async () => {

@@ -8,7 +8,7 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, beforeEach, it } from "node:test";
 import { pollUntil } from "../../src/core/poll-until.ts";
-import { Cri, type CriContainer, type CriPod, IDLE, isJustEnding } from "../testkit/cri.ts";
+import { Cri, type CriContainer, type CriPod, IDLE, isStopping } from "../testkit/cri.ts";
 import { assertNoLeaks, snapshot } from "../testkit/leaks.ts";
 import { podProcesses } from "../testkit/pod-processes.ts";
 import { within } from "../testkit/within.ts";
@@ -27,7 +27,7 @@ const STOP_LIMIT_MS = 60_000;
  */
 async function mayTimeOut(call: Promise<unknown>): Promise<void> {
   await call.catch((error: Error) => {
-    if (!/deadline|cancell?ed|timed out after/i.test(error.message) && !isJustEnding(error)) throw error;
+    if (!/deadline|cancell?ed|timed out after/i.test(error.message) && !isStopping(error)) throw error;
   });
 }
 

@@ -10,7 +10,7 @@ export function cgroupPath(name: string): string {
 }
 
 /** Returns whether a cgroup belongs to a test of this process, or is below one that does. */
-export function isOfThisTest(path: string): boolean {
+export function belongsToThisTest(path: string): boolean {
   return path.split("/").some((name) => name.startsWith("hull-") && name.endsWith(`-${process.pid}`));
 }
 

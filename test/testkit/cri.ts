@@ -83,7 +83,7 @@ export class Cri {
  * Whether containerd refused to stop a container because it was closing the task's connection; a retry
  * succeeds.
  */
-export function isJustEnding(error: Error): boolean {
+export function isStopping(error: Error): boolean {
   return error.message.endsWith("ttrpc: closed");
 }
 
@@ -207,7 +207,7 @@ export class CriContainer {
    */
   async remove(): Promise<void> {
     await this.stop().catch(async (error: Error) => {
-      if (!isJustEnding(error)) throw error;
+      if (!isStopping(error)) throw error;
       await this.exited();
     });
     if ((await this.status()).state === ContainerState.CONTAINER_RUNNING) await this.exited();

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { readlink } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
-import { isOfThisTest } from "./cgroup.ts";
+import { belongsToThisTest } from "./cgroup.ts";
 import { cgroups, directoryEntries, links, mounts, processes, unixSockets } from "./resources.ts";
 
 /** Which resources are counted. */
@@ -63,7 +63,7 @@ export async function snapshot(scope: LeakScope): Promise<Set<string>> {
     if (pod.startsWith(`${namespace}/`)) found.add(`user ${link} of ${pod}`);
   }
   for (const path of await cgroups()) {
-    if (ours(path.slice(0, path.lastIndexOf("/"))) || isOfThisTest(path)) found.add(`cgroup ${path}`);
+    if (ours(path.slice(0, path.lastIndexOf("/"))) || belongsToThisTest(path)) found.add(`cgroup ${path}`);
   }
   if (exclusive) for (const link of await links()) found.add(`link ${link}`);
   return found;

@@ -20,7 +20,7 @@ import { TokenTable } from "../stdio/tokens.ts";
 import type { Sys } from "../sys.ts";
 import { AgentPort } from "../transport/agent-port.ts";
 import { HostCall } from "../transport/host-call.ts";
-import { becomesTemplate, clearFreeMemory } from "./free-memory.ts";
+import { clearFreeMemory, willBeTemplate } from "./free-memory.ts";
 import { prepareGuest } from "./guest.ts";
 import { loadModules, readModuleList } from "./modules.ts";
 import { mountAll } from "./mounts.ts";
@@ -59,7 +59,7 @@ export function boot(sys: Sys, log: Log, version: string): void {
     started: ({ forwardToken }) => forward.allow(forwardToken),
   });
   const call = new HostCall(sys, HOST_PORT, (fd) => port.take(fd));
-  if (becomesTemplate(sys)) clearFreeMemory(sys);
+  if (willBeTemplate(sys)) clearFreeMemory(sys);
   log("info", `ready after ${sys.monotonicMs().toFixed(0)} ms, ${residentKib(sys)} KiB resident`);
 }
 

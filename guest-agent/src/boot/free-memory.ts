@@ -10,7 +10,7 @@ const MARGIN_MIB = 4;
 const MOST_MIB = 192;
 
 /** Returns whether this VM will be saved as a template. */
-export function becomesTemplate(sys: Sys): boolean {
+export function willBeTemplate(sys: Sys): boolean {
   return readText(sys, "/proc/cmdline").trim().split(" ").includes(TEMPLATE_PARAMETER);
 }
 

@@ -46,10 +46,10 @@ async function withPipes(
   const pipes = openPipes(sys, io.wanted);
   try {
     const pid = await start(pipes.child, undefined);
-    io.attach(pipes.ours);
+    io.attach(pipes.own);
     return pid;
   } catch (error) {
-    closeEndpoints(sys, pipes.ours);
+    closeEndpoints(sys, pipes.own);
     throw error;
   } finally {
     closeChildEnds(sys, pipes);

@@ -12,25 +12,25 @@ export type Endpoints = Partial<Record<StreamName, number>>;
 interface Pipes {
   /** Descriptors 0, 1 and 2 of the process; -1: /dev/null. */
   child: [number, number, number];
-  ours: Endpoints;
+  own: Endpoints;
 }
 
 /** Opens a pipe for each wanted stream. On failure nothing is left open. */
 export function openPipes(sys: Sys, wanted: ReadonlySet<StreamName>): Pipes {
-  const pipes: Pipes = { child: [-1, -1, -1], ours: {} };
+  const pipes: Pipes = { child: [-1, -1, -1], own: {} };
   try {
     for (const [index, name] of STREAMS.entries()) {
       if (!wanted.has(name)) continue;
       const [read, write] = sys.pipe();
       const [theirs, mine] = name === "stdin" ? [read, write] : [write, read];
       pipes.child[index] = theirs;
-      pipes.ours[name] = mine;
+      pipes.own[name] = mine;
       // The program gets an ordinary, blocking descriptor; the two ends of a pipe have separate flags.
       sys.setNonblock(theirs, false);
     }
   } catch (error) {
     closeChildEnds(sys, pipes);
-    closeEndpoints(sys, pipes.ours);
+    closeEndpoints(sys, pipes.own);
     throw error;
   }
   return pipes;

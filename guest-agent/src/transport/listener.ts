@@ -41,7 +41,7 @@ export class Listener {
       for (let count = 0; count < MAX_PER_TURN && !this.#closed; count++) {
         const connection = this.#accept();
         if (connection < 0) return;
-        if (this.#isOfHost(connection)) this.#onConnection(connection);
+        if (this.#isFromHost(connection)) this.#onConnection(connection);
         else this.#sys.close(connection);
       }
     });
@@ -62,7 +62,7 @@ export class Listener {
     }
   }
 
-  #isOfHost(connection: number): boolean {
+  #isFromHost(connection: number): boolean {
     try {
       const cid = this.#sys.peerCid(connection);
       if (cid === HOST_CID) return true;

@@ -1,5 +1,5 @@
 import { PathAccess } from "../../host/path-access.ts";
-import { dropTo } from "../../host/process-user.ts";
+import { dropPrivileges } from "../../host/process-user.ts";
 import { findProgram } from "../../host/program.ts";
 import { run } from "../../host/run.ts";
 import { type Check, messageOf } from "./finding.ts";
@@ -15,7 +15,7 @@ export const rootless: Check = async ({ config, installation, path, deadline }) 
     const vmm = await findProgram("hypervisor.path", hypervisor.path, { installation, path });
     await access.addFile(vmm, "execute");
     for (const file of [hypervisor.kernel, hypervisor.initrd]) await access.addFile(file);
-    await run(["setpriv", ...dropTo(user), "--", "true"], deadline);
+    await run(["setpriv", ...dropPrivileges(user), "--", "true"], deadline);
     return [{ name, status: "ok", detail: `the VMM runs as a user with an id from ${user.id} up` }];
   } catch (thrown) {
     const advice =

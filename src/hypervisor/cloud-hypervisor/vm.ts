@@ -78,7 +78,7 @@ export class CloudHypervisorVm implements Vm {
         const { bdf } = await add();
         this.log("device hot-plugged", { id, bdf });
       } catch (error) {
-        if (mayBeDone(error)) await this.#undoPlug(id);
+        if (mayHaveTakenEffect(error)) await this.#undoPlug(id);
         throw error;
       }
       let removal: Promise<void> | undefined;
@@ -132,7 +132,7 @@ export class CloudHypervisorVm implements Vm {
     try {
       await call();
     } catch (error) {
-      this.#doubtful = mayBeDone(error);
+      this.#doubtful = mayHaveTakenEffect(error);
       throw error;
     }
     if (!this.#state.is("ended")) this.#state.transition(to);
@@ -220,7 +220,7 @@ export class CloudHypervisorVm implements Vm {
 }
 
 /** Returns whether a failed call may have been carried out. */
-function mayBeDone(error: unknown): boolean {
+function mayHaveTakenEffect(error: unknown): boolean {
   return ["Unavailable", "DeadlineExceeded", "Canceled", "ResourceExhausted"].includes(
     HullError.from(error).code,
   );

@@ -18,10 +18,10 @@ async function booting(request: Partial<SandboxRequest> = {}) {
 test("the guest gets the pod's settings, and the helpers enter the pod's cgroup", async () => {
   const { boot, around, vm } = await booting({ hostname: "web", sysctls: { "net.core.somaxconn": "9" } });
   const agent = new FakeAgent();
-  const told: SandboxSettings[] = [];
-  agent.startSandbox = async (settings) => void told.push(settings);
+  const received: SandboxSettings[] = [];
+  agent.startSandbox = async (settings) => void received.push(settings);
   assert.equal(await startAgent(boot, around.value, vm, async () => agent), agent);
-  assert.deepEqual(told, [
+  assert.deepEqual(received, [
     {
       hostname: "web",
       shares: [{ tag: "hull", target: "/run/hull/shared", readOnly: false }],
