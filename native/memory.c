@@ -1,6 +1,6 @@
-/* Reduces the memory of a shim where Node has no function for it. releaseFreePages() returns to the kernel what V8
- * and malloc keep for later (src/shim/idle-memory.ts decides when). text() returns a string without a copy
- * in memory.
+/* Reduces the memory of a shim where Node has no function for it. releaseFreePages() returns to the kernel
+ * what V8 and malloc keep for later (src/shim/idle-memory.ts decides when). text() returns a string without a
+ * copy in memory.
  *
  * The V8 functions are in its public interface (v8-isolate.h), which is C++: they are declared here by
  * their names in the Itanium C++ ABI, so that the build needs no C++ compiler. All are weak, so that a
