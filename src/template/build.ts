@@ -10,9 +10,9 @@ import { findByMark } from "../host/proc.ts";
 import { StreamMatcher } from "../host/stream-matcher.ts";
 import { consoleTail } from "../hypervisor/console-tail.ts";
 import type { Hypervisor, Vm, VmSpec } from "../hypervisor/hypervisor.ts";
-import { templateFacts } from "./key.ts";
 import { writeManifest } from "./manifest.ts";
 import type { Template, TemplateStore } from "./store.ts";
+import { templateFacts } from "./template-key.ts";
 
 /**
  * The environment mark (host/process-launcher.ts) of a builder's VMM: the store's path, which cannot be a pod's

@@ -3,7 +3,7 @@ import { constants, type Stats } from "node:fs";
 import { chmod, lstat, open, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { HullError, ignoring } from "../core/errors.ts";
-import { TEMPLATE_FORMAT, type TemplateFacts } from "./key.ts";
+import { TEMPLATE_FORMAT, type TemplateFacts } from "./template-key.ts";
 
 /** The name of the manifest in a template's directory. */
 const MANIFEST_FILE = "manifest.json";

@@ -19,10 +19,10 @@ import { FakeHypervisor, FakeVm } from "../../test/testkit/fake-hypervisor.ts";
 import { Deadline } from "../core/deadline.ts";
 import { unavailable } from "../core/errors.ts";
 import type { VmSpec } from "../hypervisor/hypervisor.ts";
-import { templateKey } from "./key.ts";
 import { HITS_FILE } from "./manifest.ts";
 import { type Template, TemplateStore } from "./store.ts";
 import { obtainTemplate, TemplateUse } from "./template.ts";
+import { templateKey } from "./template-key.ts";
 
 let root: string;
 let directory: string;

@@ -2,8 +2,8 @@ import { type ErrorCode, HullError, resourceExhausted } from "../core/errors.ts"
 import { freeMib } from "../host/free-space.ts";
 import type { Hypervisor, VmSpec } from "../hypervisor/hypervisor.ts";
 import { type BuildContext, buildTemplate } from "./build.ts";
-import { templateKey } from "./key.ts";
 import { type Template, TemplateStore } from "./store.ts";
+import { templateKey } from "./template-key.ts";
 
 /** `hypervisor.template` of the configuration. */
 interface TemplateSettings {
