@@ -21,8 +21,8 @@ export async function bootSandbox(
 ): Promise<Sandbox> {
   const { config, namespace, id } = context;
   const deadline = caller.shorter(config.agent.boot_timeout, "boot the VM");
-  const mounts = new MountApi(join(context.installation, "lib/mount-api.node"), context.caller);
   try {
+    const mounts = new MountApi(join(context.installation, "lib/mount-api.node"), context.caller);
     return await cloneOrBoot(
       (clone, disposer) =>
         boot({ request, context, pod: `${namespace}/${id}`, clone, mounts, disposer, deadline }),
