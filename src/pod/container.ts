@@ -315,9 +315,28 @@ export class Container {
       // Docker connects a container to its networks between create and start.
       await sandbox.refreshNetwork(deadline);
       await this.init.start(deadline);
-      this.#afterStart = deadline.shorter(Number.POSITIVE_INFINITY);
-      await hooks.started(sandbox.pid, this.#afterStart).finally(() => this.#afterStart?.dispose());
+      const limit = deadline.shorter(Number.POSITIVE_INFINITY);
+      this.#afterStart = limit;
+      try {
+        await hooks.started(sandbox.pid, limit);
+      } catch (error) {
+        // A hook that a deletion or the deadline of the caller interrupted has not failed.
+        if (!limit.reason) await this.#killStarted();
+        throw error;
+      } finally {
+        limit.dispose();
+      }
     });
+  }
+
+  /** Kills it because a poststart hook failed, and waits for its exit, but not for longer than a guest may take. */
+  async #killStarted(): Promise<void> {
+    const { killTimeoutMs } = this.#options.sandbox;
+    const what = `container ${this.id}: waiting for its exit after a poststart hook failed`;
+    await Deadline.within(killTimeoutMs, what, async (limit) => {
+      await this.#sigkill.send(this.init, { signal: SIGKILL, all: true, escalation: "never" }, limit);
+      await limit.race(this.init.exited);
+    }).catch(() => undefined);
   }
 
   async #startExec(execId: string, deadline: Deadline): Promise<void> {

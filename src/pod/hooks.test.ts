@@ -19,10 +19,10 @@ after(() => rm(directory, { recursive: true }));
 const fileOf = (name: string) => join(directory, name);
 const written = (name: string) => readFile(fileOf(name), "utf8").catch(() => "");
 
-/** A spec with one hook, a line of shell. */
-function hooked(kind: string, script: string): OciSpec {
-  const hook = { path: "/bin/sh", args: ["sh", "-c", script] };
-  return { process: { args: ["true"] }, root: { path: "rootfs" }, hooks: { [kind]: [hook] } };
+/** A spec with hooks of one kind, each a line of shell. */
+function hooked(kind: string, ...scripts: readonly string[]): OciSpec {
+  const hooks = scripts.map((script) => ({ path: "/bin/sh", args: ["sh", "-c", script] }));
+  return { process: { args: ["true"] }, root: { path: "rootfs" }, hooks: { [kind]: hooks } };
 }
 
 /** A single container whose spec has hooks, and its pod. */
@@ -53,12 +53,55 @@ test("a poststart hook that never ends does not prevent the deletion of an ended
   await pollUntil(async () => (await written("started")) !== "", within(60_000));
   sandbox.agent.end({ containerId: "p1", execId: "" }, 3);
   await container.process("").exited;
+  const started = assert.rejects(starting, { code: "Canceled" });
   assert.equal((await within(60_000).race(pod.delete("p1", Deadline.none()))).status, 3);
-  await starting; // a hook that fails after the start is only logged
+  await started;
+});
+
+test("a poststart hook that fails kills the container, and its start fails with the hook's stderr", async () => {
+  const failing = "echo no such network >&2; exit 3";
+  const { sandbox, container } = await containerOf(hooked("poststart", failing, `echo >${fileOf("second")}`));
+  await assert.rejects(container.start("", Deadline.none()), {
+    message: "poststart hook /bin/sh: no such network",
+  });
+  assert.equal(container.process("").exit?.status, 137);
+  assert.ok(sandbox.agent.calls.some((call) => call === "signal p1/ 9"));
+  assert.equal(sandbox.kills, 0);
+  assert.equal(await written("second"), "");
+});
+
+test("a poststart hook that the caller's deadline interrupts leaves the container running", async () => {
+  const { container } = await containerOf(hooked("poststart", `echo >${fileOf("slow")}; exec sleep 600`));
+  const limit = Deadline.none();
+  const started = assert.rejects(container.start("", limit), { code: "Canceled" });
+  await pollUntil(async () => (await written("slow")) !== "", within(60_000));
+  limit.cancel();
+  await started;
+  assert.equal(container.status("").state, "running");
 });
 
 test("the poststop hooks of a container without other hooks run", async () => {
   const { pod } = await containerOf(hooked("poststop", `cat >${fileOf("stopped")}`));
   await pod.delete("p1", Deadline.none());
   assert.equal(JSON.parse(await written("stopped")).status, "stopped");
+});
+
+test("a poststop hook that fails is logged, and the next one runs", async () => {
+  const failures: unknown[] = [];
+  const spec = hooked("poststop", "echo first >&2; exit 1", `echo >${fileOf("next")}`, "exit 2");
+  const hooks = new ContainerHooks(spec, "c", directory, (message, error) => {
+    failures.push([message, (error as Error).message.split("\n")[0]]);
+  });
+  await hooks.creating(0, Deadline.none());
+  await hooks.stopped();
+  assert.equal(await written("next"), "\n");
+  assert.deepEqual(failures, [
+    ["container c: a poststop hook failed", "poststop hook /bin/sh: first"],
+    ["container c: a poststop hook failed", "poststop hook /bin/sh: Command failed: /bin/sh -c exit 2"],
+  ]);
+});
+
+test("poststop hooks of a wrong form are logged, and the deletion succeeds", async () => {
+  const { pod } = await containerOf({ ...hooked("poststop"), hooks: { poststop: [{ path: "relative" }] } });
+  await pod.delete("p1", Deadline.none());
 });

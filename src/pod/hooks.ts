@@ -104,20 +104,30 @@ export class ContainerHooks {
     return kinds.some((kind) => hooksOf(kind, this.spec).length > 0);
   }
 
-  /** Runs the hooks after the start. A failure is only logged: by the specification, the container continues. */
+  /** Runs the hooks after the start. A failure fails the start, as in runc (and by runtime-spec 1.3). */
   async started(pid: number, deadline: Deadline): Promise<void> {
-    await runHooks("poststart", this.spec, this.#state("running", pid), deadline).catch((error) =>
-      this.warn(`container ${this.id}: a poststart hook failed`, error),
-    );
+    await runHooks("poststart", this.spec, this.#state("running", pid), deadline);
   }
 
-  /** Runs the hooks after the deletion or a failed creation, once. A failure is only logged. */
+  /** Runs the hooks after the deletion or a failed creation, once. A failure is only logged; the next hook runs. */
   async stopped(): Promise<void> {
     if (!this.#poststopDue) return;
     this.#poststopDue = false;
     await Deadline.within(STOP_LIMIT_MS, `container ${this.id}: poststop hooks`, (limit) =>
-      runHooks("poststop", this.spec, this.#state("stopped", 0), limit),
-    ).catch((error) => this.warn(`container ${this.id}: a poststop hook failed`, error));
+      this.#runAll("poststop", this.#state("stopped", 0), limit),
+    );
+  }
+
+  /** Runs every hook of a kind, even if earlier ones fail (runtime.md, "Lifecycle"). Never rejects. */
+  async #runAll(kind: HostHook, state: HookState, deadline: Deadline): Promise<void> {
+    const warn = (error: unknown) => this.warn(`container ${this.id}: a ${kind} hook failed`, error);
+    try {
+      for (const hook of hooksOf(kind, this.spec)) {
+        await runHook(kind, hook, this.spec, state, deadline).catch(warn);
+      }
+    } catch (error) {
+      warn(error);
+    }
   }
 
   #state(status: HookState["status"], pid: number): HookState {
