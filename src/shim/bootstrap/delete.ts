@@ -16,12 +16,6 @@ const CLEANUP_TIMEOUT_MS = 4_000;
 /** How long a daemon that does not listen any more may take to finish its own teardown. */
 const TEARDOWN_TIMEOUT_MS = 900;
 
-interface Exit {
-  readonly pid: number;
-  readonly exitStatus: number;
-  readonly exitedAtMs: number;
-}
-
 /**
  * Runs `delete`: releases what a dead daemon left of this id, and returns the encoded DeleteResponse. containerd runs
  * it after every Delete of a task, so a pod that is still running is not touched. Idempotent.
@@ -32,21 +26,21 @@ export function remove(binary: DaemonBinary, flags: Flags, stateRoot?: string): 
   checkIdentifier("id", flags.id);
   const bundle = flags.bundle || sys.getcwd();
   const paths = new PodPaths(flags.namespace, podOfBundle(sys, flags.id, bundle), stateRoot);
-  let exit: Exit = { pid: 0, exitStatus: KILLED_STATUS, exitedAtMs: Date.now() };
+  const response = encode(Date.now());
   // A pod's container has nothing outside the pod, which is released when the pod itself is deleted.
   if (paths.pod === flags.id) {
     if (exists(sys, paths.directory)) {
-      if (socketAnswers(sys, paths)) return encode(exit);
-      exit = release(binary, paths, exit);
+      if (socketAnswers(sys, paths)) return response;
+      release(binary, paths);
     }
     sweepStaging(sys, paths);
   }
   unmountRootfs(sys, bundle);
-  return encode(exit);
+  return response;
 }
 
 /** Releases the pod of a daemon that does not listen any more. */
-function release(binary: DaemonBinary, paths: PodPaths, exit: Exit): Exit {
+function release(binary: DaemonBinary, paths: PodPaths): void {
   const { sys } = binary;
   const daemon = livingDaemon(sys, paths);
   let timeout = CLEANUP_TIMEOUT_MS;
@@ -54,22 +48,8 @@ function release(binary: DaemonBinary, paths: PodPaths, exit: Exit): Exit {
     if (!awaitExit(sys, daemon.pid, TEARDOWN_TIMEOUT_MS)) sys.kill(daemon.pid, SIGKILL); // cannot be reached any more
     timeout -= TEARDOWN_TIMEOUT_MS;
   }
-  if (!exists(sys, paths.directory)) return exit; // the daemon has removed it
-  const { stdout, stderr } = binary.cleanUp(paths, timeout);
-  writeAll(sys, 2, stderr); // containerd logs the warnings
-  return { ...exit, ...parseExit(stdout) };
-}
-
-/** Parses what the cleanup printed about the exit of the pod's process, if anything. */
-function parseExit(text: string): Partial<Exit> {
-  if (text.trim() === "") return {};
-  const raw = JSON.parse(text) as { pid?: unknown; exitStatus?: unknown; exitedAt?: unknown };
-  const exitedAtMs = typeof raw.exitedAt === "string" ? Date.parse(raw.exitedAt) : Number.NaN;
-  return {
-    ...(Number.isInteger(raw.pid) && { pid: raw.pid as number }),
-    ...(Number.isInteger(raw.exitStatus) && { exitStatus: raw.exitStatus as number }),
-    ...(!Number.isNaN(exitedAtMs) && { exitedAtMs }),
-  };
+  if (!exists(sys, paths.directory)) return; // the daemon has removed it
+  writeAll(sys, 2, binary.cleanUp(paths, timeout).stderr); // containerd logs the warnings
 }
 
 /** Like `podOf`, for what is left of the bundle: without a valid config.json the pod is read from `address`. */
@@ -87,11 +67,11 @@ function podOfBundle(sys: Sys, id: string, bundle: string): string {
   return pod;
 }
 
-/** containerd.task.v2.DeleteResponse. */
-function encode({ pid, exitStatus, exitedAtMs }: Exit): Uint8Array {
+/** containerd.task.v2.DeleteResponse: the real exit status died with the daemon, so it is that of a killed process. */
+function encode(exitedAtMs: number): Uint8Array {
   const seconds = Math.floor(exitedAtMs / 1000);
   const timestamp = new MessageWriter()
     .varint(1, seconds)
     .varint(2, Math.round(exitedAtMs - seconds * 1000) * 1e6);
-  return new MessageWriter().varint(1, pid).varint(2, exitStatus).bytes(3, timestamp.finish()).finish();
+  return new MessageWriter().varint(2, KILLED_STATUS).bytes(3, timestamp.finish()).finish();
 }
