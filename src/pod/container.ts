@@ -3,6 +3,7 @@ import { Deadline } from "../core/deadline.ts";
 import { failedPrecondition, HullError, notFound, unavailable } from "../core/errors.ts";
 import { SerialQueue } from "../core/serial-queue.ts";
 import type { Snapshot } from "../core/snapshot.ts";
+import { undo } from "../core/undo.ts";
 import { guestResources } from "../oci/guest-resources.ts";
 import type { OciResources } from "../oci/spec.ts";
 import type { Sandbox } from "../sandbox/sandbox.ts";
@@ -321,22 +322,17 @@ export class Container {
         await hooks.started(sandbox.pid, limit);
       } catch (error) {
         // A hook that a deletion or the deadline of the caller interrupted has not failed.
-        if (!limit.reason) await this.#killStarted();
-        throw error;
+        throw limit.reason ? error : await undo(error, (by) => this.#killStarted(by));
       } finally {
         limit.dispose();
       }
     });
   }
 
-  /** Kills it because a poststart hook failed, and waits for its exit, but not for longer than a guest may take. */
-  async #killStarted(): Promise<void> {
-    const { killTimeoutMs } = this.#options.sandbox;
-    const what = `container ${this.id}: waiting for its exit after a poststart hook failed`;
-    await Deadline.within(killTimeoutMs, what, async (limit) => {
-      await this.#sigkill.send(this.init, { signal: SIGKILL, all: true, escalation: "never" }, limit);
-      await limit.race(this.init.exited);
-    }).catch(() => undefined);
+  /** Kills the init process, whose poststart hook failed, and waits for its exit. */
+  async #killStarted(deadline: Deadline): Promise<void> {
+    await this.#sigkill.send(this.init, { signal: SIGKILL, all: true, escalation: "never" }, deadline);
+    await deadline.race(this.init.exited);
   }
 
   async #startExec(execId: string, deadline: Deadline): Promise<void> {
