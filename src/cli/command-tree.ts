@@ -49,23 +49,23 @@ function addConfigCommands(program: Command, { context, exit }: Outcome): void {
   add(
     "paths",
     "list where a configuration is looked for, and which file is used",
-    "Drop-ins that apply are listed below their file.",
+    "The drop-ins that apply are listed below it.",
   )
     .addOption(file())
     .action(async (options) => exit(await (await actions()).configPaths(context, options)));
   add(
     "show",
     "print the effective configuration",
-    "Without --file it is what pods get if their runtime handler names no file.",
+    "Without --file, prints what pods get if their runtime handler names no file.",
   )
     .addOption(file())
     .addOption(pod())
-    .option("--origin", "say where each value comes from")
+    .option("--origin", "show where each value was set")
     .option("--json", "print JSON, with durations in milliseconds")
     .action(async (options) => exit(await (await actions()).configShow(context, options)));
   add(
     "explain <key>",
-    "explain a key: its value and meaning, who set it, what that overrides",
+    "explain a key: its meaning and value, where that was set, and what it overrides",
     "It also says whether pods may set the key by annotation.",
   )
     .addOption(file())
@@ -79,10 +79,10 @@ function addConfigCommands(program: Command, { context, exit }: Outcome): void {
   add(
     "default",
     "print a commented sample configuration",
-    "Every key is there with its default, commented out.",
+    "It lists every key with its default, commented out.",
   )
     .addOption(
-      new Option("--hypervisor <type>", "hypervisor that it is for")
+      new Option("--hypervisor <type>", "hypervisor to configure")
         .choices(["qemu", "cloud-hypervisor"])
         .default("qemu"),
     )
@@ -92,8 +92,8 @@ function addConfigCommands(program: Command, { context, exit }: Outcome): void {
   );
   add(
     "import-kata <file>",
-    "convert a configuration.toml of Kata Containers",
-    "The result is printed. Settings without a counterpart are listed on standard error as well.",
+    "convert a Kata Containers configuration.toml",
+    "Prints the result, with the settings that have no counterpart in comments at its end and on standard error.",
   ).action(async (path) => exit(await (await actions()).configImportKata(context, path)));
 }
 
@@ -102,14 +102,14 @@ function addTemplateCommands(program: Command, { context, exit }: Outcome): void
     program,
     "template",
     "manage the templates that pods are cloned from",
-    "A template is a VM that was booted once and saved. Starting a pod as its clone is faster than booting.",
+    "A template is a VM that was booted once and saved. Starting a pod as a clone of it is faster than booting.",
   );
   const actions = () => import("./template.ts");
   command(
     template,
     "create",
-    "make the template for a configuration, unless it exists",
-    "Otherwise the first pod makes it. The template's directory is printed.",
+    "build the template for a configuration, unless it exists",
+    "Without this command, the first pod builds it. Prints the template's directory.",
   )
     .addOption(file())
     .action(async (options) => exit(await (await actions()).templateCreate(context, options)));

@@ -89,7 +89,7 @@ function describe({ key, bytes, hits, manifest, problem }: TemplateStatus): stri
   const { facts, created, buildMs } = manifest;
   const age = Math.round((Date.now() - Date.parse(created)) / 1000);
   const vm = `${facts.hypervisor} ${facts.accel}, ${facts.vcpus} vCPU, ${facts.memoryMib} MiB`;
-  return `${key}  ${mib(bytes)} MiB  ${age} s old  ${hits} clones  built in ${buildMs} ms  ${vm}`;
+  return `${key}  ${mib(bytes)} MiB  ${age} s old  clones: ${hits}  built in ${buildMs} ms  ${vm}`;
 }
 
 const mib = (bytes: number) => Math.round(bytes / (1 << 20));

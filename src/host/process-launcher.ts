@@ -114,7 +114,7 @@ export async function launch(spec: LaunchSpec, ledger: Ledger): Promise<HostProc
   });
   if (spec.netns !== undefined) {
     await access(spec.netns).catch(() => {
-      throw failedPrecondition(`${spec.role}: the network namespace ${spec.netns} does not exist (any more)`);
+      throw failedPrecondition(`${spec.role}: the network namespace ${spec.netns} does not exist`);
     });
   }
   const pathAccess = new PathAccess(spec.user, 3 + (spec.fds ?? []).length);

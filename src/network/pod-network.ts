@@ -98,7 +98,7 @@ export class PodNetwork {
     const pairs = fresh.map(({ name, mac, mtu }) => {
       if (!INTERFACE_NAME.test(name)) {
         throw invalidArgument(
-          `network namespace ${this.netns}: interface ${JSON.stringify(name)}: such a name cannot be passed on; rename it`,
+          `network namespace ${this.netns}: interface ${JSON.stringify(name)}: the guest cannot use this name; rename the interface`,
         );
       }
       return { interface: name, tap: `${prefix}${this.#next++}`, mac, mtu };

@@ -329,7 +329,7 @@ export class Pod {
       throw alreadyExists(`pod ${this.#options.id} already has a container`);
     }
     if (this.#machine.is("stopping", "stopped")) {
-      throw failedPrecondition(`pod ${this.#options.id} has ended: delete it and create a new one`);
+      throw failedPrecondition(`pod ${this.#options.id} has ended; delete it and create a new one`);
     }
     if (kind.kind === "single") this.#single = true;
     if (kind.kind !== "container") this.#founder = id;

@@ -79,7 +79,7 @@ export function grownSize(
   const fitting = limitMib === undefined ? Number.POSITIVE_INFINITY : limitMib - hostOverhead;
   if (needed.memoryMib > fitting) {
     throw failedPrecondition(
-      `the VM of ${needed.memoryMib} MiB that the containers' limits ask for and ${hostOverhead} MiB for the processes that serve it do not fit the pod's cgroup, which is limited to ${limitMib} MiB; raise the pod's memory limit, or the overhead of its RuntimeClass (docs/resources.md)`,
+      `the VM of ${needed.memoryMib} MiB that the containers' limits require and ${hostOverhead} MiB for the processes that serve it do not fit the pod's cgroup, which is limited to ${limitMib} MiB; raise the pod's memory limit, or the overhead of its RuntimeClass (docs/resources.md)`,
     );
   }
   const steps = Math.ceil((needed.memoryMib - now.memoryMib) / GROWTH_STEP_MIB);

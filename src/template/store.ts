@@ -117,7 +117,7 @@ export class TemplateStore {
   async evict(sizeMib: number, limitMib: number): Promise<void> {
     if (sizeMib > limitMib) {
       throw resourceExhausted(
-        `template: one of up to ${sizeMib} MiB does not fit the limit of ${limitMib} MiB; raise hypervisor.template.max_size`,
+        `template: up to ${sizeMib} MiB do not fit the limit of ${limitMib} MiB; raise hypervisor.template.max_size`,
       );
     }
     const kept = (await this.list()).sort((a, b) => a.lastUse.getTime() - b.lastUse.getTime());

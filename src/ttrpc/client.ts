@@ -193,7 +193,7 @@ export class ClientConnection {
       throw resourceExhausted(`${this.#calls.size} calls are in flight to ${this.#peer}, the maximum`);
     }
     if (this.#nextId > MAX_STREAM_ID) {
-      throw unavailable(`all stream ids of the connection to ${this.#peer} are used: connect again`);
+      throw unavailable(`all stream ids of the connection to ${this.#peer} are used; connect again`);
     }
   }
 

@@ -16,7 +16,7 @@ hull-config - configuration of hull, the VM sandbox runtime for containerd
 ${reference()}
 ## Examples
 
-Pods get 512 MiB by default, and may choose their number of CPUs by an annotation:
+Give pods 512 MiB by default, and let them choose their number of CPUs by an annotation:
 
     version: 1
     hypervisor:

@@ -44,7 +44,7 @@ ${[...commandsOf(program, "hull")].join("\n\n")}
 ## Environment
 
 \`HULL_CONFIG\`
-: Configuration file to use if \`--file\` is not given. The runtime uses the variable in containerd's environment.
+: Configuration file to use without \`--file\`. (The runtime reads this variable from containerd's environment.)
 
 \`PATH\`
 : Where \`hull check\` looks for the tools that pods need.
@@ -56,7 +56,7 @@ Check what is missing on this host, and collect the facts for a bug report:
     hull check
     hull env --json
 
-Find out where a value was set, and which values a pod gets with its annotations:
+Find out where a value was set, and which values a pod's annotations result in:
 
     hull config explain hypervisor.default_memory
     hull config show --origin --pod pod.yaml

@@ -17,7 +17,7 @@ containerd-shim-hull-v2 - containerd shim that runs every pod in a virtual machi
 
 ## Description
 
-This program is executed by containerd, rarely by people. It implements version 2 of containerd's runtime API. containerd
+containerd executes this program; people rarely do. It implements version 2 of containerd's runtime API. containerd
 derives its name from the runtime's, \`${RUNTIME_NAME}\`, and looks for it on its own \`PATH\`:
 
     ctr run --rm --runtime ${RUNTIME_NAME} docker.io/library/busybox:latest test uname -r
@@ -31,15 +31,15 @@ last container is gone.
 ## Actions
 
 \`start\`
-: Starts the pod's daemon unless it already runs, and prints its address. containerd executes it in the container's bundle,
-  with options on standard input.
+: Starts the pod's daemon unless it already runs, and prints its address. containerd executes this action in the container's
+  bundle, with options on standard input.
 
 \`delete\`
-: Releases what the pod of a crashed daemon has left on the host. Does not touch a pod whose daemon is alive.
+: Releases what the pod of a crashed daemon has left on the host. Does not change a pod whose daemon is alive.
 
 ## Flags
 
-Flags are written as Go's flag package has them: \`-id x\`, \`--id x\` and \`-id=x\` are the same.
+The syntax is that of Go's flag package: \`-id x\`, \`--id x\` and \`-id=x\` are the same.
 
 ${flagList()
   .map(({ usage, about }) => {

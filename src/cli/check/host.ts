@@ -49,7 +49,7 @@ export const memory: Check = async ({ config }) => {
     {
       name: "memory",
       status: enough ? "ok" : "fail",
-      detail: `${Math.floor(free)} MiB available, a pod takes ${wanted} MiB`,
+      detail: `${Math.floor(free)} MiB available, a pod needs ${wanted} MiB`,
       advice: enough ? undefined : "free memory or lower hypervisor.default_memory",
     },
   ];

@@ -16,7 +16,7 @@ export const rootless: Check = async ({ config, installation, path, deadline }) 
     await access.addFile(vmm, "execute");
     for (const file of [hypervisor.kernel, hypervisor.initrd]) await access.addFile(file);
     await run(["setpriv", ...dropPrivileges(user), "--", "true"], deadline);
-    return [{ name, status: "ok", detail: `the VMM runs as a user with an id from ${user.id} up` }];
+    return [{ name, status: "ok", detail: `the VMM runs as a user with an id of ${user.id} or higher` }];
   } catch (thrown) {
     const advice =
       "set hypervisor.rootless: false, or hypervisor.rootless_first_id to ids that this host has";

@@ -61,5 +61,5 @@ export const containerd: Check = async (context) => {
 /** Returns the first line of a program's version output. */
 async function versionOf(file: string, flag: string, { deadline }: CheckContext): Promise<string> {
   const output = await run([file, flag], deadline.shorter(5_000, `${file} ${flag}`));
-  return output.split("\n", 1)[0]?.trim() || "prints no version";
+  return output.split("\n", 1)[0]?.trim() || "unknown version";
 }

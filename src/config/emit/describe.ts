@@ -1,3 +1,4 @@
+import { article } from "../schema/check-value.ts";
 import { formatDuration } from "../schema/duration.ts";
 import { defaultOf, type HypervisorType, type Key, type Value } from "../schema/key.ts";
 
@@ -7,7 +8,7 @@ export function typeOf(key: Key): string {
     case "boolean":
       return "true or false";
     case "integer":
-      return `whole number of ${key.unit}, ${key.min} to ${key.max}`;
+      return `whole number${key.unit === undefined ? "" : ` of ${key.unit}`}, ${key.min} to ${key.max}`;
     case "duration":
       return `duration, ${formatDuration(key.min)} to ${formatDuration(key.max)}`;
     case "choice":
@@ -15,7 +16,7 @@ export function typeOf(key: Key): string {
     case "choice-or-after":
       return `one of ${key.choices.join(", ")}, or {after: duration, ${formatDuration(key.min)} to ${formatDuration(key.max)}}`;
     case "list":
-      return `list of strings, each a ${key.item}`;
+      return `list of strings, each ${article(key.item)} ${key.item}`;
     case "path":
       return "path, absolute or relative to the directory of the file that sets it";
     case "program":

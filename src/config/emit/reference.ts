@@ -21,18 +21,18 @@ hull uses the first of these that exists:
 4. \`/usr/share/defaults/hull/config.yaml\`;
 5. \`configs/qemu.yaml\` of the installation.
 
-A file that is named (1 and 2) must exist. These are applied on top of the file, later ones overriding earlier ones:
+A file that is named explicitly (1 and 2) must exist. These are applied on top of the file, later ones overriding earlier ones:
 
 - the drop-ins \`config.d/*.yaml\` in the file's directory, in the order of their names; handlers whose files share a
   directory share its drop-ins;
 - the pod's annotations \`${ANNOTATION_PREFIX}<key>\`, if they are allowed.
 
-Mappings are merged key by key, a list replaces a list. \`hull config show --origin\` and \`hull config explain KEY\` show
+Mappings are merged key by key; a list replaces the earlier list. \`hull config show --origin\` and \`hull config explain KEY\` show
 where each value was set and what it overrides.
 
 ### In containerd's own configuration
 
-With containerd 1.7 and newer the configuration can be in the handler's \`options\` table instead of a file:
+With containerd 1.7 and newer, the configuration can be in the handler's \`options\` table instead of a file:
 
 \`\`\`toml
 [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.hull.options]
@@ -47,20 +47,20 @@ runtime's type are refused; runc's are ignored, because containerd sends them wi
 
 ## Rules
 
-- The file starts with \`version: 1\` and is one YAML 1.2 document without anchors, aliases and tags, of at most 64 KiB.
-- It is a regular file, owned by root (or the user that hull runs as) and writable by nobody else.
-- Unknown keys, wrong types, values out of range and combinations that cannot work are refused, all of them at once, with
-  file, line and column, before anything is created for the pod.
+- The file starts with \`version: 1\` and is one YAML 1.2 document of at most 64 KiB, without anchors, aliases or tags.
+- It is a regular file, owned by root (or the user that hull runs as), to which no other user can write.
+- Unknown keys, wrong types, values out of range and combinations that cannot work are refused before anything is created
+  for the pod. All of them are reported at once, with file, line and column.
 - Durations are whole numbers with a unit: \`500ms\`, \`10s\`, \`2m\`, \`1h\`.
 - A key marked "not implemented yet" is refused unless it is set to its default.
 
 ## Annotations
 
-A pod may set a key with the annotation \`${ANNOTATION_PREFIX}<key>\` if the key allows it below *and*
+A pod may set a key with the annotation \`${ANNOTATION_PREFIX}<key>\` if the key's entry below allows it *and*
 \`runtime.enable_annotations\` lists it; nothing is listed by default. Keys that take a path need a pattern in
 \`runtime.annotation_paths\` as well. Lists are written as words separated by spaces or as a JSON array. containerd must
-pass on the annotations (\`pod_annotations = ["io.hull.config.*"]\` in the handler). An annotation that is not allowed
-fails the pod.
+pass on the annotations (\`pod_annotations = ["io.hull.config.*"]\` in the handler). A pod with an annotation that is not
+allowed does not start.
 `;
 
 /** The reference page of the configuration, in Markdown. */

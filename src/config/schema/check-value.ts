@@ -10,7 +10,7 @@ type Checked =
 
 /** Checks what was written for a key, and converts it to its value. Paths stay as they were written. */
 export function checkValue(key: Key, written: unknown): Checked {
-  if (written === null) return { rule: "has no value", advice: "give it one or delete the line" };
+  if (written === null) return { rule: "has no value", advice: "set one or delete the line" };
   const checked = checkType(key, written);
   if ("rule" in checked) return checked;
   if (key.planned && !sameValue(checked.value, defaultOf(key, "qemu"))) {
@@ -25,7 +25,8 @@ function checkType(key: Key, written: unknown): Checked {
       if (typeof written === "boolean") return { value: written };
       return { rule: `must be true or false, not ${show(written)}`, advice: booleanAdvice(written) };
     case "integer": {
-      const rule = `must be a whole number of ${key.unit} from ${key.min} to ${key.max}, not ${show(written)}`;
+      const number = key.unit === undefined ? "a whole number" : `a whole number of ${key.unit}`;
+      const rule = `must be ${number} from ${key.min} to ${key.max}, not ${show(written)}`;
       if (typeof written !== "number" || !Number.isSafeInteger(written)) {
         return { rule, advice: integerAdvice(key.unit, written) };
       }
@@ -145,7 +146,7 @@ function booleanAdvice(written: unknown): string | undefined {
   return undefined;
 }
 
-function integerAdvice(unit: string, written: unknown): string | undefined {
+function integerAdvice(unit: string | undefined, written: unknown): string | undefined {
   if (typeof written !== "string") return undefined;
   const size = /^(\d+)\s*([kmgt])i?b?$/i.exec(written.trim());
   if (size && unit === "MiB") {
@@ -155,4 +156,5 @@ function integerAdvice(unit: string, written: unknown): string | undefined {
   return /^\d+$/.test(written) ? `write ${written}, without quotes` : undefined;
 }
 
-const article = (noun: string): string => (/^[aeiou]/i.test(noun) ? "an" : "a");
+/** Returns the indefinite article of a noun. */
+export const article = (noun: string): string => (/^[aeiou]/i.test(noun) ? "an" : "a");

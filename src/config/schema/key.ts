@@ -48,7 +48,8 @@ interface BooleanKey extends KeyFacts<boolean> {
 /** A whole number from `min` to `max`. */
 interface IntegerKey extends KeyFacts<number> {
   readonly kind: "integer";
-  readonly unit: string;
+  /** What is counted; undefined for a number that is not an amount. */
+  readonly unit?: string;
   readonly min: number;
   readonly max: number;
 }

@@ -36,7 +36,7 @@ export class Vmm {
     this.exited = process.exited.then(async (exit) => {
       await cleanup
         .dispose()
-        .catch((error: unknown) => log("cloud-hypervisor: cleanup", { error: String(error) }));
+        .catch((error: unknown) => log("cloud-hypervisor: cleanup failed", { error: String(error) }));
       return {
         reason: this.#reason(exit),
         requested: this.#requested,
@@ -132,7 +132,7 @@ export class Vmm {
       for (const event of decoder.push(text)) this.#take(event);
     });
     channel.on("error", (error) =>
-      this.log("cloud-hypervisor events", { reason: HullError.from(error).message }),
+      this.log("cloud-hypervisor: cannot read events", { reason: HullError.from(error).message }),
     );
   }
 

@@ -35,7 +35,7 @@ const STRING_FLAGS: Readonly<Record<string, StringFlag>> = {
   "publish-binary": {
     field: "publishBinary",
     value: "PATH",
-    about: "program of containerd; its version decides whether gRPC can be served",
+    about: "containerd's executable; its version decides whether gRPC can be served",
   },
   bundle: { field: "bundle", value: "DIR", about: "bundle to delete (default: the current directory)" },
 };

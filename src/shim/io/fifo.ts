@@ -14,7 +14,7 @@ function openFifo(path: string, flags: number): number {
   }
   if (!fstatSync(fd).isFIFO()) {
     closeSync(fd);
-    throw invalidArgument(`stdio ${path}: is not a FIFO`);
+    throw invalidArgument(`stdio ${path}: not a FIFO`);
   }
   return fd;
 }

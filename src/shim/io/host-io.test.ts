@@ -303,7 +303,7 @@ test("a target that cannot be opened is an error, and nothing stays open", async
     [{ stdout: "relative" }, "InvalidArgument", /not absolute/],
     [{ stdout, stderr: join(directory, "missing") }, "NotFound", /stdio FIFO .*missing/],
     [{ stdout, stdin: join(directory, "missing") }, "NotFound", /stdio FIFO .*missing/],
-    [{ stdout: "/etc/passwd" }, "InvalidArgument", /is not a FIFO/],
+    [{ stdout: "/etc/passwd" }, "InvalidArgument", /not a FIFO/],
     [{ stdout, stderr: "file:///tmp/x" }, "InvalidArgument", /only together with stdout/],
   ];
   for (const [stdio, code, message] of cases) {

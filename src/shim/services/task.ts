@@ -59,7 +59,7 @@ function lifecycleCalls(options: TaskServiceOptions): TaskHandlers {
       options.creating();
       checkIdentifier("container id", request.id);
       if (request.checkpoint)
-        throw unimplemented(`create container ${request.id}: a VM can't be started from a checkpoint`);
+        throw unimplemented(`create container ${request.id}: a VM cannot be started from a checkpoint`);
       const stdio = stdioPaths(request);
       const { id, bundle, rootfs } = request;
       const prepare = async (limit: Deadline) => {
@@ -99,7 +99,7 @@ function lifecycleCalls(options: TaskServiceOptions): TaskHandlers {
 
     async kill({ id, execId, signal, all }, { deadline }) {
       if (signal < 1 || signal > SIGNAL_LIMIT)
-        throw invalidArgument(`kill container ${id}: there is no signal ${signal}`);
+        throw invalidArgument(`kill container ${id}: no such signal: ${signal}`);
       await pod
         .container(id)
         .signal(execId, { signal, all, escalation: await options.escalation() }, deadline);
@@ -179,9 +179,7 @@ function resourceCalls(options: TaskServiceOptions): TaskHandlers {
     },
 
     async checkpoint({ id }) {
-      throw unimplemented(
-        `checkpoint container ${id}: the state of a container in a VM can't be saved by CRIU`,
-      );
+      throw unimplemented(`checkpoint container ${id}: CRIU cannot save the state of a container in a VM`);
     },
 
     async stats({ id }, { deadline }) {

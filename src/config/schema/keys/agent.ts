@@ -44,7 +44,6 @@ export const agent = section("The agent inside the guest, and the connection to 
   }),
   debug_console_port: integer({
     about: "The vsock port of the debug console.",
-    unit: "port",
     min: 1026,
     max: 65_535,
     default: 1026,

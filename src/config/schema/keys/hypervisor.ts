@@ -61,7 +61,7 @@ export const hypervisor = section("The VMM and the virtual machine.", {
   }),
   cpu_model: string({
     about:
-      "The CPU model by the VMM's name for it. auto means the host's model under KVM and everything that can be emulated under TCG.",
+      "The CPU model, as the VMM names it. auto means the host's model under KVM, and all features that can be emulated under TCG.",
     pattern: /^[A-Za-z0-9][A-Za-z0-9._-]*$/,
     rule: "must be the name of a CPU model: letters, digits, dot, dash and underscore",
     default: "auto",
@@ -80,7 +80,7 @@ export const hypervisor = section("The VMM and the virtual machine.", {
   }),
   default_vcpus: integer({
     about:
-      "Virtual CPUs of a pod without a CPU limit; its requested CPUs if that is more. A pod with a limit gets its limit, rounded up.",
+      "Virtual CPUs of a pod without a CPU limit, or its requested CPUs if these are more. A pod with a limit gets its limit, rounded up.",
     unit: "vCPUs",
     min: 1,
     max: 240,
@@ -119,7 +119,7 @@ export const hypervisor = section("The VMM and the virtual machine.", {
   }),
   minimum_memory: integer({
     about:
-      "The minimum memory of the virtual machine of a pod with a limit, however small: what a guest needs to boot and to run a small container.",
+      "The minimum memory of the virtual machine of a pod with a limit, however low the limit: what a guest needs to boot and to run a small container.",
     unit: "MiB",
     min: 64,
     max: 1_048_576,
@@ -227,7 +227,6 @@ export const hypervisor = section("The VMM and the virtual machine.", {
   rootless_first_id: integer({
     about:
       "The first of the 4194304 user and group ids that rootless uses. Nothing else on the host may use them, including a hull inside a container: everything that runs as a pod's user is killed when the pod ends. A pod's id is this one plus the PID of its shim, or the next free one.",
-    unit: "user ids",
     min: 1_000,
     max: 4_290_772_990,
     default: 1_879_048_192,
@@ -262,7 +261,7 @@ export const hypervisor = section("The VMM and the virtual machine.", {
   }),
   virtio_fs_cache: choice({
     about:
-      "How long the guest may use its cache of shared files: not at all, for a second, or forever (nothing else may change them then).",
+      "How long the guest may use its cache of shared files: not at all (never), for a second (auto), or indefinitely (always; nothing else may change the files then).",
     choices: ["never", "auto", "always"],
     default: "auto",
     since,
@@ -296,7 +295,8 @@ export const hypervisor = section("The VMM and the virtual machine.", {
       since,
     }),
     wait: boolean({
-      about: "While another pod builds the template: wait for it (true) or boot cold (false).",
+      about:
+        "What a pod does while another one builds its template: wait for the template (true) or boot without it (false).",
       default: true,
       since,
     }),

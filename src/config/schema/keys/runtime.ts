@@ -14,7 +14,7 @@ export const runtime = section("What the runtime does on the host, around the vi
   }),
   sigterm_escalation: choiceOrAfter({
     about:
-      "What follows a SIGTERM to a process. unhandled: SIGKILL at once if the process neither handles, blocks nor ignores SIGTERM (a shell as the init process, for example). {after: 10s}: SIGKILL if it is still alive then. immediate: SIGKILL right after it. never: nothing.",
+      "What follows a SIGTERM to a process. unhandled: SIGKILL at once if the process neither handles, blocks nor ignores SIGTERM (a shell as the init process, for example). {after: 10s}: SIGKILL if it is still alive then. immediate: SIGKILL right after it. never: no SIGKILL.",
     choices: ["unhandled", "immediate", "never"],
     min: 100,
     max: 3_600_000,
@@ -43,7 +43,7 @@ export const runtime = section("What the runtime does on the host, around the vi
   }),
   health_interval: duration({
     about:
-      "How often a pod's VMM and guest agent are probed, plus or minus a quarter; 0s means never. One that fails two probes in a row (the second follows at once) is reported in the log and as an event with the topic /hull/health, and so is its recovery.",
+      "How often a pod's VMM and guest agent are probed, plus or minus a quarter; 0s means never. A component that fails two probes in a row (the second follows at once) is reported in the log and as an event with the topic /hull/health, and so is its recovery.",
     min: 0,
     max: 3_600_000,
     default: 30_000,
@@ -138,7 +138,7 @@ export const shim = section("How containerd is served.", {
 });
 
 /** The pods' metrics. */
-export const metrics = section("Metrics of the pods, in Prometheus' text format.", {
+export const metrics = section("Metrics of the pods, in the Prometheus text format.", {
   enable: boolean({
     about: "Serve metrics on the pod's management socket.",
     default: false,
