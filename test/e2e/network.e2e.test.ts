@@ -334,6 +334,19 @@ forEveryRunner(
 
     it("runs OCI hooks that connect the container to a network", async () => await hooked([]));
 
+    it("fails a container whose poststart hook fails", async () => {
+      const { ctr } = runner();
+      const id = runner().id();
+      const { spec } = await bundleWithHooks(ctr, directory, ["echo no such address >&2", "exit 3"]);
+      const { code, stderr } = await ctr.call([
+        ...["run", "--rm", "--runtime", RUNTIMES[runtime], "--config", spec, id],
+      ]);
+      assert.equal(code, 1);
+      assert.match(stderr, /hook.*: no such address/);
+      const { stdout } = await ctr.expect(["tasks", "ls", "--quiet"]);
+      assert.ok(!stdout.split("\n").includes(id));
+    });
+
     it("creates a macvtap on an interface that is added later", macvtap, async () => {
       // Device nodes of macvtaps exist even if QEMU runs as root.
       await hooked(await macvtapFlags({ rootless: false }));
@@ -379,7 +392,7 @@ const FETCH = `
  * Returns a spec whose createRuntime hook creates eth0 in the namespace of the given PID, as Docker and
  * nerdctl do.
  */
-async function bundleWithHooks(ctr: Ctr, directory: string) {
+async function bundleWithHooks(ctr: Ctr, directory: string, poststart: readonly string[] = []) {
   const host = `10.215.${OCTET}.1`;
   const root = join(directory, "rootfs");
   await mkdir(join(root, "bin"), { recursive: true });
@@ -401,6 +414,7 @@ async function bundleWithHooks(ctr: Ctr, directory: string) {
         `nsenter -t "$pid" -n ip link set eth0 up`,
       ]),
     ],
+    poststart: [await script("poststart", poststart)],
     poststop: [await script("poststop", [`cat >${poststop}`])],
   };
   const spec = JSON.parse((await ctr.expect(["oci", "spec"])).stdout) as { process: object; linux: object };
