@@ -71,7 +71,7 @@ export async function probeVm(watched: WatchedVm, deadline: Deadline): Promise<F
     else
       failed.push({
         component: "guest",
-        text: `${text}: ${stopped.join(" and ")} is stopped`,
+        text: `${text}: ${stopped.join(" and ")} ${stopped.length === 1 ? "is" : "are"} stopped`,
         stopped: true,
       });
   }

@@ -76,7 +76,7 @@ export class Forward {
     const buffer = new Uint8Array(CHUNK);
     const got = this.#sys.read(this.#host.fd, buffer, 0, CHUNK);
     if (got < 0) return;
-    if (got === 0) throw new Error("the host has closed");
+    if (got === 0) throw new Error("the host closed the connection");
     if (this.#hostEnded) return;
     const input = new Uint8Array(this.#input.length + got);
     input.set(this.#input);
@@ -85,7 +85,7 @@ export class Forward {
     if (this.#port === 0) {
       const { length } = this.#token;
       if (input.length < length + 2) return;
-      if (String.fromCharCode(...input.subarray(0, length)) !== this.#token) throw new Error("another token");
+      if (String.fromCharCode(...input.subarray(0, length)) !== this.#token) throw new Error("wrong token");
       this.#input = input.subarray(length);
       this.#port = this.#take();
       this.#sys.clearTimer(this.#limit);

@@ -42,7 +42,7 @@ export const tools: Check = async (context) =>
       try {
         return { name: tool, status: "ok", detail: await versionOf(tool, flag, context) };
       } catch (thrown) {
-        return { name: tool, status: "fail", detail: messageOf(thrown) };
+        return { name: tool, status: "fail", detail: problemOf(tool, thrown) };
       }
     }),
   );
@@ -54,9 +54,12 @@ export const containerd: Check = async (context) => {
       { name: "containerd", status: "ok", detail: await versionOf("containerd", "--version", context) },
     ];
   } catch (thrown) {
-    return [{ name: "containerd", status: "missing", detail: messageOf(thrown) }];
+    return [{ name: "containerd", status: "missing", detail: problemOf("containerd", thrown) }];
   }
 };
+
+/** Returns the error's message without the tool's name, which is already the finding's. */
+const problemOf = (tool: string, thrown: unknown) => messageOf(thrown).replace(`${tool}: `, "");
 
 /** Returns the first line of a program's version output. */
 async function versionOf(file: string, flag: string, { deadline }: CheckContext): Promise<string> {

@@ -27,7 +27,7 @@ export class DaemonBinary {
     for (const path of [this.node, this.shim]) {
       if (ifExists(() => this.sys.stat(path)) === undefined) {
         throw failedPrecondition(
-          `${path} does not exist: hull is not completely installed; run hack/install again`,
+          `${path} does not exist: the installation of hull is incomplete; run hack/install again`,
         );
       }
     }
