@@ -1,14 +1,11 @@
 /**
  * hack/fault: breaks components of pods at every step of their life cycle, and reports what the client got
- * and what is left. `--all` runs the whole matrix, `--match TEXT` the cases whose names contain the text,
- * `--list` only lists them, `--name NAME` (repeatable) runs cases by name, e.g. those of the last report,
- * `--part N/M` the N-th of M equal parts; `--seconds N` starts no case after that time, `--lanes N` runs N
- * cases at a time, `--line L` selects another containerd.
+ * and what is left.
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
+import { type ParseArgsConfig, parseArgs } from "node:util";
 import { LINES, type Line } from "../testkit/containerd.ts";
 import { FaultyInstallation } from "./installation.ts";
 import { Lane } from "./lane.ts";
@@ -19,18 +16,46 @@ import { type Result, runCase } from "./run.ts";
 /** Number of concurrent cases, each with its own containerd. */
 const LANES = 3;
 
-const { values } = parseArgs({
-  options: {
-    all: { type: "boolean", default: process.env.HULL_FAULT_ALL === "1" },
-    match: { type: "string", multiple: true, default: [] },
-    name: { type: "string", multiple: true, default: [] },
-    part: { type: "string" },
-    seconds: { type: "string", default: "86400" },
-    list: { type: "boolean", default: false },
-    lanes: { type: "string", default: String(LANES) },
-    line: { type: "string", default: "2" },
-  },
-});
+const USAGE = `usage: hack/fault [options]
+
+  --all          every case, instead of those that CI runs
+  --match TEXT   only cases whose names contain TEXT; can be repeated, then all texts
+  --name NAME    only this case, for example one of the last report; can be repeated
+  --part N/M     the N-th of M equal parts
+  --list         print the names of the cases and run none
+  --seconds N    start no case after that time
+  --lanes N      cases that run at the same time, each with its own containerd (default ${LANES})
+  --line LINE    release line of containerd: ${LINES.join(", ")} (default 2)`;
+
+/** Prints a reason, if any, and the usage, and exits. */
+function usage(reason?: string): never {
+  if (reason === undefined) console.log(USAGE);
+  else console.error(`hack/fault: ${reason}\n\n${USAGE}`);
+  process.exit(reason === undefined ? 0 : 2);
+}
+
+function parse() {
+  try {
+    return parseArgs({ options: OPTIONS }).values;
+  } catch (error) {
+    return usage(error instanceof Error ? error.message : String(error));
+  }
+}
+
+const OPTIONS = {
+  all: { type: "boolean", default: process.env.HULL_FAULT_ALL === "1" },
+  help: { type: "boolean", short: "h", default: false },
+  match: { type: "string", multiple: true, default: [] },
+  name: { type: "string", multiple: true, default: [] },
+  part: { type: "string" },
+  seconds: { type: "string", default: "86400" },
+  list: { type: "boolean", default: false },
+  lanes: { type: "string", default: String(LANES) },
+  line: { type: "string", default: "2" },
+} as const satisfies ParseArgsConfig["options"];
+
+const values = parse();
+if (values.help) usage();
 
 function chosen(): FaultCase[] {
   const { all, match, part, name: names } = values;
@@ -40,19 +65,19 @@ function chosen(): FaultCase[] {
   );
   if (part === undefined) return cases;
   const [, index, count] = /^(\d+)\/(\d+)$/.exec(part) ?? [];
-  if (index === undefined)
-    throw new Error(`--part ${part}: must be N/M, for example 1/4 for the first of four parts`);
+  if (index === undefined) usage(`--part ${part}: must be N/M, for example 1/4 for the first of four parts`);
   return cases.filter((_, place) => place % Number(count) === Number(index) - 1);
 }
 
 function lineOf(name: string): Line {
   const line = LINES.find((one) => one === name);
-  if (!line) throw new Error(`--line ${name}: must be one of ${LINES.join(", ")}`);
+  if (!line) usage(`--line ${name}: must be one of ${LINES.join(", ")}`);
   return line;
 }
 
 async function main(): Promise<boolean> {
   const cases = chosen();
+  if (cases.length === 0) usage("no case has such a name; --all --list prints all names");
   if (values.list) {
     for (const { name } of cases) console.log(name);
     console.log(`${cases.length} cases`);

@@ -16,8 +16,10 @@ const DESCRIPTOR_ALLOWANCE = 8;
 
 const minutes = Number(process.argv[2] ?? 10);
 const handler = process.argv[3] ?? "hull";
-if (!(minutes > 0))
-  throw new Error(`usage: hack/soak [MINUTES] [HANDLER]: ${process.argv[2]} is not a number of minutes`);
+if (!(minutes > 0)) {
+  console.error("usage: hack/soak [MINUTES] [HANDLER]");
+  process.exit(2);
+}
 
 /** Resident memory (KiB) and open descriptors of a process. */
 async function usage(pid: number): Promise<{ memory: number; descriptors: number }> {

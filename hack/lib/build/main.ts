@@ -32,6 +32,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { dirname, join } from "node:path";
+import { errnoOf } from "../../../src/core/errors.ts";
 import { ROOT, run } from "../run.ts";
 import { bundle, LIB, LIBRARIES, PROGRAMS } from "./bundle.ts";
 import { ADDONS, addon, PROGRAMS as NATIVE_PROGRAMS, nativeProgram } from "./native.ts";
@@ -115,6 +116,8 @@ async function buildAll(): Promise<void> {
 }
 
 buildAll().catch((error) => {
-  console.error(`build: ${error instanceof Error ? error.message : error}`);
+  const denied =
+    errnoOf(error) === "EACCES" ? `; ${DIST} belongs to root if hack/setup built it: use sudo` : "";
+  console.error(`build: ${error instanceof Error ? error.message : error}${denied}`);
   process.exitCode = 1;
 });
