@@ -146,7 +146,7 @@ function addMachineCommands(program: Command, { context, exit }: Outcome): void 
     program,
     "env",
     "describe this machine for a bug report",
-    "The output contains no environment variables, host names or pods.",
+    "The output contains no host names, pods, or environment variables except PATH.",
   )
     .addOption(file())
     .addOption(json())

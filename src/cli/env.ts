@@ -5,7 +5,7 @@ import { findingsOf } from "./check/check.ts";
 import { type CliContext, EXIT } from "./context.ts";
 
 /**
- * `hull env`: prints what a bug report needs, without secrets: no environment variables, host name or pods.
+ * `hull env`: prints what a bug report needs, without secrets: no host name, pods, or environment variables except PATH.
  */
 export async function env(
   context: CliContext,
