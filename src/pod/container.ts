@@ -168,11 +168,16 @@ export class Container {
 
   /**
    * Signals a process without waiting for changes of the container. SIGKILL works whatever the guest does: if
-   * necessary, the VM is killed. Throws NotFound if the process has ended.
+   * necessary, the VM is killed. Throws NotFound if the process has ended, FailedPrecondition for an exec that was
+   * not started.
    */
   async signal(execId: string, request: SignalRequest, deadline: Deadline): Promise<void> {
     const process = this.process(execId);
-    if (execId !== "") process.machine.require("kill", "running", "stopped");
+    if (execId !== "") {
+      // As with runc, a signal waits for a pending start: clients give up an exec with Kill, then Delete.
+      if (process.machine.is("created")) await process.settled(deadline);
+      this.process(execId).machine.require("kill", "running", "stopped");
+    }
     if (request.signal !== SIGKILL) await process.signal(request, deadline);
     // For an exec the VM is killed only if the guest does not answer: the container may be healthy.
     else if (execId === "") {

@@ -1,13 +1,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { FakeAgent } from "../../test/testkit/fake-agent.ts";
-import { fakeIo } from "../../test/testkit/fake-sandbox.ts";
+import { create, FakeSandbox, fakeIo } from "../../test/testkit/fake-sandbox.ts";
 import { BoundedAgent } from "../agent/bounded-agent.ts";
 import { Deadline } from "../core/deadline.ts";
 import { deferred } from "../core/deferred.ts";
 import { unavailable } from "../core/errors.ts";
 import { PendingCalls } from "../core/pending-calls.ts";
 import { GuestExec } from "./guest-process.ts";
+import { Pod } from "./pod.ts";
 
 const none = Deadline.none();
 const exec = { containerId: "c1", execId: "e1" };
@@ -74,4 +75,29 @@ test("the next call undoes what a failed start could not, and reports a failure"
   fake.faults.clear();
   await runner.delete(none);
   assert.deepEqual(fake.processes, ["c1/"]);
+});
+
+test("a client that gives up an exec during its start, by Kill and Delete, leaves nothing running", async () => {
+  const sandbox = new FakeSandbox();
+  const pod = new Pod({
+    id: "p1",
+    boot: async () => sandbox,
+    publish: () => undefined,
+    log: () => undefined,
+  });
+  const stdio = { stdin: "", stdout: "", stderr: "", terminal: false };
+  const spec = { process: { args: ["true"] }, root: { path: "rootfs" } };
+  const container = await create(pod, { id: "p1", bundle: "/b", spec, rootfs: [], stdio, io: fakeIo() });
+  await container.start("", none);
+  container.addExec("e1", {}, stdio, fakeIo());
+  const slow = deferred<void>();
+  sandbox.agent.faults.set("start", slow.promise);
+  const starting = container.start("e1", none);
+  // As containerd's WithProcessKill: FailedPrecondition would count as nothing to kill.
+  const killed = container.signal("e1", { signal: 9, all: true, escalation: "never" }, none);
+  slow.resolve();
+  await Promise.all([starting, killed]);
+  assert.equal((await container.process("e1").exited).status, 137);
+  await container.deleteExec("e1", none);
+  assert.deepEqual(sandbox.agent.processes, ["p1/"]);
 });

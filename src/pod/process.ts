@@ -132,6 +132,11 @@ export class Process {
     return deadline.race(turn);
   }
 
+  /** Resolves when every change that was requested before has finished. Rejects if the deadline ends first. */
+  settled(deadline: Deadline): Promise<void> {
+    return this.exclusively(async () => undefined, deadline);
+  }
+
   /** Signals the process. Throws NotFound if it has ended, as containerd expects of a late Kill. */
   async signal(request: SignalRequest, deadline: Deadline): Promise<void> {
     if (!this.alive) throw notFound(`${this.subject}: process already finished`);
