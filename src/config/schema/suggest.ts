@@ -24,9 +24,9 @@ export function suggest(written: string, candidates: Iterable<string>): string |
   const all = [...candidates];
   const lower = written.toLowerCase();
   const abbreviated = all.find((word) => Math.min(word.length, lower.length) >= 3 && isPrefix(word, lower));
-  if (abbreviated !== undefined) return abbreviated;
-  let best: string | undefined;
-  let limit = Math.max(1, Math.floor(written.length / 3)) + 1;
+  let best = abbreviated;
+  // Next to an abbreviation, only a typo counts.
+  let limit = (abbreviated === undefined ? Math.max(1, Math.floor(written.length / 3)) : 1) + 1;
   for (const candidate of all) {
     const distance = editDistance(lower, candidate);
     if (distance < limit) {
