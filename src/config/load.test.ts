@@ -3,18 +3,21 @@ import { execFileSync } from "node:child_process";
 import { chmod, mkdir, mkdtemp, readdir, rm, symlink, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { afterEach, beforeEach, test } from "node:test";
+import { after, beforeEach, test } from "node:test";
 import { BinaryWriter } from "@bufbuild/protobuf/wire";
 import { type LoadRequest, loadConfig } from "./load.ts";
 import { originText } from "./result/explain.ts";
 import { ConfigError } from "./schema/problem.ts";
 
 let root: string;
+// The hook runs for subtests, too, so that there is more than one directory per test.
+const roots: string[] = [];
 beforeEach(async () => {
   root = await mkdtemp(join(tmpdir(), "hull-config-"));
+  roots.push(root);
 });
-afterEach(async () => {
-  await rm(root, { recursive: true, force: true });
+after(async () => {
+  for (const directory of roots) await rm(directory, { recursive: true, force: true });
 });
 
 async function put(file: string, text: string): Promise<string> {
