@@ -97,7 +97,11 @@ test("validate prints valid, or what is wrong and where", async () => {
 
 test("wrong usage exits with status 2, help and version with 0", async () => {
   assert.equal((await hull("config", "foo")).status, 2);
-  assert.equal((await hull("frobnicate")).status, 2);
+  assert.deepEqual(await hull("frobnicate"), {
+    status: 2,
+    out: "",
+    err: "hull: unknown command 'frobnicate'\n",
+  });
   assert.equal((await hull("config", "explain")).status, 2);
   assert.equal((await hull("config", "default", "--hypervisor", "xen")).status, 2);
   assert.equal((await hull("--help")).status, 0);

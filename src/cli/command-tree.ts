@@ -15,7 +15,11 @@ export function commandTree(context: CliContext, exit: (status: number) => void)
       "Inspect and operate hull, which runs every pod in its own lightweight virtual machine. Containers are managed through containerd, not with this command.",
     )
     .version(`hull ${VERSION}`, "-V, --version", "print the version")
-    .configureOutput({ writeOut: (text) => context.out(text), writeErr: (text) => context.err(text) })
+    .configureOutput({
+      writeOut: (text) => context.out(text),
+      writeErr: (text) => context.err(text),
+      outputError: (text, write) => write(text.replace(/^error: /, "hull: ")),
+    })
     .exitOverride();
   const outcome = { context, exit };
   addConfigCommands(program, outcome);
