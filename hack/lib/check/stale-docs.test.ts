@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { staleNames } from "./stale-docs.ts";
+import { deadLinks, staleNames } from "./stale-docs.ts";
 
 const FILES: Readonly<Record<string, string>> = {
   "src/a.test.ts": `test("one", f); test("two: with more", f); test(\`three of \${many}\`, f);`,
@@ -45,5 +45,13 @@ No file of tests was named ("nothing").`;
       'src/a.test.ts: "other"',
       'src/b.test.ts: "one"',
     ]);
+  });
+
+  it("finds links to files that do not exist, from the document's directory", () => {
+    const document = "[a](../a.md#top) [b](b.md) [c](https://example.com/c.md) [d](#below)";
+    assert.deepEqual(
+      deadLinks(document, "docs/adr", (path) => path === "docs/a.md"),
+      ["docs/adr/b.md"],
+    );
   });
 });

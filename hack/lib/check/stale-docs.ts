@@ -48,6 +48,15 @@ export function staleNames(
   });
 }
 
+/** A link to another file of the repository, without its anchor. */
+const LINK = /\]\((?!\w+:|#)([^)#\s]+)/g;
+
+/** Returns the targets of a document's links that do not exist. `directory` is the document's. */
+export function deadLinks(document: string, directory: string, exists: (path: string) => boolean): string[] {
+  const targets = [...document.matchAll(LINK)].map(([, target = ""]) => join(directory, target));
+  return targets.filter((target) => !exists(target));
+}
+
 function pathOf(written: string, directory: string | undefined): string | undefined {
   if (FROM_ROOT.test(written)) return written;
   return directory !== undefined && FROM_README.test(written) ? join(directory, written) : undefined;
@@ -69,13 +78,12 @@ function main(): void {
   const documents = files.filter(
     (file) => file !== "" && file !== "CHANGELOG.md" && existsSync(join(root, file)),
   );
-  const stale = documents.flatMap((file) =>
-    staleNames(
-      readFileSync(join(root, file), "utf8"),
-      read,
-      basename(file) === "README.md" ? dirname(file) : undefined,
-    ).map((what) => `${file}: does not exist: ${what}`),
-  );
+  const stale = documents.flatMap((file) => {
+    const text = readFileSync(join(root, file), "utf8");
+    const names = staleNames(text, read, basename(file) === "README.md" ? dirname(file) : undefined);
+    const links = deadLinks(text, dirname(file), (path) => existsSync(join(root, path)));
+    return [...names, ...links].map((what) => `${file}: does not exist: ${what}`);
+  });
   for (const line of stale) console.log(line);
   if (stale.length > 0) process.exitCode = 1;
 }
