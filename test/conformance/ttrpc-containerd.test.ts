@@ -21,7 +21,7 @@ import { bytes } from "../testkit/ttrpc/hex.ts";
 import { transportPair } from "../testkit/ttrpc/memory-transport.ts";
 import { RawPeer } from "../testkit/ttrpc/raw-peer.ts";
 
-// Our ttrpc against Go's, in the installed containerd.
+// Our ttrpc against Go's, in Debian's containerd.
 
 const limit = Deadline.after(60_000, "test");
 let containerd: EventsContainerd;
