@@ -52,7 +52,7 @@ export async function dialUntilReady(
       wait = Math.min(wait * pace.factor, pace.longestMs);
     }
   } catch (thrown) {
-    const cause = lastFailure ? `; last attempt: ${lastFailure.message}` : "; no try was answered";
+    const cause = lastFailure ? `; last attempt: ${lastFailure.message}` : "; no attempt was answered";
     const error = HullError.from(thrown);
     throw new HullError(error.code, `guest port ${port}: ${error.message}${cause}`, { cause: thrown });
   } finally {
