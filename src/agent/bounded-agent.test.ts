@@ -148,7 +148,7 @@ test("a failed handshake has neither a class of the guest's choice nor its contr
   });
   await assert.rejects(connecting, {
     code: "Unknown",
-    message: /Hello: no \ufffd+way \(reported as NotFound\)$/,
+    message: /^guest agent: no \ufffd+way \(reported as NotFound\)$/,
   });
 });
 

@@ -51,9 +51,10 @@ const HOSTS_OWN: readonly ErrorCode[] = ["DeadlineExceeded", "Canceled", "Unavai
  */
 export function guestFailure(call: GuestCall, thrown: unknown): HullError {
   const error = HullError.from(thrown);
-  const text = printable(error.message, MAX_TEXT);
-  const ours = !(error.cause instanceof PeerError);
-  if (CLASSES[call].includes(error.code) || (ours && HOSTS_OWN.includes(error.code))) {
+  const peer = error.cause instanceof PeerError ? error.cause : undefined;
+  // Without the RPC method, which the client has put in front: the guest's message names the step.
+  const text = printable(peer ? `guest agent: ${peer.message}` : error.message, MAX_TEXT);
+  if (CLASSES[call].includes(error.code) || (!peer && HOSTS_OWN.includes(error.code))) {
     return new HullError(error.code, text, { cause: error });
   }
   return new HullError("Unknown", error.code === "Unknown" ? text : `${text} (reported as ${error.code})`, {

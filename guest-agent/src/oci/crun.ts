@@ -44,7 +44,7 @@ export class Crun {
    */
   create(bundle: string, launch: Launch): Promise<number> {
     // The root file system is the initramfs, where pivot_root(2) fails.
-    return this.#launch(`container ${launch.containerId}: create`, launch, (pidFile, terminal) => [
+    return this.#launch("crun create", launch, (pidFile, terminal) => [
       "create",
       "--no-pivot",
       "--no-new-keyring",
