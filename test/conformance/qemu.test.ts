@@ -4,14 +4,13 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { test } from "node:test";
 import { Deadline } from "../../src/core/deadline.ts";
-import { AGENT_PORT } from "../../src/core/guest-ports.ts";
 import { findProgram } from "../../src/host/program.ts";
 import type { VmSpec } from "../../src/hypervisor/hypervisor.ts";
 import { Qemu } from "../../src/hypervisor/qemu/driver.ts";
 import { SharedTree } from "../../src/storage/shared-tree.ts";
 import { startVirtiofsd } from "../../src/storage/virtiofsd.ts";
+import { expectGuestCall } from "../../src/vsock/guest-call.ts";
 import { startVsockDaemon } from "../../src/vsock/vhost-device-vsock.ts";
-import { dialUntilReady } from "../testkit/dial-until-ready.ts";
 import { type ComplianceSetup, hypervisorCompliance } from "../testkit/hypervisor-compliance.ts";
 import { MemoryLedger } from "../testkit/memory-ledger.ts";
 import { ownMountApi } from "../testkit/mount-api.ts";
@@ -34,7 +33,8 @@ async function setUp(): Promise<ComplianceSetup> {
   const helpers = new MemoryLedger();
   const deadline = Deadline.after(20_000, "set up");
   const vsock = await startVsockDaemon({ path: vsockPath, directory, pod: POD }, helpers, deadline);
-  const releases: (() => Promise<unknown>)[] = [() => vsock.stop(within(30_000))];
+  const call = await expectGuestCall(vsock.hybridSocket, helpers);
+  const releases: (() => Promise<unknown>)[] = [() => call.close(), () => vsock.stop(within(30_000))];
   const spec: VmSpec = {
     name: POD,
     directory,
@@ -59,7 +59,7 @@ async function setUp(): Promise<ComplianceSetup> {
     spec,
     ready: async () => {
       const limit = Deadline.after(40_000, "boot");
-      const socket = await dialUntilReady(vsock.hybridSocket, AGENT_PORT.ttrpc, limit);
+      const socket = await call.answered(limit);
       limit.dispose();
       socket.destroy();
     },

@@ -3,15 +3,14 @@ import { mkdir, mkdtemp, readdir, rm, truncate } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { AgentConnection } from "../../src/agent/agent-connection.ts";
-import { Deadline } from "../../src/core/deadline.ts";
-import { AGENT_PORT } from "../../src/core/guest-ports.ts";
+import type { Deadline } from "../../src/core/deadline.ts";
 import type { VmSpec } from "../../src/hypervisor/hypervisor.ts";
 import { Qemu } from "../../src/hypervisor/qemu/driver.ts";
 import type { Template } from "../../src/template/store.ts";
 import { obtainTemplate } from "../../src/template/template.ts";
+import { expectGuestCall } from "../../src/vsock/guest-call.ts";
 import { HybridVsock } from "../../src/vsock/hybrid.ts";
 import { startVsockDaemon } from "../../src/vsock/vhost-device-vsock.ts";
-import { dialUntilReady } from "../testkit/dial-until-ready.ts";
 import { MemoryLedger } from "../testkit/memory-ledger.ts";
 import { requireFiles } from "../testkit/required-files.ts";
 import { within } from "../testkit/within.ts";
@@ -24,9 +23,10 @@ requireFiles(
   "run hack/setup and hack/build-guest",
 );
 
+const LIMIT_MS = 120_000;
+
 describe("templates with QEMU", () => {
   let root: string;
-  let deadline: Deadline;
   let template: Template;
   const driver = new Qemu(dist);
   const spec = (name: string): VmSpec => ({
@@ -44,7 +44,7 @@ describe("templates with QEMU", () => {
 
   before(async () => {
     root = await mkdtemp("/dev/shm/hull-template-test-");
-    deadline = Deadline.after(120_000, "test");
+    const deadline = within(LIMIT_MS);
     const settings = { template_path: join(root, "templates"), max_size: 1024, wait: true };
     const warn = (text: string) => assert.fail(text);
     const context = { deadline, warn, log: () => undefined };
@@ -52,25 +52,24 @@ describe("templates with QEMU", () => {
     assert.ok(made);
     template = made;
   });
-  after(async () => {
-    deadline.dispose();
-    await rm(root, { recursive: true, force: true });
-  });
+  after(() => rm(root, { recursive: true, force: true }));
 
   /** Restores a clone, connects to its agent and calls StartSandbox. */
   async function withClone(name: string, use: (agent: AgentConnection) => Promise<void>): Promise<void> {
+    const deadline = within(LIMIT_MS);
     const ledger = new MemoryLedger();
     const own = spec(name);
     await mkdir(own.directory, { mode: 0o700 });
     const daemon = { path: vsockPath, directory: own.directory, pod: `test/${name}` };
     const vsock = await startVsockDaemon(daemon, ledger, deadline);
     try {
+      const call = await expectGuestCall(vsock.hybridSocket, ledger);
       const context = { deadline, ledger, pod: `test/${name}`, log: () => undefined };
       const vm = await driver.restore(template.path, own, context);
       try {
         await vm.plug({ kind: "vhost-user", socket: vsock.vhostUserSocket }, deadline);
         await vm.resume(deadline);
-        const socket = await dialUntilReady(vsock.hybridSocket, AGENT_PORT.ttrpc, deadline);
+        const socket = await call.answered(deadline);
         const backend = new HybridVsock(vsock.hybridSocket);
         const dial = (port: number, by: Deadline) => backend.connect(port, by);
         const agent = await AgentConnection.connect(socket, dial, deadline);
@@ -99,7 +98,7 @@ describe("templates with QEMU", () => {
       running += 1;
       most = Math.max(most, running);
       assert.notEqual(agent.kernelRelease, "");
-      await deadline.race(bothUp);
+      await within(LIMIT_MS).race(bothUp);
     };
     await Promise.all([withClone("one", use), withClone("two", use)]);
     assert.equal(most, 2);
@@ -114,6 +113,7 @@ describe("templates with QEMU", () => {
   test("a truncated state fails fast with QEMU's message, and nothing is left", async () => {
     await truncate(join(template.path, "state"), 100_000);
     const ledger = new MemoryLedger();
+    const deadline = within(LIMIT_MS);
     const own = spec("broken");
     await mkdir(own.directory);
     await assert.rejects(
