@@ -37,10 +37,15 @@ forEveryRunner("run", (runner, runtime) => {
 
   it("runs five containers at once", async () => {
     const codes = [11, 12, 13, 14, 15];
-    const results = await Promise.all(codes.map((code) => runner().sh(`echo ${code}; exit ${code}`)));
-    for (const [index, code] of codes.entries()) {
-      const result = results[index];
-      assert.ok(result);
+    const runs = codes.map((code) => {
+      const argv = ["sh", "-c", `echo ${code}; cat; exit ${code}`];
+      return { code, run: runner().start(argv, { holdStdin: true }) };
+    });
+    // A container may end before a busy ctr has opened its output, which ctr then loses.
+    await Promise.all(runs.map(({ code, run }) => run.printed(`${code}\n`)));
+    for (const { run } of runs) run.closeStdin();
+    for (const { code, run } of runs) {
+      const result = await run.ended;
       assertCode(result, code);
       assert.equal(result.stdout, `${code}\n`);
     }
