@@ -362,7 +362,7 @@ test("start reports a daemon that cannot be started, and leaves nothing behind",
   const bundle = makeBundle(t);
   assert.match(
     String(run("start", "bad", bundle, { bin }).stderr),
-    /lib\/node does not exist: hull is not completely/,
+    /lib\/node does not exist: the installation of hull is incomplete; run/,
   );
   writeFileSync(join(other, "lib/node"), "no program", { mode: 0o755 });
   writeFileSync(join(other, "lib/shim.cjs"), "");
