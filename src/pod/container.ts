@@ -334,9 +334,10 @@ export class Container {
     });
   }
 
-  /** Kills the init process, whose poststart hook failed, and waits for its exit. */
+  /** Kills the init process, whose poststart hook failed, and waits for its exit. It may have exited already. */
   async #killStarted(deadline: Deadline): Promise<void> {
-    await this.#sigkill.send(this.init, { signal: SIGKILL, all: true, escalation: "never" }, deadline);
+    const kill = { signal: SIGKILL, all: true, escalation: "never" } as const;
+    await this.#sigkill.send(this.init, kill, deadline).catch(ignoreGone);
     await deadline.race(this.init.exited);
   }
 

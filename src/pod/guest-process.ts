@@ -152,7 +152,7 @@ function ifNotFound<T>(value: T): (error: unknown) => T {
   };
 }
 
-/** Ignores the failure to delete something that is already gone, or whose VM is. */
+/** Ignores the failure to delete or kill something that is already gone, or whose VM is. */
 export function ignoreGone(error: unknown): void {
   const code = (error as { code?: unknown }).code;
   if (code !== "NotFound" && code !== "Unavailable") throw error;

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
@@ -68,6 +68,19 @@ test("a poststart hook that fails kills the container, and its start fails with 
   assert.ok(sandbox.agent.calls.some((call) => call === "signal p1/ 9"));
   assert.equal(sandbox.kills, 0);
   assert.equal(await written("second"), "");
+});
+
+test("a poststart hook that fails after the container's exit: its start fails with the hook's stderr alone", async () => {
+  const script = `echo >${fileOf("begun")}; until [ -e ${fileOf("exited")} ]; do sleep 0.01; done; echo late >&2; exit 1`;
+  const { sandbox, container } = await containerOf(hooked("poststart", script));
+  const started = assert.rejects(container.start("", Deadline.none()), {
+    message: "poststart hook /bin/sh: late",
+  });
+  await pollUntil(async () => (await written("begun")) !== "", within(60_000));
+  sandbox.agent.end({ containerId: "p1", execId: "" }, 4);
+  assert.equal((await container.init.exited).status, 4);
+  await writeFile(fileOf("exited"), "");
+  await started;
 });
 
 test("a poststart hook that the caller's deadline interrupts leaves the container running", async () => {
