@@ -1,14 +1,11 @@
 import { Deadline } from "./deadline.ts";
 import { HullError } from "./errors.ts";
+import { releaseWithin } from "./release-within.ts";
 
 /** The longest timeout of a step, so that the steps after a hung one still get some of the total. */
 const MOST_MS = 2_000;
 /** The timeout of a step when the total is used up. */
 const LEAST_MS = 1_000;
-/**
- * Extra time after a step's timeout, when its process is killed: until the kernel has removed the process.
- */
-const GRACE_MS = 1_000;
 
 type Release = (by: Deadline) => Promise<void>;
 
@@ -49,7 +46,8 @@ export class Disposer {
     const failed: Step[] = [];
     for (const step of this.#steps.toReversed()) {
       try {
-        await timed(step.name, step.release, by);
+        const ms = Math.max(LEAST_MS, Math.min(MOST_MS, by.remainingMs));
+        await releaseWithin(ms, step.name, step.release);
       } catch (error) {
         failed.unshift(step);
         failures.push(new Error(`${step.name}: ${HullError.from(error).message}`, { cause: error }));
@@ -63,12 +61,4 @@ export class Disposer {
       );
     }
   }
-}
-
-/** Runs a step and abandons it when it exceeds its timeout. */
-async function timed(name: string, release: Release, by: Deadline): Promise<void> {
-  const ms = Math.max(LEAST_MS, Math.min(MOST_MS, by.remainingMs));
-  await Deadline.within(ms + GRACE_MS, name, (end) =>
-    Deadline.within(ms, name, (limit) => end.race(release(limit))),
-  );
 }

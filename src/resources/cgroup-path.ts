@@ -1,5 +1,6 @@
 import { posix } from "node:path";
 import { invalidArgument } from "../core/errors.ts";
+import { shortened } from "../core/shortened.ts";
 
 /** The longest name of a unit (systemd.unit(5)), and of a file. */
 const LONGEST_NAME = 255;
@@ -20,12 +21,11 @@ export function cgroupDirectory(cgroupsPath: string | undefined): string | undef
   return path === "/" ? undefined : path;
 }
 
-/** Shortens a name for an error. */
-const shortened = (name: string) => (name.length > LONGEST_NAME ? `${name.slice(0, LONGEST_NAME)}...` : name);
-
 function scopePath(cgroupsPath: string, [slice = "", prefix = "", name = ""]: string[]): string {
   if (name === "" || `${prefix}${name}`.includes("/"))
-    throw invalidArgument(`\`linux.cgroupsPath\` "${shortened(cgroupsPath)}" does not name a systemd unit`);
+    throw invalidArgument(
+      `\`linux.cgroupsPath\` "${shortened(cgroupsPath, LONGEST_NAME)}" does not name a systemd unit`,
+    );
   const unit = name.endsWith(".slice") ? name : `${prefix === "" ? "" : `${prefix}-`}${name}.scope`;
   return posix.join(slicePath(slice || "system.slice"), unit);
 }
@@ -37,6 +37,8 @@ function slicePath(slice: string): string {
     throw invalidArgument(`\`linux.cgroupsPath\`: a slice's name has ${slice.length} characters`);
   const names = slice.replace(/\.slice$/, "").split("-");
   if (!slice.endsWith(".slice") || slice.includes("/") || names.includes(""))
-    throw invalidArgument(`\`linux.cgroupsPath\`: "${shortened(slice)}" is not the name of a systemd slice`);
+    throw invalidArgument(
+      `\`linux.cgroupsPath\`: "${shortened(slice, LONGEST_NAME)}" is not the name of a systemd slice`,
+    );
   return posix.join("/", ...names.map((_, depth) => `${names.slice(0, depth + 1).join("-")}.slice`));
 }

@@ -1,4 +1,5 @@
 import { invalidArgument } from "../../core/errors.ts";
+import { shortened } from "../../core/shortened.ts";
 
 /** The launcher's command line: flags in Go's syntax, then the action. */
 export interface Flags {
@@ -76,8 +77,8 @@ const BOOL_VALUES: Readonly<Record<string, boolean>> = {
 const own = <T>(table: Readonly<Record<string, T>>, name: string): T | undefined =>
   Object.hasOwn(table, name) ? table[name] : undefined;
 
-/** Shortens an argument for an error. */
-const shortened = (arg: string) => (arg.length > 80 ? `${arg.slice(0, 80)}...` : arg);
+/** Characters of an argument in an error. */
+const LONGEST_QUOTE = 80;
 
 /**
  * Parses `-x v`, `--x v`, `-x=v` and bare booleans as Go's flag package does: up to the first argument that is not a
@@ -104,7 +105,8 @@ export function parseFlags(args: readonly string[]): Flags {
     }
     const match = /^--?([^-=][^=]*)(?:=([\s\S]*))?$/.exec(arg);
     if (!match) {
-      if (arg.length > 1 && arg.startsWith("-")) throw invalidArgument(`bad flag syntax: ${shortened(arg)}`);
+      if (arg.length > 1 && arg.startsWith("-"))
+        throw invalidArgument(`bad flag syntax: ${shortened(arg, LONGEST_QUOTE)}`);
       break;
     }
     const name = match[1] as string;
@@ -113,13 +115,15 @@ export function parseFlags(args: readonly string[]): Flags {
     if (boolFlag) {
       const parsed = value === undefined ? true : own(BOOL_VALUES, value);
       if (parsed === undefined)
-        throw invalidArgument(`flag -${shortened(name)}: ${shortened(value ?? "")} is not a boolean`);
+        throw invalidArgument(
+          `flag -${shortened(name, LONGEST_QUOTE)}: ${shortened(value ?? "", LONGEST_QUOTE)} is not a boolean`,
+        );
       flags[boolFlag.field] = parsed;
       continue;
     }
     const stringFlag = own(STRING_FLAGS, name);
     if (!stringFlag && !IGNORED_STRING_FLAGS.has(name)) {
-      throw invalidArgument(`flag -${shortened(name)} is not known`);
+      throw invalidArgument(`flag -${shortened(name, LONGEST_QUOTE)} is not known`);
     }
     if (value === undefined) {
       index++;

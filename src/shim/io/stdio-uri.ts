@@ -1,4 +1,8 @@
 import { invalidArgument } from "../../core/errors.ts";
+import { shortened } from "../../core/shortened.ts";
+
+/** Characters of a value in an error. */
+const LONGEST_QUOTE = 200;
 
 /** A parsed stdout or stderr value (containerd core/runtime/v2 README, "Logging"). */
 type OutputUri =
@@ -22,14 +26,14 @@ export function parseOutputUri(value: string): OutputUri {
   const scheme = /^([A-Za-z][A-Za-z0-9+.-]*):/.exec(value)?.[1]?.toLowerCase();
   if (scheme === undefined) return { kind: "fifo", path: absolute(value, value) };
   if (!value.startsWith("//", scheme.length + 1))
-    throw invalidArgument(`stdio ${shortened(value)}: not a valid URI`);
+    throw invalidArgument(`stdio ${shortened(value, LONGEST_QUOTE)}: not a valid URI`);
   let url: URL;
   let decoded: string;
   try {
     url = new URL(value);
     decoded = decodeURIComponent(url.pathname);
   } catch {
-    throw invalidArgument(`stdio ${shortened(value)}: not a valid URI`);
+    throw invalidArgument(`stdio ${shortened(value, LONGEST_QUOTE)}: not a valid URI`);
   }
   const path = absolute(decoded, value);
   switch (scheme) {
@@ -42,17 +46,14 @@ export function parseOutputUri(value: string): OutputUri {
       return { kind: "logger", path, args: loggerArguments(url), mustReport: scheme === "binary-v2" };
     default:
       throw invalidArgument(
-        `stdio ${shortened(value)}: scheme ${shortened(scheme)} is not supported; use a FIFO's path, file://, binary:// or binary-v2://`,
+        `stdio ${shortened(value, LONGEST_QUOTE)}: scheme ${shortened(scheme, LONGEST_QUOTE)} is not supported; use a FIFO's path, file://, binary:// or binary-v2://`,
       );
   }
 }
 
-/** Shortens a value for an error. */
-const shortened = (value: string) => (value.length > 200 ? `${value.slice(0, 200)}...` : value);
-
 function absolute(path: string, value: string): string {
   if (!path.startsWith("/") || path.includes("\0"))
-    throw invalidArgument(`stdio ${shortened(value)}: the path is not absolute`);
+    throw invalidArgument(`stdio ${shortened(value, LONGEST_QUOTE)}: the path is not absolute`);
   return path;
 }
 
