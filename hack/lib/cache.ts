@@ -24,13 +24,18 @@ export function keyOf(...parts: readonly string[]): string {
   return sha256(parts.join("\0")).slice(0, 32);
 }
 
+/** Returns where the cached directory `kind`/`key` is, whether it exists or not. */
+export function cachePath(kind: string, key: string): string {
+  return join(CACHE, kind, key);
+}
+
 /**
  * Returns the cached directory `kind`/`key`, created by `build` if it is missing. `build` gets a scratch directory and, in it,
  * an empty directory that becomes the cached one if `build` succeeds.
  */
 export function buildOnce(kind: string, key: string, build: (work: string, result: string) => void): string {
   const directory = join(CACHE, kind);
-  const cached = join(directory, key);
+  const cached = cachePath(kind, key);
   if (existsSync(cached)) return cached;
   mkdirSync(directory, { recursive: true });
   return locked(join(directory, "lock"), () => {

@@ -1,7 +1,11 @@
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { CACHE, locked } from "../cache.ts";
 import { run } from "../run.ts";
 import { machineMirror } from "./mirror.ts";
+
+/** The directory of Debian's packages and package lists in the cache. */
+export const DEBIAN = join(CACHE, "debian");
 
 const KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
@@ -33,6 +37,16 @@ function configuration(state: string): string {
   ].join("\n");
 }
 
+/**
+ * Runs `work` with access to a suite of Debian's archive, one process at a time.
+ *
+ * @param sources whether source packages are wanted, too
+ */
+export function withApt(suite: string, sources: boolean, work: (apt: Apt) => void): void {
+  mkdirSync(DEBIAN, { recursive: true });
+  locked(join(DEBIAN, "lock"), () => work(new Apt(suite, join(DEBIAN, "apt", suite), sources)));
+}
+
 /** A suite of Debian's archive, accessed by apt with a private state: the machine's package state does not change. */
 export class Apt {
   readonly #suite: string;
@@ -60,9 +74,21 @@ export class Apt {
   /** Downloads a package to `directory`; a source package (`src:NAME`) as its archives. */
   download(wanted: string, directory: string): void {
     const source = wanted.startsWith("src:");
-    const lists = readdirSync(join(this.#state, "lists"));
-    if (!lists.some((name) => name.includes(source ? "Sources" : "Packages"))) this.#update();
     const args = source ? ["source", "--download-only", wanted.slice(4)] : ["download", wanted];
+    this.#fetch(source ? "Sources" : "Packages", wanted, args, directory);
+  }
+
+  /** Downloads packages and everything they depend on to `directory`, which has a directory `partial`. */
+  downloadWithDependencies(packages: readonly string[], directory: string): void {
+    const options = ["--yes", "--download-only", "--no-install-recommends"];
+    const args = ["install", ...options, "-o", `Dir::Cache::archives=${directory}`, ...packages];
+    this.#fetch("Packages", packages.join(" "), args, directory);
+  }
+
+  /** Runs apt-get, which needs lists of this kind; if it fails, again with new lists. */
+  #fetch(list: "Sources" | "Packages", wanted: string, args: readonly string[], directory: string): void {
+    const lists = readdirSync(join(this.#state, "lists"));
+    if (!lists.some((name) => name.includes(list))) this.#update();
     const attempt = () =>
       this.#get(args, directory, `could not download ${wanted} from Debian ${this.#suite}`);
     try {

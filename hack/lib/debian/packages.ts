@@ -13,11 +13,9 @@ import {
   symlinkSync,
 } from "node:fs";
 import { basename, join } from "node:path";
-import { CACHE, locked } from "../cache.ts";
 import { run } from "../run.ts";
-import { Apt } from "./apt.ts";
+import { type Apt, DEBIAN, withApt } from "./apt.ts";
 
-const DEBIAN = join(CACHE, "debian");
 const POOL = join(DEBIAN, "pool");
 const PACKAGE = /^(src:)?[a-z0-9][a-z0-9+.-]*(=[A-Za-z0-9.+:~-]+)?$/;
 const SUITE = /^[a-z][a-z-]*$/;
@@ -34,12 +32,10 @@ export function debianPackages(suite: string, names: readonly string[]): string[
   const isMissing = (name: string) => !existsSync(join(links, name));
   if (names.some(isMissing)) {
     for (const directory of [links, POOL]) mkdirSync(directory, { recursive: true });
-    locked(join(DEBIAN, "lock"), () => {
-      const missing = names.filter(isMissing); // another process may have fetched some meanwhile
-      if (missing.length === 0) return;
-      const sources = missing.some((name) => name.startsWith("src:"));
-      const apt = new Apt(suite, join(DEBIAN, "apt", suite), sources);
-      for (const name of missing) fetch(apt, name, join(links, name));
+    const sources = names.some((name) => name.startsWith("src:"));
+    withApt(suite, sources, (apt) => {
+      // Another process may have fetched some meanwhile.
+      for (const name of names.filter(isMissing)) fetch(apt, name, join(links, name));
     });
   }
   return names.map((name) => realpathSync(join(links, name)));

@@ -24,7 +24,9 @@ export interface QmpCommands {
   "blockdev-add": { arguments: BlockNode; result: unknown };
   "blockdev-del": { arguments: { "node-name": string }; result: unknown };
   "migrate-set-capabilities": {
-    arguments: { capabilities: { capability: "x-ignore-shared" | "events"; state: boolean }[] };
+    arguments: {
+      capabilities: { capability: "x-ignore-shared" | "events" | "mapped-ram"; state: boolean }[];
+    };
     result: unknown;
   };
   migrate: { arguments: { uri: string }; result: unknown };

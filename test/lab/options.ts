@@ -1,0 +1,82 @@
+import { parseArgs } from "node:util";
+import { KERNELS, type KernelName } from "./host-kernel.ts";
+
+/** The help of hack/lab. */
+export const USAGE = `usage: hack/lab up [options]       start the emulated host
+       hack/lab run COMMAND...     run a command in it, in this directory; the exit status is the command's
+       hack/lab shell              open a shell in it
+       hack/lab down               end it
+
+The host has this machine's files (as they were when it started; nothing that it writes reaches them), /dev/kvm,
+/dev/vhost-vsock, /dev/vhost-net and cgroup v2. There is one for each clone of the repository.
+
+options:
+  --cpus N            processors (default 2)
+  --memory MIB        memory (default 8192)
+  --kernel NAME       Debian's kernel: ${KERNELS.join(", ")} (default 6.1)
+  --accel-opts OPTS   options for QEMU's accelerator, such as thread=single
+  --exact-time        a clock that counts instructions, for measurements; implies --cpus 1
+  --iommu             with an IOMMU and spare PCI devices
+  --fresh             boot the host instead of starting it from a snapshot`;
+
+/** The hardware of the emulated host. */
+export interface HostOptions {
+  readonly cpus: number;
+  readonly memoryMib: number;
+  readonly kernel: KernelName;
+  readonly accelOptions: string | undefined;
+  readonly exactTime: boolean;
+  readonly iommu: boolean;
+  readonly fresh: boolean;
+}
+
+/** What hack/lab is asked to do. */
+export type Command =
+  | { readonly action: "help" | "down" | "shell" }
+  | { readonly action: "up"; readonly host: HostOptions }
+  | { readonly action: "run"; readonly argv: readonly string[] };
+
+/** Parses the command line. Throws an Error that says what is wrong. */
+export function parseCommand(args: readonly string[]): Command {
+  const [action, ...rest] = args;
+  if (action === "--help" || action === "-h") return { action: "help" };
+  if (action === "run") {
+    if (rest.length === 0) throw new Error("run needs a command");
+    return { action, argv: rest };
+  }
+  if (action === "up") return { action, host: parseHost(rest) };
+  if (action !== "shell" && action !== "down") throw new Error(`unknown command ${action ?? '""'}`);
+  if (rest.length > 0) throw new Error(`${action} has no arguments`);
+  return { action };
+}
+
+function parseHost(args: readonly string[]): HostOptions {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      cpus: { type: "string" },
+      memory: { type: "string", default: "8192" },
+      kernel: { type: "string", default: "6.1" },
+      "accel-opts": { type: "string" },
+      "exact-time": { type: "boolean", default: false },
+      iommu: { type: "boolean", default: false },
+      fresh: { type: "boolean", default: false },
+    },
+  });
+  const exactTime = values["exact-time"];
+  const cpus = whole("--cpus", values.cpus ?? (exactTime ? "1" : "2"));
+  if (exactTime && cpus !== 1) throw new Error("--exact-time works with one processor only");
+  const kernel = KERNELS.find((known) => known === values.kernel);
+  if (!kernel) throw new Error(`--kernel: ${values.kernel} is not one of ${KERNELS.join(", ")}`);
+  const memoryMib = whole("--memory", values.memory);
+  if (memoryMib < 2048) throw new Error("--memory: the host needs 2048 MiB");
+  const { iommu, fresh } = values;
+  return { cpus, memoryMib, kernel, accelOptions: values["accel-opts"], exactTime, iommu, fresh };
+}
+
+function whole(option: string, text: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1)
+    throw new Error(`${option}: ${text} is not a whole number above 0`);
+  return value;
+}

@@ -1,0 +1,45 @@
+import { mkdir, readdir, rename, rm, stat, utimes } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { cachePath, keyOf } from "../../hack/lib/cache.ts";
+import { ignoring } from "../../src/core/errors.ts";
+
+/** A snapshot has 200 MB; those of other kernels and sizes are kept, but not all of them. */
+const MOST_SNAPSHOTS = 4;
+
+/** The cached snapshot of a booted host. */
+export class Snapshot {
+  readonly path: string;
+
+  /** @param commandLine QEMU's, on which the snapshot depends, without the paths of one lab */
+  constructor(commandLine: readonly string[]) {
+    this.path = cachePath("lab-snapshot", keyOf(...commandLine));
+  }
+
+  /** Returns whether it exists, and marks it as used. */
+  async exists(): Promise<boolean> {
+    const now = new Date();
+    return (await utimes(this.path, now, now).then(() => true, ignoring("ENOENT"))) === true;
+  }
+
+  /** Lets `save` write it to a new file, and drops those that were not used for the longest time. */
+  async write(save: (path: string) => Promise<void>): Promise<void> {
+    const directory = dirname(this.path);
+    const unfinished = `${this.path}.${process.pid}`;
+    await mkdir(directory, { recursive: true });
+    try {
+      await save(unfinished);
+      await rename(unfinished, this.path);
+    } finally {
+      await rm(unfinished, { force: true });
+    }
+    const names = await readdir(directory);
+    const files = await Promise.all(
+      names.map(async (name) => ({
+        path: join(directory, name),
+        used: (await stat(join(directory, name))).mtimeMs,
+      })),
+    );
+    const old = files.sort((a, b) => b.used - a.used).slice(MOST_SNAPSHOTS);
+    for (const { path } of old) await rm(path, { force: true });
+  }
+}
