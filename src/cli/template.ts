@@ -37,7 +37,7 @@ export async function templateCreate(context: CliContext, options: TemplateOptio
     const path = await findProgram("hypervisor.path", hypervisor.path, places);
     const { driver, accel } = await openHypervisor(
       { ...hypervisor, path, installation: context.installation },
-      warn,
+      { warn, info: () => undefined },
       deadline,
     );
     const spec: VmSpec = {

@@ -1,4 +1,6 @@
-import { spawn } from "node:child_process";
+import { type ChildProcessByStdio, spawn } from "node:child_process";
+import type { Socket } from "node:net";
+import type { Readable, Writable } from "node:stream";
 import type { Deadline } from "../core/deadline.ts";
 import { HullError, internal } from "../core/errors.ts";
 import { scrubbedEnvironment } from "./run.ts";
@@ -8,6 +10,8 @@ import { scrubbedEnvironment } from "./run.ts";
  */
 export interface FileLock {
   release(): Promise<void>;
+  /** Lets this process exit while it has the lock. */
+  unref(): void;
 }
 
 /** flock(1)'s exit status if another process has the lock. */
@@ -43,11 +47,16 @@ export async function lockFile(
   const locked = new Promise<true>((resolve) => holder.stdout.once("data", () => resolve(true)));
   try {
     const outcome = await deadline.race(Promise.race([locked, exited]));
-    if (outcome === true) return { release };
+    if (outcome === true) return { release, unref: () => unref(holder) };
     if (outcome === TAKEN) return undefined;
     throw internal(`lock ${path}: flock exited with status ${outcome}`);
   } catch (thrown) {
     await release().catch(() => undefined); // the first failure is the one to report
     throw HullError.wrap(`lock ${path}`, thrown);
   }
+}
+
+function unref(child: ChildProcessByStdio<Writable, Readable, null>): void {
+  child.unref();
+  for (const pipe of [child.stdin, child.stdout]) (pipe as Writable | Readable as Socket).unref();
 }

@@ -1,6 +1,7 @@
 import type { Deadline } from "../core/deadline.ts";
 import { checkGuestImage, type GuestImage } from "./guest-image.ts";
 import type { Hypervisor, VmSpec } from "./hypervisor.ts";
+import type { AccelReport } from "./qemu/accel.ts";
 
 interface HypervisorChoice extends GuestImage {
   readonly type: "qemu" | "cloud-hypervisor";
@@ -17,10 +18,10 @@ export interface OpenHypervisor {
   readonly accel: VmSpec["accel"];
 }
 
-/** Loads the driver that the configuration selects. Calls `warn` with the reason if `accel: auto` cannot use KVM. */
+/** Loads the driver that the configuration selects. Warns with the reason if `accel: auto` cannot use KVM. */
 export async function openHypervisor(
   choice: HypervisorChoice,
-  warn: (message: string) => void,
+  { warn, info }: AccelReport,
   deadline: Deadline,
 ): Promise<OpenHypervisor> {
   if (choice.type === "cloud-hypervisor") {
@@ -31,5 +32,8 @@ export async function openHypervisor(
   const { Qemu } = await import("./qemu/driver.ts");
   if (choice.accel !== "auto") return { driver: new Qemu(choice.installation), accel: choice.accel };
   const { resolveAccel } = await import("./qemu/accel.ts");
-  return { driver: new Qemu(choice.installation), accel: await resolveAccel({ ...choice, warn }, deadline) };
+  return {
+    driver: new Qemu(choice.installation),
+    accel: await resolveAccel({ ...choice, warn, info }, deadline),
+  };
 }

@@ -139,6 +139,7 @@ export class Daemon {
       timeline: this.#timeline,
       calls: this.#calls.outgoing,
       log: (message: string, fields?: Record<string, unknown>) => this.#log.debug(fields ?? {}, message),
+      info: (message: string) => this.#log.info(message),
       warn: (message: string) => this.#log.warn(message),
       reportHealth: (health: Health) => this.#reportHealth(health),
     };

@@ -35,7 +35,7 @@ export class RawBoot {
     const deadline = Deadline.after(LIMIT_MS, "find out the accelerator");
     const { accel } = await openHypervisor(
       { ...hypervisor, path, installation: DIST },
-      () => undefined,
+      { warn: () => undefined, info: () => undefined },
       deadline,
     );
     deadline.dispose();

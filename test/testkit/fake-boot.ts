@@ -42,6 +42,7 @@ export async function fakeBoot(lines = "", request: Partial<SandboxRequest> = {}
       timeline: new Timeline(),
       calls: new PendingCalls(),
       log: (message) => void logged.push(message),
+      info: (message) => void logged.push(message),
       warn: (message) => void logged.push(message),
       reportHealth: () => undefined,
     },

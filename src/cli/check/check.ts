@@ -1,4 +1,4 @@
-import { resolve } from "node:path";
+import { join, resolve } from "node:path";
 import { type LoadedConfig, loadWith } from "../../config/load.ts";
 import { Deadline } from "../../core/deadline.ts";
 import { type CliContext, EXIT } from "../context.ts";
@@ -24,7 +24,7 @@ const CHECKS: readonly Check[] = [
   kvm,
   containerd,
 ];
-const LIMIT_MS = 60_000;
+const LIMIT_MS = 120_000;
 
 /** `hull check`: prints a line per finding; returns the exit status, 0 if pods can run here. */
 export async function check(
@@ -57,7 +57,8 @@ export async function findingsOf(context: CliContext, file: string | undefined):
   const { config } = loaded;
   return await Deadline.within(LIMIT_MS, "hull check", async (deadline) => {
     const { installation, env } = context;
-    const about: CheckContext = { config, installation, path: env.PATH, deadline };
+    const state = join(context.root ?? "/", "run/hull");
+    const about: CheckContext = { config, installation, path: env.PATH, state, deadline };
     // One at a time, because a check may load the machine and slow down another.
     const findings: Finding[] = [{ name: "configuration", status: "ok", detail }];
     for (const run of CHECKS) findings.push(...(await run(about)));

@@ -16,6 +16,8 @@ export interface CheckContext {
   readonly installation: string;
   /** The PATH to search for program names. */
   readonly path: string | undefined;
+  /** Where hull's pods keep their state: /run/hull, except in tests. */
+  readonly state: string;
   readonly deadline: Deadline;
 }
 

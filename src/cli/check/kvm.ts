@@ -2,38 +2,52 @@ import { access, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { findProgram } from "../../host/program.ts";
-import { resolveAccel } from "../../hypervisor/qemu/accel.ts";
+import { kvmObstacle } from "../../hypervisor/qemu/accel.ts";
+import { type KvmObstacle, openKvm } from "../../hypervisor/qemu/kvm-probe.ts";
 import { type Check, type CheckContext, type Finding, messageOf } from "./finding.ts";
 
-/** Checks that KVM works by booting the guest's kernel, without any cached result. */
+/** Shorter than for pods: somebody waits, and the answer "not yet" does not count. */
+const LIMITS = { silence: 30_000, total: 60_000 };
+
+/** Checks that KVM works by booting the guest's kernel, whatever is remembered. Pods use the new answer, too. */
 export const kvm: Check = async (context) => {
   const { accel, type } = context.config.hypervisor;
   if (accel === "tcg") return [{ name: "kvm", status: "ok", detail: "not used (hypervisor.accel is tcg)" }];
-  if (type !== "qemu") return [];
-  return [await probe(context, accel === "kvm")];
+  const needed = accel === "kvm" || type !== "qemu";
+  try {
+    const obstacle = type === "qemu" ? await probe(context) : await openKvm();
+    return [
+      finding(obstacle, needed, type === "qemu" ? "KVM runs the guest's kernel" : "/dev/kvm can be opened"),
+    ];
+  } catch (thrown) {
+    const detail = `could not be probed: ${messageOf(thrown)}`;
+    return [{ name: "kvm", status: needed ? "fail" : "missing", detail }];
+  }
 };
 
-async function probe(
-  { config, installation, path, deadline }: CheckContext,
-  needed: boolean,
-): Promise<Finding> {
-  const name = "kvm";
-  const directory = await mkdtemp(join(tmpdir(), "hull-check-"));
-  let warning = "";
+function finding(obstacle: KvmObstacle | undefined, needed: boolean, works: string): Finding {
+  if (!obstacle) return { name: "kvm", status: "ok", detail: works };
+  const { cause, remedy } = obstacle;
+  if (needed) return { name: "kvm", status: "fail", detail: `${cause}; pods will not start`, advice: remedy };
+  const detail = `${cause}; guests are emulated (TCG), which is slow`;
+  return { name: "kvm", status: "missing", detail, advice: remedy };
+}
+
+async function probe(context: CheckContext): Promise<KvmObstacle | undefined> {
+  const { config, installation, path, deadline } = context;
+  const { kernel } = config.hypervisor;
+  const qemu = await findProgram("hypervisor.path", config.hypervisor.path, { installation, path });
+  await access(kernel); // without the kernel, the probe would blame KVM
+  // Another user cannot renew the answer of root's pods.
+  const own = process.getuid?.() === 0 ? undefined : await mkdtemp(join(tmpdir(), "hull-check-"));
+  const silent = () => undefined; // it becomes the finding
+  const search = {
+    ...{ path: qemu, kernel, directory: own ?? context.state, fresh: true, limits: LIMITS },
+    ...{ warn: silent, info: silent },
+  };
   try {
-    const qemu = await findProgram("hypervisor.path", config.hypervisor.path, { installation, path });
-    const warn = (message: string) => {
-      warning = message;
-    };
-    const { kernel } = config.hypervisor;
-    await access(kernel); // without the kernel, the probe would blame KVM
-    const accel = await resolveAccel({ path: qemu, kernel, directory, warn }, deadline);
-    if (accel === "kvm") return { name, status: "ok", detail: "KVM runs the guest's kernel" };
-    const advice = needed ? "pods will not start; set hypervisor.accel to auto" : undefined;
-    return { name, status: needed ? "fail" : "missing", detail: warning, advice };
-  } catch (thrown) {
-    return { name, status: needed ? "fail" : "missing", detail: `could not be probed: ${messageOf(thrown)}` };
+    return await kvmObstacle(search, deadline);
   } finally {
-    await rm(directory, { recursive: true, force: true });
+    if (own !== undefined) await rm(own, { recursive: true, force: true });
   }
 }

@@ -11,7 +11,7 @@ import {
 import { hypervisorCompliance } from "../../../test/testkit/hypervisor-compliance.ts";
 import { requireFiles } from "../../../test/testkit/required-files.ts";
 import { Deadline } from "../../core/deadline.ts";
-import { resolveAccel } from "../qemu/accel.ts";
+import { kvmObstacle } from "../qemu/accel.ts";
 import { CloudHypervisor } from "./driver.ts";
 
 const PROGRAM = process.env.HULL_CLOUD_HYPERVISOR;
@@ -27,12 +27,10 @@ async function obstacle(): Promise<string | undefined> {
   const directory = mkdtempSync(join(tmpdir(), "hull-accel-"));
   const deadline = Deadline.after(30_000, "the KVM probe");
   try {
-    let reason = "";
-    const warn = (message: string) => {
-      reason = message;
-    };
-    const accel = await resolveAccel({ path: QEMU, kernel: KERNEL, directory, warn }, deadline);
-    return accel === "kvm" ? undefined : `no working KVM: ${reason}`;
+    const info = () => undefined;
+    const search = { path: QEMU, kernel: KERNEL, directory, warn: info, info };
+    const obstacle = await kvmObstacle(search, deadline);
+    return obstacle && `no working KVM: ${obstacle.cause}`;
   } finally {
     deadline.dispose();
     rmSync(directory, { recursive: true, force: true });

@@ -1,160 +1,148 @@
-import { randomUUID } from "node:crypto";
-import { constants } from "node:fs";
-import { access, link, mkdir, open, readFile, rm, stat, unlink, writeFile } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Deadline } from "../../core/deadline.ts";
-import { errnoOf, HullError, ignoring } from "../../core/errors.ts";
-import { MissingToolError } from "../../host/missing-tool.ts";
-import { isAlive, startTimeOf } from "../../host/proc.ts";
-import { run } from "../../host/run.ts";
-import { writeFileAtomically } from "../../host/write-file-atomically.ts";
+import { HullError } from "../../core/errors.ts";
+import { lockFile } from "../../host/file-lock.ts";
+import { type AccelAnswer, AccelAnswers, answerKey } from "./accel-answers.ts";
+import { type KvmObstacle, openKvm, type ProbeLimits, probeKvm } from "./kvm-probe.ts";
 
-interface AccelProbe {
+/** Where a search for KVM reports what an operator should know. */
+export interface AccelReport {
+  /** Called for each guest that is emulated because KVM cannot be used, with cause and remedy. */
+  warn(message: string): void;
+  /** Called once by the process that finds it usable. */
+  info(message: string): void;
+}
+
+/** What a search for KVM needs. */
+export interface AccelSearch extends AccelReport {
   /** QEMU's executable. */
   readonly path: string;
   /** The guest kernel, which KVM must be able to run. */
   readonly kernel: string;
   /** The directory, accessible to root only, that keeps the answers. Default: /run/hull. */
   readonly directory?: string;
-  /** Called once by the process that finds KVM unusable. */
-  warn(message: string): void;
+  /** Default: /dev/kvm. */
+  readonly device?: string;
+  /** Probe even if the answer is known. */
+  readonly fresh?: boolean;
+  readonly limits?: ProbeLimits;
+  /** Default: 20 s. */
+  readonly patience?: number;
 }
 
-/** How long a kernel without a root file system may take to panic; with a working KVM it takes well below 1 s. */
-const PROBE_MS = 6_000;
-/** Enough for handlers with QEMUs and kernels of their own; the answers of replaced versions must not pile up. */
-const MOST_ANSWERS = 16;
+/** After this long, pods that start do not wait for a probe any more. */
+const PATIENCE_MS = 20_000;
+const NOT_YET: KvmObstacle = {
+  cause: "the guest's kernel has not booted in KVM yet; the probe continues",
+  remedy: "run `hull check`",
+  certain: false,
+};
 
-interface Answer {
-  /** Identifies the boot of the host, the QEMU and the kernel. */
-  readonly key: string;
-  readonly accel: "kvm" | "tcg";
+/** Resolves `accel: auto`: `kvm` if KVM can run the guest's kernel, else `tcg` with one warning. */
+export async function resolveAccel(search: AccelSearch, deadline: Deadline): Promise<"kvm" | "tcg"> {
+  const obstacle = await kvmObstacle(search, deadline);
+  if (!obstacle) return "kvm";
+  const { cause, remedy } = obstacle;
+  search.warn(`KVM cannot be used: ${cause}; the guest is emulated (TCG), which is slow; ${remedy}`);
+  return "tcg";
 }
 
 /**
- * Resolves `accel: auto`: `kvm` if KVM can run the guest's kernel, else `tcg`. A working /dev/kvm proves little (with
- * some KVMs a stock kernel hangs), so the kernel is booted once without an initrd until it panics. The answer holds
- * for this boot of the host, this QEMU and this kernel. One process probes, others wait.
+ * Returns why KVM cannot run the guest's kernel; undefined if it can. The answer holds for this boot of the host, this
+ * /dev/kvm, QEMU and kernel. One process probes, others wait, none longer than half of its deadline: the rest is for a
+ * guest that is emulated. A probe continues after that. An obstacle is probed again now and then, and no pod waits for it.
  */
-export async function resolveAccel(probe: AccelProbe, deadline: Deadline): Promise<"kvm" | "tcg"> {
-  const denied = await access("/dev/kvm", constants.R_OK | constants.W_OK).then(() => undefined, String);
-  if (denied !== undefined) {
-    probe.warn(`no KVM (${denied}): guests are emulated (TCG), which is slow`);
-    return "tcg";
-  }
-  const directory = probe.directory ?? "/run/hull";
+export async function kvmObstacle(search: AccelSearch, deadline: Deadline): Promise<KvmObstacle | undefined> {
+  const { directory = "/run/hull", device = "/dev/kvm", fresh = false } = search;
   await mkdir(directory, { recursive: true, mode: 0o700 });
-  const lock = join(directory, "accel.lock");
-  const key = await probeKey(probe);
-  const file = join(directory, "accel.json");
-  const known = async () => (await recall(file)).find((answer) => answer.key === key)?.accel;
-  while (true) {
-    const accel = await known();
-    if (accel) return accel;
-    if (await takeLock(lock)) break;
-    await deadline.race(new Promise((resolve) => setTimeout(resolve, 100)));
+  const closed = await openKvm(device);
+  const key = `${await answerKey(device, search.path, search.kernel)}\n${closed?.cause ?? ""}`;
+  const context = {
+    search,
+    directory,
+    key,
+    closed,
+    answers: new AccelAnswers(join(directory, "accel.json")),
+  };
+  const known = fresh ? undefined : await context.answers.find(key);
+  // A device that cannot be opened has another key when it can be.
+  if (known && (closed || !AccelAnswers.isStale(known))) return known.obstacle;
+  const share = deadline.shorter(
+    fresh ? Number.POSITIVE_INFINITY : deadline.remainingMs / 2,
+    "the KVM probe",
+  );
+  try {
+    const probing = await begin(context, known === undefined, share);
+    if (known) return known.obstacle;
+    return await share.race(probing.outcome);
+  } catch (thrown) {
+    deadline.check();
+    if (!share.reason) throw thrown;
+    return NOT_YET;
+  } finally {
+    share.dispose();
   }
+}
+
+interface SearchContext {
+  readonly search: AccelSearch;
+  readonly directory: string;
+  readonly key: string;
+  /** Why the device cannot be opened. */
+  readonly closed: KvmObstacle | undefined;
+  readonly answers: AccelAnswers;
+}
+
+/** A probe that runs, in this process or another, or its outcome. */
+interface Probing {
+  readonly outcome: Promise<KvmObstacle | undefined>;
+}
+
+/** Resolves when a probe runs: where it does (its cgroup, say) is settled then. Without `wait`, another's is enough. */
+async function begin(context: SearchContext, wait: boolean, share: Deadline): Promise<Probing> {
+  const { search, directory, key, closed, answers } = context;
+  const lock = await lockFile(join(directory, "accel.lock"), { wait }, share);
+  if (!lock) return { outcome: Promise.resolve(NOT_YET) };
+  lock.unref();
   try {
     // The previous holder of the lock may have recorded the answer.
-    const found = await known();
-    if (found) return found;
-    const accel = (await kvmRuns(probe, deadline)) ? "kvm" : "tcg";
-    if (accel === "tcg") {
-      probe.warn(
-        "KVM is available but cannot run the guest's kernel: guests are emulated (TCG), which is slow",
-      );
-    }
-    await remember(file, { key, accel });
-    return accel;
-  } finally {
-    await unlink(lock);
-  }
-}
-
-/** Adds an answer and drops the oldest. The caller holds the lock. */
-async function remember(file: string, answer: Answer): Promise<void> {
-  const answers = [answer, ...(await recall(file))].slice(0, MOST_ANSWERS);
-  try {
-    await writeFileAtomically(file, JSON.stringify(answers));
-  } catch (error) {
-    throw HullError.wrap(`record in ${file} whether KVM works`, error);
-  }
-}
-
-/** Boots the kernel in KVM and checks that it gets as far as missing its root file system. */
-async function kvmRuns(probe: AccelProbe, deadline: Deadline): Promise<boolean> {
-  const machine = ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"];
-  const guest = ["-machine", "q35,accel=kvm", "-cpu", "host", "-m", "128M", "-kernel", probe.kernel];
-  const append = ["-append", "console=ttyS0 panic=-1 reboot=t", "-serial", "stdio"];
-  const limit = deadline.shorter(PROBE_MS, "the KVM probe");
-  try {
-    // setpriv: the probe must not outlive this process.
-    const qemu = [probe.path, ...machine, ...guest, ...append];
-    const output = await run(["setpriv", "--pdeathsig", "KILL", "--", ...qemu], limit);
-    return output.includes("Kernel panic - not syncing");
+    const found = await answers.find(key);
+    const valid = found && !search.fresh && !AccelAnswers.isStale(found);
+    const probe = valid || closed ? undefined : probeKvm(search.path, search.kernel, search.limits);
+    await probe?.started;
+    const outcome = valid
+      ? Promise.resolve(found.obstacle)
+      : conclude(context, probe?.obstacle ?? Promise.resolve(closed), found);
+    const released = outcome.finally(() => lock.release());
+    released.catch((error: unknown) => search.warn(HullError.wrap("the KVM probe", error).message));
+    return { outcome: released };
   } catch (thrown) {
-    deadline.check(); // rethrows if the caller's deadline ended, not only the probe's
-    if (thrown instanceof MissingToolError) throw thrown;
-    return false;
-  } finally {
-    limit.dispose();
+    await lock.release();
+    throw thrown;
   }
 }
 
-async function probeKey(probe: AccelProbe): Promise<string> {
-  const boot = (await readFile("/proc/sys/kernel/random/boot_id", "latin1")).trim();
-  const files = await Promise.all(
-    [probe.path, probe.kernel].map(async (path) => {
-      const { ino, size, mtimeMs } = await stat(path).catch((error: unknown) => {
-        throw HullError.wrap("probe KVM", error, "FailedPrecondition");
-      });
-      return `${path} ${ino} ${size} ${mtimeMs}`;
-    }),
-  );
-  return [boot, ...files].join("\n");
-}
-
-/** Returns the recorded answers, newest first; none if another user can write the file. */
-async function recall(file: string): Promise<Answer[]> {
-  const handle = await open(file, constants.O_RDONLY | constants.O_NOFOLLOW).catch(ignoring("ENOENT"));
-  if (!handle) return [];
-  try {
-    const { uid, mode } = await handle.stat();
-    if (uid !== process.getuid?.() || (mode & 0o022) !== 0) return [];
-    const answers: unknown = JSON.parse(await handle.readFile("utf8"));
-    return Array.isArray(answers) ? answers.filter(isAnswer) : [];
-  } catch (error) {
-    if (error instanceof SyntaxError) return []; // the next probe rewrites it
-    throw error;
-  } finally {
-    await handle.close();
-  }
-}
-
-function isAnswer(value: unknown): value is Answer {
-  const { key, accel } = (value ?? {}) as Partial<Record<keyof Answer, unknown>>;
-  return typeof key === "string" && (accel === "kvm" || accel === "tcg");
-}
-
-/**
- * Returns whether this process got the lock. Otherwise removes the lock file if its owner is dead, for the next attempt.
- * The file is linked when complete: on a full file system it would stay empty, without an owner to check for.
- */
-async function takeLock(lock: string): Promise<boolean> {
-  const mine = `${lock}.${randomUUID()}`;
-  try {
-    await writeFile(mine, `${process.pid} ${startTimeOf(process.pid)}`, { mode: 0o600 });
-    await link(mine, lock);
-    return true;
-  } catch (error) {
-    if (errnoOf(error) !== "EEXIST") throw HullError.wrap(`probe KVM: lock ${lock}`, error);
-  } finally {
-    await rm(mine, { force: true });
-  }
-  const owner = await readFile(lock, "latin1").catch(() => undefined);
-  if (owner === undefined) return false; // released meanwhile
-  const [pid, startTime] = owner.split(" ");
-  // It may be gone: another waiter does the same.
-  if (!isAlive(Number(pid), startTime ?? "")) await unlink(lock).catch(() => undefined);
-  return false;
+/** Records the outcome of a probe. */
+async function conclude(
+  { search, key, answers }: SearchContext,
+  probe: Promise<KvmObstacle | undefined>,
+  known: AccelAnswer | undefined,
+): Promise<KvmObstacle | undefined> {
+  const began = performance.now();
+  const failures = (known?.failures ?? 0) + 1;
+  const provisional = known ? known.obstacle : NOT_YET;
+  // This process may end before the probe does. The next pods must not wait for as long again.
+  const late = sleep(known ? 0 : (search.patience ?? PATIENCE_MS), "late", { ref: false });
+  if ((await Promise.race([probe, late])) === "late" && provisional)
+    await answers.record(key, provisional, failures);
+  const obstacle = await probe;
+  const seconds = ((performance.now() - began) / 1000).toFixed(1);
+  if (!obstacle)
+    search.info(`KVM runs the guest's kernel (found in ${seconds} s); guests use it from now on`);
+  // That the host is busy does not disprove an earlier answer.
+  const doubtful = obstacle?.certain === false && known !== undefined && !known.obstacle;
+  if (!doubtful) await answers.record(key, obstacle, obstacle ? failures : 0);
+  return obstacle;
 }

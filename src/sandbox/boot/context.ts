@@ -27,6 +27,7 @@ export interface BootContext {
   /** Where calls to the guest's agent and to the VMM are noted while they are under way. */
   readonly calls: PendingCalls;
   log(message: string, fields?: Record<string, unknown>): void;
+  info(message: string): void;
   warn(message: string): void;
   /** Called when a component of the VM stops answering, and when all answer again. */
   reportHealth(health: Health): void;

@@ -50,7 +50,7 @@ export const PARTS = {
   async hypervisor({ context, deadline }: Boot, path: string): Promise<OpenHypervisor> {
     const { config, installation, timeline } = context;
     const choice = { ...config.hypervisor, path, installation };
-    const opened = await openHypervisor(choice, context.warn, deadline);
+    const opened = await openHypervisor(choice, context, deadline);
     timeline.mark("accelerator known");
     return opened;
   },

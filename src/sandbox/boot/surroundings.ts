@@ -32,6 +32,9 @@ export interface Surroundings {
  */
 export async function prepareSurroundings(boot: Boot, parts: Parts = PARTS): Promise<Surroundings> {
   const { context, disposer } = boot;
+  const vmm = await programOf(context, "path");
+  // Before the cgroup: its limits must not slow down or end a probe of KVM, whose answer counts for all pods.
+  const hypervisor = await parts.hypervisor(boot, vmm);
   // Entering takes an RCU grace period, so it runs concurrently: the VMM starts inside, small helpers move in
   // later.
   const entering = parts.cgroup(boot);
@@ -39,15 +42,10 @@ export async function prepareSurroundings(boot: Boot, parts: Parts = PARTS): Pro
   disposer.push("cgroup", async (by) => (await entered)?.release(by));
   const kept = new Disposer();
   disposer.push("disks", (by) => kept.dispose(by));
-  const [vmm, virtiofsd, user] = await allSettled([
-    programOf(context, "path"),
-    programOf(context, "virtio_fs_daemon"),
-    parts.user(boot),
-  ]);
+  const [virtiofsd, user] = await allSettled([programOf(context, "virtio_fs_daemon"), parts.user(boot)]);
   const directory = await parts.directory(boot, user);
-  const [cgroup, hypervisor, network, share, vsock, nodes] = await allSettled([
+  const [cgroup, network, share, vsock, nodes] = await allSettled([
     entering,
-    parts.hypervisor(boot, vmm),
     parts.network(boot, user),
     parts.share(boot, virtiofsd, directory),
     parts.vsock(boot, user, directory),

@@ -54,7 +54,7 @@ export const hypervisor = section("The VMM and the virtual machine.", {
   }),
   accel: choice({
     about:
-      "How the guest's code is run. auto uses KVM if it can actually run a guest, and emulation (TCG) otherwise.",
+      "How the guest's code is run. auto uses KVM if it can actually run the guest's kernel, and emulation (TCG) with a warning otherwise. The first pod after the host's boot tries it out, which takes about a second; if KVM does not work, later pods try again in the background from time to time.",
     choices: ["auto", "kvm", "tcg"],
     default: "auto",
     since,
