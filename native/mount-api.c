@@ -57,7 +57,12 @@ struct job {
   napi_deferred promise;
   union value given[MAX_ARGUMENTS];
   int result;
+  /* Node exits: its function must not be used any more. Guarded by `end`. */
+  bool abandoned;
 };
+
+/* Held while a thread uses Node's function, and while Node withdraws it. */
+static pthread_mutex_t end = PTHREAD_MUTEX_INITIALIZER;
 
 /* open(directory, path, flags, mode): the path must not leave the directory or contain a symlink or magic
  * link. */
@@ -202,17 +207,30 @@ static bool may_wait(const struct job *job) {
 
 static void *run_thread(void *data) {
   struct job *job = data;
-  napi_threadsafe_function done = job->done;
   if (job->function->kind == ELSEWHERE &&
       (unshare(CLONE_FS) != 0 || setns((int)job->given[0].number, CLONE_NEWNS) != 0 ||
        fchdir((int)job->given[1].number) != 0 || chroot(".") != 0))
     job->result = -errno;
   else
     run(job);
-  if (napi_call_threadsafe_function(done, job, napi_tsfn_blocking) != napi_ok)
-    free_job(job); /* Node is exiting */
-  napi_release_threadsafe_function(done, napi_tsfn_release);
+  pthread_mutex_lock(&end);
+  napi_threadsafe_function done = job->done;
+  if (job->abandoned)
+    free_job(job);
+  /* A refused call has released the function; a release after that would be one too many. */
+  else if (napi_call_threadsafe_function(done, job, napi_tsfn_nonblocking) == napi_ok)
+    napi_release_threadsafe_function(done, napi_tsfn_release);
+  pthread_mutex_unlock(&end);
   return NULL;
+}
+
+/* Runs at Node's exit, before Node deletes the function although a thread has not released it: the thread may
+ * be blocked for good. */
+static void abandon(void *data) {
+  struct job *job = data;
+  pthread_mutex_lock(&end);
+  job->abandoned = true;
+  pthread_mutex_unlock(&end);
 }
 
 static napi_value answer_of(napi_env env, const struct job *job) {
@@ -234,6 +252,7 @@ static void complete(napi_env env, napi_value callback, void *context, void *dat
   (void)context;
   struct job *job = data;
   if (env != NULL) {
+    napi_remove_env_cleanup_hook(env, abandon, job);
     waiting -= may_wait(job);
     napi_resolve_deferred(env, job->promise, answer_of(env, job));
   }
@@ -261,6 +280,7 @@ static int start_thread(napi_env env, struct job *job) {
     return error;
   }
   pthread_detach(thread);
+  napi_add_env_cleanup_hook(env, abandon, job);
   waiting += may_wait(job);
   return 0;
 }

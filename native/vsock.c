@@ -5,25 +5,27 @@
 #include <fcntl.h>
 #include <linux/vhost.h>
 #include <node_api.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
+#include <uv.h>
 
 #include <linux/vm_sockets.h>
 
 #define MAX_ARGUMENTS 4
 
-/* The arguments and the result of a thread that connects. */
+/* A connect under way. Node's loop watches the socket: there is no thread that could outlive Node. */
 struct call {
-  napi_threadsafe_function done;
-  struct sockaddr_vm to;
-  struct timeval limit;
-  int result;
+  uv_poll_t poll;
+  int fd;
+  napi_env env;
+  napi_ref callback;
+  napi_async_context context;
+  /* Node waits at its exit until this is removed. */
+  napi_async_cleanup_hook_handle hook;
 };
 
 static int failed(int fd) {
@@ -66,73 +68,126 @@ static struct sockaddr_vm address(uint32_t cid, uint32_t port) {
   return to;
 }
 
-/* connect(2) blocks until the peer answers or the timeout expires. Runs in its own thread, since Node's
- * few are for files. */
-static void *connect_thread(void *data) {
-  struct call *call = data;
-  int fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  call->result = fd < 0 ? -errno : fd;
-  if (fd >= 0 &&
-      (setsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_CONNECT_TIMEOUT, &call->limit, sizeof(call->limit)) != 0 ||
-       connect(fd, (struct sockaddr *)&call->to, sizeof(call->to)) != 0))
-    call->result = failed(fd);
-  napi_threadsafe_function done = call->done;
-  if (napi_call_threadsafe_function(done, call, napi_tsfn_blocking) != napi_ok) {
-    if (call->result >= 0)
-      close(call->result);
-    free(call);
-  }
-  napi_release_threadsafe_function(done, napi_tsfn_release);
-  return NULL;
+/* Starts to connect. The kernel ends the attempt, with ETIMEDOUT, when the time is over. */
+static int start_connect(uint32_t cid, uint32_t port, uint32_t milliseconds) {
+  struct sockaddr_vm to = address(cid, port);
+  struct timeval limit = {.tv_sec = milliseconds / 1000,
+                          .tv_usec = (suseconds_t)(milliseconds % 1000) * 1000};
+  int fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (fd < 0 || setsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_CONNECT_TIMEOUT, &limit, sizeof(limit)) != 0)
+    return failed(fd);
+  if (connect(fd, (struct sockaddr *)&to, sizeof(to)) != 0 && errno != EINPROGRESS)
+    return failed(fd);
+  return fd;
 }
 
-/* Runs in Node's thread; without an env Node is exiting. */
-static void connected(napi_env env, napi_value callback, void *context, void *data) {
-  (void)context;
-  struct call *call = data;
-  napi_value receiver, result;
-  if (env == NULL) {
-    if (call->result >= 0)
-      close(call->result);
-  } else if (napi_get_undefined(env, &receiver) == napi_ok) {
-    result = answer(env, call->result);
-    napi_call_function(env, receiver, callback, 1, &result, NULL);
-  }
+static void closed(uv_handle_t *handle) {
+  struct call *call = handle->data;
+  if (call->hook != NULL)
+    napi_remove_async_cleanup_hook(call->hook);
   free(call);
 }
 
-/* connect(cid, port, milliseconds, callback(fd)) */
-static napi_value vsock_connect(napi_env env, napi_callback_info info) {
-  uint32_t given[3];
-  napi_value callback, name;
-  if (!numbers(env, info, 3, given, &callback))
-    return misuse(env);
+/* Ends watching. To be called before the descriptor is closed or given away, since libuv uses its number. */
+static void unwatch(struct call *call) {
+  uv_close((uv_handle_t *)&call->poll, closed);
+}
+
+static void forget_callback(struct call *call) {
+  if (call->context != NULL)
+    napi_async_destroy(call->env, call->context);
+  if (call->callback != NULL)
+    napi_delete_reference(call->env, call->callback);
+}
+
+/* Node is exiting. */
+static void abandon(napi_async_cleanup_hook_handle hook, void *data) {
+  (void)hook;
+  struct call *call = data;
+  if (uv_is_closing((uv_handle_t *)&call->poll))
+    return; /* `closed` follows */
+  unwatch(call);
+  close(call->fd);
+  forget_callback(call);
+}
+
+/* Calls callback(result) as Node calls its own: an exception is uncaught, and what it has queued is run. */
+static void report(napi_env env, napi_async_context context, napi_ref reference, int result) {
+  napi_value callback, receiver, thrown, number = answer(env, result);
+  if (napi_get_reference_value(env, reference, &callback) != napi_ok ||
+      napi_get_global(env, &receiver) != napi_ok)
+    return;
+  if (napi_make_callback(env, context, receiver, callback, 1, &number, NULL) != napi_pending_exception)
+    return;
+  if (napi_get_and_clear_last_exception(env, &thrown) == napi_ok)
+    napi_fatal_exception(env, thrown);
+}
+
+static void settled(uv_poll_t *poll, int status, int events) {
+  (void)events;
+  struct call *call = poll->data;
+  napi_handle_scope scope;
+  int error = 0;
+  socklen_t size = sizeof(error);
+  unwatch(call);
+  /* libuv reports any failure as EBADF; the socket knows the reason. */
+  if (getsockopt(call->fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0)
+    error = errno;
+  if (error == 0 && status < 0)
+    error = -status;
+  if (error != 0)
+    close(call->fd);
+  if (napi_open_handle_scope(call->env, &scope) == napi_ok) {
+    report(call->env, call->context, call->callback, error == 0 ? call->fd : -error);
+    napi_close_handle_scope(call->env, scope);
+  }
+  forget_callback(call);
+}
+
+/* Has Node's loop watch the socket. Returns 0 or a negative errno; the descriptor stays the caller's then. */
+static int watch(napi_env env, int fd, napi_value callback) {
+  uv_loop_t *loop;
+  napi_value name;
   struct call *call = calloc(1, sizeof(*call));
   if (call == NULL)
-    return answer(env, -ENOMEM);
-  call->to = address(given[0], given[1]);
-  call->limit.tv_sec = given[2] / 1000;
-  call->limit.tv_usec = (suseconds_t)(given[2] % 1000) * 1000;
-  napi_create_string_utf8(env, "vsock connect", NAPI_AUTO_LENGTH, &name);
-  if (napi_create_threadsafe_function(env, callback, NULL, name, 0, 1, NULL, NULL, NULL, connected,
-                                      &call->done) != napi_ok) {
-    free(call);
-    return misuse(env);
-  }
-  /* Node's threads handle signals. */
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_BLOCK, &all, &before);
-  pthread_t thread;
-  int error = pthread_create(&thread, NULL, connect_thread, call);
-  pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return -ENOMEM;
+  call->env = env;
+  call->fd = fd;
+  int error = napi_get_uv_event_loop(env, &loop) == napi_ok ? uv_poll_init(loop, &call->poll, fd) : -EINVAL;
   if (error != 0) {
-    napi_release_threadsafe_function(call->done, napi_tsfn_abort);
     free(call);
-    return answer(env, -error);
+    return error;
   }
-  pthread_detach(thread);
-  return answer(env, 0);
+  call->poll.data = call;
+  if (napi_create_string_utf8(env, "vsock connect", NAPI_AUTO_LENGTH, &name) != napi_ok ||
+      napi_create_reference(env, callback, 1, &call->callback) != napi_ok ||
+      napi_async_init(env, NULL, name, &call->context) != napi_ok ||
+      napi_add_async_cleanup_hook(env, abandon, call, &call->hook) != napi_ok)
+    error = -ENOMEM;
+  else
+    error = uv_poll_start(&call->poll, UV_WRITABLE, settled);
+  if (error != 0) {
+    unwatch(call);
+    forget_callback(call);
+  }
+  return error;
+}
+
+/* connect(cid, port, milliseconds, callback(fd)): the callback gets the result, unless this fails at once */
+static napi_value vsock_connect(napi_env env, napi_callback_info info) {
+  uint32_t given[3];
+  napi_value callback;
+  napi_valuetype type;
+  if (!numbers(env, info, 3, given, &callback) || napi_typeof(env, callback, &type) != napi_ok ||
+      type != napi_function)
+    return misuse(env);
+  int fd = start_connect(given[0], given[1], given[2]);
+  if (fd < 0)
+    return answer(env, fd);
+  int error = watch(env, fd, callback);
+  if (error != 0)
+    close(fd);
+  return answer(env, error);
 }
 
 /* listen(cid, port, backlog) */

@@ -75,6 +75,25 @@ test("concurrent calls each get their result, even if Node exits first", async (
   assert.equal(await sanitized(script), "all");
 });
 
+test("a call that outlives its environment does not touch it", async () => {
+  const fifo = join(directory, "fifo");
+  await run("mkfifo", [fifo]);
+  // A worker, because its process continues: what was freed stays freed for long enough.
+  const worker = `
+    const m = { exports: {} }; process.dlopen(m, process.argv[2]);
+    for (let i = 0; i < 8; i++) m.exports.open(-100, "fifo", 0, 0);
+    setTimeout(() => process.exit(0), 50);`;
+  const script = `
+    const { Worker } = require("node:worker_threads"); const { openSync } = require("node:fs");
+    process.chdir(${JSON.stringify(directory)});
+    const ended = new Worker(${JSON.stringify(worker)}, { eval: true, argv: process.argv.slice(1) });
+    await new Promise((resolve) => ended.on("exit", resolve));
+    openSync("fifo", "r+");
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    console.log("survived");`;
+  assert.equal(await sanitized(script), "survived");
+});
+
 test("an addon that cannot be loaded is Unavailable", () => {
   assert.throws(() => new MountApi("/no/such/mount-api.node", { namespace: 0, root: 0 }), {
     code: "Unavailable",

@@ -32,7 +32,7 @@ const ANY_CID = 0xffffffff;
 /** If this many random ids out of 2^32 are taken, something else is wrong. */
 const RESERVE_TRIES = 16;
 const LONGEST_CONNECT_MS = 60_000;
-/** Each connect occupies a thread until it is answered; above this number others wait. */
+/** Each connect has a descriptor until it is answered, and an unresponsive guest answers none; above this number others wait. */
 const MAX_CONNECTS = 64;
 const BACKLOG = 128;
 const FIRST_PAUSE_MS = 10;
@@ -62,9 +62,13 @@ export class NativeVsock {
       const limit = Math.max(1, Math.ceil(Math.min(deadline.remainingMs, LONGEST_CONNECT_MS)));
       const done = (fd: number) => {
         release();
-        if (fd >= 0 && !wanted) this.#addon.close(fd);
-        else if (fd >= 0) resolve(this.#stream(fd));
-        else reject(errorOf(step, fd));
+        if (fd < 0) return reject(errorOf(step, fd));
+        if (!wanted) return void this.#addon.close(fd);
+        try {
+          resolve(this.#stream(fd));
+        } catch (thrown) {
+          reject(HullError.wrap(step, thrown)); // no descriptor is left
+        }
       };
       const started = this.#addon.connect(cid, port, limit, done);
       if (started < 0) done(started);
@@ -106,7 +110,7 @@ export class NativeVsock {
     const fd = this.#must(`listen on vsock ${cid}:${port}`, this.#addon.listen(cid, port, BACKLOG));
     const carrier = this.#carrier(fd);
     const server = createServer({ allowHalfOpen: true }, onConnection).listen({ fd: carrier });
-    this.#must("vsock", this.#addon.replace(carrier, fd));
+    this.#replace(carrier, fd, () => server.close());
     return server;
   }
 
@@ -139,8 +143,15 @@ export class NativeVsock {
   #stream(fd: number): Socket {
     const carrier = this.#carrier(fd);
     const socket = new Socket({ fd: carrier, readable: true, writable: true, allowHalfOpen: true });
-    this.#must("vsock", this.#addon.replace(carrier, fd));
+    this.#replace(carrier, fd, () => socket.destroy());
     return socket;
+  }
+
+  /** Puts a vsock socket in the place of the carrier, or closes both. */
+  #replace(carrier: number, fd: number, close: () => unknown): void {
+    const answer = this.#addon.replace(carrier, fd);
+    if (answer < 0) close();
+    this.#must("vsock", answer);
   }
 
   #carrier(fd: number): number {

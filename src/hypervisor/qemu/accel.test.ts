@@ -191,7 +191,7 @@ test("a probe does not keep its process from exiting, and ends with it", async (
   const program = join(directory, "caller.mts");
   await writeFile(program, script);
   const argv = ["--import", "tsx", program];
-  const { stdout } = await promisify(execFile)(process.execPath, argv, { timeout: 30_000 });
+  const { stdout } = await promisify(execFile)(process.execPath, argv, { timeout: 15_000 });
   assert.match(stdout, /has not booted in KVM yet/);
   const pid = Number(await readFile(join(directory, "pid"), "utf8"));
   await pollUntil(() => startTimeOf(pid) === undefined, within(10_000, "the end of QEMU"));
