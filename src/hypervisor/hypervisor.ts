@@ -1,6 +1,7 @@
 import type { Deadline } from "../core/deadline.ts";
 import type { Ledger } from "../core/ledger.ts";
 import type { PendingCalls } from "../core/pending-calls.ts";
+import type { PciWindows } from "../host/pci-device.ts";
 import type { ProcessUser } from "../host/process-user.ts";
 
 /**
@@ -79,6 +80,15 @@ export interface VmSpec {
   readonly disks: readonly DiskDevice[];
   /** Extra VMM arguments from the configuration, appended as they are. */
   readonly extraArgs: readonly string[];
+  /** Root ports for assigned PCI devices; undefined = none besides the ports for all hot-plugged devices. */
+  readonly assignable?: AssignablePorts | undefined;
+}
+
+/** PCIe root ports for assigned devices (QEMU). */
+export interface AssignablePorts {
+  readonly count: number;
+  /** The address space that each of them reserves. */
+  readonly windows: PciWindows;
 }
 
 /** The largest size that a VM can grow to. */
@@ -147,11 +157,36 @@ export interface DiskDevice {
   readonly serial: string;
 }
 
+/** A PCI device of the host, bound to a VFIO driver, to assign to the VM. */
+export interface PciAssignment {
+  readonly kind: "pci";
+  /** `0000:01:00.0` */
+  readonly address: string;
+  /** The address space that its BARs need. */
+  readonly windows: PciWindows;
+}
+
 /**
  * A device that can be hot-plugged. Only QEMU hot-plugs vsock devices, and `vhost` only into a clone that inherited
  * its descriptor.
  */
-export type HotplugDevice = ShareDevice | NicDevice | DiskDevice | Exclude<VsockDevice, { kind: "hybrid" }>;
+export type HotplugDevice =
+  | ShareDevice
+  | NicDevice
+  | DiskDevice
+  | PciAssignment
+  | Exclude<VsockDevice, { kind: "hybrid" }>;
+
+/** A device that was hot-plugged. */
+export interface Plugged {
+  /** Unplugs it. Resolves when the guest has released it. Idempotent; a failure can be retried. */
+  unplug(): Promise<void>;
+  /**
+   * Returns where the guest finds it: slot and function of each bridge below the root bus, and its own, in hexadecimal
+   * (`05.0/00.0`). Unlike bus numbers and names, the guest does not assign these.
+   */
+  pciPath(deadline: Deadline): Promise<string>;
+}
 
 /** How the VMM process ended. */
 export interface VmExit {
@@ -180,8 +215,8 @@ export interface Vm {
   status(deadline: Deadline): Promise<VmStatus>;
   pause(deadline: Deadline): Promise<void>;
   resume(deadline: Deadline): Promise<void>;
-  /** Hot-plugs a device. The returned function unplugs it. */
-  plug(device: HotplugDevice, deadline: Deadline): Promise<() => Promise<void>>;
+  /** Hot-plugs a device. */
+  plug(device: HotplugDevice, deadline: Deadline): Promise<Plugged>;
   /**
    * Hot-plugs a virtual CPU. Resolves when the guest has acknowledged it; the agent has to put it online. Rejects with
    * FailedPrecondition if `growth` in the spec does not allow it.

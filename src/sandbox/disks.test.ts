@@ -30,7 +30,8 @@ test("a loop device that the VMM does not close is kept for the container until 
   };
   const untilEnd = new Disposer();
   const exited = deferred<VmExit>();
-  const vm = { plug: async () => async () => undefined, exited: exited.promise };
+  const unpluggable = { unplug: async () => undefined, pciPath: async () => "01.0" };
+  const vm = { plug: async () => unpluggable, exited: exited.promise };
   const log = (message: string) => void logged.push(message);
   const disks = new SandboxDisks(vm, {
     nodes,

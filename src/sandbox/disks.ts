@@ -53,7 +53,7 @@ export class SandboxDisks {
   async plug({ source, readOnly }: HostDisk, deadline: Deadline): Promise<PluggedDisk> {
     const serial = `hull-${this.#count++}`;
     const back = await this.#backend(source, readOnly, serial, deadline);
-    const take = await this.vm
+    const plugged = await this.vm
       .plug({ kind: "disk", path: back.path, readOnly, serial }, deadline)
       .catch(async (error: unknown) => {
         throw await undo(error, () => back.release());
@@ -63,7 +63,7 @@ export class SandboxDisks {
       unplug: async () => {
         // A guest that keeps it must not block the container's Delete: it is released with the VM.
         if (!this.#vmEnded)
-          await take().catch((error) => {
+          await plugged.unplug().catch((error) => {
             if (!this.#vmEnded)
               this.context.log("disk: the guest did not release it", { path: back.path, err: error });
           });

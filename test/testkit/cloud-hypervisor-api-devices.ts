@@ -1,6 +1,8 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { closeSync, existsSync, openSync, readFileSync, rmSync } from "node:fs";
+import { closeSync, existsSync, openSync, readFileSync, readlinkSync, rmSync } from "node:fs";
 import { connect, createServer, type Server, type Socket } from "node:net";
+import { basename } from "node:path";
+import type { Attached } from "./cloud-hypervisor-api-vm.ts";
 
 export type Device = Record<string, unknown> & { id?: string };
 
@@ -28,17 +30,26 @@ export class FakeVmDevices {
   }
 
   /** Opens the host side of a device. Rejects with Cloud Hypervisor's innermost cause if it is missing. */
-  async attach(kind: "disks" | "net" | "fs" | "vsock", device: Device): Promise<void> {
+  async attach(kind: Attached, device: Device): Promise<void> {
     if (kind === "vsock") return await this.#bind(String(device.socket));
     if (!this.checkHost) return;
     if (kind === "disks")
       this.#open(String(device.path), device.readonly ? "r" : "r+", "Failed to open disk path");
     if (kind === "net") await this.#openTap(String(device.tap), device.mtu);
+    if (kind === "devices") this.#openGroup(String(device.path));
     if (kind === "fs") await this.#dial(String(device.socket));
   }
 
   #open(path: string, flags: string, what: string): void {
     this.#files.push(opened(path, flags, what));
+  }
+
+  /** A VFIO device's group, and with it the IOMMU, is opened by the number in sysfs. */
+  #openGroup(path: string): void {
+    if (!existsSync(path))
+      throw new Error("Failed to create VFIO device: No such file or directory (os error 2)");
+    const group = basename(readlinkSync(`${path}/iommu_group`));
+    this.#open(`/dev/vfio/${group}`, "r+", "Failed to open VFIO group");
   }
 
   /** Runs the opener as this process's user, in the same network namespace. */

@@ -127,6 +127,11 @@ const fs: Shape = {
   fields: { ...pciWithoutIommu, tag: "string", socket: "string", num_queues: u16, queue_size: u16 },
 };
 
+const device: Shape = {
+  required: ["path"],
+  fields: { ...pci, path: "string", x_nv_gpudirect_clique: u8 },
+};
+
 const pmem: Shape = {
   required: ["file"],
   fields: { ...pci, file: "string", size: u64, discard_writes: "boolean" },
@@ -166,6 +171,7 @@ const vmConfig: Shape = {
       fields: { ...pci, size: u64, deflate_on_oom: "boolean", free_page_reporting: "boolean" },
     },
     fs: { list: fs },
+    devices: { list: device },
     pmem: { list: pmem },
     serial: { required: ["mode"], fields: { file: "string", socket: "string", mode } },
     console: { required: ["mode"], fields: { ...pci, file: "string", socket: "string", mode } },
@@ -203,7 +209,7 @@ const vmConfig: Shape = {
 };
 
 /**
- * The body of each PUT action; null: the action takes none. The actions for VFIO, vDPA, user devices, generic
+ * The body of each PUT action; null: the action takes none. The actions for vDPA, user devices, generic
  * vhost-user, NUMA zones and migration are not implemented.
  */
 export const BODIES: Readonly<Record<string, Shape | null>> = {
@@ -221,6 +227,7 @@ export const BODIES: Readonly<Record<string, Shape | null>> = {
   "vm.add-disk": disk,
   "vm.add-net": net,
   "vm.add-fs": fs,
+  "vm.add-device": device,
   "vm.add-pmem": pmem,
   "vm.add-vsock": vsock,
   "vm.snapshot": { required: ["destination_url"], fields: { destination_url: "string" } },

@@ -27,12 +27,14 @@ interface FakeVmHost {
   /** Opens what every VM opens, including `rng`. Throws the causes of a Refusal. */
   boot(rng: string): void;
   /** Opens a device's host side. Throws the causes of a Refusal. */
-  attach(kind: "disks" | "net" | "fs" | "vsock", device: Device): Promise<void>;
+  attach(kind: Attached, device: Device): Promise<void>;
   /** Closes the host side of all devices. */
   detachAll(): Promise<void>;
 }
 
-type Kind = "disks" | "net" | "fs" | "pmem";
+/** Kinds with a host side. */
+export type Attached = "disks" | "net" | "fs" | "devices" | "vsock";
+type Kind = Exclude<Attached, "vsock"> | "pmem";
 // A body that has passed the schema.
 type Config = Record<string, unknown> & {
   payload: { kernel?: string; firmware?: string; initramfs?: string };
@@ -54,6 +56,7 @@ const LABELS = {
   "vm.add-disk": "The disk could not be added to the VM",
   "vm.add-net": "The network device could not be added to the VM",
   "vm.add-fs": "The fs could not be added to the VM",
+  "vm.add-device": "The device could not be added to the VM",
   "vm.add-pmem": "The pmem device could not be added to the VM",
   "vm.add-vsock": "The vsock device could not be added to the VM",
   "vm.snapshot": "The VM could not be snapshotted",
@@ -240,7 +243,7 @@ export class FakeVm {
       );
     }
     let known = this.#state !== undefined;
-    for (const kind of ["disks", "net", "fs", "pmem"]) {
+    for (const kind of ["disks", "net", "fs", "devices", "pmem"]) {
       const devices = this.#config[kind] as Device[] | undefined;
       if (!devices?.some((device) => device.id === id)) continue;
       this.#config[kind] = devices.filter((device) => device.id !== id);
@@ -305,7 +308,7 @@ export class FakeVm {
   }
 
   async #attachAll(action: VmAction, config: Config): Promise<void> {
-    for (const kind of ["disks", "net", "fs"] as const) {
+    for (const kind of ["disks", "net", "fs", "devices"] as const) {
       for (const device of (config[kind] as Device[] | undefined) ?? []) {
         device.id ??= `_${kind}${this.#serial++}`;
         await this.#attach(action, kind, device);
@@ -315,7 +318,7 @@ export class FakeVm {
     if (vsock) await this.#attach(action, "vsock", vsock);
   }
 
-  async #attach(action: VmAction, kind: "disks" | "net" | "fs" | "vsock", device: Device): Promise<void> {
+  async #attach(action: VmAction, kind: Attached, device: Device): Promise<void> {
     try {
       await this.host.attach(kind, device);
     } catch (error) {

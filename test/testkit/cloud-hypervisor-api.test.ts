@@ -75,6 +75,7 @@ const MATRIX: Record<string, Record<Stage, number>> = {
   "vm.add-disk": { none: 404, created: 204, running: 200, paused: 200 },
   "vm.add-net": { none: 404, created: 204, running: 200, paused: 200 },
   "vm.add-fs": { none: 404, created: 204, running: 200, paused: 200 },
+  "vm.add-device": { none: 404, created: 204, running: 200, paused: 200 },
   "vm.remove-device": { none: 404, created: 404, running: 404, paused: 404 },
   "vm.snapshot": { none: 500, created: 500, running: 500, paused: 204 },
   "vm.restore": { none: 500, created: 500, running: 500, paused: 500 },
@@ -98,6 +99,8 @@ function bodyOf(action: string, directory: string): unknown {
       return { tap: "tap0", id: "n" };
     case "vm.add-fs":
       return { tag: "t", socket: "/s", num_queues: 1, queue_size: 1024 };
+    case "vm.add-device":
+      return { path: "/sys/bus/pci/devices/0000:01:00.0", id: "p" };
     case "vm.remove-device":
       return { id: "none" };
     case "vm.snapshot":

@@ -189,6 +189,8 @@ export class FakeCloudHypervisor {
         return added(await vm.add(action, "net", body as Device));
       case "vm.add-fs":
         return added(await vm.add(action, "fs", body as Device));
+      case "vm.add-device":
+        return added(await vm.add(action, "devices", body as Device));
       case "vm.add-pmem":
         return added(await vm.add(action, "pmem", body as Device));
       case "vm.create":

@@ -2,7 +2,15 @@ import { access, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { deferred } from "../../src/core/deferred.ts";
 import { failedPrecondition, HullError, invalidArgument, unavailable } from "../../src/core/errors.ts";
-import type { Hypervisor, Vm, VmContext, VmExit, VmSpec, VmStatus } from "../../src/hypervisor/hypervisor.ts";
+import type {
+  Hypervisor,
+  Plugged,
+  Vm,
+  VmContext,
+  VmExit,
+  VmSpec,
+  VmStatus,
+} from "../../src/hypervisor/hypervisor.ts";
 
 /** The guest agent's console line when it is ready. */
 const READY_LINE = "hull-agent: info: ready after 1 ms, 2700 KiB resident\n";
@@ -15,6 +23,7 @@ export class FakeVm implements Vm {
   /** The calls, in order. */
   readonly calls: string[] = [];
   #ended: string | undefined;
+  #plugged = 0;
 
   constructor(readonly spec: VmSpec) {}
 
@@ -40,12 +49,16 @@ export class FakeVm implements Vm {
     this.state = { state: "running" };
   }
 
-  async plug(device: { kind: string }): Promise<() => Promise<void>> {
+  async plug(device: { kind: string }): Promise<Plugged> {
     this.#call("plug", device.kind);
     let gone = false;
-    return async () => {
-      if (!gone) this.calls.push(`unplug ${device.kind}`);
-      gone = true;
+    const slot = (++this.#plugged).toString(16).padStart(2, "0");
+    return {
+      unplug: async () => {
+        if (!gone) this.calls.push(`unplug ${device.kind}`);
+        gone = true;
+      },
+      pciPath: async () => `${slot}.0/00.0`,
     };
   }
 

@@ -65,9 +65,10 @@ export function hypervisorCompliance(name: string, setUp: () => Promise<Complian
       assert.deepEqual(await running.status(soon()), { state: "running" });
       const device = await setup.device();
       for (let round = 0; round < 2; round++) {
-        const unplug = await running.plug(device, soon());
-        await unplug();
-        await unplug(); // idempotent
+        const plugged = await running.plug(device, soon());
+        assert.match(await plugged.pciPath(soon()), /^[0-9a-f]{2}\.[0-7](\/[0-9a-f]{2}\.[0-7])*$/);
+        await plugged.unplug();
+        await plugged.unplug(); // idempotent
       }
       for (const grow of [() => running.addVcpu(soon()), () => running.addMemory(128, soon())])
         await assert.rejects(grow(), { code: "FailedPrecondition", message: /fixed size/ });

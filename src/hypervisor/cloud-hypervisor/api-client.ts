@@ -4,6 +4,7 @@ import { type ErrorCode, HullError, resourceExhausted } from "../../core/errors.
 import { PendingCalls } from "../../core/pending-calls.ts";
 import { printable, textOf } from "../../core/printable.ts";
 import type {
+  DeviceConfig,
   DiskConfig,
   FsConfig,
   NetConfig,
@@ -94,6 +95,9 @@ export class ApiClient {
   }
   addFs(fs: FsConfig, deadline: Deadline): Promise<PciDeviceInfo> {
     return this.#add("vm.add-fs", fs, deadline);
+  }
+  addDevice(device: DeviceConfig, deadline: Deadline): Promise<PciDeviceInfo> {
+    return this.#add("vm.add-device", device, deadline);
   }
   /** Asks the guest to release the device. It is removed when the event `vm device-removed` arrives. */
   removeDevice(id: string, deadline: Deadline): Promise<void> {

@@ -61,6 +61,12 @@ export interface DiskConfig {
   image_type?: "FixedVhd" | "Qcow2" | "Raw" | "Vhdx" | "Unknown";
 }
 
+/** A VFIO device, by its path in the host's sysfs. */
+export interface DeviceConfig {
+  id?: string;
+  path: string;
+}
+
 /** The vsock device. */
 export interface VsockConfig {
   id?: string;

@@ -95,7 +95,7 @@ test("hot-plugs a disk and a share, and unplugs them when the guest has released
   const path = join(fake.directory, "disk.img");
   writeFileSync(path, Buffer.alloc(4096));
   const disk = { kind: "disk", path, readOnly: false, serial: "data" } as const;
-  const removeDisk = await vm.plug(disk, soon());
+  const pluggedDisk = await vm.plug(disk, soon());
   await assert.rejects(vm.plug(disk, soon()), {
     code: "FailedPrecondition",
     message: /disk-data is not unique/,
@@ -104,14 +104,14 @@ test("hot-plugs a disk and a share, and unplugs them when the guest has released
   const virtiofsd = createServer();
   await new Promise<void>((resolve) => virtiofsd.listen(socket, resolve));
   t.after(() => virtiofsd.close());
-  const removeShare = await vm.plug({ kind: "share", tag: "volume", socket }, soon());
+  const pluggedShare = await vm.plug({ kind: "share", tag: "volume", socket }, soon());
   assert.deepEqual(Object.keys((await vm.info(soon())).device_tree ?? {}).sort(), [
     ...["disk-data", "fs-volume", "vsock"],
   ]);
-  await removeDisk();
-  await removeShare();
+  await pluggedDisk.unplug();
+  await pluggedShare.unplug();
   assert.deepEqual(Object.keys((await vm.info(soon())).device_tree ?? {}), ["vsock"]);
-  await removeDisk(); // idempotent
+  await pluggedDisk.unplug(); // idempotent
   await vm.plug(disk, soon());
 });
 
@@ -124,6 +124,20 @@ test("a device that does not exist on the host is refused with the VMM's reason"
   await assert.rejects(vm.plug({ kind: "nic", tap: "notap", mac: "02:00:00:00:00:01", mtu: 1500 }, soon()), {
     message: /no interface notap/,
   });
+});
+
+test("an assigned PCI device is added by its path in sysfs, and found at its slot of the root bus", async (t) => {
+  const { vm } = await boot(t, { checkHost: false });
+  const plugged = await vm.plug(
+    { kind: "pci", address: "0000:01:00.0", windows: { memory: 0, prefetchable: 0 } },
+    soon(),
+  );
+  assert.deepEqual((await vm.info(soon())).config.devices, [
+    { id: "pci-0000:01:00.0", path: "/sys/bus/pci/devices/0000:01:00.0" },
+  ]);
+  assert.match(await plugged.pciPath(soon()), /^[0-9a-f]{2}\.0$/);
+  await plugged.unplug();
+  assert.deepEqual(Object.keys((await vm.info(soon())).device_tree ?? {}), ["vsock"]);
 });
 
 test("a hot-plug whose answer is lost is undone", async (t) => {
@@ -304,9 +318,12 @@ test("a guest that does not release a device is reported, and the VM keeps runni
   const { vm, fake } = await boot(t, { actions: [{ after: "boot", do: "keep-devices" }] });
   const path = join(fake.directory, "disk.img");
   writeFileSync(path, "");
-  const removeDisk = await vm.plug({ kind: "disk", path, readOnly: false, serial: "data" }, soon());
+  const pluggedDisk = await vm.plug({ kind: "disk", path, readOnly: false, serial: "data" }, soon());
   vm.ejectMs = 200;
-  await assert.rejects(removeDisk(), { code: "DeadlineExceeded", message: /removing device disk-data/ });
+  await assert.rejects(pluggedDisk.unplug(), {
+    code: "DeadlineExceeded",
+    message: /removing device disk-data/,
+  });
   await vm.pause(soon());
 });
 

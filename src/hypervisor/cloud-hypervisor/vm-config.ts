@@ -4,12 +4,13 @@ import type {
   BlockSettings,
   DiskDevice,
   NicDevice,
+  PciAssignment,
   ShareDevice,
   VmSpec,
   VsockDevice,
 } from "../hypervisor.ts";
 import { KERNEL_PARAMETERS } from "../kernel-parameters.ts";
-import type { DiskConfig, FsConfig, NetConfig, VmConfig, VsockConfig } from "./api-types.ts";
+import type { DeviceConfig, DiskConfig, FsConfig, NetConfig, VmConfig, VsockConfig } from "./api-types.ts";
 
 const MIB = 1024 * 1024;
 
@@ -71,6 +72,11 @@ export function diskConfig(disk: DiskDevice, settings?: BlockSettings): DiskConf
     image_type: "Raw",
     ...(settings?.direct && { direct: true }),
   };
+}
+
+/** Returns the configuration of an assigned PCI device. */
+export function pciConfig({ address }: PciAssignment): DeviceConfig {
+  return { id: `pci-${address}`, path: `/sys/bus/pci/devices/${address}` };
 }
 
 /** Returns the configuration of the vsock device. Throws InvalidArgument unless it is a hybrid one. */

@@ -1,13 +1,13 @@
 import { Deadline } from "../../core/deadline.ts";
-import { failedPrecondition, HullError, invalidArgument, unavailable } from "../../core/errors.ts";
+import { failedPrecondition, HullError, internal, invalidArgument, unavailable } from "../../core/errors.ts";
 import { SerialQueue } from "../../core/serial-queue.ts";
 import { StateMachine } from "../../core/state-machine.ts";
 import type { PathAccess } from "../../host/path-access.ts";
 import { accessibleDevice } from "../accessible-spec.ts";
-import type { HotplugDevice, Vm, VmExit, VmStatus } from "../hypervisor.ts";
+import type { HotplugDevice, Plugged, Vm, VmExit, VmStatus } from "../hypervisor.ts";
 import { type ApiClient, Refusal } from "./api-client.ts";
 import type { PciDeviceInfo, VmInfo } from "./api-types.ts";
-import { diskConfig, fsConfig, netConfig } from "./vm-config.ts";
+import { diskConfig, fsConfig, netConfig, pciConfig } from "./vm-config.ts";
 import type { Vmm } from "./vmm.ts";
 
 /** How long to wait after a lost connection for the exit of the VMM, which would explain it. */
@@ -71,23 +71,27 @@ export class CloudHypervisorVm implements Vm {
     });
   }
 
-  async plug(device: HotplugDevice, deadline: Deadline): Promise<() => Promise<void>> {
+  async plug(device: HotplugDevice, deadline: Deadline): Promise<Plugged> {
     return await this.#change("hot-plug a device into", deadline, async () => {
       const { id, add } = this.#adding(accessibleDevice(device, this.access), deadline);
+      let bdf: string;
       try {
-        const { bdf } = await add();
+        ({ bdf } = await add());
         this.log("device hot-plugged", { id, bdf });
       } catch (error) {
         if (mayHaveTakenEffect(error)) await this.#undoPlug(id);
         throw error;
       }
       let removal: Promise<void> | undefined;
-      return () => {
-        removal ??= this.#unplug(id).catch((error: unknown) => {
-          removal = undefined; // allows a retry
-          throw error;
-        });
-        return removal;
+      return {
+        unplug: () => {
+          removal ??= this.#unplug(id).catch((error: unknown) => {
+            removal = undefined; // allows a retry
+            throw error;
+          });
+          return removal;
+        },
+        pciPath: async () => this.#pciPath(bdf),
       };
     });
   }
@@ -152,12 +156,23 @@ export class CloudHypervisorVm implements Vm {
         const config = diskConfig(device);
         return { id: config.id ?? "", add: () => this.client.addDisk(config, deadline) };
       }
+      case "pci": {
+        const config = pciConfig(device);
+        return { id: config.id ?? "", add: () => this.client.addDevice(config, deadline) };
+      }
       case "vhost-user":
       case "vhost":
         throw invalidArgument(
           `VM ${this.name}: cloud-hypervisor supports its vsock device only from the start`,
         );
     }
+  }
+
+  /** All devices are on the root bus of the first segment. */
+  #pciPath(bdf: string): string {
+    const path = /^0000:00:([0-9a-f]{2}\.[0-7])$/.exec(bdf)?.[1];
+    if (path === undefined) throw internal(`VM ${this.name}: cloud-hypervisor reports an unknown address`);
+    return path;
   }
 
   /** Removes a device. Resolves when the guest has released it: `vm.remove-device` is only a request. */

@@ -1,6 +1,7 @@
 import type { NicDevice, VmSpec } from "../hypervisor.ts";
 import { KERNEL_PARAMETERS } from "../kernel-parameters.ts";
 import { type DeviceModel, deviceModel, IO_THREAD, nicModel, vsockModel } from "./devices.ts";
+import { portArguments } from "./ports.ts";
 
 /** The descriptor of the QMP connection in QEMU. */
 export const QMP_FD = 3;
@@ -16,15 +17,6 @@ function nicFd(spec: VmSpec, { device }: NicDevice): number | undefined {
   if (device === undefined) return undefined;
   return VHOST_FD + (spec.vsock?.kind === "vhost" ? 1 : 0) + macvtaps(spec).indexOf(device);
 }
-
-/**
- * Returns the number of a q35 machine's PCIe root ports for hot-plug. Each costs boot time. Clones need more, because
- * all their devices are hot-plugged.
- */
-export const hotplugPorts = (spec: VmSpec) => (spec.memoryFile === undefined ? 4 : 8);
-
-/** Returns the id of a root port for hot-plug. */
-export const portName = (index: number) => `hotplug${index}`;
 
 /** In values of QEMU's option lists, a comma is doubled (docs/system/qemu-manpage, "-drive"). */
 const escapeValue = (value: string) => value.replaceAll(",", ",,");
@@ -76,12 +68,7 @@ export function commandLine(spec: VmSpec, isBlockDevice: (path: string) => boole
       one.kind === "nic" ? nicModel(one, id, nicFd(spec, one)) : deviceModel(one, id, block, spec.block);
     argv.push(...device(model, pci));
   });
-  if (pci) {
-    for (let index = 0; index < hotplugPorts(spec); index++) {
-      argv.push("-device", `pcie-root-port,id=${portName(index)},chassis=${index + 1},slot=${index + 1}`);
-    }
-  }
-  return [...argv, ...spec.extraArgs];
+  return [...argv, ...(pci ? portArguments(spec) : []), ...spec.extraArgs];
 }
 
 const kernelParameters = (spec: VmSpec) => [

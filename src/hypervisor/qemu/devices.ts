@@ -82,6 +82,8 @@ export function deviceModel(
       };
     case "nic":
       return nicModel(device, id);
+    case "pci":
+      return { backend: undefined, frontend: { driver: "vfio", id, properties: { host: device.address } } };
     case "disk": {
       const cache = (settings?.direct || settings?.noFlush) && {
         cache: { direct: settings.direct, "no-flush": settings.noFlush },

@@ -35,6 +35,8 @@ export interface QmpCommands {
   "query-hotpluggable-cpus": { arguments: undefined; result: HotpluggableCpu[] };
   "object-add": { arguments: MemoryObject; result: unknown };
   "object-del": { arguments: { id: string }; result: unknown };
+  /** Untyped: the reader checks the little that it uses (PciInfo). */
+  "query-pci": { arguments: undefined; result: unknown };
   device_del: { arguments: { id: string }; result: unknown };
 }
 

@@ -69,3 +69,44 @@ for (const [what, answers, removed] of [
     assert.deepEqual(fake.problems, []);
   });
 }
+
+const NIC = { kind: "pci", address: "0000:01:00.0", windows: { memory: 0x40000, prefetchable: 0 } } as const;
+const ports = (slot: unknown, id = "hotplug0") => [
+  {
+    bus: 0,
+    devices: [
+      { qdev_id: "", slot: 0, function: 0 },
+      { qdev_id: id, slot, function: 0 },
+    ],
+  },
+  { bus: 7, devices: [{ qdev_id: id, slot: 1, function: 0 }] },
+];
+
+test("an assigned device is found behind its root port, whose slot QEMU has chosen", async () => {
+  const { fake, vm } = await setUp([
+    { command: "device_add", answers: [ok()] },
+    { command: "query-pci", answers: [ok(ports(10))] },
+    { command: "device_del", answers: [ok(), deleted] },
+  ]);
+  const plugged = await vm.plug(NIC, within(30_000));
+  assert.equal(await plugged.pciPath(within(30_000)), "0a.0/00.0");
+  await plugged.unplug();
+  assert.deepEqual(fake.received[1]?.arguments, {
+    ...{ driver: "vfio-pci", id: "plugged0", bus: "hotplug0", host: "0000:01:00.0" },
+  });
+  assert.deepEqual(fake.problems, []);
+});
+
+for (const answer of [undefined, {}, [null], ports("../.."), ports(32), ports(1, "other")]) {
+  test(`an answer to query-pci without the port is refused: ${JSON.stringify(answer)?.slice(0, 80)}`, async () => {
+    const { vm } = await setUp([
+      { command: "device_add", answers: [ok()] },
+      { command: "query-pci", answers: [ok(answer)] },
+    ]);
+    const plugged = await vm.plug(NIC, within(30_000));
+    await assert.rejects(plugged.pciPath(within(30_000)), {
+      code: "Internal",
+      message: /root port hotplug0/,
+    });
+  });
+}

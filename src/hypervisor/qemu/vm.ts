@@ -1,5 +1,5 @@
 import { Deadline } from "../../core/deadline.ts";
-import { failedPrecondition, HullError, internal, resourceExhausted } from "../../core/errors.ts";
+import { failedPrecondition, HullError, internal } from "../../core/errors.ts";
 import { printable, textOf } from "../../core/printable.ts";
 import { withNodeMounted } from "../../host/device-nodes.ts";
 import type { PathAccess } from "../../host/path-access.ts";
@@ -7,12 +7,14 @@ import type { HostProcess } from "../../host/process-launcher.ts";
 import type { RingBuffer } from "../../host/ring-buffer.ts";
 import { accessibleDevice } from "../accessible-spec.ts";
 import { consoleTail } from "../console-tail.ts";
-import type { HotplugDevice, Vm, VmExit, VmSpec, VmStatus } from "../hypervisor.ts";
-import { CLONE_FD, hotplugPorts, portName } from "./command-line.ts";
+import type { HotplugDevice, Plugged, Vm, VmExit, VmSpec, VmStatus } from "../hypervisor.ts";
+import { CLONE_FD } from "./command-line.ts";
 import { CpuMemoryHotplug } from "./cpu-memory-hotplug.ts";
 import { chardevArguments, type DeviceModel, deviceModel, vsockModel } from "./devices.ts";
 import { exitReason } from "./exit-reason.ts";
 import { isBlockDevice } from "./is-block-device.ts";
+import { pciPathOf } from "./pci-path.ts";
+import { FreePorts, type Port } from "./ports.ts";
 import { type QmpClient, QmpError } from "./qmp-client.ts";
 import type { QmpEvents } from "./qmp-types.ts";
 import { saveTemplate } from "./template.ts";
@@ -37,7 +39,7 @@ export class QemuVm implements Vm {
   #ended: VmExit | undefined;
   #shutdown: QmpEvents["SHUTDOWN"] | undefined;
   #plugged = 0;
-  readonly #freePorts: string[];
+  readonly #ports: FreePorts;
   readonly #growth: CpuMemoryHotplug;
 
   constructor(
@@ -48,7 +50,7 @@ export class QemuVm implements Vm {
     readonly access: Pick<PathAccess, "at">,
   ) {
     this.pid = vmm.pid;
-    this.#freePorts = Array.from({ length: hotplugPorts(spec) }, (_, index) => portName(index));
+    this.#ports = new FreePorts(spec);
     qmp.on("SHUTDOWN", (data) => {
       this.#shutdown = data;
     });
@@ -86,31 +88,26 @@ export class QemuVm implements Vm {
     await this.qmp.execute("cont", undefined, deadline);
   }
 
-  async plug(device: HotplugDevice, deadline: Deadline): Promise<() => Promise<void>> {
+  async plug(device: HotplugDevice, deadline: Deadline): Promise<Plugged> {
     this.#requireRunning("hot-plug a device into");
     if (this.spec.machine === "microvm") {
       throw failedPrecondition(
         `VM ${this.spec.name}: a microvm does not support hotplug; use machine type q35`,
       );
     }
-    const port = this.#freePorts.shift();
-    if (port === undefined) {
-      throw resourceExhausted(
-        `VM ${this.spec.name}: all ${hotplugPorts(this.spec)} hotplug ports are in use`,
-      );
-    }
+    const port = this.#ports.take(device.kind === "pci" ? device.windows : undefined);
     const model = this.#model(device);
     try {
       await this.#addBackend(model.backend, deadline);
     } catch (thrown) {
-      this.#freePorts.push(port);
+      this.#ports.give(port);
       throw this.#failure(`hot-plug ${device.kind}`, thrown);
     }
     try {
       const { driver, id, properties } = model.frontend;
       await this.qmp.execute(
         "device_add",
-        { driver: `${driver}-pci`, id, bus: port, ...properties },
+        { driver: `${driver}-pci`, id, bus: port.id, ...properties },
         deadline,
       );
     } catch (thrown) {
@@ -119,12 +116,15 @@ export class QemuVm implements Vm {
       throw this.#failure(`hot-plug ${device.kind}`, thrown);
     }
     let removal: Promise<void> | undefined;
-    return () => {
-      removal ??= this.#unplug(model, port).catch((thrown: unknown) => {
-        removal = undefined; // allows a retry
-        throw this.#failure(`unplug ${device.kind}`, thrown);
-      });
-      return removal;
+    return {
+      unplug: () => {
+        removal ??= this.#unplug(model, port).catch((thrown: unknown) => {
+          removal = undefined; // allows a retry
+          throw this.#failure(`unplug ${device.kind}`, thrown);
+        });
+        return removal;
+      },
+      pciPath: (by) => pciPathOf(this.qmp, port.id, by),
     };
   }
 
@@ -160,22 +160,22 @@ export class QemuVm implements Vm {
    * Undoes a failed hot-plug with a timeout of its own, because the caller's deadline may have caused the failure. Unless
    * QEMU refused the device, it may exist and the answer be late.
    */
-  async #undoPlug(model: DeviceModel, port: string, cause: unknown): Promise<void> {
+  async #undoPlug(model: DeviceModel, port: Port, cause: unknown): Promise<void> {
     await Deadline.within(UNDO_MS, "removing the device again", async (deadline) => {
       if (!(cause instanceof QmpError)) await this.#ejected(model, deadline).catch(unlessUnknown);
       await this.#removeBackend(model.backend, deadline);
-      this.#freePorts.push(port);
+      this.#ports.give(port);
     });
   }
 
   /** Waits until the guest has released the device, and removes the backend. Does nothing once the VMM has exited. */
-  async #unplug(model: DeviceModel, port: string): Promise<void> {
+  async #unplug(model: DeviceModel, port: Port): Promise<void> {
     if (this.#ended) return;
     await Deadline.within(UNPLUG_MS, "the guest releasing the device", async (deadline) => {
       await this.#ejected(model, deadline);
       if (this.#ended) return;
       await this.#removeBackend(model.backend, deadline);
-      this.#freePorts.push(port);
+      this.#ports.give(port);
     });
   }
 

@@ -1,0 +1,39 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { VmSpec } from "../hypervisor.ts";
+import { FreePorts, portArguments } from "./ports.ts";
+
+const MIB = 2 ** 20;
+const SMALL = { memory: MIB / 4, prefetchable: 0 };
+const GPU = { memory: 17 * MIB, prefetchable: 8192 * MIB + 32 * MIB };
+const spec = { name: "ns/p1", machine: "q35" } as VmSpec;
+const sized: VmSpec = { ...spec, assignable: { count: 1, windows: GPU } };
+
+test("ports for assigned devices reserve powers of two with room for all BARs", () => {
+  assert.deepEqual(portArguments(sized).slice(-2), [
+    "-device",
+    `pcie-root-port,id=assigned0,chassis=5,slot=5,mem-reserve=${32 * MIB},pref64-reserve=${16384 * MIB}`,
+  ]);
+  assert.equal(portArguments({ ...spec, memoryFile: "/m" }).length, 2 * 8);
+});
+
+test("an assigned device takes a sized port first; a disk never does", () => {
+  const ports = new FreePorts(sized);
+  assert.equal(ports.take(SMALL).id, "assigned0");
+  assert.equal(ports.take(SMALL).id, "hotplug0");
+  for (const index of [1, 2, 3]) assert.equal(ports.take().id, `hotplug${index}`);
+  assert.throws(() => ports.take(), { code: "ResourceExhausted", message: /all 4 hotplug ports/ });
+  assert.throws(() => ports.take(SMALL), { code: "ResourceExhausted", message: /all 5 hotplug ports/ });
+});
+
+test("a device with large BARs waits for a port with room, or is refused with the setting", () => {
+  assert.throws(() => new FreePorts(spec).take(GPU), {
+    code: "FailedPrecondition",
+    message: /BARs \(17 MiB, and 8224 MiB prefetchable\); set hypervisor\.pcie_root_port/,
+  });
+  const ports = new FreePorts(sized);
+  const port = ports.take(GPU);
+  assert.throws(() => ports.take(GPU), { code: "ResourceExhausted", message: /all 1 hotplug ports/ });
+  ports.give(port);
+  assert.equal(ports.take(GPU).id, "assigned0");
+});
