@@ -102,6 +102,7 @@ export class AgentConnection implements GuestAgent {
         spec: encodeJson(request.spec),
         stdio: stdio(request.stdio),
         blockDevices: (request.blockDevices ?? []).map((device) => ({ ...device })),
+        pciDevices: [...(request.pciDevices ?? [])],
         rootDisk: request.rootDisk && { ...request.rootDisk, options: [...request.rootDisk.options] },
       },
       { deadline },

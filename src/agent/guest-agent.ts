@@ -91,6 +91,8 @@ export interface CreateContainer {
   readonly spec: object;
   readonly stdio: StdioTokens;
   readonly blockDevices?: readonly GuestBlockDevice[];
+  /** PCI devices that were assigned for the container (`Plugged.pciPath`). */
+  readonly pciDevices?: readonly string[];
   /** The root file system, if it is on a disk of its own. */
   readonly rootDisk?: GuestRootDisk | undefined;
 }

@@ -10,6 +10,8 @@ export type Resource =
   | { kind: "socket"; path: string }
   /** A loop device of this file; `device` (`/dev/loopN`) once it is known. */
   | { kind: "loop"; file: string; device?: string }
+  /** A VFIO group (`/dev/vfio/N`) whose devices the VMM has: it closes with the VMM, and needs no other release. */
+  | { kind: "vfio"; path: string; devices: readonly string[] }
   | { kind: "tap"; netns: string; name: string }
   | { kind: "qdisc"; netns: string; device: string }
   /** A network namespace that may contain taps of the pod; it could not be read when hull looked for them. */

@@ -13,6 +13,7 @@ const FIELDS: Readonly<Record<Resource["kind"], readonly string[]>> = {
   cgroup: ["path", "existing"],
   netns: ["path"],
   loop: ["file"],
+  vfio: ["path"],
   mount: ["path"],
   socket: ["path"],
   directory: ["path"],

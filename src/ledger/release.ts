@@ -68,7 +68,8 @@ function steps(state: StateFile, installation: string): Step[] {
     {
       // Also by mark: the daemon may have been killed before it recorded a process's PID.
       name: `processes of pod ${pod}`,
-      frees: processes,
+      // The kernel resets the devices of a VFIO group when its last process closes it.
+      frees: [...processes, ...of("vfio")],
       run: async (by) => await killAll([...processes.flatMap(identity), ...(await findByMark(pod))], by),
     },
     ...of("user").map((user) => ({

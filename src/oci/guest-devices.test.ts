@@ -32,6 +32,35 @@ test("a character device that only the host has is refused", () => {
   );
 });
 
+test("VFIO groups are to be assigned; neither their nodes and rules nor the VFIO container's reach the guest", () => {
+  const group = { path: "/dev/vfio/12", type: "c", major: 243, minor: 0 };
+  const container = { path: "/dev/vfio/vfio", type: "c", major: 10, minor: 196 };
+  const tty = { path: "/dev/tty", type: "c", major: 5, minor: 0 };
+  const allow = ({ type, major, minor }: typeof group) => ({
+    allow: true,
+    type,
+    major,
+    minor,
+    access: "rwm",
+  });
+  const resources = { devices: [none, allow(group), allow(container), allow(tty)] };
+  const again = { ...group, path: "/dev/vfio/13" };
+  const { spec, groups } = guestDevices({ linux: { devices: [container, group, tty, again], resources } });
+  assert.deepEqual(groups, [{ path: "/dev/vfio/12", major: 243, minor: 0 }]);
+  assert.deepEqual(spec.linux?.devices, [tty]);
+  assert.deepEqual(spec.linux?.resources?.devices, [none, allow(tty)]);
+});
+
+for (const path of ["/dev/vfio/devices/vfio0", "/dev/vfio/noiommu-0", "/dev/iommu"]) {
+  test(`${path} is refused in favour of the group`, () => {
+    const devices = [{ path, type: "c", major: 511, minor: 0 }];
+    assert.throws(() => guestDevices({ linux: { devices } }), {
+      code: "InvalidArgument",
+      message: /by their IOMMU group only; pass \/dev\/vfio\/<group>/,
+    });
+  });
+}
+
 test("80,000 devices and rules take linear time", () => {
   const numbers = Array.from({ length: 80_000 }, (_, minor) => minor);
   const devices = numbers.map((minor) => ({ path: `/dev/d${minor}`, type: "b", major: 8, minor }));

@@ -1,54 +1,89 @@
 import type { GuestBlockDevice } from "../agent/guest-agent.ts";
 import { invalidArgument } from "../core/errors.ts";
-import type { OciSpec } from "./spec.ts";
+import type { OciDevice, OciDeviceRule, OciSpec } from "./spec.ts";
 
 /** Character devices with the same numbers in every Linux kernel (kernel documentation, devices.txt). */
 const SAME_EVERYWHERE = new Set(["1:3", "1:5", "1:7", "1:8", "1:9", "1:11", "5:0", "5:1", "5:2", "10:229"]);
 
-/** A block device of the host to hot-plug into the VM for a container. */
-export interface WantedDisk extends Omit<GuestBlockDevice, "serial"> {
-  /** Device numbers on the host. */
+/** The device that opens VFIO containers. A program that uses /dev/vfio/N needs it, too; a VM does not. */
+const VFIO_CONTAINER = "10:196";
+const VFIO_GROUP = /^\/dev\/vfio\/\d+$/;
+const VFIO_OTHER = /^\/dev\/(vfio\/.+|iommu)$/;
+
+/** A device of the host, by its numbers there. */
+interface HostNumbers {
   readonly major: number;
   readonly minor: number;
 }
 
+/** A block device of the host to hot-plug into the VM for a container. */
+export interface WantedDisk extends Omit<GuestBlockDevice, "serial">, HostNumbers {}
+
+/** A VFIO group of the host (`/dev/vfio/N`), whose PCI devices are to be assigned to the VM for a container. */
+export interface WantedGroup extends HostNumbers {
+  /** The device node's path in the container. */
+  readonly path: string;
+}
+
 interface GuestDevices {
-  /** The spec without the device rules that name block devices of the host. */
+  /** The spec without VFIO devices, and without the device rules that name devices of the host. */
   readonly spec: OciSpec;
   readonly disks: readonly WantedDisk[];
+  readonly groups: readonly WantedGroup[];
 }
 
 /**
- * Sorts `linux.devices` for a VM: block devices are hot-plugged, the kernel's own devices exist in the guest.
- * Throws InvalidArgument for all others, because their numbers would mean something else there.
+ * Sorts `linux.devices` for a VM: block devices are hot-plugged, VFIO groups are assigned, the kernel's own devices exist
+ * in the guest. Throws InvalidArgument for all others, because their numbers would mean something else there.
  */
 export function guestDevices(spec: OciSpec): GuestDevices {
   const devices = spec.linux?.devices ?? [];
-  if (devices.length === 0) return { spec, disks: [] };
+  if (devices.length === 0) return { spec, disks: [], groups: [] };
   const rules = spec.linux?.resources?.devices ?? [];
   const ruleOf = new Map(
     rules
       .filter(({ allow, type }) => allow && type === "b")
       .reverse() // the first rule of a device wins
-      .map((rule) => [`${rule.major}:${rule.minor}`, rule]),
+      .map((rule) => [numbers(rule), rule]),
   );
-  const blocks = devices.filter(({ type }) => type === "b");
+  const groups: WantedGroup[] = [];
+  const dropped = new Set<string>();
   for (const device of devices) {
-    if (device.type === "p" || device.type === "b") continue;
-    if (SAME_EVERYWHERE.has(`${device.major}:${device.minor}`)) continue;
-    throw invalidArgument(
-      `device ${device.path} (${device.type} ${device.major}:${device.minor}): a device of the host cannot ` +
-        "be used in a VM unless it is a block device; leave it out, set privileged_without_host_devices " +
-        "for privileged pods, or run this pod with runc",
+    if (device.type === "p" || device.type === "b" || SAME_EVERYWHERE.has(numbers(device))) continue;
+    const { path, major = 0, minor = 0 } = device;
+    if (!VFIO_GROUP.test(path) && numbers(device) !== VFIO_CONTAINER) throw refusal(device);
+    if (VFIO_GROUP.test(path) && !dropped.has(numbers(device))) groups.push({ path, major, minor });
+    dropped.add(numbers(device));
+  }
+  const disks = devices
+    .filter(({ type }) => type === "b")
+    .map(({ path, major = 0, minor = 0 }) => {
+      const rule = ruleOf.get(`${major}:${minor}`);
+      const access: GuestBlockDevice["access"] = rule?.access && !rule.access.includes("w") ? "r" : "rw";
+      return { path, major, minor, access };
+    });
+  const kept = rules.filter(
+    (rule) => !(rule.allow && (rule.type === "b" || (rule.type === "c" && dropped.has(numbers(rule))))),
+  );
+  const resources = { ...spec.linux?.resources, devices: kept };
+  const inGuest = devices.filter((device) => device.type === "b" || !dropped.has(numbers(device)));
+  return { spec: { ...spec, linux: { ...spec.linux, devices: inGuest, resources } }, disks, groups };
+}
+
+const numbers = ({ major, minor }: OciDevice | OciDeviceRule) => `${major}:${minor}`;
+
+function refusal(device: OciDevice): Error {
+  const { path, type } = device;
+  const subject = `device ${path} (${type} ${numbers(device)})`;
+  if (VFIO_OTHER.test(path)) {
+    return invalidArgument(
+      `${subject}: host devices are assigned by their IOMMU group only; ` +
+        "pass /dev/vfio/<group> (/sys/bus/pci/devices/<address>/iommu_group) instead",
     );
   }
-  const disks = blocks.map((device) => {
-    const { path, major = 0, minor = 0 } = device;
-    const rule = ruleOf.get(`${major}:${minor}`);
-    const access: GuestBlockDevice["access"] = rule?.access && !rule.access.includes("w") ? "r" : "rw";
-    return { path, major, minor, access };
-  });
-  const kept = rules.filter(({ allow, type }) => !(allow && type === "b"));
-  const resources = { ...spec.linux?.resources, devices: kept };
-  return { spec: { ...spec, linux: { ...spec.linux, resources } }, disks };
+  return invalidArgument(
+    `${subject}: a device of the host cannot be used in a VM unless it is a block device or a VFIO group; ` +
+      "leave it out, assign the PCI device behind it (docs/how-to/assign-devices.md), set " +
+      "privileged_without_host_devices for privileged pods, or run this pod with runc",
+  );
 }

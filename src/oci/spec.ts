@@ -38,7 +38,7 @@ export interface OciNamespace {
 }
 
 /** A device node to create in the container. */
-interface OciDevice {
+export interface OciDevice {
   readonly path: string;
   /** `b`, `c`, `u` or `p` (mknod(1)). */
   readonly type: string;
@@ -47,7 +47,7 @@ interface OciDevice {
 }
 
 /** A rule of the device cgroup. */
-interface OciDeviceRule {
+export interface OciDeviceRule {
   readonly allow: boolean;
   readonly type?: string;
   readonly major?: number;

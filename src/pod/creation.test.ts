@@ -7,6 +7,7 @@ import type { GuestAgent } from "../agent/guest-agent.ts";
 import { Deadline } from "../core/deadline.ts";
 import { deferred } from "../core/deferred.ts";
 import { HullError } from "../core/errors.ts";
+import type { OciSpec } from "../oci/spec.ts";
 import type { Sandbox } from "../sandbox/sandbox.ts";
 import { Pod } from "./pod.ts";
 import type { PodEvent } from "./pod-event.ts";
@@ -226,6 +227,20 @@ test("what a failed creation cannot undo is reported after its cause, and undone
   await assert.rejects(pod.delete("c1", forever), /release what its creation left behind: still busy/);
   await assert.rejects(pod.delete("c1", forever), { code: "NotFound" });
   assert.deepEqual(unplugs, []);
+});
+
+test("a VFIO group is assigned for the container, and its devices are the agent's, by their path", async () => {
+  const { sandbox, pod } = setUp();
+  await create(pod, request("p1", inPod("sandbox")));
+  const { spec, ...rest } = request("c1", inPod("container"));
+  const devices = [{ path: "/dev/vfio/12", type: "c", major: 243, minor: 0 }];
+  await create(pod, { ...rest, spec: { ...spec, linux: { devices } } });
+  assert.deepEqual([...sandbox.groups], ["/dev/vfio/12"]);
+  const created = sandbox.agent.created.get("c1");
+  assert.deepEqual(created?.pciDevices, ["05.0/00.0"]);
+  assert.deepEqual((created?.spec as OciSpec | undefined)?.linux?.devices, []);
+  await pod.delete("c1", forever);
+  assert.equal(sandbox.groups.size, 0);
 });
 
 async function until(holds: () => boolean): Promise<void> {

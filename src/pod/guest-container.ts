@@ -53,7 +53,7 @@ export class GuestContainer {
   /** Creates the half on the host, then the one in the guest. `undo` releases what a failure leaves. */
   async create(source: ContainerSource, io: ProcessIo, { log, timeline }: CreationLog, deadline: Deadline) {
     const { host } = this;
-    const { spec, disks } = guestDevices(source.spec);
+    const { spec, disks, groups } = guestDevices(source.spec);
     this.#mayExist = true;
     await host.prepare(rootfsSource(source), log, deadline);
     timeline?.mark("root file system mounted");
@@ -68,7 +68,9 @@ export class GuestContainer {
     timeline?.mark("volumes mounted");
     const blockDevices: GuestBlockDevice[] = [];
     for (const disk of disks) blockDevices.push(await host.plug(disk, deadline));
-    await this.runner.create(adjusted, io, { blockDevices, rootDisk: host.rootDisk }, deadline);
+    const pciDevices: string[] = [];
+    for (const group of groups) pciDevices.push(...(await host.assign(group, deadline)));
+    await this.runner.create(adjusted, io, { blockDevices, pciDevices, rootDisk: host.rootDisk }, deadline);
     timeline?.mark("guest: container created");
     deadline.check();
   }

@@ -3,17 +3,18 @@ import { allSettled } from "../core/all-settled.ts";
 import type { Deadline } from "../core/deadline.ts";
 import { HullError } from "../core/errors.ts";
 import { GUEST_ROOTS } from "../core/guest-paths.ts";
-import type { WantedDisk } from "../oci/guest-devices.ts";
+import type { WantedDisk, WantedGroup } from "../oci/guest-devices.ts";
 import type { RootfsSource } from "../oci/rootfs.ts";
 import { rootDisk } from "../oci/rootfs.ts";
 import type { OciMount } from "../oci/spec.ts";
 import type { PluggedDisk, Sandbox, SharedContainer } from "./sandbox.ts";
 
-/** A container's resources on the host: its root file system, volumes and disks. */
+/** A container's resources on the host: its root file system, volumes, disks and assigned devices. */
 export class ContainerHost {
   readonly #sandbox: Sandbox;
   readonly #id: string;
-  readonly #disks: PluggedDisk[] = [];
+  /** Disks and groups of PCI devices. */
+  readonly #devices: Pick<PluggedDisk, "unplug">[] = [];
   #shared: SharedContainer | undefined;
   #rootDisk: GuestRootDisk | undefined;
 
@@ -42,7 +43,7 @@ export class ContainerHost {
     deadline: Deadline,
   ): Promise<void> {
     const root = await plugRoot(this.#sandbox, source, log, deadline);
-    if (root) this.#disks.push(root.disk);
+    if (root) this.#devices.push(root.disk);
     this.#rootDisk = root?.guest;
     this.#shared = await this.#sandbox.share.add(this.#id, root ? undefined : source, deadline);
   }
@@ -57,18 +58,25 @@ export class ContainerHost {
   async plug({ path, access, major, minor }: WantedDisk, deadline: Deadline): Promise<GuestBlockDevice> {
     const source = { major, minor };
     const disk = await this.#sandbox.plugDisk({ source, readOnly: access === "r" }, deadline);
-    this.#disks.push(disk);
+    this.#devices.push(disk);
     return { serial: disk.serial, path, access };
   }
 
+  /** Assigns the PCI devices of a VFIO group. Returns where the guest finds them (`Plugged.pciPath`). */
+  async assign(wanted: WantedGroup, deadline: Deadline): Promise<readonly string[]> {
+    const group = await this.#sandbox.assignGroup(wanted, deadline);
+    this.#devices.push(group);
+    return group.pciPaths;
+  }
+
   /**
-   * Releases everything, disks before mounts, even if some of it fails; the next call retries that.
+   * Releases everything, devices before mounts, even if some of it fails; the next call retries that.
    * Idempotent.
    */
   async release(): Promise<void> {
-    const unplugged = [...this.#disks].map(async (disk) => {
-      await disk.unplug();
-      this.#disks.splice(this.#disks.indexOf(disk), 1);
+    const unplugged = [...this.#devices].map(async (device) => {
+      await device.unplug();
+      this.#devices.splice(this.#devices.indexOf(device), 1);
     });
     await Promise.allSettled(unplugged);
     await allSettled([...unplugged, this.#shared?.release() ?? Promise.resolve()]);

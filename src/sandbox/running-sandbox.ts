@@ -2,14 +2,23 @@ import type { GuestAgent } from "../agent/guest-agent.ts";
 import { Deadline } from "../core/deadline.ts";
 import type { Snapshot } from "../core/snapshot.ts";
 import { consoleTail } from "../hypervisor/console-tail.ts";
+import type { WantedGroup } from "../oci/guest-devices.ts";
+import type { AssignedDevices } from "./assigned-devices.ts";
 import type { Boot } from "./boot/context.ts";
 import type { Surroundings } from "./boot/surroundings.ts";
 import type { BootingVm } from "./boot/vm.ts";
-import { sizingRule } from "./boot/vm-spec.ts";
+import { sizingRule, vmGrowth } from "./boot/vm-spec.ts";
 import { containerShare } from "./container-share.ts";
 import { SandboxDisks } from "./disks.ts";
 import { GrowingCapacity } from "./growing-capacity.ts";
-import type { ContainerShare, HostDisk, PluggedDisk, Sandbox, UnresponsiveGuest } from "./sandbox.ts";
+import type {
+  AssignedGroup,
+  ContainerShare,
+  HostDisk,
+  PluggedDisk,
+  Sandbox,
+  UnresponsiveGuest,
+} from "./sandbox.ts";
 import { FixedCapacity, type VmCapacity } from "./vm-capacity.ts";
 import { stoppedComponents, unresponsiveGuest, type WatchedVm, watchVm } from "./vm-health.ts";
 import type { Health, Watchdog } from "./watchdog.ts";
@@ -25,6 +34,7 @@ export class RunningSandbox implements Sandbox {
   readonly lost: Promise<string>;
   readonly killTimeoutMs: number;
   readonly #disks: SandboxDisks;
+  #assigned: AssignedDevices | undefined;
   readonly #watched: WatchedVm;
   readonly #watchdog: Watchdog;
   #stopping: Promise<unknown> | undefined;
@@ -58,6 +68,12 @@ export class RunningSandbox implements Sandbox {
 
   plugDisk(disk: HostDisk, deadline: Deadline): Promise<PluggedDisk> {
     return this.#disks.plug(disk, deadline);
+  }
+
+  async assignGroup(group: WantedGroup, deadline: Deadline): Promise<AssignedGroup> {
+    const { AssignedDevices } = await import("./assigned-devices.ts"); // few pods need it
+    this.#assigned ??= new AssignedDevices(this.booted.vm, this.#assigning());
+    return await this.#assigned.assign(group, deadline);
   }
 
   unresponsiveGuest(deadline: Deadline): Promise<UnresponsiveGuest | undefined> {
@@ -99,6 +115,14 @@ export class RunningSandbox implements Sandbox {
     this.#stopping ??= this.#shutDown(deadline);
     await this.#stopping;
     await this.boot.disposer.dispose(deadline);
+  }
+
+  #assigning() {
+    const { size, grows } = this.booted;
+    const { kept, user, nodes } = this.around;
+    const { config, ledger, log } = this.boot.context;
+    const { maxMemoryMib = size.memoryMib } = (grows && vmGrowth(config)) || {};
+    return { nodes: user && nodes, maxMemoryMib, ledger, kept, log };
   }
 
   #capacity(): VmCapacity {

@@ -1,6 +1,7 @@
 import type { GuestAgent } from "../agent/guest-agent.ts";
 import type { Deadline } from "../core/deadline.ts";
 import type { Snapshot } from "../core/snapshot.ts";
+import type { WantedGroup } from "../oci/guest-devices.ts";
 import type { RootfsSource } from "../oci/rootfs.ts";
 import type { SandboxRequest } from "../oci/sandbox-request.ts";
 import type { OciMount } from "../oci/spec.ts";
@@ -25,6 +26,11 @@ export interface Sandbox {
    * VM accepts no more.
    */
   plugDisk(disk: HostDisk, deadline: Deadline): Promise<PluggedDisk>;
+  /**
+   * Assigns the PCI devices of a VFIO group to the VM. Throws FailedPrecondition if the host or the VM cannot, and
+   * ResourceExhausted if the VM has no free port.
+   */
+  assignGroup(group: WantedGroup, deadline: Deadline): Promise<AssignedGroup>;
   /** Probes the guest; resolves by the deadline, with the reason if it does not answer. Never rejects. */
   unresponsiveGuest(deadline: Deadline): Promise<UnresponsiveGuest | undefined>;
   /**
@@ -64,6 +70,14 @@ export interface PluggedDisk {
   /** The serial number by which the guest finds it. */
   readonly serial: string;
   /** Unplugs it from the VM, if that still runs. */
+  unplug(): Promise<void>;
+}
+
+/** The PCI devices of an IOMMU group that were assigned to the VM. */
+export interface AssignedGroup {
+  /** Where the guest finds each of them (`Plugged.pciPath`). */
+  readonly pciPaths: readonly string[];
+  /** Takes them from the VM, if that still runs. */
   unplug(): Promise<void>;
 }
 

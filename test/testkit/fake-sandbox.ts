@@ -1,10 +1,12 @@
 import { Deadline } from "../../src/core/deadline.ts";
 import { type Deferred, deferred } from "../../src/core/deferred.ts";
 import { resourceExhausted } from "../../src/core/errors.ts";
+import type { WantedGroup } from "../../src/oci/guest-devices.ts";
 import type { Container } from "../../src/pod/container.ts";
 import { type CreateRequest, Pod } from "../../src/pod/pod.ts";
 import type { ProcessIo } from "../../src/pod/stdio.ts";
 import type {
+  AssignedGroup,
   ContainerShare,
   HostDisk,
   PluggedDisk,
@@ -49,6 +51,14 @@ export class FakeSandbox implements Sandbox {
     this.disks.add(disk);
     const unplug = async () => void this.disks.delete(disk);
     return { serial: `serial-${this.disks.size}`, unplug };
+  }
+
+  /** Assigned VFIO groups, by path. */
+  readonly groups = new Set<string>();
+
+  async assignGroup({ path }: WantedGroup): Promise<AssignedGroup> {
+    this.groups.add(path);
+    return { pciPaths: ["05.0/00.0"], unplug: async () => void this.groups.delete(path) };
   }
 
   /** The number of calls of refreshNetwork. */

@@ -64,6 +64,7 @@ describe("container: random sequences", () => {
                 stderrToken: newToken(),
               },
               blockDevices: [],
+              pciDevices: [],
               rootDisk: undefined,
             }),
           start: () => agent.startProcess(ref),

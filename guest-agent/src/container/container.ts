@@ -8,14 +8,11 @@ import {
 import { GUEST_ROOTS } from "../../../src/core/guest-paths.ts";
 import { SerialQueue } from "../../../src/core/serial-queue.ts";
 import { StateMachine } from "../../../src/core/state-machine.ts";
-import type {
-  BlockDevice,
-  Stdio,
-  RootDisk as WantedRootDisk,
-} from "../../../src/proto/generated/hull/agent/v1/agent.ts";
+import type { CreateContainerRequest, Stdio } from "../../../src/proto/generated/hull/agent/v1/agent.ts";
 import { CGROUP_ROOT } from "../boot/mounts.ts";
 import { Cgroup } from "../cgroup/cgroup.ts";
 import { OomWatch } from "../cgroup/oom-watch.ts";
+import { awaitPciDevices } from "../devices/await-devices.ts";
 import { removeTree } from "../files.ts";
 import { describe } from "../log.ts";
 import type { Exit } from "../loop/reaper.ts";
@@ -35,6 +32,11 @@ const MAX_EXECS = 1024;
 const END_TIMEOUT_MS = 10_000;
 /** How long a hot-plugged disk may take to appear. */
 const DISK_TIMEOUT_MS = 20_000;
+/** How long a driver may take to start a PCI device. */
+const PCI_TIMEOUT_MS = 20_000;
+
+/** What of the VM's hardware a container gets. */
+type WantedDevices = Pick<CreateContainerRequest, "blockDevices" | "pciDevices" | "rootDisk">;
 
 type ContainerState = "created" | "running" | "pausing" | "paused" | "stopped" | "deleted";
 
@@ -83,21 +85,19 @@ export class Container {
    * Runs `crun create` with the given OCI spec and returns init's PID. On failure nothing of the container is
    * left.
    */
-  async create(
-    specJson: Uint8Array,
-    blockDevices: readonly BlockDevice[],
-    rootDisk: WantedRootDisk | undefined,
-  ): Promise<number> {
+  async create(specJson: Uint8Array, { blockDevices, pciDevices, rootDisk }: WantedDevices): Promise<number> {
     const { sys, reaper, crun, consolePath, cgroupParent, podPidNamespace } = this.#runtime;
     const io = this.init.io;
     try {
       const disks = await awaitDevices(sys, blockDevices, DISK_TIMEOUT_MS);
+      const nodes = await awaitPciDevices(sys, pciDevices, PCI_TIMEOUT_MS);
       if (rootDisk) await this.#rootDisk.mount(rootDisk, DISK_TIMEOUT_MS);
       const spec = prepareSpec(specJson, {
         cgroupsPath: `${cgroupParent}/${this.id}`,
         terminal: io.terminal,
         podPidNamespace: () => podPidNamespace.path(),
         disks,
+        nodes,
         rootPath: rootDisk && this.#rootDisk.path,
       });
       sys.mkdirp(this.#directory, 0o700);

@@ -20,7 +20,7 @@ export class Containers {
 
   /** Creates a container and returns the PID of its waiting init. On failure the id is free again. */
   async create(request: CreateContainerRequest): Promise<number> {
-    const { containerId: id, spec, stdio, blockDevices, rootDisk } = request;
+    const { containerId: id, spec, stdio } = request;
     checkId("container", id);
     if (this.#containers.has(id) || this.#creating.has(id))
       throw alreadyExists(`container ${id}: already exists`);
@@ -30,7 +30,7 @@ export class Containers {
       );
     }
     const container = new Container(this.#runtime, id, stdio);
-    const creating = container.create(spec, blockDevices, rootDisk);
+    const creating = container.create(spec, request);
     this.#creating.set(id, creating);
     try {
       const pid = await creating;

@@ -9,6 +9,7 @@ const context = {
   terminal: false,
   podPidNamespace: () => "/proc/9/ns/pid",
   disks: [],
+  nodes: [],
 };
 const good = {
   root: { path: "/r", readonly: true },
@@ -17,6 +18,21 @@ const good = {
 };
 
 describe("spec", () => {
+  it("adds device nodes and allows them, except where the spec has one at the same path", () => {
+    const own = { path: "/dev/nvme0", type: "c", major: 1, minor: 3 };
+    const spec = { ...good, linux: { devices: [own], resources: { devices: [{ allow: false }] } } };
+    const nodes = [
+      { path: "/dev/nvme0", type: "c", major: 241, minor: 0 },
+      { path: "/dev/nvme0n1", type: "b", major: 259, minor: 2 },
+    ] as const;
+    const { linux } = prepareSpec(bytes(spec), { ...context, nodes });
+    assert.deepEqual(linux.devices, [own, nodes[1]]);
+    assert.deepEqual((linux.resources as { devices: unknown }).devices, [
+      { allow: false },
+      { allow: true, type: "b", major: 259, minor: 2, access: "rwm" },
+    ]);
+  });
+
   it("sets what only the guest knows and keeps the rest", () => {
     const host = { ...good, ociVersion: "1.2.1", hostname: "h" };
     assert.deepEqual(prepareSpec(bytes(host), { ...context, terminal: true }), {

@@ -1,5 +1,6 @@
 import { invalidArgument } from "../../../src/core/errors.ts";
 import { POD_PID_NAMESPACE } from "../../../src/core/guest-paths.ts";
+import type { DeviceNode } from "../devices/pci-device.ts";
 import { checkPath } from "../names.ts";
 import type { Disk } from "../storage/disks.ts";
 
@@ -42,6 +43,8 @@ interface SpecContext {
   /** Returns the path of the pod's shared PID namespace; called only if the container uses it. */
   podPidNamespace: () => string;
   disks: readonly Disk[];
+  /** Device nodes to add. */
+  nodes: readonly DeviceNode[];
   /** Where the root file system is mounted, if not at the spec's path. */
   rootPath?: string | undefined;
 }
@@ -59,7 +62,10 @@ export function prepareSpec(bytes: Uint8Array, context: SpecContext): Spec {
     ociVersion: SPEC_VERSION,
     root: { ...root, path: context.rootPath ?? root.path },
     process: { ...process, terminal: context.terminal },
-    linux: withDisks(withPidNamespace(linux, context.podPidNamespace), context.disks),
+    linux: withNodes(
+      withDisks(withPidNamespace(linux, context.podPidNamespace), context.disks),
+      context.nodes,
+    ),
   };
 }
 
@@ -88,6 +94,21 @@ function withDisks(linux: Spec["linux"], disks: readonly Disk[]): Spec["linux"] 
       const disk = disks.find(({ path }) => path === device.path);
       return disk ? { ...device, type: "b", major: disk.major, minor: disk.minor } : device;
     }),
+    resources: { ...resources, devices: [...rules, ...allowed] },
+  };
+}
+
+/** Adds device nodes and allows the container to use them. A device of the spec with the same path stays. */
+function withNodes(linux: Spec["linux"], nodes: readonly DeviceNode[]): Spec["linux"] {
+  if (nodes.length === 0) return linux;
+  const devices = list("spec: linux.devices", linux.devices);
+  const resources = object("spec: linux.resources", linux.resources ?? {});
+  const rules = list("spec: linux.resources.devices", resources.devices);
+  const added = nodes.filter(({ path }) => !devices.some((device) => device.path === path));
+  const allowed = added.map(({ type, major, minor }) => ({ allow: true, type, major, minor, access: "rwm" }));
+  return {
+    ...linux,
+    devices: [...devices, ...added],
     resources: { ...resources, devices: [...rules, ...allowed] },
   };
 }

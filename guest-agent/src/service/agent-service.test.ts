@@ -32,7 +32,14 @@ const signal = (containerId: string, number: number, more: object = {}) =>
     ...more,
   });
 const create = (containerId: string, program: string, stdio = NO_STDIO) =>
-  agent.createContainer({ containerId, spec: specOf(program), stdio, blockDevices: [], rootDisk: undefined });
+  agent.createContainer({
+    containerId,
+    spec: specOf(program),
+    stdio,
+    blockDevices: [],
+    pciDevices: [],
+    rootDisk: undefined,
+  });
 const run = async (containerId: string, program: string) => {
   await create(containerId, program);
   await agent.startProcess(ref(containerId));
@@ -72,6 +79,7 @@ describe("agent: containers", () => {
         spec: specOf("idle"),
         stdio: NO_STDIO,
         blockDevices: [],
+        pciDevices: [],
         rootDisk,
       });
       const deleting = agent.deleteProcess(ref("c1")).then(
@@ -116,6 +124,7 @@ describe("agent: containers", () => {
         spec: new TextEncoder().encode("{"),
         stdio: NO_STDIO,
         blockDevices: [],
+        pciDevices: [],
         rootDisk: undefined,
       }),
       code("InvalidArgument"),

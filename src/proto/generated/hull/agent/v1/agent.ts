@@ -166,7 +166,15 @@ export interface CreateContainerRequest {
   /** Disks that the container gets as block devices. */
   blockDevices: BlockDevice[];
   /** The root file system, if it is on its own disk: the agent mounts it and uses it as root.path of the spec. */
-  rootDisk: RootDisk | undefined;
+  rootDisk:
+    | RootDisk
+    | undefined;
+  /**
+   * PCI devices of the host that the container gets: the agent waits until a driver of the guest has bound them, and adds
+   * the device nodes that exist below them to the spec. A device is named by its path from the root bus, as slots and
+   * functions in hexadecimal: "05.0/00.0".
+   */
+  pciDevices: string[];
 }
 
 /** A file system on a hot-plugged disk; the agent waits for the disk to appear. */
@@ -1464,7 +1472,14 @@ export const Stdio: MessageFns<Stdio> = {
 };
 
 function createBaseCreateContainerRequest(): CreateContainerRequest {
-  return { containerId: "", spec: new Uint8Array(0), stdio: undefined, blockDevices: [], rootDisk: undefined };
+  return {
+    containerId: "",
+    spec: new Uint8Array(0),
+    stdio: undefined,
+    blockDevices: [],
+    rootDisk: undefined,
+    pciDevices: [],
+  };
 }
 
 export const CreateContainerRequest: MessageFns<CreateContainerRequest> = {
@@ -1483,6 +1498,9 @@ export const CreateContainerRequest: MessageFns<CreateContainerRequest> = {
     }
     if (message.rootDisk !== undefined) {
       RootDisk.encode(message.rootDisk, writer.uint32(42).fork()).join();
+    }
+    for (const v of message.pciDevices) {
+      writer.uint32(50).string(v!);
     }
     return writer;
   },
@@ -1538,6 +1556,14 @@ export const CreateContainerRequest: MessageFns<CreateContainerRequest> = {
             }
 
             message.rootDisk = RootDisk.decode(reader, reader.uint32());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.pciDevices.push(reader.string());
             continue;
           }
         }

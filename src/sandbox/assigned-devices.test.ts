@@ -1,0 +1,120 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { MemoryLedger } from "../../test/testkit/memory-ledger.ts";
+import { within } from "../../test/testkit/within.ts";
+import { deferred } from "../core/deferred.ts";
+import { Disposer } from "../core/disposer.ts";
+import { failedPrecondition, HullError } from "../core/errors.ts";
+import type { PciDevice } from "../host/pci-device.ts";
+import type { HotplugDevice, VmExit } from "../hypervisor/hypervisor.ts";
+import { AssignedDevices } from "./assigned-devices.ts";
+
+const WANTED = { path: "/dev/vfio/12", major: 243, minor: 0 };
+const RECORD = { kind: "vfio", path: "/dev/vfio/12", devices: ["0000:01:00.0", "0000:01:00.1"] };
+
+/** A VM and a host that note each step; `fails` names the step that fails. */
+function setUp({ fails = "", rootless = true } = {}) {
+  const steps: string[] = [];
+  const ledger = new MemoryLedger();
+  const kept = new Disposer();
+  const exited = deferred<VmExit>();
+  const step = async (name: string) => {
+    steps.push(ledger.resources.length > 0 ? name : `${name} (unrecorded)`);
+    if (fails !== "" && name.startsWith(fails)) throw failedPrecondition(`${fails} failed`);
+  };
+  const vm = {
+    pid: 77,
+    exited: exited.promise,
+    plug: async (device: HotplugDevice) => {
+      const address = device.kind === "pci" ? device.address : device.kind;
+      await step(`plug ${address}`);
+      return { unplug: () => step(`unplug ${address}`), pciPath: async () => `${address.at(-1)}.0/00.0` };
+    },
+  };
+  const devices = ["0000:01:00.0", "0000:01:00.1"].map(
+    (address) => ({ address, windows: { memory: 0, prefetchable: 0 } }) as PciDevice,
+  );
+  const nodes = {
+    make: async (name: string) => {
+      await step(`make ${name}`);
+      return `/vm/dev/${name}`;
+    },
+    remove: (name: string) => step(`remove ${name}`),
+  };
+  const host = {
+    iommuGroup: async () => ({ number: 12, node: "/dev/vfio/12", devices }),
+    requireFree: () => step("free?"),
+    withNodeMounted: async <T>(device: string, node: string, run: () => Promise<T>) => {
+      await step(`mount ${node} over ${device}`);
+      return await run();
+    },
+    run: async (argv: readonly string[]) => {
+      await step(argv.join(" "));
+      return "";
+    },
+  };
+  const log = () => undefined;
+  const context = { nodes: rootless ? nodes : undefined, maxMemoryMib: 896, ledger, kept, log };
+  const assigned = new AssignedDevices(vm, context, host);
+  return { assigned, steps, ledger, kept, end: () => exited.resolve({} as VmExit) };
+}
+
+test("a group is recorded before the VMM gets it, through the user's own node, and forgotten after its release", async () => {
+  const { assigned, steps, ledger } = setUp();
+  const group = await assigned.assign(WANTED, within(30_000));
+  assert.deepEqual(group.pciPaths, ["0.0/00.0", "1.0/00.0"]);
+  assert.deepEqual(ledger.resources, [RECORD]);
+  assert.deepEqual(steps, [
+    "free? (unrecorded)",
+    "prlimit --pid 77 --memlock=1073741824:1073741824",
+    "make vfio-12",
+    "mount /vm/dev/vfio-12 over /dev/vfio/12",
+    "plug 0000:01:00.0",
+    "plug 0000:01:00.1",
+  ]);
+  steps.length = 0;
+  await group.unplug();
+  assert.deepEqual(steps, ["remove vfio-12", "unplug 0000:01:00.0", "unplug 0000:01:00.1"]);
+  assert.deepEqual(ledger.resources, []);
+});
+
+test("a VMM that runs as root needs neither a node nor a limit", async () => {
+  const { assigned, steps } = setUp({ rootless: false });
+  await (await assigned.assign(WANTED, within(30_000))).unplug();
+  assert.deepEqual(steps.slice(1), [
+    ...["plug 0000:01:00.0", "plug 0000:01:00.1", "unplug 0000:01:00.0", "unplug 0000:01:00.1"],
+  ]);
+});
+
+for (const fails of ["free?", "prlimit", "make", "mount", "plug 0000:01:00.1"]) {
+  test(`nothing is left of a group whose assignment fails: ${fails}`, async () => {
+    const { assigned, steps, ledger } = setUp({ fails });
+    await assert.rejects(assigned.assign(WANTED, within(30_000)), (error) => {
+      return (
+        error instanceof HullError && error.code === "FailedPrecondition" && error.message.includes(fails)
+      );
+    });
+    const plugged = steps.includes("plug 0000:01:00.0");
+    assert.equal(steps.includes("unplug 0000:01:00.0"), plugged);
+    assert.deepEqual(ledger.resources, []);
+  });
+}
+
+test("what the guest does not release stays recorded until the VM ends, and does not fail the container's Delete", async () => {
+  const { assigned, ledger, kept } = setUp({ fails: "unplug" });
+  const group = await assigned.assign(WANTED, within(30_000));
+  await group.unplug();
+  assert.deepEqual(ledger.resources, [RECORD]);
+  await kept.dispose(within(30_000));
+  assert.deepEqual(ledger.resources, []);
+});
+
+test("after the VM's end nothing is unplugged", async () => {
+  const { assigned, steps, ledger, end } = setUp();
+  const group = await assigned.assign(WANTED, within(30_000));
+  end();
+  await new Promise(setImmediate);
+  await group.unplug();
+  assert.equal(steps.at(-1), "remove vfio-12");
+  assert.deepEqual(ledger.resources, []);
+});
