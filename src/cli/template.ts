@@ -5,7 +5,7 @@ import { failedPrecondition } from "../core/errors.ts";
 import { findProgram } from "../host/program.ts";
 import type { VmSpec } from "../hypervisor/hypervisor.ts";
 import { openHypervisor } from "../hypervisor/open.ts";
-import { machine, vmGrowth } from "../sandbox/boot/vm-spec.ts";
+import { assignablePorts, machine, vmGrowth } from "../sandbox/boot/vm-spec.ts";
 import { type TemplateStatus, TemplateStore } from "../template/store.ts";
 import { canBeCloned, obtainTemplate } from "../template/template.ts";
 import { type CliContext, EXIT } from "./context.ts";
@@ -44,6 +44,7 @@ export async function templateCreate(context: CliContext, options: TemplateOptio
       ...machine(hypervisor, { path, accel }),
       ...{ name: "template", directory: settings.template_path, netns: undefined, vsock: undefined },
       ...{ shares: [], nics: [], disks: [], growth: vmGrowth(config) },
+      assignable: await assignablePorts(hypervisor),
     };
     if (!canBeCloned(type, spec)) {
       throw failedPrecondition(

@@ -41,8 +41,8 @@ export async function templateKey(hypervisor: string, spec: VmSpec): Promise<str
 /** Picks what a template depends on from a VM's spec. */
 export function templateFacts(hypervisor: string, spec: VmSpec): TemplateFacts {
   const { kernel, initrd, machine, accel, cpuModel, vcpus, memoryMib, kernelParams, extraArgs } = spec;
-  const { cpuFeatures, freePageReporting, entropySource, block, seccomp, growth } = spec;
-  const settings = [cpuFeatures, freePageReporting, entropySource, block, seccomp, growth].map(
+  const { cpuFeatures, freePageReporting, entropySource, block, seccomp, growth, assignable } = spec;
+  const settings = [cpuFeatures, freePageReporting, entropySource, block, seccomp, growth, assignable].map(
     (value) => value ?? null,
   );
   const sizes = { machine, accel, cpuModel, vcpus, memoryMib };

@@ -79,7 +79,9 @@ const HYPERVISOR: Readonly<Record<string, Rule | Dropped>> = {
   enable_debug: debug,
   shared_fs: { why: "hull shares files over virtio-fs" },
   block_device_driver: { why: "hull's block devices are virtio-blk" },
-  pcie_root_port: { why: "hull creates the root ports that its devices need" },
+  pcie_root_port: same("hypervisor.pcie_root_port"),
+  hot_plug_vfio: { why: "hull hot-plugs assigned devices, into PCIe root ports" },
+  cold_plug_vfio: { why: "hull hot-plugs assigned devices" },
   default_bridges: { why: "hull hot-plugs devices into PCIe root ports" },
   disable_nesting_checks: { why: "accel: auto detects whether KVM can run a guest" },
   valid_hypervisor_paths: { to: "runtime.annotation_paths" },
@@ -100,6 +102,7 @@ const OTHERS: Readonly<Record<string, Rule | Dropped>> = {
   "runtime.disable_guest_seccomp": same("runtime.disable_guest_seccomp"),
   "runtime.sandbox_cgroup_only": same("runtime.sandbox_cgroup_only"),
   "runtime.static_sandbox_resource_mgmt": same("runtime.static_sandbox_resource_mgmt"),
+  "runtime.vfio_mode": { why: "assigned devices get drivers of the guest kernel, as with guest-kernel" },
   "runtime.create_container_timeout": { to: "runtime.create_container_timeout", value: seconds },
 };
 

@@ -29,6 +29,7 @@ const qemuOnly = (
 const QEMU_ONLY: readonly Rule[] = [
   qemuOnly("cpu_features", ({ cpu_features }) => cpu_features.length > 0),
   qemuOnly("memory_backend", ({ memory_backend }) => memory_backend === "file"),
+  qemuOnly("pcie_root_port", ({ pcie_root_port }) => pcie_root_port > 0),
   qemuOnly("enable_iothreads", ({ enable_iothreads }) => enable_iothreads),
   qemuOnly("block_device_aio", ({ block_device_aio }) => block_device_aio !== "threads"),
   qemuOnly("block_device_cache_noflush", ({ block_device_cache_noflush }) => block_device_cache_noflush),
@@ -67,6 +68,12 @@ const RULES: readonly Rule[] = [
     wrong: ({ hypervisor }) => hypervisor.machine_type === "microvm" && hypervisor.template.enable,
     rule: "a microvm does not support hotplug, through which a clone of a template gets all of its devices",
     advice: "set hypervisor.template.enable: false, or choose q35",
+  },
+  {
+    key: "hypervisor.pcie_root_port",
+    wrong: ({ hypervisor }) => hypervisor.machine_type === "microvm" && hypervisor.pcie_root_port > 0,
+    rule: "a microvm does not support hotplug, by which devices are assigned",
+    advice: "delete the line, or choose hypervisor.machine_type: q35",
   },
   {
     key: "runtime.static_sandbox_resource_mgmt",

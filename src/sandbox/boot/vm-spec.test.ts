@@ -1,12 +1,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { BAR, FakeSysfs } from "../../../test/testkit/fake-sysfs.ts";
 import { parseText } from "../../config/parse/parse-text.ts";
 import { layerOf } from "../../config/result/layer.ts";
 import { LoadedConfig } from "../../config/result/loaded-config.ts";
-import { SCHEMA } from "../../config/schema/schema.ts";
+import { type Config, SCHEMA } from "../../config/schema/schema.ts";
 import type { DiskDevice, NicDevice, VmSpec } from "../../hypervisor/hypervisor.ts";
 import { commandLine } from "../../hypervisor/qemu/command-line.ts";
-import { vmGrowth, vmSpec } from "./vm-spec.ts";
+import { assignablePorts, vmGrowth, vmSpec } from "./vm-spec.ts";
 
 const DISK: DiskDevice = { kind: "disk", path: "/dev/loop0", readOnly: false, serial: "hull-0" };
 
@@ -159,6 +160,7 @@ const ELSEWHERE = [
   ...["virtio_fs_daemon", "virtio_fs_cache", "virtio_fs_extra_args"], // virtiofsd's command line
   ...["default_maxmemory", "default_maxvcpus", "minimum_memory", "guest_overhead_memory"], // the pod's size: resources/sizing
   "memory_slots", // of a VM that grows: below
+  "pcie_root_port", // by the devices of the host: below
   "template",
 ];
 
@@ -186,6 +188,14 @@ test("a machine that grows has these arguments in addition", async () => {
     ["1,maxcpus=4", "256M,slots=3,maxmem=2048M", `${APPEND} swiotlb=noforce`],
   );
   assert.equal(after.length, before.length);
+});
+
+test("ports for assigned devices have room for the largest one of the host", async (t) => {
+  const bars = [[2 ** 33, BAR.prefetchable]] as const;
+  const sysfs = new FakeSysfs(t).pci({ address: "0000:01:00.0", group: 1, driver: "vfio-pci", bars });
+  const ports = await assignablePorts({ pcie_root_port: 2 } as Config["hypervisor"], sysfs.root);
+  assert.deepEqual(ports, { count: 2, windows: { memory: 0, prefetchable: 2 ** 33 } });
+  assert.equal(await assignablePorts({ pcie_root_port: 0 } as Config["hypervisor"], sysfs.root), undefined);
 });
 
 test("every key of the section is tested", () => {

@@ -1,7 +1,15 @@
 import { availableParallelism, totalmem } from "node:os";
 import type { Config } from "../../config/schema/schema.ts";
+import { largestAssignable } from "../../host/pci-device.ts";
 import type { ProcessUser } from "../../host/process-user.ts";
-import type { Growth, NicDevice, ShareDevice, VmSpec, VsockDevice } from "../../hypervisor/hypervisor.ts";
+import type {
+  AssignablePorts,
+  Growth,
+  NicDevice,
+  ShareDevice,
+  VmSpec,
+  VsockDevice,
+} from "../../hypervisor/hypervisor.ts";
 import type { SizingRule, VmSize } from "../../resources/sizing.ts";
 
 /** What a VM's spec needs in addition to the configuration. */
@@ -19,6 +27,7 @@ interface VmSurroundings {
   /** By default the configuration's size. */
   readonly size?: VmSize;
   readonly growth?: Growth | undefined;
+  readonly assignable?: AssignablePorts | undefined;
 }
 
 /** Returns the part of a VM's spec that depends only on the configuration, which is what a template has. */
@@ -65,6 +74,7 @@ export function vmSpec(hypervisor: Config["hypervisor"], around: VmSurroundings)
     nics: around.nics ?? [],
     disks: [],
     growth: around.growth,
+    assignable: around.assignable,
     ...around.size,
   };
 }
@@ -80,6 +90,17 @@ export function sizingRule({ hypervisor, runtime }: Config): SizingRule {
     guestOverhead: hypervisor.guest_overhead_memory,
     hostOverhead: runtime.sandbox_overhead_memory,
   };
+}
+
+/**
+ * Returns the root ports for assigned devices, which have room for any device of the host that could be assigned now;
+ * undefined if the configuration wants none.
+ */
+export async function assignablePorts(
+  { pcie_root_port: count }: Config["hypervisor"],
+  sysfs?: string,
+): Promise<AssignablePorts | undefined> {
+  return count === 0 ? undefined : { count, windows: await largestAssignable(sysfs) };
 }
 
 /** Returns how far a pod's VM may grow with its containers; undefined if its size is fixed. */

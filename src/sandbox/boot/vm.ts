@@ -10,7 +10,7 @@ import type { Boot } from "./context.ts";
 import { podVmSize } from "./placement.ts";
 import { type StartedVm, startVm } from "./start-vm.ts";
 import type { Surroundings } from "./surroundings.ts";
-import { vmGrowth, vmSpec } from "./vm-spec.ts";
+import { assignablePorts, vmGrowth, vmSpec } from "./vm-spec.ts";
 
 /** A VM whose guest is booting: the result of the second phase of a boot. */
 export interface BootingVm {
@@ -44,6 +44,7 @@ export async function startSandboxVm(
     ...{ path: around.vmm, name: pod, directory: directory.path, user, netns: network.netns },
     ...{ accel: hypervisor.accel, vsock: vsock.device, size, growth: vmGrowth(config) },
     share: { kind: "share", tag: SHARE_TAG, socket: share.daemon.socket },
+    assignable: await assignablePorts(config.hypervisor),
     nics: await network.nics(around.nodes, deadline),
   });
   const { vm, proving } = await start(hypervisor.driver, spec, boot.clone, {

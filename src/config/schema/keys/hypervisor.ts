@@ -146,6 +146,16 @@ export const hypervisor = section("The VMM and the virtual machine.", {
     since,
     annotation: true,
   }),
+  pcie_root_port: integer({
+    about:
+      "PCIe root ports for assigned devices (docs/how-to/assign-devices.md), each with address space for the largest device that is bound to a VFIO driver when the pod starts. Without them, assigned devices take the ports for disks, which have room for 2 MiB of BARs: enough for most network adapters and NVMe disks, not for GPUs.",
+    unit: "ports",
+    min: 0,
+    max: 8,
+    default: 0,
+    since,
+    annotation: true,
+  }),
   memory_backend: choice({
     about: "What backs guest memory: an anonymous shared file (memfd), or a file in file_mem_backend.",
     choices: ["memfd", "file"],
