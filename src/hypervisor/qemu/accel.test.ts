@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { chmod, mkdtemp, readdir, readFile, rename, rm, unlink, writeFile } from "node:fs/promises";
+import { chmod, mkdtemp, readdir, readFile, rename, rm, symlink, unlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
@@ -129,6 +129,16 @@ test("an obstacle is probed again after a while: the pod that does so does not w
   assert.equal(await resolve(), "kvm");
   assert.equal(await runs(), 2);
   assert.equal(infos.length, 1);
+});
+
+test("a pod starts even if a new probe cannot be started", async () => {
+  const search = await fakeQemu("exit 1");
+  await resolveAccel(search, within(60_000));
+  await age();
+  await rm(join(directory, "accel.lock"));
+  await symlink("/no/such/lock", join(directory, "accel.lock"));
+  assert.equal(await resolveAccel(search, within(60_000)), "tcg");
+  assert.match(warnings[1] ?? "", /^the KVM probe: lock .*accel.lock/);
 });
 
 test("the pauses between probes double", async () => {

@@ -74,9 +74,10 @@ export async function kvmObstacle(search: AccelSearch, deadline: Deadline): Prom
     "the KVM probe",
   );
   try {
-    const probing = await begin(context, known === undefined, share);
-    if (known) return known.obstacle;
-    return await share.race(probing.outcome);
+    if (!known) return await share.race((await begin(context, true, share)).outcome);
+    // A pod does not fail because something that it does not need cannot be started.
+    await begin(context, false, share).catch((error: unknown) => warnOf(search, error));
+    return known.obstacle;
   } catch (thrown) {
     deadline.check();
     if (!share.reason) throw thrown;
@@ -85,6 +86,9 @@ export async function kvmObstacle(search: AccelSearch, deadline: Deadline): Prom
     share.dispose();
   }
 }
+
+const warnOf = ({ warn }: AccelSearch, error: unknown) =>
+  warn(HullError.wrap("the KVM probe", error).message);
 
 interface SearchContext {
   readonly search: AccelSearch;
@@ -116,7 +120,7 @@ async function begin(context: SearchContext, wait: boolean, share: Deadline): Pr
       ? Promise.resolve(found.obstacle)
       : conclude(context, probe?.obstacle ?? Promise.resolve(closed), found);
     const released = outcome.finally(() => lock.release());
-    released.catch((error: unknown) => search.warn(HullError.wrap("the KVM probe", error).message));
+    released.catch((error: unknown) => warnOf(search, error));
     return { outcome: released };
   } catch (thrown) {
     await lock.release();
