@@ -1,9 +1,8 @@
 import { randomInt } from "node:crypto";
 import { createServer, type Server, Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
-import { getSystemErrorName } from "node:util";
 import type { Deadline } from "../core/deadline.ts";
-import { HullError, resourceExhausted } from "../core/errors.ts";
+import { errnoOf, HullError, resourceExhausted } from "../core/errors.ts";
 import { Semaphore } from "../core/semaphore.ts";
 import { loadAddon, systemError } from "../host/addon.ts";
 
@@ -115,24 +114,30 @@ export class NativeVsock {
   }
 
   /**
-   * Reserves a context id for a guest. The kernel refuses one that is taken, so that no two pods have the
+   * Reserves a random context id for a guest. The kernel refuses one that is taken, so that no two pods have the
    * same. Throws Unavailable if the host does not have /dev/vhost-vsock.
    */
   reserveCid(): ReservedCid {
     for (let count = 0; count < RESERVE_TRIES; count++) {
-      // randomInt excludes the upper end; its range must be below 2^48.
-      const cid = randomInt(FIRST_CID, ANY_CID);
-      const fd = this.#addon.reserve(cid);
-      if (fd < 0 && getSystemErrorName(fd) === "EADDRINUSE") continue;
-      this.#must("reserve a vsock context id with /dev/vhost-vsock", fd);
-      let open = true;
-      const release = () => {
-        if (open) this.#addon.close(fd);
-        open = false;
-      };
-      return { cid, fd, release };
+      try {
+        // randomInt excludes the upper end; its range must be below 2^48.
+        return this.reserve(randomInt(FIRST_CID, ANY_CID));
+      } catch (thrown) {
+        if (errnoOf((thrown as Error).cause) !== "EADDRINUSE") throw thrown;
+      }
     }
     throw resourceExhausted(`vsock: ${RESERVE_TRIES} random context ids were all in use`);
+  }
+
+  /** Reserves this context id. Throws Unavailable if it is taken. */
+  reserve(cid: number): ReservedCid {
+    const fd = this.#must("reserve a vsock context id with /dev/vhost-vsock", this.#addon.reserve(cid));
+    let open = true;
+    const release = () => {
+      if (open) this.#addon.close(fd);
+      open = false;
+    };
+    return { cid, fd, release };
   }
 
   /**
