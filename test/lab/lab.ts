@@ -1,6 +1,6 @@
 /** The emulated host of this clone: started, used and ended by separate processes. */
-import { spawn } from "node:child_process";
-import { chmod, copyFile, mkdir, open, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { type ChildProcess, spawn } from "node:child_process";
+import { copyFile, mkdir, open, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { CACHE, keyOf } from "../../hack/lib/cache.ts";
 import { ROOT, run } from "../../hack/lib/run.ts";
@@ -8,12 +8,12 @@ import { Deadline } from "../../src/core/deadline.ts";
 import { ignoring } from "../../src/core/errors.ts";
 import { pollUntil } from "../../src/core/poll-until.ts";
 import { commandLine, consoleLog, type HostFiles, SHARES, SPARE_DEVICES, spareDisk } from "./command-line.ts";
-import { hostKernel } from "./host-kernel.ts";
+import { type HostKernel, hostKernel } from "./host-kernel.ts";
 import { hostInitrd } from "./initrd.ts";
 import { Monitor } from "./monitor.ts";
 import type { HostOptions } from "./options.ts";
 import { Snapshot } from "./snapshot.ts";
-import { labTools, type Tools } from "./tools.ts";
+import { labTools, podQemu, qemuMountPoint, type Tools } from "./tools.ts";
 
 /** The socket paths in it have to be short. */
 const DIRECTORY = process.env.HULL_LAB_DIR ?? `/run/hull-lab/${keyOf(ROOT).slice(0, 8)}`;
@@ -38,7 +38,8 @@ export async function up(options: HostOptions): Promise<void> {
   await rm(DIRECTORY, { recursive: true, force: true });
   for (const name of SHARES) await mkdir(inside(name), { recursive: true, mode: 0o700 });
   if (options.iommu) run("truncate", ["--size=64M", spareDisk(DIRECTORY)]);
-  await prepareLogin(tools, kernel.modules);
+  await prepareLogin(tools);
+  await writeParameters(options, tools, kernel);
   const deadline = Deadline.after(BOOT_MS, "the start of the emulated host");
   try {
     await start(options, files, tools, deadline);
@@ -104,16 +105,27 @@ async function printed(text: string, deadline: Deadline): Promise<void> {
   }, deadline);
 }
 
-/** Writes what the host reads from the share `lab`, and what dbclient needs to log in. */
-async function prepareLogin(tools: Tools, modules: string): Promise<void> {
+/** Writes the keys of dropbear in the share `lab`, and what dbclient needs to log in. */
+async function prepareLogin(tools: Tools): Promise<void> {
   const key = makeKey(tools, KEY);
   const hostKey = makeKey(tools, inside("lab/host-key"));
   await mkdir(inside(".ssh"));
   await writeFile(inside(".ssh/known_hosts"), `127.0.0.1 ${hostKey}\n`);
   await writeFile(inside("lab/authorized_keys"), `${key}\n`, { mode: 0o600 });
-  await writeFile(inside("lab/parameters"), `LAB_MODULES=${modules}\nLAB_DROPBEAR=${tools.dropbear}\n`);
+}
+
+/** Writes the program that starts the host's user space, and its parameters, in the share `lab`. */
+async function writeParameters(options: HostOptions, tools: Tools, kernel: HostKernel): Promise<void> {
+  const { qemu } = options;
+  const parameters = {
+    LAB_MODULES: kernel.modules,
+    LAB_DROPBEAR: tools.dropbear,
+    LAB_QEMU: qemu ? podQemu(qemu) : "",
+    LAB_QEMU_MOUNT_POINT: qemu ? qemuMountPoint(qemu) : "",
+  };
+  const lines = Object.entries(parameters).map(([name, value]) => `${name}=${value}\n`);
+  await writeFile(inside("lab/parameters"), lines.join(""));
   await copyFile(join(HOST_SCRIPTS, "start"), inside("lab/start"));
-  await chmod(inside("lab/start"), 0o755);
 }
 
 /** Makes a key pair in `path` and returns the public key, as type and base64. */
@@ -173,19 +185,36 @@ async function endBox(): Promise<void> {
 
 /** Runs a shell command in the host, with a terminal if `terminal` is set, and returns its exit status. */
 export async function runInside(command: string, terminal: boolean): Promise<number> {
+  const child = await ssh(command, terminal ? "-t" : "-T", "inherit");
+  return exitOf(child);
+}
+
+/** Runs a shell command in the host and returns its output. Throws if it fails. */
+export async function readInside(command: string): Promise<string> {
+  const child = await ssh(command, "-T", "pipe");
+  const chunks: Buffer[] = [];
+  child.stdout?.on("data", (chunk: Buffer) => chunks.push(chunk));
+  const status = await exitOf(child);
+  if (status !== 0) throw new Error(`${command}: status ${status}`);
+  return Buffer.concat(chunks).toString("utf8");
+}
+
+async function ssh(command: string, mode: "-t" | "-T", output: "inherit" | "pipe"): Promise<ChildProcess> {
   const pid = await boxPid();
   if (pid === undefined) throw new Error("the lab is not up: run hack/lab up");
   const children = await readFile(`/proc/${pid}/task/${pid}/children`, "latin1");
-  const { dbclient } = labTools();
-  const enter = [`--net=/proc/${children.trim()}/ns/net`, dbclient];
-  const ssh = ["-q", "-i", KEY, terminal ? "-t" : "-T", "root@127.0.0.1", command];
-  const child = spawn("nsenter", [...enter, ...ssh], {
-    stdio: "inherit",
+  const login = [labTools().dbclient, "-q", "-i", KEY, mode, "root@127.0.0.1", command];
+  return spawn("nsenter", [`--net=/proc/${children.trim()}/ns/net`, ...login], {
+    stdio: ["inherit", output, "inherit"],
+    // dbclient finds the host's key there.
     env: { ...process.env, HOME: DIRECTORY },
   });
+}
+
+function exitOf(child: ChildProcess): Promise<number> {
   return new Promise((resolve, reject) => {
     child.once("error", reject);
-    child.once("exit", (code, signal) =>
+    child.once("close", (code, signal) =>
       signal ? reject(new Error(`dbclient: ${signal}`)) : resolve(code ?? 1),
     );
   });

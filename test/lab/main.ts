@@ -1,19 +1,7 @@
 /** The command line of hack/lab. */
+import { asCaller } from "./caller.ts";
 import { down, runInside, up } from "./lab.ts";
 import { type Command, parseCommand, USAGE } from "./options.ts";
-
-/** Variables of the caller that a command in the lab has, too, besides hull's own. */
-const PASSED_ON = ["PATH", "HOME", "LANG", "TERM", "XDG_CACHE_HOME", "CC"];
-
-const quoted = (word: string): string => `'${word.replaceAll("'", "'\\''")}'`;
-
-/** Returns a shell command that runs `argv` in the caller's directory, with its environment. */
-function inCallersPlace(argv: readonly string[]): string {
-  const variables = Object.entries(process.env)
-    .filter(([name]) => PASSED_ON.includes(name) || (name.startsWith("HULL_") && name !== "HULL_LAB_DIR"))
-    .map(([name, value]) => quoted(`${name}=${value}`));
-  return `cd ${quoted(process.cwd())} && exec env ${[...variables, ...argv.map(quoted)].join(" ")}`;
-}
 
 async function perform(command: Command): Promise<number> {
   switch (command.action) {
@@ -27,9 +15,9 @@ async function perform(command: Command): Promise<number> {
       await down();
       return 0;
     case "run":
-      return runInside(inCallersPlace(command.argv), false);
+      return runInside(asCaller(command.argv), false);
     case "shell":
-      return runInside(inCallersPlace(["bash"]), true);
+      return runInside(asCaller(["bash"]), true);
   }
 }
 

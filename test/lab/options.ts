@@ -1,5 +1,6 @@
 import { parseArgs } from "node:util";
 import { KERNELS, type KernelName } from "./host-kernel.ts";
+import { QEMUS, type QemuName } from "./tools.ts";
 
 /** The help of hack/lab. */
 export const USAGE = `usage: hack/lab up [options]       start the emulated host
@@ -14,6 +15,7 @@ options:
   --cpus N            processors (default 2)
   --memory MIB        memory (default 8192)
   --kernel NAME       Debian's kernel: ${KERNELS.join(", ")} (default 6.1)
+  --qemu VERSION      QEMU for pods: ${QEMUS.join(", ")} (default: this machine's)
   --accel-opts OPTS   options for QEMU's accelerator, such as thread=single
   --exact-time        a clock that counts instructions, for measurements; implies --cpus 1
   --iommu             with an IOMMU and spare PCI devices
@@ -24,6 +26,8 @@ export interface HostOptions {
   readonly cpus: number;
   readonly memoryMib: number;
   readonly kernel: KernelName;
+  /** The QEMU that pods have; undefined for this machine's. */
+  readonly qemu: QemuName | undefined;
   readonly accelOptions: string | undefined;
   readonly exactTime: boolean;
   readonly iommu: boolean;
@@ -57,6 +61,7 @@ function parseHost(args: readonly string[]): HostOptions {
       cpus: { type: "string" },
       memory: { type: "string", default: "8192" },
       kernel: { type: "string", default: "6.1" },
+      qemu: { type: "string" },
       "accel-opts": { type: "string" },
       "exact-time": { type: "boolean", default: false },
       iommu: { type: "boolean", default: false },
@@ -66,12 +71,12 @@ function parseHost(args: readonly string[]): HostOptions {
   const exactTime = values["exact-time"];
   const cpus = whole("--cpus", values.cpus ?? (exactTime ? "1" : "2"));
   if (exactTime && cpus !== 1) throw new Error("--exact-time works with one processor only");
-  const kernel = KERNELS.find((known) => known === values.kernel);
-  if (!kernel) throw new Error(`--kernel: ${values.kernel} is not one of ${KERNELS.join(", ")}`);
+  const kernel = oneOf("--kernel", KERNELS, values.kernel);
+  const qemu = values.qemu === undefined ? undefined : oneOf("--qemu", QEMUS, values.qemu);
   const memoryMib = whole("--memory", values.memory);
   if (memoryMib < 2048) throw new Error("--memory: the host needs 2048 MiB");
   const { iommu, fresh } = values;
-  return { cpus, memoryMib, kernel, accelOptions: values["accel-opts"], exactTime, iommu, fresh };
+  return { cpus, memoryMib, kernel, qemu, accelOptions: values["accel-opts"], exactTime, iommu, fresh };
 }
 
 function whole(option: string, text: string): number {
@@ -79,4 +84,10 @@ function whole(option: string, text: string): number {
   if (!Number.isInteger(value) || value < 1)
     throw new Error(`${option}: ${text} is not a whole number above 0`);
   return value;
+}
+
+function oneOf<T extends string>(option: string, known: readonly T[], text: string): T {
+  const found = known.find((name) => name === text);
+  if (!found) throw new Error(`${option}: ${text} is not one of ${known.join(", ")}`);
+  return found;
 }

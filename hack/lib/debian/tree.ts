@@ -9,22 +9,27 @@ const LIBRARIES = "usr/lib/x86_64-linux-gnu";
 
 /**
  * Returns a directory with packages of a suite and everything they depend on, extracted into one tree. `programs`, relative to
- * it, run on this machine with the tree's own C library and libraries.
+ * it, run on this machine with the tree's own C library and libraries, from there or, if given, only where `mountPoint` is it.
  */
-export function debianTree(suite: string, packages: readonly string[], programs: readonly string[]): string {
+export function debianTree(
+  suite: string,
+  packages: readonly string[],
+  programs: readonly string[],
+  mountPoint?: string,
+): string {
   const kind = "tree";
-  const key = keyOf(suite, ...packages, "", ...programs);
+  const key = keyOf(suite, ...packages, "", ...programs, mountPoint ?? "");
   return buildOnce(kind, key, (work, result) => {
     const archives = join(work, "archives");
     mkdirSync(join(archives, "partial"), { recursive: true });
     withApt(suite, false, (apt) => apt.downloadWithDependencies(packages, archives));
     for (const name of readdirSync(archives).filter((file) => file.endsWith(".deb")))
       run("dpkg-deb", ["--extract", join(archives, name), result]);
-    for (const program of programs) bindToTree(join(result, program), cachePath(kind, key));
+    for (const program of programs) bindToTree(join(result, program), mountPoint ?? cachePath(kind, key));
   });
 }
 
-/** Makes a program use the C library and the libraries of `tree`, the directory in which it will be. */
+/** Makes a program use the C library and the libraries of `tree`, the directory in which it runs. */
 function bindToTree(program: string, tree: string): void {
   if (!existsSync(program)) throw new Error(`${program} is in none of the packages`);
   const [patchelf = ""] = debianPackages("bookworm", ["patchelf"]);

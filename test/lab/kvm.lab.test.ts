@@ -1,0 +1,139 @@
+/** What only a host with KVM shows: run in the lab (hack/lab) by `hack/test lab`. */
+import assert from "node:assert/strict";
+import { mkdtemp, readdir, readFile, readlink, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { after, before, it } from "node:test";
+import { forEveryRunner, newestLine } from "../e2e/fixture.ts";
+import { writeConfig } from "../e2e/hull-config.ts";
+import type { RunningCtr } from "../testkit/ctr.ts";
+
+/** Everything takes long in an emulated host. */
+const LIMIT_MS = 300_000;
+const CLOCKSOURCE = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
+const HUGE_PAGES = "/proc/sys/vm/nr_hugepages";
+
+/** The arguments and open files of a QEMU. */
+interface RunningQemu {
+  readonly argv: readonly string[];
+  readonly files: readonly string[];
+}
+
+/** Returns the only QEMU that runs. */
+async function onlyQemu(): Promise<RunningQemu> {
+  const found: RunningQemu[] = [];
+  for (const pid of (await readdir("/proc")).filter((name) => /^\d+$/.test(name))) {
+    const argv = (await readFile(`/proc/${pid}/cmdline`, "latin1").catch(() => "")).split("\0");
+    if (!/qemu-system-/.test(argv[0] ?? "")) continue;
+    const fds = await readdir(`/proc/${pid}/fd`);
+    const files = await Promise.all(fds.map((fd) => readlink(`/proc/${pid}/fd/${fd}`).catch(() => "")));
+    found.push({ argv, files });
+  }
+  assert.equal(found.length, 1, JSON.stringify(found));
+  return found[0] as RunningQemu;
+}
+
+forEveryRunner(
+  "kvm",
+  (runner) => {
+    let directory = "";
+    before(async () => {
+      directory = await mkdtemp("/dev/shm/hull-kvm-");
+    });
+    after(() => rm(directory, { recursive: true, force: true }));
+
+    /** Writes a configuration and returns ctr's flags for it. */
+    async function config(name: string, hypervisor: Record<string, unknown>): Promise<string[]> {
+      const file = join(directory, `${name}.yaml`);
+      await writeConfig(file, { hypervisor });
+      return ["--runtime-config-path", file];
+    }
+
+    /** Runs a container, and `look` while it waits for the end of its stdin. Returns what it printed. */
+    async function whileRunning(
+      script: string,
+      flags: readonly string[],
+      look: (running: RunningCtr) => Promise<void>,
+    ): Promise<string> {
+      const argv = ["sh", "-c", `${script}; echo ready; read line`];
+      const running = runner().start(argv, { flags, holdStdin: true, timeoutMs: LIMIT_MS });
+      await running.printed("ready\n");
+      await look(running);
+      running.closeStdin(Buffer.from("\n"));
+      const result = await running.ended;
+      assert.equal(result.code, 0, result.stderr);
+      return result.stdout;
+    }
+
+    it("finds KVM and the kernel's vsock by itself, and uses both for a clone", async () => {
+      const flags = await config("auto", {});
+      const printed = await whileRunning(`cat ${CLOCKSOURCE}`, flags, async () => {
+        const { argv, files } = await onlyQemu();
+        assert.ok(
+          argv.some((arg) => arg.startsWith("q35,accel=kvm,")),
+          argv.join(" "),
+        );
+        assert.ok(argv.includes("-incoming"), "it is no clone");
+        for (const device of ["/dev/kvm", "/dev/vhost-vsock"]) assert.ok(files.includes(device), device);
+      });
+      assert.equal(printed, "kvm-clock\nready\n");
+      const answers: { accel: string }[] = JSON.parse(await readFile("/run/hull/accel.json", "utf8"));
+      assert.deepEqual(
+        answers.map(({ accel }) => accel),
+        ["kvm"],
+      );
+    });
+
+    it("sets a clone's clock to the host's within 50 ms, and it only goes forward", async () => {
+      const script = `
+        touch /tmp/now; stat -c %y /tmp/now
+        i=0; last=0; while [ $i -lt 200 ]; do
+          read now rest </proc/uptime; now=\${now%.*}\${now#*.}
+          [ $now -ge $last ] || echo back; last=$now; i=$((i+1))
+        done`;
+      const before = Date.now();
+      const result = await runner().sh(script, { flags: await config("auto", {}), timeoutMs: LIMIT_MS });
+      const until = Date.now();
+      assert.equal(result.code, 0, result.stderr);
+      const [now = "", ...more] = result.stdout.trimEnd().split("\n");
+      assert.deepEqual(more, []);
+      const time = Date.parse(`${now.slice(0, 23).replace(" ", "T")}Z`);
+      assert.ok(time >= before - 50 && time <= until + 50, `${before} ${now} ${until}`);
+    });
+
+    it("runs without a template: q35, microvm, and a named CPU model", async () => {
+      const plain = { template: { enable: false } };
+      const model = "grep -m 1 '^model name' /proc/cpuinfo";
+      const cases = [
+        { name: "host", hypervisor: { ...plain, cpu_model: "host" } },
+        { name: "microvm", hypervisor: { ...plain, machine_type: "microvm" } },
+        { name: "EPYC", hypervisor: { ...plain, cpu_model: "EPYC" } },
+      ];
+      for (const { name, hypervisor } of cases) {
+        const result = await runner().sh(`${model}; cat ${CLOCKSOURCE}`, {
+          flags: await config(name, hypervisor),
+          timeoutMs: LIMIT_MS,
+        });
+        assert.equal(result.code, 0, `${name}: ${result.stderr}`);
+        assert.match(result.stdout, /^model name\s*: .*EPYC.*\nkvm-clock\n$/, name);
+      }
+    });
+
+    it("backs a guest's memory with huge pages", async () => {
+      const pages = 140;
+      await writeFile(HUGE_PAGES, String(pages));
+      try {
+        const flags = await config("huge", { enable_hugepages: true, template: { enable: false } });
+        await whileRunning("true", flags, async () => {
+          const info = await readFile("/proc/meminfo", "utf8");
+          const free = Number(/HugePages_Free:\s+(\d+)/.exec(info)?.[1]);
+          const reserved = Number(/HugePages_Rsvd:\s+(\d+)/.exec(info)?.[1]);
+          assert.equal(pages - free + reserved, 128);
+        });
+      } finally {
+        await writeFile(HUGE_PAGES, "0");
+      }
+    });
+  },
+  ["hull"],
+  newestLine(),
+);
