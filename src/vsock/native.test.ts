@@ -105,10 +105,9 @@ for (const [name, end] of [
       const { Worker } = require("node:worker_threads"); const script = ${JSON.stringify(worker)};
       const connect = () => { for (let i = 0; i < 20; i++) addon.connect(0xfffffff0, 1, 10_000, () => 0); };
       ${end}`;
-    for (const slowMs of [0, 1, 30, 3_000]) {
-      const began = performance.now();
+    // If Node waited for the slowest, `sanitized` would fail by its own limit.
+    for (const slowMs of [0, 1, 30, 600_000]) {
       await sanitized(script, slowMs);
-      if (slowMs === 3_000) assert.ok(performance.now() - began < 2_500, "Node waited for them");
     }
   });
 }
