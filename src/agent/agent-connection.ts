@@ -103,6 +103,8 @@ export class AgentConnection implements GuestAgent {
         stdio: stdio(request.stdio),
         blockDevices: (request.blockDevices ?? []).map((device) => ({ ...device })),
         pciDevices: [...(request.pciDevices ?? [])],
+        ownDevices: (request.ownDevices ?? []).map((device) => ({ ...device })),
+        moduleDirectory: request.moduleDirectory ?? "",
         rootDisk: request.rootDisk && { ...request.rootDisk, options: [...request.rootDisk.options] },
       },
       { deadline },

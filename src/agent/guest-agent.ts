@@ -93,6 +93,9 @@ export interface CreateContainer {
   readonly blockDevices?: readonly GuestBlockDevice[];
   /** PCI devices that were assigned for the container (`Plugged.pciPath`). */
   readonly pciDevices?: readonly string[];
+  readonly ownDevices?: readonly GuestOwnDevice[];
+  /** The guest's path of the kernel modules for these devices, if there are any. */
+  readonly moduleDirectory?: string | undefined;
   /** The root file system, if it is on a disk of its own. */
   readonly rootDisk?: GuestRootDisk | undefined;
 }
@@ -104,6 +107,14 @@ export interface GuestRootDisk {
   readonly readOnly: boolean;
   /** Options for mount(2) of this file system. */
   readonly options: readonly string[];
+}
+
+/** A device of the guest's own kernel, such as /dev/net/tun. */
+export interface GuestOwnDevice {
+  /** The path in the container. */
+  readonly path: string;
+  /** Below the guest's /dev. */
+  readonly name: string;
 }
 
 /** A hot-plugged disk, as a device of a container. */

@@ -51,6 +51,22 @@ test("VFIO groups are to be assigned; neither their nodes and rules nor the VFIO
   assert.deepEqual(spec.linux?.resources?.devices, [none, allow(tty)]);
 });
 
+test("devices that a kernel has without hardware are the guest's own, with its numbers", () => {
+  const devices = [
+    { path: "/dev/tunnel", type: "c", major: 10, minor: 200 },
+    { path: "/dev/kvm", type: "c", major: 10, minor: 232 },
+    { path: "/dev/vsock", type: "c", major: 10, minor: 121 },
+    { path: "/dev/fuse", type: "c", major: 10, minor: 229 },
+  ];
+  const { spec, ownDevices } = guestDevices({ linux: { devices } });
+  assert.deepEqual(ownDevices, [
+    { path: "/dev/tunnel", name: "net/tun" },
+    { path: "/dev/kvm", name: "kvm" },
+    { path: "/dev/vsock", name: "vsock" },
+  ]);
+  assert.deepEqual(spec.linux?.devices, devices.slice(3));
+});
+
 for (const path of ["/dev/vfio/devices/vfio0", "/dev/vfio/noiommu-0", "/dev/iommu"]) {
   test(`${path} is refused in favour of the group`, () => {
     const devices = [{ path, type: "c", major: 511, minor: 0 }];

@@ -1,4 +1,4 @@
-import type { GuestBlockDevice } from "../agent/guest-agent.ts";
+import type { GuestBlockDevice, GuestOwnDevice } from "../agent/guest-agent.ts";
 import { invalidArgument } from "../core/errors.ts";
 import type { OciDevice, OciDeviceRule, OciSpec } from "./spec.ts";
 
@@ -25,11 +25,16 @@ export interface WantedGroup extends HostNumbers {
   readonly path: string;
 }
 
+/** Character devices that a kernel has without hardware. Their numbers are fixed, except for those of vsock. */
+const OWN: Readonly<Record<string, string>> = { "10:200": "net/tun", "10:232": "kvm" };
+const ownName = (device: OciDevice) => (device.path === "/dev/vsock" ? "vsock" : OWN[numbers(device)]);
+
 interface GuestDevices {
-  /** The spec without VFIO devices, and without the device rules that name devices of the host. */
+  /** The spec without VFIO devices, without the guest's own, and without the device rules that name devices of the host. */
   readonly spec: OciSpec;
   readonly disks: readonly WantedDisk[];
   readonly groups: readonly WantedGroup[];
+  readonly ownDevices: readonly GuestOwnDevice[];
 }
 
 /**
@@ -38,7 +43,7 @@ interface GuestDevices {
  */
 export function guestDevices(spec: OciSpec): GuestDevices {
   const devices = spec.linux?.devices ?? [];
-  if (devices.length === 0) return { spec, disks: [], groups: [] };
+  if (devices.length === 0) return { spec, disks: [], groups: [], ownDevices: [] };
   const rules = spec.linux?.resources?.devices ?? [];
   const ruleOf = new Map(
     rules
@@ -47,11 +52,14 @@ export function guestDevices(spec: OciSpec): GuestDevices {
       .map((rule) => [numbers(rule), rule]),
   );
   const groups: WantedGroup[] = [];
+  const ownDevices: GuestOwnDevice[] = [];
   const dropped = new Set<string>();
   for (const device of devices) {
     if (device.type === "p" || device.type === "b" || SAME_EVERYWHERE.has(numbers(device))) continue;
     const { path, major = 0, minor = 0 } = device;
-    if (!VFIO_GROUP.test(path) && numbers(device) !== VFIO_CONTAINER) throw refusal(device);
+    const name = ownName(device);
+    if (name !== undefined) ownDevices.push({ path, name });
+    else if (!VFIO_GROUP.test(path) && numbers(device) !== VFIO_CONTAINER) throw refusal(device);
     if (VFIO_GROUP.test(path) && !dropped.has(numbers(device))) groups.push({ path, major, minor });
     dropped.add(numbers(device));
   }
@@ -67,7 +75,12 @@ export function guestDevices(spec: OciSpec): GuestDevices {
   );
   const resources = { ...spec.linux?.resources, devices: kept };
   const inGuest = devices.filter((device) => device.type === "b" || !dropped.has(numbers(device)));
-  return { spec: { ...spec, linux: { ...spec.linux, devices: inGuest, resources } }, disks, groups };
+  return {
+    spec: { ...spec, linux: { ...spec.linux, devices: inGuest, resources } },
+    disks,
+    groups,
+    ownDevices,
+  };
 }
 
 const numbers = ({ major, minor }: OciDevice | OciDeviceRule) => `${major}:${minor}`;

@@ -233,11 +233,14 @@ test("a VFIO group is assigned for the container, and its devices are the agent'
   const { sandbox, pod } = setUp();
   await create(pod, request("p1", inPod("sandbox")));
   const { spec, ...rest } = request("c1", inPod("container"));
-  const devices = [{ path: "/dev/vfio/12", type: "c", major: 243, minor: 0 }];
+  const tun = { path: "/dev/net/tun", type: "c", major: 10, minor: 200 };
+  const devices = [{ path: "/dev/vfio/12", type: "c", major: 243, minor: 0 }, tun];
   await create(pod, { ...rest, spec: { ...spec, linux: { devices } } });
   assert.deepEqual([...sandbox.groups], ["/dev/vfio/12"]);
   const created = sandbox.agent.created.get("c1");
   assert.deepEqual(created?.pciDevices, ["05.0/00.0"]);
+  assert.deepEqual(created?.ownDevices, [{ path: "/dev/net/tun", name: "net/tun" }]);
+  assert.equal(created?.moduleDirectory, "/run/hull/shared/c1/hull/guest/modules");
   assert.deepEqual((created?.spec as OciSpec | undefined)?.linux?.devices, []);
   await pod.delete("c1", forever);
   assert.equal(sandbox.groups.size, 0);

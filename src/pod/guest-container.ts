@@ -53,7 +53,7 @@ export class GuestContainer {
   /** Creates the half on the host, then the one in the guest. `undo` releases what a failure leaves. */
   async create(source: ContainerSource, io: ProcessIo, { log, timeline }: CreationLog, deadline: Deadline) {
     const { host } = this;
-    const { spec, disks, groups } = guestDevices(source.spec);
+    const { spec, disks, groups, ownDevices } = guestDevices(source.spec);
     this.#mayExist = true;
     await host.prepare(rootfsSource(source), log, deadline);
     timeline?.mark("root file system mounted");
@@ -70,7 +70,9 @@ export class GuestContainer {
     for (const disk of disks) blockDevices.push(await host.plug(disk, deadline));
     const pciDevices: string[] = [];
     for (const group of groups) pciDevices.push(...(await host.assign(group, deadline)));
-    await this.runner.create(adjusted, io, { blockDevices, pciDevices, rootDisk: host.rootDisk }, deadline);
+    const moduleDirectory = groups.length + ownDevices.length > 0 ? await host.shareModules() : undefined;
+    const devices = { blockDevices, pciDevices, ownDevices, moduleDirectory, rootDisk: host.rootDisk };
+    await this.runner.create(adjusted, io, devices, deadline);
     timeline?.mark("guest: container created");
     deadline.check();
   }

@@ -23,7 +23,7 @@ export class GuestInit implements ProcessRunner {
   async create(
     spec: object,
     io: ProcessIo,
-    disks: Pick<CreateContainer, "blockDevices" | "pciDevices" | "rootDisk">,
+    disks: Omit<CreateContainer, "containerId" | "spec" | "stdio">,
     deadline: Deadline,
   ): Promise<void> {
     const stdio = stdioTokens(io, undefined);

@@ -69,6 +69,13 @@ export class ContainerHost {
     return group.pciPaths;
   }
 
+  /** Shares the guest kernel's modules that are loaded on demand. Returns their path in the guest, if there are any. */
+  async shareModules(): Promise<string | undefined> {
+    const source = await this.#sandbox.moduleDirectory();
+    if (source === undefined) return undefined;
+    return await this.bind({ destination: source, source, options: ["bind", "ro", "nosuid", "nodev"] });
+  }
+
   /**
    * Releases everything, devices before mounts, even if some of it fails; the next call retries that.
    * Idempotent.

@@ -1,5 +1,8 @@
+import { stat } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import type { GuestAgent } from "../agent/guest-agent.ts";
 import { Deadline } from "../core/deadline.ts";
+import { ignoring } from "../core/errors.ts";
 import type { Snapshot } from "../core/snapshot.ts";
 import { consoleTail } from "../hypervisor/console-tail.ts";
 import type { WantedGroup } from "../oci/guest-devices.ts";
@@ -74,6 +77,11 @@ export class RunningSandbox implements Sandbox {
     const { AssignedDevices } = await import("./assigned-devices.ts"); // few pods need it
     this.#assigned ??= new AssignedDevices(this.booted.vm, this.#assigning());
     return await this.#assigned.assign(group, deadline);
+  }
+
+  async moduleDirectory(): Promise<string | undefined> {
+    const directory = join(dirname(this.boot.context.config.hypervisor.initrd), "modules");
+    return (await stat(directory).catch(ignoring("ENOENT")))?.isDirectory() ? directory : undefined;
   }
 
   unresponsiveGuest(deadline: Deadline): Promise<UnresponsiveGuest | undefined> {

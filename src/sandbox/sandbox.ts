@@ -31,6 +31,8 @@ export interface Sandbox {
    * ResourceExhausted if the VM has no free port.
    */
   assignGroup(group: WantedGroup, deadline: Deadline): Promise<AssignedGroup>;
+  /** Returns the host's directory of the guest kernel's modules that are loaded on demand, if there is one. */
+  moduleDirectory(): Promise<string | undefined>;
   /** Probes the guest; resolves by the deadline, with the reason if it does not answer. Never rejects. */
   unresponsiveGuest(deadline: Deadline): Promise<UnresponsiveGuest | undefined>;
   /**

@@ -61,6 +61,10 @@ export class FakeSandbox implements Sandbox {
     return { pciPaths: ["05.0/00.0"], unplug: async () => void this.groups.delete(path) };
   }
 
+  async moduleDirectory(): Promise<string | undefined> {
+    return "/hull/guest/modules";
+  }
+
   /** The number of calls of refreshNetwork. */
   refreshes = 0;
 

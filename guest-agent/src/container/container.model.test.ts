@@ -65,6 +65,8 @@ describe("container: random sequences", () => {
               },
               blockDevices: [],
               pciDevices: [],
+              ownDevices: [],
+              moduleDirectory: "",
               rootDisk: undefined,
             }),
           start: () => agent.startProcess(ref),

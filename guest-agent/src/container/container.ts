@@ -13,6 +13,8 @@ import { CGROUP_ROOT } from "../boot/mounts.ts";
 import { Cgroup } from "../cgroup/cgroup.ts";
 import { OomWatch } from "../cgroup/oom-watch.ts";
 import { awaitPciDevices } from "../devices/await-devices.ts";
+import { ModuleLibrary } from "../devices/module-library.ts";
+import { ownDevices } from "../devices/own-devices.ts";
 import { removeTree } from "../files.ts";
 import { describe } from "../log.ts";
 import type { Exit } from "../loop/reaper.ts";
@@ -36,7 +38,10 @@ const DISK_TIMEOUT_MS = 20_000;
 const PCI_TIMEOUT_MS = 20_000;
 
 /** What of the VM's hardware a container gets. */
-type WantedDevices = Pick<CreateContainerRequest, "blockDevices" | "pciDevices" | "rootDisk">;
+type WantedDevices = Pick<
+  CreateContainerRequest,
+  "blockDevices" | "pciDevices" | "ownDevices" | "moduleDirectory" | "rootDisk"
+>;
 
 type ContainerState = "created" | "running" | "pausing" | "paused" | "stopped" | "deleted";
 
@@ -85,12 +90,17 @@ export class Container {
    * Runs `crun create` with the given OCI spec and returns init's PID. On failure nothing of the container is
    * left.
    */
-  async create(specJson: Uint8Array, { blockDevices, pciDevices, rootDisk }: WantedDevices): Promise<number> {
+  async create(
+    specJson: Uint8Array,
+    { blockDevices, pciDevices, ownDevices: own, moduleDirectory, rootDisk }: WantedDevices,
+  ): Promise<number> {
     const { sys, reaper, crun, consolePath, cgroupParent, podPidNamespace } = this.#runtime;
     const io = this.init.io;
     try {
       const disks = await awaitDevices(sys, blockDevices, DISK_TIMEOUT_MS);
-      const nodes = await awaitPciDevices(sys, pciDevices, PCI_TIMEOUT_MS);
+      const modules = new ModuleLibrary(sys, moduleDirectory, this.#runtime.log);
+      const nodes = ownDevices(sys, modules, own);
+      nodes.push(...(await awaitPciDevices(sys, pciDevices, PCI_TIMEOUT_MS, modules)));
       if (rootDisk) await this.#rootDisk.mount(rootDisk, DISK_TIMEOUT_MS);
       const spec = prepareSpec(specJson, {
         cgroupsPath: `${cgroupParent}/${this.id}`,

@@ -62,6 +62,7 @@ function guest(t: TestContext) {
       ["vendor", "0x8086"],
       ["device", "0x10d3"],
       ["class", `0x${classCode}`],
+      ["modalias", `pci:v00008086d000010D3bc${classCode.slice(0, 2)}`],
     ] as const)
       write(`${directory}/${file}`, `${text}\n`);
     write(`${directory}/uevent`, "DRIVER=x\nPCI_SLOT_NAME=0000:03:00.0\n");
@@ -70,12 +71,14 @@ function guest(t: TestContext) {
     write(`${directory}/uevent`, `MAJOR=${numbers[0]}\nMINOR=${numbers[1]}\nDEVNAME=${name}\n`);
     link(`${directory}/subsystem`, `../../../class/${subsystem}`);
   };
-  return { sys, open, pci, node, link, write, uevent: () => uevent() };
+  const aliases: string[] = [];
+  const modules = { load: (alias: string) => void aliases.push(alias) };
+  return { sys, open, pci, node, link, write, modules, aliases, uevent: () => uevent() };
 }
 
 test("a disk is ready when its driver has created a block device; all nodes below it are the container's", async (t) => {
-  const { sys, open, pci, node, link, uevent } = guest(t);
-  const waiting = awaitPciDevices(sys, ["05.0/00.0"], 30_000);
+  const { sys, open, pci, node, link, uevent, modules } = guest(t);
+  const waiting = awaitPciDevices(sys, ["05.0/00.0"], 30_000, modules);
   pci(`${BUS}/0000:00:05.0`, "060400");
   node(`${BUS}/0000:00:06.0/0000:03:00.0/other`, "misc", "other", [10, 1]); // behind another port
   pci(NIC, "010802");
@@ -97,21 +100,33 @@ test("a disk is ready when its driver has created a block device; all nodes belo
   assert.equal(open.size, 0);
 });
 
+test("the driver's module is loaded once for a device that has no driver", async (t) => {
+  const { sys, pci, link, node, modules, aliases, uevent } = guest(t);
+  pci(NIC, "030200");
+  const waiting = awaitPciDevices(sys, ["05.0/00.0"], 30_000, modules);
+  uevent();
+  link(`${NIC}/driver`, "../gpu");
+  node(`${NIC}/drm/card0`, "drm", "dri/card0", [226, 0]);
+  uevent();
+  assert.equal((await waiting)[0]?.path, "/dev/dri/card0");
+  assert.deepEqual(aliases, ["pci:v00008086d000010D3bc03"]);
+});
+
 test("a network adapter is ready when it has an interface", async (t) => {
-  const { sys, pci, link, write } = guest(t);
+  const { sys, pci, link, write, modules } = guest(t);
   pci(NIC, "020000");
   link(`${NIC}/driver`, "../virtio-pci");
   write(`${NIC}/virtio0/net/eth1/uevent`, "INTERFACE=eth1\nIFINDEX=3\n");
   link(`${NIC}/virtio0/net/eth1/subsystem`, "../../../class/net");
-  assert.deepEqual(await awaitPciDevices(sys, ["05.0/00.0"], 30_000), []);
+  assert.deepEqual(await awaitPciDevices(sys, ["05.0/00.0"], 30_000, modules), []);
 });
 
 test("a device on the root bus is found by its own slot", async (t) => {
-  const { sys, pci, link, node } = guest(t);
+  const { sys, pci, link, node, modules } = guest(t);
   pci(`${BUS}/0000:00:04.0`, "030200");
   link(`${BUS}/0000:00:04.0/driver`, "../gpu");
   node(`${BUS}/0000:00:04.0/drm/renderD128`, "drm", "dri/renderD128", [226, 128]);
-  const nodes = await awaitPciDevices(sys, ["04.0"], 30_000);
+  const nodes = await awaitPciDevices(sys, ["04.0"], 30_000, modules);
   assert.deepEqual(nodes, [{ path: "/dev/dri/renderD128", type: "c", major: 226, minor: 128 }]);
 });
 
@@ -131,16 +146,16 @@ for (const [name, driver, code, message] of [
   ],
 ] as const) {
   test(`a device ${name} is reported`, async (t) => {
-    const { sys, open, pci, link } = guest(t);
+    const { sys, open, pci, link, modules } = guest(t);
     if (driver !== undefined) pci(NIC, "020000");
     if (driver) link(`${NIC}/driver`, `../${driver}`);
-    await assert.rejects(awaitPciDevices(sys, ["05.0/00.0"], 50), { code, message });
+    await assert.rejects(awaitPciDevices(sys, ["05.0/00.0"], 50, modules), { code, message });
     assert.equal(open.size, 0);
   });
 }
 
 test("what is not a path of slots is refused", async (t) => {
-  const { sys } = guest(t);
+  const { sys, modules } = guest(t);
   for (const path of ["", "../05.0", "5.0", "05.8", "05.0/", "05.0/00.0/00.0/00.0/00.0"])
-    await assert.rejects(awaitPciDevices(sys, [path], 50), { code: "InvalidArgument" });
+    await assert.rejects(awaitPciDevices(sys, [path], 50, modules), { code: "InvalidArgument" });
 });

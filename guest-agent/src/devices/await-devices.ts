@@ -1,7 +1,10 @@
 import { deadlineExceeded, failedPrecondition } from "../../../src/core/errors.ts";
 import type { Sys } from "../sys.ts";
+import type { ModuleLibrary } from "./module-library.ts";
 import { checkPciPath, type DeviceNode, type PciDevice, pciDevice, type SysfsReader } from "./pci-device.ts";
 
+/** How long a kernel may take to choose a driver for a device that it has found. */
+const DRIVER_MS = 5_000;
 /** Drivers create device nodes one by one; there is no event for the last one. */
 const SETTLE_MS = 100;
 
@@ -10,30 +13,36 @@ type DevicesSys = SysfsReader &
 
 /**
  * Waits until drivers of the guest have bound the PCI devices, and returns the device nodes that they have created, for disks
- * and network adapters not before there is a disk or an interface. Rejects with InvalidArgument, or after `timeoutMs` with
- * DeadlineExceeded or, if a device lacks a driver, FailedPrecondition.
+ * and network adapters not before there is a disk or an interface. Rejects with InvalidArgument; after `timeoutMs` with
+ * DeadlineExceeded or FailedPrecondition; sooner with the latter if all devices are present, but one lacks a driver.
  */
 export async function awaitPciDevices(
   sys: DevicesSys,
   paths: readonly string[],
   timeoutMs: number,
+  modules: Pick<ModuleLibrary, "load">,
 ): Promise<DeviceNode[]> {
   if (paths.length === 0) return [];
   for (const path of paths) checkPciPath(path);
+  const found = () => paths.map((path) => ({ path, device: pciDevice(sys, path) }));
+  const nodes = () => found().flatMap(({ device }) => device?.nodes ?? []);
   const uevents = sys.netlinkUevents();
-  const timers = new Set<number>();
+  const tried = new Set<string>();
+  /** Loads the drivers of devices that have none. */
+  const loadDrivers = () => {
+    for (const { path, device } of found()) {
+      if (device === undefined || device.driver !== undefined || tried.has(path)) continue;
+      tried.add(path);
+      modules.load(device.modalias);
+    }
+  };
+  const timers = new Map<string, number>();
+  const stop = (name: string) => {
+    const id = timers.get(name);
+    if (id !== undefined && timers.delete(name)) sys.clearTimer(id);
+  };
   try {
     return await new Promise<DeviceNode[]>((resolve, reject) => {
-      const buffer = new Uint8Array(8192);
-      let settling: number | undefined;
-      const timer = (ms: number, then: () => void) => {
-        const id = sys.setTimer(ms, () => {
-          timers.delete(id);
-          attempt(then);
-        });
-        timers.add(id);
-        return id;
-      };
       const attempt = (step: () => void) => {
         try {
           step();
@@ -41,13 +50,26 @@ export async function awaitPciDevices(
           reject(error);
         }
       };
-      const found = () => paths.map((path) => ({ path, device: pciDevice(sys, path) }));
-      const look = () => {
-        if (settling !== undefined) sys.clearTimer(settling);
-        settling = undefined;
-        if (found().some(({ device }) => missing(device) !== undefined)) return;
-        settling = timer(SETTLE_MS, () => resolve(found().flatMap(({ device }) => device?.nodes ?? [])));
+      const later = (name: string, ms: number, step: () => void) => {
+        const id = sys.setTimer(ms, () => {
+          timers.delete(name);
+          attempt(step);
+        });
+        timers.set(name, id);
       };
+      const look = () => {
+        stop("settled");
+        loadDrivers();
+        const lacking = found().map(({ device }) => missing(device));
+        if (!lacking.includes("device") && !timers.has("driver")) {
+          later("driver", DRIVER_MS, () => {
+            const without = found().find(({ device }) => missing(device) === "driver");
+            if (without) reject(failure(without.path, without.device, timeoutMs));
+          });
+        }
+        if (lacking.every((one) => one === undefined)) later("settled", SETTLE_MS, () => resolve(nodes()));
+      };
+      const buffer = new Uint8Array(8192);
       sys.watch(uevents, { read: true }, () => {
         // The content does not matter: any message is a reason to look again.
         attempt(() => {
@@ -55,14 +77,15 @@ export async function awaitPciDevices(
           look();
         });
       });
-      timer(timeoutMs, () => {
+      later("all", timeoutMs, () => {
         const wanting = found().find(({ device }) => missing(device) !== undefined);
-        reject(wanting ? failure(wanting.path, wanting.device, timeoutMs) : deadlineExceeded("PCI devices"));
+        if (wanting) reject(failure(wanting.path, wanting.device, timeoutMs));
+        else resolve(nodes()); // other devices come and go all the time
       });
       attempt(look); // they may have appeared before the socket was bound
     });
   } finally {
-    for (const id of timers) sys.clearTimer(id);
+    for (const name of [...timers.keys()]) stop(name);
     sys.unwatch(uevents);
     sys.close(uevents);
   }

@@ -20,6 +20,8 @@ export interface PciDevice {
   readonly id: string;
   /** Base class, subclass and programming interface: `010802`. */
   readonly classCode: string;
+  /** What drivers match (MODALIAS): `pci:v00008086d000010D3...`. */
+  readonly modalias: string;
   readonly driver: string | undefined;
   readonly nodes: readonly DeviceNode[];
   /** Whether it has a network interface. */
@@ -52,6 +54,7 @@ export function pciDevice(sys: SysfsReader, path: string): PciDevice | undefined
   return {
     id: `${text("vendor")}:${text("device")}`,
     classCode: text("class"),
+    modalias: text("modalias"),
     driver: linkName(sys, `${directory}/driver`),
     ...contents(sys, directory),
   };

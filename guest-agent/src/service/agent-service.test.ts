@@ -38,6 +38,8 @@ const create = (containerId: string, program: string, stdio = NO_STDIO) =>
     stdio,
     blockDevices: [],
     pciDevices: [],
+    ownDevices: [],
+    moduleDirectory: "",
     rootDisk: undefined,
   });
 const run = async (containerId: string, program: string) => {
@@ -80,6 +82,8 @@ describe("agent: containers", () => {
         stdio: NO_STDIO,
         blockDevices: [],
         pciDevices: [],
+        ownDevices: [],
+        moduleDirectory: "",
         rootDisk,
       });
       const deleting = agent.deleteProcess(ref("c1")).then(
@@ -125,6 +129,8 @@ describe("agent: containers", () => {
         stdio: NO_STDIO,
         blockDevices: [],
         pciDevices: [],
+        ownDevices: [],
+        moduleDirectory: "",
         rootDisk: undefined,
       }),
       code("InvalidArgument"),

@@ -89,6 +89,15 @@ function describeFile(path: string): BuiltFile {
   return { size: bytes.length, sha256: sha256(bytes) };
 }
 
+/** Replaces a directory of files, or removes it if there are none. Running pods keep the old one that they have mounted. */
+function placeDirectory(directory: string, files: ReadonlyMap<string, string | Buffer>): void {
+  rmSync(`${directory}.new`, { recursive: true, force: true });
+  if (files.size > 0) mkdirSync(`${directory}.new`);
+  for (const [name, content] of files) writeFileSync(join(`${directory}.new`, name), content);
+  rmSync(directory, { recursive: true, force: true });
+  if (files.size > 0) renameSync(`${directory}.new`, directory);
+}
+
 /** Builds the guest in `out` unless the guest there has the same inputs. */
 export function buildGuest({ kernel, out, force, main = AGENT }: GuestOptions): void {
   const crun = staticCrun();
@@ -117,6 +126,7 @@ export function buildGuest({ kernel, out, force, main = AGENT }: GuestOptions): 
     };
     // The manifest is valid only with the other files, so it is removed first and written last.
     rmSync(manifest, { force: true });
+    placeDirectory(join(out, "modules"), kernel.modulesOnDemand(work));
     place("vmlinux", kernel.vmlinux());
     place("initrd.img", initrd);
     const content: Manifest = {

@@ -5,8 +5,8 @@ import { debianVersion } from "../debian/packages.ts";
 import { readList, run } from "../run.ts";
 import type { Entry } from "./cpio.ts";
 import type { Kernel } from "./kernel.ts";
-import { moduleOrder } from "./modules.ts";
-import { guestPackages, MODULES } from "./sources.ts";
+import { aliasesOf, moduleOrder } from "./modules.ts";
+import { guestPackages, MODULES, MODULES_ON_DEMAND } from "./sources.ts";
 import { extractVmlinux } from "./vmlinux.ts";
 
 /** The metapackage that depends on the release's newest kernel. */
@@ -31,18 +31,41 @@ export function debianKernel(): Kernel {
     release,
     vmlinux: () => extractVmlinux(readFileSync(join(path, "boot", `vmlinuz-${release}`))),
     entries: (work) => moduleEntries(join(path, "lib/modules", release), work),
+    modulesOnDemand: (work) => modulesOnDemand(join(path, "lib/modules", release), release, work),
   };
+}
+
+/**
+ * The guest needs no debug sections, type information and signatures. Under emulation, checking a signature would take most
+ * of a module's load time.
+ */
+function stripped(module: string, work: string): Buffer {
+  const result = join(work, basename(module));
+  run("objcopy", ["--strip-debug", "--remove-section=.BTF", module, result]);
+  return readFileSync(result);
+}
+
+/** Returns the modules that are loaded on demand, and modules.json: in which order, and for which devices. */
+function modulesOnDemand(directory: string, release: string, work: string): Map<string, string | Buffer> {
+  const loaded = new Set(moduleOrder(directory, readList(MODULES)).map(({ name }) => name));
+  const files = new Map<string, string | Buffer>();
+  const modules = readList(MODULES_ON_DEMAND).map((wanted) => {
+    const order = moduleOrder(directory, [wanted]).filter(({ name }) => !loaded.has(name));
+    for (const { name, path } of order) {
+      if (!files.has(`${name}.ko`)) files.set(`${name}.ko`, stripped(join(directory, path), work));
+    }
+    const aliases = order.flatMap(({ path }) => aliasesOf(readFileSync(join(directory, path))));
+    return { files: order.map(({ name }) => `${name}.ko`), aliases };
+  });
+  files.set("modules.json", JSON.stringify({ release, modules }));
+  return files;
 }
 
 /** Returns the modules and the list of modules that the agent loads. */
 function moduleEntries(directory: string, work: string): Entry[] {
   const order = moduleOrder(directory, readList(MODULES));
   const entries = order.map(({ name, path }): Entry => {
-    const stripped = join(work, basename(path));
-    // The guest needs no debug sections, type information and signatures. Under emulation, checking a signature would take
-    // most of a module's load time.
-    run("objcopy", ["--strip-debug", "--remove-section=.BTF", join(directory, path), stripped]);
-    return { name: `lib/modules/${name}.ko`, kind: "file", data: readFileSync(stripped) };
+    return { name: `lib/modules/${name}.ko`, kind: "file", data: stripped(join(directory, path), work) };
   });
   const list = entries.map(({ name }) => `/${name}\n`).join("");
   return [...entries, { name: "lib/modules/hull.order", kind: "file", data: list }];

@@ -12,4 +12,6 @@ export interface Kernel {
   vmlinux(): Buffer;
   /** Returns its entries for the initrd. `work` is a scratch directory. */
   entries(work: string): Entry[];
+  /** Returns the files of the directory of modules that are loaded on demand. */
+  modulesOnDemand(work: string): ReadonlyMap<string, string | Buffer>;
 }

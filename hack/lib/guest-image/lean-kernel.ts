@@ -34,6 +34,7 @@ export function leanKernel(): Kernel {
     release: readFileSync(join(cache, "release"), "utf8").trim(),
     vmlinux: () => readFileSync(join(cache, "vmlinux")),
     entries: () => [],
+    modulesOnDemand: () => new Map(),
   };
 }
 

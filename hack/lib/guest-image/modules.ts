@@ -15,6 +15,11 @@ function dependencies(content: Buffer): string[] {
   return [...depends.split(","), ...soft].filter((name) => name !== "");
 }
 
+/** Returns the devices that a module is for: `alias` in its .modinfo section. */
+export function aliasesOf(content: Buffer): string[] {
+  return [...content.toString("latin1").matchAll(/\0alias=([^\0]*)/g)].map(([, alias = ""]) => alias);
+}
+
 interface KernelModule {
   readonly name: string;
   /** Relative to lib/modules/RELEASE. */

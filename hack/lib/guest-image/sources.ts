@@ -6,5 +6,8 @@ import { ROOT } from "../run.ts";
 /** The list of kernel modules that the guest needs. */
 export const MODULES = join(ROOT, "guest-agent/image/modules.list");
 
+/** The list of those that are loaded when a device needs them. */
+export const MODULES_ON_DEMAND = join(ROOT, "guest-agent/image/modules-on-demand.list");
+
 /** Returns the directories of extracted packages of the guest's Debian release. */
 export const guestPackages = (names: readonly string[]): string[] => debianPackages("bookworm", names);

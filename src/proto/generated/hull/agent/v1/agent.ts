@@ -175,6 +175,18 @@ export interface CreateContainerRequest {
    * functions in hexadecimal: "05.0/00.0".
    */
   pciDevices: string[];
+  /** Device nodes of the guest's own kernel that the agent adds to the spec. */
+  ownDevices: OwnDevice[];
+  /** Path of the kernel modules that the agent loads for these devices (modules.json); empty = there are none. */
+  moduleDirectory: string;
+}
+
+/** A device that a kernel has without hardware, such as /dev/net/tun. */
+export interface OwnDevice {
+  /** In the container. */
+  path: string;
+  /** Below the guest's /dev: "net/tun". */
+  name: string;
 }
 
 /** A file system on a hot-plugged disk; the agent waits for the disk to appear. */
@@ -1479,6 +1491,8 @@ function createBaseCreateContainerRequest(): CreateContainerRequest {
     blockDevices: [],
     rootDisk: undefined,
     pciDevices: [],
+    ownDevices: [],
+    moduleDirectory: "",
   };
 }
 
@@ -1501,6 +1515,12 @@ export const CreateContainerRequest: MessageFns<CreateContainerRequest> = {
     }
     for (const v of message.pciDevices) {
       writer.uint32(50).string(v!);
+    }
+    for (const v of message.ownDevices) {
+      OwnDevice.encode(v!, writer.uint32(58).fork()).join();
+    }
+    if (message.moduleDirectory !== "") {
+      writer.uint32(66).string(message.moduleDirectory);
     }
     return writer;
   },
@@ -1564,6 +1584,79 @@ export const CreateContainerRequest: MessageFns<CreateContainerRequest> = {
             }
 
             message.pciDevices.push(reader.string());
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.ownDevices.push(OwnDevice.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.moduleDirectory = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseOwnDevice(): OwnDevice {
+  return { path: "", name: "" };
+}
+
+export const OwnDevice: MessageFns<OwnDevice> = {
+  encode(message: OwnDevice, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.path !== "") {
+      writer.uint32(10).string(message.path);
+    }
+    if (message.name !== "") {
+      writer.uint32(18).string(message.name);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): OwnDevice {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseOwnDevice();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.path = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.name = reader.string();
             continue;
           }
         }
