@@ -11,6 +11,7 @@ import { SharedTree } from "../../src/storage/shared-tree.ts";
 import { startVirtiofsd } from "../../src/storage/virtiofsd.ts";
 import { expectGuestCall } from "../../src/vsock/guest-call.ts";
 import { startVsockDaemon } from "../../src/vsock/vhost-device-vsock.ts";
+import { TEST_ACCEL, TEST_CPU_MODEL } from "../testkit/accel.ts";
 import { type ComplianceSetup, hypervisorCompliance } from "../testkit/hypervisor-compliance.ts";
 import { MemoryLedger } from "../testkit/memory-ledger.ts";
 import { ownMountApi } from "../testkit/mount-api.ts";
@@ -31,7 +32,7 @@ const POD = "test/conformance";
 async function setUp(): Promise<ComplianceSetup> {
   const directory = await mkdtemp(join(tmpdir(), "hull-qemu-"));
   const helpers = new MemoryLedger();
-  const deadline = Deadline.after(20_000, "set up");
+  const deadline = Deadline.after(120_000, "set up");
   const vsock = await startVsockDaemon({ path: vsockPath, directory, pod: POD }, helpers, deadline);
   const call = await expectGuestCall(vsock.hybridSocket, helpers);
   const releases: (() => Promise<unknown>)[] = [() => call.close(), () => vsock.stop(within(30_000))];
@@ -40,8 +41,8 @@ async function setUp(): Promise<ComplianceSetup> {
     directory,
     path: "/usr/bin/qemu-system-x86_64",
     machine: "q35",
-    accel: "tcg",
-    cpuModel: "max",
+    accel: TEST_ACCEL,
+    cpuModel: TEST_CPU_MODEL,
     vcpus: 1,
     memoryMib: 256,
     kernel: join(guest, "vmlinux"),
@@ -58,7 +59,7 @@ async function setUp(): Promise<ComplianceSetup> {
     hypervisor: new Qemu(dist),
     spec,
     ready: async () => {
-      const limit = Deadline.after(40_000, "boot");
+      const limit = Deadline.after(240_000, "boot");
       const socket = await call.answered(limit);
       limit.dispose();
       socket.destroy();
@@ -82,7 +83,7 @@ hypervisorCompliance("qemu", setUp);
 test("a guest without a root file system panics, and the error contains the reason", async () => {
   const setup = await setUp();
   const ledger = new MemoryLedger();
-  const deadline = Deadline.after(60_000, "boot");
+  const deadline = Deadline.after(240_000, "boot");
   const spec = { ...setup.spec, kernelParams: ["rdinit=/no/init", "init=/no/init", "root=/dev/none"] };
   const vm = await setup.hypervisor.boot(spec, { deadline, ledger, pod: POD, log: () => undefined });
   const exit = await deadline.race(vm.exited);
@@ -96,7 +97,7 @@ test("a guest without a root file system panics, and the error contains the reas
 test("a VM grows up to its limit", async () => {
   const setup = await setUp();
   const ledger = new MemoryLedger();
-  const deadline = Deadline.after(90_000, "boot and grow");
+  const deadline = Deadline.after(300_000, "boot and grow");
   const growth = { maxVcpus: 2, maxMemoryMib: 1024, memorySlots: 1 };
   const vm = await setup.hypervisor.boot(
     { ...setup.spec, growth },
@@ -122,7 +123,7 @@ test("a VM grows up to its limit", async () => {
 test("a guest boots with a share that the real virtiofsd serves", async () => {
   const setup = await setUp();
   const ledger = new MemoryLedger();
-  const deadline = Deadline.after(60_000, "boot");
+  const deadline = Deadline.after(240_000, "boot");
   const api = ownMountApi();
   const tree = await SharedTree.create(join(setup.spec.directory, "shared"), api, deadline);
   const places = { installation: dirname(guest), path: process.env.PATH };

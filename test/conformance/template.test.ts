@@ -11,6 +11,7 @@ import { obtainTemplate } from "../../src/template/template.ts";
 import { expectGuestCall } from "../../src/vsock/guest-call.ts";
 import { HybridVsock } from "../../src/vsock/hybrid.ts";
 import { startVsockDaemon } from "../../src/vsock/vhost-device-vsock.ts";
+import { TEST_ACCEL, TEST_CPU_MODEL } from "../testkit/accel.ts";
 import { MemoryLedger } from "../testkit/memory-ledger.ts";
 import { requireFiles } from "../testkit/required-files.ts";
 import { within } from "../testkit/within.ts";
@@ -23,7 +24,7 @@ requireFiles(
   "run hack/setup and hack/build-guest",
 );
 
-const LIMIT_MS = 120_000;
+const LIMIT_MS = 300_000;
 
 describe("templates with QEMU", () => {
   let root: string;
@@ -35,9 +36,9 @@ describe("templates with QEMU", () => {
       directory: join(root, name),
       path: "/usr/bin/qemu-system-x86_64",
       machine: "q35",
-      accel: "tcg",
+      accel: TEST_ACCEL,
     },
-    ...{ cpuModel: "max", vcpus: 1, memoryMib: 192, netns: undefined, vsock: undefined },
+    ...{ cpuModel: TEST_CPU_MODEL, vcpus: 1, memoryMib: 192, netns: undefined, vsock: undefined },
     ...{ kernel: join(dist, "guest/vmlinux"), initrd: join(dist, "guest/initrd.img"), kernelParams: [] },
     ...{ shares: [], nics: [], disks: [], extraArgs: [] },
   });
