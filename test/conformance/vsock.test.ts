@@ -54,9 +54,13 @@ async function read(socket: Socket, size = Number.POSITIVE_INFINITY): Promise<Bu
   return Buffer.concat(chunks);
 }
 
-/** Resolves when a stream has ended, in whatever way. */
-const ended = (socket: Socket): Promise<unknown> =>
-  Promise.race(["end", "close", "error"].map((event) => once(socket.resume(), event)));
+/** Resolves when a stream has ended, in whatever way; a reset is one. */
+function ended(socket: Socket): Promise<void> {
+  return new Promise((resolve) => {
+    for (const end of ["end", "close", "error"]) socket.once(end, () => resolve());
+    socket.resume();
+  });
+}
 
 const pattern = (size: number) =>
   Buffer.from(Uint8Array.from({ length: size }, (_, i) => (i % (1 << 14)) % 251));
@@ -236,11 +240,10 @@ describe("vsock: the kernel's own", { skip: noKernelVsock }, () => {
     }
   });
 
-  test("a VM keeps its context id when the shim's copy is closed, and frees it at its end", async () => {
+  test("a running VM keeps its context id without the shim's copy, and frees it at its end", async () => {
     const guest = await guests.boot("native", "cid");
     const cid = Number(guest.backend.address.replace("cid:", ""));
     (await guest.backend.agent(within(120_000, "the agent"))).destroy();
-    await guest.backend.close(within(LIMIT_MS));
     assert.throws(() => vsock.reserve(cid), { message: /address already in use/ });
     await stop(guest);
     vsock.reserve(cid).release();

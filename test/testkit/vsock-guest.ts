@@ -68,7 +68,9 @@ export class VsockGuests {
       ...{ shares: [], nics: [], disks: [], extraArgs: [] },
     };
     const context = { deadline: within(120_000, "boot"), ledger, pod: POD, log: () => undefined };
-    return { backend, vm: await new Qemu(dist).boot(spec, context), ledger };
+    const vm = await new Qemu(dist).boot(spec, context);
+    await backend.seal();
+    return { backend, vm, ledger };
   }
 
   /** Removes the initrd and what the VMs have left in their directories. */

@@ -170,8 +170,8 @@ int main(void) {
   signal(SIGPIPE, SIG_IGN);
   read_token();
   load_modules();
-  serve_port(AGENT_PORT);
   serve_port(PORT);
+  serve_port(AGENT_PORT); /* last: the host dials it until it gets an answer */
   call_host();
   while (1)
     pause();

@@ -30,7 +30,10 @@ export interface VsockBackend {
   connect(port: number, deadline: Deadline): Promise<Socket>;
   /** Its helper processes. */
   readonly processes: readonly HostProcess[];
-  /** To be called once the VM runs: afterwards only root can create entries next to the sockets. */
+  /**
+   * To be called once the VM runs: afterwards only root can create entries next to the sockets, and the streams end with
+   * the VMM.
+   */
   seal(): Promise<void>;
   /** Stops the helpers and closes the sockets. Idempotent. */
   close(deadline: Deadline): Promise<void>;
@@ -137,7 +140,9 @@ function openNative({ installation }: VsockContext): VsockBackend {
       agent: (by) => vsock.connectUntilUp(cid, AGENT_PORT.ttrpc, by),
       connect: (port, by) => vsock.connect(cid, port, by),
       processes: [],
-      seal: async () => undefined,
+      // The VMM has its own copy. The kernel ends the streams of a VM when the last copy is closed, so ours would keep them
+      // open beyond its end (vhost_vsock_dev_release in drivers/vhost/vsock.c).
+      seal: async () => release(),
       close: async () => release(),
     };
   } catch (error) {
