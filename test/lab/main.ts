@@ -1,6 +1,7 @@
 /** The command line of hack/lab. */
 import { asCaller } from "./caller.ts";
-import { down, runInside, up } from "./lab.ts";
+import { down, up } from "./lab.ts";
+import { runInside } from "./login.ts";
 import { type Command, parseCommand, USAGE } from "./options.ts";
 
 async function perform(command: Command): Promise<number> {

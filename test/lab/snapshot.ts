@@ -8,27 +8,37 @@ const MOST_SNAPSHOTS = 4;
 
 /** The cached snapshot of a booted host. */
 export class Snapshot {
-  readonly path: string;
+  readonly #path: string;
 
   /** @param commandLine QEMU's, on which the snapshot depends, without the paths of one lab */
   constructor(commandLine: readonly string[]) {
-    this.path = cachePath("lab-snapshot", keyOf(...commandLine));
+    this.#path = cachePath("lab-snapshot", keyOf(...commandLine));
   }
 
   /** Returns whether it exists, and marks it as used. */
   async exists(): Promise<boolean> {
     const now = new Date();
-    return (await utimes(this.path, now, now).then(() => true, ignoring("ENOENT"))) === true;
+    return (await utimes(this.#path, now, now).then(() => true, ignoring("ENOENT"))) === true;
+  }
+
+  /** Lets `restore` read it. If that fails, removes it, so that the next start makes a new one. */
+  async read(restore: (path: string) => Promise<void>): Promise<void> {
+    try {
+      await restore(this.#path);
+    } catch (error) {
+      await rm(this.#path, { force: true });
+      throw error;
+    }
   }
 
   /** Lets `save` write it to a new file, and drops those that were not used for the longest time. */
   async write(save: (path: string) => Promise<void>): Promise<void> {
-    const directory = dirname(this.path);
-    const unfinished = `${this.path}.${process.pid}`;
+    const directory = dirname(this.#path);
+    const unfinished = `${this.#path}.${process.pid}`;
     await mkdir(directory, { recursive: true });
     try {
       await save(unfinished);
-      await rename(unfinished, this.path);
+      await rename(unfinished, this.#path);
     } finally {
       await rm(unfinished, { force: true });
     }

@@ -20,6 +20,12 @@ import { QmpClient } from "./qmp-client.ts";
 import { loadState, memoryFileIn, openClone } from "./template.ts";
 import { QemuVm } from "./vm.ts";
 
+/**
+ * How long to wait for QEMU's exit after a failure with this code. A lost connection (Unavailable) is the first sign of an exit,
+ * which takes a while on a busy host.
+ */
+const EXIT_MS: Partial<Record<string, number>> = { Internal: 0, Unavailable: 5_000 };
+
 /** Runs VMs with QEMU, driven over QMP. */
 export class Qemu implements Hypervisor {
   readonly type = "qemu";
@@ -131,10 +137,10 @@ export class Qemu implements Hypervisor {
     thrown: unknown,
   ): Promise<HullError> {
     // If QEMU exited, a lost connection is only a symptom. After a protocol violation, QEMU's exit is the symptom.
-    const violation = HullError.from(thrown).code === "Internal";
-    const exit = violation
-      ? undefined
-      : await Deadline.within(500, "qemu's exit", (limit) => limit.race(vmm.exited)).catch(() => undefined);
+    const wait = EXIT_MS[HullError.from(thrown).code] ?? 500;
+    const exit = await Deadline.within(wait, "qemu's exit", (limit) => limit.race(vmm.exited)).catch(
+      () => undefined,
+    );
     await vmm.stop(Deadline.after(0));
     const stderr = lastLines(vmm.stderr(), 5);
     const cause = exit
