@@ -8,6 +8,7 @@ import { pollUntil } from "../../src/core/poll-until.ts";
 import { lockFile } from "../../src/host/file-lock.ts";
 import { DIRECTORY, endBox, HOST_SCRIPTS, inside, isUp, LABS, startBox } from "./box.ts";
 import { commandLine, consoleLog, type HostFiles, SHARES, SPARE_DEVICES, spareDisk } from "./command-line.ts";
+import { exactTimeQemu } from "./exact-time-qemu.ts";
 import { type HostKernel, hostKernel } from "./host-kernel.ts";
 import { hostInitrd } from "./initrd.ts";
 import { prepareLogin } from "./login.ts";
@@ -41,7 +42,8 @@ async function prepareAndStart(options: HostOptions, deadline: Deadline): Promis
   const tools = labTools();
   const kernel = hostKernel(options.kernel, options.iommu ? "generic" : "cloud");
   const initrd = hostInitrd(kernel);
-  const files = { qemu: tools.qemu, kernel: kernel.image, initrd, directory: DIRECTORY };
+  const qemu = options.exactTime ? exactTimeQemu(tools) : tools.qemu;
+  const files = { qemu, kernel: kernel.image, initrd, directory: DIRECTORY };
   try {
     for (const name of SHARES) await mkdir(inside(name), { recursive: true, mode: 0o700 });
     if (options.iommu) run("truncate", ["--size=64M", spareDisk(DIRECTORY)]);
