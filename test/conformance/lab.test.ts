@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 
 const LAB = join(import.meta.dirname, "../../hack/lab");
-/** Limits for a machine that has much else to do. */
+/** For a busy machine. */
 const LIMIT_MS = 600_000;
 
 interface Result {
@@ -66,7 +66,7 @@ describe("hack/lab", () => {
     assert.equal(status, 0, stderr);
   });
 
-  it("keeps what it writes", async () => {
+  it("keeps what it writes to itself", async () => {
     const file = join(directory, "written");
     const { status, stdout, stderr } = await lab(
       "run",
@@ -92,7 +92,7 @@ describe("hack/lab", () => {
   it("is started once", async () => {
     const { status, stderr } = await lab("up");
     assert.equal(status, 2);
-    assert.match(stderr, /^hack\/lab: the lab already runs in .*: run hack\/lab down first\n$/);
+    assert.match(stderr, /^hack\/lab: the lab is already up in .*; run hack\/lab down first\n$/);
   });
 
   it("leaves nothing after down, also if its QEMU was killed", async () => {
@@ -110,7 +110,7 @@ describe("hack/lab", () => {
     assert.deepEqual(run, {
       status: 2,
       stdout: "",
-      stderr: "hack/lab: the lab is not up: run hack/lab up\n",
+      stderr: "hack/lab: the lab is not up; run hack/lab up\n",
     });
   });
 });

@@ -50,7 +50,7 @@ async function boxPid(): Promise<number | undefined> {
   return argv[0] === "unshare" && argv.includes(DIRECTORY) ? pid : undefined;
 }
 
-/** Ends them; they may have ended. */
+/** Ends the lab's processes, if they still run. */
 export async function endBox(): Promise<void> {
   const pid = await boxPid();
   if (pid === undefined) return;
@@ -62,7 +62,7 @@ export async function endBox(): Promise<void> {
 /** Returns the network namespace of the lab's processes. Throws if they do not run. */
 export async function boxNetns(): Promise<string> {
   const pid = await boxPid();
-  if (pid === undefined) throw new Error("the lab is not up: run hack/lab up");
+  if (pid === undefined) throw new Error("the lab is not up; run hack/lab up");
   const children = await readFile(`/proc/${pid}/task/${pid}/children`, "latin1");
   return `/proc/${children.trim()}/ns/net`;
 }

@@ -1,4 +1,4 @@
-/** Variables of the caller that a command in the lab has, too, besides hull's own. */
+/** The caller's variables that a command in the lab gets, in addition to hull's own. */
 const PASSED_ON = ["PATH", "HOME", "LANG", "TERM", "XDG_CACHE_HOME", "CC"];
 
 const quoted = (word: string): string => `'${word.replaceAll("'", "'\\''")}'`;

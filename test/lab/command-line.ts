@@ -42,7 +42,7 @@ export const consoleLog = (directory: string): string => join(directory, "consol
 /** The socket of QMP. */
 export const qmpSocket = (directory: string): string => join(directory, "qmp.sock");
 
-/** No mitigations: they cost much time under emulation. The clocks are known to be good, so they are not tested. */
+/** No mitigations: they cost much time under emulation. The clocks are known to be good, so the kernel need not test them. */
 const KERNEL_PARAMETERS = [
   ..."console=ttyS0 panic=-1 quiet mitigations=off nokaslr".split(" "),
   ..."tsc=reliable no_timer_check random.trust_cpu=on net.ifnames=0".split(" "),
@@ -51,7 +51,7 @@ const KERNEL_PARAMETERS = [
 const PRIVATE = "memory-backend-ram";
 const SHARED = "memory-backend-memfd,share=on";
 
-/** A processor with SVM and nested paging, without what TCG lacks, which it would warn of. */
+/** A processor with SVM and nested paging, without features that TCG lacks and would warn about. */
 const CPU = `EPYC-v4,+svm,+npt,${"fxsr-opt misalignsse osvw topoext perfctr-core clzero ibpb nrip-save xsavec xsaves"
   .split(" ")
   .map((feature) => `-${feature}`)
@@ -101,7 +101,7 @@ function ports(devices: readonly string[]): string[] {
   ]);
 }
 
-/** What the spare devices need; they are plugged later. The network devices are on one hub. */
+/** What the spare devices need; they are hot-plugged later. The network devices are on one hub. */
 function spareHardware(directory: string): string[] {
   const hub = SPARE_DEVICES.flatMap((device) =>
     "netdev" in device ? ["-netdev", `hubport,id=${device.netdev},hubid=1`] : [],

@@ -17,7 +17,7 @@ import type { HostOptions } from "./options.ts";
 import { Snapshot } from "./snapshot.ts";
 import { labTools, podQemu, qemuMountPoint, type Tools } from "./tools.ts";
 
-/** A boot takes 10 s on a machine that does nothing else. */
+/** A boot takes 10 s on an idle machine. */
 const BOOT_MS = 600_000;
 const LOG_LINES = 20;
 
@@ -28,7 +28,7 @@ export async function up(options: HostOptions): Promise<void> {
   const lock = await lockFile(`${DIRECTORY}.lock`, { wait: false }, deadline);
   if (!lock) throw new Error("another hack/lab up is starting the lab");
   try {
-    if (await isUp()) throw new Error(`the lab already runs in ${DIRECTORY}: run hack/lab down first`);
+    if (await isUp()) throw new Error(`the lab is already up in ${DIRECTORY}; run hack/lab down first`);
     await rm(DIRECTORY, { recursive: true, force: true });
     await prepareAndStart(options, deadline);
   } finally {

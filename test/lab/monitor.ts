@@ -42,7 +42,7 @@ export class Monitor {
     await this.#qmp.execute("cont", undefined, deadline);
   }
 
-  /** Plugs a shared directory; the tag is its name. */
+  /** Hot-plugs a shared directory; the tag is its name. */
   async plugShare(name: Share, socket: string, deadline: Deadline): Promise<void> {
     const addr = { type: "unix", data: { path: socket } } as const;
     const backend = { type: "socket", data: { addr, server: false } } as const;
@@ -51,7 +51,7 @@ export class Monitor {
     await this.plugDevice(device, deadline);
   }
 
-  /** Plugs a PCI device, without an option ROM, into its port. */
+  /** Hot-plugs a PCI device, without an option ROM, into its port. */
   async plugDevice(
     device: { readonly driver: string; readonly id: string },
     deadline: Deadline,

@@ -33,14 +33,14 @@ describe("the command line of hack/lab", () => {
   });
 
   for (const [args, message] of [
-    [[], /unknown command ""/],
+    [[], /a command is missing/],
     [["start"], /unknown command start/],
     [["run"], /needs a command/],
     [["down", "now"], /down has no arguments/],
     [["up", "--kernel", "5.10"], /--kernel: 5.10 is not one of 6.1, 6.12, sid/],
     [["up", "--qemu", "8"], /--qemu: 8 is not one of 10, 11/],
     [["up", "--cpus", "none"], /--cpus: none is not a whole number/],
-    [["up", "--memory", "1024"], /needs 2048 MiB/],
+    [["up", "--memory", "1024"], /needs at least 2048 MiB/],
     [["up", "--fast"], /--fast/],
   ] as const) {
     it(`refuses: ${args.join(" ") || "nothing"}`, () => {

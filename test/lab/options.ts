@@ -6,9 +6,9 @@ import { QEMUS, type QemuName } from "./tools.ts";
 export const USAGE = `usage: hack/lab up [options]       start the emulated host
        hack/lab run COMMAND...     run a command in it, in this directory; the exit status is the command's
        hack/lab shell              open a shell in it
-       hack/lab down               end it
+       hack/lab down               end it and remove what it wrote
 
-The host has this machine's files (as they were when it started; nothing that it writes reaches them), /dev/kvm,
+The host sees this machine's files as they were when it started; what it writes never reaches them. It has /dev/kvm,
 /dev/vhost-vsock, /dev/vhost-net and cgroup v2. There is one for each clone of the repository.
 
 options:
@@ -16,9 +16,9 @@ options:
   --memory MIB        memory (default 8192)
   --kernel NAME       Debian's kernel: ${KERNELS.join(", ")} (default 6.1)
   --qemu VERSION      QEMU for pods: ${QEMUS.join(", ")} (default: this machine's)
-  --accel-opts OPTS   options for QEMU's accelerator, such as thread=single
+  --accel-opts OPTS   options of QEMU's accelerator, such as thread=single
   --exact-time        a clock that counts instructions, for measurements; implies --cpus 1
-  --iommu             with an IOMMU and spare PCI devices
+  --iommu             add an IOMMU and spare PCI devices
   --fresh             boot the host instead of starting it from a snapshot`;
 
 /** The hardware of the emulated host. */
@@ -34,7 +34,7 @@ export interface HostOptions {
   readonly fresh: boolean;
 }
 
-/** What hack/lab is asked to do. */
+/** What the command line asks for. */
 export type Command =
   | { readonly action: "help" | "down" | "shell" }
   | { readonly action: "up"; readonly host: HostOptions }
@@ -49,7 +49,9 @@ export function parseCommand(args: readonly string[]): Command {
     return { action, argv: rest };
   }
   if (action === "up") return { action, host: parseHost(rest) };
-  if (action !== "shell" && action !== "down") throw new Error(`unknown command ${action ?? '""'}`);
+  if (action === undefined) throw new Error("a command is missing; see hack/lab --help");
+  if (action !== "shell" && action !== "down")
+    throw new Error(`unknown command ${action}; see hack/lab --help`);
   if (rest.length > 0) throw new Error(`${action} has no arguments`);
   return { action };
 }
@@ -74,7 +76,7 @@ function parseHost(args: readonly string[]): HostOptions {
   const kernel = oneOf("--kernel", KERNELS, values.kernel);
   const qemu = values.qemu === undefined ? undefined : oneOf("--qemu", QEMUS, values.qemu);
   const memoryMib = whole("--memory", values.memory);
-  if (memoryMib < 2048) throw new Error("--memory: the host needs 2048 MiB");
+  if (memoryMib < 2048) throw new Error("--memory: the host needs at least 2048 MiB");
   const { iommu, fresh } = values;
   return { cpus, memoryMib, kernel, qemu, accelOptions: values["accel-opts"], exactTime, iommu, fresh };
 }

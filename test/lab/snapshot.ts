@@ -3,7 +3,7 @@ import { dirname, join } from "node:path";
 import { cachePath, keyOf } from "../../hack/lib/cache.ts";
 import { ignoring } from "../../src/core/errors.ts";
 
-/** A snapshot has 200 MB; those of other kernels and sizes are kept, but not all of them. */
+/** A snapshot takes 200 MB. Those of other kernels and sizes are kept, too, up to this number. */
 const MOST_SNAPSHOTS = 4;
 
 /** The cached snapshot of a booted host. */
@@ -31,7 +31,7 @@ export class Snapshot {
     }
   }
 
-  /** Lets `save` write it to a new file, and drops those that were not used for the longest time. */
+  /** Lets `save` write it to a new file, and removes the least recently used ones. */
   async write(save: (path: string) => Promise<void>): Promise<void> {
     const directory = dirname(this.#path);
     const unfinished = `${this.#path}.${process.pid}`;

@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { debianTree } from "../../hack/lib/debian/tree.ts";
 
-/** The programs of a lab, all of Debian sid: its QEMU emulates SVM best and has an SR-IOV device (igb). */
+/** The programs of a lab, all from Debian sid: its QEMU emulates SVM best and has an SR-IOV device (igb). */
 const PROGRAMS = {
   qemu: "usr/bin/qemu-system-x86_64",
   virtiofsd: "usr/libexec/virtiofsd",
