@@ -8,8 +8,9 @@ import { debianPackages } from "./packages.ts";
 const LIBRARIES = "usr/lib/x86_64-linux-gnu";
 
 /**
- * Returns a directory with packages of a suite and everything they depend on, extracted into one tree. `programs`, relative to
- * it, run on this machine with the tree's own C library and libraries, from there or, if given, only where `mountPoint` is it.
+ * Returns a directory with packages of a suite and everything they depend on, extracted into one tree. `programs`, paths relative
+ * to it, run on this machine with the tree's own C library and libraries: in that directory or, if `mountPoint` is given, only
+ * where the tree is mounted there.
  */
 export function debianTree(
   suite: string,
