@@ -183,7 +183,7 @@ export interface Plugged {
   unplug(): Promise<void>;
   /**
    * Returns where the guest finds it: slot and function of each bridge below the root bus, and its own, in hexadecimal
-   * (`05.0/00.0`). Unlike bus numbers and names, the guest does not assign these.
+   * (`05.0/00.0`). The guest does not assign these, unlike bus numbers and names.
    */
   pciPath(deadline: Deadline): Promise<string>;
 }

@@ -6,7 +6,7 @@ import { kvmObstacle } from "../../hypervisor/qemu/accel.ts";
 import { type KvmObstacle, openKvm } from "../../hypervisor/qemu/kvm-probe.ts";
 import { type Check, type CheckContext, type Finding, messageOf } from "./finding.ts";
 
-/** Shorter than for pods: somebody waits, and the answer "not yet" does not count. */
+/** Shorter than for pods, because a person waits until the end of the probe. */
 const LIMITS = { silence: 30_000, total: 60_000 };
 
 /** Checks that KVM works by booting the guest's kernel, whatever is remembered. Pods use the new answer, too. */

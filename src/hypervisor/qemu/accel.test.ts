@@ -53,7 +53,7 @@ async function probed(): Promise<void> {
   await lock?.release();
 }
 
-test("a kernel that misses its root file system proves KVM; concurrent callers share one probe", async () => {
+test("a kernel that finds no root file system proves KVM; concurrent callers share one probe", async () => {
   const search = await fakeQemu(`sleep 0.2; echo '${BOOTED}'; exec sleep 60`);
   const accels = await Promise.all([1, 2, 3].map(() => resolveAccel(search, within(60_000))));
   assert.deepEqual(accels, ["kvm", "kvm", "kvm"]);

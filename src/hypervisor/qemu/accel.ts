@@ -67,7 +67,7 @@ export async function kvmObstacle(search: AccelSearch, deadline: Deadline): Prom
     answers: new AccelAnswers(join(directory, "accel.json")),
   };
   const known = fresh ? undefined : await context.answers.find(key);
-  // A device that cannot be opened has another key when it can be.
+  // The key changes when the device can be opened.
   if (known && (closed || !AccelAnswers.isStale(known))) return known.obstacle;
   const share = deadline.shorter(
     fresh ? Number.POSITIVE_INFINITY : deadline.remainingMs / 2,
@@ -104,7 +104,7 @@ interface Probing {
   readonly outcome: Promise<KvmObstacle | undefined>;
 }
 
-/** Resolves when a probe runs: where it does (its cgroup, say) is settled then. Without `wait`, another's is enough. */
+/** Resolves when a probe has started, which fixes its cgroup. Without `wait`, another process's probe is enough. */
 async function begin(context: SearchContext, wait: boolean, share: Deadline): Promise<Probing> {
   const { search, directory, key, closed, answers } = context;
   const lock = await lockFile(join(directory, "accel.lock"), { wait }, share);

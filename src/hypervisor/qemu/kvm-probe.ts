@@ -27,8 +27,9 @@ export interface ProbeLimits {
 }
 
 /**
- * A kernel is never silent for longer than 0.3 s on a processor with virtualization. Where that is emulated it is for 2 s, and
- * for 13 s before the first line if its file has to be read; with six busy processes for a processor, for more than 15 s.
+ * On a processor with virtualization a kernel is never silent for longer than 0.3 s. Where virtualization is emulated, it is
+ * silent for 2 s, and for 13 s before its first line if its file is not cached; with six busy processes per processor, for more
+ * than 15 s.
  */
 const PROBE_LIMITS: ProbeLimits = { silence: 60_000, total: 300_000 };
 
@@ -79,7 +80,7 @@ interface KvmProbe {
 export function probeKvm(path: string, kernel: string, limits: ProbeLimits = PROBE_LIMITS): KvmProbe {
   const machine = ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"];
   const guest = ["-machine", "q35,accel=kvm", "-cpu", "host", "-m", "128M", "-kernel", kernel];
-  // Every byte of a console is an exit from the guest: enough lines to see progress, a tenth of what the kernel has to say.
+  // Every byte of a console is an exit from the guest: enough lines to see progress, a tenth of what the kernel could print.
   const parameters = [
     ...KERNEL_PARAMETERS.filter((parameter) => parameter !== "quiet"),
     "loglevel=6",

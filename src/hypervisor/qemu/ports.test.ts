@@ -26,7 +26,7 @@ test("an assigned device takes a sized port first; a disk never does", () => {
   assert.throws(() => ports.take(SMALL), { code: "ResourceExhausted", message: /all 5 hotplug ports/ });
 });
 
-test("a device with large BARs waits for a port with room, or is refused with the setting", () => {
+test("a device with large BARs takes only a port with room; if the VM has none, the error names the setting", () => {
   assert.throws(() => new FreePorts(spec).take(GPU), {
     code: "FailedPrecondition",
     message: /BARs \(17 MiB, and 8224 MiB prefetchable\); set hypervisor\.pcie_root_port/,
