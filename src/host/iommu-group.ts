@@ -39,7 +39,7 @@ export async function iommuGroup(node: GroupNode, sysfs = "/sys"): Promise<Iommu
       groups?.length
         ? `${subject} does not exist; the device may have been removed`
         : "the host's IOMMU is off, and without it no device can be assigned; enable VT-d or AMD-Vi in the " +
-            "firmware, and intel_iommu=on on Intel's kernel command line",
+            "firmware and, on Intel, add intel_iommu=on to the kernel command line",
     );
   }
   const foreign = members.find((name) => !isPciAddress(name));

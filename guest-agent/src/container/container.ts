@@ -37,7 +37,7 @@ const DISK_TIMEOUT_MS = 20_000;
 /** How long a driver may take to start a PCI device. */
 const PCI_TIMEOUT_MS = 20_000;
 
-/** What of the VM's hardware a container gets. */
+/** The VM's devices that a container gets, and where to find their drivers. */
 type WantedDevices = Pick<
   CreateContainerRequest,
   "blockDevices" | "pciDevices" | "ownDevices" | "moduleDirectory" | "rootDisk"

@@ -12,8 +12,8 @@ type DevicesSys = SysfsReader &
   Pick<Sys, "netlinkUevents" | "read" | "watch" | "unwatch" | "close" | "setTimer" | "clearTimer">;
 
 /**
- * Waits until drivers of the guest have bound the PCI devices, and returns the device nodes that they have created, for disks
- * and network adapters not before there is a disk or an interface. Rejects with InvalidArgument; after `timeoutMs` with
+ * Waits until drivers of the guest have bound the PCI devices, disks have a block device and network adapters an interface.
+ * Returns the device nodes that the drivers have created. Rejects with InvalidArgument; after `timeoutMs` with
  * DeadlineExceeded or FailedPrecondition; sooner with the latter if all devices are present, but one lacks a driver.
  */
 export async function awaitPciDevices(
