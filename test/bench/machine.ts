@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { cpus, loadavg, release, totalmem } from "node:os";
 
 /** The machine on which the numbers were measured. */
-interface Machine {
+export interface Machine {
   readonly processor: string;
   readonly processors: number;
   readonly memoryMib: number;

@@ -1,12 +1,12 @@
-import { readFile, writeFile } from "node:fs/promises";
 import { Containerd } from "../testkit/containerd.ts";
 import type { Bench, Measure } from "./context.ts";
-import { load, machine, machineLine } from "./machine.ts";
+import { benchInLab } from "./in-lab.ts";
+import { load, machine } from "./machine.ts";
 import { MEASURES } from "./measures.ts";
 import { type Options, parseOptions, USAGE } from "./options.ts";
 import { Report } from "./report.ts";
+import { publish } from "./result.ts";
 import { prepareSubjects } from "./subject.ts";
-import { fillMarkdown, markdownTable, omissionLines, textTable } from "./table.ts";
 import { trace, traceLines } from "./trace.ts";
 
 const NAMESPACE = "bench";
@@ -60,40 +60,25 @@ async function measureAll(options: Options, containerd: Containerd): Promise<voi
   for (const measure of chosen) {
     await runMeasure(measure, bench);
   }
-  await printReport(options, bench.report, before);
-}
-
-async function printReport(options: Options, report: Report, before: number): Promise<void> {
-  const of = machine();
-  const rows = report.rows();
-  const facts = [
-    `machine: ${machineLine(of)}; containerd ${options.line}`,
-    `load average: ${before} at the start, ${load()} at the end${options.quick ? "; --quick: figures of a trial run" : ""}`,
-    ...omissionLines(report.omissions),
-  ];
-  console.log([textTable(rows), "", ...facts].join("\n"));
-  if (options.json !== undefined) {
-    const content = {
-      machine: of,
-      containerd: options.line,
-      quick: options.quick,
-      load: { before, after: load() },
-      rows,
-      omissions: report.omissions,
-    };
-    await writeFile(options.json, `${JSON.stringify(content, undefined, 2)}\n`);
-  }
-  if (options.markdown !== undefined) {
-    const page = await readFile(options.markdown, "utf8");
-    const content = [...facts.map((fact) => `- ${fact}`), "", markdownTable(rows)].join("\n");
-    await writeFile(options.markdown, fillMarkdown(page, content));
-  }
+  const result = {
+    machine: machine(),
+    containerd: options.line,
+    quick: options.quick,
+    load: { before, after: load() },
+    rows: bench.report.rows(),
+    omissions: bench.report.omissions,
+  };
+  await publish(options, result, "bench", []);
 }
 
 async function main(): Promise<void> {
   const options = parseOptions(process.argv.slice(2));
   if (options.help) {
     console.log(USAGE);
+    return;
+  }
+  if (options.lab) {
+    await benchInLab(options);
     return;
   }
   const containerd = await Containerd.up(options.line);

@@ -34,6 +34,9 @@ test("tables name measure, subject, numbers and ratio", () => {
 
 test("markdown is inserted between the markers only", () => {
   const text = "before\n<!-- bench -->\nold\n<!-- /bench -->\nafter\n";
-  assert.equal(fillMarkdown(text, "new"), "before\n<!-- bench -->\n\nnew\n\n<!-- /bench -->\nafter\n");
-  assert.throws(() => fillMarkdown("no markers", "new"), /markers/);
+  assert.equal(
+    fillMarkdown(text, "bench", "new"),
+    "before\n<!-- bench -->\n\nnew\n\n<!-- /bench -->\nafter\n",
+  );
+  assert.throws(() => fillMarkdown("no markers", "bench", "new"), /markers/);
 });

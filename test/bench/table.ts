@@ -3,7 +3,7 @@ import type { Omission, Row } from "./report.ts";
 const HEADER = ["measure", "subject", "unit", "n", "min", "median", "max", "ratio"];
 
 /** Three significant digits: measurements on a shared machine are not more precise. */
-function digits(value: number): string {
+export function digits(value: number): string {
   const size = Math.abs(value);
   if (size >= 100) return value.toFixed(0);
   if (size >= 10) return value.toFixed(1);
@@ -24,10 +24,17 @@ function cells(row: Row): string[] {
   ];
 }
 
-/** Returns the table for a terminal: columns, with a measure's name on its first line only. */
+/** Returns the table for a terminal. */
 export function textTable(rows: readonly Row[]): string {
-  const lines = [HEADER, ...rows.map(cells)];
-  const widths = HEADER.map((_, column) => Math.max(...lines.map((line) => (line[column] ?? "").length)));
+  return columns([HEADER, ...rows.map(cells)]);
+}
+
+/** Returns lines in aligned columns; the first three are text. A measure's name is on its first line only. */
+export function columns(lines: readonly (readonly string[])[]): string {
+  const count = lines[0]?.length ?? 0;
+  const widths = Array.from({ length: count }, (_, column) =>
+    Math.max(...lines.map((line) => (line[column] ?? "").length)),
+  );
   let last = "";
   return lines
     .map((line) => {
@@ -54,13 +61,12 @@ export function omissionLines(omissions: readonly Omission[]): string[] {
   return omissions.map(({ measure, subject, reason }) => `not measured: ${measure}, ${subject}: ${reason}`);
 }
 
-const OPEN = "<!-- bench -->";
-const CLOSE = "<!-- /bench -->";
-
-/** Replaces the text between the two markers of a page. Throws if they are missing. */
-export function fillMarkdown(page: string, content: string): string {
-  const start = page.indexOf(OPEN);
-  const end = page.indexOf(CLOSE);
-  if (start < 0 || end < start) throw new Error(`the markers ${OPEN} and ${CLOSE} are not in the page`);
-  return `${page.slice(0, start + OPEN.length)}\n\n${content}\n\n${page.slice(end)}`;
+/** Replaces the text between the two markers of a page, `<!-- MARKER -->` and `<!-- /MARKER -->`. Throws if they are missing. */
+export function fillMarkdown(page: string, marker: string, content: string): string {
+  const open = `<!-- ${marker} -->`;
+  const close = `<!-- /${marker} -->`;
+  const start = page.indexOf(open);
+  const end = page.indexOf(close);
+  if (start < 0 || end < start) throw new Error(`the markers ${open} and ${close} are not in the page`);
+  return `${page.slice(0, start + open.length)}\n\n${content}\n\n${page.slice(end)}`;
 }
