@@ -26,13 +26,17 @@ function guest(t: TestContext) {
   const at = (path: string) => join(root, path);
   let uevent: () => void = () => undefined;
   const open = new Set<unknown>();
+  const lost: boolean[] = [];
   const sys = {
     readdir: (path: string) => readdirSync(at(path)),
     readFile: (path: string) => new Uint8Array(readFileSync(at(path))),
     readlink: (path: string) => readlinkSync(at(path)),
     lstat: (path: string) => lstatSync(at(path)),
     netlinkUevents: () => open.add("uevents").size,
-    read: () => -1,
+    read: () => {
+      if (lost.pop()) throw Object.assign(new Error("read"), { code: "ENOBUFS" });
+      return -1;
+    },
     watch: (_fd: number, _events: object, callback: () => void) => {
       open.add("watch");
       uevent = callback;
@@ -73,7 +77,12 @@ function guest(t: TestContext) {
   };
   const aliases: string[] = [];
   const modules = { load: (alias: string) => void aliases.push(alias) };
-  return { sys, open, pci, node, link, write, modules, aliases, uevent: () => uevent() };
+  /** Reports a message; `lose` = others before it did not fit into the socket. */
+  const report = ({ lose = false } = {}) => {
+    if (lose) lost.push(true);
+    uevent();
+  };
+  return { sys, open, pci, node, link, write, modules, aliases, uevent: report };
 }
 
 test("a disk is ready when its driver has created a block device; all nodes below it are the container's", async (t) => {
@@ -110,6 +119,16 @@ test("the driver's module is loaded once for a device that has no driver", async
   uevent();
   assert.equal((await waiting)[0]?.path, "/dev/dri/card0");
   assert.deepEqual(aliases, ["pci:v00008086d000010D3bc03"]);
+});
+
+test("a driver that creates more devices than the socket can report is waited for all the same", async (t) => {
+  const { sys, pci, link, node, modules, uevent } = guest(t);
+  pci(NIC, "030200");
+  const waiting = awaitPciDevices(sys, ["05.0/00.0"], 30_000, modules);
+  link(`${NIC}/driver`, "../gpu");
+  node(`${NIC}/drm/card0`, "drm", "dri/card0", [226, 0]);
+  uevent({ lose: true });
+  assert.equal((await waiting)[0]?.path, "/dev/dri/card0");
 });
 
 test("a network adapter is ready when it has an interface", async (t) => {

@@ -1,5 +1,5 @@
 import { deadlineExceeded, failedPrecondition } from "../../../src/core/errors.ts";
-import type { Sys } from "../sys.ts";
+import { allowing, type Sys } from "../sys.ts";
 import type { ModuleLibrary } from "./module-library.ts";
 import { checkPciPath, type DeviceNode, type PciDevice, pciDevice, type SysfsReader } from "./pci-device.ts";
 
@@ -71,9 +71,12 @@ export async function awaitPciDevices(
       };
       const buffer = new Uint8Array(8192);
       sys.watch(uevents, { read: true }, () => {
-        // The content does not matter: any message is a reason to look again.
+        // The content does not matter: any message is a reason to look again, also one that was lost (ENOBUFS): a driver
+        // may create more than the socket holds while its module is loaded, which blocks the agent.
         attempt(() => {
-          while (sys.read(uevents, buffer, 0, buffer.length) > 0);
+          allowing(["ENOBUFS"], () => {
+            while (sys.read(uevents, buffer, 0, buffer.length) > 0);
+          });
           look();
         });
       });
