@@ -4,7 +4,7 @@ import { MemoryLedger } from "../../test/testkit/memory-ledger.ts";
 import { within } from "../../test/testkit/within.ts";
 import { deferred } from "../core/deferred.ts";
 import { Disposer } from "../core/disposer.ts";
-import { failedPrecondition, HullError } from "../core/errors.ts";
+import { deadlineExceeded, failedPrecondition, HullError } from "../core/errors.ts";
 import type { PciDevice } from "../host/pci-device.ts";
 import type { HotplugDevice, VmExit } from "../hypervisor/hypervisor.ts";
 import { AssignedDevices } from "./assigned-devices.ts";
@@ -12,8 +12,11 @@ import { AssignedDevices } from "./assigned-devices.ts";
 const WANTED = { path: "/dev/vfio/12", major: 243, minor: 0 };
 const RECORD = { kind: "vfio", path: "/dev/vfio/12", devices: ["0000:01:00.0", "0000:01:00.1"] };
 
-/** A VM and a host that note each step; `fails` names the step that fails. */
-function setUp({ fails = "", rootless = true } = {}) {
+/**
+ * A VM and a host that note each step; `fails` names the step that fails, `hangs` the one that never ends, `late` the device
+ * whose hot-plug takes effect, but after it was given up.
+ */
+function setUp({ fails = "", hangs = "", late = "", rootless = true } = {}) {
   const steps: string[] = [];
   const ledger = new MemoryLedger();
   const kept = new Disposer();
@@ -21,14 +24,28 @@ function setUp({ fails = "", rootless = true } = {}) {
   const step = async (name: string) => {
     steps.push(ledger.resources.length > 0 ? name : `${name} (unrecorded)`);
     if (fails !== "" && name.startsWith(fails)) throw failedPrecondition(`${fails} failed`);
+    if (hangs !== "" && name.startsWith(hangs)) await new Promise(() => undefined);
   };
+  /** As the kernel and mknod(1) do: a group is opened once, and a node is made once. */
+  const once = (taken: Set<string>, name: string) => {
+    if (taken.has(name)) throw failedPrecondition(`${name} is taken`);
+    taken.add(name);
+  };
+  const made = new Set<string>();
+  const opened = new Set<string>();
   const vm = {
     pid: 77,
     exited: exited.promise,
     plug: async (device: HotplugDevice) => {
       const address = device.kind === "pci" ? device.address : device.kind;
       await step(`plug ${address}`);
-      return { unplug: () => step(`unplug ${address}`), pciPath: async () => `${address.at(-1)}.0/00.0` };
+      once(opened, address);
+      if (address === late) throw deadlineExceeded("no answer");
+      const unplug = async () => {
+        await step(`unplug ${address}`);
+        opened.delete(address);
+      };
+      return { unplug, pciPath: async () => `${address.at(-1)}.0/00.0` };
     },
   };
   const devices = ["0000:01:00.0", "0000:01:00.1"].map(
@@ -37,13 +54,20 @@ function setUp({ fails = "", rootless = true } = {}) {
   const nodes = {
     make: async (name: string) => {
       await step(`make ${name}`);
+      once(made, name);
       return `/vm/dev/${name}`;
     },
-    remove: (name: string) => step(`remove ${name}`),
+    remove: async (name: string) => {
+      made.delete(name);
+      await step(`remove ${name}`);
+    },
   };
   const host = {
     iommuGroup: async () => ({ number: 12, node: "/dev/vfio/12", devices }),
-    requireFree: () => step("free?"),
+    requireFree: async () => {
+      await step("free?");
+      if (opened.size > 0) throw failedPrecondition("in use");
+    },
     withNodeMounted: async <T>(device: string, node: string, run: () => Promise<T>) => {
       await step(`mount ${node} over ${device}`);
       return await run();
@@ -116,5 +140,29 @@ test("after the VM's end nothing is unplugged", async () => {
   await new Promise(setImmediate);
   await group.unplug();
   assert.equal(steps.at(-1), "remove vfio-12");
+  assert.deepEqual(ledger.resources, []);
+});
+
+test("a group that the VMM has although its hot-plug was given up stays recorded until the VM ends", async () => {
+  const { assigned, ledger, kept } = setUp({ late: "0000:01:00.1" });
+  await assert.rejects(assigned.assign(WANTED, within(30_000)), { code: "DeadlineExceeded" });
+  assert.deepEqual(ledger.resources, [RECORD]);
+  await kept.dispose(within(30_000));
+  assert.deepEqual(ledger.resources, []);
+});
+
+test("of two containers that want the same group at once, the first gets it", async () => {
+  const { assigned, steps } = setUp();
+  const [first, second] = await Promise.allSettled(
+    [1, 2].map(() => assigned.assign(WANTED, within(30_000))),
+  );
+  assert.equal(first?.status, "fulfilled");
+  assert.match(String((second as PromiseRejectedResult).reason), /in use/);
+  assert.ok(!steps.includes("remove vfio-12"), "the first one's node was removed");
+});
+
+test("a device whose reset the kernel waits for does not hold a container's creation beyond its deadline", async () => {
+  const { assigned, ledger } = setUp({ hangs: "free?" });
+  await assert.rejects(assigned.assign(WANTED, within(50)), { code: "DeadlineExceeded" });
   assert.deepEqual(ledger.resources, []);
 });

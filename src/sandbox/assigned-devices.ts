@@ -1,8 +1,9 @@
 import { allSettled } from "../core/all-settled.ts";
-import type { Deadline } from "../core/deadline.ts";
+import { Deadline } from "../core/deadline.ts";
 import type { Disposer } from "../core/disposer.ts";
 import { HullError } from "../core/errors.ts";
 import type { Ledger, LedgerEntry } from "../core/ledger.ts";
+import { SerialQueue } from "../core/serial-queue.ts";
 import { undo } from "../core/undo.ts";
 import { type DeviceNodes, withNodeMounted } from "../host/device-nodes.ts";
 import { type IommuGroup, iommuGroup, requireFree } from "../host/iommu-group.ts";
@@ -13,6 +14,8 @@ import type { AssignedGroup } from "./sandbox.ts";
 
 /** What the VMM may lock besides the guest's memory: firmware, option ROMs. */
 const LOCK_SLACK_MIB = 128;
+/** Timeout for opening a group: the kernel makes openers wait while it resets a device, which can take a minute. */
+const OPEN_MS = 2_000;
 
 /** What assigning devices needs. */
 interface AssignContext {
@@ -32,6 +35,8 @@ const HOST = { iommuGroup, requireFree, withNodeMounted, run };
 /** The PCI devices of the host that are assigned to a pod's VM for its containers. */
 export class AssignedDevices {
   #vmEnded = false;
+  /** One at a time: a second request for a group must not find its node, or remove it. */
+  readonly #assignments = new SerialQueue();
 
   constructor(
     readonly vm: Pick<Vm, "pid" | "plug" | "exited">,
@@ -44,9 +49,14 @@ export class AssignedDevices {
   }
 
   /** Assigns a group. Throws as `Sandbox.assignGroup`. */
-  async assign(wanted: WantedGroup, deadline: Deadline): Promise<AssignedGroup> {
+  assign(wanted: WantedGroup, deadline: Deadline): Promise<AssignedGroup> {
+    return this.#assignments.run(() => this.#assign(wanted, deadline));
+  }
+
+  async #assign(wanted: WantedGroup, deadline: Deadline): Promise<AssignedGroup> {
+    deadline.check();
     const group = await this.host.iommuGroup(wanted);
-    await this.host.requireFree(group);
+    await deadline.race(this.host.requireFree(group));
     const devices = group.devices.map(({ address }) => address);
     const entry = await this.context.ledger.record({ kind: "vfio", path: group.node, devices });
     const plugged: Plugged[] = [];
@@ -99,7 +109,7 @@ export class AssignedDevices {
     const { nodes, kept, log } = this.context;
     await nodes?.remove(nodeName(group));
     // A guest that keeps them must not block the container's Delete: they are released with the VM.
-    const held = this.#vmEnded ? undefined : await unplugAll(plugged);
+    const held = this.#vmEnded ? undefined : await this.#held(group, plugged);
     if (held === undefined || this.#vmEnded) return await entry.forget();
     kept.push(`VFIO group ${group.number}`, () => entry.forget());
     log("device: the guest did not release it; it stays assigned until the VM ends", {
@@ -107,14 +117,20 @@ export class AssignedDevices {
       err: held,
     });
   }
-}
 
-/** Returns why a device stayed, if one did. */
-async function unplugAll(plugged: readonly Plugged[]): Promise<unknown> {
-  return await allSettled(plugged.map((one) => one.unplug())).then(
-    () => undefined,
-    (error: unknown) => error,
-  );
+  /** Unplugs the devices. Returns why the VMM still has the group, if it does. */
+  async #held(group: IommuGroup, plugged: readonly Plugged[]): Promise<unknown> {
+    const all = plugged.length === group.devices.length;
+    try {
+      await allSettled(plugged.map((one) => one.unplug()));
+      // A hot-plug that was given up may still take effect; the kernel knows.
+      if (!all)
+        await Deadline.within(OPEN_MS, "open the group", (by) => by.race(this.host.requireFree(group)));
+      return undefined;
+    } catch (error) {
+      return error;
+    }
+  }
 }
 
 const nodeName = ({ number }: IommuGroup) => `vfio-${number}`;
