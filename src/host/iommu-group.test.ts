@@ -52,6 +52,11 @@ const REFUSALS: readonly [name: string, host: (sysfs: FakeSysfs) => FakeSysfs, m
     /IOMMU group 12 does not exist/,
   ],
   [
+    "a device that is being removed",
+    (sysfs) => sysfs.groupNode(0, "12").member(12, "0000:01:00.0"),
+    /^device \/dev\/vfio\/12: IOMMU group 12: .*no such file or directory/,
+  ],
+  [
     "a device without an IOMMU",
     (sysfs) => sysfs.groupNode(0, "noiommu-0"),
     /no IOMMU for it \(noiommu-0\).*enable the IOMMU/,
@@ -83,5 +88,8 @@ test("the largest device that could be assigned is that of any VFIO driver", asy
       bars: [[2 ** 34, BAR.prefetchable]],
     })
     .pci({ address: "0000:03:00.0", group: 14, driver: "nvme", bars: [[2 ** 40, BAR.memory]] });
-  assert.deepEqual(await largestAssignable(sysfs.root), { memory: 2 ** 25, prefetchable: 2 ** 34 });
+  const largest = { memory: 2 ** 25, prefetchable: 2 ** 34 };
+  assert.deepEqual(await largestAssignable(sysfs.root), largest);
+  sysfs.removed({ address: "0000:05:00.1", driver: "vfio-pci" });
+  assert.deepEqual(await largestAssignable(sysfs.root), largest);
 });

@@ -45,7 +45,11 @@ export async function iommuGroup(node: GroupNode, sysfs = "/sys"): Promise<Iommu
   const foreign = members.find((name) => !isPciAddress(name));
   if (foreign !== undefined)
     throw failedPrecondition(`${subject}: ${foreign} is not a PCI device; only PCI devices can be assigned`);
-  const all = await Promise.all(members.sort().map((address) => readPciDevice(address, sysfs)));
+  const all = await Promise.all(members.sort().map((address) => readPciDevice(address, sysfs))).catch(
+    (error: unknown) => {
+      throw HullError.wrap(subject, error, "FailedPrecondition");
+    },
+  );
   const devices = all.filter(({ classCode }) => !BRIDGE.test(classCode));
   const used = devices.find(({ driver }) => !isVfioDriver(driver) && !IDLE_DRIVERS.has(driver));
   if (used) {

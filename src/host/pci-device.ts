@@ -64,12 +64,12 @@ export async function largestAssignable(sysfs = "/sys"): Promise<PciWindows> {
     bound
       .flat()
       .filter(isPciAddress)
-      .map((address) => readPciDevice(address, sysfs)),
+      // A virtual function may be removed at any time.
+      .map((address) => readPciDevice(address, sysfs).catch(ignoring("ENOENT", "ENODEV"))),
   );
-  return {
-    memory: Math.max(0, ...devices.map(({ windows }) => windows.memory)),
-    prefetchable: Math.max(0, ...devices.map(({ windows }) => windows.prefetchable)),
-  };
+  const largest = (window: keyof PciWindows) =>
+    Math.max(0, ...devices.map((device) => device?.windows[window] ?? 0));
+  return { memory: largest("memory"), prefetchable: largest("prefetchable") };
 }
 
 function windowsOf(resource: string): PciWindows {

@@ -59,6 +59,12 @@ export class FakeSysfs {
     return this;
   }
 
+  /** Adds a device that its driver still lists, but that is being removed. */
+  removed({ address, driver }: { readonly address: string; readonly driver: string }): this {
+    this.#link(`bus/pci/drivers/${driver}/${address}`, `../../../../bus/pci/devices/${address}`);
+    return this;
+  }
+
   /** Adds the character device of a group: `name` is the group's number, or `noiommu-N`. */
   groupNode(minor: number, name: string): this {
     this.#link(`dev/char/243:${minor}`, `../../devices/virtual/vfio/${name}`);
