@@ -28,7 +28,7 @@ const now = () => Number(process.hrtime.bigint() / 1_000_000n);
 export async function answerKey(device: string, path: string, kernel: string): Promise<string> {
   const boot = (await readFile("/proc/sys/kernel/random/boot_id", "latin1")).trim();
   // A module that is loaded again has a new node; a change of its mode or owner changes its ctime.
-  const node = await stat(device).catch(ignoring("ENOENT", "ENOTDIR", "EACCES"));
+  const node = await stat(device).catch(ignoring("ENOENT")); // it may vanish after it was opened
   const files = await Promise.all(
     [path, kernel].map(async (file) => {
       const { ino, size, mtimeMs } = await stat(file).catch((error: unknown) => {

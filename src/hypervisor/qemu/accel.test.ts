@@ -167,6 +167,15 @@ test("a node that cannot be opened is no reason to start QEMU; it is used as soo
   assert.equal(await runs(), 1);
 });
 
+test("a node that cannot be opened is reported at once, also while another pod probes", async () => {
+  const search = await fakeQemu("exit 1");
+  await unlink(device);
+  const lock = await lockFile(join(directory, "accel.lock"), { wait: true }, within(20_000));
+  assert.equal(await resolveAccel(search, within(4_000)), "tcg");
+  await lock?.release();
+  assert.match(warnings[0] ?? "", /kvm does not exist/);
+});
+
 test("nobody waits longer than half of its deadline; the probe continues, and its answer is used", async () => {
   const search = await fakeQemu(`while [ ! -e ${directory}/go ]; do sleep 0.05; done; echo '${BOOTED}'`);
   const began = performance.now();

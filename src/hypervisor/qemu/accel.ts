@@ -56,19 +56,15 @@ export async function resolveAccel(search: AccelSearch, deadline: Deadline): Pro
  */
 export async function kvmObstacle(search: AccelSearch, deadline: Deadline): Promise<KvmObstacle | undefined> {
   const { directory = "/run/hull", device = "/dev/kvm", fresh = false } = search;
-  await mkdir(directory, { recursive: true, mode: 0o700 });
+  // Known at once, and nothing to remember: what has been found out about the device may hold again.
   const closed = await openKvm(device);
-  const key = `${await answerKey(device, search.path, search.kernel)}\n${closed?.cause ?? ""}`;
-  const context = {
-    search,
-    directory,
-    key,
-    closed,
-    answers: new AccelAnswers(join(directory, "accel.json")),
-  };
-  const known = fresh ? undefined : await context.answers.find(key);
-  // The key changes when the device can be opened.
-  if (known && (closed || !AccelAnswers.isStale(known))) return known.obstacle;
+  if (closed) return closed;
+  await mkdir(directory, { recursive: true, mode: 0o700 });
+  const key = await answerKey(device, search.path, search.kernel);
+  const answers = new AccelAnswers(join(directory, "accel.json"));
+  const context = { search, directory, key, answers };
+  const known = fresh ? undefined : await answers.find(key);
+  if (known && !AccelAnswers.isStale(known)) return known.obstacle;
   const share = deadline.shorter(
     fresh ? Number.POSITIVE_INFINITY : deadline.remainingMs / 2,
     "the KVM probe",
@@ -94,8 +90,6 @@ interface SearchContext {
   readonly search: AccelSearch;
   readonly directory: string;
   readonly key: string;
-  /** Why the device cannot be opened. */
-  readonly closed: KvmObstacle | undefined;
   readonly answers: AccelAnswers;
 }
 
@@ -106,7 +100,7 @@ interface Probing {
 
 /** Resolves when a probe has started, which fixes its cgroup. Without `wait`, another process's probe is enough. */
 async function begin(context: SearchContext, wait: boolean, share: Deadline): Promise<Probing> {
-  const { search, directory, key, closed, answers } = context;
+  const { search, directory, key, answers } = context;
   const lock = await lockFile(join(directory, "accel.lock"), { wait }, share);
   if (!lock) return { outcome: Promise.resolve(NOT_YET) };
   lock.unref();
@@ -114,11 +108,9 @@ async function begin(context: SearchContext, wait: boolean, share: Deadline): Pr
     // The previous holder of the lock may have recorded the answer.
     const found = await answers.find(key);
     const valid = found && !search.fresh && !AccelAnswers.isStale(found);
-    const probe = valid || closed ? undefined : probeKvm(search.path, search.kernel, search.limits);
+    const probe = valid ? undefined : probeKvm(search.path, search.kernel, search.limits);
     await probe?.started;
-    const outcome = valid
-      ? Promise.resolve(found.obstacle)
-      : conclude(context, probe?.obstacle ?? Promise.resolve(closed), found);
+    const outcome = probe ? conclude(context, probe.obstacle, found) : Promise.resolve(found?.obstacle);
     const released = outcome.finally(() => lock.release());
     released.catch((error: unknown) => warnOf(search, error));
     return { outcome: released };
