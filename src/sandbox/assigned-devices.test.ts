@@ -153,9 +153,7 @@ test("a group that the VMM has although its hot-plug was given up stays recorded
 
 test("of two containers that want the same group at once, the first gets it", async () => {
   const { assigned, steps } = setUp();
-  const [first, second] = await Promise.allSettled(
-    [1, 2].map(() => assigned.assign(WANTED, within(30_000))),
-  );
+  const [first, second] = await Promise.allSettled([1, 2].map(() => assigned.assign(WANTED, within(30_000))));
   assert.equal(first?.status, "fulfilled");
   assert.match(String((second as PromiseRejectedResult).reason), /in use/);
   assert.ok(!steps.includes("remove vfio-12"), "the first one's node was removed");

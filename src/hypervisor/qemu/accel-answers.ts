@@ -69,9 +69,10 @@ export class AccelAnswers {
     }
   }
 
-  /** Returns the recorded answers, newest first; none if another user can write the file. */
+  /** Returns the recorded answers, newest first; none if another user can write the file, or if it is a symlink. */
   async #read(): Promise<AccelAnswer[]> {
-    const handle = await open(this.path, constants.O_RDONLY | constants.O_NOFOLLOW).catch(ignoring("ENOENT"));
+    const flags = constants.O_RDONLY | constants.O_NOFOLLOW;
+    const handle = await open(this.path, flags).catch(ignoring("ENOENT", "ELOOP"));
     if (!handle) return [];
     try {
       const { uid, mode } = await handle.stat();

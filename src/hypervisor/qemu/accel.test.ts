@@ -270,4 +270,9 @@ test("an answer that others could have written, or of another form, is ignored",
   await writeFile(join(directory, "accel.json"), JSON.stringify(older));
   assert.equal(await resolveAccel(search, within(60_000)), "tcg");
   assert.equal(await runs(), 3);
+  const file = join(directory, "accel.json");
+  await rename(file, join(directory, "elsewhere"));
+  await symlink("elsewhere", file);
+  assert.equal(await resolveAccel(search, within(60_000)), "tcg");
+  assert.equal(await runs(), 4);
 });
