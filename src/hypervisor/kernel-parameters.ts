@@ -11,4 +11,6 @@ export const KERNEL_PARAMETERS: readonly string[] = [
   "init_on_alloc=0",
   // tracefs has 10,000 files: 9 MiB of every guest, and a tenth of an emulated boot.
   "initcall_blacklist=tracer_init_tracefs",
+  // With multipathing, the disk of an assigned NVMe controller that could have several ports is not the controller's in sysfs.
+  "nvme_core.multipath=0",
 ];
