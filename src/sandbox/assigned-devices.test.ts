@@ -77,10 +77,11 @@ function setUp({ fails = "", hangs = "", late = "", rootless = true } = {}) {
       return "";
     },
   };
-  const log = () => undefined;
-  const context = { nodes: rootless ? nodes : undefined, maxMemoryMib: 896, ledger, kept, log };
+  const warnings: string[] = [];
+  const report = { log: () => undefined, warn: (message: string) => void warnings.push(message) };
+  const context = { nodes: rootless ? nodes : undefined, maxMemoryMib: 896, ledger, kept, ...report };
   const assigned = new AssignedDevices(vm, context, host);
-  return { assigned, steps, ledger, kept, end: () => exited.resolve({} as VmExit) };
+  return { assigned, steps, ledger, kept, warnings, end: () => exited.resolve({} as VmExit) };
 }
 
 test("a group is recorded before the VMM gets it, through the user's own node, and forgotten after its release", async () => {
@@ -125,9 +126,12 @@ for (const fails of ["free?", "prlimit", "make", "mount", "plug 0000:01:00.1"]) 
 }
 
 test("what the guest does not release stays recorded until the VM ends, and does not fail the container's Delete", async () => {
-  const { assigned, ledger, kept } = setUp({ fails: "unplug" });
+  const { assigned, ledger, kept, warnings } = setUp({ fails: "unplug" });
   const group = await assigned.assign(WANTED, within(30_000));
   await group.unplug();
+  assert.deepEqual(warnings, [
+    "device /dev/vfio/12: unplug: unplug failed, so it stays assigned until the VM ends; delete the pod",
+  ]);
   assert.deepEqual(ledger.resources, [RECORD]);
   await kept.dispose(within(30_000));
   assert.deepEqual(ledger.resources, []);

@@ -27,6 +27,7 @@ interface AssignContext {
   /** Receives the release of what the VMM keeps open, to run when the VMM and its forks are gone. */
   readonly kept: Disposer;
   log(message: string, fields?: Record<string, unknown>): void;
+  warn(message: string): void;
 }
 
 /** How groups are looked up on the host; replaced in tests. */
@@ -106,16 +107,14 @@ export class AssignedDevices {
   }
 
   async #release(group: IommuGroup, plugged: readonly Plugged[], entry: LedgerEntry): Promise<void> {
-    const { nodes, kept, log } = this.context;
+    const { nodes, kept, warn } = this.context;
     await nodes?.remove(nodeName(group));
     // A guest that keeps them must not block the container's Delete: they are released with the VM.
     const held = this.#vmEnded ? undefined : await this.#held(group, plugged);
     if (held === undefined || this.#vmEnded) return await entry.forget();
     kept.push(`VFIO group ${group.number}`, () => entry.forget());
-    log("device: the guest did not release it; it stays assigned until the VM ends", {
-      group: group.number,
-      err: held,
-    });
+    const cause = HullError.from(held).message;
+    warn(`device ${group.node}: unplug: ${cause}, so it stays assigned until the VM ends; delete the pod`);
   }
 
   /** Unplugs the devices. Returns why the VMM still has the group, if it does. */

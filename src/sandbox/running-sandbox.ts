@@ -128,9 +128,9 @@ export class RunningSandbox implements Sandbox {
   #assigning() {
     const { size, grows } = this.booted;
     const { kept, user, nodes } = this.around;
-    const { config, ledger, log } = this.boot.context;
+    const { config, ledger, log, warn } = this.boot.context;
     const { maxMemoryMib = size.memoryMib } = (grows && vmGrowth(config)) || {};
-    return { nodes: user && nodes, maxMemoryMib, ledger, kept, log };
+    return { nodes: user && nodes, maxMemoryMib, ledger, kept, log, warn };
   }
 
   #capacity(): VmCapacity {
