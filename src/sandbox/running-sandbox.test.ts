@@ -1,17 +1,23 @@
 /** The last phase of a boot: a sandbox that runs, is stopped, killed or lost. */
 import assert from "node:assert/strict";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test } from "node:test";
 import { FakeAgent } from "../../test/testkit/fake-agent.ts";
 import { FakeSurroundings, fakeBoot } from "../../test/testkit/fake-boot.ts";
 import { within } from "../../test/testkit/within.ts";
+import type { Config } from "../config/schema/schema.ts";
 import { internal } from "../core/errors.ts";
 import { startSandboxVm } from "./boot/vm.ts";
 import { GrowingCapacity } from "./growing-capacity.ts";
 import { RunningSandbox } from "./running-sandbox.ts";
 import { FixedCapacity } from "./vm-capacity.ts";
 
-async function running(lines = "") {
-  const boot = await fakeBoot(lines);
+async function running(lines = "", hypervisor: Partial<Config["hypervisor"]> = {}) {
+  const made = await fakeBoot(lines);
+  const config = { ...made.context.config, hypervisor: { ...made.context.config.hypervisor, ...hypervisor } };
+  const boot = { ...made, context: { ...made.context, config } };
   const around = new FakeSurroundings();
   const booted = await startSandboxVm(boot, around.value);
   const agent = new FakeAgent();
@@ -89,4 +95,19 @@ test("it says what its processes, its health and its size are", async () => {
   assert.equal(sandbox.describe().killed, "enough");
   await sandbox.stop(within(60_000));
   assert.equal(sandbox.describe().stopping, true);
+});
+
+test("guests get the directory next to the initrd only if it has a list of modules", async (t) => {
+  const directory = await mkdtemp(join(tmpdir(), "hull-guest-modules-"));
+  t.after(() => rm(directory, { recursive: true }));
+  const initrd = join(directory, "initrd.img");
+  await writeFile(initrd, "");
+  const { sandbox } = await running("", { initrd });
+  const modules = join(directory, "modules");
+  assert.equal(await sandbox.moduleDirectory(), undefined);
+  await mkdir(modules);
+  assert.equal(await sandbox.moduleDirectory(), undefined);
+  await writeFile(join(modules, "modules.json"), "{}");
+  assert.equal(await sandbox.moduleDirectory(), modules);
+  await sandbox.stop(within(60_000));
 });

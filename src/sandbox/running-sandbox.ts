@@ -81,7 +81,9 @@ export class RunningSandbox implements Sandbox {
 
   async moduleDirectory(): Promise<string | undefined> {
     const directory = join(dirname(this.boot.context.config.hypervisor.initrd), "modules");
-    return (await stat(directory).catch(ignoring("ENOENT")))?.isDirectory() ? directory : undefined;
+    // A pod may choose the initrd: without its list, a directory of this name is none of ours, and not for guests to read.
+    const list = await stat(join(directory, "modules.json")).catch(ignoring("ENOENT", "ENOTDIR"));
+    return list?.isFile() ? directory : undefined;
   }
 
   unresponsiveGuest(deadline: Deadline): Promise<UnresponsiveGuest | undefined> {
