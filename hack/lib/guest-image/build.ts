@@ -89,7 +89,7 @@ function describeFile(path: string): BuiltFile {
   return { size: bytes.length, sha256: sha256(bytes) };
 }
 
-/** Replaces a directory of files, or removes it if there are none. Running pods keep the old one that they have mounted. */
+/** Replaces a directory of files, or removes it if there are none. A pod that has mounted the old one finds it empty. */
 function placeDirectory(directory: string, files: ReadonlyMap<string, string | Buffer>): void {
   rmSync(`${directory}.new`, { recursive: true, force: true });
   if (files.size > 0) mkdirSync(`${directory}.new`);
