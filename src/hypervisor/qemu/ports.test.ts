@@ -17,6 +17,15 @@ test("ports for assigned devices reserve powers of two with room for all BARs", 
   assert.equal(portArguments({ ...spec, memoryFile: "/m" }).length, 2 * 8);
 });
 
+test("ports whose windows the firmware could not map are refused before it hangs", () => {
+  const windows = { memory: 200 * MIB, prefetchable: 0 };
+  assert.equal(portArguments({ ...spec, assignable: { count: 3, windows } }).length, 2 * 7);
+  assert.throws(() => portArguments({ ...spec, assignable: { count: 4, windows } }), {
+    code: "FailedPrecondition",
+    message: /4 ports with 256 MiB of 32-bit address space each exceed the machine's 1004 MiB; reserve fewer/,
+  });
+});
+
 test("an assigned device takes a sized port first; a disk never does", () => {
   const ports = new FreePorts(sized);
   assert.equal(ports.take(SMALL).id, "assigned0");

@@ -7,6 +7,9 @@ const MIB = 2 ** 20;
 /** What the firmware reserves for an empty port without a hint (SeaBIOS, src/fw/pciinit.c). */
 const DEFAULT_WINDOWS: PciWindows = { memory: 2 * MIB, prefetchable: 2 * MIB };
 
+/** What a q35 machine has for PCI below 4 GiB: from the end of MMCONFIG to the I/O APIC (SeaBIOS, src/fw/pciinit.c). */
+const BELOW_4_GIB = 0xfec0_0000 - 0xc000_0000;
+
 /** A PCIe root port into which one device can be hot-plugged. */
 export interface Port {
   readonly id: string;
@@ -29,8 +32,16 @@ function portsOf({ memoryFile, assignable }: VmSpec): Port[] {
   ];
 }
 
-/** Returns QEMU's arguments for the ports. */
+/** Returns QEMU's arguments for the ports. Throws FailedPrecondition if the firmware could not map their windows. */
 export function portArguments(spec: VmSpec): string[] {
+  const { count, windows } = spec.assignable ?? { count: 0, windows: DEFAULT_WINDOWS };
+  const { memory } = windowsFor(windows);
+  if (count * memory > BELOW_4_GIB) {
+    throw failedPrecondition(
+      `VM ${spec.name}: hypervisor.pcie_root_port: ${count} ports with ${mib(memory)} MiB of 32-bit address space each ` +
+        `exceed the machine's ${mib(BELOW_4_GIB)} MiB; reserve fewer ports`,
+    );
+  }
   return portsOf(spec).flatMap(({ id, windows, sized }, index) => {
     const place = `pcie-root-port,id=${id},chassis=${index + 1},slot=${index + 1}`;
     const reserve = `,mem-reserve=${windows.memory},pref64-reserve=${windows.prefetchable}`;
