@@ -1,11 +1,14 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync } from "node:fs";
 import { basename, join } from "node:path";
 import { buildOnce } from "../../hack/lib/cache.ts";
-import { debianPackages } from "../../hack/lib/debian/packages.ts";
+import { debianKernelPackage } from "../../hack/lib/debian/packages.ts";
 import { run } from "../../hack/lib/run.ts";
 
 /** The suite of each kernel. */
 const SUITES = { "6.1": "bookworm", "6.12": "trixie", sid: "sid" } as const;
+
+/** For kmod's programs, which are not on every user's PATH. */
+export const KMOD_ENVIRONMENT = { PATH: "/usr/sbin:/sbin:/usr/bin:/bin" };
 
 /** A kernel that the lab's host can have. */
 export type KernelName = keyof typeof SUITES;
@@ -29,13 +32,8 @@ export interface HostKernel {
  * @param flavour `cloud` lacks the drivers of most hardware; `generic` has them
  */
 export function hostKernel(name: KernelName, flavour: "cloud" | "generic"): HostKernel {
-  const suite = SUITES[name];
-  const [meta = ""] = debianPackages(suite, [`linux-image-${flavour === "cloud" ? "cloud-" : ""}amd64`]);
-  const depends = /^Depends:.* (linux-image-[^\s,]+)/m.exec(
-    readFileSync(join(meta, "DEBIAN/control"), "utf8"),
-  );
-  if (!depends?.[1]) throw new Error(`${meta} names no kernel package`);
-  const [kernel = ""] = debianPackages(suite, [depends[1]]);
+  const metapackage = `linux-image-${flavour === "cloud" ? "cloud-" : ""}amd64`;
+  const kernel = debianKernelPackage(SUITES[name], metapackage);
   const lib =
     ["lib", "usr/lib"].map((path) => join(kernel, path, "modules")).find((path) => existsSync(path)) ?? "";
   const [release = ""] = readdirSync(lib);
@@ -43,7 +41,7 @@ export function hostKernel(name: KernelName, flavour: "cloud" | "generic"): Host
     mkdirSync(join(result, "lib/modules"), { recursive: true });
     // Hard links: the package stays as it is, without modules.dep.
     run("cp", ["-al", join(lib, release), join(result, "lib/modules", release)]);
-    run("depmod", ["-b", result, release], { env: { PATH: "/usr/sbin:/sbin:/usr/bin:/bin" } });
+    run("depmod", ["-b", result, release], { env: KMOD_ENVIRONMENT });
   });
   return {
     release,

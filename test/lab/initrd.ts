@@ -4,7 +4,7 @@ import { buildOnce, keyOf } from "../../hack/lib/cache.ts";
 import { debianPackages } from "../../hack/lib/debian/packages.ts";
 import { archive, type Entry } from "../../hack/lib/guest-image/cpio.ts";
 import { run } from "../../hack/lib/run.ts";
-import type { HostKernel } from "./host-kernel.ts";
+import { type HostKernel, KMOD_ENVIRONMENT } from "./host-kernel.ts";
 
 const INIT = join(import.meta.dirname, "host/init");
 
@@ -38,10 +38,9 @@ export function hostInitrd({ release, modules }: HostKernel): string {
 
 /** Returns the modules, uncompressed, in their load order. */
 function moduleFiles(modules: string, release: string): { name: string; data: Buffer }[] {
-  const env = { PATH: "/usr/sbin:/sbin:/usr/bin:/bin" };
   const base = modules.slice(0, modules.indexOf("/lib/modules/"));
   const options = ["-d", base, "-S", release, "--show-depends", "--all"];
-  const paths = run("modprobe", [...options, ...MODULES], { env })
+  const paths = run("modprobe", [...options, ...MODULES], { env: KMOD_ENVIRONMENT })
     .split("\n")
     .filter((line) => line.startsWith("insmod "))
     .map((line) => line.split(" ")[1] ?? "");

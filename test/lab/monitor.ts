@@ -1,8 +1,8 @@
 import { createConnection, type Socket } from "node:net";
 import type { Deadline } from "../../src/core/deadline.ts";
-import { deferred } from "../../src/core/deferred.ts";
 import { pollUntil } from "../../src/core/poll-until.ts";
 import { QmpClient } from "../../src/hypervisor/qemu/qmp-client.ts";
+import { migrated } from "../../src/hypervisor/qemu/template.ts";
 import { portOf, qmpSocket, type Share } from "./command-line.ts";
 
 /** The QMP connection to the lab's QEMU. */
@@ -70,16 +70,12 @@ export class Monitor {
       state: true,
     }));
     await this.#qmp.execute("migrate-set-capabilities", { capabilities }, deadline);
-    const ended = deferred<void>();
-    const detach = this.#qmp.on("MIGRATION", ({ status }) => {
-      if (status === "completed") ended.resolve();
-      if (status === "failed") ended.reject(new Error("QEMU could not save or restore the host"));
-    });
+    const done = migrated(this.#qmp);
     try {
       await begin();
-      await deadline.race(ended.promise);
+      await deadline.race(done.promise);
     } finally {
-      detach();
+      done.detach();
     }
   }
 }

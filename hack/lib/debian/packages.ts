@@ -7,6 +7,7 @@ import {
   mkdirSync,
   mkdtempSync,
   readdirSync,
+  readFileSync,
   realpathSync,
   renameSync,
   rmSync,
@@ -39,6 +40,16 @@ export function debianPackages(suite: string, names: readonly string[]): string[
     });
   }
   return names.map((name) => realpathSync(join(links, name)));
+}
+
+/** Returns the directory of the kernel package that a metapackage, such as linux-image-cloud-amd64, depends on. */
+export function debianKernelPackage(suite: string, metapackage: string): string {
+  const [meta = ""] = debianPackages(suite, [metapackage]);
+  const control = readFileSync(join(meta, "DEBIAN/control"), "utf8");
+  const name = /^Depends:.* (linux-image-[^\s,]+)/m.exec(control)?.[1];
+  if (!name) throw new Error(`${metapackage} names no kernel package`);
+  const [path = ""] = debianPackages(suite, [name]);
+  return path;
 }
 
 /** Returns the version in the path of an extracted package. */

@@ -6,24 +6,15 @@ import { readList, run } from "../run.ts";
 import type { Entry } from "./cpio.ts";
 import type { Kernel } from "./kernel.ts";
 import { aliasesOf, moduleOrder } from "./modules.ts";
-import { guestPackages, MODULES, MODULES_ON_DEMAND } from "./sources.ts";
+import { guestKernelPackage, MODULES, MODULES_ON_DEMAND } from "./sources.ts";
 import { extractVmlinux } from "./vmlinux.ts";
 
 /** The metapackage that depends on the release's newest kernel. */
 export const META = "linux-image-cloud-amd64";
 
-/** Returns the directory of the metapackage's kernel, such as linux-image-6.1.0-50-cloud-amd64. */
-function kernelPackage(): string {
-  const [meta = ""] = guestPackages([META]);
-  const name = /^Depends: (linux-image-\S+)/m.exec(readFileSync(join(meta, "DEBIAN/control"), "utf8"))?.[1];
-  if (!name) throw new Error(`${META} names no kernel package`);
-  const [path = ""] = guestPackages([name]);
-  return path;
-}
-
 /** Returns Debian's cloud kernel. */
 export function debianKernel(): Kernel {
-  const path = kernelPackage();
+  const path = guestKernelPackage(META);
   const [release = ""] = readdirSync(join(path, "lib/modules"));
   return {
     key: basename(path),

@@ -128,8 +128,8 @@ async function setCapabilities(qmp: QmpClient, deadline: Deadline): Promise<void
   await qmp.execute("migrate-set-capabilities", { capabilities }, deadline);
 }
 
-/** Waits for the event that reports a migration's end. */
-function migrated(qmp: QmpClient): { promise: Promise<void>; detach: () => void } {
+/** Waits for the event that reports a migration's end; needs the capability `events`. Rejects with Unavailable. */
+export function migrated(qmp: QmpClient): { promise: Promise<void>; detach: () => void } {
   let detach = () => undefined as unknown;
   const promise = new Promise<void>((resolve, reject) => {
     detach = qmp.on("MIGRATION", ({ status }) => {
