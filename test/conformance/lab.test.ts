@@ -6,6 +6,7 @@ import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
+import { hostProcesses, type PodProcess } from "../testkit/host-processes.ts";
 
 const LAB = join(import.meta.dirname, "../../hack/lab");
 /** For a busy machine. */
@@ -40,14 +41,12 @@ describe("hack/lab", () => {
     });
   }
 
-  /** The PIDs of the lab's processes. */
-  async function processes(): Promise<number[]> {
-    const found: number[] = [];
-    for (const pid of (await readdir("/proc")).filter((name) => /^\d+$/.test(name))) {
-      const argv = await readFile(`/proc/${pid}/cmdline`, "latin1").catch(() => "");
-      if (argv.includes(directory) && Number(pid) !== process.pid) found.push(Number(pid));
-    }
-    return found;
+  /** The lab's processes. */
+  async function processes(): Promise<PodProcess[]> {
+    const all = await hostProcesses();
+    return all.filter(
+      ({ pid, argv }) => pid !== process.pid && argv.some((word) => word.includes(directory)),
+    );
   }
 
   it("passes a command's arguments, streams and exit status", async () => {
@@ -97,9 +96,8 @@ describe("hack/lab", () => {
 
   it("leaves nothing after down, also if its QEMU was killed", async () => {
     assert.ok((await processes()).length > 0);
-    for (const pid of await processes()) {
-      const argv = await readFile(`/proc/${pid}/cmdline`, "latin1").catch(() => "");
-      if (/^[^\0]*qemu-system/.test(argv)) process.kill(pid, "SIGKILL");
+    for (const { pid, argv } of await processes()) {
+      if (argv[0]?.includes("qemu-system")) process.kill(pid, "SIGKILL");
     }
     const { status, stderr } = await lab("down");
     assert.equal(status, 0, stderr);

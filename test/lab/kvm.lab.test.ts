@@ -6,6 +6,7 @@ import { after, before, it } from "node:test";
 import { forEveryRunner, newestLine } from "../e2e/fixture.ts";
 import { writeConfig } from "../e2e/hull-config.ts";
 import type { RunningCtr } from "../testkit/ctr.ts";
+import { hostProcesses } from "../testkit/host-processes.ts";
 
 /** Everything takes long in an emulated host. */
 const LIMIT_MS = 300_000;
@@ -20,16 +21,13 @@ interface RunningQemu {
 
 /** Returns the only QEMU that runs. */
 async function onlyQemu(): Promise<RunningQemu> {
-  const found: RunningQemu[] = [];
-  for (const pid of (await readdir("/proc")).filter((name) => /^\d+$/.test(name))) {
-    const argv = (await readFile(`/proc/${pid}/cmdline`, "latin1").catch(() => "")).split("\0");
-    if (!/qemu-system-/.test(argv[0] ?? "")) continue;
-    const fds = await readdir(`/proc/${pid}/fd`);
-    const files = await Promise.all(fds.map((fd) => readlink(`/proc/${pid}/fd/${fd}`).catch(() => "")));
-    found.push({ argv, files });
-  }
-  assert.equal(found.length, 1, JSON.stringify(found));
-  return found[0] as RunningQemu;
+  const found = (await hostProcesses()).filter(({ argv }) => /qemu-system-/.test(argv[0] ?? ""));
+  const [qemu] = found;
+  assert.ok(qemu && found.length === 1, JSON.stringify(found));
+  const { pid, argv } = qemu;
+  const fds = await readdir(`/proc/${pid}/fd`);
+  const files = await Promise.all(fds.map((fd) => readlink(`/proc/${pid}/fd/${fd}`).catch(() => "")));
+  return { argv, files };
 }
 
 forEveryRunner(

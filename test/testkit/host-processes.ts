@@ -11,6 +11,12 @@ export interface PodProcess {
   readonly status: Readonly<Record<string, string>>;
 }
 
+/** Resolves with all processes of the machine. */
+export async function hostProcesses(): Promise<PodProcess[]> {
+  const pids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name)).map(Number);
+  return Promise.all(pids.map(hostProcess));
+}
+
 /**
  * Resolves with the processes whose program ends with `program` and that are marked with `pod`
  * (`<namespace>/<pod>`).
@@ -28,9 +34,7 @@ export async function podProcesses(program: string, pod: string): Promise<PodPro
 
 /** Resolves with the processes of a user (real, effective, saved or file system) of which a thread runs. */
 export async function processesOfUser(user: number): Promise<number[]> {
-  const pids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name)).map(Number);
-  const all = await Promise.all(pids.map(hostProcess));
-  const own = all.filter(({ status }) => status.Uid?.split("\t").includes(String(user)));
+  const own = (await hostProcesses()).filter(({ status }) => status.Uid?.split("\t").includes(String(user)));
   return own
     .filter(({ status }) => !/^[ZX]/.test(status.State ?? "X") || Number(status.Threads) > 1)
     .map(({ pid }) => pid);
