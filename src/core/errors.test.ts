@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { HullError } from "./errors.ts";
+import { HullError, invalidArgument } from "./errors.ts";
 
 const errno = (code: string) => Object.assign(new Error(`${code}: because`), { code });
 
@@ -36,4 +36,10 @@ test("an error about a full host names the remedy once", () => {
   );
   assert.equal(HullError.from(errno("EMFILE"), "Internal").code, "ResourceExhausted");
   assert.match(HullError.from(errno("EAGAIN")).message, /pids\.max/);
+});
+
+test("a message that quotes a client's text keeps its start and its remedy, and is bounded", () => {
+  const { message } = HullError.wrap("create", invalidArgument(`annotation ${"x".repeat(100_000)}; use y`));
+  assert.ok(message.length < 17_000, String(message.length));
+  assert.match(message, /^create: annotation x+ \[\.\.\.\] .*x; use y$/);
 });

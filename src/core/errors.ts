@@ -73,7 +73,13 @@ const REMEDY_OF_ERRNO: Readonly<Record<string, string>> = {
 /** The errnos of a path that does not exist. */
 const NOTHING_THERE: readonly unknown[] = ["ENOENT", "ENOTDIR"];
 
-/** A failure with a containerd error class. The message is `object: step: cause; remedy`. */
+/** The longest message in characters: an error may quote what a client sent, and travels to logs and Kubernetes events. */
+const LONGEST_MESSAGE = 16_000;
+
+/**
+ * A failure with a containerd error class. The message is `object: step: cause; remedy`; one that is too long
+ * loses its middle.
+ */
 export class HullError extends Error {
   override readonly name = "HullError";
 
@@ -82,7 +88,7 @@ export class HullError extends Error {
     message: string,
     options?: { cause?: unknown },
   ) {
-    super(message, options);
+    super(message.length > LONGEST_MESSAGE ? withoutMiddle(message) : message, options);
   }
 
   /** The gRPC status number of this error's class. */
@@ -124,6 +130,11 @@ export class HullError extends Error {
     const missing = thrown instanceof Error && NOTHING_THERE.includes(errnoOf(thrown));
     return HullError.wrap(step, thrown, missing ? "NotFound" : fallback);
   }
+}
+
+function withoutMiddle(message: string): string {
+  const half = LONGEST_MESSAGE / 2;
+  return `${message.slice(0, half)} [...] ${message.slice(-half)}`;
 }
 
 /** Returns the errno name of a failed system call; undefined for any other error. */
