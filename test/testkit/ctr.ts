@@ -70,6 +70,11 @@ export class RunningCtr {
     this.ended = this.#end();
   }
 
+  /** Writes to stdin, which must have been held. */
+  write(input: string): void {
+    this.#child.stdin.write(input);
+  }
+
   /** Writes the last input and closes stdin. */
   closeStdin(last?: Buffer): void {
     this.#child.stdin.end(last);
