@@ -22,14 +22,13 @@ interface MetricsV2 {
   readonly pids: { current?: number };
   readonly cpu: { usage_usec?: number; user_usec?: number; system_usec?: number };
   readonly memory: { usage?: number; usage_limit?: number; max_usage?: number; anon?: number; file?: number };
-  readonly network?: readonly { name: string; rx_bytes?: number }[];
 }
 
 /** Returns both kinds with common names; times in microseconds. */
 function common(metrics: MetricsV1 | MetricsV2) {
-  const { pids, network } = metrics;
+  const { pids } = metrics;
   if ("usage" in metrics.cpu) {
-    const { cpu, memory } = metrics as MetricsV1;
+    const { cpu, memory, network = [] } = metrics as MetricsV1;
     const usec = (nanoseconds = 0) => nanoseconds / 1000;
     return {
       cpu: { total: usec(cpu.usage.total), user: usec(cpu.usage.user), system: usec(cpu.usage.kernel) },
@@ -43,7 +42,7 @@ function common(metrics: MetricsV1 | MetricsV2) {
     cpu: { total: cpu.usage_usec ?? 0, user: cpu.user_usec ?? 0, system: cpu.system_usec ?? 0 },
     memory: { limit: memory.usage_limit, anon: memory.anon ?? 0, file: memory.file ?? 0 },
     pids,
-    network,
+    network: undefined, // ctr 2.1 does not know the field
   };
 }
 
@@ -85,7 +84,7 @@ forEveryRunner(
         assert.ok(stats.memory.file >= 16 << 20, `page cache: ${stats.memory.file}`);
         assert.equal(stats.memory.limit, LIMIT);
         assert.equal(stats.pids.current, 1);
-        assert.ok(stats.network?.some(({ name }) => name === "lo"));
+        if (stats.network) assert.ok(stats.network.some(({ name }) => name === "lo"));
       } finally {
         await runner().ctr.call(["tasks", "kill", "--signal", "SIGKILL", id]);
         await running.ended;
