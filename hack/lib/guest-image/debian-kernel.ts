@@ -1,29 +1,46 @@
 // Debian's cloud kernel with the modules that the guest needs.
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { basename, join } from "node:path";
-import { debianVersion } from "../debian/packages.ts";
+import { buildOnce } from "../cache.ts";
+import { debianKernelPackage, debianVersion } from "../debian/packages.ts";
 import { readList, run } from "../run.ts";
 import type { Entry } from "./cpio.ts";
 import type { Kernel } from "./kernel.ts";
 import { aliasesOf, moduleOrder } from "./modules.ts";
-import { guestKernelPackage, MODULES, MODULES_ON_DEMAND } from "./sources.ts";
+import { MODULES, MODULES_ON_DEMAND } from "./sources.ts";
 import { extractVmlinux } from "./vmlinux.ts";
 
 /** The metapackage that depends on the release's newest kernel. */
 export const META = "linux-image-cloud-amd64";
 
-/** Returns Debian's cloud kernel. */
-export function debianKernel(): Kernel {
-  const path = guestKernelPackage(META);
-  const [release = ""] = readdirSync(join(path, "lib/modules"));
+/** Returns the cloud kernel of a Debian release. */
+export function debianKernel(suite: string): Kernel {
+  const path = debianKernelPackage(suite, META);
+  const lib =
+    ["lib", "usr/lib"].map((each) => join(path, each, "modules")).find((each) => existsSync(each)) ?? "";
+  const [release = ""] = readdirSync(lib);
+  const modules = () => uncompressed(join(lib, release), basename(path));
   return {
     key: basename(path),
     version: debianVersion(path),
     release,
     vmlinux: () => extractVmlinux(readFileSync(join(path, "boot", `vmlinuz-${release}`))),
-    entries: (work) => moduleEntries(join(path, "lib/modules", release), work),
-    modulesOnDemand: (work) => modulesOnDemand(join(path, "lib/modules", release), release, work),
+    entries: (work) => moduleEntries(modules(), work),
+    modulesOnDemand: (work) => modulesOnDemand(modules(), release, work),
   };
+}
+
+/** Returns lib/modules/RELEASE with uncompressed modules, as Debian 12 packages them. */
+function uncompressed(directory: string, key: string): string {
+  const compressed = readdirSync(join(directory, "kernel"), { recursive: true, encoding: "utf8" })
+    .filter((path) => path.endsWith(".ko.xz"))
+    .map((path) => join("kernel", path));
+  if (compressed.length === 0) return directory;
+  const tree = buildOnce("kernel-modules", key, (_, result) => {
+    run("cp", ["-a", directory, join(result, "modules")]);
+    run("xz", ["-d", ...compressed], { cwd: join(result, "modules") });
+  });
+  return join(tree, "modules");
 }
 
 /**

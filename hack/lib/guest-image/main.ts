@@ -8,10 +8,14 @@ import { buildGuest, readManifest } from "./build.ts";
 import { debianKernel } from "./debian-kernel.ts";
 import type { Kernel } from "./kernel.ts";
 import { leanKernel } from "./lean-kernel.ts";
+import { SUITE } from "./sources.ts";
 
-const USAGE =
-  "usage: build-guest [--kernel debian|lean] [--out DIR] [--main ENTRY.ts] [--force] [--check-reproducible]";
-const KERNELS: Readonly<Record<string, () => Kernel>> = { debian: debianKernel, lean: leanKernel };
+const KERNELS: Readonly<Record<string, () => Kernel>> = {
+  debian: () => debianKernel(SUITE),
+  "debian-6.12": () => debianKernel("trixie"),
+  lean: leanKernel,
+};
+const USAGE = `usage: build-guest [--kernel ${Object.keys(KERNELS).join("|")}] [--out DIR] [--main ENTRY.ts] [--force] [--check-reproducible]`;
 
 function report(out: string): void {
   const { kernel, crun, agent, vmlinux, initrd } = readManifest(out);

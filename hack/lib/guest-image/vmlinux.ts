@@ -1,8 +1,11 @@
 // Extracts the uncompressed kernel, an ELF file with the PVH entry note, from a bzImage. The header is described in the
-// kernel's Documentation/arch/x86/boot.rst; Debian's cloud kernel is an LZ4 legacy frame (lz4_Frame_format.md).
+// kernel's Documentation/arch/x86/boot.rst; Debian 12's cloud kernel is an LZ4 legacy frame (lz4_Frame_format.md), Debian 13's a
+// Zstandard frame.
+import { execFileSync } from "node:child_process";
 
 const HEADER_MAGIC = 0x202;
 const LZ4_LEGACY = 0x184c2102;
+const ZSTD = 0xfd2fb528;
 const XEN_ELFNOTE_PHYS32_ENTRY = 18;
 const PT_NOTE = 4;
 
@@ -70,17 +73,23 @@ export function hasPvhEntry(elf: Buffer): boolean {
   return false;
 }
 
-/** Returns the kernel in a bzImage. Throws unless it is one, is compressed with LZ4 and has a PVH entry. */
+/** Decodes a kernel, to which the kernel's build has appended its size. */
+function decoded(payload: Buffer): Buffer {
+  const magic = payload.readUInt32LE(0);
+  const size = payload.readUInt32LE(payload.length - 4);
+  if (magic === LZ4_LEGACY) return decodeLegacyFrame(payload, size);
+  if (magic !== ZSTD)
+    throw new Error(`the kernel is not compressed with LZ4 or Zstandard (magic ${magic.toString(16)})`);
+  return execFileSync("zstd", ["-dc"], { input: payload.subarray(0, -4), maxBuffer: size + 1 });
+}
+
+/** Returns the kernel in a bzImage. Throws unless it is one, its compression is known, and it has a PVH entry. */
 export function extractVmlinux(bzImage: Buffer): Buffer {
   if (bzImage.toString("latin1", HEADER_MAGIC, HEADER_MAGIC + 4) !== "HdrS") throw new Error("not a bzImage");
   const setupSectors = bzImage[0x1f1] || 4;
   const start = (setupSectors + 1) * 512 + bzImage.readUInt32LE(0x248);
   const payload = bzImage.subarray(start, start + bzImage.readUInt32LE(0x24c));
-  const magic = payload.readUInt32LE(0);
-  if (magic !== LZ4_LEGACY)
-    throw new Error(`the kernel is not compressed with LZ4 (magic ${magic.toString(16)})`);
-  // The kernel's build appends the size of the decoded kernel.
-  const vmlinux = decodeLegacyFrame(payload, payload.readUInt32LE(payload.length - 4));
+  const vmlinux = decoded(payload);
   if (vmlinux.readUInt32BE(0) !== 0x7f454c46) throw new Error("the kernel's payload is not an ELF file");
   if (!hasPvhEntry(vmlinux)) throw new Error("the kernel has no PVH entry (CONFIG_PVH)");
   return vmlinux;
