@@ -31,7 +31,7 @@ test("the whole body of vm.create", () => {
       kernel: "/vmlinux",
       initramfs: "/initrd.img",
       cmdline:
-        "console=ttyS0 quiet oops=panic panic=-1 cryptomgr.notests 8250.nr_uarts=1 init_on_alloc=0 initcall_blacklist=tracer_init_tracefs nvme_core.multipath=0 loglevel=3",
+        "console=ttyS0 quiet oops=panic panic=-1 cryptomgr.notests 8250.nr_uarts=1 init_on_alloc=0 initcall_blacklist=tracer_init_tracefs nvme_core.multipath=0 pci=lastbus=0 loglevel=3",
     },
     cpus: { boot_vcpus: 2, max_vcpus: 2 },
     memory: { size: 268435456, shared: true },

@@ -27,7 +27,7 @@ const spec: VmSpec = {
 };
 
 const APPEND =
-  "console=ttyS0 quiet oops=panic panic=-1 cryptomgr.notests 8250.nr_uarts=1 init_on_alloc=0 initcall_blacklist=tracer_init_tracefs nvme_core.multipath=0 reboot=t";
+  "console=ttyS0 quiet oops=panic panic=-1 cryptomgr.notests 8250.nr_uarts=1 init_on_alloc=0 initcall_blacklist=tracer_init_tracefs nvme_core.multipath=0 pci=lastbus=0 reboot=t";
 
 test("a q35 machine with one device of every kind", () => {
   const argv = commandLine(spec, (path) => path.startsWith("/dev/"));

@@ -35,7 +35,7 @@ async function argv(
 
 const SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny";
 const APPEND =
-  "console=ttyS0 quiet oops=panic panic=-1 cryptomgr.notests 8250.nr_uarts=1 init_on_alloc=0 initcall_blacklist=tracer_init_tracefs nvme_core.multipath=0 reboot=t";
+  "console=ttyS0 quiet oops=panic panic=-1 cryptomgr.notests 8250.nr_uarts=1 init_on_alloc=0 initcall_blacklist=tracer_init_tracefs nvme_core.multipath=0 pci=lastbus=0 reboot=t";
 const DIRECTORY = "/opt/hull/guest";
 
 /** A profile's whole command line: arguments separated by spaces, in brackets if they contain one. */
