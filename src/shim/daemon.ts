@@ -20,6 +20,7 @@ import type { Health } from "../sandbox/watchdog.ts";
 import { PodPaths, STATE_ROOT } from "./bootstrap/pod-paths.ts";
 import { type BootstrapRecord, decodeRecord } from "./bootstrap/record.ts";
 import { INHERITED } from "./bootstrap/spawn-daemon.ts";
+import { keepCompiledForm } from "./compiled-form.ts";
 import { logCrashes } from "./crash.ts";
 import { EventPublisher } from "./events/publisher.ts";
 import { fromHealth, fromPodEvent } from "./events/task-events.ts";
@@ -57,6 +58,7 @@ export class Daemon {
   /** Calls from containerd, and to the agent and the VMM. */
   readonly #calls = { incoming: new PendingCalls(), outgoing: new PendingCalls() };
   #timelineLogged = false;
+  #formKept = false;
   #serving: Serving | undefined;
   #used = false;
   #ended: Promise<void> | undefined;
@@ -119,6 +121,7 @@ export class Daemon {
     });
     reportReady(INHERITED.ready);
     daemon.#returnIdleMemory();
+    process.on("exit", () => daemon.#keepCompiledForm());
     daemon.#timeline.mark("daemon: serving");
     daemon.#log.debug({ pid: process.pid }, "shim: serving");
     return daemon;
@@ -178,10 +181,17 @@ export class Daemon {
   /** Without the addon the daemon works, but needs twice the memory after many calls. */
   #returnIdleMemory(): void {
     try {
-      returnMemoryWhenIdle(loadMemoryAddon(join(this.#installation, "lib/memory.node")));
+      const beforeFlags = () => this.#keepCompiledForm();
+      returnMemoryWhenIdle(loadMemoryAddon(join(this.#installation, "lib/memory.node")), { beforeFlags });
     } catch (error) {
       this.#log.warn({ err: error }, "shim: cannot return idle memory");
     }
+  }
+
+  /** When it is idle for the first time or exits: before that, waiting for a process would be longer. */
+  #keepCompiledForm(): void {
+    if (!this.#formKept && this.#timelineLogged) keepCompiledForm();
+    this.#formKept = true;
   }
 
   /** Tears the pod down and removes everything of it on the host. Idempotent, never rejects. */

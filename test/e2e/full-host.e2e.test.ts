@@ -43,7 +43,9 @@ for (const line of newestLine()) {
     let state: string;
     const at = (name: string) => join(host.containerd.directory, name);
     const stateDirectory = () =>
-      host.sh("cd /run/hull; find . -path ./.config -prune -o -name 'accel*' -o -print");
+      host.sh(
+        "cd /run/hull; find . '(' -path ./.config -o -path ./.code ')' -prune -o -name 'accel*' -o -print",
+      );
 
     before(async () => {
       host = await PrivateHost.up(line);

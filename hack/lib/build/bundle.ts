@@ -24,7 +24,7 @@ const COMPACT: BuildOptions = {
   minifyIdentifiers: true,
   charset: "ascii",
   sourcemap: "external",
-  banner: { js: "(function (exports, require, module, __filename, __dirname) {" },
+  banner: { js: "(function (exports, require, module, __filename, __dirname, compiledForm) {" },
   footer: { js: "})" },
 };
 
