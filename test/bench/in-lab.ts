@@ -18,6 +18,7 @@ const HOST: HostOptions = {
   accelOptions: undefined,
   exactTime: true,
   iommu: false,
+  systemd: false,
   fresh: false,
 };
 /** Where the emulated host keeps the result. */

@@ -1,4 +1,5 @@
 /** The emulated host of this clone: started, used and ended by separate processes. */
+import { existsSync } from "node:fs";
 import { copyFile, mkdir, readdir, readFile, rm, rmdir, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { run } from "../../hack/lib/run.ts";
@@ -20,6 +21,7 @@ import { labTools, podQemu, qemuMountPoint, type Tools } from "./tools.ts";
 /** A boot takes 10 s on an idle machine. */
 const BOOT_MS = 600_000;
 const LOG_LINES = 20;
+const SYSTEMD = "/lib/systemd/systemd";
 
 /** Starts the host and waits until it takes commands. */
 export async function up(options: HostOptions): Promise<void> {
@@ -39,6 +41,8 @@ export async function up(options: HostOptions): Promise<void> {
 }
 
 async function prepareAndStart(options: HostOptions, deadline: Deadline): Promise<void> {
+  if (options.systemd && !existsSync(SYSTEMD))
+    throw new Error(`--systemd: this machine has no ${SYSTEMD}; install the package systemd`);
   const tools = labTools();
   const kernel = hostKernel(options.kernel, options.iommu ? "generic" : "cloud");
   const initrd = hostInitrd(kernel);
@@ -115,6 +119,7 @@ async function printed(text: string, deadline: Deadline): Promise<void> {
 async function writeParameters(options: HostOptions, tools: Tools, kernel: HostKernel): Promise<void> {
   const { qemu } = options;
   const parameters = {
+    LAB_INIT: options.systemd ? "systemd" : "",
     LAB_MODULES: kernel.modules,
     LAB_DROPBEAR: tools.dropbear,
     LAB_QEMU: qemu ? podQemu(qemu) : "",

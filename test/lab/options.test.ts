@@ -14,6 +14,7 @@ describe("the command line of hack/lab", () => {
         accelOptions: undefined,
         exactTime: false,
         iommu: false,
+        systemd: false,
         fresh: false,
       },
     });

@@ -19,6 +19,7 @@ options:
   --accel-opts OPTS   options of QEMU's accelerator, such as thread=single
   --exact-time        a clock that counts instructions, for measurements; implies --cpus 1
   --iommu             add an IOMMU and spare PCI devices
+  --systemd           this machine's systemd as its init
   --fresh             boot the host instead of starting it from a snapshot`;
 
 /** The hardware of the emulated host. */
@@ -31,6 +32,8 @@ export interface HostOptions {
   readonly accelOptions: string | undefined;
   readonly exactTime: boolean;
   readonly iommu: boolean;
+  /** Whether systemd is the init; otherwise it has no other services than ssh. */
+  readonly systemd: boolean;
   readonly fresh: boolean;
 }
 
@@ -67,6 +70,7 @@ function parseHost(args: readonly string[]): HostOptions {
       "accel-opts": { type: "string" },
       "exact-time": { type: "boolean", default: false },
       iommu: { type: "boolean", default: false },
+      systemd: { type: "boolean", default: false },
       fresh: { type: "boolean", default: false },
     },
   });
@@ -77,8 +81,9 @@ function parseHost(args: readonly string[]): HostOptions {
   const qemu = values.qemu === undefined ? undefined : oneOf("--qemu", QEMUS, values.qemu);
   const memoryMib = whole("--memory", values.memory);
   if (memoryMib < 2048) throw new Error("--memory: the host needs at least 2048 MiB");
-  const { iommu, fresh } = values;
-  return { cpus, memoryMib, kernel, qemu, accelOptions: values["accel-opts"], exactTime, iommu, fresh };
+  const { iommu, systemd, fresh } = values;
+  const accelOptions = values["accel-opts"];
+  return { cpus, memoryMib, kernel, qemu, accelOptions, exactTime, iommu, systemd, fresh };
 }
 
 function whole(option: string, text: string): number {
