@@ -14,6 +14,8 @@ const PACKAGES: Readonly<Record<string, string>> = {
   prlimit: "util-linux",
   setpriv: "util-linux",
   sh: "dash",
+  systemctl: "systemd",
+  "systemd-run": "systemd",
   tc: "iproute2",
   umount: "mount",
   unshare: "util-linux",

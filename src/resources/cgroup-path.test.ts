@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { HullError } from "../core/errors.ts";
-import { cgroupDirectory } from "./cgroup-path.ts";
+import { cgroupDirectory, scopeOf } from "./cgroup-path.ts";
 
 const GOOD: [string | undefined, string | undefined][] = [
   ["/kubepods/burstable/pod1/c1", "/kubepods/burstable/pod1/c1"],
@@ -44,4 +44,20 @@ for (const bad of [
         error instanceof HullError && error.code === "InvalidArgument" && error.message.length < 1_000,
     );
   });
+}
+
+const SCOPES: [string, { name: string; slice: string } | undefined][] = [
+  ["/system.slice/docker-c1.scope", { name: "docker-c1.scope", slice: "system.slice" }],
+  ["/a.slice/a-b.slice/p-n.scope", { name: "p-n.scope", slice: "a-b.slice" }],
+  ["/c1.scope", { name: "c1.scope", slice: "-.slice" }],
+  ["/kubepods/pod1/c1", undefined],
+  ["/kubepods/c1.scope", undefined],
+  ["/a-b.slice/p-n.scope", undefined],
+  ["/a.slice/own.slice", undefined],
+  ["/a.slice/_x.scope", undefined],
+  ["/a.slice/a b.scope", undefined],
+];
+for (const [path, expected] of SCOPES) {
+  test(`${path} is ${expected ? `the scope ${expected.name}` : "no scope"}`, () =>
+    assert.deepEqual(scopeOf(path), expected));
 }

@@ -2,6 +2,16 @@ import { posix } from "node:path";
 import { invalidArgument } from "../core/errors.ts";
 import { shortened } from "../core/shortened.ts";
 
+/** A scope of systemd (systemd.scope(5)). */
+export interface ScopeUnit {
+  readonly name: string;
+  /** The slice that it is in. */
+  readonly slice: string;
+}
+
+/** Unit names whose cgroup has the same name (systemd.unit(5); it escapes those that begin with . or _). */
+const SCOPE = /^[A-Za-z0-9:][A-Za-z0-9:_.\\@-]*\.scope$/;
+
 /** The longest name of a unit (systemd.unit(5)), and of a file. */
 const LONGEST_NAME = 255;
 
@@ -21,6 +31,14 @@ export function cgroupDirectory(cgroupsPath: string | undefined): string | undef
   return path === "/" ? undefined : path;
 }
 
+/** Returns the scope of systemd whose cgroup a path is; undefined if it is none. */
+export function scopeOf(path: string): ScopeUnit | undefined {
+  const name = posix.basename(path);
+  const above = posix.dirname(path);
+  const slice = above === "/" ? "-.slice" : posix.basename(above);
+  return SCOPE.test(name) && pathOfSlice(slice) === above ? { name, slice } : undefined;
+}
+
 function scopePath(cgroupsPath: string, [slice = "", prefix = "", name = ""]: string[]): string {
   if (name === "" || `${prefix}${name}`.includes("/"))
     throw invalidArgument(
@@ -32,13 +50,20 @@ function scopePath(cgroupsPath: string, [slice = "", prefix = "", name = ""]: st
 
 /** Returns the path of a slice: `a-b.slice` is in `a.slice` (systemd.slice(5)), `-.slice` is the root. */
 function slicePath(slice: string): string {
-  if (slice === "-.slice") return "/";
   if (slice.length > LONGEST_NAME)
     throw invalidArgument(`\`linux.cgroupsPath\`: a slice's name has ${slice.length} characters`);
-  const names = slice.replace(/\.slice$/, "").split("-");
-  if (!slice.endsWith(".slice") || slice.includes("/") || names.includes(""))
+  const path = pathOfSlice(slice);
+  if (path === undefined)
     throw invalidArgument(
       `\`linux.cgroupsPath\`: "${shortened(slice, LONGEST_NAME)}" is not the name of a systemd slice`,
     );
+  return path;
+}
+
+/** Returns undefined if that is not a slice's name. */
+function pathOfSlice(slice: string): string | undefined {
+  if (slice === "-.slice") return "/";
+  const names = slice.replace(/\.slice$/, "").split("-");
+  if (!slice.endsWith(".slice") || slice.includes("/") || names.includes("")) return undefined;
   return posix.join("/", ...names.map((_, depth) => `${names.slice(0, depth + 1).join("-")}.slice`));
 }

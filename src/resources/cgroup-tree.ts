@@ -21,7 +21,8 @@ export async function deepestExisting(path: string, hierarchies: readonly Hierar
   return "/";
 }
 
-function exists(path: string): Promise<boolean> {
+/** Whether a path exists. */
+export function exists(path: string): Promise<boolean> {
   return access(path).then(
     () => true,
     () => false,

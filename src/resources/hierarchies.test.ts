@@ -47,3 +47,12 @@ test("a host without cgroups, or with read-only ones, has none", () => {
   assert.deepEqual(read("30 20 0:26 / /sys/fs/cgroup ro - cgroup2 cgroup2 rw\n", "0::/\n"), []);
   assert.deepEqual(read("24 20 0:20 / /sys/fs/cgroup ro - tmpfs tmpfs ro\n", "0::/\n"), []);
 });
+
+test("systemd manages v2 at the root, not the v2 of a hybrid host", () => {
+  const of = (mounts: string) => hierarchies(parseMountInfo(mounts), "0::/\n1:name=systemd:/\n", true);
+  const v2 = (target: string) => `30 20 0:26 / ${target} rw - cgroup2 cgroup2 rw\n`;
+  assert.deepEqual(
+    [v2("/sys/fs/cgroup"), v2("/sys/fs/cgroup/unified")].map((mounts) => of(mounts)[0]?.systemd),
+    [true, undefined],
+  );
+});

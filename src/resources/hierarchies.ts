@@ -11,6 +11,8 @@ export interface Hierarchy {
   readonly mount: string;
   /** v1 controllers and `name=...`; empty for v2, where each cgroup lists its own. */
   readonly controllers: readonly string[];
+  /** Set if systemd manages it: scopes and slices in it are its units. */
+  readonly systemd?: true;
   /** The cgroup of the process whose /proc files were read, as a directory on the host. */
   readonly own: string;
 }
@@ -19,9 +21,10 @@ const CGROUP_ROOT = "/sys/fs/cgroup";
 
 /**
  * Returns the writable hierarchies below /sys/fs/cgroup, from /proc/self/mountinfo and /proc/self/cgroup
- * (cgroups(7)).
+ * (cgroups(7)). `systemd`: whether it is the host's init; hull leaves v1 hosts to themselves, where systemd does not claim the
+ * controllers.
  */
-export function hierarchies(mounts: readonly MountInfo[], ownCgroups: string): Hierarchy[] {
+export function hierarchies(mounts: readonly MountInfo[], ownCgroups: string, systemd = false): Hierarchy[] {
   const groups = parseOwn(ownCgroups);
   const found = new Map<string, Hierarchy>();
   for (const { type, target, root, options, superOptions } of mounts) {
@@ -35,7 +38,9 @@ export function hierarchies(mounts: readonly MountInfo[], ownCgroups: string): H
     if (!group) continue;
     const { controllers, path } = group;
     // A later mount at the same mount point hides an earlier one.
-    found.set(target, { version, mount: target, controllers, own: ownDirectory(target, root, path) });
+    const own = ownDirectory(target, root, path);
+    const managed = systemd && version === 2 && target === CGROUP_ROOT;
+    found.set(target, { version, mount: target, controllers, own, ...(managed && { systemd: true }) });
   }
   return [...found.values()];
 }

@@ -1,4 +1,5 @@
 import { readFile } from "node:fs/promises";
+import { posix } from "node:path";
 import { allSettled } from "../core/all-settled.ts";
 import type { Deadline } from "../core/deadline.ts";
 import { failedPrecondition, HullError } from "../core/errors.ts";
@@ -6,9 +7,11 @@ import type { Ledger, LedgerEntry, Resource } from "../core/ledger.ts";
 import { undo } from "../core/undo.ts";
 import { readMountInfo } from "../host/mountinfo.ts";
 import { childrenOf } from "../host/proc.ts";
+import { type ScopeUnit, scopeOf } from "./cgroup-path.ts";
 import {
   deepestExisting,
   evacuate,
+  exists,
   hasGroups,
   levels,
   makeGroup,
@@ -18,6 +21,7 @@ import {
 } from "./cgroup-tree.ts";
 import { type Hierarchy, hierarchies } from "./hierarchies.ts";
 import { memoryLimitMib } from "./memory-limit.ts";
+import { closeScope, openScope } from "./systemd-scope.ts";
 
 type CgroupRecord = Omit<Extract<Resource, { kind: "cgroup" }>, "kind">;
 
@@ -49,10 +53,12 @@ export class PodCgroup {
    * leaves nothing.
    */
   static async enter(path: string, ledger: Ledger, where: readonly Hierarchy[]): Promise<PodCgroup> {
-    const record = { path, existing: await deepestExisting(path, where) };
+    // The slices above a scope are systemd's.
+    const scope = scopeIn(path, where);
+    const record = { path, existing: scope ? posix.dirname(path) : await deepestExisting(path, where) };
     const entry = await ledger.record({ kind: "cgroup", ...record });
     try {
-      const groups = await allSettled(where.map((hierarchy) => makeGroup(hierarchy, path)));
+      const groups = await makeGroups(path, where);
       const [limit] = await allSettled([memoryLimitMib(path, where), moveInto(groups, process.pid)]);
       return new PodCgroup(path, limit, where, record, entry);
     } catch (thrown) {
@@ -94,7 +100,8 @@ export class PodCgroup {
     try {
       return await step();
     } finally {
-      await moveInto(this.#groups, process.pid);
+      // systemd ends a scope without processes.
+      await moveInto(await makeGroups(this.path, this.hierarchies), process.pid);
     }
   }
 
@@ -109,6 +116,23 @@ export class PodCgroup {
   }
 }
 
+/** Returns the scope that a path is in a hierarchy of systemd. */
+function scopeIn(
+  path: string,
+  where: readonly Hierarchy[],
+): { readonly unit: ScopeUnit; readonly hierarchy: Hierarchy } | undefined {
+  const unit = scopeOf(path);
+  const hierarchy = where.find(({ systemd }) => systemd);
+  return unit && hierarchy && { unit, hierarchy };
+}
+
+/** Creates the cgroup in every hierarchy, by systemd where it is a scope. Returns the directories. */
+async function makeGroups(path: string, where: readonly Hierarchy[]): Promise<string[]> {
+  const scope = scopeIn(path, where);
+  if (scope) await openScope(scope.unit, scope.hierarchy, path);
+  return await allSettled(where.map((hierarchy) => makeGroup(hierarchy, path)));
+}
+
 /**
  * Moves to the first cgroup alone, because that move waits for the kernel and each move occupies a thread of
  * the pool; the others are fast afterwards.
@@ -120,8 +144,12 @@ async function moveInto([first, ...others]: readonly string[], pid: number): Pro
 
 /** Returns the cgroup hierarchies of this host, and this process's cgroup in each. */
 export async function hostHierarchies(): Promise<Hierarchy[]> {
-  const [mounts, own] = await Promise.all([readMountInfo(), readFile("/proc/self/cgroup", "utf8")]);
-  return hierarchies(mounts, own);
+  const [mounts, own, systemd] = await Promise.all([
+    readMountInfo(),
+    readFile("/proc/self/cgroup", "utf8"),
+    exists("/run/systemd/system"), // sd_booted(3)
+  ]);
+  return hierarchies(mounts, own, systemd);
 }
 
 /**
@@ -148,6 +176,8 @@ async function removeCgroup(
 ): Promise<void> {
   const above = levels(path).reverse().slice(1);
   const made = above.filter((level) => level.length > existing.length);
+  const scope = scopeIn(path, where);
+  if (scope) await closeScope(scope.unit, scope.hierarchy, path, limit);
   const others = limit.shorter(OTHERS_LIMIT_MS);
   try {
     for (const hierarchy of where) {

@@ -30,7 +30,7 @@ const COMPACT: BuildOptions = {
 
 /** hull's programs that run in Node. */
 export const PROGRAMS: readonly Bundle[] = [
-  { entry: "src/bin/hull-shim.ts", output: "hull-shim.cjs", budget: 540_000, options: COMPACT },
+  { entry: "src/bin/hull-shim.ts", output: "hull-shim.cjs", budget: 545_000, options: COMPACT },
   { entry: "src/bin/shim.ts", output: "shim.cjs", budget: 4_000 },
   { entry: "src/bin/hull.ts", output: "hull.cjs", budget: 1_500_000 },
 ];
