@@ -92,6 +92,7 @@ const ANNOTATIONS: readonly (readonly [key: string, value: string, message: stri
   ],
   ["runtime.disable_guest_seccomp", "yes", 'must be true or false, not "yes"; write true'],
   ["runtime.disable_guest_seccomp", "true", "is not implemented yet; delete the line"],
+  ["runtime.vfio_mode", "vfio", "is not implemented yet; delete the line"],
   [
     "hypervisor.kernel_params",
     '["a b"]',

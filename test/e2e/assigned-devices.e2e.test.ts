@@ -1,21 +1,32 @@
 /** PCI devices of the host in pods. For a host with an IOMMU and spare devices, such as the lab. */
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { readFile } from "node:fs/promises";
+import { readFile, stat } from "node:fs/promises";
+import { join } from "node:path";
 import { after, before, it, test } from "node:test";
 import { pollUntil } from "../../src/core/poll-until.ts";
+import { ContainerdClient, ociAny, type Spec } from "../testkit/containerd-client.ts";
 import { IDLE } from "../testkit/cri.ts";
 import { BUSYBOX } from "../testkit/ctr.ts";
 import { podProcesses } from "../testkit/pod-processes.ts";
 import { type SparePci, sparePci } from "../testkit/spare-pci.ts";
+import { Task } from "../testkit/task.ts";
 import { within } from "../testkit/within.ts";
 import { forEveryRunner, newestLine, RUNTIMES } from "./fixture.ts";
+import { writeConfig } from "./hull-config.ts";
 
 const SPARE = sparePci();
 /** QEMU's NVMe controller, virtio network adapter and e1000e, for which Debian's cloud kernel has no driver. */
 const [disk, adapter, foreign] = ["1b36:0010", "1af4:1041", "8086:10d3"].map((id) => SPARE.get(id));
 /** Emulated KVM is slow. */
 const LIMIT = { timeoutMs: 180_000 };
+
+const MIB = 1 << 20;
+
+/** How much memory of a process is locked, as the kernel accounts it for VFIO. */
+async function lockedMib(pid: number): Promise<number> {
+  return Number(/^VmLck:\s*(\d+)/m.exec(await readFile(`/proc/${pid}/status`, "utf8"))?.[1]) / 1024;
+}
 
 const WRITE = "test -c /dev/nvme0 && echo written | dd of=/dev/nvme0n1 bs=512 conv=sync,fsync 2>/dev/null";
 const READ = "head -n 1 /dev/nvme0n1";
@@ -99,6 +110,43 @@ function assigned(disk: SparePci, adapter: SparePci, foreign: SparePci): void {
         assert.equal(code, 1);
         assert.match(stderr, /8086:10d3, class 020000\): the guest's kernel has no driver for it/);
         await assertFree(foreign);
+      });
+
+      it("a VM that has a device can grow, and the device reaches the new memory", async () => {
+        const { containerd, ctr } = runner();
+        const configPath = join(containerd.directory, "growing.yaml");
+        const hypervisor = { default_maxmemory: 1024, template: { enable: false } };
+        await writeConfig(configPath, { runtime: { static_sandbox_resource_mgmt: false }, hypervisor });
+        const { rdev } = await stat(disk.node);
+        const edit = (spec: Spec) => {
+          spec.linux.devices = [
+            { path: disk.node, type: "c", major: (rdev >> 8) & 0xfff, minor: rdev & 0xff },
+          ];
+        };
+        const id = runner().id();
+        const client = new ContainerdClient(containerd.address, ctr);
+        const settings = { id, runtime: RUNTIMES.hull, args: ["sleep", "1000"], configPath, edit };
+        const task = await Task.create(client, settings);
+        try {
+          await task.start();
+          const [qemu = 0] = (await podProcesses(ctr.namespace, id)).get("qemu") ?? [];
+          const before = await lockedMib(qemu);
+          const limit = { memory: { limit: 512 * MIB } };
+          await client.tasks.update({ containerId: id, resources: ociAny("LinuxResources", limit) });
+          const added = (await lockedMib(qemu)) - before;
+          assert.ok(added >= 256, `${added} MiB more are locked`);
+          // Linux gives programs memory above 4 GiB first: there is the new memory.
+          const copy = await task.sh(
+            "cd /dev/shm; exec 2>err; dd if=/dev/urandom of=in bs=1M count=24; " +
+              "dd if=in of=/dev/nvme0n1 bs=24M oflag=direct && dd if=/dev/nvme0n1 of=out bs=24M count=1 iflag=direct; " +
+              "if cmp in out; then echo same; else cat err; fi",
+          );
+          assert.equal(copy.out, "same\n");
+        } finally {
+          await task.remove();
+          client.close();
+        }
+        await assertFree(disk);
       });
 
       for (const victim of ["qemu", "shim"]) {

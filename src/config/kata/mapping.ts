@@ -81,7 +81,7 @@ const HYPERVISOR: Readonly<Record<string, Rule | Dropped>> = {
   block_device_driver: { why: "hull's block devices are virtio-blk" },
   pcie_root_port: same("hypervisor.pcie_root_port"),
   hot_plug_vfio: { why: "hull hot-plugs assigned devices, into PCIe root ports" },
-  cold_plug_vfio: { why: "hull hot-plugs assigned devices" },
+  cold_plug_vfio: { why: "hull hot-plugs assigned devices, before the container's first instruction" },
   default_bridges: { why: "hull hot-plugs devices into PCIe root ports" },
   disable_nesting_checks: { why: "accel: auto detects whether KVM can run a guest" },
   valid_hypervisor_paths: { to: "runtime.annotation_paths" },
@@ -102,7 +102,7 @@ const OTHERS: Readonly<Record<string, Rule | Dropped>> = {
   "runtime.disable_guest_seccomp": same("runtime.disable_guest_seccomp"),
   "runtime.sandbox_cgroup_only": same("runtime.sandbox_cgroup_only"),
   "runtime.static_sandbox_resource_mgmt": same("runtime.static_sandbox_resource_mgmt"),
-  "runtime.vfio_mode": { why: "assigned devices get drivers of the guest kernel, as with guest-kernel" },
+  "runtime.vfio_mode": same("runtime.vfio_mode"),
   "runtime.create_container_timeout": { to: "runtime.create_container_timeout", value: seconds },
 };
 

@@ -75,6 +75,15 @@ export const runtime = section("What the runtime does on the host, around the vi
     since,
     annotation: true,
   }),
+  vfio_mode: choice({
+    about:
+      "Who drives assigned PCI devices: with guest-kernel, drivers of the guest's kernel; with vfio, the container itself, through /dev/vfio/N of the guest.",
+    choices: ["guest-kernel", "vfio"],
+    default: "guest-kernel",
+    since,
+    annotation: true,
+    planned: true,
+  }),
   sandbox_cgroup_only: boolean({
     about:
       "Move the VMM, its helpers and the shim into the pod's cgroup, so that they are charged to the pod and its limits apply to them. false leaves them in containerd's cgroup.",
