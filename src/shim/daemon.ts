@@ -24,7 +24,6 @@ import { keepCompiledForm } from "./compiled-form.ts";
 import { logCrashes } from "./crash.ts";
 import { EventPublisher } from "./events/publisher.ts";
 import { fromHealth, fromPodEvent } from "./events/task-events.ts";
-import { loadMemoryAddon, returnMemoryWhenIdle } from "./idle-memory.ts";
 import { openProcessIo } from "./io/host-io.ts";
 import { onLauncherKilled, reportReady } from "./launcher-pipes.ts";
 import { createLog, type Log } from "./log/log.ts";
@@ -41,6 +40,8 @@ import { tearDown } from "./teardown.ts";
 const CONFIG_CACHE = `${STATE_ROOT}/.config`;
 /** How long connected clients may take to read their last responses, and again to disconnect. */
 const SHUTDOWN_GRACE_MS = 500;
+/** When the daemon does what is no part of its start: most pods have started by then. */
+const SETTLE_MS = 5_000;
 
 /** The daemon of one pod: serves containerd until Shutdown or a signal, then removes everything of the pod. */
 export class Daemon {
@@ -120,7 +121,7 @@ export class Daemon {
       void daemon.end().then(() => process.exit(0));
     });
     reportReady(INHERITED.ready);
-    daemon.#returnIdleMemory();
+    setTimeout(() => void daemon.#settle(), SETTLE_MS).unref();
     process.on("exit", () => daemon.#keepCompiledForm());
     daemon.#timeline.mark("daemon: serving");
     daemon.#log.debug({ pid: process.pid }, "shim: serving");
@@ -178,17 +179,18 @@ export class Daemon {
     };
   }
 
-  /** Without the addon the daemon works, but needs twice the memory after many calls. */
-  #returnIdleMemory(): void {
+  /** After the start, which it would make longer. Without the addon the daemon needs twice the memory after many calls. */
+  async #settle(): Promise<void> {
+    this.#keepCompiledForm();
+    const { loadMemoryAddon, returnMemoryWhenIdle } = await import("./idle-memory.ts");
     try {
-      const beforeFlags = () => this.#keepCompiledForm();
-      returnMemoryWhenIdle(loadMemoryAddon(join(this.#installation, "lib/memory.node")), { beforeFlags });
+      returnMemoryWhenIdle(loadMemoryAddon(join(this.#installation, "lib/memory.node")));
     } catch (error) {
       this.#log.warn({ err: error }, "shim: cannot return idle memory");
     }
   }
 
-  /** When it is idle for the first time or exits: before that, waiting for a process would be longer. */
+  /** Only once, because V8's flags are part of the form, and change when the shim has settled. */
   #keepCompiledForm(): void {
     if (!this.#formKept && this.#timelineLogged) keepCompiledForm();
     this.#formKept = true;

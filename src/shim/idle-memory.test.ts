@@ -34,7 +34,7 @@ test("memory is returned after each burst of work", async () => {
         report({ before, after: youngGenerationMib() });
       },
     },
-    { idleMs: 20 },
+    20,
   );
   // The timer is unref'd and does not keep the test running.
   const alive = setInterval(() => undefined, 1000);

@@ -29,23 +29,16 @@ const KEEP_BYTECODE = "--bytecode-old-age=5";
  *
  * V8 collects young objects once per half MiB or more of allocations, which is how work is noticed. So occasional
  * calls, such as State, cost one round for many of them, not one each.
- *
- * `beforeFlags` is called the first time, before V8's flags change.
  */
 export function returnMemoryWhenIdle(
   addon: Pick<MemoryAddon, "releaseFreePages">,
-  { idleMs = IDLE_MS, beforeFlags }: { readonly idleMs?: number; readonly beforeFlags?: () => void } = {},
+  idleMs = IDLE_MS,
 ): { stop(): void } {
-  let first = true;
+  // Baseline code takes 0.3 MiB; hot functions are optimised without it. Set here, since with V8 flags on the command
+  // line Node compiles its own modules at every start.
+  setFlagsFromString("--no-sparkplug");
+  setFlagsFromString("--flush-baseline-code");
   const timer = setTimeout(() => {
-    if (first) {
-      first = false;
-      beforeFlags?.();
-      // Baseline code takes 0.3 MiB; hot functions are optimised without it. Set here, since with V8 flags on the command
-      // line Node compiles its own modules at every start.
-      setFlagsFromString("--no-sparkplug");
-      setFlagsFromString("--flush-baseline-code");
-    }
     setFlagsFromString(KEEP_NO_BYTECODE);
     addon.releaseFreePages();
     setFlagsFromString(KEEP_BYTECODE);

@@ -50,6 +50,21 @@ const externalLibraries: Plugin = {
   },
 };
 
+/** Modules with which pino writes files and threads; hull's log has a stream of its own (src/shim/log/log.ts). */
+const UNUSED_BY_PINO = /^(sonic-boom|thread-stream|worker_threads)$/;
+const withoutUnused: Plugin = {
+  name: "without-unused",
+  setup(build) {
+    build.onResolve({ filter: UNUSED_BY_PINO }, ({ path, importer }) =>
+      importer.includes("/node_modules/pino/") ? { path, namespace: "unused" } : undefined,
+    );
+    build.onLoad({ filter: /./, namespace: "unused" }, () => ({
+      // A class, since pino looks for instances.
+      contents: "module.exports = class Unused { static isMainThread = true; };",
+    }));
+  },
+};
+
 /** Libraries that programs load on demand. */
 export const LIBRARIES: readonly Bundle[] = EXTERNAL.map(({ module, file, output, budget }) => ({
   entry: `node_modules/${module}/${file}`,
@@ -76,7 +91,7 @@ export async function bundle({ entry, output, options }: Bundle): Promise<void> 
     minifyWhitespace: true,
     minifySyntax: true,
     legalComments: "linked",
-    plugins: [externalLibraries],
+    plugins: [externalLibraries, withoutUnused],
     // import() becomes require(), because a script that is loaded from a code cache has no import().
     supported: { "dynamic-import": false },
     metafile: true,
