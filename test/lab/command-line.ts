@@ -36,6 +36,12 @@ export const portOf = (device: string): string => `port-${device}`;
 /** The disk of the spare NVMe controller. */
 export const spareDisk = (directory: string): string => join(directory, "spare-disk");
 
+/** The disk of a host with systemd, for what it writes. */
+export const DISK = { driver: "virtio-blk-pci", id: "disk", drive: "disk-file" } as const;
+
+/** The file of that disk. */
+export const diskFile = (directory: string): string => join(directory, "disk");
+
 /** The file to which the serial console is written. */
 export const consoleLog = (directory: string): string => join(directory, "console.log");
 
@@ -70,7 +76,8 @@ export function commandLine(options: HostOptions, files: HostFiles, start: Start
   const kernelParameters = [...KERNEL_PARAMETERS, ...(options.iommu ? ["intel_iommu=on", "iommu=pt"] : [])];
   return [
     files.qemu,
-    ...["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-name", "hull-lab"],
+    ...["-nodefaults", "-no-user-config", "-display", "none", "-name", "hull-lab"],
+    ...(options.systemd ? [] : ["-no-reboot"]),
     ...["-machine", `q35,memory-backend=memory`],
     ...accelerator(options),
     ...["-cpu", CPU, "-smp", String(options.cpus), "-m", memory],
@@ -79,8 +86,15 @@ export function commandLine(options: HostOptions, files: HostFiles, start: Start
     ...["-chardev", `file,id=console,path=${consoleLog(directory)}`, "-serial", "chardev:console"],
     ...(options.iommu ? ["-device", "intel-iommu,intremap=on,caching-mode=on"] : []),
     ...["-qmp", `unix:${qmpSocket(directory)},server=on,wait=off`],
-    ...ports([...SHARES, ...(options.iommu ? SPARE_DEVICES.map(({ id }) => id) : [])]),
+    ...ports([
+      ...SHARES,
+      ...(options.systemd ? [DISK.id] : []),
+      ...(options.iommu ? SPARE_DEVICES.map(({ id }) => id) : []),
+    ]),
     ...(options.iommu ? spareHardware(directory) : []),
+    ...(options.systemd
+      ? ["-drive", `if=none,id=${DISK.drive},format=raw,cache=unsafe,file=${diskFile(directory)}`]
+      : []),
     // Only ssh from the lab's network namespace reaches the host, and the host reaches nothing.
     ...["-netdev", "user,id=net,restrict=on,ipv6=off,hostfwd=tcp:127.0.0.1:22-10.0.2.15:22"],
     ...["-device", "virtio-net-pci,netdev=net,romfile=", "-device", "virtio-rng-pci"],

@@ -10,7 +10,7 @@ const INIT = join(import.meta.dirname, "host/init");
 
 /** What the host needs before its root directory is mounted, and what every suite uses: loaded once, before the snapshot. */
 const MODULES = [
-  ..."virtio_pci virtio_net virtio_rng virtiofs overlay".split(" "),
+  ..."virtio_pci virtio_net virtio_rng virtio_blk virtiofs ext4 overlay".split(" "),
   ..."kvm_amd vhost_vsock vhost_net tun bridge veth macvtap loop".split(" "),
 ];
 

@@ -8,9 +8,18 @@ import { ignoring } from "../../src/core/errors.ts";
 import { pollUntil } from "../../src/core/poll-until.ts";
 import { lockFile } from "../../src/host/file-lock.ts";
 import { DIRECTORY, endBox, HOST_SCRIPTS, inside, isUp, LABS, startBox } from "./box.ts";
-import { commandLine, consoleLog, type HostFiles, SHARES, SPARE_DEVICES, spareDisk } from "./command-line.ts";
+import {
+  commandLine,
+  consoleLog,
+  DISK,
+  diskFile,
+  type HostFiles,
+  SHARES,
+  SPARE_DEVICES,
+  spareDisk,
+} from "./command-line.ts";
 import { exactTimeQemu } from "./exact-time-qemu.ts";
-import { type HostKernel, hostKernel } from "./host-kernel.ts";
+import { type HostKernel, hostKernel, KMOD_ENVIRONMENT } from "./host-kernel.ts";
 import { hostInitrd } from "./initrd.ts";
 import { prepareLogin } from "./login.ts";
 import { Monitor } from "./monitor.ts";
@@ -51,6 +60,7 @@ async function prepareAndStart(options: HostOptions, deadline: Deadline): Promis
   try {
     for (const name of SHARES) await mkdir(inside(name), { recursive: true, mode: 0o700 });
     if (options.iommu) run("truncate", ["--size=64M", spareDisk(DIRECTORY)]);
+    if (options.systemd) makeDisk(diskFile(DIRECTORY));
     await prepareLogin(tools);
     await writeParameters(options, tools, kernel);
     await start(options, files, tools, deadline);
@@ -81,10 +91,32 @@ async function start(
     if (options.fresh) await printed("lab: booted", deadline);
     else await snapshot.read((path) => monitor.restore(path, deadline));
     for (const name of SHARES) await monitor.plugShare(name, inside(`${name}.sock`), deadline);
+    if (options.systemd) await monitor.plugDevice(DISK, deadline);
     if (options.iommu) for (const device of SPARE_DEVICES) await monitor.plugDevice(device, deadline);
     await monitor.resume(deadline);
   });
   await printed("Not backgrounding", deadline);
+}
+
+/** Makes an empty ext4 file system, sparse. */
+function makeDisk(path: string): void {
+  run("truncate", ["--size=16G", path]);
+  run("mkfs.ext4", ["-q", "-E", "lazy_itable_init=1,lazy_journal_init=1", path], { env: KMOD_ENVIRONMENT });
+}
+
+/** Resets a host with systemd, which keeps its disk, and waits until it takes commands again. */
+export async function reboot(): Promise<void> {
+  if (!(await isUp())) throw new Error("the lab is not up; run hack/lab up");
+  if (!existsSync(diskFile(DIRECTORY)))
+    throw new Error("only a lab that was started with --systemd can be reset");
+  const deadline = Deadline.after(BOOT_MS, "the restart of the emulated host");
+  try {
+    const before = (await readFile(consoleLog(DIRECTORY))).length;
+    await withMonitor(deadline, (monitor) => monitor.reset(deadline));
+    await printed("Not backgrounding", deadline, before);
+  } finally {
+    deadline.dispose();
+  }
 }
 
 async function withMonitor(deadline: Deadline, use: (monitor: Monitor) => Promise<void>): Promise<void> {
@@ -106,12 +138,12 @@ async function lastLinesOfLogs(): Promise<string> {
   return (await Promise.all(texts)).join("\n");
 }
 
-/** Waits for a text on the host's console. */
-async function printed(text: string, deadline: Deadline): Promise<void> {
+/** Waits for a text on the host's console, behind the first `offset` bytes. */
+async function printed(text: string, deadline: Deadline, offset = 0): Promise<void> {
   await pollUntil(async () => {
     if (!(await isUp())) throw new Error("the emulated host has ended");
     const output = await readFile(consoleLog(DIRECTORY), "latin1").catch(ignoring("ENOENT"));
-    return output?.includes(text) ?? false;
+    return output?.includes(text, offset) ?? false;
   }, deadline);
 }
 

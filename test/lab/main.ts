@@ -1,6 +1,6 @@
 /** The command line of hack/lab. */
 import { asCaller } from "./caller.ts";
-import { down, up } from "./lab.ts";
+import { down, reboot, up } from "./lab.ts";
 import { runInside } from "./login.ts";
 import { type Command, parseCommand, USAGE } from "./options.ts";
 
@@ -11,6 +11,9 @@ async function perform(command: Command): Promise<number> {
       return 0;
     case "up":
       await up(command.host);
+      return 0;
+    case "reboot":
+      await reboot();
       return 0;
     case "down":
       await down();

@@ -42,6 +42,11 @@ export class Monitor {
     await this.#qmp.execute("cont", undefined, deadline);
   }
 
+  /** Resets the host, as its reset button would. */
+  async reset(deadline: Deadline): Promise<void> {
+    await this.#qmp.execute("system_reset", undefined, deadline);
+  }
+
   /** Hot-plugs a shared directory; the tag is its name. */
   async plugShare(name: Share, socket: string, deadline: Deadline): Promise<void> {
     const addr = { type: "unix", data: { path: socket } } as const;

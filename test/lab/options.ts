@@ -6,6 +6,7 @@ import { QEMUS, type QemuName } from "./tools.ts";
 export const USAGE = `usage: hack/lab up [options]       start the emulated host
        hack/lab run COMMAND...     run a command in it, in this directory; the exit status is the command's
        hack/lab shell              open a shell in it
+       hack/lab reboot             reset a host with systemd, which keeps what it wrote to its disk
        hack/lab down               end it and remove what it wrote
 
 The host sees this machine's files as they were when it started; what it writes never reaches them. It has /dev/kvm,
@@ -39,7 +40,7 @@ export interface HostOptions {
 
 /** What the command line asks for. */
 export type Command =
-  | { readonly action: "help" | "down" | "shell" }
+  | { readonly action: "help" | "reboot" | "down" | "shell" }
   | { readonly action: "up"; readonly host: HostOptions }
   | { readonly action: "run"; readonly argv: readonly string[] };
 
@@ -53,7 +54,7 @@ export function parseCommand(args: readonly string[]): Command {
   }
   if (action === "up") return { action, host: parseHost(rest) };
   if (action === undefined) throw new Error("a command is missing; see hack/lab --help");
-  if (action !== "shell" && action !== "down")
+  if (action !== "shell" && action !== "reboot" && action !== "down")
     throw new Error(`unknown command ${action}; see hack/lab --help`);
   if (rest.length > 0) throw new Error(`${action} has no arguments`);
   return { action };

@@ -7,6 +7,7 @@ export interface QmpCommands {
   "query-status": { arguments: undefined; result: { status: string; running: boolean } };
   stop: { arguments: undefined; result: unknown };
   cont: { arguments: undefined; result: unknown };
+  system_reset: { arguments: undefined; result: unknown };
   quit: { arguments: undefined; result: unknown };
   "chardev-add": {
     arguments: {
