@@ -78,7 +78,7 @@ runtime:
 #   hypervisor.qemu.kernel: hull boots its own guest: a kernel and an initrd that contains hull-agent
 #   hypervisor.qemu.image: hull boots its own guest: a kernel and an initrd that contains hull-agent
 #   hypervisor.qemu.enable_annotations: shared_fs: no key that an annotation can set
-#   hypervisor.qemu.default_bridges: hull hot-plugs devices into PCIe root ports
+#   hypervisor.qemu.default_bridges: hull has one bridge with 31 slots
 #   hypervisor.qemu.shared_fs: hull shares files over virtio-fs
 #   hypervisor.qemu.virtio_fs_cache_size: no counterpart
 #   agent.kata.kernel_modules: hull boots its own guest: a kernel and an initrd that contains hull-agent

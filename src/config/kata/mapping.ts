@@ -80,9 +80,11 @@ const HYPERVISOR: Readonly<Record<string, Rule | Dropped>> = {
   shared_fs: { why: "hull shares files over virtio-fs" },
   block_device_driver: { why: "hull's block devices are virtio-blk" },
   pcie_root_port: same("hypervisor.pcie_root_port"),
-  hot_plug_vfio: { why: "hull hot-plugs assigned devices, into PCIe root ports" },
+  hot_plug_vfio: {
+    why: "hull hot-plugs assigned devices, into PCIe root ports if pcie_root_port reserves some",
+  },
   cold_plug_vfio: { why: "hull hot-plugs assigned devices, before the container's first instruction" },
-  default_bridges: { why: "hull hot-plugs devices into PCIe root ports" },
+  default_bridges: { why: "hull has one bridge with 31 slots" },
   disable_nesting_checks: { why: "accel: auto detects whether KVM can run a guest" },
   valid_hypervisor_paths: { to: "runtime.annotation_paths" },
   valid_virtio_fs_daemon_paths: { to: "runtime.annotation_paths" },

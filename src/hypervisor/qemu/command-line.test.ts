@@ -31,10 +31,8 @@ const APPEND =
 
 test("a q35 machine with one device of every kind", () => {
   const argv = commandLine(spec, (path) => path.startsWith("/dev/"));
-  const ports = Array.from({ length: 4 }, (_, index) => [
-    "-device",
-    `pcie-root-port,id=hotplug${index},chassis=${index + 1},slot=${index + 1}`,
-  ]);
+  const bridge =
+    "pci-bridge,id=hotplug,chassis_nr=1,shpc=off,io-reserve=4K,mem-reserve=67108864,pref64-reserve=67108864";
   assert.deepEqual(argv, [
     "-name",
     "default/p1",
@@ -70,9 +68,9 @@ test("a q35 machine with one device of every kind", () => {
     "-mon",
     "chardev=qmp,mode=control",
     "-device",
-    "virtio-rng-pci",
+    "virtio-rng-pci-non-transitional",
     "-device",
-    "virtio-balloon-pci,free-page-reporting=on",
+    "virtio-balloon-pci-non-transitional,free-page-reporting=on",
     "-device",
     "vmgenid,guid=auto",
     "-chardev",
@@ -86,16 +84,17 @@ test("a q35 machine with one device of every kind", () => {
     "-netdev",
     "tap,id=nic1-backend,ifname=tap0_hull,script=no,downscript=no,vhost=on",
     "-device",
-    "virtio-net-pci,id=nic1,netdev=nic1-backend,mac=02:00:00:00:00:01,host_mtu=1450",
+    "virtio-net-pci-non-transitional,id=nic1,netdev=nic1-backend,mac=02:00:00:00:00:01,host_mtu=1450",
     "-blockdev",
     '{"driver":"raw","node-name":"disk2-backend","read-only":true,"file":{"driver":"file","filename":"/img,1"}}',
     "-device",
-    "virtio-blk-pci,id=disk2,drive=disk2-backend,serial=d0",
+    "virtio-blk-pci-non-transitional,id=disk2,drive=disk2-backend,serial=d0",
     "-blockdev",
     '{"driver":"raw","node-name":"disk3-backend","read-only":false,"file":{"driver":"host_device","filename":"/dev/loop0"}}',
     "-device",
-    "virtio-blk-pci,id=disk3,drive=disk3-backend,serial=d1",
-    ...ports.flat(),
+    "virtio-blk-pci-non-transitional,id=disk3,drive=disk3-backend,serial=d1",
+    "-device",
+    bridge,
     "-d",
     "guest_errors",
   ]);
@@ -190,13 +189,13 @@ test("each setting changes its own arguments and no others", () => {
     gone: [memory],
   });
   assert.deepEqual(changed({ freePageReporting: false }), {
-    added: ["virtio-balloon-pci,free-page-reporting=off"],
-    gone: ["virtio-balloon-pci,free-page-reporting=on"],
+    added: ["virtio-balloon-pci-non-transitional,free-page-reporting=off"],
+    gone: ["virtio-balloon-pci-non-transitional,free-page-reporting=on"],
   });
   assert.deepEqual(changed({ entropySource: "/dev/urandom" }), { added: [], gone: [] });
   assert.deepEqual(changed({ entropySource: "/dev/hwrng" }), {
-    added: ["rng-random,id=entropy,filename=/dev/hwrng", "virtio-rng-pci,rng=entropy"],
-    gone: ["virtio-rng-pci"],
+    added: ["rng-random,id=entropy,filename=/dev/hwrng", "virtio-rng-pci-non-transitional,rng=entropy"],
+    gone: ["virtio-rng-pci-non-transitional"],
   });
   assert.deepEqual(changed({ seccomp: false }), {
     added: [],
@@ -212,7 +211,7 @@ test("disks get the configured cache mode, AIO mode and I/O thread", () => {
     "-blockdev",
     '{"driver":"raw","node-name":"disk0-backend","read-only":false,"cache":{"direct":true,"no-flush":false},"file":{"driver":"file","filename":"/img","aio":"native","cache":{"direct":true,"no-flush":false}}}',
     "-device",
-    "virtio-blk-pci,id=disk0,drive=disk0-backend,serial=d0,iothread=disks",
+    "virtio-blk-pci-non-transitional,id=disk0,drive=disk0-backend,serial=d0,iothread=disks",
   ]);
   assert.ok(argv.indexOf("iothread,id=disks") < argv.indexOf("-blockdev"));
   const threads = { aio: "threads", direct: false, noFlush: true, ioThread: false } as const;

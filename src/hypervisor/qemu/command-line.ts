@@ -1,6 +1,6 @@
 import type { NicDevice, VmSpec } from "../hypervisor.ts";
 import { KERNEL_PARAMETERS } from "../kernel-parameters.ts";
-import { type DeviceModel, deviceModel, IO_THREAD, nicModel, vsockModel } from "./devices.ts";
+import { type DeviceModel, deviceModel, IO_THREAD, nicModel, pciDriver, vsockModel } from "./devices.ts";
 import { portArguments } from "./ports.ts";
 
 /** The descriptor of the QMP connection in QEMU. */
@@ -132,7 +132,7 @@ function machine(spec: VmSpec): string {
 }
 
 function bus(driver: string, pci: boolean): string {
-  return `${driver}-${pci ? "pci" : "device"}`;
+  return pci ? pciDriver(driver) : `${driver}-device`;
 }
 
 function device(model: DeviceModel, pci: boolean): string[] {

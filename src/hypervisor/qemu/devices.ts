@@ -28,6 +28,13 @@ export interface DeviceModel {
   };
 }
 
+/**
+ * Returns QEMU's name of a driver on PCI. Devices of the kinds that predate virtio 1.0 also support the older transport by default,
+ * which needs an I/O window for each.
+ */
+export const pciDriver = (driver: string) =>
+  driver.startsWith("virtio-") ? `${driver}-pci-non-transitional` : `${driver}-pci`;
+
 /** Returns the model of a vsock device. `vhostFd` is the descriptor of /dev/vhost-vsock in QEMU. */
 export function vsockModel(vsock: Exclude<VsockDevice, { kind: "hybrid" }>, vhostFd: number): DeviceModel {
   if (vsock.kind === "vhost") {

@@ -4,49 +4,70 @@ import type { VmSpec } from "../hypervisor.ts";
 
 const MIB = 2 ** 20;
 
-/** What the firmware reserves for an empty port without a hint (SeaBIOS, src/fw/pciinit.c). */
-const DEFAULT_WINDOWS: PciWindows = { memory: 2 * MIB, prefetchable: 2 * MIB };
+/** Slot 0 is that of the bridge's own hotplug controller, if it has one. */
+const BRIDGE = { id: "hotplug", firstSlot: 1, slots: 31 };
+
+/** The address space of each slot of the bridge, on average. */
+const SLOT_WINDOWS: PciWindows = { memory: 2 * MIB, prefetchable: 2 * MIB };
+
+const BRIDGE_WINDOW = 64 * MIB;
 
 /** What a q35 machine has for PCI below 4 GiB: from the end of MMCONFIG to the I/O APIC (SeaBIOS, src/fw/pciinit.c). */
 const BELOW_4_GIB = 0xfec0_0000 - 0xc000_0000;
 
-/** A PCIe root port into which one device can be hot-plugged. */
+/** Where one device can be hot-plugged: a slot of the bridge, or a PCIe root port for an assigned device. */
 export interface Port {
   readonly id: string;
+  /** QEMU's id of the bridge or root port. */
+  readonly bus: string;
+  /** The device's slot in it. */
+  readonly slot: number;
   readonly windows: PciWindows;
-  /** Whether the windows differ from the firmware's default. */
-  readonly sized: boolean;
+  /** Whether it is only for assigned devices. */
+  readonly assigned: boolean;
+}
+
+function portsOf({ assignable }: VmSpec): Port[] {
+  const numbers = (count: number) => Array.from({ length: count }, (_, index) => index);
+  const slots = numbers(BRIDGE.slots).map((index) => ({
+    ...{ id: `${BRIDGE.id}${index}`, bus: BRIDGE.id, slot: BRIDGE.firstSlot + index },
+    ...{ windows: SLOT_WINDOWS, assigned: false },
+  }));
+  const rootPorts = numbers(assignable?.count ?? 0).map((index) => ({
+    ...{ id: `assigned${index}`, bus: `assigned${index}`, slot: 0 },
+    ...{ windows: windowsFor(assignable?.windows ?? SLOT_WINDOWS), assigned: true },
+  }));
+  return [...slots, ...rootPorts];
 }
 
 /**
- * Returns the root ports of a q35 machine. Each costs boot time. Clones need more, because all their devices are
- * hot-plugged.
+ * Returns QEMU's arguments for the ports. Throws FailedPrecondition if the firmware could not map their windows.
+ *
+ * All devices but assigned ones share one conventional bridge: a root port for each would cost a boot with KVM 90 ms per port, and
+ * a clone still more, because whatever maps or unmaps a window takes QEMU a millisecond.
  */
-function portsOf({ memoryFile, assignable }: VmSpec): Port[] {
-  const common = memoryFile === undefined ? 4 : 8;
-  const named = (prefix: string, count: number, windows: PciWindows, sized: boolean) =>
-    Array.from({ length: count }, (_, index) => ({ id: `${prefix}${index}`, windows, sized }));
-  return [
-    ...named("hotplug", common, DEFAULT_WINDOWS, false),
-    ...(assignable ? named("assigned", assignable.count, windowsFor(assignable.windows), true) : []),
-  ];
-}
-
-/** Returns QEMU's arguments for the ports. Throws FailedPrecondition if the firmware could not map their windows. */
 export function portArguments(spec: VmSpec): string[] {
-  const { count, windows } = spec.assignable ?? { count: 0, windows: DEFAULT_WINDOWS };
-  const { memory } = windowsFor(windows);
-  if (count * memory > BELOW_4_GIB) {
+  const rootPorts = portsOf(spec).filter(({ assigned }) => assigned);
+  const memory = rootPorts[0]?.windows.memory ?? 0;
+  const free = BELOW_4_GIB - BRIDGE_WINDOW;
+  if (rootPorts.length * memory > free) {
     throw failedPrecondition(
-      `VM ${spec.name}: hypervisor.pcie_root_port: ${count} ports with ${mib(memory)} MiB of 32-bit address space each ` +
-        `exceed the machine's ${mib(BELOW_4_GIB)} MiB; reserve fewer ports`,
+      `VM ${spec.name}: hypervisor.pcie_root_port: ${rootPorts.length} ports with ${mib(memory)} MiB of 32-bit address ` +
+        `space each exceed the machine's ${mib(free)} MiB; reserve fewer ports`,
     );
   }
-  return portsOf(spec).flatMap(({ id, windows, sized }, index) => {
-    const place = `pcie-root-port,id=${id},chassis=${index + 1},slot=${index + 1}`;
-    const reserve = `,mem-reserve=${windows.memory},pref64-reserve=${windows.prefetchable}`;
-    return ["-device", `${place}${sized ? reserve : ""}`];
-  });
+  // Without SHPC, the kernel uses ACPI. The firmware reserves nothing for an empty bridge without SHPC unless told to.
+  const bridge = [
+    `pci-bridge,id=${BRIDGE.id},chassis_nr=1,shpc=off`,
+    `io-reserve=4K,mem-reserve=${BRIDGE_WINDOW},pref64-reserve=${BRIDGE_WINDOW}`,
+  ];
+  return [
+    ...["-device", bridge.join(",")],
+    ...rootPorts.flatMap(({ id, windows }, index) => {
+      const place = `pcie-root-port,id=${id},chassis=${index + 1},slot=${index + 1}`;
+      return ["-device", `${place},mem-reserve=${windows.memory},pref64-reserve=${windows.prefetchable}`];
+    }),
+  ];
 }
 
 /** The ports of a VM into which nothing is hot-plugged. */
@@ -64,10 +85,10 @@ export class FreePorts {
    * FailedPrecondition if the VM has no such port at all.
    */
   take(assigned?: PciWindows): Port {
-    const fits = ({ windows, sized }: Port) =>
-      assigned ? assigned.memory <= windows.memory && assigned.prefetchable <= windows.prefetchable : !sized;
-    // A sized port first: disks and shares cannot use it.
-    const port = this.#free.filter(fits).sort((a, b) => Number(b.sized) - Number(a.sized))[0];
+    const fits = ({ windows, assigned: only }: Port) =>
+      assigned ? assigned.memory <= windows.memory && assigned.prefetchable <= windows.prefetchable : !only;
+    // A root port first: disks and shares cannot use it.
+    const port = this.#free.filter(fits).sort((a, b) => Number(b.assigned) - Number(a.assigned))[0];
     if (port) {
       this.#free = this.#free.filter((one) => one !== port);
       return port;

@@ -19,8 +19,8 @@ async function setUp(steps: readonly QmpStep[]) {
   const vm = new QemuVm(spec, vmm, client, new RingBuffer(), { at: (path) => path });
   const sent = () =>
     fake.received.slice(1).map(({ execute, arguments: given }) => {
-      const { id, bus } = (given ?? {}) as { id?: string; bus?: string };
-      return [execute, bus ?? id].filter(Boolean).join(" ");
+      const { id, bus, addr } = (given ?? {}) as { id?: string; bus?: string; addr?: string };
+      return [execute, bus ?? id, addr].filter(Boolean).join(" ");
     });
   return { fake, vm, sent };
 }
@@ -50,7 +50,7 @@ for (const [what, answers, removed] of [
     const deadline = Deadline.none();
     const plug = vm.plug(DISK, deadline);
     const limit = within(30_000);
-    while (!sent().includes("device_add hotplug0")) {
+    while (!sent().includes("device_add hotplug 1")) {
       limit.check();
       await new Promise((resolve) => setTimeout(resolve, 1));
     }
@@ -60,10 +60,10 @@ for (const [what, answers, removed] of [
     assert.deepEqual(
       sent().filter((line) => /^(device|blockdev-del)/.test(line)),
       [
-        "device_add hotplug0",
+        "device_add hotplug 1",
         "device_del plugged0",
         ...(removed ? ["blockdev-del"] : []),
-        "device_add hotplug1",
+        "device_add hotplug 2",
       ],
     );
     assert.deepEqual(fake.problems, []);
@@ -71,7 +71,7 @@ for (const [what, answers, removed] of [
 }
 
 const NIC = { kind: "pci", address: "0000:01:00.0", windows: { memory: 0x40000, prefetchable: 0 } } as const;
-const ports = (slot: unknown, id = "hotplug0") => [
+const ports = (slot: unknown, id = "hotplug") => [
   {
     bus: 0,
     devices: [
@@ -82,17 +82,17 @@ const ports = (slot: unknown, id = "hotplug0") => [
   { bus: 7, devices: [{ qdev_id: id, slot: 1, function: 0 }] },
 ];
 
-test("an assigned device is found behind its root port, whose slot QEMU has chosen", async () => {
+test("an assigned device is found behind its bridge, whose slot QEMU has chosen", async () => {
   const { fake, vm } = await setUp([
     { command: "device_add", answers: [ok()] },
     { command: "query-pci", answers: [ok(ports(10))] },
     { command: "device_del", answers: [ok(), deleted] },
   ]);
   const plugged = await vm.plug(NIC, within(30_000));
-  assert.equal(await plugged.pciPath(within(30_000)), "0a.0/00.0");
+  assert.equal(await plugged.pciPath(within(30_000)), "0a.0/01.0");
   await plugged.unplug();
   assert.deepEqual(fake.received[1]?.arguments, {
-    ...{ driver: "vfio-pci", id: "plugged0", bus: "hotplug0", host: "0000:01:00.0" },
+    ...{ driver: "vfio-pci", id: "plugged0", bus: "hotplug", addr: "1", host: "0000:01:00.0" },
   });
   assert.deepEqual(fake.problems, []);
 });
@@ -106,7 +106,7 @@ for (const answer of [undefined, {}, [null], ports("../.."), ports(32), ports(1,
     const plugged = await vm.plug(NIC, within(30_000));
     await assert.rejects(plugged.pciPath(within(30_000)), {
       code: "Internal",
-      message: /root port hotplug0/,
+      message: /does not list hotplug$/,
     });
   });
 }

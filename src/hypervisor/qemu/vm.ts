@@ -10,7 +10,7 @@ import { consoleTail } from "../console-tail.ts";
 import type { HotplugDevice, Plugged, Vm, VmExit, VmSpec, VmStatus } from "../hypervisor.ts";
 import { CLONE_FD } from "./command-line.ts";
 import { CpuMemoryHotplug } from "./cpu-memory-hotplug.ts";
-import { chardevArguments, type DeviceModel, deviceModel, vsockModel } from "./devices.ts";
+import { chardevArguments, type DeviceModel, deviceModel, pciDriver, vsockModel } from "./devices.ts";
 import { exitReason } from "./exit-reason.ts";
 import { isBlockDevice } from "./is-block-device.ts";
 import { pciPathOf } from "./pci-path.ts";
@@ -107,7 +107,7 @@ export class QemuVm implements Vm {
       const { driver, id, properties } = model.frontend;
       await this.qmp.execute(
         "device_add",
-        { driver: `${driver}-pci`, id, bus: port.id, ...properties },
+        { driver: pciDriver(driver), id, bus: port.bus, addr: port.slot.toString(16), ...properties },
         deadline,
       );
     } catch (thrown) {
@@ -124,7 +124,7 @@ export class QemuVm implements Vm {
         });
         return removal;
       },
-      pciPath: (by) => pciPathOf(this.qmp, port.id, by),
+      pciPath: (by) => pciPathOf(this.qmp, port, by),
     };
   }
 

@@ -116,8 +116,11 @@ async function cloneVm(
   }
 }
 
-/** The vsock device comes first, because the guest finds devices in this order. */
+/**
+ * The vsock device comes last. The guest finds devices in this order, and once the agent has found vsock, it is asked to mount the
+ * share.
+ */
 function podDevices(spec: VmSpec): HotplugDevice[] {
   const vsock = spec.vsock && spec.vsock.kind !== "hybrid" ? [spec.vsock] : [];
-  return [...vsock, ...spec.shares, ...spec.nics, ...spec.disks];
+  return [...spec.shares, ...spec.nics, ...spec.disks, ...vsock];
 }

@@ -36,6 +36,8 @@ async function argv(
 const SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny";
 const APPEND =
   "console=ttyS0 quiet oops=panic panic=-1 cryptomgr.notests 8250.nr_uarts=1 init_on_alloc=0 initcall_blacklist=tracer_init_tracefs nvme_core.multipath=0 pci=lastbus=0 reboot=t";
+const BRIDGE =
+  "pci-bridge,id=hotplug,chassis_nr=1,shpc=off,io-reserve=4K,mem-reserve=67108864,pref64-reserve=67108864";
 const DIRECTORY = "/opt/hull/guest";
 
 /** A profile's whole command line: arguments separated by spaces, in brackets if they contain one. */
@@ -52,14 +54,13 @@ const PROFILES: readonly [name: string, lines: string, accel: VmSpec["accel"], e
      -cpu max -smp 1,maxcpus=2 -m 256M -object memory-backend-memfd,id=memory,size=256M,share=on
      -kernel ${DIRECTORY}/vmlinux -initrd ${DIRECTORY}/initrd.img -append [${APPEND}]
      -chardev stdio,id=console,signal=off -serial chardev:console -chardev socket,id=qmp,fd=3 -mon chardev=qmp,mode=control
-     -device virtio-rng-pci -device virtio-balloon-pci,free-page-reporting=on -device vmgenid,guid=auto
+     -device virtio-rng-pci-non-transitional -device virtio-balloon-pci-non-transitional,free-page-reporting=on -device vmgenid,guid=auto
      -chardev socket,id=vsock-backend,path=/s/vhu.sock -device vhost-user-vsock-pci,id=vsock,chardev=vsock-backend
      -chardev socket,id=share0-backend,path=/s/fs.sock
      -device vhost-user-fs-pci,id=share0,chardev=share0-backend,tag=hull,queue-size=1024
      -netdev tap,id=nic1-backend,ifname=tap0,script=no,downscript=no
-     -device virtio-net-pci,id=nic1,netdev=nic1-backend,mac=02:00:00:00:00:01,host_mtu=1500
-     -device pcie-root-port,id=hotplug0,chassis=1,slot=1 -device pcie-root-port,id=hotplug1,chassis=2,slot=2
-     -device pcie-root-port,id=hotplug2,chassis=3,slot=3 -device pcie-root-port,id=hotplug3,chassis=4,slot=4`,
+     -device virtio-net-pci-non-transitional,id=nic1,netdev=nic1-backend,mac=02:00:00:00:00:01,host_mtu=1500
+     -device ${BRIDGE}`,
   ],
   [
     "a microvm with KVM",
@@ -102,7 +103,7 @@ test("a macvtap changes the netdev alone: QEMU inherits its device", async () =>
 const MEMORY = "memory-backend-memfd,id=memory,size=256M,share=on";
 const NODE = `"driver":"raw","node-name":"disk2-backend","read-only":false`;
 const FILE = `"file":{"driver":"host_device","filename":"/dev/loop0"`;
-const DRIVE = "virtio-blk-pci,id=disk2,drive=disk2-backend,serial=hull-0";
+const DRIVE = "virtio-blk-pci-non-transitional,id=disk2,drive=disk2-backend,serial=hull-0";
 
 /** What a key adds to and removes from the command line, with the other lines that it needs. */
 const KEYS: Readonly<Record<string, [lines: string, added: string[], gone: string[]]>> = {
@@ -122,8 +123,8 @@ const KEYS: Readonly<Record<string, [lines: string, added: string[], gone: strin
   enable_mem_prealloc: ["enable_mem_prealloc: true", [`${MEMORY},prealloc=on`], [MEMORY]],
   reclaim_guest_freed_memory: [
     "reclaim_guest_freed_memory: false",
-    ["virtio-balloon-pci,free-page-reporting=off"],
-    ["virtio-balloon-pci,free-page-reporting=on"],
+    ["virtio-balloon-pci-non-transitional,free-page-reporting=off"],
+    ["virtio-balloon-pci-non-transitional,free-page-reporting=on"],
   ],
   enable_iothreads: ["enable_iothreads: true", ["iothread,id=disks", `${DRIVE},iothread=disks`], [DRIVE]],
   block_device_aio: [
@@ -145,8 +146,8 @@ const KEYS: Readonly<Record<string, [lines: string, added: string[], gone: strin
   ],
   entropy_source: [
     "entropy_source: /dev/hwrng",
-    ["rng-random,id=entropy,filename=/dev/hwrng", "virtio-rng-pci,rng=entropy"],
-    ["virtio-rng-pci"],
+    ["rng-random,id=entropy,filename=/dev/hwrng", "virtio-rng-pci-non-transitional,rng=entropy"],
+    ["virtio-rng-pci-non-transitional"],
   ],
   seccomp_sandbox: ["seccomp_sandbox: false", [], ["-sandbox", SANDBOX]],
   extra_args: ["extra_args: [-d, guest_errors]", ["-d", "guest_errors"], []],

@@ -148,7 +148,7 @@ export const hypervisor = section("The VMM and the virtual machine.", {
   }),
   pcie_root_port: integer({
     about:
-      "PCIe root ports for assigned devices (docs/how-to/assign-devices.md), each with address space for the largest device that is bound to a VFIO driver when the pod starts. Without them, assigned devices take the ports for disks, which have room for 2 MiB of BARs: enough for most network adapters and NVMe disks, not for GPUs.",
+      "PCIe root ports for assigned devices (docs/how-to/assign-devices.md), each with address space for the largest device that is bound to a VFIO driver when the pod starts. Without them, assigned devices take slots of the bridge for disks, as conventional PCI devices with up to 2 MiB of BARs: enough for most network adapters and NVMe disks, not for GPUs.",
     unit: "ports",
     min: 0,
     max: 8,
