@@ -8,6 +8,7 @@ import {
   readdirSync,
   rmSync,
   statSync,
+  symlinkSync,
   utimesSync,
   writeFileSync,
 } from "node:fs";
@@ -33,11 +34,25 @@ test("a form is kept in a directory that only its owner may enter", (context) =>
   assert.deepEqual(readdirSync(dirname(path)), ["one"]);
 });
 
-test("a form in a directory that others may write is not read", (context) => {
-  const path = join(workDirectory(context), "code/one");
-  keepCompiledForm({ path, data: () => Buffer.from("form") });
+test("a directory that others may write, and a symlink in its place, are neither read nor written", (context) => {
+  const work = workDirectory(context);
+  const path = join(work, "code/one");
+  const form = { path, data: () => Buffer.from("form") };
+  keepCompiledForm(form);
+  symlinkSync("code", join(work, "link"));
+  assert.equal(readKeptForm(join(work, "link/one")), undefined);
+  keepCompiledForm({ ...form, path: join(work, "link/two") });
   chmodSync(dirname(path), 0o777);
   assert.equal(readKeptForm(path), undefined);
+  keepCompiledForm({ ...form, path: join(work, "code/two") });
+  assert.deepEqual(readdirSync(dirname(path)), ["one"]);
+});
+
+test("a file in place of the directory fails nothing", (context) => {
+  const work = workDirectory(context);
+  writeFileSync(join(work, "code"), "");
+  keepCompiledForm({ path: join(work, "code/one"), data: () => Buffer.from("form") });
+  assert.equal(readKeptForm(join(work, "code/one")), undefined);
 });
 
 test("forms of old builds are removed", (context) => {
@@ -59,10 +74,16 @@ test("a form that cannot be kept leaves nothing and fails nothing", (context) =>
 test("a bundle that was replaced has another form", (context) => {
   const bundle = join(workDirectory(context), "bundle.cjs");
   writeFileSync(bundle, "1");
+  utimesSync(bundle, new Date(0), new Date(0));
   const first = keptFormPath(bundle);
   assert.equal(keptFormPath(bundle), first);
-  utimesSync(bundle, new Date(), new Date(0));
+  // In place, with the size and the time that a package has set.
+  const { atime, mtime } = statSync(bundle);
+  writeFileSync(bundle, "2");
+  utimesSync(bundle, atime, mtime);
+  assert.equal(statSync(bundle).mtimeMs, mtime.getTime());
   assert.notEqual(keptFormPath(bundle), first);
+  assert.ok(first.includes(process.version));
 });
 
 /** A bundle that runs a function that loading it does not run, and keeps its form as the daemon does. */

@@ -1,4 +1,13 @@
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { dirname, join } from "node:path";
 
 /**
@@ -21,10 +30,13 @@ const KEPT = 4;
 /** A parameter of the bundle's wrapper (src/bin/shim.ts): undefined if the running shim has started from a kept form. */
 declare const compiledForm: CompiledForm | undefined;
 
-/** Returns the path of a bundle's kept form. V8 itself compares only the text's length with that of the form's. */
+/**
+ * Returns the path of a bundle's kept form. V8 compares only the text's length and its own version, which Node's minor releases
+ * share. The time is that of the inode, which packages cannot set.
+ */
 export function keptFormPath(bundle: string, directory = DIRECTORY): string {
-  const { dev, ino, mtimeMs, size } = statSync(bundle);
-  return join(directory, `${dev}-${ino}-${mtimeMs}-${size}`);
+  const { dev, ino, ctimeMs, size } = statSync(bundle);
+  return join(directory, `${process.version}-${dev}-${ino}-${ctimeMs}-${size}`);
 }
 
 /**
@@ -33,8 +45,7 @@ export function keptFormPath(bundle: string, directory = DIRECTORY): string {
  */
 export function readKeptForm(path: string): Buffer | undefined {
   try {
-    const { uid, mode } = statSync(dirname(path));
-    return uid === process.geteuid?.() && (mode & 0o077) === 0 ? readFileSync(path) : undefined;
+    return isPrivate(dirname(path)) ? readFileSync(path) : undefined;
   } catch {
     return undefined;
   }
@@ -44,16 +55,31 @@ export function readKeptForm(path: string): Buffer | undefined {
 export function keepCompiledForm(
   form = typeof compiledForm === "undefined" ? undefined : compiledForm,
 ): void {
-  if (!form) return;
-  const directory = dirname(form.path);
+  try {
+    if (form) keep(form);
+  } catch {
+    // The next shim tries again.
+  }
+}
+
+function keep({ path, data }: CompiledForm): void {
+  const directory = dirname(path);
+  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  if (!isPrivate(directory)) return;
+  const names = readdirSync(directory);
+  if (names.length >= KEPT) for (const name of names) rmSync(join(directory, name), { force: true });
   const temporary = join(directory, `.${process.pid}`); // another shim may keep it, too
   try {
-    mkdirSync(directory, { recursive: true, mode: 0o700 });
-    const names = readdirSync(directory);
-    if (names.length >= KEPT) for (const name of names) rmSync(join(directory, name), { force: true });
-    writeFileSync(temporary, form.data(), { mode: 0o600 });
-    renameSync(temporary, form.path);
-  } catch {
-    rmSync(temporary, { force: true }); // the next shim tries again
+    // Flushed, as /run may be a disk: V8 does not notice that a part is missing, and every shim would crash.
+    writeFileSync(temporary, data(), { mode: 0o600, flush: true });
+    renameSync(temporary, path);
+  } finally {
+    rmSync(temporary, { force: true });
   }
+}
+
+/** Whether this is a directory, no symlink, that only this user may enter. */
+function isPrivate(directory: string): boolean {
+  const { uid, mode } = lstatSync(directory);
+  return uid === process.geteuid?.() && (mode & 0o077) === 0;
 }
