@@ -56,6 +56,7 @@ const SCOPES: [string, { name: string; slice: string } | undefined][] = [
   ["/a.slice/own.slice", undefined],
   ["/a.slice/_x.scope", undefined],
   ["/a.slice/a b.scope", undefined],
+  ["/a b.slice/c1.scope", undefined],
 ];
 for (const [path, expected] of SCOPES) {
   test(`${path} is ${expected ? `the scope ${expected.name}` : "no scope"}`, () =>

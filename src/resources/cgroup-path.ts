@@ -10,7 +10,7 @@ export interface ScopeUnit {
 }
 
 /** Unit names whose cgroup has the same name (systemd.unit(5); it escapes those that begin with . or _). */
-const SCOPE = /^[A-Za-z0-9:][A-Za-z0-9:_.\\@-]*\.scope$/;
+const UNIT = /^[A-Za-z0-9:][A-Za-z0-9:_.\\@-]*$/;
 
 /** The longest name of a unit (systemd.unit(5)), and of a file. */
 const LONGEST_NAME = 255;
@@ -36,7 +36,9 @@ export function scopeOf(path: string): ScopeUnit | undefined {
   const name = posix.basename(path);
   const above = posix.dirname(path);
   const slice = above === "/" ? "-.slice" : posix.basename(above);
-  return SCOPE.test(name) && pathOfSlice(slice) === above ? { name, slice } : undefined;
+  const isScope = name.endsWith(".scope") && UNIT.test(name);
+  const isSlice = above === "/" || (UNIT.test(slice) && pathOfSlice(slice) === above);
+  return isScope && isSlice ? { name, slice } : undefined;
 }
 
 function scopePath(cgroupsPath: string, [slice = "", prefix = "", name = ""]: string[]): string {

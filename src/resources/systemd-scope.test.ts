@@ -20,9 +20,10 @@ while [ "$1" != -- ]; do shift; done
 shift
 exec "$@"
 `;
-/** Removes the scope, and lets the next one start. */
+/** `show` prints the file `group`, `stop` removes the scope and lets the next one start. */
 const SYSTEMCTL = `#!/bin/sh
 echo "systemctl $*" >>"$HOME_OF_TEST/log"
+if [ "$1" = show ]; then cat "$HOME_OF_TEST/group" 2>/dev/null || echo; exit; fi
 rm -rf "$HOME_OF_TEST/unified${PATH}"
 [ -e "$HOME_OF_TEST/refuse-always" ] || rm -f "$HOME_OF_TEST/refuse"
 `;
@@ -70,8 +71,18 @@ describe("a pod's scope, with fakes of systemd's tools", () => {
   test("a unit of an earlier pod is stopped first", async () => {
     await writeFile(join(home, "refuse"), "");
     await PodCgroup.enter(PATH, new MemoryLedger(), where);
-    const names = (await log()).map((line) => line.split(" ")[0]);
-    assert.deepEqual(names, ["systemd-run", "systemctl", "systemd-run"]);
+    const names = (await log()).map((line) => line.split(" ", 2).join(" "));
+    const start = "systemd-run --scope";
+    assert.deepEqual(names, [start, "systemctl show", "systemctl stop", start]);
+  });
+
+  test("a unit of that name in another slice is another pod's, and is not stopped", async () => {
+    await writeFile(join(home, "refuse"), "");
+    await writeFile(join(home, "group"), "/others.slice/hull-c1.scope\n");
+    const ledger = new MemoryLedger();
+    await assert.rejects(PodCgroup.enter(PATH, ledger, where), /Unit hull-c1\.scope already exists/);
+    assert.deepEqual(ledger.resources, []);
+    assert.ok(!(await log()).some((line) => line.startsWith("systemctl stop")));
   });
 
   test("systemd's refusal is reported with a remedy, and leaves no record", async () => {

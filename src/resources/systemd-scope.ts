@@ -35,7 +35,7 @@ export async function openScope(
       if (!(error instanceof ToolError)) throw error;
       if (await exists(directory)) return; // another pod with this path was faster
       // systemd may not have noticed yet that the scope of an earlier pod is empty.
-      await stop(name, deadline);
+      await stopUnlessElsewhere(name, path, deadline);
       await start();
     });
   });
@@ -52,11 +52,20 @@ export async function closeScope(
   deadline: Deadline,
 ): Promise<void> {
   const directory = hierarchy.mount + path;
-  if (await exists(directory)) {
-    if (await hasGroups(directory)) return; // of another pod
-    await evacuate(hierarchy, directory);
-  }
+  if (!(await exists(directory))) return await stopUnlessElsewhere(name, path, deadline);
+  if (await hasGroups(directory)) return; // of another pod
+  await evacuate(hierarchy, directory);
   await stop(name, deadline);
+}
+
+/** Stops a scope whose cgroup is gone. A unit with its name may be another pod's, in another slice. */
+async function stopUnlessElsewhere(name: string, path: string, deadline: Deadline): Promise<void> {
+  const show = ["systemctl", "show", "--property=ControlGroup", "--value", name] as const;
+  const group = await run(show, deadline).then(
+    (output) => output.trim(),
+    () => undefined,
+  );
+  if (group === "" || group === path) await stop(name, deadline);
 }
 
 /** Ignores failures: a unit that is gone cannot be stopped, and a cgroup that is left is removed by the caller. */
