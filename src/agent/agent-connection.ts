@@ -223,11 +223,12 @@ function encodeJson(value: object): Uint8Array {
 }
 
 /** Copies the settings into mutable lists, as the generated messages want them. */
-function network({ interfaces, routes, neighbours }: NetworkSettings) {
+function network({ interfaces, routes, neighbours, moduleDirectory = "" }: NetworkSettings) {
   return {
-    interfaces: interfaces.map((one) => ({ ...one, addresses: [...one.addresses] })),
+    interfaces: interfaces.map((one) => ({ pciPath: "", ...one, addresses: [...one.addresses] })),
     routes: routes.map((route) => ({ ...route, nextHops: [...route.nextHops] })),
     neighbours: [...neighbours],
+    moduleDirectory,
   };
 }
 

@@ -12,6 +12,11 @@ export type Resource =
   | { kind: "loop"; file: string; device?: string }
   /** A VFIO group (`/dev/vfio/N`) whose devices the VMM has: it closes with the VMM, and needs no other release. */
   | { kind: "vfio"; path: string; devices: readonly string[] }
+  /**
+   * A PCI network adapter that was taken from the host's driver and from the namespace, where its interface had this name, MAC,
+   * MTU and alias.
+   */
+  | { kind: "nic"; netns: string; name: string; address: string; mac?: string; mtu?: number; alias?: string }
   | { kind: "tap"; netns: string; name: string }
   | { kind: "qdisc"; netns: string; device: string }
   /** A network namespace that may contain taps of the pod; it could not be read when hull looked for them. */

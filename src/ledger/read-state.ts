@@ -7,6 +7,7 @@ import { STATE_FILE, STATE_VERSION } from "./state-file.ts";
 /** The string fields that each kind of resource must have. */
 const FIELDS: Readonly<Record<Resource["kind"], readonly string[]>> = {
   process: ["role"],
+  nic: ["netns", "name", "address"],
   tap: ["netns", "name"],
   qdisc: ["netns", "device"],
   user: ["path"],

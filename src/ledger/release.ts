@@ -10,6 +10,7 @@ import { removeAll, removeTree } from "../host/remove-tree.ts";
 import { releaseVmUser } from "../host/vm-user.ts";
 import { releaseUnread } from "../network/find-taps.ts";
 import { releaseNetwork } from "../network/release.ts";
+import { giveBack } from "../network/take-nic.ts";
 import { releaseCgroup } from "../resources/pod-cgroup.ts";
 import type { StateFile } from "./state-file.ts";
 
@@ -30,9 +31,13 @@ const RELEASE: { readonly [K in Single]: (resource: Of<K>, pod: StateFile, by: D
 /** After the processes, the users and the network, which are released in groups. */
 const ORDER: readonly Single[] = ["cgroup", "loop", "mount", "socket", "directory"];
 
+/** Timeout for the reset of a device and the start of its driver. */
+const RESET_MS = 20_000;
+
 interface Step {
   readonly name: string;
   readonly frees: readonly Resource[];
+  readonly limitMs?: number;
   run(by: Deadline): Promise<void>;
 }
 
@@ -46,12 +51,16 @@ export async function releaseRecorded(
   deadline: Deadline,
 ): Promise<void> {
   const disposer = new Disposer();
-  for (const { name, frees, run } of steps(state, installation).reverse()) {
-    disposer.push(name, async (by) => {
-      await run(by);
-      // If this cannot be written (no space), the entry is released again later, which is harmless.
-      await state.forget(frees).catch(() => undefined);
-    });
+  for (const { name, frees, run, limitMs } of steps(state, installation).reverse()) {
+    disposer.push(
+      name,
+      async (by) => {
+        await run(by);
+        // If this cannot be written (no space), the entry is released again later, which is harmless.
+        await state.forget(frees).catch(() => undefined);
+      },
+      limitMs,
+    );
   }
   await disposer.dispose(deadline);
 }
@@ -76,6 +85,12 @@ function steps(state: StateFile, installation: string): Step[] {
       name: `user ${user.path}`,
       frees: [user],
       run: (by: Deadline) => releaseVmUser(user.path, state, installation, by),
+    })),
+    ...of("nic").map((nic) => ({
+      name: `network adapter ${nic.address}`,
+      frees: [nic],
+      limitMs: RESET_MS,
+      run: (by: Deadline) => giveBack(nic, by),
     })),
     ...[...new Set(network.map(({ netns }) => netns))].map((netns) => {
       const frees = network.filter((one) => one.netns === netns);

@@ -25,6 +25,36 @@ export function networkSettings(answers: IpAnswers, ours: ReadonlySet<string> = 
   };
 }
 
+/** Returns the part of a network that leads over one interface. */
+export function networkOf(all: NetworkSettings, name: string): NetworkSettings {
+  return {
+    interfaces: all.interfaces.filter((one) => one.name === name),
+    routes: all.routes.filter((route) => usesAny(route, [name])),
+    neighbours: all.neighbours.filter(({ device }) => device === name),
+  };
+}
+
+/** Returns a network without some of its interfaces and what leads over them. */
+export function networkWithout(all: NetworkSettings, names: readonly string[]): NetworkSettings {
+  return {
+    interfaces: all.interfaces.filter(({ name }) => !names.includes(name)),
+    routes: all.routes.filter((route) => !usesAny(route, names)),
+    neighbours: all.neighbours.filter(({ device }) => !names.includes(device)),
+  };
+}
+
+/** Returns both networks as one, in an order in which it can be set up. */
+export function joinNetworks(one: NetworkSettings, other: NetworkSettings): NetworkSettings {
+  return {
+    interfaces: [...one.interfaces, ...other.interfaces],
+    routes: [...one.routes, ...other.routes].sort((a, b) => reach(a) - reach(b)),
+    neighbours: [...one.neighbours, ...other.neighbours],
+  };
+}
+
+const usesAny = ({ device, nextHops }: Route, names: readonly string[]) =>
+  names.includes(device) || nextHops.some((hop) => names.includes(hop.device));
+
 /**
  * Whether it is an Ethernet interface that is up and not part of a bridge or bond; excludes loopback and
  * tunnels.

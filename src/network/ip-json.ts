@@ -9,6 +9,12 @@ export interface IpLink {
   readonly address?: string;
   /** Set for a port of a bridge or bond. */
   readonly master?: string;
+  /** The interface below a VLAN or macvlan, if it is in the same namespace. */
+  readonly link?: string;
+  /** The bus of the device behind it, and the device's name there: `pci`, `0000:01:00.0` (Linux and iproute2 5.14). */
+  readonly parentbus?: string;
+  readonly parentdev?: string;
+  readonly ifalias?: string;
   readonly linkinfo?: { readonly info_kind?: string };
   readonly addr_info?: readonly IpAddress[];
 }

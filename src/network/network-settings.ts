@@ -7,17 +7,21 @@ export interface NetworkSettings {
   /** In an order in which they can be added: gateways after the routes to them. */
   readonly routes: readonly Route[];
   readonly neighbours: readonly Neighbour[];
+  /** The guest's directory of drivers for assigned devices, if there is one. */
+  readonly moduleDirectory?: string | undefined;
 }
 
 /** A network interface of the guest. */
 export interface NetworkInterface {
   readonly name: string;
-  /** Six hex bytes. The guest finds the interface by it. */
+  /** Six hex bytes. The guest finds the interface by it, unless it is an assigned device's. */
   readonly mac: string;
   /** In bytes. */
   readonly mtu: number;
   /** CIDRs, IPv4 and IPv6. */
   readonly addresses: readonly string[];
+  /** Where the guest finds the assigned device whose interface it is (`Plugged.pciPath`). */
+  readonly pciPath?: string;
 }
 
 /** The kinds of routes that the guest gets. */

@@ -5,12 +5,13 @@ import { failedPrecondition, HullError, invalidArgument } from "../core/errors.t
 import type { Ledger, LedgerEntry, Resource } from "../core/ledger.ts";
 import { undo } from "../core/undo.ts";
 import type { DeviceNumbers } from "../host/device-nodes.ts";
-import { networkSettings } from "./guest-network.ts";
+import { joinNetworks, networkSettings } from "./guest-network.ts";
 import { runBatches } from "./in-netns.ts";
 import type { IpLink } from "./ip-json.ts";
 import { makeMacvtaps } from "./macvtap.ts";
 import { EMPTY_NETWORK, type NetworkModel, type NetworkSettings } from "./network-settings.ts";
 import { createNetns } from "./own-netns.ts";
+import { PhysicalNics } from "./physical-nics.ts";
 import { releaseNetwork } from "./release.ts";
 import { scanNetns } from "./scan.ts";
 import { addTaps, mirror, type TapPair } from "./tcfilter.ts";
@@ -23,6 +24,8 @@ export interface PodNetworkOptions {
   readonly netns: string | undefined;
   readonly ownPath: string;
   readonly model: NetworkModel;
+  /** Whether physical interfaces are assigned to the VM (`physical`) instead of connected by taps. */
+  readonly assignPhysical?: boolean;
   /** The uid of the VMM's user; undefined for root. */
   readonly owner?: number | undefined;
   readonly ledger: Ledger;
@@ -43,6 +46,8 @@ const INTERFACE_NAME = /^[A-Za-z0-9_.:-]{1,15}$/;
 
 /** A pod's network on the host: its namespace, with a tap for each interface. */
 export class PodNetwork {
+  /** The physical interfaces of the namespace. */
+  readonly physical: PhysicalNics;
   #settings: NetworkSettings = EMPTY_NETWORK;
   /** By interface name. */
   readonly #taps = new Map<string, Nic>();
@@ -54,7 +59,9 @@ export class PodNetwork {
     readonly options: PodNetworkOptions,
     /** The path of the namespace. */
     readonly netns: string,
-  ) {}
+  ) {
+    this.physical = new PhysicalNics(netns, options.ledger);
+  }
 
   /** Opens or creates the namespace and connects its interfaces. On failure it leaves nothing. */
   static async open(options: PodNetworkOptions, deadline: Deadline): Promise<PodNetwork> {
@@ -72,16 +79,19 @@ export class PodNetwork {
   }
 
   get settings(): NetworkSettings {
-    return this.#settings;
+    return joinNetworks(this.#settings, this.physical.settings);
   }
 
   get nics(): Nic[] {
     return [...this.#taps.values()];
   }
 
-  /** Reads the namespace again and creates taps for new interfaces. Returns only the new taps. */
+  /**
+   * Reads the namespace again and creates taps for new interfaces. Returns only the new taps. New physical interfaces are
+   * `physical.pending`.
+   */
   async update(deadline: Deadline): Promise<Nic[]> {
-    const { model } = this.options;
+    const { model, assignPhysical } = this.options;
     if (model === "none") return [];
     const answers = await scanNetns(this.netns, deadline);
     const prefix = tapPrefix(this.options.pod);
@@ -92,7 +102,8 @@ export class PodNetwork {
       );
     }
     const ours = new Set([...this.#taps.values()].map(({ tap }) => tap));
-    const settings = networkSettings(answers, ours);
+    const all = networkSettings(answers, ours);
+    const settings = assignPhysical ? await this.physical.find(all, answers.links) : all;
     const fresh = settings.interfaces.filter(({ name }) => !this.#taps.has(name));
     if (model === "macvtap") for (const { name } of fresh) this.#requireMacvtap(name, answers.links);
     const pairs = fresh.map(({ name, mac, mtu }) => {
@@ -146,6 +157,15 @@ export class PodNetwork {
 
   /** Removes everything from the namespace, and the namespace itself if hull created it. Idempotent. */
   async release(deadline: Deadline): Promise<void> {
+    try {
+      // Before the namespace goes, with which the kernel would move them to the host's.
+      await this.physical.release(deadline);
+    } finally {
+      await this.#releaseTaps(deadline);
+    }
+  }
+
+  async #releaseTaps(deadline: Deadline): Promise<void> {
     const recorded = [...this.#recorded];
     // Removing the pod's own namespace removes everything in it.
     if (this.#releaseOwn) await this.#releaseOwn(deadline);

@@ -71,7 +71,7 @@ export class AssignedDevices {
       const pciPaths: string[] = [];
       for (const one of plugged) pciPaths.push(await one.pciPath(deadline));
       this.context.log("assigned a group of PCI devices", { group: group.number, devices, pciPaths });
-      return { pciPaths, unplug: release };
+      return { addresses: devices, pciPaths, unplug: release };
     } catch (thrown) {
       throw HullError.wrap(`device ${wanted.path}`, await undo(thrown, release));
     }

@@ -9,6 +9,9 @@ import { rootDisk } from "../oci/rootfs.ts";
 import type { OciMount } from "../oci/spec.ts";
 import type { PluggedDisk, Sandbox, SharedContainer } from "./sandbox.ts";
 
+/** How the directory of kernel modules is bound into the share. */
+export const MODULES_OPTIONS = ["bind", "ro", "nosuid", "nodev"];
+
 /** A container's resources on the host: its root file system, volumes, disks and assigned devices. */
 export class ContainerHost {
   readonly #sandbox: Sandbox;
@@ -73,7 +76,7 @@ export class ContainerHost {
   async shareModules(): Promise<string | undefined> {
     const source = await this.#sandbox.moduleDirectory();
     if (source === undefined) return undefined;
-    return await this.bind({ destination: source, source, options: ["bind", "ro", "nosuid", "nodev"] });
+    return await this.bind({ destination: source, source, options: MODULES_OPTIONS });
   }
 
   /**

@@ -11,9 +11,11 @@ import type { Boot } from "./boot/context.ts";
 import type { Surroundings } from "./boot/surroundings.ts";
 import type { BootingVm } from "./boot/vm.ts";
 import { sizingRule, vmGrowth } from "./boot/vm-spec.ts";
+import { MODULES_OPTIONS } from "./container-host.ts";
 import { containerShare } from "./container-share.ts";
 import { SandboxDisks } from "./disks.ts";
 import { GrowingCapacity } from "./growing-capacity.ts";
+import type { NicAssignment } from "./network.ts";
 import type {
   AssignedGroup,
   ContainerShare,
@@ -95,7 +97,20 @@ export class RunningSandbox implements Sandbox {
   }
 
   refreshNetwork(deadline: Deadline): Promise<void> {
-    return this.around.network.refresh(this.booted.vm, this.agent, deadline);
+    const nics: NicAssignment = {
+      assign: async (wanted) => {
+        const group = await this.assignGroup(wanted, deadline);
+        this.around.kept.push(`VFIO group ${wanted.path}`, () => group.unplug());
+        return group;
+      },
+      modules: async () => {
+        const source = await this.moduleDirectory();
+        if (source === undefined) return undefined;
+        const { guestPath } = await this.around.share.tree.addBind(source, MODULES_OPTIONS, deadline);
+        return guestPath;
+      },
+    };
+    return this.around.network.refresh(this.booted.vm, this.agent, nics, deadline);
   }
 
   get killed(): string | undefined {

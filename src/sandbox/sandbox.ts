@@ -77,7 +77,9 @@ export interface PluggedDisk {
 
 /** The PCI devices of an IOMMU group that were assigned to the VM. */
 export interface AssignedGroup {
-  /** Where the guest finds each of them (`Plugged.pciPath`). */
+  /** Their addresses on the host. */
+  readonly addresses: readonly string[];
+  /** Where the guest finds each of them (`Plugged.pciPath`), in the same order. */
   readonly pciPaths: readonly string[];
   /** Takes them from the VM, if that still runs. */
   unplug(): Promise<void>;

@@ -58,7 +58,8 @@ export class FakeSandbox implements Sandbox {
 
   async assignGroup({ path }: WantedGroup): Promise<AssignedGroup> {
     this.groups.add(path);
-    return { pciPaths: ["05.0/00.0"], unplug: async () => void this.groups.delete(path) };
+    const unplug = async () => void this.groups.delete(path);
+    return { addresses: ["0000:01:00.0"], pciPaths: ["05.0/00.0"], unplug };
   }
 
   async moduleDirectory(): Promise<string | undefined> {

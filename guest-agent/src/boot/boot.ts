@@ -115,7 +115,7 @@ export function serve(
   });
   server.register(
     AgentDefinition,
-    agentHandlers({ sys, version, sandbox, containers, events: bus, writeBack, powerOff }),
+    agentHandlers({ sys, log, version, sandbox, containers, events: bus, writeBack, powerOff }),
   );
   const port = new AgentPort(sys, listeners.agent, server, log, () => events.connected());
   new StreamListener(sys, listeners.stdio, tokens, log);

@@ -24,8 +24,8 @@ export interface PciDevice {
   readonly modalias: string;
   readonly driver: string | undefined;
   readonly nodes: readonly DeviceNode[];
-  /** Whether it has a network interface. */
-  readonly interface: boolean;
+  /** The name of its network interface, if it has one. */
+  readonly interface: string | undefined;
 }
 
 const ROOT_BUS = "/sys/devices/pci0000:00";
@@ -71,14 +71,14 @@ function child(sys: SysfsReader, directory: string, place: string): string | und
 /** Collects the device nodes and interfaces below a device's directory. */
 function contents(sys: SysfsReader, top: string): Pick<PciDevice, "nodes" | "interface"> {
   const nodes: DeviceNode[] = [];
-  let network = false;
+  let network: string | undefined;
   const pending = [{ directory: top, depth: 0 }];
   for (let count = 0; count < MAX_DIRECTORIES; count++) {
     const next = pending.pop();
     if (!next) break;
     const { directory, depth } = next;
     const subsystem = linkName(sys, `${directory}/subsystem`);
-    if (subsystem === "net") network = true;
+    if (subsystem === "net") network ??= directory.slice(directory.lastIndexOf("/") + 1);
     const node = nodeOf(sys, directory, subsystem === "block" ? "b" : "c");
     if (node) nodes.push(node);
     if (depth === MAX_DEPTH) continue;

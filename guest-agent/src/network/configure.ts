@@ -3,8 +3,11 @@ import type {
   NetworkInterface,
   UpdateNetworkRequest,
 } from "../../../src/proto/generated/hull/agent/v1/agent.ts";
+import { ModuleLibrary } from "../devices/module-library.ts";
+import type { Log } from "../log.ts";
 import { allowing, type Sys } from "../sys.ts";
 import { AF_INET6, parseCidr, parseMac } from "./address.ts";
+import { checkAssigned, prepareAssigned } from "./assigned-links.ts";
 import { awaitLinks, listLinks } from "./links.ts";
 import { RouteSocket, RTM_NEWLINK } from "./netlink.ts";
 import {
@@ -42,6 +45,7 @@ export function checkNetwork({ interfaces, routes, neighbours }: Network): void 
   limit("interfaces", interfaces.length, MAX_INTERFACES);
   limit("routes", routes.length, MAX_ROUTES);
   limit("neighbours", neighbours.length, MAX_NEIGHBOURS);
+  checkAssigned(interfaces);
   for (const { name, mac, mtu, addresses } of interfaces) {
     if (!NAME.test(name) || name === "." || name === ".." || name === "lo")
       throw invalidArgument(`network: ${JSON.stringify(name.slice(0, 32))} cannot be an interface's name`);
@@ -65,11 +69,18 @@ export function checkNetwork({ interfaces, routes, neighbours }: Network): void 
 
 /**
  * Adds what the request lists to the guest's network and removes nothing; idempotent. Rejects with
- * InvalidArgument, NotFound, DeadlineExceeded or Internal.
+ * InvalidArgument, NotFound, DeadlineExceeded, FailedPrecondition or Internal. `moduleDirectory`: with the drivers of assigned
+ * devices; empty if there is none.
  */
-export async function configureNetwork(sys: Sys, network: Network): Promise<void> {
+export async function configureNetwork(
+  sys: Sys,
+  log: Log,
+  network: Network,
+  moduleDirectory = "",
+): Promise<void> {
   checkNetwork(network);
   if (network.interfaces.length + network.routes.length === 0) return; // neighbours need an interface
+  await prepareAssigned(sys, network.interfaces, new ModuleLibrary(sys, moduleDirectory, log));
   await awaitLinks(sys, network.interfaces.map(macOf), APPEAR_TIMEOUT_MS);
   const socket = new RouteSocket(sys);
   try {

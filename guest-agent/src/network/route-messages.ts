@@ -21,6 +21,7 @@ export const NLM_F_CREATE = 0x400;
 export const NLM_F_APPEND = 0x800;
 
 const IFF_UP = 1;
+const IFLA_ADDRESS = 1;
 const IFLA_IFNAME = 3;
 const IFLA_MTU = 4;
 const IFA_ADDRESS = 1;
@@ -60,6 +61,11 @@ type IndexOf = (device: string) => number;
 /** Returns an `ifinfomsg` that renames an interface. */
 export function renameLink(index: number, name: string): Uint8Array {
   return concat([linkHeader(index, 0, 0), attribute(IFLA_IFNAME, text(name))]);
+}
+
+/** Returns an `ifinfomsg` that changes the MAC address of an interface. */
+export function setLinkAddress(index: number, mac: Uint8Array): Uint8Array {
+  return concat([linkHeader(index, 0, 0), attribute(IFLA_ADDRESS, mac)]);
 }
 
 /** Returns an `ifinfomsg` that sets an interface down. */

@@ -63,7 +63,7 @@ export class Sandbox {
     }
     for (const share of request.shares) mountShare(sys, share);
     if (request.maxShareFiles > 0) new ShareCache(sys, this.#log, request.maxShareFiles).watch();
-    await configureNetwork(sys, request);
+    await configureNetwork(sys, this.#log, request);
     for (const [key, value] of Object.entries(request.sysctls)) setSysctl(sys, key, value);
   }
 }

@@ -481,7 +481,7 @@ describe("agent: access", () => {
     const calls: (() => Promise<unknown>)[] = [
       () => create("c1", "idle"),
       () => agent.createExec({ ...ref("c1", "e"), process: processOf("idle"), stdio: NO_STDIO }),
-      () => agent.updateNetwork({ interfaces: [], routes: [], neighbours: [] }),
+      () => agent.updateNetwork({ interfaces: [], routes: [], neighbours: [], moduleDirectory: "" }),
       () => agent.onlineResources({ vcpus: 1, memoryMib: 1 }),
       async () => {
         for await (const event of agent.events({})) assert.fail(JSON.stringify(event));

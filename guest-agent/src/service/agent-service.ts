@@ -6,6 +6,7 @@ import type { CallContext } from "../../../src/ttrpc/server-route.ts";
 import type { Containers } from "../container/containers.ts";
 import type { EventBus } from "../events/event-bus.ts";
 import { readText } from "../files.ts";
+import type { Log } from "../log.ts";
 import { checkId } from "../names.ts";
 import { configureNetwork } from "../network/configure.ts";
 import { onlineResources } from "../sandbox/online-resources.ts";
@@ -18,6 +19,7 @@ const MAX_SIGNAL = 64;
 
 interface AgentParts {
   sys: Sys;
+  log: Log;
   version: string;
   sandbox: Sandbox;
   containers: Containers;
@@ -41,6 +43,7 @@ export function agentHandlers(parts: AgentParts): Handlers<typeof AgentDefinitio
 /** The calls about the VM. */
 function sandboxCalls({
   sys,
+  log,
   version,
   sandbox,
   events,
@@ -69,7 +72,7 @@ function sandboxCalls({
     },
 
     async updateNetwork(request) {
-      await configureNetwork(sys, request);
+      await configureNetwork(sys, log, request, request.moduleDirectory);
       return {};
     },
 

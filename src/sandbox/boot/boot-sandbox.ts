@@ -40,5 +40,8 @@ async function boot(attempt: Boot): Promise<Sandbox> {
   const surroundings = await prepareSurroundings(attempt);
   const booting = await startSandboxVm(attempt, surroundings);
   const agent = await startAgent(attempt, surroundings, booting);
-  return new RunningSandbox(attempt, surroundings, booting, agent);
+  const sandbox = new RunningSandbox(attempt, surroundings, booting, agent);
+  // Not before the guest runs: until then, a failure must not cost the pod its interfaces.
+  if (surroundings.network.pending) await sandbox.refreshNetwork(attempt.deadline);
+  return sandbox;
 }

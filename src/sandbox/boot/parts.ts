@@ -5,7 +5,7 @@ import { type OpenHypervisor, openHypervisor } from "../../hypervisor/open.ts";
 import type { PodCgroup } from "../../resources/pod-cgroup.ts";
 import { SharedTree } from "../../storage/shared-tree.ts";
 import { startVirtiofsd, type Virtiofsd } from "../../storage/virtiofsd.ts";
-import { SandboxNetwork } from "../network.ts";
+import { GIVE_BACK_MS, SandboxNetwork } from "../network.ts";
 import { type Boot, programOf } from "./context.ts";
 import { enterPodCgroup } from "./placement.ts";
 import { vmDevices } from "./vm-device-nodes.ts";
@@ -63,12 +63,13 @@ export const PARTS = {
       {
         ...{ pod, netns: request.netns, ownPath: join(directory, "netns"), owner: user?.id, ledger },
         model: config.runtime.internetworking_model,
+        assignPhysical: config.runtime.physical_nics === "assign",
       },
       !config.hypervisor.disable_vhost_net,
       deadline,
     );
     context.timeline.mark("network connected");
-    disposer.push("network", () => network.release());
+    disposer.push("network", () => network.release(), GIVE_BACK_MS);
     return network;
   },
 

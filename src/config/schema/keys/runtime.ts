@@ -84,6 +84,14 @@ export const runtime = section("What the runtime does on the host, around the vi
     annotation: true,
     planned: true,
   }),
+  physical_nics: choice({
+    about:
+      "How a physical network adapter, or a virtual function of one, that CNI has moved into the pod's network namespace is connected to the guest: assign gives the device itself to the VM (VFIO), tap treats its interface like any other.",
+    choices: ["assign", "tap"],
+    default: "assign",
+    since,
+    annotation: true,
+  }),
   sandbox_cgroup_only: boolean({
     about:
       "Move the VMM, its helpers and the shim into the pod's cgroup, so that they are charged to the pod and its limits apply to them. false leaves them in containerd's cgroup.",

@@ -71,18 +71,22 @@ export interface Share {
 }
 
 export interface NetworkInterface {
-  /** The link with this MAC address gets the name. */
+  /** The link with this MAC address gets the name. The link of an assigned PCI device gets the address first. */
   mac: string;
   name: string;
   mtu: number;
   /** CIDR notation, v4 and v6. */
   addresses: string[];
+  /** For an assigned PCI device: its place, as in CreateContainerRequest.pci_devices. Empty for others. */
+  pciPath: string;
 }
 
 export interface UpdateNetworkRequest {
   interfaces: NetworkInterface[];
   routes: Route[];
   neighbours: Neighbour[];
+  /** The directory of kernel modules for assigned PCI devices, as in CreateContainerRequest. Empty if there is none. */
+  moduleDirectory: string;
 }
 
 export interface UpdateNetworkResponse {
@@ -806,7 +810,7 @@ export const Share: MessageFns<Share> = {
 };
 
 function createBaseNetworkInterface(): NetworkInterface {
-  return { mac: "", name: "", mtu: 0, addresses: [] };
+  return { mac: "", name: "", mtu: 0, addresses: [], pciPath: "" };
 }
 
 export const NetworkInterface: MessageFns<NetworkInterface> = {
@@ -822,6 +826,9 @@ export const NetworkInterface: MessageFns<NetworkInterface> = {
     }
     for (const v of message.addresses) {
       writer.uint32(34).string(v!);
+    }
+    if (message.pciPath !== "") {
+      writer.uint32(42).string(message.pciPath);
     }
     return writer;
   },
@@ -871,6 +878,14 @@ export const NetworkInterface: MessageFns<NetworkInterface> = {
             message.addresses.push(reader.string());
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.pciPath = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -885,7 +900,7 @@ export const NetworkInterface: MessageFns<NetworkInterface> = {
 };
 
 function createBaseUpdateNetworkRequest(): UpdateNetworkRequest {
-  return { interfaces: [], routes: [], neighbours: [] };
+  return { interfaces: [], routes: [], neighbours: [], moduleDirectory: "" };
 }
 
 export const UpdateNetworkRequest: MessageFns<UpdateNetworkRequest> = {
@@ -898,6 +913,9 @@ export const UpdateNetworkRequest: MessageFns<UpdateNetworkRequest> = {
     }
     for (const v of message.neighbours) {
       Neighbour.encode(v!, writer.uint32(26).fork()).join();
+    }
+    if (message.moduleDirectory !== "") {
+      writer.uint32(34).string(message.moduleDirectory);
     }
     return writer;
   },
@@ -937,6 +955,14 @@ export const UpdateNetworkRequest: MessageFns<UpdateNetworkRequest> = {
             }
 
             message.neighbours.push(Neighbour.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.moduleDirectory = reader.string();
             continue;
           }
         }
