@@ -88,7 +88,7 @@ export const runtime = section("What the runtime does on the host, around the vi
     about:
       "How a physical network adapter, or a virtual function of one, that CNI has moved into the pod's network namespace is connected to the guest: assign gives the device itself to the VM (VFIO), tap treats its interface like any other.",
     choices: ["assign", "tap"],
-    default: "assign",
+    default: "tap",
     since,
     annotation: true,
   }),
