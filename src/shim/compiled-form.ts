@@ -13,7 +13,7 @@ import { dirname, join } from "node:path";
 /**
  * V8's compiled form of the daemon's bundle. The build's has the functions that run while the modules are loaded. The first
  * shim that has run a container keeps one that also has the functions that a pod's start needs, and later shims start from
- * that: compiling them takes longer than everything else that hull's own code does in a start.
+ * that (docs/adr/0009-commonjs-bundles.md has what it saves).
  */
 export interface CompiledForm {
   /** Where it is kept. */
