@@ -134,9 +134,18 @@ describe("pods in systemd's scopes", () => {
       await kill();
       await until("the end of the task", async () => (await taskState()) !== "RUNNING");
       await scopeIsGone();
-      await ctr.call(["tasks", "rm", "-f", ID], { timeoutMs: LIMIT_MS });
-      await ctr.expect(["containers", "rm", ID]);
-      await startPod();
+      // containerd frees the id of a dead shim's task when its cleanup has ended, and lists it no more before that.
+      await until("the id to be free", async () => {
+        await ctr.call(["tasks", "rm", "-f", ID], { timeoutMs: LIMIT_MS });
+        await ctr.expect(["containers", "rm", ID]);
+        return await startPod().then(
+          () => true,
+          (error: unknown) => {
+            assert.match(String(error), /task c1: already exists/);
+            return false;
+          },
+        );
+      });
       assert.ok(await isActive(SCOPE));
     });
   }
